@@ -1,0 +1,25 @@
+# Everything a day of work needs. `make` alone builds Broker and runs it.
+
+.DEFAULT_GOAL := run
+.PHONY: run test check client demo bench help
+
+run: ## build (release) and run the server; ARGS="--port 9000" passes flags
+	@scripts/run.sh $(ARGS)
+
+test: ## run every test; what is missing for it is installed
+	@scripts/test.sh
+
+check: ## formatting, lints, dependencies, types, and whether the built page is current
+	@scripts/check.sh
+
+client: ## serve the page with live reload, against a running server
+	@scripts/client.sh
+
+demo: ## start a fresh server and feed it real data; SPEED=0 is as fast as it can
+	@scripts/demo.sh
+
+bench: ## measure, against floors measured in the same run
+	@cargo run --locked --release --package broker-bench -- all
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,102 @@
+# What the other scripts share; they source it. It takes them to the root of the checkout.
+# shellcheck shell=bash
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Absolute, because it reaches processes that run elsewhere.
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+
+say() {
+  printf '== %s\n' "$*"
+}
+
+die() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+# Runs a command whose output matters only when it fails.
+quietly() {
+  local output
+  if ! output=$("$@" 2>&1 </dev/null); then
+    printf '%s\n' "$output" >&2
+    die "This failed: $*"
+  fi
+}
+
+need_rust() {
+  command -v cargo >/dev/null || die "cargo is missing: install Rust 1.89 or later with rustup."
+}
+
+need_node() {
+  if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+    die "node or npm is missing: install Node.js 20.19 or later, which brings npm."
+  fi
+  node -e '
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1);
+  ' || die "Node.js $(node --version) is too old: install 20.19 or later."
+}
+
+# need_debian PACKAGE TEST...: installs the package unless the test command succeeds.
+need_debian() {
+  local package=$1
+  shift
+  if "$@" >/dev/null 2>&1; then return; fi
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    die "$package is missing, and installing it needs root and apt. Run:
+  sudo apt-get update && sudo apt-get install --yes --no-install-recommends $package"
+  fi
+  say "installing Debian's $package"
+  quietly apt-get -o DPkg::Lock::Timeout=300 -qq update
+  DEBIAN_FRONTEND=noninteractive quietly \
+    apt-get -o DPkg::Lock::Timeout=300 -qq install --yes --no-install-recommends "$package"
+  hash -r
+  "$@" >/dev/null 2>&1 || die "$package is installed, but this still fails: $*"
+}
+
+# Brings client/node_modules to what the lock file says.
+need_client_modules() {
+  need_node
+  local lock=client/package-lock.json installed=client/node_modules/.installed-package-lock.json
+  if cmp -s "$lock" "$installed"; then return; fi
+  say "installing the packages of client/"
+  (cd client && quietly npm ci --no-audit --no-fund --loglevel=error)
+  cp "$lock" "$installed"
+}
+
+# Makes a Python environment with what the tests ask for, and sets $python.
+need_test_python() {
+  local wanted=scripts/test-requirements.txt venv=$target/test-venv
+  python=$venv/bin/python
+  if cmp -s "$wanted" "$venv/installed.txt" && "$python" -c '' 2>/dev/null; then return; fi
+  need_debian python3 command -v python3
+  need_debian python3-venv python3 -c 'import ensurepip, venv'
+  say "making a Python environment for the tests"
+  quietly python3 -m venv --clear "$venv"
+  quietly "$python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted"
+  cp "$wanted" "$venv/installed.txt"
+}
+
+# Finds a Chromium, or installs Debian's, and sets $chromium.
+need_chromium() {
+  chromium=${BROKER_TEST_CHROMIUM:-}
+  if [ -z "$chromium" ]; then
+    need_debian chromium command -v chromium
+    chromium=$(command -v chromium)
+  fi
+}
+
+# Finds cargo-deny 0.20, or builds it once into the user's cache, and sets $cargo_deny.
+need_cargo_deny() {
+  local root=${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/broker-tools
+  for cargo_deny in cargo-deny "$root/bin/cargo-deny"; do
+    case $("$cargo_deny" --version 2>/dev/null || true) in
+      "cargo-deny 0.20."*) return ;;
+    esac
+  done
+  say "building cargo-deny, once, into $root (some minutes)"
+  quietly env -u CARGO_TARGET_DIR \
+    cargo install --quiet --locked --root "$root" cargo-deny --version ^0.20
+}

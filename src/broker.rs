@@ -1,0 +1,369 @@
+//! The broker: journal, order, newest, subscribers and projection, put together.
+//!
+//! Owns the start and the end, and the calls that an embedding program makes.
+
+mod start;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use rand::RngCore as _;
+use thiserror::Error;
+use tokio::sync::{Mutex, watch};
+
+pub use start::StartError;
+
+use crate::audit::Salts;
+use crate::config::Config;
+use crate::decide::{Proposal, Proposed, Verdict};
+use crate::epochs::Epochs;
+use crate::http::Routes;
+use crate::journal::{DataDir, Follower, Reader};
+use crate::metrics::Metrics;
+use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
+use crate::projection::{IdLookup, ProjectionHandle};
+use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
+use crate::subscription::{
+    Hub, Interest, Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError, Tail,
+};
+
+/// How long a read waits for the projection to reach what was acknowledged before it.
+pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
+
+/// A running broker. A clone is cheap and means the same one.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    order: Local,
+    stopped: Mutex<Option<Stopped>>,
+    hub: Arc<Hub>,
+    projection: ProjectionHandle,
+    reader: Reader,
+    epochs: Epochs,
+    metrics: Metrics,
+    stopping: AtomicBool,
+    /// Turns true when the log's storage failed for good.
+    failed: watch::Receiver<bool>,
+    /// Locked until the shutdown is complete.
+    directory: Mutex<Option<Arc<DataDir>>>,
+}
+
+/// What an insert answers.
+#[derive(Clone, Debug)]
+pub struct Inserted {
+    /// The records, in the order of the events.
+    pub records: Vec<Arc<Record>>,
+    /// Whether they were appended now; otherwise their ids were seen before and these are the
+    /// original records.
+    pub fresh: bool,
+}
+
+/// How a subscription begins.
+#[derive(Clone, Debug, Default)]
+pub struct Subscribe {
+    /// What is asked for; everything when not set.
+    pub filters: Option<FilterSet>,
+    /// Whose private records may be seen beside the public ones.
+    pub user: Option<User>,
+    /// Where an earlier subscription stood; `Some(None)` when it cannot be told.
+    pub cursor: Option<Option<Cursor>>,
+    /// How it hears of what it missed.
+    pub replay: ReplayMode,
+}
+
+/// How a subscription without a good cursor starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplayMode {
+    /// Every version from the log, none conflated, then and later.
+    All,
+    /// The newest version of everything.
+    #[default]
+    Latest,
+    /// Only what comes from now on.
+    None,
+}
+
+/// Why a read cannot be answered now.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the history is {records} records behind; try again soon")]
+pub struct Behind {
+    /// Records that the projection still has to take in.
+    pub records: u64,
+}
+
+impl Broker {
+    /// Opens the data directory of `config`, recovers its log and starts the threads.
+    ///
+    /// # Errors
+    /// [`StartError`], a full sentence that names what to change.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let opened = tokio::task::spawn_blocking(move || start::open(config)).await;
+        let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends one event; returns when it is on stable storage.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; its [`outcome`](ProposeError::outcome) says whether a retry with the same
+    /// id may be needed.
+    pub async fn insert(&self, event: NewEvent) -> Result<Inserted, ProposeError> {
+        self.insert_batch(vec![event]).await
+    }
+
+    /// Appends events atomically, decided in order; returns when all are on stable storage.
+    ///
+    /// # Errors
+    /// As [`Broker::insert`].
+    pub async fn insert_batch(&self, events: Vec<NewEvent>) -> Result<Inserted, ProposeError> {
+        if self.inner.stopping.load(Ordering::Relaxed) {
+            return Err(ProposeError::Stopping);
+        }
+        let submission = self.look_up(events).await;
+        let verdict = self.inner.order.propose(submission)?.await?;
+        let (records, fresh) = match verdict {
+            Verdict::Append(records) => (records, true),
+            Verdict::Known(records) => (records, false),
+        };
+        Ok(Inserted { records, fresh })
+    }
+
+    /// Records as they come: what is current first, then each new one.
+    ///
+    /// A stream that is not polled costs no queue: it continues with the newest version of what
+    /// changed meanwhile.
+    #[must_use]
+    pub fn subscribe(&self, subscribe: Subscribe) -> Records {
+        Records { subscriber: self.subscriber(subscribe), ready: Vec::new().into_iter() }
+    }
+
+    /// The routes to mount into an actix application.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new(self.clone())
+    }
+
+    /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
+    /// the projection.
+    pub async fn shutdown(&self) {
+        self.begin_shutdown();
+        self.inner.order.stop();
+        if let Some(stopped) = self.inner.stopped.lock().await.take() {
+            // The thread is gone either way.
+            let _ = stopped.await;
+        }
+        let projection = self.inner.projection.clone();
+        let closed = tokio::task::spawn_blocking(move || projection.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the projection was not closed cleanly");
+        }
+        self.inner.directory.lock().await.take();
+    }
+
+    /// The settings that it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Ends subscriptions and refuses inserts; what is queued goes on.
+    pub(crate) fn begin_shutdown(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.hub.close();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        *self.inner.failed.borrow()
+    }
+
+    /// Turns true when the log's storage failed for good.
+    pub(crate) fn failure(&self) -> watch::Receiver<bool> {
+        self.inner.failed.clone()
+    }
+
+    pub(crate) fn subscriber(&self, subscribe: Subscribe) -> Subscriber {
+        let interest =
+            Interest::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
+        let start = self.start_of(&interest, subscribe.cursor, subscribe.replay);
+        self.inner.hub.subscribe(interest, start)
+    }
+
+    /// A good cursor continues; any other means that the client must discard what it held, and
+    /// then even `replay=none` has to send everything, for the client missed an unknown part.
+    fn start_of(
+        &self,
+        interest: &Interest,
+        cursor: Option<Option<Cursor>>,
+        mode: ReplayMode,
+    ) -> Start {
+        let position = cursor.map(|cursor| cursor.and_then(|c| self.position(c, interest)));
+        let (position, reset) = match position {
+            Some(Some(position)) => (position, false),
+            Some(None) => (0, true),
+            None => (0, false),
+        };
+        let resumed = matches!(cursor, Some(Some(_))) && !reset;
+        let replay = match mode {
+            ReplayMode::All => Replay::All(self.open_tail()),
+            ReplayMode::None if !resumed && !reset => Replay::None,
+            ReplayMode::Latest | ReplayMode::None => Replay::Latest,
+        };
+        Start { position, reset, replay }
+    }
+
+    fn position(&self, cursor: Cursor, interest: &Interest) -> Option<Seq> {
+        let head = self.head();
+        self.inner.epochs.position(cursor, interest.view(), head)
+    }
+
+    fn open_tail(&self) -> OpenTail {
+        let reader = self.inner.reader.clone();
+        Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
+    }
+
+    /// The seq up to which everything is durable and visible.
+    pub(crate) fn head(&self) -> Seq {
+        self.inner.hub.with_newest(|newest| newest.head())
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(crate) fn projection(&self) -> &ProjectionHandle {
+        &self.inner.projection
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.inner.reader
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.inner.order.queue_bytes()
+    }
+
+    /// Waits until reads see everything that is visible now.
+    ///
+    /// # Errors
+    /// [`Behind`] after five seconds.
+    pub(crate) async fn caught_up(&self) -> Result<Seq, Behind> {
+        let head = self.head();
+        match self.inner.projection.reached(head, READ_WAIT).await {
+            Ok(()) => Ok(head),
+            Err(_) => {
+                let applied = self.inner.projection.applied();
+                Err(Behind { records: head.saturating_sub(applied) })
+            }
+        }
+    }
+
+    /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell
+    /// now is asked again behind the queue, where recent ids are known.
+    async fn look_up(&self, events: Vec<NewEvent>) -> Submission {
+        let ids: Vec<_> = events.iter().filter_map(|event| event.id).collect();
+        let mut submission = Submission::new(propose(events));
+        if ids.is_empty() {
+            return submission;
+        }
+        let projection = self.inner.projection.clone();
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let through = projection.applied();
+            let mut known = Vec::new();
+            for id in ids {
+                match projection.by_id(&id) {
+                    Ok(IdLookup::Found(record)) => known.push(Arc::new(record)),
+                    Ok(IdLookup::Absent) => {}
+                    Ok(IdLookup::NotYet) | Err(_) => return None,
+                }
+            }
+            Some((known, through))
+        });
+        if let Ok(Some((known, through))) = looked_up.await {
+            submission.known = known;
+            submission.looked_up_through = through;
+        }
+        submission
+    }
+}
+
+/// Records as a stream; ends when the broker shuts down.
+#[derive(Debug)]
+pub struct Records {
+    subscriber: Subscriber,
+    ready: std::vec::IntoIter<Arc<Record>>,
+}
+
+impl Records {
+    /// Where this stream stands: what to pass as [`Subscribe::cursor`] to continue.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let next = self.ready.as_slice().first();
+        let seq = next.map_or(self.subscriber.position(), |record| record.seq() - 1);
+        self.subscriber.cursor(seq)
+    }
+}
+
+impl Stream for Records {
+    type Item = Result<Arc<Record>, SubscriberError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(record) = self.ready.next() {
+                return Poll::Ready(Some(Ok(record)));
+            }
+            match std::task::ready!(self.subscriber.poll_step(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(Step {
+                    records,
+                    mark: None | Some(Mark::Reset | Mark::Synced { .. }),
+                })) => {
+                    self.ready = records.into_iter();
+                }
+            }
+        }
+    }
+}
+
+/// The journal as subscribers read it.
+struct LogTail(Follower);
+
+impl Tail for LogTail {
+    fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String> {
+        self.0.next(bytes_max).map_err(|error| error.to_string())
+    }
+
+    fn position(&self) -> Seq {
+        self.0.position()
+    }
+}
+
+/// Draws the random bytes that the records will need.
+pub(crate) fn propose(events: Vec<NewEvent>) -> Proposal {
+    let mut random = rand::rng();
+    let events = events.into_iter().map(|event| {
+        let mut salts = Salts { meta: [0; 16], data: [0; 16] };
+        let mut id_random = [0; 10];
+        random.fill_bytes(&mut salts.meta);
+        random.fill_bytes(&mut salts.data);
+        random.fill_bytes(&mut id_random);
+        Proposed { event, salts, id_random }
+    });
+    Proposal { events: events.collect() }
+}

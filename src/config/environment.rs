@@ -1,0 +1,197 @@
+//! Where settings come from: flags over the process environment over `.env` over the defaults.
+//!
+//! The strongest layer that has a setting decides it; an empty value there means the default.
+//! `.env` is read from the working directory only, and never put into the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::{Config, ConfigErrors, Flags, SETTINGS};
+
+const PREFIX: &str = "BROKER_";
+
+/// A configuration, and what its user should be warned about.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings in force.
+    pub config: Config,
+    /// Names that look like settings and are none.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A `BROKER_…` name that is no setting; shown as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The name as it was written.
+    pub name: String,
+    /// Where it stands: the environment or `.env`.
+    pub place: &'static str,
+    /// The setting that was probably meant.
+    pub meant: Option<&'static str>,
+}
+
+/// What each layer says. Tests build it; nothing else looks at the world.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) flags: Flags,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) dotenv: BTreeMap<String, String>,
+    /// What could not even be read as text.
+    pub(super) errors: ConfigErrors,
+}
+
+impl Config {
+    /// Reads the process environment over `.env` in the working directory over the defaults.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once, those of `.env` included.
+    pub fn from_env() -> Result<Loaded, ConfigErrors> {
+        Self::from_flags(Flags::default())
+    }
+
+    /// As [`Config::from_env`], with flags over both.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once, those of `.env` included.
+    pub fn from_flags(flags: Flags) -> Result<Loaded, ConfigErrors> {
+        let mut layers = Layers { flags, ..Layers::default() };
+        layers.read_environment(std::env::vars_os());
+        layers.read_dotenv(Path::new(".env"));
+        layers.load()
+    }
+}
+
+impl Layers {
+    pub(super) fn load(self) -> Result<Loaded, ConfigErrors> {
+        let unknown = self.unknown();
+        let mut errors = self.errors;
+        let layers = [&self.flags.0, &self.environment, &self.dotenv];
+        let found = |name: &str| layers.iter().find_map(|layer| layer.get(name)).cloned();
+        match Config::from_lookup(found) {
+            Ok(config) => errors.none_or(Loaded { config, unknown }),
+            Err(faults) => {
+                errors.append(faults);
+                Err(errors)
+            }
+        }
+    }
+
+    pub(super) fn read_environment(&mut self, vars: impl Iterator<Item = (OsString, OsString)>) {
+        for (name, value) in vars {
+            // A name that is no text is none of ours.
+            let Ok(name) = name.into_string() else { continue };
+            if !is_ours(&name) {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) => {
+                    self.environment.insert(name, value);
+                }
+                Err(_) => self
+                    .errors
+                    .add(format!("{name} in the environment is not UTF-8: write a value that is.")),
+            }
+        }
+    }
+
+    /// A missing file is an empty one. Of a name that stands there twice the last value counts.
+    pub(super) fn read_dotenv(&mut self, path: &Path) {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let path = path.display();
+                let advice = "make it a readable UTF-8 file, or remove it";
+                return self.errors.add(format!("{path} cannot be read ({error}): {advice}."));
+            }
+        };
+        // Editors on Windows begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for item in dotenvy::from_read_iter(text.as_bytes()) {
+            match item {
+                Ok((name, value)) if is_ours(&name) => {
+                    self.dotenv.insert(name, value);
+                }
+                Ok(_) => {}
+                // What it holds may be a secret, so only its place is told.
+                Err(dotenvy::Error::LineParse(rest, _)) => {
+                    let first = rest.lines().next().unwrap_or_default();
+                    let here = |line: &&str| !line.starts_with('#') && line.contains(first);
+                    let number = text.lines().take_while(|line| !here(line)).count() + 1;
+                    self.errors.add(format!(
+                        "Line {number} of {} cannot be read: write NAME=value, with quotes around \
+                         a value that holds spaces.",
+                        path.display(),
+                    ));
+                }
+                Err(error) => {
+                    self.errors.add(format!("{} cannot be read: {error}.", path.display()));
+                }
+            }
+        }
+    }
+
+    fn unknown(&self) -> Vec<Unknown> {
+        let in_place = |names: &BTreeMap<String, String>, place| -> Vec<Unknown> {
+            names
+                .keys()
+                .filter(|name| !is_setting(name))
+                .map(|name| Unknown { name: name.clone(), place, meant: meant(name) })
+                .collect()
+        };
+        let mut unknown = in_place(&self.environment, "the environment");
+        unknown.extend(in_place(&self.dotenv, ".env"));
+        unknown
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, place, meant } = self;
+        write!(out, "{name} in {place} is not a setting and is ignored")?;
+        match meant {
+            Some(meant) => write!(out, "; did you mean {meant}?"),
+            None => write!(out, "; broker --help lists them all"),
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) || is_setting(name)
+}
+
+fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name == name)
+}
+
+/// The setting whose name is at most two letters away, or the same without its prefix.
+fn meant(name: &str) -> Option<&'static str> {
+    const LETTERS_MAX: usize = 2;
+    let bare = name.strip_prefix(PREFIX).unwrap_or(name);
+    let names = || SETTINGS.iter().map(|setting| setting.name);
+    names().find(|known| *known == bare).or_else(|| {
+        let near = names().map(|known| (distance(known, name), known));
+        near.filter(|(letters, _)| *letters <= LETTERS_MAX).min().map(|(_, known)| known)
+    })
+}
+
+/// Levenshtein's: letters to add, remove or change.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}

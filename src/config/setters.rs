@@ -1,0 +1,52 @@
+//! The setters, for library users; each is named like its field.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, LogFormat, Origin, PublicUrl};
+
+macro_rules! setters {
+    ($($field:ident: $given:ty,)*) => {
+        impl Config {
+            $(
+                #[doc = concat!("Sets [`Config::", stringify!($field), "`](#structfield.",
+                    stringify!($field), "); [`Config::check`] judges it.")]
+                #[must_use]
+                pub fn $field(mut self, $field: $given) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    port: u16,
+    host: impl Into<IpAddr>,
+    origin: Origin,
+    data_dir: impl Into<PathBuf>,
+    public_url: impl Into<Option<PublicUrl>>,
+    allow_open: bool,
+    max_body_bytes: usize,
+    max_depth: usize,
+    max_batch: NonZeroUsize,
+    max_events: u64,
+    max_newest_bytes: u64,
+    max_filters: NonZeroUsize,
+    queue_bytes: usize,
+    window_bytes: usize,
+    max_projection_lag: u64,
+    segment_bytes: u64,
+    cache_bytes: u64,
+    body_timeout: Duration,
+    heartbeat: Duration,
+    stall_timeout: Duration,
+    max_streams: NonZeroUsize,
+    max_streams_per_address: NonZeroUsize,
+    shutdown: Duration,
+    log: impl Into<String>,
+    log_format: LogFormat,
+}

@@ -1,0 +1,348 @@
+//! The table against everything that is made from it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::environment::Layers;
+use super::*;
+
+type Map = BTreeMap<String, String>;
+
+fn map(pairs: &[(&str, &str)]) -> Map {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let map = map(pairs);
+    Config::from_lookup(|name| map.get(name).cloned())
+}
+
+fn serve(args: &[&str]) -> Flags {
+    let args = ["broker"].iter().chain(args);
+    let Invocation::Serve(flags) = Invocation::from_args(args).expect("a command line");
+    flags
+}
+
+#[test]
+fn every_default_of_the_table_parses_to_the_default_configuration() {
+    let defaults: Map =
+        SETTINGS.iter().map(|row| (row.name.to_owned(), row.default.to_owned())).collect();
+    let parsed = Config::from_lookup(|name| defaults.get(name).cloned()).expect("defaults");
+    assert_eq!(parsed, Config::default());
+    for setting in SETTINGS {
+        assert_eq!((setting.show)(&parsed), setting.default, "{}", setting.name);
+    }
+    Config::default().check().expect("defaults are within their bounds");
+}
+
+#[test]
+fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
+    let values = [
+        ("PORT", "0"),
+        ("BROKER_HOST", "::1"),
+        ("BROKER_ORIGIN", "https://a.example,http://b.example:81"),
+        ("BROKER_DATA_DIR", "/var/lib/a b"),
+        ("BROKER_PUBLIC_URL", "https://broker.example.com/live"),
+        ("BROKER_ALLOW_OPEN", "true"),
+        ("BROKER_MAX_BODY_BYTES", "2KiB"),
+        ("BROKER_MAX_DEPTH", "3"),
+        ("BROKER_MAX_BATCH", "4"),
+        ("BROKER_MAX_EVENTS", "5"),
+        ("BROKER_MAX_NEWEST_BYTES", "6GiB"),
+        ("BROKER_MAX_FILTERS", "7"),
+        ("BROKER_QUEUE_BYTES", "8MiB"),
+        ("BROKER_WINDOW_BYTES", "9000"),
+        ("BROKER_MAX_PROJECTION_LAG", "10"),
+        ("BROKER_SEGMENT_BYTES", "11MiB"),
+        ("BROKER_CACHE_BYTES", "12MiB"),
+        ("BROKER_BODY_TIMEOUT_SECONDS", "13"),
+        ("BROKER_HEARTBEAT_SECONDS", "0.014"),
+        ("BROKER_STALL_TIMEOUT_SECONDS", "14"),
+        ("BROKER_MAX_STREAMS", "15"),
+        ("BROKER_MAX_STREAMS_PER_ADDRESS", "16"),
+        ("BROKER_SHUTDOWN_SECONDS", "17"),
+        ("BROKER_LOG", "warn,broker=debug"),
+        ("BROKER_LOG_FORMAT", "json"),
+    ];
+    let given = config(&values).expect("values within bounds");
+    let effective: Vec<_> = given.effective().collect();
+    let expected: Vec<_> =
+        values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    assert_eq!(effective, expected);
+    given.check().expect("what was read is within its bounds");
+    let built = Config::default()
+        .port(0)
+        .host([0, 0, 0, 0, 0, 0, 0, 1])
+        .data_dir("/var/lib/a b")
+        .heartbeat(Duration::from_millis(14));
+    assert_eq!(
+        (built.port, built.host, built.data_dir, built.heartbeat),
+        (given.port, given.host, given.data_dir, given.heartbeat)
+    );
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_name_value_and_advice() {
+    let errors = config(&[
+        ("PORT", "80000"),
+        ("BROKER_HOST", "localhost"),
+        ("BROKER_ORIGIN", "app.example.com"),
+        ("BROKER_PUBLIC_URL", "ftp://x"),
+        ("BROKER_ALLOW_OPEN", "yes"),
+        ("BROKER_MAX_BODY_BYTES", "1MB"),
+        ("BROKER_MAX_BATCH", "0"),
+        ("BROKER_HEARTBEAT_SECONDS", "15s"),
+        ("BROKER_LOG", "inof"),
+        ("BROKER_LOG_FORMAT", "xml"),
+    ])
+    .expect_err("ten faults");
+    let expected = r#"PORT (--port) is "80000": write a whole number from 0 to 65535.
+BROKER_HOST (--host) is "localhost": write an IP address, such as 127.0.0.1 for this machine only, or 0.0.0.0.
+BROKER_ORIGIN (--origin) is "app.example.com": write loopback, or *, or origins as scheme://host[:port] without a path, separated by commas, such as https://app.example.com.
+BROKER_PUBLIC_URL (--public-url) is "ftp://x": write an http or https URL without user, query or fragment, such as https://broker.example.com.
+BROKER_ALLOW_OPEN (--allow-open) is "yes": write true or false.
+BROKER_MAX_BODY_BYTES (--max-body-bytes) is "1MB": write a number of bytes from 1KiB to 256MiB, plain or with KiB, MiB or GiB after it.
+BROKER_MAX_BATCH (--max-batch) is "0": write a whole number from 1 to 100000.
+BROKER_HEARTBEAT_SECONDS (--heartbeat-seconds) is "15s": write a number of seconds from 0.010 to 3600, such as 15 or 0.5.
+BROKER_LOG (--log) is "inof": write error, warn, info, debug, trace or off, or comma-separated target=level, such as warn,broker=debug.
+BROKER_LOG_FORMAT (--log-format) is "xml": write auto or text or json."#;
+    assert_eq!(errors.to_string(), expected);
+    assert_eq!(errors.sentences().len(), 10);
+}
+
+#[test]
+fn a_value_that_is_empty_or_blank_is_the_default() {
+    let given = config(&[("PORT", ""), ("BROKER_PUBLIC_URL", ""), ("BROKER_LOG", "  ")]);
+    assert_eq!(given.expect("defaults"), Config::default());
+}
+
+#[test]
+fn an_address_beyond_loopback_without_a_key_needs_an_explicit_word() {
+    for loopback in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+        config(&[("BROKER_HOST", loopback)]).expect(loopback);
+    }
+    for open in ["0.0.0.0", "::", "10.0.0.7", "2001:db8::1", "::ffff:10.0.0.7"] {
+        let errors = config(&[("BROKER_HOST", open)]).expect_err(open);
+        let [sentence] = errors.sentences() else { panic!("one fault for {open}: {errors}") };
+        assert!(sentence.contains(&format!("{open:?}")), "{sentence}");
+        assert!(sentence.contains("BROKER_ALLOW_OPEN=true"), "{sentence}");
+        config(&[("BROKER_HOST", open), ("BROKER_ALLOW_OPEN", "true")]).expect(open);
+    }
+    let built = Config::default().host(Ipv4Addr::UNSPECIFIED);
+    assert!(built.check().is_err());
+    built.allow_open(true).check().expect("allowed");
+}
+
+#[test]
+fn the_queue_has_room_for_the_largest_body() {
+    let errors = config(&[("BROKER_QUEUE_BYTES", "1MiB"), ("BROKER_MAX_BODY_BYTES", "2MiB")]);
+    let errors = errors.expect_err("a queue that is too small");
+    assert_eq!(errors.sentences().len(), 1);
+    assert!(errors.to_string().contains("write at least \"2MiB\""), "{errors}");
+}
+
+#[test]
+fn setters_are_held_to_the_bounds_of_the_table() {
+    let wrong = Config::default()
+        .max_depth(0)
+        .heartbeat(Duration::ZERO)
+        .data_dir("")
+        .origin(Origin::Listed(Vec::new()))
+        .log("")
+        .public_url(None);
+    let errors = wrong.check().expect_err("five faults");
+    let names: Vec<_> =
+        errors.sentences().iter().filter_map(|sentence| sentence.split(' ').next()).collect();
+    let expected = [
+        "BROKER_ORIGIN",
+        "BROKER_DATA_DIR",
+        "BROKER_MAX_DEPTH",
+        "BROKER_HEARTBEAT_SECONDS",
+        "BROKER_LOG",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn flags_come_before_the_environment_before_dotenv_before_defaults() {
+    let layers = Layers {
+        flags: serve(&["--port", "1", "--max-depth="]),
+        environment: map(&[("PORT", "2"), ("BROKER_MAX_BATCH", "2"), ("BROKER_MAX_DEPTH", "2")]),
+        dotenv: map(&[("PORT", "3"), ("BROKER_MAX_BATCH", "3"), ("BROKER_MAX_FILTERS", "3")]),
+        errors: ConfigErrors::default(),
+    };
+    let Loaded { config, unknown } = layers.load().expect("settings");
+    assert_eq!(config.port, 1);
+    assert_eq!(config.max_batch.get(), 2);
+    assert_eq!(config.max_filters.get(), 3);
+    assert_eq!(config.max_streams, Config::default().max_streams);
+    // Empty in the strongest layer is the default, not what a weaker layer says.
+    assert_eq!(config.max_depth, 64);
+    assert_eq!(unknown, []);
+}
+
+#[test]
+fn names_that_are_no_settings_are_reported_with_what_was_probably_meant() {
+    let layers = Layers {
+        environment: map(&[("BROKER_PORT", "9000"), ("BROKER_HEARTBEAT_SECOND", "1")]),
+        dotenv: map(&[("BROKER_NONSENSE", "1"), ("BROKER_HOST", "127.0.0.1")]),
+        ..Layers::default()
+    };
+    let loaded = layers.load().expect("unknown names are no fault");
+    let sentences: Vec<_> = loaded.unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        sentences,
+        [
+            "BROKER_HEARTBEAT_SECOND in the environment is not a setting and is ignored; \
+             did you mean BROKER_HEARTBEAT_SECONDS?",
+            "BROKER_PORT in the environment is not a setting and is ignored; did you mean PORT?",
+            "BROKER_NONSENSE in .env is not a setting and is ignored; \
+             broker --help lists them all",
+        ]
+    );
+}
+
+#[test]
+fn dotenv_is_read_from_the_given_file_only_and_its_faults_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut layers = Layers::default();
+    layers.read_dotenv(&dir.path().join(".env"));
+    assert_eq!((layers.dotenv.len(), layers.errors.sentences().len()), (0, 0));
+
+    let path = dir.path().join("env");
+    let text = "\u{feff}PORT=1\n# note\nexport BROKER_LOG=\"warn,broker=debug\"\nOTHER=1\n\
+                PORT=2\nBROKER_KEY=a secret\nBROKER_MAX_DEPTH=9\n";
+    std::fs::write(&path, text).expect("a file");
+    layers.read_dotenv(&path);
+    let expected =
+        map(&[("PORT", "2"), ("BROKER_LOG", "warn,broker=debug"), ("BROKER_MAX_DEPTH", "9")]);
+    assert_eq!(layers.dotenv, expected);
+    let [sentence] = layers.errors.sentences() else { panic!("{:?}", layers.errors) };
+    assert!(sentence.starts_with("Line 6 of "), "{sentence}");
+    assert!(!sentence.contains("secret"), "{sentence}");
+    // Such a fault is told together with those of values.
+    layers.dotenv.insert("BROKER_MAX_DEPTH".to_owned(), "0".to_owned());
+    assert_eq!(layers.load().expect_err("two faults").sentences().len(), 2);
+
+    let mut layers = Layers::default();
+    layers.read_dotenv(dir.path());
+    assert_eq!(layers.errors.sentences().len(), 1, "a directory is not a readable file");
+}
+
+#[cfg(unix)]
+#[test]
+fn environment_values_that_are_not_utf8_are_faults_only_when_they_are_ours() {
+    use std::os::unix::ffi::OsStringExt;
+    let broken = || OsString::from_vec(vec![0xff]);
+    let mut layers = Layers::default();
+    let vars = [("BROKER_DATA_DIR", broken()), ("OTHER", broken()), ("PORT", OsString::from("81"))];
+    layers.read_environment(vars.into_iter().map(|(name, value)| (OsString::from(name), value)));
+    assert_eq!(layers.environment, map(&[("PORT", "81")]));
+    let [sentence] = layers.errors.sentences() else { panic!("{:?}", layers.errors) };
+    assert!(sentence.starts_with("BROKER_DATA_DIR in the environment is not UTF-8"), "{sentence}");
+}
+
+#[test]
+fn broker_is_broker_serve() {
+    for args in [&["--port", "1", "--allow-open"][..], &["serve", "--port=1", "--allow-open=true"]]
+    {
+        let flags = serve(args);
+        assert_eq!(flags.0, map(&[("PORT", "1"), ("BROKER_ALLOW_OPEN", "true")]));
+    }
+    assert_eq!(serve(&["--allow-open=false"]).0, map(&[("BROKER_ALLOW_OPEN", "false")]));
+    assert!(serve(&[]).0.is_empty());
+    for refused in [&["--prot", "1"][..], &["8080"], &["--port", "1", "serve"], &["--port"]] {
+        let args = ["broker"].iter().chain(refused);
+        assert!(Invocation::from_args(args).is_err(), "{refused:?}");
+    }
+    command().debug_assert();
+}
+
+#[test]
+fn help_names_every_flag_variable_and_default() {
+    for args in [&["broker", "--help"][..], &["broker", "serve", "--help"]] {
+        let help = Invocation::from_args(args).expect_err("help").to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for setting in SETTINGS {
+            let default = if setting.default.is_empty() { "none" } else { setting.default };
+            let names = format!("[env: {}] [default: {default}]", setting.name);
+            assert!(help.contains(&names), "{names} in {help}");
+            assert!(help.contains(&format!("--{}", setting.flag)), "{}", setting.flag);
+        }
+        assert!(help.contains("Flags come before the environment"), "{help}");
+    }
+    let version = Invocation::from_args(["broker", "--version"]).expect_err("version");
+    assert_eq!(version.to_string(), format!("broker {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_table_names_nothing_twice_and_flags_are_named_like_their_variables() {
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name));
+        let bare = setting.name.strip_prefix("BROKER_").unwrap_or(setting.name);
+        assert_eq!(setting.flag, bare.to_ascii_lowercase().replace('_', "-"));
+        assert!(!setting.meaning.ends_with('.'), "{} is a phrase", setting.name);
+        assert!(setting.takes != Takes::Switch || setting.default == "false", "{}", setting.name);
+    }
+}
+
+#[test]
+fn env_example_is_what_the_table_says() {
+    let file = include_str!("../../.env.example");
+    assert!(file == env_example(), "make .env.example:\n{}", env_example());
+}
+
+#[test]
+fn every_line_of_env_example_can_be_uncommented() {
+    let example = env_example();
+    let settings = example.lines().filter_map(|line| line.strip_prefix('#'));
+    let text: Vec<_> = settings.filter(|line| !line.starts_with(' ')).collect();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(".env");
+    std::fs::write(&path, text.join("\n")).expect("a file");
+    let mut layers = Layers::default();
+    layers.read_dotenv(&path);
+    assert_eq!(layers.dotenv.len(), SETTINGS.len());
+    assert_eq!(layers.load().expect("defaults").config, Config::default());
+}
+
+#[test]
+fn the_markdown_table_has_a_row_a_setting() {
+    let markdown = settings_markdown();
+    assert_eq!(markdown.lines().count(), 2 + SETTINGS.len());
+    assert!(markdown.contains("| `PORT` | `--port` | `8080` | Port to listen on"), "{markdown}");
+    assert!(markdown.contains("| `BROKER_PUBLIC_URL` | `--public-url` | none |"), "{markdown}");
+    for line in markdown.lines() {
+        assert_eq!(line.replace(r"\|", "").matches('|').count(), 5, "{line}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_one_line() {
+    let config = Config::default().data_dir("a b\nc").port(0);
+    let line = config.to_string();
+    assert!(line.starts_with("PORT=0 BROKER_HOST=127.0.0.1 BROKER_ORIGIN=loopback "), "{line}");
+    assert!(line.contains(r#"BROKER_DATA_DIR="a b\nc" BROKER_PUBLIC_URL= "#), "{line}");
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn a_secret_is_shown_as_stars_everywhere() {
+    let setting = Setting {
+        name: "BROKER_KEY",
+        flag: "key",
+        takes: Takes::Value("KEY"),
+        default: "",
+        meaning: "A key",
+        secret: true,
+        read: |_, _| Err(ValueError::new("write a key")),
+        show: |_| "hunter2".to_owned(),
+    };
+    assert_eq!(setting.shown("hunter2".to_owned()), "***");
+    assert_eq!(setting.shown(String::new()), "");
+    let mut errors = ConfigErrors::default();
+    errors.add_value(&setting, "hunter2", &ValueError::new("write a key"));
+    assert_eq!(errors.to_string(), "BROKER_KEY (--key) is \"***\": write a key.");
+}

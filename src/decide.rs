@@ -1,0 +1,341 @@
+//! Deciding is a fold: proposals in one order in, records or a rejection out.
+//!
+//! Owns versions, the last seq and the last time, and the rules of ids, `expected_version`,
+//! atomic batches and limits.
+//! Promises that equal proposals in equal order, with equal times and random bytes, make equal
+//! records, so that every process that folds the same order decides alike.
+//! Does no I/O and reads no clock.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::audit::Salts;
+use crate::record::{Identity, NewEvent, Record, RecordParts, Seq, Timestamp, Version};
+
+/// Events that are appended together or not at all, decided in order.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The events; one, or a batch.
+    pub events: Vec<Proposed>,
+}
+
+/// An event with the random bytes that its record will need, drawn before the fold.
+#[derive(Clone, Debug)]
+pub struct Proposed {
+    /// What the caller asks for.
+    pub event: NewEvent,
+    /// Salts of the record's commitments.
+    pub salts: Salts,
+    /// Random part of a server-made id (UUIDv7, RFC 9562).
+    pub id_random: [u8; 10],
+}
+
+/// Bounds on what the fold lets into memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most identities, that is newest values.
+    pub events_max: usize,
+    /// Most bytes of newest values' data together.
+    pub newest_bytes_max: usize,
+}
+
+/// Every id that was ever committed, and those decided but not yet committed.
+pub trait Seen {
+    /// The record that the id belongs to.
+    fn find(&self, id: &Uuid) -> Option<Arc<Record>>;
+}
+
+/// What the fold carries from proposal to proposal.
+#[derive(Debug, Default)]
+pub struct State {
+    newest: HashMap<Identity, Held>,
+    newest_bytes: usize,
+    last_seq: Seq,
+    last_time: Timestamp,
+    /// What the records decided since the last [`State::settle`] replaced, oldest first.
+    unsettled: Vec<(Identity, Option<Held>)>,
+    settled_time: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    version: Version,
+    data_bytes: usize,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// These records are to be appended, in this order.
+    Append(Vec<Arc<Record>>),
+    /// Every event was seen before: the original records.
+    Known(Vec<Arc<Record>>),
+}
+
+/// Why nothing is appended. `index` counts the batch's events from 0.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Rejection {
+    /// The batch holds no event.
+    #[error("the batch is empty: send at least one event")]
+    EmptyBatch,
+    /// The id was used for something else, or by somebody else.
+    #[error("the id {id} was already used for another insert: choose a new one")]
+    IdTaken {
+        /// Which event of the batch.
+        index: usize,
+        /// The id.
+        id: Uuid,
+    },
+    /// The batch names an id twice.
+    #[error("the id {id} stands twice in the batch: give every event its own")]
+    IdTwice {
+        /// Which event of the batch repeats it.
+        index: usize,
+        /// The id.
+        id: Uuid,
+    },
+    /// Some of the batch was inserted before, some was not.
+    #[error(
+        "{seen} of the batch's {len} events were inserted before: retry exactly the batch that \
+         was sent, or give the new events a batch of their own"
+    )]
+    PartlySeen {
+        /// How many were inserted before.
+        seen: usize,
+        /// Length of the batch.
+        len: usize,
+    },
+    /// A new event would exceed the limit on events.
+    #[error("the limit of {limit} events is reached: only existing events can be inserted")]
+    TooManyEvents {
+        /// The limit.
+        limit: usize,
+    },
+    /// A new event would exceed the limit on bytes of newest values.
+    #[error(
+        "the newest values fill their limit of {limit} bytes: only existing events can be inserted"
+    )]
+    TooManyBytes {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The newest version is another one than expected.
+    #[error("the newest version is {current}, not {expected}: read it and decide again")]
+    VersionMismatch {
+        /// Which event of the batch.
+        index: usize,
+        /// What the caller expected; 0 means that the event must not exist.
+        expected: Version,
+        /// The newest version now; 0 when there is none.
+        current: Version,
+    },
+}
+
+impl State {
+    /// Takes in a committed record on the way back from the log, in seq order.
+    pub fn restore(&mut self, record: RestoredRecord) {
+        self.last_seq = record.seq;
+        self.last_time = self.last_time.max(record.time);
+        self.hold(record.identity, record.version, record.data_bytes);
+        self.settle();
+    }
+
+    /// What was decided is durable.
+    pub fn settle(&mut self) {
+        self.unsettled.clear();
+        self.settled_time = self.last_time;
+    }
+
+    /// What was decided since the last [`State::settle`] was not stored and never will be.
+    pub fn undo(&mut self) {
+        while let Some((identity, before)) = self.unsettled.pop() {
+            let now = match before {
+                Some(held) => self.newest.insert(identity, held),
+                None => self.newest.remove(&identity),
+            };
+            let now = now.expect("what was decided is held");
+            self.newest_bytes -= now.data_bytes;
+            self.newest_bytes += before.map_or(0, |held| held.data_bytes);
+            self.last_seq -= 1;
+        }
+        self.last_time = self.settled_time;
+    }
+
+    /// The seq of the last decided record.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// Bytes of the newest values' data.
+    #[must_use]
+    pub fn newest_bytes(&self) -> usize {
+        self.newest_bytes
+    }
+
+    /// Folds one proposal: on `Append` the state has moved on, otherwise it is as before.
+    ///
+    /// # Errors
+    /// [`Rejection`]: nothing is to be stored.
+    pub fn decide(
+        &mut self,
+        proposal: Proposal,
+        seen: &impl Seen,
+        now: Timestamp,
+        limits: Limits,
+    ) -> Result<Verdict, Rejection> {
+        if proposal.events.is_empty() {
+            return Err(Rejection::EmptyBatch);
+        }
+        if let Some(known) = find_known(&proposal, seen)? {
+            return Ok(Verdict::Known(known));
+        }
+        self.check_versions(&proposal)?;
+        self.check_room(&proposal, limits)?;
+        let time = now.max(self.last_time);
+        self.last_time = time;
+        let records = proposal.events.into_iter().map(|event| self.append(event, time)).collect();
+        Ok(Verdict::Append(records))
+    }
+
+    fn version(&self, identity: &Identity) -> Version {
+        self.newest.get(identity).map_or(0, |held| held.version)
+    }
+
+    /// Versions move on inside a batch, so an event expects what the events before it made.
+    fn check_versions(&self, proposal: &Proposal) -> Result<(), Rejection> {
+        if let [only] = proposal.events.as_slice() {
+            return check_version(0, &only.event, self.version(&only.event.identity));
+        }
+        let mut versions: HashMap<&Identity, Version> = HashMap::new();
+        for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
+            let version =
+                versions.entry(&event.identity).or_insert_with(|| self.version(&event.identity));
+            check_version(index, event, *version)?;
+            *version += 1;
+        }
+        Ok(())
+    }
+
+    /// System records are Broker's own and need no room.
+    fn check_room(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
+        let mut new = HashSet::new();
+        let mut new_bytes = 0;
+        for Proposed { event, .. } in &proposal.events {
+            let identity = &event.identity;
+            if identity.event.is_system() || self.newest.contains_key(identity) {
+                continue;
+            }
+            new.insert(identity);
+            new_bytes += event.data.as_bytes().len();
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        if self.newest.len() + new.len() > limits.events_max {
+            return Err(Rejection::TooManyEvents { limit: limits.events_max });
+        }
+        if self.newest_bytes + new_bytes > limits.newest_bytes_max {
+            return Err(Rejection::TooManyBytes { limit: limits.newest_bytes_max });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, proposed: Proposed, time: Timestamp) -> Arc<Record> {
+        let Proposed { event, salts, id_random } = proposed;
+        self.last_seq += 1;
+        let version = self.version(&event.identity) + 1;
+        let data = event.data.as_bytes();
+        let identity = self.hold(event.identity, version, data.len());
+        let id = event.id.unwrap_or_else(|| {
+            uuid::Builder::from_unix_timestamp_millis(time.millis(), &id_random).into_uuid()
+        });
+        Arc::new(Record::new(RecordParts {
+            seq: self.last_seq,
+            identity,
+            version,
+            id,
+            time,
+            author: event.author,
+            salts,
+            data,
+        }))
+    }
+
+    /// Answers the identity as it is held, so that every record of it shares one allocation.
+    fn hold(&mut self, identity: Identity, version: Version, data_bytes: usize) -> Identity {
+        let entry = self.newest.entry(identity);
+        let shared = entry.key().clone();
+        let before = match &entry {
+            Entry::Occupied(held) => Some(*held.get()),
+            Entry::Vacant(_) => None,
+        };
+        assert_eq!(before.map_or(0, |held| held.version) + 1, version, "versions have no gaps");
+        self.newest_bytes -= before.map_or(0, |held| held.data_bytes);
+        self.newest_bytes += data_bytes;
+        entry.insert_entry(Held { version, data_bytes });
+        self.unsettled.push((shared.clone(), before));
+        shared
+    }
+}
+
+/// What the fold needs of a record that the log gives back.
+#[derive(Clone, Debug)]
+pub struct RestoredRecord {
+    /// Its seq.
+    pub seq: Seq,
+    /// Its time.
+    pub time: Timestamp,
+    /// Its identity.
+    pub identity: Identity,
+    /// Its version.
+    pub version: Version,
+    /// Length of its data in bytes.
+    pub data_bytes: usize,
+}
+
+/// The original records when every event was seen before, nothing when none was.
+fn find_known(
+    proposal: &Proposal,
+    seen: &impl Seen,
+) -> Result<Option<Vec<Arc<Record>>>, Rejection> {
+    let len = proposal.events.len();
+    let mut inside = HashSet::new();
+    let mut known = Vec::new();
+    for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
+        let Some(id) = event.id else { continue };
+        if len > 1 && !inside.insert(id) {
+            return Err(Rejection::IdTwice { index, id });
+        }
+        if let Some(record) = seen.find(&id) {
+            if !is_same_insert(&record, event) {
+                return Err(Rejection::IdTaken { index, id });
+            }
+            known.push(record);
+        }
+    }
+    match known.len() {
+        0 => Ok(None),
+        seen if seen < len => Err(Rejection::PartlySeen { seen, len }),
+        _ => Ok(Some(known)),
+    }
+}
+
+fn is_same_insert(record: &Record, event: &NewEvent) -> bool {
+    record.author() == event.author.as_ref()
+        && record.identity() == &event.identity
+        && record.data() == event.data.as_bytes()
+}
+
+fn check_version(index: usize, event: &NewEvent, current: Version) -> Result<(), Rejection> {
+    match event.expected_version {
+        Some(expected) if expected != current => {
+            Err(Rejection::VersionMismatch { index, expected, current })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Request bodies: JSON only, bounded in size and in time.
+
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use super::problem::{Code, Problem};
+use crate::config::Config;
+
+/// Reads a JSON body.
+pub(super) async fn read_json(
+    request: &HttpRequest,
+    payload: web::Payload,
+    config: &Config,
+) -> Result<Bytes, Problem> {
+    check_media_type(request)?;
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|len| len > config.max_body_bytes) {
+        return Err(too_large(config.max_body_bytes));
+    }
+    let read = read(payload, config.max_body_bytes);
+    timeout(config.body_timeout, read).await.unwrap_or_else(|_| Err(too_slow(config.body_timeout)))
+}
+
+async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Problem::new(Code::MalformedRequest).detail(error))?;
+        if body.len() + chunk.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// A browser must preflight `application/json`, so that no hostile page can post blindly.
+fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let essence = value.and_then(|value| value.to_str().ok()?.split(';').next());
+    if essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::UnsupportedMediaType)
+        .detail("send the header Content-Type: application/json"))
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge)
+        .detail(format!("send at most {bytes_max} bytes, or raise BROKER_MAX_BODY_BYTES"))
+        .member("limit", bytes_max)
+}
+
+fn too_slow(limit: Duration) -> Problem {
+    Problem::new(Code::BodyTimeout)
+        .detail(format!("the whole body must arrive within {} s", limit.as_secs_f64()))
+}

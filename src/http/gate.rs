@@ -1,0 +1,76 @@
+//! Who may call from where: cross-origin pages, and names that lead to loopback.
+
+use actix_cors::Cors;
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::Next;
+use actix_web::web;
+
+use super::Shared;
+use super::problem::{Code, Problem};
+use crate::config::{Authority, Config, Origin};
+
+/// How long browsers may remember a preflight, in seconds.
+const PREFLIGHT_SECONDS: usize = 600;
+
+/// CORS by the setting: `*` excludes cookies, listed origins may send them.
+pub(super) fn cors(origin: &Origin) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST"])
+        .allow_any_header()
+        .expose_headers([
+            header::ETAG,
+            header::LINK,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            HeaderName::from_static("content-location"),
+        ])
+        .max_age(PREFLIGHT_SECONDS)
+        .block_on_origin_mismatch(false);
+    match origin {
+        Origin::Any => cors.allow_any_origin().send_wildcard(),
+        Origin::Listed(_) => allow(cors, origin.clone()).supports_credentials(),
+        Origin::Loopback => allow(cors, origin.clone()),
+    }
+}
+
+fn allow(cors: Cors, origin: Origin) -> Cors {
+    cors.allowed_origin_fn(move |value, _| value.to_str().is_ok_and(|text| origin.allows(text)))
+}
+
+/// On loopback, refuses a request whose `Host` is some other name: a page of a hostile site whose
+/// name was made to resolve to 127.0.0.1 is of the server's own origin to its browser (DNS
+/// rebinding).
+pub(super) async fn check_host(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
+    let shared = request.app_data::<web::Data<Shared>>().cloned();
+    let host = request.head().uri.host().map(|_| request.connection_info().host().to_owned());
+    let host = host.or_else(|| {
+        let value = request.headers().get(header::HOST)?;
+        value.to_str().ok().map(str::to_owned)
+    });
+    let allowed =
+        shared.as_ref().is_none_or(|shared| is_own_host(shared.broker.config(), host.as_deref()));
+    if allowed {
+        return Ok(next.call(request).await?.map_into_right_body());
+    }
+    let detail = format!(
+        "{} is not a name of this server: use localhost or 127.0.0.1, or set BROKER_PUBLIC_URL \
+         to the URL that a proxy serves it under",
+        host.as_deref().unwrap_or("no Host header")
+    );
+    let problem = Problem::new(Code::HostRefused).detail(detail);
+    Ok(request.into_response(problem.response()).map_into_left_body())
+}
+
+fn is_own_host(config: &Config, host: Option<&str>) -> bool {
+    if !config.host.is_loopback() {
+        return true;
+    }
+    let Some(authority) = host.and_then(Authority::parse) else { return false };
+    let public = config.public_url.as_ref();
+    authority.is_loopback() || public.is_some_and(|url| *url.authority() == authority)
+}

@@ -1,0 +1,143 @@
+//! A range of an event's versions, streamed page by page: memory does not grow with its length.
+
+use std::ops::RangeInclusive;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::projection::{PageQuery, ProjectionHandle, Unavailable};
+use crate::record::{Identity, Record, Version};
+
+/// Records of one page; its bytes are bounded by the projection.
+const PAGE_RECORDS: usize = 256;
+
+/// Which versions, in which order.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    pub identity: Identity,
+    /// Empty when its start is after its end.
+    pub versions: RangeInclusive<Version>,
+    pub descending: bool,
+}
+
+/// How records are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    Array,
+    Lines,
+}
+
+impl Layout {
+    /// One record a line for whoever asks for it, a JSON array otherwise.
+    pub fn asked(request: &HttpRequest) -> Self {
+        let accept = request.headers().get(header::ACCEPT);
+        let lines = accept.and_then(|value| value.to_str().ok()).is_some_and(|accept| {
+            accept.split(',').any(|range| range.trim().starts_with("application/x-ndjson"))
+        });
+        if lines { Self::Lines } else { Self::Array }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Array => "application/json",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+}
+
+/// Answers with the range. What goes wrong after the first byte ends the connection without the
+/// last chunk, so that a short answer cannot be taken for a whole one.
+pub(super) fn respond(
+    mut response: HttpResponseBuilder,
+    projection: ProjectionHandle,
+    range: Range,
+    layout: Layout,
+) -> HttpResponse {
+    response.content_type(layout.content_type()).streaming(pages(projection, range, layout))
+}
+
+/// Where a streamed answer stands.
+enum Stage {
+    Rest { range: Range, first: bool },
+    Done,
+}
+
+fn pages(
+    projection: ProjectionHandle,
+    range: Range,
+    layout: Layout,
+) -> impl Stream<Item = Result<Bytes, Unavailable>> {
+    stream::try_unfold(Stage::Rest { range, first: true }, move |stage| {
+        let projection = projection.clone();
+        async move {
+            let Stage::Rest { range, first } = stage else { return Ok(None) };
+            let (out, next) = read_page(projection, range, layout, first).await?;
+            Ok(Some((Bytes::from(out), next)))
+        }
+    })
+}
+
+async fn read_page(
+    projection: ProjectionHandle,
+    mut range: Range,
+    layout: Layout,
+    first: bool,
+) -> Result<(Vec<u8>, Stage), Unavailable> {
+    let job = tokio::task::spawn_blocking(move || {
+        let query = PageQuery {
+            versions: range.versions.clone(),
+            limit: PAGE_RECORDS,
+            descending: range.descending,
+        };
+        let records = match range.versions.is_empty() {
+            true => Vec::new(),
+            false => projection.page(&range.identity, &query)?,
+        };
+        range.advance(&records)?;
+        Ok((encode(&records, layout, first), range))
+    });
+    let (mut out, range) = job.await.unwrap_or(Err(Unavailable::Doubt))?;
+    if !range.versions.is_empty() {
+        return Ok((out, Stage::Rest { range, first: false }));
+    }
+    if layout == Layout::Array {
+        out.push(b']');
+    }
+    Ok((out, Stage::Done))
+}
+
+impl Range {
+    /// What is left after these records. The range was cut to versions that exist, so a page
+    /// without any is a contradiction.
+    fn advance(&mut self, records: &[Record]) -> Result<(), Unavailable> {
+        if self.versions.is_empty() {
+            return Ok(());
+        }
+        let last = records.last().ok_or(Unavailable::Doubt)?.version();
+        let (start, end) = (*self.versions.start(), *self.versions.end());
+        self.versions = match self.descending {
+            true => start..=last - 1,
+            false => last + 1..=end,
+        };
+        Ok(())
+    }
+}
+
+fn encode(records: &[Record], layout: Layout, first: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    if layout == Layout::Array && first {
+        out.push(b'[');
+    }
+    for (index, record) in records.iter().enumerate() {
+        if layout == Layout::Array && !(first && index == 0) {
+            out.push(b',');
+        }
+        out.extend_from_slice(record.audit_json().as_bytes());
+        if layout == Layout::Lines {
+            out.push(b'\n');
+        }
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! `POST /insert`.
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::Shared;
+use super::body::read_json;
+use super::names::location;
+use super::problem::{Code, Problem};
+use super::wire::{InsertBody, Receipt, Refusal};
+use crate::broker::Inserted;
+use crate::config::Config;
+use crate::record::json::{self, Limits};
+use crate::record::{Data, Identity, Name, NewEvent, User};
+
+/// The members of an insert, borrowed from the checked body.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Insert<'a> {
+    #[serde(borrow)]
+    event: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    id: Option<Uuid>,
+    expected_version: Option<u64>,
+    #[serde(borrow, default)]
+    to: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// Appends one event, or an array of them atomically; answers when they are on stable storage.
+#[utoipa::path(
+    post, path = "/insert", tag = "events", request_body = InsertBody,
+    responses(
+        (status = 201, description = "On stable storage, whole", body = Receipt,
+         headers(("Location" = String, description = "Where the record can be read"))),
+        (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
+        (status = 400, description = "Malformed JSON, with line and column", body = Refusal),
+        (status = 408, description = "The body came too slowly", body = Refusal),
+        (status = 409, description = "Another newest version, or a used id", body = Refusal),
+        (status = 413, description = "The body is too large", body = Refusal),
+        (status = 415, description = "Not application/json", body = Refusal),
+        (status = 422, description = "Well-formed but not acceptable", body = Refusal),
+        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = Refusal),
+        (status = 507, description = "The disk, or a limit on new events", body = Refusal),
+    )
+)]
+pub(super) async fn insert(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let broker = &shared.broker;
+    let body = read_json(&request, payload, broker.config()).await?;
+    let started = Instant::now();
+    let (events, is_batch) = parse(&body, broker.config())?;
+    let inserted = if is_batch && events.is_empty() {
+        return Err(crate::decide::Rejection::EmptyBatch.into());
+    } else {
+        broker.insert_batch(events).await?
+    };
+    broker.metrics().insert_seconds.record(started.elapsed().as_secs_f64());
+    Ok(receipt(&inserted, is_batch))
+}
+
+fn receipt(inserted: &Inserted, is_batch: bool) -> HttpResponse {
+    let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = HttpResponse::build(status);
+    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
+    let receipts = inserted.records.iter().map(|record| record.receipt_json());
+    if is_batch {
+        return response.body(format!("[{}]", receipts.collect::<Vec<_>>().join(",")));
+    }
+    if let Some(record) = inserted.records.first() {
+        let location = location(record.identity(), record.version());
+        response.insert_header((header::LOCATION, location));
+    }
+    response.body(receipts.collect::<String>())
+}
+
+/// Checks the body once, as a whole, then takes it apart.
+fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+    let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    // The limit is on the data; the insert around it, and the batch around that, come on top.
+    let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
+    let compact = json::compact(body, Limits { depth_max }).map_err(|error| {
+        Problem::new(Code::MalformedJson)
+            .detail(&error)
+            .member("line", error.line)
+            .member("column", error.column)
+    })?;
+    if !is_batch {
+        return Ok((vec![parse_one(&compact).map_err(invalid)?], false));
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(&compact).map_err(|e| invalid(sentence(&e)))?;
+    if items.len() > config.max_batch.get() {
+        let max = config.max_batch;
+        return Err(Problem::new(Code::BatchTooLong)
+            .detail(format!("send at most {max} events in a batch, not {}", items.len()))
+            .member("limit", max.get()));
+    }
+    let mut events = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let event = parse_one(item.get().as_bytes());
+        events.push(event.map_err(|error| {
+            invalid(format!("event {index} of the batch: {error}")).member("index", index)
+        })?);
+    }
+    Ok((events, true))
+}
+
+fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
+    let insert: Insert<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
+    let event = Name::parse(&insert.event).map_err(|error| format!("event: {error}"))?;
+    let to = insert.to.as_deref().map(User::parse).transpose();
+    Ok(NewEvent {
+        identity: Identity { event, to: to.map_err(|error| format!("to: {error}"))? },
+        data: Data::checked(insert.data.get().as_bytes().to_vec().into()),
+        id: insert.id,
+        expected_version: insert.expected_version,
+        author: None,
+    })
+}
+
+fn invalid(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::InvalidEvent).detail(detail)
+}
+
+/// Without serde_json's place, which is one in the compacted text.
+fn sentence(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

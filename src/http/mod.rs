@@ -1,0 +1,120 @@
+//! The wire: routes, status codes, wire types and the framing of streams.
+//!
+//! Converts between HTTP and the calls of [`Broker`]; decides nothing itself.
+//! Promises a problem document (RFC 9457) for every error, unknown routes and methods included.
+//! Knows no engine and no key layout.
+
+mod audit;
+mod body;
+mod events;
+mod gate;
+mod history;
+mod insert;
+mod latest;
+mod log;
+mod names;
+mod openapi;
+mod page;
+mod problem;
+mod query;
+mod server;
+mod sse;
+mod status;
+mod streams;
+mod wire;
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
+
+pub use openapi::openapi_json;
+pub(crate) use server::bind;
+
+use crate::Broker;
+use problem::{Code, Problem};
+use streams::Streams;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Shared {
+    broker: Broker,
+    streams: Streams,
+}
+
+/// The routes of a broker, for each worker of an actix application.
+///
+/// The paths are relative to the scope that they are configured in. Clones count their streams
+/// together.
+#[derive(Clone)]
+pub struct Routes {
+    shared: web::Data<Shared>,
+}
+
+impl Routes {
+    pub(crate) fn new(broker: Broker) -> Self {
+        Self { shared: web::Data::new(Shared { broker, streams: Streams::default() }) }
+    }
+
+    /// What [`actix_web::App::configure`] and [`actix_web::Scope::configure`] take.
+    pub fn into_config(self) -> impl FnOnce(&mut web::ServiceConfig) {
+        move |service| configure(service, self.shared)
+    }
+}
+
+fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
+    let cors = gate::cors(&shared.broker.config().origin);
+    let scope = web::scope("")
+        .app_data(shared)
+        .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
+        .service(resource("/events", &[Method::GET], web::get().to(events::events)))
+        .service(resource("/latest", READ, read().to(latest::latest)))
+        .service(resource("/audit", READ, read().to(audit::names)))
+        .service(resource("/audit/{event}", READ, read().to(audit::history)))
+        .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
+        .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/health", READ, read().to(status::health)))
+        .service(resource("/livez", READ, read().to(status::livez)))
+        .service(resource("/readyz", READ, read().to(status::readyz)))
+        .service(resource("/metrics", READ, read().to(status::metrics)))
+        .service(resource("/openapi.json", READ, read().to(openapi::openapi)))
+        .service(resource("/", READ, read().to(page::index)))
+        .service(resource("/page.js", READ, read().to(page::script)))
+        .service(resource("/page.css", READ, read().to(page::style)))
+        .service(resource("/icon.svg", READ, read().to(page::icon)))
+        .default_service(web::to(not_found))
+        .wrap(from_fn(problem::as_problem))
+        .wrap(cors)
+        .wrap(from_fn(gate::check_host));
+    service.service(scope);
+}
+
+/// What a read takes; RFC 9110 asks for HEAD beside GET.
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A resource that names its methods when asked with another one.
+fn resource(path: &'static str, methods: &'static [Method], route: Route) -> Resource {
+    let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    web::resource(path).route(route).default_service(web::to(move || {
+        let allow = HeaderValue::from_str(&allow).expect("method names are header values");
+        async move {
+            let problem = Problem::new(Code::MethodNotAllowed)
+                .detail(format!("use {}", allow.to_str().unwrap_or("another method")));
+            let mut response = problem.response();
+            response.headers_mut().insert(header::ALLOW, allow);
+            response
+        }
+    }))
+}
+
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let detail = format!(
+        "there is nothing at {}: see /openapi.json for the routes there are",
+        request.path()
+    );
+    Problem::new(Code::NotFound).detail(detail).response()
+}

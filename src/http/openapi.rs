@@ -1,0 +1,45 @@
+//! `GET /openapi.json`: the wire, described for tools.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+
+use super::{audit, events, insert, latest, log, status, wire};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Broker",
+        description = "An insert-only event store for front ends: live newest values over SSE, \
+                       and a history that can be trusted. PROTOCOL.md is normative."
+    ),
+    paths(
+        insert::insert, events::events, latest::latest, audit::names, audit::history,
+        audit::version, log::log, status::health, status::livez, status::readyz, status::metrics,
+        openapi,
+    ),
+    components(schemas(
+        wire::InsertBody, wire::Receipt, wire::Record, wire::Latest, wire::Refusal,
+        wire::AuditName, wire::Health, wire::ProjectionHealth,
+    )),
+    tags(
+        (name = "events", description = "Insert, and see what is newest"),
+        (name = "audit", description = "The whole history"),
+        (name = "status", description = "How the server is"),
+    )
+)]
+struct Api;
+
+/// The OpenAPI 3.1 document as JSON.
+#[must_use]
+pub fn openapi_json() -> String {
+    Api::openapi().to_pretty_json().expect("the document serialises")
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "status",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object))
+)]
+pub(super) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(openapi_json())
+}

@@ -1,0 +1,72 @@
+//! Query strings, read strictly: a mistyped parameter is told, not ignored.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use super::problem::{Code, Problem};
+
+/// The pairs of a query string.
+pub(super) struct Query<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Query<'a> {
+    /// Splits and decodes `query`; only `known` parameters may stand in it.
+    pub fn parse(query: &'a str, known: &[&str]) -> Result<Self, Problem> {
+        let mut pairs = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if !known.contains(&name.as_ref()) {
+                return Err(malformed(format!(
+                    "there is no parameter {name:?} here; known are {}",
+                    known.join(", ")
+                )));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Every value of a repeatable parameter.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of a parameter that may stand once; empty is absent.
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(malformed(format!("{name} stands twice; send it once")));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// A parameter's value, parsed.
+    pub fn parsed<T: FromStr>(&self, name: &str, meaning: &str) -> Result<Option<T>, Problem> {
+        let Some(value) = self.one(name)? else { return Ok(None) };
+        let parsed = value.parse();
+        parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {meaning}")))
+    }
+}
+
+/// A refusal that says what to change.
+pub(super) fn malformed(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::MalformedQuery).detail(detail)
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().map_err(|_| not_utf8(text));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| not_utf8(text))?;
+    Ok(Cow::Owned(decoded.into_owned()))
+}
+
+fn not_utf8(text: &str) -> Problem {
+    malformed(format!("{text:?} does not decode to UTF-8"))
+}

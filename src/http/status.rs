@@ -1,0 +1,108 @@
+//! How the server is: for people, supervisors and Prometheus.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+
+use super::Shared;
+use super::problem::{Code, Problem};
+use super::wire::{Health, ProjectionHealth, Refusal};
+use crate::projection::State;
+
+/// How the server is, in some detail.
+#[utoipa::path(
+    get, path = "/health", tag = "status",
+    responses((status = 200, description = "How the server is", body = Health))
+)]
+pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
+    let broker = &shared.broker;
+    let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
+    let projection = broker.projection();
+    let (events, seq) = broker.hub().with_newest(|newest| (newest.len(), newest.head()));
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        epoch: broker.hub().epoch().to_string(),
+        seq,
+        events,
+        streams: shared.streams.len(),
+        projection: ProjectionHealth {
+            state: name(&projection.state()),
+            seq: projection.applied(),
+            lag: seq.saturating_sub(projection.applied()),
+        },
+    })
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(
+    get, path = "/livez", tag = "status",
+    responses((status = 200, description = "It answers", body = String))
+)]
+pub(super) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+/// Whether requests should be sent here.
+#[utoipa::path(
+    get, path = "/readyz", tag = "status",
+    responses(
+        (status = 200, description = "Inserts and reads are served", body = String),
+        (status = 503, description = "They are not", body = Refusal),
+    )
+)]
+pub(super) async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    readiness(&shared)?;
+    Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
+}
+
+/// Counters and gauges.
+#[utoipa::path(
+    get, path = "/metrics", tag = "status",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String))
+)]
+pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let broker = &shared.broker;
+    let metrics = broker.metrics();
+    let (events, bytes, head) =
+        broker.hub().with_newest(|newest| (newest.len(), newest.json_bytes(), newest.head()));
+    let applied = broker.projection().applied();
+    metrics.head.set(head as f64);
+    metrics.applied.set(applied as f64);
+    metrics.lag.set(head.saturating_sub(applied) as f64);
+    metrics.newest.set(events as f64);
+    metrics.newest_bytes.set(bytes as f64);
+    metrics.queue_bytes.set(broker.queue_bytes() as f64);
+    metrics.subscribers.set(broker.hub().subscribers() as f64);
+    metrics.streams.set(shared.streams.len() as f64);
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(metrics.render())
+}
+
+fn readiness(shared: &Shared) -> Result<(), Problem> {
+    if shared.broker.has_failed() {
+        return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
+    }
+    if shared.broker.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown));
+    }
+    match shared.broker.projection().state() {
+        State::Failed(_) => {
+            Err(Problem::new(Code::Behind).detail("the history cannot be rebuilt; see the log"))
+        }
+        State::CatchingUp { .. } | State::Closed | State::Ready | State::Rebuilding { .. } => {
+            Ok(())
+        }
+    }
+}
+
+fn name(state: &State) -> &'static str {
+    match state {
+        State::CatchingUp { .. } => "catching-up",
+        State::Closed => "closed",
+        State::Failed(_) => "failed",
+        State::Ready => "ready",
+        State::Rebuilding { .. } => "rebuilding",
+    }
+}

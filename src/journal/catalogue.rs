@@ -1,0 +1,130 @@
+//! Where in the log a seq is: segments, and a landmark about every MiB.
+//!
+//! Owns the one structure of the journal that grows with history: 24 bytes a landmark and 24 a
+//! segment, so 25 MB for a TiB.
+
+use std::fs::File;
+use std::sync::{Arc, Weak};
+
+use super::segment::FIRST_GROUP_AT;
+use crate::record::Seq;
+
+/// A landmark is set on the first group that begins this far after the one before, so that a
+/// reader that looks for a seq reads about this much in vain.
+const LANDMARK_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    segments: Vec<Segment>,
+    landmarks: Vec<Landmark>,
+}
+
+/// A place where a group begins, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// Index of the segment.
+    pub(super) segment: usize,
+    /// Offset in its file.
+    pub(super) offset: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    first_seq: Seq,
+    /// End of its last durable group.
+    end: u64,
+    /// The open file, as long as anybody reads or writes it: any number of readers of one segment
+    /// hold one descriptor, and a segment that nobody reads holds none.
+    file: Weak<File>,
+}
+
+#[derive(Debug)]
+struct Landmark {
+    first_seq: Seq,
+    spot: Spot,
+}
+
+impl Catalogue {
+    /// Adds an empty segment to the end.
+    pub(super) fn enter(&mut self, first_seq: Seq) {
+        self.segments.push(Segment { first_seq, end: FIRST_GROUP_AT, file: Weak::new() });
+    }
+
+    /// Adds a group to the last segment.
+    ///
+    /// # Panics
+    /// When there is no segment.
+    pub(super) fn push(&mut self, first_seq: Seq, frame_bytes: u64) {
+        let segment = self.segments.len() - 1;
+        let last = &mut self.segments[segment];
+        let spot = Spot { segment, offset: last.end };
+        last.end += frame_bytes;
+        let far = self.landmarks.last().is_none_or(|mark| {
+            mark.spot.segment != segment || spot.offset - mark.spot.offset >= LANDMARK_BYTES
+        });
+        if far {
+            self.landmarks.push(Landmark { first_seq, spot });
+        }
+    }
+
+    /// A group's beginning at or before the record with this seq; nothing in an empty log.
+    pub(super) fn locate(&self, seq: Seq) -> Option<Spot> {
+        let after = self.landmarks.partition_point(|mark| mark.first_seq <= seq);
+        self.landmarks.get(after.checked_sub(1)?).map(|mark| mark.spot)
+    }
+
+    /// End of the last durable group of a segment.
+    pub(super) fn end(&self, segment: usize) -> u64 {
+        self.segments[segment].end
+    }
+
+    /// Seq of the first record of a segment, which names its file.
+    pub(super) fn first_seq(&self, segment: usize) -> Seq {
+        self.segments[segment].first_seq
+    }
+
+    /// Number of segments.
+    pub(super) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The open file of a segment, if anybody has it open.
+    pub(super) fn file(&self, segment: usize) -> Option<Arc<File>> {
+        self.segments[segment].file.upgrade()
+    }
+
+    /// Shares an open file of a segment.
+    pub(super) fn share(&mut self, segment: usize, file: &Arc<File>) {
+        self.segments[segment].file = Arc::downgrade(file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seq_is_found_from_the_landmark_at_or_before_it() {
+        let mut catalogue = Catalogue::default();
+        assert_eq!(catalogue.locate(1), None);
+        catalogue.enter(1);
+        assert_eq!(catalogue.locate(1), None);
+        for first_seq in (1..100).step_by(10) {
+            catalogue.push(first_seq, LANDMARK_BYTES / 2);
+        }
+        catalogue.enter(101);
+        catalogue.push(101, 80);
+        assert_eq!(catalogue.locate(0), None);
+        let at = |half_mib: u64| {
+            Some(Spot { segment: 0, offset: FIRST_GROUP_AT + half_mib * LANDMARK_BYTES / 2 })
+        };
+        assert_eq!(catalogue.locate(1), at(0));
+        assert_eq!(catalogue.locate(20), at(0));
+        assert_eq!(catalogue.locate(21), at(2));
+        assert_eq!(catalogue.locate(100), at(8));
+        let second = Some(Spot { segment: 1, offset: FIRST_GROUP_AT });
+        assert_eq!(catalogue.locate(101), second);
+        assert_eq!(catalogue.locate(u64::MAX), second);
+        assert_eq!(catalogue.end(1), FIRST_GROUP_AT + 80);
+    }
+}

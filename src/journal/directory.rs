@@ -1,0 +1,236 @@
+//! The data directory: whose it is, and who uses it now.
+//!
+//! ```text
+//! identity      what log this is; see the module `identity`
+//! identity.new  only while the directory is being made
+//! lock          locked while a process uses the directory; the process's id, in decimal
+//! journal/      segments, mark, and torn tails that were kept aside
+//! ```
+//!
+//! Owns the making and the checking of the directory.
+//! Promises that a directory that is foreign, damaged, newer or in use is refused before anything
+//! in it is changed: the identity is checked before the lock is taken, and the lock is taken
+//! before anything is written. The identity is written last, so that a crash while the directory
+//! is made leaves something that the next open completes.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::disk::Disk;
+use super::error::DirError;
+use super::identity::{self, IdentityError};
+use super::lock::{Lease, Lock};
+use super::mark::{self, Found, Mark, MarkFile};
+use super::prepared::{self, Prepared};
+use super::segment::{self, FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
+
+const IDENTITY: &str = "identity";
+const IDENTITY_NEW: &str = "identity.new";
+const JOURNAL: &str = "journal";
+const LOCK: &str = "lock";
+/// Made by the system at the root of a new file system, which is a good data directory.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// A data directory that is ours and locked, for as long as this or a journal opened from it lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    log: Uuid,
+    lock: Arc<Lock>,
+}
+
+impl DataDir {
+    /// Makes the directory, or checks that it is ours, and locks it.
+    ///
+    /// A missing or empty directory is made anew; what a crash in that left behind is completed.
+    ///
+    /// # Errors
+    /// [`DirError`]: the directory is foreign, damaged, of a newer format, in use, or cannot be
+    /// written.
+    pub fn open(path: &Path) -> Result<Self, DirError> {
+        Self::open_sized(path, FIRST_SEGMENT_BYTES)
+    }
+
+    /// As [`DataDir::open`], with a first segment of `segment_bytes` when it is made.
+    pub(super) fn open_sized(path: &Path, segment_bytes: u64) -> Result<Self, DirError> {
+        let path = std::path::absolute(path).map_err(refused("finding it", path))?;
+        if log_of(&path)?.is_none() {
+            make_dirs(&path)?;
+        }
+        let lock = Lock::take(&path, &path.join(LOCK))?;
+        // Another process may have made the directory, or begun to, until the lock was ours.
+        let log = match log_of(&path)? {
+            Some(log) => log,
+            None => make(&path, segment_bytes)?,
+        };
+        Ok(Self { path, log, lock: Arc::new(lock) })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id of the log, drawn when the directory was made.
+    #[must_use]
+    pub fn log_id(&self) -> Uuid {
+        self.log
+    }
+
+    /// Where the journal's files are.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join(JOURNAL)
+    }
+
+    /// The right to open the journal; one at a time.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        Lease::take(&self.lock)
+    }
+}
+
+/// The log's id if the directory is ours; nothing if it can be made ours.
+fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
+    let file = path.join(IDENTITY);
+    match fs::read(&file) {
+        Ok(bytes) => match identity::decode(&bytes) {
+            Ok(log) => Ok(Some(log)),
+            Err(IdentityError::Damaged(what)) => Err(DirError::Identity { path: file, what }),
+            Err(IdentityError::Newer(format)) => Err(DirError::Newer { path: file, format }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => vacant(path).map(|()| None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(DirError::NotDirectory { path: path.to_owned() })
+        }
+        Err(error) => Err(refused("reading", &file)(error)),
+    }
+}
+
+/// Refuses a directory that holds anything but what an interrupted making leaves.
+fn vacant(path: &Path) -> Result<(), DirError> {
+    for name in names(path)? {
+        let entry = path.join(&name);
+        let ours = match name.as_str() {
+            IDENTITY_NEW => entry.is_file(),
+            JOURNAL if entry.is_dir() => {
+                for inner in names(&entry)? {
+                    if !vacant_journal_entry(&entry, &inner)? {
+                        let entry = format!("{JOURNAL}/{inner}");
+                        return Err(DirError::Foreign { path: path.to_owned(), entry });
+                    }
+                }
+                true
+            }
+            LOCK => Lock::is_lock(&entry),
+            LOST_AND_FOUND => entry.is_dir(),
+            _ => false,
+        };
+        if !ours {
+            return Err(DirError::Foreign { path: path.to_owned(), entry: name });
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of a journal without identity holds no record.
+fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
+    let path = journal.join(name);
+    if name == mark::NAME || prepared::is_leftover(name) {
+        return Ok(path.is_file());
+    }
+    if segment::first_seq(name) != Some(1) {
+        return Ok(false);
+    }
+    let bytes = fs::read(&path).map_err(refused("reading", &path))?;
+    Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
+}
+
+fn names(path: &Path) -> Result<Vec<String>, DirError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(refused("listing", path)(error)),
+    };
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()
+        .map_err(refused("listing", path))
+}
+
+/// Makes the directory and those above it, and makes their names durable.
+fn make_dirs(path: &Path) -> Result<(), DirError> {
+    let disk = Disk::default();
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(refused("making it", path)(error));
+            }
+            _ => {}
+        }
+        if let Some(parent) = path.parent() {
+            disk.sync_dir(parent).map_err(refused("syncing", parent))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes everything in a vacant directory that is locked; the identity is last.
+fn make(path: &Path, segment_bytes: u64) -> Result<Uuid, DirError> {
+    let disk = Disk::default();
+    let log = Uuid::now_v7();
+    let journal = path.join(JOURNAL);
+    // Everything in it was found to be a leftover without records.
+    match fs::remove_dir_all(&journal) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(refused("removing what an interrupted start left", &journal)(error));
+        }
+        _ => {}
+    }
+    fs::create_dir(&journal).map_err(refused("making it", &journal))?;
+    make_journal(&disk, &journal, log, segment_bytes).map_err(refused("making it", &journal))?;
+    disk.sync_dir(path).map_err(refused("syncing", path))?;
+    let file = path.join(IDENTITY);
+    make_identity(path, &file, log).map_err(refused("writing", &file))?;
+    disk.sync_dir(path).map_err(refused("syncing", path))?;
+    Ok(log)
+}
+
+/// The first segment and the mark of an empty log. They are made with the directory, so that a
+/// journal without a segment, or without a mark, is one that lost it.
+fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
+    let file_bytes = segment_bytes.max(FIRST_GROUP_AT).next_multiple_of(8);
+    let chain_before = [0; 32];
+    let header =
+        Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
+    Prepared::own(disk, journal, file_bytes)?.name(journal, &header)?;
+    let mut mark = MarkFile::open(&journal.join(mark::NAME), log, &Found::default())?;
+    let nothing =
+        Mark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
+    mark.write(disk, &nothing)?;
+    mark.sync()?;
+    disk.sync_dir(journal)
+}
+
+fn make_identity(path: &Path, file: &Path, log: Uuid) -> io::Result<()> {
+    let new = path.join(IDENTITY_NEW);
+    let mut out = File::create(&new)?;
+    out.write_all(identity::encode(log).as_bytes())?;
+    out.sync_all()?;
+    fs::rename(&new, file)
+}
+
+/// For `map_err`: a system's refusal as one that tells what to do, where that is known.
+pub(super) fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        NotADirectory => DirError::NotDirectory { path },
+        PermissionDenied | ReadOnlyFilesystem => DirError::Unwritable { path, source },
+        _ => DirError::Io { path, doing, source },
+    }
+}

@@ -1,0 +1,166 @@
+//! What can go wrong with a data directory and its journal, each as a sentence for the person who
+//! must act.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::record::{RecordError, Seq};
+
+/// Why a data directory cannot be used. Nothing in it was changed.
+#[derive(Debug, Error)]
+pub enum DirError {
+    /// The identity file is not what Broker wrote.
+    #[error(
+        "{} is damaged: {what}; restore this file from a backup of the data directory",
+        path.display()
+    )]
+    Identity {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The directory holds something and is not one of ours.
+    #[error(
+        "{} is not a data directory of Broker: it holds {entry:?} but no whole identity file; \
+         name an empty or a new directory, or restore the identity file if it was lost",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One entry that Broker would not have left there.
+        entry: String,
+    },
+    /// The system refused an operation for another reason.
+    #[error("{} cannot be used: {doing} failed: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process, or another handle in this one, uses the directory.
+    #[error(
+        "{} is in use by {}; stop it first, or name another directory",
+        path.display(), holder(*.pid)
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds the lock, when it has said so.
+        pid: Option<u32>,
+    },
+    /// The directory was written by a newer version.
+    #[error(
+        "{} has format {format}, and this version of Broker knows only format 0; \
+         run the version that wrote it, or a newer one",
+        path.display()
+    )]
+    Newer {
+        /// The identity file.
+        path: PathBuf,
+        /// The format that it names.
+        format: u32,
+    },
+    /// The path leads to something that is not a directory.
+    #[error("{} is not a directory; name a directory for the data", path.display())]
+    NotDirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The directory cannot be written to.
+    #[error(
+        "{} cannot be written: {source}; \
+         give the user that runs Broker the right to write there, or name another directory",
+        path.display()
+    )]
+    Unwritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why the journal cannot be opened, read or closed.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The log is not what was written and acknowledged; nothing was changed.
+    #[error(
+        "the journal is damaged in {} at byte {offset}: {what}; all records up to seq \
+         {last_good_seq} are whole, and nothing was changed; restore the file from a backup, or \
+         start from an empty data directory",
+        file.display()
+    )]
+    Damage {
+        /// The file.
+        file: PathBuf,
+        /// Where in it the damage was met.
+        offset: u64,
+        /// The last seq before it.
+        last_good_seq: Seq,
+        /// What was met there, and why it cannot be an interrupted write.
+        what: String,
+    },
+    /// Another journal handle of this process has the directory open.
+    #[error("the journal in {} is already open in this process", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The system refused an operation.
+    #[error("{doing} {} failed: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The visitor refused a record that the journal itself finds whole.
+    #[error(
+        "the record with seq {seq} in {} at byte {offset} cannot be used: {source}",
+        file.display()
+    )]
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// Where its group begins.
+        offset: u64,
+        /// The record.
+        seq: Seq,
+        /// What the visitor said.
+        source: RecordError,
+    },
+}
+
+/// Why a group was not appended.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// A write or sync failed. The group may have been stored; every later append is refused, and
+    /// only opening the journal again tells.
+    #[error("the journal stopped, and whether the last group was stored is unknown: {0}")]
+    Final(#[source] io::Error),
+    /// There is no space for another segment. Nothing was stored; it may be tried again.
+    #[error("no space is left for the journal, and nothing was stored: {0}")]
+    NoSpace(#[source] io::Error),
+}
+
+/// For `map_err`: what was being done, and to which path.
+pub(super) fn io_error(
+    doing: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.into();
+    move |source| JournalError::Io { path, doing, source }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("the process with id {pid}"))
+}

@@ -1,0 +1,241 @@
+//! Following the log from a position: the history first, then what is appended.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use super::catalogue::Spot;
+use super::error::{JournalError, io_error};
+use super::frame::{self, Entry, HEADER_BYTES, Part};
+use super::reader::Shared;
+use super::segment::FIRST_GROUP_AT;
+use crate::audit::Salts;
+use crate::record::{Record, Seq, StoredRecord};
+
+/// Read at least this much at once, if there is so much: many groups are small.
+const WINDOW_BYTES: u64 = 128 * 1024;
+
+/// A position in the log that moves on as records are taken.
+///
+/// At the head it holds no memory to speak of, and shares the file with all others there.
+#[derive(Debug)]
+pub struct Follower {
+    shared: Arc<Shared>,
+    position: Seq,
+    /// Where the next group is; absent until the first record is there to be read.
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    file: Arc<File>,
+    /// Beginning of the next group.
+    spot: Spot,
+    /// Seq that this group begins with; nothing after a lookup, which may land before the position.
+    first_seq: Option<Seq>,
+    window: Window,
+}
+
+/// Bytes that were read ahead.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    /// Offset of the first of them.
+    at: u64,
+}
+
+impl Follower {
+    pub(super) fn new(shared: Arc<Shared>, after: Seq) -> Self {
+        Self { shared, position: after, place: None }
+    }
+
+    /// Seq of the last record that was taken, or where following began.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// The next records: at least one when more is durable, until `bytes_max` of stored bytes are
+    /// reached; empty at the head. Every checksum on the way is checked.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the file was damaged since it was opened, or cannot be read. The position
+    /// stays before the damage.
+    #[expect(clippy::should_implement_trait, reason = "it has a limit, and its end is no end")]
+    pub fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, JournalError> {
+        let durable = self.shared.durable();
+        let mut records = Vec::new();
+        let mut taken_bytes = 0;
+        while self.position < durable && (records.is_empty() || taken_bytes < bytes_max) {
+            self.group(bytes_max, &mut taken_bytes, &mut records)?;
+        }
+        if self.position >= durable {
+            self.rest();
+        }
+        Ok(records)
+    }
+
+    /// Takes records from the next group, and moves on to the one after it if it was used up.
+    fn group(
+        &mut self,
+        bytes_max: usize,
+        taken_bytes: &mut usize,
+        records: &mut Vec<Record>,
+    ) -> Result<(), JournalError> {
+        let shared = Arc::clone(&self.shared);
+        let mut place = match self.place.take() {
+            Some(place) => place,
+            None => Place::find(&shared, self.position + 1).map_err(|(segment, error)| {
+                io_error("opening", shared.path(segment))(error)
+            })?,
+        };
+        let taken = self.take(&mut place, bytes_max, taken_bytes, records);
+        let spot = place.spot;
+        self.place = Some(place);
+        taken.map_err(|refusal| match refusal {
+            Refusal::Damage(what) => JournalError::Damage {
+                file: shared.path(spot.segment),
+                offset: spot.offset,
+                last_good_seq: self.position,
+                what,
+            },
+            Refusal::Io(error) => io_error("reading", shared.path(spot.segment))(error),
+        })
+    }
+
+    fn take(
+        &mut self,
+        place: &mut Place,
+        bytes_max: usize,
+        taken_bytes: &mut usize,
+        records: &mut Vec<Record>,
+    ) -> Result<(), Refusal> {
+        place.enter(&self.shared)?;
+        let expected = place.first_seq;
+        let bytes = place.frame(&self.shared)?;
+        let group = frame::decode(self.shared.log(), bytes)?;
+        if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
+            let what = format!("group {} with seq {} is out of place", group.number, group.first_seq);
+            return Err(Refusal::Damage(what));
+        }
+        let (first_seq, last_seq) = (group.first_seq, group.last_seq());
+        let frame_bytes = group.frame_bytes();
+        if first_seq > self.position + 1 {
+            return Err(Refusal::Damage(format!("seq {} is missing", self.position + 1)));
+        }
+        if last_seq > self.position {
+            let skipped = usize::try_from(self.position + 1 - first_seq).unwrap_or(usize::MAX);
+            for entry in group.entries().skip(skipped) {
+                if !records.is_empty() && *taken_bytes >= bytes_max {
+                    return Ok(());
+                }
+                let entry = entry?;
+                records.push(record(&entry)?);
+                self.position = entry.facts.seq;
+                *taken_bytes += entry.stored_bytes;
+            }
+        }
+        place.first_seq = Some(last_seq + 1);
+        place.spot.offset += frame_bytes;
+        Ok(())
+    }
+
+    /// Frees what was read ahead. The file stays open: it is the writer's, or soon left.
+    fn rest(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.window = Window::default();
+        }
+    }
+}
+
+/// Why records could not be taken.
+enum Refusal {
+    Damage(String),
+    Io(io::Error),
+}
+
+impl From<frame::Fault> for Refusal {
+    fn from(fault: frame::Fault) -> Self {
+        Self::Damage(fault.to_string())
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Place {
+    /// A group's beginning at or before the record with this seq, which is durable.
+    fn find(shared: &Shared, seq: Seq) -> Result<Self, (usize, io::Error)> {
+        let spot = shared.locate(seq).expect("a durable record has a landmark before it");
+        let file = shared.file(spot.segment).map_err(|error| (spot.segment, error))?;
+        Ok(Self { file, spot, first_seq: None, window: Window::default() })
+    }
+
+    /// Goes to the next segment when this one is used up.
+    fn enter(&mut self, shared: &Shared) -> Result<(), Refusal> {
+        while let (end, true) = shared.extent(self.spot.segment) {
+            if self.spot.offset < end {
+                break;
+            }
+            let segment = self.spot.segment + 1;
+            self.file = shared.file(segment)?;
+            self.spot = Spot { segment, offset: FIRST_GROUP_AT };
+            self.window = Window::default();
+        }
+        Ok(())
+    }
+
+    /// The bytes of the next group.
+    fn frame(&mut self, shared: &Shared) -> Result<&[u8], Refusal> {
+        let (end, _) = shared.extent(self.spot.segment);
+        let at = self.spot.offset;
+        let header = self.window.read(&self.file, at, HEADER_BYTES as u64, end)?;
+        let header = header.first_chunk().expect("as many bytes as were asked for");
+        let frame_bytes = frame::frame_bytes(header)?;
+        self.window.read(&self.file, at, frame_bytes, end)
+    }
+}
+
+impl Window {
+    /// `len` bytes at `offset`, none of them at `end` or after it: beyond it the writer is at
+    /// work, and what was read there would be stale later.
+    fn read(&mut self, file: &File, offset: u64, len: u64, end: u64) -> Result<&[u8], Refusal> {
+        if len > end.saturating_sub(offset) {
+            return Err(Refusal::Damage("a group reaches beyond the end of the log".to_owned()));
+        }
+        let held = self.at..self.at + self.bytes.len() as u64;
+        if offset < held.start || offset + len > held.end {
+            let wanted = len.max(WINDOW_BYTES).min(end - offset);
+            // Lengths up to here lie within a file's extent, and so within memory's.
+            self.bytes.resize(wanted as usize, 0);
+            self.at = offset;
+            if let Err(error) = file.read_exact_at(&mut self.bytes, offset) {
+                self.bytes.clear();
+                let short = error.kind() == io::ErrorKind::UnexpectedEof;
+                return Err(if short {
+                    Refusal::Damage("the file ends before the log does".to_owned())
+                } else {
+                    Refusal::Io(error)
+                });
+            }
+        }
+        let from = (offset - self.at) as usize;
+        Ok(&self.bytes[from..from + len as usize])
+    }
+}
+
+fn record(entry: &Entry<'_>) -> Result<Record, Refusal> {
+    let seq = entry.facts.seq;
+    let (Part::Whole { salt: meta_salt, bytes: meta }, Part::Whole { salt: data_salt, bytes: data }) =
+        (entry.meta, entry.data)
+    else {
+        return Err(Refusal::Damage(format!("a part of seq {seq} is all zeros")));
+    };
+    let salts = Salts { meta: meta_salt, data: data_salt };
+    let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
+    stored.to_record().map_err(|error| Refusal::Damage(format!("seq {seq}: {error}")))
+}

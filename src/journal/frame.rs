@@ -1,0 +1,169 @@
+//! The group frame: what one commit writes and syncs together. Bytes in, bytes out, no I/O.
+//!
+//! A frame begins at a multiple of 8 bytes in its segment. All numbers are little-endian, except
+//! inside leaves and metas, which have encodings of their own.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic: 8A "BGROUP" 00, which is no UTF-8 and so in no name and no data
+//!      8      8  length of the frame, from the magic to the end of the padding
+//!     16      8  number of the group, from 1
+//!     24      8  seq of its first record
+//!     32      4  number of its records, n, at least 1
+//!     36      4  CRC-32C of: id of the log ‖ bytes 0 to 36 ‖ bytes 40 to 72 + 92 n
+//!     40     32  chain after its last record
+//!     72   84 n  the leaves
+//!            8 n  for each record: length of its meta, 4 bytes; length of its data, 4 bytes
+//!             …  for each record: its meta part, then its data part
+//!        0 to 7  zeros, to a multiple of 8
+//! ```
+//!
+//! A part:
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  CRC-32C of: seq, 8 bytes ‖ kind, 1 byte: 0 for meta, 1 for data ‖ salt ‖ bytes
+//!      4     16  salt
+//!     20      …  the bytes that the leaf commits to
+//! ```
+//!
+//! **Promises** that a part whose bytes are all zero, with its CRC and its salt, is [erased]:
+//! neither the frame's CRC nor the chain, nor any other part, depends on a part's content, so it
+//! can be erased in place. Any other change of any byte is found, the exchange of two parts
+//! included, because a part's CRC covers whose part it is.
+//!
+//! **Does not** verify commitments or the chain, nor that a frame continues a log: whoever reads
+//! the log does that.
+//!
+//! [erased]: Part::Erased
+
+mod decode;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
+use crate::record::{Record, Seq};
+
+pub(super) use decode::{Entry, Fault, Group, Part, decode, frame_bytes};
+
+/// Frames begin at multiples of this, so that a search for them has few places to look.
+pub(super) const ALIGN_BYTES: usize = 8;
+
+/// What comes before the leaves.
+pub(super) const HEADER_BYTES: usize = 72;
+
+/// What a record takes before the parts: its leaf and two lengths.
+pub(super) const ENTRY_BYTES: usize = LEAF_BYTES + 8;
+
+/// What a part takes beside its bytes: CRC and salt.
+pub(super) const PART_BYTES: usize = 4 + SALT_BYTES;
+
+/// Larger frames are not written, and not believed when read: a length that is damage must not
+/// make a reader allocate it. It is far above what one commit collects.
+pub(super) const FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+pub(super) const MAGIC: [u8; 8] = *b"\x8aBGROUP\0";
+const CRC_AT: usize = 36;
+
+/// Which of a record's two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// What names the record.
+    Meta = 0,
+    /// Its value.
+    Data = 1,
+}
+
+/// What a group follows: the log's end before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The log.
+    pub(super) log: Uuid,
+    /// Number of the group.
+    pub(super) group: u64,
+    /// Chain before its first record.
+    pub(super) chain_before: Digest,
+}
+
+/// A frame to be written.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The whole frame.
+    pub(super) bytes: Vec<u8>,
+    /// Chain after its last record.
+    pub(super) chain_after: Digest,
+}
+
+/// The frame of one group.
+///
+/// # Panics
+/// When there is no record, or so many or such large ones that a length does not fit its field:
+/// whoever collects groups has limits far below.
+#[must_use]
+pub(super) fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
+    let first = records.first().expect("a group has a record");
+    let count = u32::try_from(records.len()).expect("a group has less than 2^32 records");
+    let index_at = HEADER_BYTES + records.len() * LEAF_BYTES;
+    let parts_at = HEADER_BYTES + records.len() * ENTRY_BYTES;
+    // A record's JSON holds all that its meta and data hold, and is never shorter than the two.
+    let parts: usize = records.iter().map(|record| record.json().len() + 2 * PART_BYTES).sum();
+    let mut bytes = Vec::with_capacity(parts_at + parts + ALIGN_BYTES);
+    bytes.resize(parts_at, 0);
+    let mut chain_after = place.chain_before;
+    for (i, record) in records.iter().enumerate() {
+        let (leaf, meta) = record.leaf();
+        let leaf = leaf.encode();
+        chain_after = chain(&chain_after, &leaf);
+        bytes[HEADER_BYTES + i * LEAF_BYTES..][..LEAF_BYTES].copy_from_slice(&leaf);
+        bytes[index_at + i * 8..][..4].copy_from_slice(&length(&meta));
+        bytes[index_at + i * 8 + 4..][..4].copy_from_slice(&length(record.data()));
+        push_part(&mut bytes, (record.seq(), Kind::Meta), &record.salts().meta, &meta);
+        push_part(&mut bytes, (record.seq(), Kind::Data), &record.salts().data, record.data());
+    }
+    bytes.resize(bytes.len().next_multiple_of(ALIGN_BYTES), 0);
+    let frame_bytes = bytes.len() as u64;
+    assert!(frame_bytes <= FRAME_BYTES_MAX, "a group is at most {FRAME_BYTES_MAX} bytes");
+    bytes[0..8].copy_from_slice(&MAGIC);
+    bytes[8..16].copy_from_slice(&frame_bytes.to_le_bytes());
+    bytes[16..24].copy_from_slice(&place.group.to_le_bytes());
+    bytes[24..32].copy_from_slice(&first.seq().to_le_bytes());
+    bytes[32..36].copy_from_slice(&count.to_le_bytes());
+    bytes[40..72].copy_from_slice(&chain_after);
+    let crc = head_crc(place.log, &bytes[..parts_at]);
+    bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+    Frame { bytes, chain_after }
+}
+
+fn push_part(bytes: &mut Vec<u8>, (seq, kind): (Seq, Kind), salt: &Salt, content: &[u8]) {
+    let at = bytes.len();
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(salt);
+    bytes.extend_from_slice(content);
+    let crc = part_crc(seq, kind, &bytes[at + 4..]);
+    bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn length(content: &[u8]) -> [u8; 4] {
+    u32::try_from(content.len()).expect("a part has less than 2^32 bytes").to_le_bytes()
+}
+
+/// CRC of everything before the parts. The log's id is in it, so that a frame of another log,
+/// found in the blocks of a recycled disk, is never taken for one of ours.
+fn head_crc(log: Uuid, head: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(log.as_bytes());
+    let crc = crc32c::crc32c_append(crc, &head[..CRC_AT]);
+    crc32c::crc32c_append(crc, &head[CRC_AT + 4..])
+}
+
+fn part_crc(seq: Seq, kind: Kind, salted: &[u8]) -> u32 {
+    let mut whose = [0; 9];
+    whose[..8].copy_from_slice(&seq.to_le_bytes());
+    whose[8] = kind as u8;
+    crc32c::crc32c_append(crc32c::crc32c(&whose), salted)
+}

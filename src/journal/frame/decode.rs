@@ -1,0 +1,211 @@
+//! Reading frames back: nothing is believed before its checksum matched.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::{ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, Kind, MAGIC};
+use super::{PART_BYTES, head_crc, part_crc};
+use crate::audit::{Digest, LEAF_BYTES, Leaf, Salt};
+use crate::record::Seq;
+
+/// A frame whose checksum over everything before the parts matched.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::journal) struct Group<'a> {
+    /// Number of the group.
+    pub(in crate::journal) number: u64,
+    /// Seq of its first record.
+    pub(in crate::journal) first_seq: Seq,
+    /// Number of its records, at least 1.
+    pub(in crate::journal) count: u32,
+    /// Chain after its last record, as stated; whoever needs it verified folds the leaves.
+    pub(in crate::journal) chain_after: Digest,
+    /// The whole frame.
+    bytes: &'a [u8],
+}
+
+/// One record of a group.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::journal) struct Entry<'a> {
+    /// Its encoded leaf.
+    pub(in crate::journal) leaf: &'a [u8; LEAF_BYTES],
+    /// What the leaf says.
+    pub(in crate::journal) facts: Leaf,
+    /// What names it.
+    pub(in crate::journal) meta: Part<'a>,
+    /// Its value.
+    pub(in crate::journal) data: Part<'a>,
+    /// Bytes that it takes in the frame.
+    pub(in crate::journal) stored_bytes: usize,
+}
+
+/// A salted content, or what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Part<'a> {
+    /// All its bytes are zero, checksum and salt included.
+    Erased,
+    /// Whole: its checksum matched.
+    Whole {
+        /// The commitment's salt.
+        salt: Salt,
+        /// What the leaf commits to.
+        bytes: &'a [u8],
+    },
+}
+
+/// Why bytes are not a whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Fault {
+    /// The checksum over header, leaves and index does not match.
+    Head,
+    /// Its lengths contradict each other, or the space that there is.
+    Length,
+    /// The magic is not there.
+    Magic,
+    /// The padding is not zero.
+    Padding,
+    /// A part's checksum does not match.
+    Part(Seq, Kind),
+    /// A leaf is of another format, or not the one that stands at this place.
+    Leaf(Seq),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => out.write_str("the checksum of a group's header and leaves differs"),
+            Self::Length => out.write_str("a group's length is impossible"),
+            Self::Magic => out.write_str("no group begins here, and not only zeros follow"),
+            Self::Padding => out.write_str("a group does not end with zeros"),
+            Self::Part(seq, Kind::Meta) => {
+                write!(out, "the checksum of the meta of seq {seq} differs")
+            }
+            Self::Part(seq, Kind::Data) => {
+                write!(out, "the checksum of the data of seq {seq} differs")
+            }
+            Self::Leaf(seq) => write!(out, "the leaf of seq {seq} is another's"),
+        }
+    }
+}
+
+/// How many bytes the frame that begins with these has, so that they can be read; a claim, until
+/// [`decode`] has checked it.
+pub(in crate::journal) fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, Fault> {
+    if header[..8] != MAGIC {
+        return Err(Fault::Magic);
+    }
+    let bytes = u64::from_le_bytes(field(header, 8));
+    let count = u64::from(u32::from_le_bytes(field(header, 32)));
+    // With at most 2^32 records neither the sum nor the product can overflow.
+    let least = HEADER_BYTES as u64 + count * (ENTRY_BYTES + 2 * PART_BYTES) as u64;
+    let aligned = bytes.is_multiple_of(ALIGN_BYTES as u64);
+    let possible = count > 0 && aligned && (least..=FRAME_BYTES_MAX).contains(&bytes);
+    if possible { Ok(bytes) } else { Err(Fault::Length) }
+}
+
+/// The frame at the beginning of `bytes`; the parts are checked when they are read.
+pub(in crate::journal) fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
+    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(Fault::Length)?;
+    let len = usize::try_from(frame_bytes(header)?).map_err(|_| Fault::Length)?;
+    let bytes = bytes.get(..len).ok_or(Fault::Length)?;
+    let count = u32::from_le_bytes(field(header, 32));
+    let group = Group {
+        number: u64::from_le_bytes(field(header, 16)),
+        first_seq: u64::from_le_bytes(field(header, 24)),
+        count,
+        chain_after: field(header, 40),
+        bytes,
+    };
+    if head_crc(log, &bytes[..group.parts_at()]) != u32::from_le_bytes(field(header, CRC_AT)) {
+        return Err(Fault::Head);
+    }
+    // No u64 overflows: the lengths are at most 2 * 2^32 summands below 2^32 + 20.
+    let parts: u64 = (0..group.len())
+        .map(|i| group.part_bytes(i))
+        .map(|(meta, data)| meta as u64 + data as u64)
+        .sum();
+    let end = group.parts_at() as u64 + parts;
+    if end.next_multiple_of(ALIGN_BYTES as u64) != len as u64 {
+        return Err(Fault::Length);
+    }
+    let last = group.first_seq.checked_add(u64::from(count) - 1);
+    last.ok_or(Fault::Length)?;
+    // `end` is at most `len`, which is a usize.
+    if bytes[end as usize..].iter().any(|byte| *byte != 0) {
+        return Err(Fault::Padding);
+    }
+    Ok(group)
+}
+
+impl<'a> Group<'a> {
+    /// Length of the frame in bytes.
+    pub(in crate::journal) fn frame_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Seq of its last record.
+    pub(in crate::journal) fn last_seq(&self) -> Seq {
+        self.first_seq + u64::from(self.count - 1)
+    }
+
+    /// The records in order, each with its parts checked; after a fault, the others go on.
+    pub(in crate::journal) fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+        let mut at = self.parts_at();
+        (0..self.len()).map(move |i| {
+            let seq = self.first_seq + i as u64;
+            let (meta_bytes, data_bytes) = self.part_bytes(i);
+            let (meta, data) = self.bytes[at..][..meta_bytes + data_bytes].split_at(meta_bytes);
+            at += meta_bytes + data_bytes;
+            let leaf = self.leaf(i);
+            let facts = Leaf::decode(leaf).map_err(|_| Fault::Leaf(seq))?;
+            if facts.seq != seq {
+                return Err(Fault::Leaf(seq));
+            }
+            Ok(Entry {
+                leaf,
+                facts,
+                meta: part(seq, Kind::Meta, meta)?,
+                data: part(seq, Kind::Data, data)?,
+                stored_bytes: ENTRY_BYTES + meta_bytes + data_bytes,
+            })
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    fn parts_at(&self) -> usize {
+        HEADER_BYTES + self.len() * ENTRY_BYTES
+    }
+
+    fn leaf(&self, i: usize) -> &'a [u8; LEAF_BYTES] {
+        let leaf = self.bytes[HEADER_BYTES + i * LEAF_BYTES..].first_chunk();
+        leaf.expect("the length was checked against the count")
+    }
+
+    /// Whole lengths of the meta and the data part of record `i`.
+    fn part_bytes(&self, i: usize) -> (usize, usize) {
+        let at = HEADER_BYTES + self.len() * LEAF_BYTES + i * 8;
+        let meta = u32::from_le_bytes(field(self.bytes, at)) as usize;
+        let data = u32::from_le_bytes(field(self.bytes, at + 4)) as usize;
+        (PART_BYTES + meta, PART_BYTES + data)
+    }
+}
+
+fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
+    // No whole part is all zero: a meta begins with a length above 0, and zeros are no JSON.
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(Part::Erased);
+    }
+    if part_crc(seq, kind, &bytes[4..]) != u32::from_le_bytes(field(bytes, 0)) {
+        return Err(Fault::Part(seq, kind));
+    }
+    Ok(Part::Whole { salt: field(bytes, 4), bytes: &bytes[PART_BYTES..] })
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}

@@ -1,0 +1,161 @@
+//! The format: round trips, erasure in place, and that everything else is found.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::journal::tests::{group, record};
+
+const LOG: Uuid = Uuid::from_u128(0x0198);
+
+fn place() -> Place {
+    Place { log: LOG, group: 7, chain_before: [9; 32] }
+}
+
+/// Every record of a frame and the chain after them; nothing when anything is wrong with it.
+fn read(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
+    let group = decode(LOG, bytes).ok()?;
+    let mut chain_after = place().chain_before;
+    let mut records = Vec::new();
+    let mut erased = 0;
+    for entry in group.entries() {
+        let entry = entry.ok()?;
+        chain_after = chain(&chain_after, entry.leaf);
+        erased += usize::from(entry.meta == Part::Erased) + usize::from(entry.data == Part::Erased);
+        if let (Part::Whole { salt: meta_salt, bytes: meta }, Part::Whole { salt, bytes: data }) =
+            (entry.meta, entry.data)
+        {
+            let salts = crate::audit::Salts { meta: meta_salt, data: salt };
+            let stored = crate::record::StoredRecord { leaf: entry.leaf, salts, meta, data };
+            stored.verify().ok()?;
+            records.push(stored.to_record().ok()?);
+        }
+    }
+    (chain_after == group.chain_after).then_some((records, erased))
+}
+
+/// Where each record's meta part and data part lie.
+fn parts(records: &[Arc<Record>]) -> Vec<[std::ops::Range<usize>; 2]> {
+    let mut at = HEADER_BYTES + records.len() * ENTRY_BYTES;
+    let mut ranges = Vec::new();
+    for record in records {
+        let meta = at..at + PART_BYTES + record.leaf().1.len();
+        let data = meta.end..meta.end + PART_BYTES + record.data().len();
+        at = data.end;
+        ranges.push([meta, data]);
+    }
+    ranges
+}
+
+proptest! {
+    #[test]
+    fn a_group_reads_back_as_it_was_written(
+        head in 0u64..u64::from(u32::MAX), lengths in prop::collection::vec(0usize..400, 1..9),
+    ) {
+        let records = group(head, &lengths);
+        let frame = encode(&place(), &records);
+        prop_assert_eq!(frame.bytes.len() % ALIGN_BYTES, 0);
+        let decoded = decode(LOG, &frame.bytes).unwrap();
+        prop_assert_eq!((decoded.number, decoded.first_seq), (7, head + 1));
+        prop_assert_eq!(decoded.last_seq(), head + lengths.len() as u64);
+        prop_assert_eq!(decoded.chain_after, frame.chain_after);
+        prop_assert_eq!(decoded.frame_bytes(), frame.bytes.len() as u64);
+        let plain: Vec<Record> = records.iter().map(|record| Record::clone(record)).collect();
+        prop_assert_eq!(read(&frame.bytes), Some((plain, 0)));
+        // What follows a frame is not its business.
+        let mut followed = frame.bytes.clone();
+        followed.extend([1; 16]);
+        prop_assert!(read(&followed).is_some());
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(
+        mut bytes: Vec<u8>, fields in prop::collection::vec((0usize..200, any::<u8>()), 0..8),
+        real: bool,
+    ) {
+        if real {
+            bytes = encode(&place(), &group(3, &[5, 0])).bytes;
+            for (at, byte) in fields {
+                bytes[at] = byte;
+            }
+            // Believed as far as its checksum: the rest must hold by itself.
+            let parts_at = HEADER_BYTES + 2 * ENTRY_BYTES;
+            let crc = head_crc(LOG, &bytes[..parts_at]);
+            bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+        if let Ok(group) = decode(LOG, &bytes) {
+            prop_assert_eq!(group.entries().count(), group.count as usize);
+        }
+    }
+}
+
+#[test]
+fn a_record_can_be_erased_in_place_and_everything_else_still_verifies() {
+    let records = group(3, &[20, 0, 7]);
+    let whole = encode(&place(), &records).bytes;
+    for (i, [meta, data]) in parts(&records).into_iter().enumerate() {
+        for (erased, count) in [(data.clone(), 1), (meta.start..data.end, 2)] {
+            let mut bytes = whole.clone();
+            bytes[erased].fill(0);
+            let (left, erased) = read(&bytes).unwrap();
+            assert_eq!(erased, count);
+            let others = records.iter().enumerate().filter(|(j, _)| *j != i);
+            let others: Vec<Record> = others.map(|(_, record)| Record::clone(record)).collect();
+            assert_eq!(left, others, "the chain and all other records verify");
+        }
+    }
+}
+
+#[test]
+fn zeroing_or_changing_anything_else_is_found() {
+    let records = group(3, &[20, 0, 7]);
+    let whole = encode(&place(), &records).bytes;
+    let erasable: Vec<_> = parts(&records).into_iter().flatten().collect();
+    // Whether all that differs from the whole frame is parts that are zero from end to end.
+    let erased = |bytes: &[u8]| {
+        let mut rest = whole.clone();
+        for part in erasable.iter().filter(|part| bytes[(*part).clone()].iter().all(|b| *b == 0)) {
+            rest[part.clone()].fill(0);
+        }
+        rest == bytes
+    };
+    for width in 1..=64 {
+        for at in 0..=whole.len() - width {
+            let mut bytes = whole.clone();
+            bytes[at..at + width].fill(0);
+            assert_eq!(read(&bytes).is_some(), erased(&bytes), "{width} bytes at {at}");
+        }
+    }
+    for part in &erasable {
+        let mut bytes = whole.clone();
+        bytes[part.start..part.end - 1].fill(0);
+        assert!(read(&bytes).is_none(), "all but the last byte of {part:?}");
+    }
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(&bytes).is_none(), "bit {bit}");
+    }
+    for len in 0..whole.len() {
+        assert!(read(&whole[..len]).is_none(), "cut at {len}");
+    }
+}
+
+/// Equal lengths, whole checksums: only whose part it is differs.
+#[test]
+fn parts_that_have_changed_places_are_found() {
+    let records = group(3, &[20, 20]);
+    let mut bytes = encode(&place(), &records).bytes;
+    let [[_, first], [_, second]] = <[_; 2]>::try_from(parts(&records)).unwrap();
+    assert_eq!(first.len(), second.len());
+    for (a, b) in first.zip(second) {
+        bytes.swap(a, b);
+    }
+    let faults: Vec<_> = decode(LOG, &bytes).unwrap().entries().map(Result::err).collect();
+    assert_eq!(faults, [Some(Fault::Part(4, Kind::Data)), Some(Fault::Part(5, Kind::Data))]);
+}
+
+#[test]
+fn a_frame_of_another_log_is_not_ours() {
+    let bytes = encode(&place(), &[record(1, 5)]).bytes;
+    assert_eq!(decode(Uuid::from_u128(1), &bytes).unwrap_err(), Fault::Head);
+}

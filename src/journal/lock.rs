@@ -1,0 +1,80 @@
+//! The lock of a data directory, and the lease on its one journal.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::directory::refused;
+use super::error::DirError;
+
+/// A process id, at most 10 digits, and a line feed.
+const PID_LINE_BYTES_MAX: u64 = 11;
+
+/// The locked file; the system frees the lock when it is closed, also by the process's death.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// Held, never read: closing it is what frees the lock.
+    _file: File,
+    /// Whether a journal is open on the directory.
+    leased: AtomicBool,
+}
+
+/// The right to have the journal open. It keeps the directory locked.
+#[derive(Debug)]
+pub(super) struct Lease(Arc<Lock>);
+
+impl Lock {
+    /// Locks the directory `dir` by its file `path`, and writes this process's id into the file
+    /// for the one who is refused.
+    pub(super) fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(refused("opening", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DirError::Locked { path: dir.to_owned(), pid: pid(path) });
+            }
+            Err(TryLockError::Error(error)) => return Err(refused("locking", path)(error)),
+        }
+        if let Err(error) = write_pid(&mut file) {
+            // A full disk must not keep anybody from reading; only the message loses the id.
+            tracing::warn!(path = %path.display(), %error, "the process id could not be written");
+        }
+        Ok(Self { _file: file, leased: AtomicBool::new(false) })
+    }
+
+    /// Whether a file can be the lock of a directory that is being made.
+    pub(super) fn is_lock(path: &Path) -> bool {
+        let bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
+        bytes.is_some_and(|bytes| bytes == 0 || bytes <= PID_LINE_BYTES_MAX && pid(path).is_some())
+    }
+}
+
+impl Lease {
+    pub(super) fn take(lock: &Arc<Lock>) -> Option<Self> {
+        let free = !lock.leased.swap(true, Ordering::AcqRel);
+        free.then(|| Self(Arc::clone(lock)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.leased.store(false, Ordering::Release);
+    }
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn pid(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim_end().parse().ok()
+}

@@ -1,0 +1,204 @@
+//! The high-water mark: a witness of how far the log was durable.
+//!
+//! The file `mark` has two slots, at bytes 0 and 4096, written alternately, so that a write that
+//! is cut short leaves the other one. A slot, all numbers little-endian:
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic: 8A "BMARK" 0D 0A
+//!      8      8  number of the last durable group, 0 when there is none
+//!     16      8  seq of its last record
+//!     24     32  chain after it
+//!     56      8  number of the segment that the next group was to be written to
+//!     64      8  offset in that segment where it was to begin
+//!     72      4  zeros
+//!     76      4  CRC-32C of: id of the log ‖ the 76 bytes before
+//! ```
+//!
+//! **Promises** that a mark never claims more than was synced, since it is written after the sync.
+//! It may claim less: it is written lazily and not synced. A damaged one counts as absent.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::disk::Disk;
+use crate::audit::Digest;
+use crate::record::Seq;
+
+/// The file's name in the journal's directory.
+pub(super) const NAME: &str = "mark";
+
+const SLOT_BYTES: usize = 80;
+/// Slots lie in different pages and sectors, so that one torn write cannot spoil both.
+const SLOTS_AT: [u64; 2] = [0, 4096];
+const FILE_BYTES: u64 = 8192;
+const MAGIC: [u8; 8] = *b"\x8aBMARK\r\n";
+
+/// How far the log was known to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The last durable group, 0 when there is none.
+    pub(super) group: u64,
+    /// Seq of its last record.
+    pub(super) seq: Seq,
+    /// Chain after it.
+    pub(super) chain: Digest,
+    /// Number of the segment that the next group was to be written to.
+    pub(super) segment: u64,
+    /// Where in it the next group was to begin.
+    pub(super) offset: u64,
+}
+
+/// What a mark file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The newer of its whole slots.
+    pub(super) mark: Option<Mark>,
+    /// Whether a slot holds something that is no mark.
+    pub(super) damaged: bool,
+    /// Which slot to write next: never the one that holds `mark`.
+    next_slot: usize,
+}
+
+/// The open mark file.
+#[derive(Debug)]
+pub(super) struct MarkFile {
+    file: File,
+    log: Uuid,
+    next_slot: usize,
+}
+
+impl MarkFile {
+    /// Reads a mark file; a missing one is one without a mark.
+    pub(super) fn read(path: &Path, log: Uuid) -> io::Result<Found> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Found { damaged: bytes.len() as u64 != FILE_BYTES, ..Found::default() };
+        for (slot, at) in SLOTS_AT.into_iter().enumerate() {
+            let Some(slot_bytes) = bytes.get(at as usize..at as usize + SLOT_BYTES) else {
+                continue;
+            };
+            if slot_bytes.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            match decode(log, slot_bytes) {
+                Some(mark) if found.mark.is_none_or(|other| other.group < mark.group) => {
+                    found.mark = Some(mark);
+                    found.next_slot = 1 - slot;
+                }
+                Some(_) => {}
+                None => found.damaged = true,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens the file for writing, and makes it when it is missing.
+    pub(super) fn open(path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        file.set_len(FILE_BYTES)?;
+        Ok(Self { file, log, next_slot: found.next_slot })
+    }
+
+    /// Writes the mark over the older slot.
+    pub(super) fn write(&mut self, disk: &Disk, mark: &Mark) -> io::Result<()> {
+        disk.write(&self.file, &encode(self.log, mark), SLOTS_AT[self.next_slot])?;
+        self.next_slot = 1 - self.next_slot;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+#[must_use]
+fn encode(log: Uuid, mark: &Mark) -> [u8; SLOT_BYTES] {
+    let mut bytes = [0; SLOT_BYTES];
+    bytes[0..8].copy_from_slice(&MAGIC);
+    bytes[8..16].copy_from_slice(&mark.group.to_le_bytes());
+    bytes[16..24].copy_from_slice(&mark.seq.to_le_bytes());
+    bytes[24..56].copy_from_slice(&mark.chain);
+    bytes[56..64].copy_from_slice(&mark.segment.to_le_bytes());
+    bytes[64..72].copy_from_slice(&mark.offset.to_le_bytes());
+    let crc = crc(log, &bytes);
+    bytes[76..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode(log: Uuid, bytes: &[u8]) -> Option<Mark> {
+    let bytes = bytes.first_chunk::<SLOT_BYTES>()?;
+    let mark = Mark {
+        group: number(bytes, 8),
+        seq: number(bytes, 16),
+        chain: *bytes[24..].first_chunk()?,
+        segment: number(bytes, 56),
+        offset: number(bytes, 64),
+    };
+    (encode(log, &mark) == *bytes).then_some(mark)
+}
+
+fn crc(log: Uuid, bytes: &[u8; SLOT_BYTES]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(log.as_bytes()), &bytes[..76])
+}
+
+fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
+    let mut out = [0; 8];
+    out.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    const LOG: Uuid = Uuid::from_u128(4);
+
+    fn mark(group: u64) -> Mark {
+        Mark { group, seq: group * 3, chain: [8; 32], segment: 2, offset: 1040 }
+    }
+
+    #[test]
+    fn every_changed_bit_of_a_slot_is_found() {
+        let whole = encode(LOG, &mark(7));
+        assert_eq!(decode(LOG, &whole), Some(mark(7)));
+        assert_eq!(decode(Uuid::from_u128(5), &whole), None);
+        for bit in 0..SLOT_BYTES * 8 {
+            let mut bytes = whole;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(LOG, &bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_spoilt_slot_leaves_the_other_and_is_written_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let disk = Disk::default();
+        assert_eq!(MarkFile::read(&path, LOG).unwrap(), Found::default());
+        let mut file = MarkFile::open(&path, LOG, &Found::default()).unwrap();
+        for group in 1..=3 {
+            file.write(&disk, &mark(group)).unwrap();
+            assert_eq!(MarkFile::read(&path, LOG).unwrap().mark, Some(mark(group)));
+        }
+        // The third went where the first was.
+        file.file.write_all_at(b"spoilt", 16).unwrap();
+        let found = MarkFile::read(&path, LOG).unwrap();
+        assert_eq!((found.mark, found.damaged), (Some(mark(2)), true));
+        let mut file = MarkFile::open(&path, LOG, &found).unwrap();
+        file.write(&disk, &mark(4)).unwrap();
+        let found = MarkFile::read(&path, LOG).unwrap();
+        assert_eq!((found.mark, found.damaged), (Some(mark(4)), false));
+        let other = MarkFile::read(&path, Uuid::from_u128(5)).unwrap();
+        assert_eq!((other.mark, other.damaged), (None, true));
+    }
+}

@@ -1,0 +1,104 @@
+//! The journal: the durable, ordered sequence of records. It is the truth; everything else is
+//! derived from it.
+//!
+//! **Owns** the data directory's identity and lock, the segment files with their group frames, the
+//! high-water mark, and what happens when a log is opened after a crash or after damage.
+//!
+//! **Promises**
+//! - that a group is on stable storage, whole, when [`Journal::append`] returns, and that it was
+//!   begun only after the group before it was;
+//! - that a failed write or sync is final: nothing is appended after it;
+//! - that [`Journal::open`] shows every record that was acknowledged, in order and unchanged, or
+//!   refuses with the place of the damage, having changed nothing. Only a last group that nobody
+//!   can have seen acknowledged is cut, whole, and kept aside;
+//! - that a [`Reader`] sees what is durable, and only that.
+//!
+//! **Does not** decide, order or interpret records, verify the salted commitments of leaves (the
+//! visitor of an open may), know who reads, or retry a failed sync.
+//!
+//! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `catalogue`, `reader`, `follower`.
+
+mod catalogue;
+mod directory;
+mod disk;
+mod error;
+mod follower;
+mod frame;
+mod identity;
+mod lock;
+mod mark;
+mod prepared;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use crate::record::Seq;
+
+pub use directory::DataDir;
+pub use error::{AppendError, DirError, JournalError};
+pub use follower::Follower;
+pub use reader::Reader;
+pub use writer::Journal;
+
+/// Largest segment, unless set otherwise.
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a journal can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of the largest segment file in bytes; only a group that is larger gets a larger one.
+    pub segment_bytes_max: u64,
+}
+
+/// A journal that was opened, and what was found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal.
+    pub journal: Journal,
+    /// What opening it found and did.
+    pub report: OpenReport,
+}
+
+/// What opening a journal found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Number of records in the log.
+    pub records: u64,
+    /// Seq of the last record, 0 when there is none.
+    pub head: Seq,
+    /// Number of groups in the log.
+    pub groups: u64,
+    /// The group that was begun and never acknowledged, if there was one.
+    pub torn: Option<TornTail>,
+    /// Bytes written again because nothing showed that the last process had synced them.
+    pub rewritten_bytes: u64,
+}
+
+/// A last group that was not written whole. It was cut and kept aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment that it was cut from.
+    pub file: PathBuf,
+    /// Where it began.
+    pub offset: u64,
+    /// How long it was, without the zeros after it.
+    pub bytes: u64,
+    /// Where its bytes are kept.
+    pub kept_at: PathBuf,
+    /// The last seq before it.
+    pub last_good_seq: Seq,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX }
+    }
+}

@@ -1,0 +1,151 @@
+//! Segments before they are used: zeros under a temporary name.
+//!
+//! Owns the files `next.tmp`, filled by a background thread while the current segment is written,
+//! and `own.tmp`, filled on the spot when none is ready or the ready one is too small.
+//! Promises that a segment's name appears only after its size and header are durable, and that a
+//! failure before that leaves no file behind. What a crash leaves is removed at the next open.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use super::disk::Disk;
+use super::segment::{self, Header};
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+const NEXT: &str = "next.tmp";
+const OWN: &str = "own.tmp";
+
+/// A file of synced zeros; dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+    disk: Disk,
+    /// Whether it has become a segment.
+    named: bool,
+}
+
+/// The preparation of the next segment, at most one at a time.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    journal: PathBuf,
+    disk: Disk,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It failed; it is tried again, on the spot, when the segment is needed.
+    Failed,
+    Idle,
+    Running {
+        bytes: u64,
+        thread: JoinHandle<io::Result<Prepared>>,
+    },
+}
+
+impl Prepared {
+    /// Makes one on the spot.
+    pub(super) fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
+        Self::create(disk, journal.join(OWN), bytes)
+    }
+
+    /// Size of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes the header, syncs, and gives the file its name, which the caller makes durable by
+    /// syncing the directory.
+    pub(super) fn name(mut self, journal: &Path, header: &Header) -> io::Result<File> {
+        debug_assert_eq!(header.file_bytes, self.bytes, "a header states the size of its file");
+        self.disk.write(&self.file, &header.encode(), 0)?;
+        self.disk.sync(&self.file)?;
+        let file = self.file.try_clone()?;
+        fs::rename(&self.path, segment::path(journal, header.first_seq))?;
+        self.named = true;
+        Ok(file)
+    }
+
+    fn create(disk: &Disk, path: PathBuf, bytes: u64) -> io::Result<Self> {
+        let file = disk.create_zeros(&path, bytes).inspect_err(|_| {
+            // A partial file would hold the space that others need.
+            let _ = fs::remove_file(&path);
+        })?;
+        Ok(Self { file, path, bytes, disk: disk.clone(), named: false })
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if !self.named {
+            // Were it to stay, the next open would remove it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Ahead {
+    pub(super) fn new(journal: PathBuf, disk: Disk) -> Self {
+        Self { journal, disk, state: State::Idle }
+    }
+
+    /// Begins to prepare a segment, unless one is prepared or was tried.
+    pub(super) fn begin(&mut self, bytes: u64) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        let (disk, path) = (self.disk.clone(), self.journal.join(NEXT));
+        let spawned = std::thread::Builder::new()
+            .name("broker-segment".to_owned())
+            .spawn(move || Prepared::create(&disk, path, bytes));
+        self.state = match spawned {
+            Ok(thread) => State::Running { bytes, thread },
+            Err(error) => {
+                tracing::warn!(%error, "no thread could be started to prepare a segment");
+                State::Failed
+            }
+        };
+    }
+
+    /// The prepared segment if it has at least `bytes_min`, waited for if need be. One that is too
+    /// small stays for later.
+    pub(super) fn take(&mut self, bytes_min: u64) -> Option<Prepared> {
+        if matches!(self.state, State::Running { bytes, .. } if bytes < bytes_min) {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Failed | State::Idle => None,
+            State::Running { thread, .. } => finished(thread),
+        }
+    }
+}
+
+impl Drop for Ahead {
+    /// The thread must not outlive the lock on the directory.
+    fn drop(&mut self) {
+        self.take(0);
+    }
+}
+
+fn finished(thread: JoinHandle<io::Result<Prepared>>) -> Option<Prepared> {
+    match thread.join() {
+        Ok(Ok(prepared)) => Some(prepared),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the next segment of the journal could not be prepared");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("the thread that prepares segments of the journal panicked");
+            None
+        }
+    }
+}
+
+/// Whether a file name is one that only a crash leaves behind.
+pub(super) fn is_leftover(name: &str) -> bool {
+    name.ends_with(TEMPORARY_SUFFIX)
+}

@@ -1,0 +1,184 @@
+//! Reading what is durable, beside the writer and from any thread.
+//!
+//! Owns the durable position that writer and readers share, and the waiting for it.
+//! Promises that an append pays for a lock and nothing else while nobody waits.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::catalogue::{Catalogue, Spot};
+use super::follower::Follower;
+use super::segment;
+use crate::record::Seq;
+
+/// Reads the log as far as it is durable. A clone is cheap.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    /// The last [`Reader::wake_all`] that this reader took notice of.
+    wakes_seen: AtomicU64,
+}
+
+/// What the writer tells readers.
+#[derive(Debug)]
+pub(super) struct Shared {
+    journal: PathBuf,
+    log: Uuid,
+    /// Written under the lock of `state`, after the catalogue; readable without it.
+    durable: AtomicU64,
+    state: Mutex<State>,
+    advanced: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    catalogue: Catalogue,
+    /// Readers that wait now; without any, an append wakes nobody.
+    waiting: usize,
+    /// How often all were woken.
+    wakes: u64,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let wakes_seen = AtomicU64::new(shared.lock().wakes);
+        Self { shared, wakes_seen }
+    }
+
+    /// Seq of the last durable record, 0 in an empty log.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        self.shared.durable()
+    }
+
+    /// Blocks until [`Reader::durable`] is greater than `after`, until the timeout, or until
+    /// somebody calls [`Reader::wake_all`]; returns what is durable then.
+    ///
+    /// A wake is not lost on a reader that is not waiting at that moment: its next wait returns
+    /// at once. For that, each waiting thread has a clone of its own.
+    pub fn wait_past(&self, after: Seq, timeout: Duration) -> Seq {
+        if self.durable() > after {
+            return self.durable();
+        }
+        // A timeout that no clock can express is none.
+        let deadline = Instant::now().checked_add(timeout);
+        let seen = self.wakes_seen.load(Ordering::Relaxed);
+        let mut state = self.shared.lock();
+        state.waiting += 1;
+        while self.durable() <= after && state.wakes == seen {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            let advanced = &self.shared.advanced;
+            state = match left {
+                Some(left) => {
+                    let waited = advanced.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => advanced.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.waiting -= 1;
+        self.wakes_seen.store(state.wakes, Ordering::Relaxed);
+        self.durable()
+    }
+
+    /// Ends the wait of every reader of this journal, once; for shutdown.
+    pub fn wake_all(&self) {
+        self.shared.lock().wakes += 1;
+        self.shared.advanced.notify_all();
+    }
+
+    /// Follows the log from the record after `after`. The place is looked up, not searched for:
+    /// reading begins at most about a MiB before it.
+    #[must_use]
+    pub fn follow(&self, after: Seq) -> Follower {
+        Follower::new(Arc::clone(&self.shared), after)
+    }
+}
+
+impl Clone for Reader {
+    fn clone(&self) -> Self {
+        let wakes_seen = AtomicU64::new(self.wakes_seen.load(Ordering::Relaxed));
+        Self { shared: Arc::clone(&self.shared), wakes_seen }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: Catalogue) -> Self {
+        let state = Mutex::new(State { catalogue, waiting: 0, wakes: 0 });
+        Self { journal, log, durable: AtomicU64::new(durable), state, advanced: Condvar::new() }
+    }
+
+    /// The log's id.
+    pub(super) fn log(&self) -> Uuid {
+        self.log
+    }
+
+    pub(super) fn durable(&self) -> Seq {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The writer has begun a segment.
+    pub(super) fn enter(&self, first_seq: Seq, file: &Arc<File>) {
+        let catalogue = &mut self.lock().catalogue;
+        catalogue.enter(first_seq);
+        catalogue.share(catalogue.segments() - 1, file);
+    }
+
+    /// The writer has put another file in the place of the last segment, which was empty.
+    pub(super) fn replace(&self, file: &Arc<File>) {
+        let catalogue = &mut self.lock().catalogue;
+        catalogue.share(catalogue.segments() - 1, file);
+    }
+
+    /// The writer has synced a group.
+    pub(super) fn advance(&self, first_seq: Seq, last_seq: Seq, frame_bytes: u64) {
+        let mut state = self.lock();
+        state.catalogue.push(first_seq, frame_bytes);
+        self.durable.store(last_seq, Ordering::Release);
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.advanced.notify_all();
+        }
+    }
+
+    /// Where to begin to read for the record with this seq.
+    pub(super) fn locate(&self, seq: Seq) -> Option<Spot> {
+        self.lock().catalogue.locate(seq)
+    }
+
+    /// How far a segment can be read, and whether another comes after it.
+    pub(super) fn extent(&self, segment: usize) -> (u64, bool) {
+        let catalogue = &self.lock().catalogue;
+        (catalogue.end(segment), segment + 1 < catalogue.segments())
+    }
+
+    /// Path of a segment.
+    pub(super) fn path(&self, segment: usize) -> PathBuf {
+        segment::path(&self.journal, self.lock().catalogue.first_seq(segment))
+    }
+
+    /// A segment's file, shared with whoever has it open.
+    pub(super) fn file(&self, segment: usize) -> io::Result<Arc<File>> {
+        if let Some(file) = self.lock().catalogue.file(segment) {
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.path(segment))?);
+        self.lock().catalogue.share(segment, &file);
+        Ok(file)
+    }
+
+    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,199 @@
+//! Opening a journal: scan, then repair what a crash may have left, then go on.
+//!
+//! Owns the order of these steps: nothing is changed before the whole log was found good, and
+//! nothing is served before all of it is durable.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::directory::DataDir;
+use super::disk::Disk;
+use super::error::{JournalError, io_error};
+use super::mark::{self, Found, MarkFile};
+use super::scan::{Scan, SegmentEnd, Torn, Visit, Witness};
+use super::writer::{Current, Journal, Start};
+use super::{OpenReport, Opened, Options, TornTail, prepared, segment};
+use crate::audit::Digest;
+use crate::record::{RecordError, Seq, StoredRecord};
+
+/// The tail is rewritten in pieces of this size.
+const REWRITE_BYTES: usize = 1024 * 1024;
+
+/// The journal's files, by kind.
+struct Files {
+    /// First seq and path, in the order of the log.
+    segments: Vec<(Seq, PathBuf)>,
+    leftovers: Vec<PathBuf>,
+}
+
+/// See [`Journal::open`].
+pub(super) fn open(
+    dir: &DataDir,
+    options: Options,
+    proven: Seq,
+    visit: &mut Visit<'_>,
+) -> Result<Opened, JournalError> {
+    let path = dir.path();
+    let lease = dir.lease().ok_or_else(|| JournalError::InUse { path: path.to_owned() })?;
+    let disk = Disk::default();
+    let journal = dir.journal();
+    let mark_path = journal.join(mark::NAME);
+    let found = read_mark(&mark_path, dir)?;
+    let files = list(&journal)?;
+
+    let mut records = 0;
+    let mut counting = |record: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+        records += 1;
+        visit(record, chain)
+    };
+    let mut scan = Scan::new(dir.log_id(), Witness { mark: found.mark, proven }, &mut counting);
+    read_all(&mut scan, &journal, &files.segments)?;
+    let Scan { end, catalogue, segment: last, torn, .. } = scan;
+
+    for path in &files.leftovers {
+        fs::remove_file(path).map_err(io_error("removing", path))?;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&last.path);
+    let file = file.map_err(io_error("opening", &last.path))?;
+    let torn = torn.map(|torn| cut(&disk, &journal, &file, &last, end.seq, torn)).transpose()?;
+    let rewritten_bytes = rewrite(&disk, &file, synced_to(&found, &last), &last)
+        .map_err(io_error("writing again what may not have been synced in", &last.path))?;
+    // The last segment's name, too, may not have been durable.
+    disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
+    let mark =
+        MarkFile::open(&mark_path, dir.log_id(), &found).map_err(io_error("opening", &mark_path))?;
+
+    let report =
+        OpenReport { records, head: end.seq, groups: end.group, torn, rewritten_bytes };
+    let SegmentEnd { number, file_bytes, offset, .. } = last;
+    let current = Current { file: file.into(), number, file_bytes, end: offset };
+    let log = dir.log_id();
+    let start = Start { disk, journal, log, options, current, end, catalogue, mark, lease };
+    Ok(Opened { journal: Journal::start(start), report })
+}
+
+fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
+    let found = MarkFile::read(path, dir.log_id()).map_err(io_error("reading", path))?;
+    if found.damaged || found.mark.is_none() {
+        tracing::warn!(
+            file = %path.display(),
+            usable = found.mark.is_some(),
+            "the journal's high-water mark is damaged or missing; without it, the loss of the \
+             last records may go unnoticed"
+        );
+    }
+    Ok(found)
+}
+
+fn list(journal: &Path) -> Result<Files, JournalError> {
+    let mut files = Files { segments: Vec::new(), leftovers: Vec::new() };
+    for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
+        let entry = entry.map_err(io_error("listing", journal))?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if prepared::is_leftover(&name) {
+            files.leftovers.push(path);
+        } else if segment::is_segment(&name) {
+            let Some(first_seq) = segment::first_seq(&name) else {
+                let what = "the name ends as a segment's does, and states no seq".to_owned();
+                let (offset, last_good_seq) = (0, 0);
+                return Err(JournalError::Damage { file: path, offset, last_good_seq, what });
+            };
+            files.segments.push((first_seq, path));
+        }
+    }
+    files.segments.sort();
+    Ok(files)
+}
+
+fn read_all(
+    scan: &mut Scan<'_>,
+    journal: &Path,
+    segments: &[(Seq, PathBuf)],
+) -> Result<(), JournalError> {
+    if segments.is_empty() {
+        return Err(scan.damage(journal, 0, "there is no segment".to_owned()));
+    }
+    // One segment at a time is in memory, and gone after the last.
+    let mut bytes = Vec::new();
+    for (i, (first_seq, path)) in segments.iter().enumerate() {
+        bytes.clear();
+        File::open(path)
+            .and_then(|mut file| io::Read::read_to_end(&mut file, &mut bytes))
+            .map_err(io_error("reading", path))?;
+        scan.segment(path, *first_seq, &bytes, i + 1 < segments.len())?;
+    }
+    scan.finish()
+}
+
+/// Keeps a torn tail aside, durably, and then overwrites it with zeros.
+fn cut(
+    disk: &Disk,
+    journal: &Path,
+    file: &File,
+    last: &SegmentEnd,
+    last_good_seq: Seq,
+    torn: Torn,
+) -> Result<TornTail, JournalError> {
+    let Torn { offset, bytes } = torn;
+    let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
+    file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
+    let kept_at = keep(journal, last_good_seq, &tail)?;
+    disk.sync_dir(journal).map_err(io_error("syncing", journal))?;
+    disk.zero(file, offset, bytes)
+        .and_then(|()| disk.sync(file))
+        .map_err(io_error("cutting a torn group from", &last.path))?;
+    tracing::warn!(
+        file = %last.path.display(), offset, bytes, kept_at = %kept_at.display(), last_good_seq,
+        "the last group was never written whole, so it was not acknowledged; it was cut and kept"
+    );
+    Ok(TornTail { file: last.path.clone(), offset, bytes, kept_at, last_good_seq })
+}
+
+/// Writes a torn tail under the first name `torn-<last good seq>-<n>` that is free.
+fn keep(journal: &Path, last_good_seq: Seq, tail: &[u8]) -> Result<PathBuf, JournalError> {
+    let mut n = 1u32;
+    loop {
+        let path = journal.join(format!("torn-{last_good_seq}-{n}"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(mut file) => {
+                let kept = file.write_all(tail).and_then(|()| file.sync_all());
+                return match kept {
+                    Ok(()) => Ok(path),
+                    Err(error) => {
+                        // A partial copy is worth nothing: the whole is still in the segment.
+                        let _ = fs::remove_file(&path);
+                        Err(io_error("keeping a torn group in", path)(error))
+                    }
+                };
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            Err(error) => return Err(io_error("making", path)(error)),
+        }
+    }
+}
+
+/// How far the mark shows that the last segment was synced.
+fn synced_to(found: &Found, last: &SegmentEnd) -> u64 {
+    let marked = found.mark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
+    marked.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
+}
+
+/// Writes and syncs again what lies between `from` and the end of the log.
+///
+/// The process that wrote it may have died before its sync; or its sync failed, and the system
+/// now holds the bytes in memory and believes them written. Only the last segment can hold such
+/// bytes: a segment is begun after everything before it was synced.
+fn rewrite(disk: &Disk, file: &File, from: u64, last: &SegmentEnd) -> io::Result<u64> {
+    let mut piece = vec![0; REWRITE_BYTES];
+    let mut at = from;
+    while at < last.offset {
+        let len = usize::try_from(last.offset - at).map_or(REWRITE_BYTES, |n| n.min(REWRITE_BYTES));
+        file.read_exact_at(&mut piece[..len], at)?;
+        disk.write(file, &piece[..len], at)?;
+        at += len as u64;
+    }
+    disk.sync(file)?;
+    Ok(at - from)
+}

@@ -1,0 +1,304 @@
+//! Reading a whole log and judging what is found. Changes nothing.
+//!
+//! Owns the decision between damage and a torn tail:
+//! - a group that is whole by its checksums but does not continue the log is damage: no
+//!   interrupted write makes one;
+//! - a group that is not whole is damage when anything shows that it was acknowledged: a later
+//!   group or segment, the mark, or somebody else's proof; each group is begun only after the one
+//!   before it was synced;
+//! - any other last group that is not whole is a torn tail.
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::catalogue::Catalogue;
+use super::error::JournalError;
+use super::frame::{self, ALIGN_BYTES, Entry, Fault, Part};
+use super::mark::Mark;
+use super::segment::{HEADER_BYTES, Header, HeaderError};
+use crate::audit::{Digest, Salts, chain};
+use crate::record::{RecordError, Seq, StoredRecord};
+
+/// Sees every record in order, with the chain after it.
+pub(super) type Visit<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
+
+/// Where a log ends, or a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct End {
+    /// Number of the last group, 0 when there is none.
+    pub(super) group: u64,
+    /// Seq of the last record, 0 when there is none.
+    pub(super) seq: Seq,
+    /// Time of the last record.
+    pub(super) time_ms: u64,
+    /// Chain after the last record.
+    pub(super) chain: Digest,
+}
+
+/// A scan in progress; afterwards, what it found.
+pub(super) struct Scan<'v> {
+    log: Uuid,
+    witness: Witness,
+    visit: &'v mut Visit<'v>,
+    /// Where what was read so far ends.
+    pub(super) end: End,
+    /// Where everything is.
+    pub(super) catalogue: Catalogue,
+    /// The last segment that was read.
+    pub(super) segment: SegmentEnd,
+    /// What is to be cut from it.
+    pub(super) torn: Option<Torn>,
+}
+
+/// What shows, beside the log itself, how far it was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Witness {
+    /// The high-water mark.
+    pub(super) mark: Option<Mark>,
+    /// A seq that somebody else knows to have been durable.
+    pub(super) proven: Seq,
+}
+
+/// The last segment, and where its last group ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SegmentEnd {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// Its place among the segments, from 1.
+    pub(super) number: u64,
+    /// Size of the file.
+    pub(super) file_bytes: u64,
+    /// End of its last group.
+    pub(super) offset: u64,
+}
+
+/// A torn tail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Torn {
+    /// Where it begins.
+    pub(super) offset: u64,
+    /// How long it is, without the zeros after it.
+    pub(super) bytes: u64,
+}
+
+/// Why a group cannot be taken.
+enum Bad {
+    /// It is not whole.
+    Broken(String),
+    /// It is whole, and not the one that the log goes on with.
+    Other(String),
+    /// The visitor refused a record.
+    Refused(Seq, RecordError),
+}
+
+impl From<Fault> for Bad {
+    fn from(fault: Fault) -> Self {
+        Self::Broken(fault.to_string())
+    }
+}
+
+impl<'v> Scan<'v> {
+    pub(super) fn new(log: Uuid, witness: Witness, visit: &'v mut Visit<'v>) -> Self {
+        let (end, catalogue) = (End::default(), Catalogue::default());
+        Self { log, witness, visit, end, catalogue, segment: SegmentEnd::default(), torn: None }
+    }
+
+    /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.
+    pub(super) fn segment(
+        &mut self,
+        path: &Path,
+        first_seq: Seq,
+        bytes: &[u8],
+        followed: bool,
+    ) -> Result<(), JournalError> {
+        let header = self.header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
+        self.segment = SegmentEnd {
+            path: path.to_owned(),
+            number: header.number,
+            file_bytes: header.file_bytes,
+            offset: HEADER_BYTES as u64,
+        };
+        self.catalogue.enter(first_seq);
+        let mut at = HEADER_BYTES;
+        while bytes[at..].iter().any(|byte| *byte != 0) {
+            match self.group(&bytes[at..]) {
+                Ok(frame_bytes) => at += frame_bytes,
+                Err(Bad::Broken(what)) => return self.judge(bytes, at, what, followed),
+                Err(Bad::Other(what)) => return Err(self.damage(path, at as u64, what)),
+                Err(Bad::Refused(seq, source)) => {
+                    let (file, offset) = (path.to_owned(), at as u64);
+                    return Err(JournalError::Record { file, offset, seq, source });
+                }
+            }
+            self.segment.offset = at as u64;
+        }
+        Ok(())
+    }
+
+    /// After the last segment: nothing that was acknowledged may be missing.
+    pub(super) fn finish(&self) -> Result<(), JournalError> {
+        match self.acknowledged() {
+            None => Ok(()),
+            Some(why) => {
+                let what = format!("the log ends here, but {why}");
+                Err(self.damage(&self.segment.path, self.segment.offset, what))
+            }
+        }
+    }
+
+    /// Damage met in a file, after everything that was read so far.
+    pub(super) fn damage(&self, file: &Path, offset: u64, what: String) -> JournalError {
+        let file = file.to_owned();
+        JournalError::Damage { file, offset, last_good_seq: self.end.seq, what }
+    }
+
+    fn header(&self, first_seq: Seq, bytes: &[u8]) -> Result<Header, String> {
+        let header = Header::decode(bytes).map_err(|error| match error {
+            HeaderError::Damaged => "the segment's header is not whole".to_owned(),
+            HeaderError::Newer(format) => {
+                format!("the segment has format {format}, which this version does not know")
+            }
+            HeaderError::Short => "the file ends within the segment's header".to_owned(),
+        })?;
+        if header.log != self.log {
+            return Err(format!("the segment belongs to another log, {}", header.log));
+        }
+        if header.first_seq != first_seq {
+            return Err(format!(
+                "the segment begins with seq {}, and its name states {first_seq}: segments have \
+                 changed places or names",
+                header.first_seq
+            ));
+        }
+        let number = self.segment.number + 1;
+        if header.number != number {
+            return Err(format!(
+                "this is segment {}, and segment {number} should be here: one is missing",
+                header.number
+            ));
+        }
+        let end = self.end;
+        if (header.first_seq, header.first_group) != (end.seq + 1, end.group + 1) {
+            return Err(format!(
+                "the segment goes on with seq {} in group {}, but the log before it ends with seq \
+                 {} in group {}",
+                header.first_seq, header.first_group, end.seq, end.group
+            ));
+        }
+        if header.chain_before != end.chain {
+            return Err("the segment goes on from another chain".to_owned());
+        }
+        let found = bytes.len() as u64;
+        if header.file_bytes != found {
+            let stated = header.file_bytes;
+            return Err(format!("the file has {found} bytes, and its header states {stated}"));
+        }
+        Ok(header)
+    }
+
+    /// Takes the group at the beginning of `bytes`, whole or not at all; returns its length.
+    fn group(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
+        let group = frame::decode(self.log, bytes)?;
+        let (number, first_seq) = (self.end.group + 1, self.end.seq + 1);
+        if (group.number, group.first_seq) != (number, first_seq) {
+            return Err(Bad::Other(format!(
+                "group {} with seq {} stands where group {number} with seq {first_seq} should",
+                group.number, group.first_seq
+            )));
+        }
+        let entries = group.entries().collect::<Result<Vec<_>, Fault>>()?;
+        let records = entries.iter().map(whole).collect::<Result<Vec<_>, Bad>>()?;
+        let mut end = End { group: number, ..self.end };
+        let mut chains = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            if entry.facts.time_ms < end.time_ms {
+                let seq = entry.facts.seq;
+                return Err(Bad::Other(format!("seq {seq} is earlier than the one before it")));
+            }
+            (end.seq, end.time_ms) = (entry.facts.seq, entry.facts.time_ms);
+            end.chain = chain(&end.chain, entry.leaf);
+            chains.push(end.chain);
+        }
+        if end.chain != group.chain_after {
+            return Err(Bad::Other(format!("group {number} breaks the chain")));
+        }
+        self.compare_with_mark(&end)?;
+        for (record, chain) in records.iter().zip(&chains) {
+            (self.visit)(record, chain).map_err(|error| Bad::Refused(self.end.seq + 1, error))?;
+            self.end.seq += 1;
+        }
+        self.end = end;
+        self.catalogue.push(first_seq, group.frame_bytes());
+        Ok(group.frame_bytes() as usize)
+    }
+
+    /// The mark's group, when it is reached, must be the one that the mark saw.
+    fn compare_with_mark(&self, end: &End) -> Result<(), Bad> {
+        let marked = self.witness.mark.filter(|mark| mark.group == end.group);
+        if marked.is_none_or(|mark| (mark.seq, mark.chain) == (end.seq, end.chain)) {
+            return Ok(());
+        }
+        Err(Bad::Other(format!("the high-water mark knows another group {}", end.group)))
+    }
+
+    /// Damage, or a torn tail? The group at `at` is not whole.
+    fn judge(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        what: String,
+        followed: bool,
+    ) -> Result<(), JournalError> {
+        let why = if followed {
+            Some("a later segment follows".to_owned())
+        } else if let Some((number, offset)) = self.later_group(bytes, at) {
+            Some(format!("group {number} follows at byte {offset}"))
+        } else {
+            self.acknowledged()
+        };
+        if let Some(why) = why {
+            let path = self.segment.path.clone();
+            return Err(self.damage(&path, at as u64, format!("{what}, and {why}")));
+        }
+        let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        let torn_bytes = (bytes.len() - zeros - at) as u64;
+        self.torn = Some(Torn { offset: at as u64, bytes: torn_bytes });
+        Ok(())
+    }
+
+    /// A group after `at` that was begun after the one that is not whole.
+    fn later_group(&self, bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+        let places = (at + ALIGN_BYTES..bytes.len()).step_by(ALIGN_BYTES);
+        places.filter(|at| bytes[*at..].starts_with(&frame::MAGIC)).find_map(|at| {
+            let group = frame::decode(self.log, &bytes[at..]).ok()?;
+            (group.number > self.end.group).then_some((group.number, at))
+        })
+    }
+
+    /// What shows that more was acknowledged than was read.
+    fn acknowledged(&self) -> Option<String> {
+        let Witness { mark, proven } = self.witness;
+        let marked = mark.filter(|mark| mark.group > self.end.group || mark.seq > self.end.seq);
+        if let Some(mark) = marked {
+            return Some(format!("the high-water mark shows that seq {} was durable", mark.seq));
+        }
+        (proven > self.end.seq)
+            .then(|| format!("it is known from elsewhere that seq {proven} was durable"))
+    }
+}
+
+/// The record of an entry that has both parts. This version records no erasure, so a part that is
+/// erased was not erased by us.
+fn whole<'a>(entry: &Entry<'a>) -> Result<StoredRecord<'a>, Bad> {
+    let seq = entry.facts.seq;
+    let erased = |part: &str| Bad::Broken(format!("the {part} of seq {seq} is all zeros"));
+    let Part::Whole { salt: meta_salt, bytes: meta } = entry.meta else {
+        return Err(erased("meta"));
+    };
+    let Part::Whole { salt: data_salt, bytes: data } = entry.data else {
+        return Err(erased("data"));
+    };
+    let salts = Salts { meta: meta_salt, data: data_salt };
+    Ok(StoredRecord { leaf: entry.leaf, salts, meta, data })
+}

@@ -1,0 +1,198 @@
+//! A segment file: its name, its header and its size.
+//!
+//! A segment is named `<seq of its first record, 20 digits>.seg`. It begins with this header, all
+//! numbers little-endian; the groups follow, then zeros to the end of the file:
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic: 8A "BSEGM" 0D 0A
+//!      8      4  format, 0
+//!     12      4  zeros
+//!     16     16  id of the log
+//!     32      8  number of the segment, from 1
+//!     40      8  seq of its first record
+//!     48      8  number of its first group
+//!     56      8  size of the file in bytes
+//!     64     32  chain before its first record
+//!     96      4  zeros
+//!    100      4  CRC-32C of the 100 bytes before
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::audit::Digest;
+use crate::record::Seq;
+
+/// Length of the header in bytes, a multiple of 8: groups are aligned.
+pub(super) const HEADER_BYTES: usize = 104;
+
+/// [`HEADER_BYTES`] as an offset: where the first group begins.
+pub(super) const FIRST_GROUP_AT: u64 = HEADER_BYTES as u64;
+
+/// Size of a log's first segment; each later one doubles, up to the setting, so that a small store
+/// stays small and a large one has few files.
+pub(super) const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
+
+const MAGIC: [u8; 8] = *b"\x8aBSEGM\r\n";
+const FORMAT: u32 = 0;
+const SUFFIX: &str = ".seg";
+const NAME_DIGITS: usize = 20;
+
+/// What a segment says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The log that it belongs to.
+    pub(super) log: Uuid,
+    /// Its place among the segments, from 1.
+    pub(super) number: u64,
+    /// Seq of its first record, written or not.
+    pub(super) first_seq: Seq,
+    /// Number of its first group, written or not.
+    pub(super) first_group: u64,
+    /// Size of the file in bytes.
+    pub(super) file_bytes: u64,
+    /// Chain before its first record.
+    pub(super) chain_before: Digest,
+}
+
+/// Why bytes are not a segment header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderError {
+    /// The checksum does not match, or what should be zero is not.
+    Damaged,
+    /// The header is whole, of a format that this version does not know.
+    Newer(u32),
+    /// The file ends before the header does.
+    Short,
+}
+
+impl Header {
+    /// The header's bytes, as drawn in the module documentation.
+    #[must_use]
+    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[16..32].copy_from_slice(self.log.as_bytes());
+        bytes[32..40].copy_from_slice(&self.number.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.first_seq.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.first_group.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.file_bytes.to_le_bytes());
+        bytes[64..96].copy_from_slice(&self.chain_before);
+        let crc = crc32c::crc32c(&bytes[..100]);
+        bytes[100..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header at the beginning of `file`.
+    pub(super) fn decode(file: &[u8]) -> Result<Self, HeaderError> {
+        let bytes = file.first_chunk::<HEADER_BYTES>().ok_or(HeaderError::Short)?;
+        let crc = u32::from_le_bytes(field(bytes, 100));
+        if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..100]) != crc {
+            return Err(HeaderError::Damaged);
+        }
+        match u32::from_le_bytes(field(bytes, 8)) {
+            FORMAT => {}
+            newer => return Err(HeaderError::Newer(newer)),
+        }
+        let header = Self {
+            log: Uuid::from_bytes(field(bytes, 16)),
+            number: u64::from_le_bytes(field(bytes, 32)),
+            first_seq: u64::from_le_bytes(field(bytes, 40)),
+            first_group: u64::from_le_bytes(field(bytes, 48)),
+            file_bytes: u64::from_le_bytes(field(bytes, 56)),
+            chain_before: field(bytes, 64),
+        };
+        if header.encode() == *bytes { Ok(header) } else { Err(HeaderError::Damaged) }
+    }
+}
+
+/// The path of the segment whose first record has this seq.
+pub(super) fn path(journal: &Path, first_seq: Seq) -> PathBuf {
+    journal.join(format!("{first_seq:0NAME_DIGITS$}{SUFFIX}"))
+}
+
+/// Whether a file name claims to be a segment's.
+pub(super) fn is_segment(name: &str) -> bool {
+    name.ends_with(SUFFIX)
+}
+
+/// The first seq that a segment's file name states.
+pub(super) fn first_seq(name: &str) -> Option<Seq> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let exact = digits.len() == NAME_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if exact { digits.parse().ok() } else { None }
+}
+
+/// How large the segment after one of `before` bytes is, when it must hold a group of
+/// `group_bytes`: doubled up to `bytes_max`; a group that is larger than that gets its own size.
+#[must_use]
+pub(super) fn next_bytes(before: u64, group_bytes: u64, bytes_max: u64) -> u64 {
+    let needed = FIRST_GROUP_AT + group_bytes;
+    let mut bytes = before.max(1);
+    loop {
+        bytes = bytes.saturating_mul(2);
+        if bytes >= bytes_max {
+            return bytes_max.max(needed);
+        }
+        if bytes >= needed {
+            return bytes;
+        }
+    }
+}
+
+fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            log: Uuid::from_u128(9),
+            number: 3,
+            first_seq: 1042,
+            first_group: 77,
+            file_bytes: 4096,
+            chain_before: [5; 32],
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_and_every_changed_bit_is_found() {
+        let bytes = header().encode();
+        assert_eq!(Header::decode(&bytes), Ok(header()));
+        assert_eq!(Header::decode(&bytes[..103]), Err(HeaderError::Short));
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut changed = bytes;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&changed), Err(HeaderError::Damaged), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_name_states_the_first_seq_in_one_way_only() {
+        let path = path(Path::new("journal"), 1042);
+        assert_eq!(path.to_str(), Some("journal/00000000000000001042.seg"));
+        assert_eq!(first_seq("00000000000000001042.seg"), Some(1042));
+        for name in ["1042.seg", "+0000000000000001042.seg", "00000000000000001042", "mark"] {
+            assert_eq!(first_seq(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn sizes_double_up_to_the_limit_and_large_groups_get_their_own() {
+        assert_eq!(next_bytes(1024, 100, 8192), 2048);
+        assert_eq!(next_bytes(1024, 3000, 8192), 4096);
+        assert_eq!(next_bytes(8192, 100, 8192), 8192);
+        assert_eq!(next_bytes(1024, 9000, 8192), 9104);
+        assert_eq!(next_bytes(9104, 100, 8192), 8192);
+        assert_eq!(next_bytes(0, 100, 8192), 256);
+    }
+}

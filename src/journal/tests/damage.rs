@@ -1,0 +1,229 @@
+//! Files that were changed behind the journal's back.
+
+use std::fs;
+
+use super::*;
+
+type Change = fn(&Site);
+
+/// Five groups in three segments: 1 and 2, 3 and 4, 5.
+fn site() -> Site {
+    let site = Site::with_groups(&[&[1000, 10], &[1500], &[1600], &[1000, 10], &[700]]);
+    assert_eq!(site.segments().len(), 3);
+    site
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn swap_files(a: &Path, b: &Path) {
+    let (in_a, in_b) = (fs::read(a).unwrap(), fs::read(b).unwrap());
+    fs::write(a, in_b).unwrap();
+    fs::write(b, in_a).unwrap();
+}
+
+/// Where the frames of a segment begin and end.
+fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut at = 104;
+    let mut frames = Vec::new();
+    while bytes[at] != 0 {
+        let len = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap()) as usize;
+        frames.push(at..at + len);
+        at += len;
+    }
+    frames
+}
+
+/// What was done, how, which segment the refusal names (from 0), the last good seq, and a part of
+/// the explanation.
+const DAMAGES: [(&str, Change, usize, Seq, &str); 16] = [
+    ("the first segment is truncated", |s| edit(&s.segments()[0], |b| b.truncate(2000)),
+        0, 0, "the file has 2000 bytes, and its header states 4096"),
+    ("the last segment is truncated", |s| edit(&s.segments()[2], |b| b.truncate(4000)),
+        2, 6, "the file has 4000 bytes"),
+    ("the last segment is empty", |s| edit(&s.segments()[2], Vec::clear),
+        2, 6, "within the segment's header"),
+    ("a segment has grown", |s| edit(&s.segments()[1], |b| b.extend([0; 8])),
+        1, 3, "the file has 4104 bytes"),
+    ("a bit of a middle frame is flipped", |s| edit(&s.segments()[1], |b| b[1000] ^= 4),
+        1, 3, "the checksum of the data of seq 4 differs, and a later segment follows"),
+    ("a bit of the frame before the last is flipped", |s| edit(&s.segments()[1], |b| {
+        let last = frames(b).pop().unwrap();
+        b[last.start + 100] ^= 128;
+    }), 1, 4, "header and leaves differs, and a later segment follows"),
+    ("a frame is zeroed", |s| edit(&s.segments()[0], |b| {
+        let first = frames(b)[0].clone();
+        b[first].fill(0);
+    }), 0, 0, "no group begins here"),
+    ("the last frame is zeroed", |s| edit(&s.segments()[2], |b| b[104..].fill(0)),
+        2, 6, "the log ends here, but the high-water mark shows that seq 7"),
+    ("the last frame of a middle segment is zeroed", |s| edit(&s.segments()[1], |b| {
+        let last = frames(b)[1].clone();
+        b[last].fill(0);
+    }), 2, 4, "goes on with seq 7 in group 5, but the log before it ends with seq 4"),
+    ("two segments have changed places", |s| swap_files(&s.segments()[0], &s.segments()[1]),
+        0, 0, "its name states 1"),
+    ("two frames have changed places", |s| edit(&s.segments()[1], |b| {
+        let (first, second) = (frames(b)[0].clone(), frames(b)[1].clone());
+        let swapped = [&b[second.clone()], &b[first.clone()]].concat();
+        b[first.start..second.end].copy_from_slice(&swapped);
+    }), 1, 3, "group 4 with seq 5 stands where group 3 with seq 4 should"),
+    ("a frame stands twice", |s| edit(&s.segments()[2], |b| {
+        let first = frames(b)[0].clone();
+        let copy = b[first.clone()].to_vec();
+        b[first.end..first.end + copy.len()].copy_from_slice(&copy);
+    }), 2, 7, "group 5 with seq 7 stands where group 6 with seq 8 should"),
+    ("the first segment is deleted", |s| fs::remove_file(&s.segments()[0]).unwrap(),
+        0, 0, "this is segment 2, and segment 1 should be here"),
+    ("a middle segment is deleted", |s| fs::remove_file(&s.segments()[1]).unwrap(),
+        1, 3, "this is segment 3, and segment 2 should be here"),
+    ("the last segment is deleted", |s| fs::remove_file(&s.segments()[2]).unwrap(),
+        1, 6, "the log ends here, but the high-water mark shows that seq 7"),
+    ("a header bit is flipped", |s| edit(&s.segments()[1], |b| b[70] ^= 1),
+        1, 3, "the segment's header is not whole"),
+];
+
+#[test]
+fn every_damage_is_refused_with_its_place_and_nothing_is_changed() {
+    for (done, change, segment, last_good_seq, what) in DAMAGES {
+        let site = site();
+        change(&site);
+        let refused = site.refused(0);
+        assert_eq!(refused.file, site.segments()[segment], "{done}: {refused:?}");
+        assert_eq!(refused.last_good_seq, last_good_seq, "{done}: {refused:?}");
+        assert!(refused.what.contains(what), "{done}: {refused:?}");
+    }
+}
+
+#[test]
+fn without_any_segment_the_start_is_refused() {
+    let site = site();
+    for segment in site.segments() {
+        fs::remove_file(segment).unwrap();
+    }
+    assert_eq!(site.refused(0).what, "there is no segment");
+}
+
+#[test]
+fn an_older_copy_of_a_segment_is_refused() {
+    let site = Site::with_groups(&[&[1000, 10], &[900]]);
+    let older = fs::read(&site.segments()[0]).unwrap();
+    let mut journal = site.open().journal;
+    journal.append(&group(3, &[1000])).unwrap();
+    journal.close().unwrap();
+    let newer = fs::read(&site.segments()[0]).unwrap();
+    fs::write(&site.segments()[0], &older).unwrap();
+    assert_eq!(site.refused(0).last_good_seq, 3);
+
+    fs::write(&site.segments()[0], newer).unwrap();
+    let mut journal = site.open().journal;
+    journal.append(&group(4, &[1000])).unwrap();
+    journal.close().unwrap();
+    assert_eq!(site.segments().len(), 2);
+    fs::write(&site.segments()[0], older).unwrap();
+    let refused = site.refused(0);
+    assert_eq!((refused.file, refused.last_good_seq), (site.segments()[1].clone(), 3));
+}
+
+#[test]
+fn a_segment_or_frame_of_another_log_is_refused() {
+    let (site, other) = (site(), site_of_another_log());
+    let ours = fs::read(&site.segments()[2]).unwrap();
+    fs::copy(&other.segments()[2], &site.segments()[2]).unwrap();
+    assert!(site.refused(0).what.contains("belongs to another log"));
+
+    let mut mixed = fs::read(&other.segments()[2]).unwrap();
+    mixed[..104].copy_from_slice(&ours[..104]);
+    fs::write(&site.segments()[2], mixed).unwrap();
+    assert!(site.refused(0).what.contains("header and leaves differs"));
+}
+
+fn site_of_another_log() -> Site {
+    site()
+}
+
+#[test]
+fn a_stale_mark_proves_less_and_a_mark_ahead_proves_a_loss() {
+    let site = Site::with_groups(&[&[1000, 10]]);
+    let stale = fs::read(site.mark()).unwrap();
+    let mut journal = site.open().journal;
+    journal.append(&group(2, &[100])).unwrap();
+    journal.close().unwrap();
+    let ahead = fs::read(site.mark()).unwrap();
+    fs::write(site.mark(), &stale).unwrap();
+    assert_eq!(site.open().records.len(), 3);
+
+    fs::write(site.mark(), &ahead).unwrap();
+    edit(&site.segments()[0], |bytes| {
+        let last = frames(bytes).pop().unwrap();
+        bytes[last].fill(0);
+    });
+    assert!(site.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
+}
+
+/// Two directories with one identity and different histories: a copy that lived on by itself.
+#[test]
+fn a_mark_of_another_history_is_refused() {
+    let site = Site::with_groups(&[&[100]]);
+    let before = site.contents();
+    let mut journal = site.open().journal;
+    journal.append(&group(1, &[100])).unwrap();
+    journal.close().unwrap();
+    let mark = fs::read(site.mark()).unwrap();
+    for (name, bytes) in before {
+        fs::write(site.journal().join(name), bytes).unwrap();
+    }
+    let mut journal = site.open().journal;
+    journal.append(&group(1, &[101])).unwrap();
+    journal.close().unwrap();
+    fs::write(site.mark(), mark).unwrap();
+    assert!(site.refused(0).what.contains("knows another group 2"));
+}
+
+/// A record can be erased with its salts; this version never does, so an open says so.
+#[test]
+fn an_erased_part_is_refused_with_a_message_of_its_own() {
+    let site = Site::with_groups(&[&[100], &[50]]);
+    edit(&site.segments()[0], |bytes| {
+        let (first, data_part) = (frames(bytes)[0].clone(), 20 + 102);
+        let padding = bytes[first.clone()].iter().rev().take_while(|byte| **byte == 0).count();
+        let end = first.end - padding;
+        bytes[end - data_part..end].fill(0);
+    });
+    let refused = site.refused(0);
+    assert_eq!(refused.what, "the data of seq 1 is all zeros, and group 2 follows at byte 424");
+}
+
+/// Every byte of every segment is zeroed, every aligned word, and bits of a sample are flipped.
+#[test]
+fn no_byte_of_a_small_journal_can_be_changed_unnoticed() {
+    let site = Site::with_groups(&[&[20, 0], &[7], &[3]]);
+    let segment = &site.segments()[0];
+    let whole = fs::read(segment).unwrap();
+    let used = frames(&whole).pop().unwrap().end;
+    let found = |bytes: &[u8], what: &str| {
+        if bytes != whole {
+            fs::write(segment, bytes).unwrap();
+            assert!(matches!(site.try_open(0), Err(JournalError::Damage { .. })), "{what}");
+        }
+    };
+    for at in 0..used {
+        let mut bytes = whole.clone();
+        bytes[at] = 0;
+        found(&bytes, &format!("byte {at} is zero"));
+        bytes[at] = whole[at] ^ (1 << (at % 8));
+        found(&bytes, &format!("bit {} of byte {at} is flipped", at % 8));
+    }
+    for width in [8, 64] {
+        for at in (0..used).step_by(width) {
+            let mut bytes = whole.clone();
+            bytes[at..at + width].fill(0);
+            found(&bytes, &format!("{width} bytes at {at} are zero"));
+        }
+    }
+    fs::write(segment, &whole).unwrap();
+    assert_eq!(site.open().records.len(), 4);
+}

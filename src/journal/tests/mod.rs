@@ -1,0 +1,161 @@
+//! Tests of the journal as a whole; its parts are tested where they are.
+
+mod append;
+mod damage;
+mod directory;
+mod follow;
+mod recovery;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::audit::{Digest, Salts, chain};
+use crate::record::{Identity, Name, Record, RecordParts, StoredRecord, Timestamp, User};
+
+/// Small enough that a few groups need several segments.
+pub(super) const SEGMENT_BYTES: u64 = 4096;
+
+/// A record that is determined by its seq and the length of its data.
+pub(super) fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
+    let data = format!("\"{}\"", "x".repeat(data_bytes));
+    let byte = u8::try_from(seq % 255).unwrap() + 1;
+    Arc::new(Record::new(RecordParts {
+        seq,
+        identity: Identity {
+            event: Name::parse(&format!("profile.{}", seq % 7)).unwrap(),
+            to: seq.is_multiple_of(3).then(|| User::parse("bob").unwrap()),
+        },
+        version: seq,
+        id: Uuid::from_u128(u128::from(seq)),
+        time: Timestamp::from_millis(1_700_000_000_000 + seq / 2),
+        author: seq.is_multiple_of(2).then(|| User::parse("alice").unwrap()),
+        salts: Salts { meta: [byte; 16], data: [255 - byte + 1; 16] },
+        data: data.as_bytes(),
+    }))
+}
+
+/// A group of records after `head`, one for each length of data.
+pub(super) fn group(head: Seq, data_bytes: &[usize]) -> Vec<Arc<Record>> {
+    (head + 1..).zip(data_bytes).map(|(seq, bytes)| record(seq, *bytes)).collect()
+}
+
+/// A data directory to experiment with.
+pub(super) struct Site {
+    dir: TempDir,
+}
+
+/// What an open found.
+pub(super) struct Found {
+    pub(super) journal: Journal,
+    pub(super) report: OpenReport,
+    pub(super) records: Vec<Record>,
+}
+
+impl Site {
+    pub(super) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A closed journal with one group for each list of lengths; all are appended in one life.
+    pub(super) fn with_groups(groups: &[&[usize]]) -> Self {
+        let site = Self::new();
+        let mut journal = site.open().journal;
+        for lengths in groups {
+            journal.append(&group(journal.head(), lengths)).unwrap();
+        }
+        journal.close().unwrap();
+        site
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path().join("journal")
+    }
+
+    pub(super) fn mark(&self) -> PathBuf {
+        self.journal().join("mark")
+    }
+
+    /// The segment files in the order of the log.
+    pub(super) fn segments(&self) -> Vec<PathBuf> {
+        let mut names = self.names();
+        names.retain(|name| name.ends_with(".seg"));
+        names.into_iter().map(|name| self.journal().join(name)).collect()
+    }
+
+    /// Sorted names of what is in the journal's directory.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.journal()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn data_dir(&self) -> Result<DataDir, DirError> {
+        DataDir::open_sized(self.path(), SEGMENT_BYTES)
+    }
+
+    pub(super) fn open(&self) -> Found {
+        self.try_open(0).unwrap()
+    }
+
+    /// Opens the journal and checks everything that a visitor is shown.
+    pub(super) fn try_open(&self, proven: Seq) -> Result<Found, JournalError> {
+        let dir = self.data_dir().unwrap();
+        let options = Options { segment_bytes_max: SEGMENT_BYTES };
+        let mut records = Vec::new();
+        let mut chained = [0; 32];
+        let mut visit = |stored: &StoredRecord<'_>, after: &Digest| {
+            stored.verify()?;
+            chained = chain(&chained, stored.leaf);
+            assert_eq!(chained, *after);
+            records.push(stored.to_record()?);
+            Ok(())
+        };
+        let Opened { journal, report } = Journal::open(&dir, options, proven, &mut visit)?;
+        assert_eq!(report.records, records.len() as u64);
+        assert_eq!(report.head, records.last().map_or(0, Record::seq));
+        Ok(Found { journal, report, records })
+    }
+
+    /// The error of an open that must be refused as damage, after checking that it left
+    /// everything as it was.
+    pub(super) fn refused(&self, proven: Seq) -> Refused {
+        let before = self.contents();
+        match self.try_open(proven) {
+            Ok(found) => panic!("the journal was opened: {:?}", found.report),
+            Err(JournalError::Damage { file, offset, last_good_seq, what }) => {
+                assert_eq!(self.contents(), before, "a refused open changes nothing");
+                Refused { file, offset, last_good_seq, what }
+            }
+            Err(other) => panic!("not refused as damage: {other}"),
+        }
+    }
+
+    pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let names = self.names().into_iter();
+        names.map(|name| (name.clone(), std::fs::read(self.journal().join(name)).unwrap())).collect()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) file: PathBuf,
+    pub(super) offset: u64,
+    pub(super) last_good_seq: Seq,
+    pub(super) what: String,
+}
+
+/// The records of groups, as owned values to compare with.
+pub(super) fn plain(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
+    groups.iter().flatten().map(|record| Record::clone(record)).collect()
+}

@@ -1,0 +1,267 @@
+//! The journal's one writer.
+//!
+//! Owns the end of the log: what comes next, where it goes, and whether anything may still be
+//! written.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::catalogue::Catalogue;
+use super::directory::DataDir;
+use super::disk::{self, Disk};
+use super::error::{AppendError, JournalError, io_error};
+use super::frame::{self, Frame, Place};
+use super::lock::Lease;
+use super::mark::{self, Mark, MarkFile};
+use super::prepared::{Ahead, Prepared};
+use super::reader::{Reader, Shared};
+use super::scan::{End, Visit};
+use super::segment::{self, FIRST_GROUP_AT, Header};
+use super::{Opened, Options, recovery};
+use crate::record::{Record, RecordError, Seq, StoredRecord};
+use crate::audit::Digest;
+
+/// The mark is written with the first group that ends this long after the last mark …
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// … or this many bytes after it; so an open has little to write again.
+const MARK_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The open log. One at a time; it keeps the data directory locked.
+#[derive(Debug)]
+pub struct Journal {
+    /// Open to tests, which make it fail.
+    pub(super) disk: Disk,
+    journal: PathBuf,
+    log: Uuid,
+    options: Options,
+    current: Current,
+    end: End,
+    shared: Arc<Shared>,
+    mark: MarkFile,
+    marked_at: Instant,
+    unmarked_bytes: u64,
+    /// What failed; nothing is written after it.
+    failed: Option<(io::ErrorKind, String)>,
+    ahead: Ahead,
+    /// Last, so that the directory stays locked until the thread of `ahead` has ended.
+    _lease: Lease,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// Shared with readers.
+    pub(super) file: Arc<File>,
+    /// Its place among the segments, from 1.
+    pub(super) number: u64,
+    /// Size of the file.
+    pub(super) file_bytes: u64,
+    /// Where the next group goes.
+    pub(super) end: u64,
+}
+
+/// What recovery hands over.
+pub(super) struct Start {
+    pub(super) disk: Disk,
+    pub(super) journal: PathBuf,
+    pub(super) log: Uuid,
+    pub(super) options: Options,
+    pub(super) current: Current,
+    pub(super) end: End,
+    pub(super) catalogue: Catalogue,
+    pub(super) mark: MarkFile,
+    pub(super) lease: Lease,
+}
+
+impl Journal {
+    /// Reads the whole log, repairs what a crash may have left, and goes on from there.
+    ///
+    /// `proven` is the highest seq that somebody else knows to have been durable. `visit` sees
+    /// every record in order, with the chain after it; its error refuses the start. It sees
+    /// records of a log that is then found to be damaged, too, before the error is returned.
+    ///
+    /// # Errors
+    /// [`JournalError`]: damage, a refusal of `visit`, or of the system. Nothing was changed in
+    /// the first two cases.
+    pub fn open(
+        dir: &DataDir,
+        options: Options,
+        proven: Seq,
+        visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
+    ) -> Result<Opened, JournalError> {
+        let visit: &mut Visit<'_> = visit;
+        recovery::open(dir, options, proven, visit)
+    }
+
+    pub(super) fn start(start: Start) -> Self {
+        let Start { disk, journal, log, options, current, end, mut catalogue, mark, lease } = start;
+        catalogue.share(catalogue.segments() - 1, &current.file);
+        let shared = Arc::new(Shared::new(journal.clone(), log, end.seq, catalogue));
+        let mut journal = Self {
+            ahead: Ahead::new(journal.clone(), disk.clone()),
+            disk,
+            journal,
+            log,
+            options,
+            current,
+            end,
+            shared,
+            mark,
+            marked_at: Instant::now(),
+            unmarked_bytes: 0,
+            failed: None,
+            _lease: lease,
+        };
+        journal.write_mark();
+        journal
+    }
+
+    /// Appends one group: encoded, written with one write and synced with one sync before this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`AppendError::NoSpace`]: nothing was stored, and it may be tried again.
+    /// [`AppendError::Final`]: the group may have been stored; this journal appends nothing more.
+    ///
+    /// # Panics
+    /// When the records do not continue the log: none at all, a gap in seq, or a time before the
+    /// last one. Stored, such a group would be refused by the next open.
+    pub fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        if let Some((kind, what)) = &self.failed {
+            let what = format!("an earlier write or sync failed: {what}");
+            return Err(AppendError::Final(io::Error::new(*kind, what)));
+        }
+        let mut end = self.next(records);
+        let place = Place { log: self.log, group: end.group, chain_before: end.chain };
+        let Frame { bytes, chain_after } = frame::encode(&place, records);
+        end.chain = chain_after;
+        let frame_bytes = bytes.len() as u64;
+        if self.current.end + frame_bytes > self.current.file_bytes {
+            self.enter_next_segment(frame_bytes)?;
+        }
+        let Current { file, end: offset, .. } = &self.current;
+        let stored = self.disk.write(file, &bytes, *offset).and_then(|()| self.disk.sync(file));
+        stored.map_err(|error| self.fail(error))?;
+        // Durable from here on.
+        let first_seq = self.end.seq + 1;
+        self.end = end;
+        self.current.end += frame_bytes;
+        self.shared.advance(first_seq, end.seq, frame_bytes);
+        self.unmarked_bytes += frame_bytes;
+        if self.unmarked_bytes >= MARK_BYTES || self.marked_at.elapsed() >= MARK_INTERVAL {
+            self.write_mark();
+        }
+        if self.current.end > self.current.file_bytes / 2 {
+            self.ahead.begin(self.next_segment_bytes(0));
+        }
+        Ok(())
+    }
+
+    /// Seq of the last record, 0 in an empty log.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        self.end.seq
+    }
+
+    /// A reader of what is durable.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// Writes the high-water mark durably and frees the directory.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the mark could not be written; the log is whole all the same.
+    pub fn close(mut self) -> Result<(), JournalError> {
+        let mark = self.mark();
+        let written = self.mark.write(&self.disk, &mark).and_then(|()| self.mark.sync());
+        written.map_err(io_error("writing", self.journal.join(mark::NAME)))
+    }
+
+    /// Where the log will end with `records`, but for the chain.
+    fn next(&self, records: &[Arc<Record>]) -> End {
+        assert!(!records.is_empty(), "a group has a record");
+        let mut end = End { group: self.end.group + 1, ..self.end };
+        for record in records {
+            assert_eq!(record.seq(), end.seq + 1, "records continue the log without gaps");
+            let time_ms = record.time().millis();
+            assert!(time_ms >= end.time_ms, "times never fall");
+            (end.seq, end.time_ms) = (record.seq(), time_ms);
+        }
+        end
+    }
+
+    /// Goes on in a new segment that has room for a group. A failure up to its naming leaves
+    /// everything as it was.
+    ///
+    /// A segment that is still empty would have the new one's name: the new one takes its place.
+    fn enter_next_segment(&mut self, group_bytes: u64) -> Result<(), AppendError> {
+        let prepared = match self.ahead.take(FIRST_GROUP_AT + group_bytes) {
+            Some(prepared) => Ok(prepared),
+            None => {
+                let file_bytes = self.next_segment_bytes(group_bytes);
+                Prepared::own(&self.disk, &self.journal, file_bytes)
+            }
+        };
+        let first_seq = self.end.seq + 1;
+        let replaces = self.current.end == FIRST_GROUP_AT;
+        let number = if replaces { self.current.number } else { self.current.number + 1 };
+        let named = prepared.and_then(|prepared| {
+            let file_bytes = prepared.bytes();
+            let header = Header {
+                log: self.log,
+                number,
+                first_seq,
+                first_group: self.end.group + 1,
+                file_bytes,
+                chain_before: self.end.chain,
+            };
+            Ok((prepared.name(&self.journal, &header)?, file_bytes))
+        });
+        let (file, file_bytes) = named.map_err(|error| {
+            if disk::is_no_space(&error) { AppendError::NoSpace(error) } else { self.fail(error) }
+        })?;
+        self.disk.sync_dir(&self.journal).map_err(|error| self.fail(error))?;
+        self.current = Current { file: file.into(), number, file_bytes, end: FIRST_GROUP_AT };
+        if replaces {
+            self.shared.replace(&self.current.file);
+        } else {
+            self.shared.enter(first_seq, &self.current.file);
+        }
+        Ok(())
+    }
+
+    fn next_segment_bytes(&self, group_bytes: u64) -> u64 {
+        let bytes_max = self.options.segment_bytes_max.next_multiple_of(8);
+        segment::next_bytes(self.current.file_bytes, group_bytes, bytes_max)
+    }
+
+    /// After this nothing is written: the system may have dropped what it could not write, and
+    /// would let a second sync succeed.
+    fn fail(&mut self, error: io::Error) -> AppendError {
+        tracing::error!(%error, head = self.end.seq, "the journal stops: a write or sync failed");
+        self.failed = Some((error.kind(), error.to_string()));
+        AppendError::Final(error)
+    }
+
+    fn mark(&self) -> Mark {
+        let End { group, seq, chain, .. } = self.end;
+        Mark { group, seq, chain, segment: self.current.number, offset: self.current.end }
+    }
+
+    /// Not synced: a mark that is lost or late only lets an open prove less.
+    fn write_mark(&mut self) {
+        let mark = self.mark();
+        if let Err(error) = self.mark.write(&self.disk, &mark) {
+            tracing::warn!(%error, "the journal's high-water mark could not be written");
+        }
+        self.marked_at = Instant::now();
+        self.unmarked_bytes = 0;
+    }
+}

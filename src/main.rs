@@ -1,0 +1,55 @@
+//! The `broker` program.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use broker::config::{Invocation, LogFormat};
+use broker::{Config, RunError, serve, shutdown_signal};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+#[actix_rt::main]
+async fn main() -> ExitCode {
+    let Invocation::Serve(flags) =
+        Invocation::from_args(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let loaded = match Config::from_flags(flags) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(&errors.into()),
+    };
+    start_log(&loaded.config);
+    for unknown in &loaded.unknown {
+        warn!("{unknown}");
+    }
+    for (name, value) in loaded.config.effective() {
+        info!(name, value, "setting");
+    }
+    let announced = |address| {
+        // Scripts wait for this line; a closed standard output is not worth ending for.
+        let _ = writeln!(io::stdout(), "listening on http://{address}");
+    };
+    match serve(loaded.config, shutdown_signal(), announced).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &RunError) -> ExitCode {
+    eprintln!("broker: {error}");
+    ExitCode::FAILURE
+}
+
+/// To standard error: text for a terminal, JSON for whatever collects logs.
+fn start_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_text = match config.log_format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if is_text {
+        log.with_ansi(io::stderr().is_terminal()).init();
+    } else {
+        log.json().init();
+    }
+}

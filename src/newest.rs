@@ -1,0 +1,129 @@
+//! The newest record of each (event, audience), in memory, by name and in seq order.
+//!
+//! It is at once the replay of a first visit, the answer to a reconnect and the way back of a
+//! subscriber that lagged: each asks for what is newest after a position.
+//! Holds one record an identity and system records not at all.
+//! Knows nothing of engines, HTTP or who asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::record::{Identity, Record, Seq};
+
+/// The newest records, and the seq up to which they are.
+#[derive(Debug, Default)]
+pub struct Newest {
+    seqs: HashMap<Identity, Seq>,
+    records: BTreeMap<Seq, Arc<Record>>,
+    head: Seq,
+    json_bytes: usize,
+}
+
+/// A bounded step through the newest records.
+#[derive(Debug)]
+pub struct Slice {
+    /// What matched, ascending by seq.
+    pub records: Vec<Arc<Record>>,
+    /// Everything that matches up to here was seen.
+    pub position: Seq,
+    /// Whether the step reached the head.
+    pub complete: bool,
+}
+
+/// Bounds of one step: what a reader does while it holds the lock.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceLimits {
+    /// Records looked at.
+    pub examined_max: usize,
+    /// Bytes of JSON collected; one record more than fits may be collected.
+    pub bytes_max: usize,
+}
+
+impl Newest {
+    /// Takes in a durable record; seqs rise strictly.
+    pub fn apply(&mut self, record: &Arc<Record>) {
+        assert!(record.seq() > self.head, "records come in the log's order");
+        self.head = record.seq();
+        if record.event().is_system() {
+            return;
+        }
+        self.json_bytes += record.json().len();
+        let before = self.seqs.insert(record.identity().clone(), record.seq());
+        if let Some(old) = before.and_then(|seq| self.records.remove(&seq)) {
+            self.json_bytes -= old.json().len();
+        }
+        self.records.insert(record.seq(), record.clone());
+    }
+
+    /// The seq of the last applied record, system records included.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// How many newest values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether nothing was inserted yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes of the newest values' JSON.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        self.json_bytes
+    }
+
+    /// The newest record of one identity.
+    #[must_use]
+    pub fn find(&self, identity: &Identity) -> Option<&Arc<Record>> {
+        self.seqs.get(identity).and_then(|seq| self.records.get(seq))
+    }
+
+    /// The next matching records after a position, found by index.
+    #[must_use]
+    pub fn after(
+        &self,
+        position: Seq,
+        limits: SliceLimits,
+        matches: impl Fn(&Record) -> bool,
+    ) -> Slice {
+        let mut slice = Slice { records: Vec::new(), position, complete: false };
+        let mut bytes = 0;
+        let mut newer = self.records.range(position.saturating_add(1)..);
+        for (seq, record) in newer.by_ref().take(limits.examined_max) {
+            slice.position = *seq;
+            if matches(record) {
+                bytes += record.json().len();
+                slice.records.push(record.clone());
+                if bytes >= limits.bytes_max {
+                    break;
+                }
+            }
+        }
+        if newer.next().is_none() {
+            slice.complete = true;
+            slice.position = slice.position.max(self.head);
+        }
+        slice
+    }
+
+    /// The newest records of some identities after a position, ascending by seq: for views of
+    /// exact names, which need not pass by everything else that is newer.
+    #[must_use]
+    pub fn after_among<'a>(
+        &self,
+        position: Seq,
+        identities: impl Iterator<Item = &'a Identity>,
+    ) -> Slice {
+        let found = identities.filter_map(|identity| self.find(identity));
+        let mut records: Vec<_> = found.filter(|record| record.seq() > position).cloned().collect();
+        records.sort_unstable_by_key(|record| record.seq());
+        Slice { records, position: position.max(self.head), complete: true }
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the store lies on disk, and how one in doubt is set aside.
+//!
+//! ```text
+//! projection/sled-3        the store in use: the highest number counts
+//! projection.aside-1       a whole projection directory that was in doubt; never deleted
+//! ```
+//!
+//! Every rebuild takes a new number, because sled names its snapshot and blob files by path: a
+//! handle that does not close would otherwise write into the store that replaces it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const STORE: &str = "sled-";
+const ASIDE: &str = ".aside-";
+
+/// The projection's directory and the number of the store in it.
+pub(super) struct Directory {
+    path: PathBuf,
+    generation: u64,
+}
+
+/// What was found where the projection should be.
+pub(super) enum Contents {
+    /// Something else than a projection.
+    Foreign,
+    /// No directory, or an empty one.
+    Nothing,
+    /// A store.
+    Store,
+}
+
+impl Directory {
+    /// Looks what is there; nothing is written.
+    pub(super) fn look(path: &Path) -> (Self, Contents) {
+        let (generation, contents) = match generations(path) {
+            Ok(Some(generation)) => (generation, Contents::Store),
+            Ok(None) => (1, Contents::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (1, Contents::Nothing),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "not a projection");
+                (1, Contents::Foreign)
+            }
+        };
+        (Self { path: path.to_owned(), generation }, contents)
+    }
+
+    /// Where the store lies, or is to be created.
+    pub(super) fn store(&self) -> PathBuf {
+        self.path.join(format!("{STORE}{}", self.generation))
+    }
+
+    /// Moves everything aside and takes the next number; tells where it went, when there was
+    /// anything.
+    pub(super) fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
+        self.generation += 1;
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let mut aside = self.path.clone().into_os_string();
+        let number = self.asides()?.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
+        aside.push(format!("{ASIDE}{number}"));
+        let aside = PathBuf::from(aside);
+        fs::rename(&self.path, &aside)?;
+        Ok(Some(aside))
+    }
+
+    /// The highest number of what lies aside.
+    fn asides(&self) -> io::Result<u64> {
+        let mut prefix = self.path.file_name().map_or_else(OsString::new, OsString::from);
+        prefix.push(ASIDE);
+        let prefix = prefix.to_string_lossy();
+        let parent = match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        highest(parent, &prefix).map(|(highest, _)| highest.unwrap_or(0))
+    }
+}
+
+/// The number of the store, or nothing in an empty directory.
+fn generations(path: &Path) -> io::Result<Option<u64>> {
+    match highest(path, STORE)? {
+        (None, others) if others > 0 => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it holds files but no store"))
+        }
+        (generation, _) => Ok(generation),
+    }
+}
+
+/// The highest number behind `prefix` among the names in a directory, and the count of others.
+fn highest(path: &Path, prefix: &str) -> io::Result<(Option<u64>, usize)> {
+    let (mut highest, mut others) = (None, 0);
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+        others += usize::from(number.is_none());
+        highest = highest.max(number);
+    }
+    Ok((highest, others))
+}

@@ -1,0 +1,360 @@
+//! The readers' side: where the projection stands, and reads that are right or refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::keys::Pointer;
+use super::read::{self, IdLookup, NamePage, PageQuery};
+use super::store::{Fault, Store};
+use crate::journal::Reader;
+use crate::record::{Identity, Record, Seq, Timestamp, Version};
+
+/// How long closing waits for sled, whose last flush can hang for ever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A cheap clone that reads the projection from any thread. When the last one is dropped, the
+/// projection stops.
+#[derive(Clone)]
+pub struct ProjectionHandle(Arc<Owner>);
+
+/// Where the projection stands, for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// What it holds is right but old; reads that wait for a position may time out.
+    CatchingUp {
+        /// Seq of the last record applied.
+        applied: Seq,
+        /// Seq of the last durable record.
+        head: Seq,
+    },
+    /// It was closed.
+    Closed,
+    /// It cannot be built; nothing can be read until the process is started anew.
+    Failed(String),
+    /// It is at the head of the journal, or close behind.
+    Ready,
+    /// It is built anew; nothing can be read before that is done.
+    Rebuilding {
+        /// Seq of the last record applied.
+        applied: Seq,
+        /// Seq of the last durable record.
+        head: Seq,
+    },
+}
+
+/// Why nothing was read. Never an answer: what was asked for may well exist.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The position was not reached in time; a later try may succeed.
+    #[error("the projection is at {applied} and has not reached {wanted} yet")]
+    Behind {
+        /// Seq of the last record applied.
+        applied: Seq,
+        /// The seq to be reached.
+        wanted: Seq,
+    },
+    /// It was closed.
+    #[error("the projection is closed")]
+    Closed,
+    /// What was read contradicts itself: it is being rebuilt, and a later try may succeed.
+    #[error("the projection is in doubt and is being rebuilt")]
+    Doubt,
+    /// It cannot be built.
+    #[error("the projection failed")]
+    Failed,
+    /// It is being rebuilt; a later try may succeed.
+    #[error("the projection is being rebuilt")]
+    Rebuilding,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    CatchingUp,
+    Closed,
+    Failed(Arc<str>),
+    Ready,
+    Rebuilding,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    pub(super) applied: Seq,
+    pub(super) phase: Phase,
+    /// Whether an id that is not in the index is in no applied record.
+    pub(super) ids_complete: bool,
+}
+
+/// What the thread and the handles share.
+pub(super) struct Shared {
+    reader: Reader,
+    stopped: AtomicBool,
+    status: watch::Sender<Status>,
+    /// The store that may be read.
+    store: RwLock<Option<Arc<Store>>>,
+}
+
+/// Stops the thread when the last handle goes.
+struct Owner {
+    shared: Arc<Shared>,
+    /// Disconnected when the thread and every store are gone.
+    alive: Mutex<mpsc::Receiver<()>>,
+}
+
+impl ProjectionHandle {
+    pub(super) fn new(shared: Arc<Shared>, alive: mpsc::Receiver<()>) -> Self {
+        Self(Arc::new(Owner { shared, alive: Mutex::new(alive) }))
+    }
+
+    /// Seq of the last record applied.
+    #[must_use]
+    pub fn applied(&self) -> Seq {
+        self.0.shared.status.borrow().applied
+    }
+
+    /// How many durable records are not applied yet.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let applied = self.applied();
+        self.0.shared.head().saturating_sub(applied)
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let Status { applied, phase, .. } = self.0.shared.status.borrow().clone();
+        let head = self.0.shared.head().max(applied);
+        match phase {
+            Phase::CatchingUp => State::CatchingUp { applied, head },
+            Phase::Closed => State::Closed,
+            Phase::Failed(reason) => State::Failed(reason.to_string()),
+            Phase::Ready => State::Ready,
+            Phase::Rebuilding => State::Rebuilding { applied, head },
+        }
+    }
+
+    /// Whether an id that is not found is absent, rather than perhaps not found yet.
+    #[must_use]
+    pub fn ids_complete(&self) -> bool {
+        self.0.shared.status.borrow().ids_complete
+    }
+
+    /// Waits until the record `seq` can be read.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it cannot `within` that time, or ever.
+    pub async fn reached(&self, seq: Seq, within: Duration) -> Result<(), Unavailable> {
+        let mut status = self.0.shared.status.subscribe();
+        let reached = status.wait_for(|status| match status.phase {
+            Phase::CatchingUp | Phase::Ready => status.applied >= seq,
+            Phase::Closed | Phase::Failed(_) => true,
+            Phase::Rebuilding => false,
+        });
+        let phase = match tokio::time::timeout(within, reached).await {
+            Ok(Ok(status)) => status.phase.clone(),
+            Ok(Err(_)) => Phase::Closed,
+            Err(_) => {
+                return Err(match self.0.shared.phase() {
+                    Phase::Rebuilding => Unavailable::Rebuilding,
+                    _ => Unavailable::Behind { applied: self.applied(), wanted: seq },
+                });
+            }
+        };
+        match phase {
+            Phase::Closed => Err(Unavailable::Closed),
+            Phase::Failed(_) => Err(Unavailable::Failed),
+            Phase::CatchingUp | Phase::Ready | Phase::Rebuilding => Ok(()),
+        }
+    }
+
+    /// What is known of an identity's newest version and count. Blocks.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn newest(&self, identity: &Identity) -> Result<Option<Pointer>, Unavailable> {
+        self.read(|store| read::newest(store, identity))
+    }
+
+    /// Consecutive versions of an identity. Blocks.
+    ///
+    /// The answer is shorter than `limit` where the versions end and where the records exceed
+    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX); it is empty only when there is nothing in the
+    /// range.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn page(&self, identity: &Identity, query: &PageQuery) -> Result<Vec<Record>, Unavailable> {
+        self.read(|store| read::page(store, identity, query))
+    }
+
+    /// The newest version that is not later than `time`. Blocks.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn version_at(
+        &self,
+        identity: &Identity,
+        time: Timestamp,
+    ) -> Result<Option<Version>, Unavailable> {
+        self.read(|store| read::version_at(store, identity, time))
+    }
+
+    /// The oldest version that is not earlier than `time`. Blocks.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn first_version_since(
+        &self,
+        identity: &Identity,
+        time: Timestamp,
+    ) -> Result<Option<Version>, Unavailable> {
+        self.read(|store| read::first_version_since(store, identity, time))
+    }
+
+    /// Identities after `after`, at most `limit`, system records' names included. Blocks.
+    ///
+    /// A call looks at no more than [`NAMES_SCANNED_MAX`](super::NAMES_SCANNED_MAX) of them, so
+    /// it may find none though more follow: go on while there is a `next`.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn names(
+        &self,
+        after: Option<&Identity>,
+        limit: usize,
+        filter: impl Fn(&Identity) -> bool,
+    ) -> Result<NamePage, Unavailable> {
+        self.read(|store| read::names(store, after, limit, filter))
+    }
+
+    /// The applied record with this id. Blocks.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as every read.
+    pub fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
+        self.read(|store| read::by_id(store, id))
+    }
+
+    /// Stops following and closes the store, for every clone. Blocks, for 3 s at most: what sled
+    /// did not write by then is applied again after the next open.
+    pub fn close(self) {
+        self.0.shared.stop();
+        let alive = self.0.alive.lock().expect("nothing panics while it waits for the thread");
+        if alive.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("sled did not close in time; the projection catches up at the next start");
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Store) -> Result<T, Fault>) -> Result<T, Unavailable> {
+        let store = self.0.shared.readable()?;
+        match read(&store) {
+            Ok(answer) if store.doubt().is_none() => Ok(answer),
+            Ok(_) => Err(Unavailable::Doubt),
+            Err(fault) => {
+                store.raise_doubt(&fault);
+                Err(Unavailable::Doubt)
+            }
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Shared {
+    pub(super) fn new(reader: Reader) -> Self {
+        let status = Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false };
+        Self {
+            reader,
+            stopped: AtomicBool::new(false),
+            status: watch::Sender::new(status),
+            store: RwLock::new(None),
+        }
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) fn head(&self) -> Seq {
+        self.reader.durable()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.status.borrow().phase.clone()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Lets readers in.
+    pub(super) fn publish(&self, store: &Arc<Store>) {
+        *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn withdraw(&self) {
+        *self.store.write().expect(NO_PANIC) = None;
+    }
+
+    pub(super) fn tell(&self, status: Status) {
+        self.status.send_replace(status);
+    }
+
+    pub(super) fn fail(&self, reason: String) {
+        tracing::error!(%reason, "the projection failed");
+        self.end(Phase::Failed(reason.into()));
+    }
+
+    pub(super) fn close(&self) {
+        self.end(Phase::Closed);
+    }
+
+    fn end(&self, phase: Phase) {
+        self.withdraw();
+        self.status.send_modify(|status| {
+            status.phase = phase;
+            status.ids_complete = false;
+        });
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.reader.wake_all();
+    }
+
+    #[cfg(test)]
+    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    pub(super) fn readable(&self) -> Result<Arc<Store>, Unavailable> {
+        if let Some(store) = &*self.store.read().expect(NO_PANIC) {
+            return match store.doubt() {
+                None => Ok(Arc::clone(store)),
+                Some(_) => Err(Unavailable::Doubt),
+            };
+        }
+        Err(match self.phase() {
+            Phase::CatchingUp | Phase::Ready => Unavailable::Doubt,
+            Phase::Closed => Unavailable::Closed,
+            Phase::Failed(_) => Unavailable::Failed,
+            Phase::Rebuilding => Unavailable::Rebuilding,
+        })
+    }
+}
+
+const NO_PANIC: &str = "nothing panics while it holds the store";

@@ -1,0 +1,153 @@
+//! The projection: history by event and version, and records by id, in sled.
+//!
+//! **Owns** the directory `projection`, the layout of its one tree, and the one thread that
+//! follows the journal and applies what is durable, in large steps.
+//!
+//! **Promises** that a read is whole and right as of the applied position, or refused. sled can
+//! lose entries and still open cleanly, so nothing is believed for being there: a store is
+//! compared with itself and the journal when it is opened, every value is checked when it is
+//! read, and an id that is not found counts as absent only after a walk through the whole store.
+//! At any doubt the directory is moved aside, never deleted, and built anew from the journal;
+//! until that is done readers are told that nothing can be read.
+//!
+//! **Does not** stand behind any promise of durability: an acknowledgement never waits for it and
+//! it never flushes sled. What a crash takes from it is applied again. It knows nothing of
+//! requests and subscriptions, and does not decide who may read what.
+//!
+//! ```text
+//! journal ──follow──► apply, one batch a step ──► store (sled) ◄── read ◄── handle
+//!                        ▲                          │
+//!                        └── directory: aside ◄── doubt (open, scrub, apply, read)
+//! ```
+
+mod apply;
+mod directory;
+mod follow;
+mod handle;
+mod keys;
+mod progress;
+mod read;
+mod scrub;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use uuid::Uuid;
+
+use self::directory::{Contents, Directory};
+use self::follow::{Follow, Start};
+use self::handle::Shared;
+use self::store::Store;
+use crate::journal::Reader;
+
+pub use handle::{ProjectionHandle, State, Unavailable};
+pub use keys::{Applied, Pointer};
+pub use read::{IdLookup, NAMES_SCANNED_MAX, NamePage, PAGE_BYTES_MAX, PageQuery};
+
+/// What an operator may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of pages that sled keeps in memory.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache_bytes_max: 64 << 20 }
+    }
+}
+
+/// A projection that was opened and looked at, and does not follow the journal yet.
+pub struct Projection {
+    directory: Directory,
+    log_id: Uuid,
+    options: Options,
+    start: Start,
+    alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
+}
+
+impl Projection {
+    /// Opens what is in `dir`, which only this process may use, and compares it with itself.
+    ///
+    /// It never fails: what cannot be opened, or is not the projection of the log `log_id`, is
+    /// moved aside and rebuilt after [`Projection::start`].
+    #[must_use]
+    pub fn open(dir: &Path, log_id: Uuid, options: Options) -> Self {
+        let alive = mpsc::channel();
+        let (directory, contents) = Directory::look(dir);
+        let start = match contents {
+            Contents::Foreign => Start::Doubt("the directory holds something else".to_owned()),
+            Contents::Nothing => Start::Nothing,
+            Contents::Store => look(&directory, log_id, options, alive.0.clone()),
+        };
+        Self { directory, log_id, options, start, alive }
+    }
+
+    /// How far the projection had come; nothing when it is to be rebuilt.
+    ///
+    /// The journal can take it for a proof that this many records were durable once.
+    #[must_use]
+    pub fn applied(&self) -> Option<Applied> {
+        match &self.start {
+            Start::Applied(_, applied) => Some(*applied),
+            Start::Doubt(_) | Start::Nothing => None,
+        }
+    }
+
+    /// Begins to follow the journal, on a thread of its own.
+    ///
+    /// `agrees` tells whether the journal's chain at the applied position is the same; if not,
+    /// the projection is rebuilt.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
+        let Self { directory, log_id, options, start, alive: (alive, gone) } = self;
+        let start = match start {
+            Start::Applied(_, applied) if applied.seq > reader.durable() => {
+                Start::Doubt("it is ahead of the journal".to_owned())
+            }
+            Start::Applied(..) if !agrees => {
+                Start::Doubt("it was derived from other records than the journal's".to_owned())
+            }
+            start => start,
+        };
+        let shared = Arc::new(Shared::new(reader));
+        let cache_bytes_max = options.cache_bytes_max;
+        let follow =
+            Follow { shared: Arc::clone(&shared), directory, log_id, cache_bytes_max, alive };
+        let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
+        thread::Builder::new().name("projection".to_owned()).spawn(move || {
+            // Readers must not wait for a thread that is gone.
+            if catch_unwind(AssertUnwindSafe(|| follow.run(start))).is_err() {
+                shared.fail("its thread panicked".to_owned());
+            }
+        })?;
+        Ok(handle)
+    }
+}
+
+/// Opens a store and makes the load-time check.
+fn look(
+    directory: &Directory,
+    log_id: Uuid,
+    options: Options,
+    alive: mpsc::Sender<()>,
+) -> Start {
+    let opened = Store::open(&directory.store(), options.cache_bytes_max, alive)
+        .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
+    match opened {
+        Ok((Some(applied), store)) => Start::Applied(store, applied),
+        // The process ended before sled first wrote: there is nothing to keep aside.
+        Ok((None, store)) if store.is_unwritten() => Start::Nothing,
+        Ok((None, _)) => Start::Doubt("it is empty".to_owned()),
+        Err(fault) => Start::Doubt(fault.to_string()),
+    }
+}

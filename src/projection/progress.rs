@@ -1,0 +1,54 @@
+//! What an operator sees while the projection has far to go.
+
+use std::io::{IsTerminal as _, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::record::Seq;
+
+/// How often progress is logged where no bar can be drawn.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A bar on a terminal, a line in the log now and then elsewhere.
+pub(super) struct Progress {
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    began: Instant,
+    logged: Instant,
+    from: Seq,
+}
+
+impl Progress {
+    pub(super) fn new(what: &'static str, from: Seq, head: Seq) -> Self {
+        tracing::info!(from, head, "{what}");
+        let bar = stderr().is_terminal().then(|| {
+            let style = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
+            let style = ProgressStyle::with_template(style).expect("the template is well-formed");
+            ProgressBar::with_draw_target(Some(head), ProgressDrawTarget::stderr())
+                .with_style(style)
+                .with_position(from)
+                .with_message(what)
+        });
+        let began = Instant::now();
+        Self { what, bar, began, logged: began, from }
+    }
+
+    pub(super) fn at(&mut self, applied: Seq, head: Seq) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(head);
+            bar.set_position(applied);
+        } else if self.logged.elapsed() >= LOG_INTERVAL {
+            self.logged = Instant::now();
+            tracing::info!(applied, head, "{}", self.what);
+        }
+    }
+
+    pub(super) fn end(self, applied: Seq) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(records = applied - self.from, elapsed_ms, "{}: done", self.what);
+    }
+}

@@ -1,0 +1,236 @@
+//! The one door to sled: every call is made here, and caught.
+//!
+//! Owns the open database and its doubt. Promises that nothing sled does, a panic included, gets
+//! past a [`Fault`], that a store in doubt answers nothing any more, and that nobody waits for
+//! sled's `Drop`, which can hang or panic after a failed write.
+//! Never calls `flush`, `watch_prefix`, `generate_id` or a transaction.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sled::{Db, IVec, Iter};
+use thiserror::Error;
+
+/// Values over a quarter of a segment go to files that sled never syncs: 8 MiB keeps every record
+/// of the default body limit, 1 MiB, inside the segments.
+const SEGMENT_BYTES: usize = 8 << 20;
+
+/// The file that sled locks.
+const DATA_FILE: &str = "db";
+
+/// A new store has 96 bytes, and one with the smallest step in it over 400.
+const UNWRITTEN_BYTES_MAX: u64 = 256;
+
+/// How long an open waits for an earlier handle to let go.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a store cannot be trusted. None of them says anything about the journal.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    /// What it holds contradicts itself or the journal.
+    #[error("{0}")]
+    Doubt(&'static str),
+    /// Its files cannot be handled.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// sled panicked.
+    #[error("sled panicked: {0}")]
+    Panic(String),
+    /// sled failed.
+    #[error("sled: {0}")]
+    Sled(#[from] sled::Error),
+}
+
+/// An open database; shared between the thread that applies and the readers.
+pub(super) struct Store {
+    data_file: PathBuf,
+    /// Taken in `Drop` only.
+    db: Option<Db>,
+    /// The first reason not to trust it. Set once: a store never gets out of doubt.
+    doubt: OnceLock<String>,
+    /// Whether every id up to the applied position is known to be in the index.
+    ids_complete: AtomicBool,
+    /// Dropped when sled has closed: whoever closes the projection waits for that.
+    alive: Option<mpsc::Sender<()>>,
+}
+
+/// A forward or backward walk; every step is caught.
+pub(super) struct Scan {
+    iter: Iter,
+    backward: bool,
+}
+
+impl Store {
+    /// Opens or creates the database in `path`.
+    pub(super) fn open(
+        path: &Path,
+        cache_bytes_max: u64,
+        alive: mpsc::Sender<()>,
+    ) -> Result<Self, Fault> {
+        fs::create_dir_all(path)?;
+        for leftover in leftovers(path)? {
+            tracing::warn!(path = %leftover.display(), "removing a snapshot that sled left half written");
+            fs::remove_file(leftover)?;
+        }
+        released(&path.join(DATA_FILE));
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(cache_bytes_max)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(Some(500));
+        let db = caught(|| config.open())?;
+        Ok(Self {
+            data_file: path.join(DATA_FILE),
+            db: Some(db),
+            doubt: OnceLock::new(),
+            ids_complete: AtomicBool::new(false),
+            alive: Some(alive),
+        })
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+        caught(|| self.db().get(key))
+    }
+
+    pub(super) fn is_empty(&self) -> Result<bool, Fault> {
+        caught(|| Ok(self.db().iter().next().transpose()?.is_none()))
+    }
+
+    /// Whether the file holds no more than sled puts into a new one.
+    pub(super) fn is_unwritten(&self) -> bool {
+        fs::metadata(&self.data_file).is_ok_and(|file| file.len() < UNWRITTEN_BYTES_MAX)
+    }
+
+    /// Applies all entries or none of them.
+    pub(super) fn apply(
+        &self,
+        entries: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<(), Fault> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in entries {
+            batch.insert(key, value);
+        }
+        caught(|| self.db().apply_batch(batch))
+    }
+
+    /// Walks the keys of a range upwards. Not a snapshot: cap it by what was read before.
+    pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Scan, Fault> {
+        let iter = caught(|| Ok(self.db().range::<&[u8], _>((from, to))))?;
+        Ok(Scan { iter, backward: false })
+    }
+
+    /// Walks the keys after `key` that have the same first byte.
+    pub(super) fn scan_after(&self, key: &[u8]) -> Result<Scan, Fault> {
+        let end = [key[0] + 1];
+        self.scan(Bound::Excluded(key), Bound::Excluded(&end))
+    }
+
+    /// Records the first reason not to trust it; readers turn away from now on, and the thread
+    /// that applies sets it aside.
+    pub(super) fn raise_doubt(&self, fault: &Fault) {
+        if self.doubt.set(fault.to_string()).is_ok() {
+            tracing::error!(reason = %fault, "the projection is in doubt");
+        }
+    }
+
+    pub(super) fn doubt(&self) -> Option<&str> {
+        self.doubt.get().map(String::as_str)
+    }
+
+    pub(super) fn ids_complete(&self) -> bool {
+        self.ids_complete.load(Ordering::Acquire)
+    }
+
+    pub(super) fn confirm_ids(&self) {
+        self.ids_complete.store(true, Ordering::Release);
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        self.db.as_ref().expect("the database is taken only in drop")
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let (db, alive) = (self.db.take(), self.alive.take());
+        let close = move || {
+            if let Err(fault) = caught(|| {
+                drop(db);
+                Ok(())
+            }) {
+                tracing::warn!(%fault, "closing sled failed");
+            }
+            drop(alive);
+        };
+        // The last holder may be a reader: it must not wait for sled's flush. Without a thread,
+        // the closure is dropped here, and with it the database.
+        if let Err(error) = thread::Builder::new().name("sled-close".to_owned()).spawn(close) {
+            tracing::warn!(%error, "no thread to close sled on");
+        }
+    }
+}
+
+impl Scan {
+    pub(super) fn backward(mut self) -> Self {
+        self.backward = true;
+        self
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<(IVec, IVec), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { iter, backward } = self;
+        caught(|| if *backward { iter.next_back() } else { iter.next() }.transpose()).transpose()
+    }
+}
+
+/// Runs one call of sled.
+fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
+    // A store that panicked is put in doubt, so nobody sees what the panic left behind.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Ok(result?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Fault::Panic(text.unwrap_or("no message").to_owned()))
+        }
+    }
+}
+
+/// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
+/// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
+/// sound store in doubt.
+fn released(data_file: &Path) {
+    let began = Instant::now();
+    let Ok(file) = File::open(data_file) else { return };
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        if began.elapsed() >= RELEASE_TIMEOUT {
+            return tracing::warn!(path = %data_file.display(), "somebody holds the projection");
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Snapshots that sled was writing when it stopped: with one of them it never opens again.
+fn leftovers(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut leftovers = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            leftovers.push(entry.path());
+        }
+    }
+    Ok(leftovers)
+}

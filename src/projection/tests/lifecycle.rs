@@ -1,0 +1,161 @@
+//! Opening, following, catching up, closing.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_group() -> impl Strategy<Value = Vec<(Identity, Vec<u8>)>> {
+    let event = (0u8..4, proptest::option::of(0u8..2), 0u64..1_000);
+    let event = event.prop_map(|(event, to, data)| {
+        let to = to.map(|user| format!("user{user}"));
+        (identity(&format!("e{event}"), to.as_deref()), data.to_string().into_bytes())
+    });
+    proptest::collection::vec(event, 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn every_record_is_read_back_by_its_bytes_after_any_history(
+        before in proptest::collection::vec(any_group(), 0..6),
+        after in proptest::collection::vec(any_group(), 0..6),
+    ) {
+        let mut world = World::new();
+        for group in &before {
+            world.append(group);
+        }
+        world.project();
+        let handle = world.start();
+        for group in &after {
+            world.append(group);
+        }
+        world.settled(&handle);
+        prop_assert!(world.all_right(&handle));
+        prop_assert_eq!(handle.lag(), 0);
+        prop_assert!(world.asides().is_empty());
+        handle.close();
+    }
+}
+
+#[test]
+fn a_reopened_projection_continues_where_it_was() {
+    let mut world = World::with_records(2_500);
+    world.project();
+    let applied = world.open().applied().unwrap();
+    assert_eq!((applied.seq, applied.chain), (2_500, world.chains[2_500]));
+    world.append(&[(identity("late", None), b"1".to_vec())]);
+    world.heals();
+    assert_eq!(world.open().applied().unwrap().seq, 2_501);
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_stale_copy_catches_up() {
+    let mut world = World::with_records(100);
+    world.project();
+    let copied = world.root.path().join("copy");
+    copy(&world.dir(), &copied);
+    world.append(&[(identity("event.1", None), b"1".to_vec()), (identity("new", None), b"2".to_vec())]);
+    world.project();
+    fs::remove_dir_all(world.dir()).unwrap();
+    copy(&copied, &world.dir());
+    world.heals();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_missing_projection_is_rebuilt() {
+    let world = World::with_records(1_500);
+    assert_eq!(world.open().applied(), None);
+    world.heals();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn the_projection_of_an_empty_log_is_ready_at_once() {
+    let world = World::new();
+    let handle = world.start();
+    world.settled(&handle);
+    assert_eq!(handle.state(), State::Ready);
+    assert_eq!(handle.newest(&identity("a", None)), Ok(None));
+    assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
+    handle.close();
+}
+
+#[test]
+fn a_projection_of_another_log_is_moved_aside() {
+    let other = World::with_records(50);
+    other.project();
+    let world = World::with_records(60);
+    copy(&other.dir(), &world.dir());
+    assert_eq!(world.open().applied(), None);
+    world.heals();
+    assert_eq!(world.asides(), ["projection.aside-1"]);
+}
+
+#[test]
+fn a_projection_that_the_caller_disagrees_with_is_moved_aside() {
+    let world = World::with_records(50);
+    world.project();
+    let handle = world.open().start(world.journal.reader(), false).unwrap();
+    world.settled(&handle);
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert_eq!(world.asides(), ["projection.aside-1"]);
+}
+
+#[test]
+fn a_projection_that_is_ahead_of_the_journal_is_moved_aside() {
+    let long = World::with_records(50);
+    long.project();
+    let short = World::with_records(20);
+    copy(&long.dir(), &short.dir());
+    let projection = Projection::open(&short.dir(), long.data_dir.log_id(), CACHE);
+    assert_eq!(projection.applied().unwrap().seq, 50);
+    let handle = projection.start(short.journal.reader(), true).unwrap();
+    short.settled(&handle);
+    assert!(short.all_right(&handle));
+    handle.close();
+    assert_eq!(short.asides(), ["projection.aside-1"]);
+}
+
+#[test]
+fn readers_wait_for_the_position_that_they_ask_for() {
+    let mut world = World::with_records(10);
+    let handle = world.start();
+    let behind = block_on(handle.reached(11, Duration::ZERO));
+    assert!(matches!(behind, Err(Unavailable::Behind { wanted: 11, .. } | Unavailable::Rebuilding)));
+    let waiter = std::thread::spawn({
+        let handle = handle.clone();
+        move || block_on(handle.reached(11, PATIENCE)).map(|()| handle.applied())
+    });
+    world.append(&[(identity("last", None), b"null".to_vec())]);
+    assert_eq!(waiter.join().unwrap(), Ok(11));
+    handle.close();
+}
+
+#[test]
+fn a_closed_projection_says_so() {
+    let world = World::with_records(10);
+    let handle = world.start();
+    world.settled(&handle);
+    handle.clone().close();
+    assert_eq!(handle.state(), State::Closed);
+    assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Closed));
+    assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Closed));
+    handle.close();
+    assert_eq!(world.open().applied().unwrap().seq, 10);
+}
+
+#[test]
+fn a_projection_stops_with_its_last_handle() {
+    let world = World::with_records(10);
+    let handle = world.start();
+    let status = handle.status();
+    drop(handle);
+    let closed = std::cell::RefCell::new(status.clone());
+    changing(status, || closed.borrow_mut().borrow_and_update().phase == Phase::Closed);
+}

@@ -1,0 +1,278 @@
+//! A journal, a projection of it, and a model that every read is compared with.
+
+mod damage;
+mod lifecycle;
+mod reads;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::handle::{Phase, Status};
+use super::{IdLookup, Options, PageQuery, Projection, ProjectionHandle, State, Unavailable};
+use crate::audit::{Digest, Salts, chain};
+use crate::journal::{self, DataDir, Journal};
+use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version};
+
+/// Long enough for any machine that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CACHE: Options = Options { cache_bytes_max: 8 << 20 };
+
+struct World {
+    root: TempDir,
+    data_dir: DataDir,
+    journal: Journal,
+    model: BTreeMap<Identity, Vec<Record>>,
+    /// The chain after each record, and before the first.
+    chains: Vec<Digest>,
+    time: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(&root.path().join("data")).unwrap();
+        let journal =
+            Journal::open(&data_dir, journal::Options::default(), 0, &mut |_, _| Ok(())).unwrap();
+        Self {
+            root,
+            data_dir,
+            journal: journal.journal,
+            model: BTreeMap::new(),
+            chains: vec![[0; 32]],
+            time: 1_000,
+        }
+    }
+
+    /// A world of `count` records over a handful of events, public and private.
+    fn with_records(count: u64) -> Self {
+        let mut world = Self::new();
+        let records = (0..count).map(|n| {
+            let to = (n % 5 == 0).then_some("ann");
+            (identity(&format!("event.{}", n % 7), to), format!("{{\"n\":{n}}}").into_bytes())
+        });
+        let records: Vec<_> = records.collect();
+        world.append(&records);
+        world
+    }
+
+    /// Appends one group, each record a few milliseconds after the one before, or none.
+    fn append(&mut self, events: &[(Identity, Vec<u8>)]) {
+        let mut group = Vec::new();
+        for (identity, data) in events {
+            let versions = self.model.entry(identity.clone()).or_default();
+            let seq = self.chains.len() as Seq;
+            self.time += seq % 3;
+            let record = Record::new(RecordParts {
+                seq,
+                identity: identity.clone(),
+                version: versions.len() as Version + 1,
+                id: id(seq),
+                time: Timestamp::from_millis(self.time),
+                author: None,
+                salts: Salts { meta: [seq as u8; 16], data: [7; 16] },
+                data,
+            });
+            versions.push(record.clone());
+            let before = self.chains.last().unwrap();
+            self.chains.push(chain(before, &record.leaf().0.encode()));
+            group.push(Arc::new(record));
+        }
+        for group in group.chunks(100) {
+            self.journal.append(group).unwrap();
+        }
+    }
+
+    fn head(&self) -> Seq {
+        self.journal.head()
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.path().join("projection")
+    }
+
+    /// Where a first store lies.
+    fn store(&self) -> PathBuf {
+        self.dir().join("sled-1")
+    }
+
+    fn open(&self) -> Projection {
+        Projection::open(&self.dir(), self.data_dir.log_id(), CACHE)
+    }
+
+    fn start(&self) -> ProjectionHandle {
+        let projection = self.open();
+        let agrees = projection
+            .applied()
+            .is_some_and(|applied| self.chains.get(applied.seq as usize) == Some(&applied.chain));
+        projection.start(self.journal.reader(), agrees).unwrap()
+    }
+
+    /// Starts it, waits until everything is applied, and closes it.
+    fn project(&self) {
+        let handle = self.start();
+        self.settled(&handle);
+        handle.close();
+    }
+
+    /// Waits until everything is applied and known to be complete.
+    fn settled(&self, handle: &ProjectionHandle) {
+        let head = self.head();
+        until(handle, |status| {
+            assert!(!matches!(status.phase, Phase::Failed(_)), "{status:?}");
+            status.applied == head && status.ids_complete && status.phase == Phase::Ready
+        });
+        block_on(handle.reached(head, PATIENCE)).unwrap();
+    }
+
+    /// Makes every read and compares it with the model. Tells whether all were answered; what
+    /// was answered must be right.
+    fn all_right(&self, handle: &ProjectionHandle) -> bool {
+        let mut answers = Answers(true);
+        for (identity, records) in &self.model {
+            let count = records.len() as Version;
+            let newest = answers.right(handle.newest(identity)).flatten();
+            if answers.0 {
+                let newest = newest.expect("an identity is missing");
+                assert_eq!(newest.version, count);
+                assert_eq!(newest.number, records[0].seq());
+            }
+            for (descending, limit) in [(false, 1_000), (true, 1_000), (false, 3)] {
+                let query = PageQuery { versions: 1..=Version::MAX, limit, descending };
+                if let Some(page) = answers.right(handle.page(identity, &query)) {
+                    let mut expected = records.clone();
+                    if descending {
+                        expected.reverse();
+                    }
+                    expected.truncate(limit);
+                    assert_eq!(page, expected);
+                }
+            }
+            for record in records {
+                match answers.right(handle.by_id(&record.id())) {
+                    None => {}
+                    Some(IdLookup::Found(found)) => assert_eq!(&found, record),
+                    Some(IdLookup::NotYet) => answers.0 = false,
+                    Some(IdLookup::Absent) => panic!("{record:?} is called absent"),
+                }
+            }
+        }
+        if let Some(page) = answers.right(handle.names(None, usize::MAX, |_| true)) {
+            let names: Vec<_> = page.names.iter().map(|(identity, _)| identity).collect();
+            assert_eq!(names, self.model.keys().collect::<Vec<_>>());
+            assert_eq!(page.next, None);
+        }
+        answers.0
+    }
+
+    /// Starts over whatever lies there: nothing read on the way is wrong, and in the end
+    /// everything is right.
+    fn heals(&self) {
+        let handle = self.start();
+        let status = handle.status();
+        block_on(handle.reached(self.head(), PATIENCE)).unwrap();
+        changing(status, || self.all_right(&handle) && handle.ids_complete());
+        self.settled(&handle);
+        assert!(self.all_right(&handle));
+        handle.close();
+    }
+
+    /// The names of directories that were set aside.
+    fn asides(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.contains(".aside-")).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Whether every read so far was answered.
+struct Answers(bool);
+
+impl Answers {
+    fn right<T>(&mut self, answer: Result<T, Unavailable>) -> Option<T> {
+        self.0 &= answer.is_ok();
+        answer.ok()
+    }
+}
+
+impl ProjectionHandle {
+    fn status(&self) -> watch::Receiver<Status> {
+        self.shared().subscribe()
+    }
+}
+
+/// An id of its own for every seq, in no order: an odd factor loses nothing.
+fn id(seq: Seq) -> Uuid {
+    Uuid::from_u128(u128::from(seq).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
+}
+
+fn identity(event: &str, to: Option<&str>) -> Identity {
+    Identity {
+        event: Name::stored(event).unwrap(),
+        to: to.map(|user| User::parse(user).unwrap()),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// Waits for a status.
+fn until(handle: &ProjectionHandle, holds: impl Fn(&Status) -> bool) {
+    let mut status = handle.status();
+    block_on(async {
+        tokio::time::timeout(PATIENCE, status.wait_for(|status| holds(status)))
+            .await
+            .expect("the status never came")
+            .unwrap();
+    });
+}
+
+/// Tries again at every change of the status that `status` has not seen, until it holds.
+fn changing(mut status: watch::Receiver<Status>, mut holds: impl FnMut() -> bool) {
+    block_on(async {
+        while !holds() {
+            tokio::time::timeout(PATIENCE, status.changed())
+                .await
+                .expect("it never held")
+                .unwrap();
+        }
+    });
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Every file of a store with at least one byte.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if fs::metadata(&path).unwrap().len() > 0 {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,273 @@
+//! Filters: which names a subscription, a grant or a listing is about.
+//!
+//! **Owns** [`Filter`], one pattern in the subject grammar of NATS, and [`FilterSet`], the
+//! canonical set of them that a subscription has.
+//!
+//! **Promises** that a filter without wildcards matches exactly the name that it spells, that no
+//! filter matches a system record, and that matching takes one pass over the name, without
+//! backtracking and without memory, whatever the filter.
+//!
+//! **Does not** know who may use a filter, nor merge filters that cover each other: `a` beside `>`
+//! stays, because the set is what the client asked for.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
+
+#[cfg(test)]
+mod tests;
+
+/// A name, or a pattern of names: tokens separated by `.`, of which `*` alone is any one token and
+/// a final `>` is one or more tokens (the subject grammar of NATS).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Filter(Kind);
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Kind {
+    Exact(Name),
+    Pattern {
+        text: Arc<str>,
+        /// How many bytes come before the first wildcard; they end with `.` unless they are none.
+        /// Most names that do not match are told apart by them alone.
+        literal_len: usize,
+    },
+}
+
+impl Filter {
+    /// Checks a filter that a client sent: at most 255 bytes, and what is not a wildcard keeps the
+    /// rules of names.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that `text` breaks.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let first_wildcard = match text.find(['*', '>']) {
+            Some(at) if text.len() <= NAME_BYTES_MAX && !text.starts_with(SYSTEM_PREFIX) => at,
+            _ => return Ok(Self(Kind::Exact(Name::parse(text)?))),
+        };
+        let mut at = 0;
+        for token in text.split('.') {
+            if let Some(wildcard) = token.find(['*', '>']) {
+                let position = text[..at + wildcard].chars().count() + 1;
+                if token.len() > 1 {
+                    return Err(FilterError::WildcardInToken { position });
+                }
+                if token == ">" && at + 1 < text.len() {
+                    return Err(FilterError::TailNotLast { position });
+                }
+            }
+            at += token.len() + 1;
+        }
+        // Each wildcard is a token by itself: with a letter in its place the rest has to be a name.
+        Name::parse(&text.replace(['*', '>'], "x"))?;
+        Ok(Self(Kind::Pattern { text: text.into(), literal_len: first_wildcard }))
+    }
+
+    /// The one name that this filter matches, if it has no wildcards.
+    #[must_use]
+    pub fn is_exact(&self) -> Option<&Name> {
+        match &self.0 {
+            Kind::Exact(name) => Some(name),
+            Kind::Pattern { .. } => None,
+        }
+    }
+
+    /// Whether `name` is among the names that this filter is about; a system record's never is.
+    #[must_use]
+    pub fn matches(&self, name: &Name) -> bool {
+        match &self.0 {
+            Kind::Exact(exact) => exact == name,
+            Kind::Pattern { text, literal_len } => {
+                let (literal, wild) = text.split_at(*literal_len);
+                !name.is_system()
+                    && name.as_str().strip_prefix(literal).is_some_and(|rest| covers(wild, rest))
+            }
+        }
+    }
+
+    /// The filter as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Kind::Exact(name) => name.as_str(),
+            Kind::Pattern { text, .. } => text,
+        }
+    }
+}
+
+/// Whether the tokens of `pattern`, which begins with a wildcard, are those of `rest`.
+fn covers(pattern: &str, rest: &str) -> bool {
+    let mut tokens = rest.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (_, Some(token)) if token == wanted => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), formatter)
+    }
+}
+
+/// By bytes of the text.
+impl Ord for Filter {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for Filter {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Why a text is not a filter, and what to change.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FilterError {
+    /// What is not a wildcard breaks the rules of names.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A `>` with tokens behind it: NATS does not have it, and it would need backtracking.
+    #[error(
+        "the `>` at position {position} is not the last token; end the filter there, or use `*`"
+    )]
+    TailNotLast {
+        /// Which character it is, from 1.
+        position: usize,
+    },
+    /// A wildcard with something else in its token: it would look as if it matched a part.
+    #[error(
+        "the wildcard at position {position} is not a token by itself; put it between dots, or \
+         spell the name out"
+    )]
+    WildcardInToken {
+        /// Which character it is, from 1.
+        position: usize,
+    },
+}
+
+/// The filters of one subscription or grant: sorted, each once.
+///
+/// Two sets are equal when they were made of the same filters in any order, so that subscribers
+/// with the same set share its evaluation, and a cursor of one is good for the other.
+#[derive(Clone, Debug)]
+pub struct FilterSet {
+    filters: Box<[Filter]>,
+    /// The names of those filters that are exact: one look-up for all of them.
+    exact: HashSet<Name>,
+    /// The other filters, evaluated in turn; few, because the whole set is limited.
+    patterns: Box<[Filter]>,
+}
+
+impl FilterSet {
+    /// Checks the filters that a client sent; none at all are everything that is visible, as `>`.
+    ///
+    /// # Errors
+    ///
+    /// [`FilterSetError::TooMany`] beyond `max` filters, repeated ones included, without reading
+    /// on; otherwise the first filter that breaks a rule.
+    pub fn parse<T: AsRef<str>>(
+        filters: impl IntoIterator<Item = T>,
+        max: usize,
+    ) -> Result<Self, FilterSetError> {
+        let mut parsed = Vec::new();
+        for (index, filter) in filters.into_iter().enumerate() {
+            if index == max {
+                return Err(FilterSetError::TooMany { max });
+            }
+            let filter = Filter::parse(filter.as_ref())
+                .map_err(|source| FilterSetError::Filter { number: index + 1, source })?;
+            parsed.push(filter);
+        }
+        if parsed.is_empty() {
+            return Ok(Self::everything());
+        }
+        Ok(Self::from_filters(parsed))
+    }
+
+    /// The set that matches every visible name: `>`.
+    #[must_use]
+    pub fn everything() -> Self {
+        let everything = Filter(Kind::Pattern { text: ">".into(), literal_len: 0 });
+        Self::from_filters(vec![everything])
+    }
+
+    fn from_filters(mut filters: Vec<Filter>) -> Self {
+        filters.sort_unstable();
+        filters.dedup();
+        let exact = filters.iter().filter_map(Filter::is_exact).cloned().collect();
+        let patterns = filters.iter().filter(|filter| filter.is_exact().is_none()).cloned();
+        Self { patterns: patterns.collect(), exact, filters: filters.into() }
+    }
+
+    /// Whether any of the filters matches `name`.
+    #[must_use]
+    pub fn matches(&self, name: &Name) -> bool {
+        self.exact.contains(name) || self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// All names that this set matches, in order, when it has no patterns: then subscribers are
+    /// found by name and nothing needs to be evaluated.
+    #[must_use]
+    pub fn exact_only(&self) -> Option<impl Iterator<Item = &Name>> {
+        let is_exact = self.patterns.is_empty();
+        is_exact.then(|| self.filters.iter().filter_map(Filter::is_exact))
+    }
+
+    /// The filters that have wildcards, in order.
+    #[must_use]
+    pub fn patterns(&self) -> &[Filter] {
+        &self.patterns
+    }
+
+    /// The text of each filter, sorted by bytes: what a digest of this set is made of.
+    ///
+    /// No filter holds a control character, so that any of them can separate the texts.
+    pub fn canonical(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().map(Filter::as_str)
+    }
+}
+
+impl PartialEq for FilterSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.filters == other.filters
+    }
+}
+
+impl Eq for FilterSet {}
+
+impl Hash for FilterSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.filters.hash(state);
+    }
+}
+
+/// Why filters do not make a set, and what to change.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FilterSetError {
+    /// One of them is not a filter.
+    #[error("filter {number}: {source}")]
+    Filter {
+        /// Which one it is, from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: FilterError,
+    },
+    /// More than the limit: each pattern costs an evaluation for every name that changes.
+    #[error("more than {max} filters; use fewer, for example one with a wildcard")]
+    TooMany {
+        /// The most that are accepted.
+        max: usize,
+    },
+}

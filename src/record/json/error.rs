@@ -1,0 +1,198 @@
+//! Why a JSON text was refused, where, and what to change.
+//!
+//! **Owns** the words: the kinds for programs, one sentence for the person who sent the text.
+//!
+//! **Promises** a line and a column as editors count them, and messages that stay short and on
+//! one line whatever was sent: a key is quoted in part, control characters are escaped.
+//!
+//! **Does not** know status codes or settings.
+
+use std::fmt;
+
+/// A JSON text that was refused, and the place where it went wrong.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}, column {column}: {kind}")]
+pub struct JsonError {
+    /// What is wrong.
+    pub kind: JsonErrorKind,
+    /// The line, from 1; lines end at LF.
+    pub line: usize,
+    /// The character within the line, from 1.
+    pub column: usize,
+    /// The byte within the input, from 0.
+    pub offset: usize,
+}
+
+impl JsonError {
+    pub(super) fn at(input: &[u8], offset: usize, kind: JsonErrorKind) -> Self {
+        let before = &input[..offset];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |lf| lf + 1);
+        let line = before.split(|byte| *byte == b'\n').count();
+        // Every byte of UTF-8 but 10xxxxxx starts a character.
+        let is_start = |byte: &&u8| **byte & 0xC0 != 0x80;
+        let column = 1 + before[line_start..].iter().filter(is_start).count();
+        Self { kind, line, column, offset }
+    }
+}
+
+/// What is wrong with a JSON text.
+///
+/// The message says what to change; [`JsonError`] puts the place before it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum JsonErrorKind {
+    /// A byte order mark at the front. RFC 8259 forbids sending it; stored, it would be a byte
+    /// that some readers drop and others choke on.
+    #[error("the text starts with a byte order mark (U+FEFF); remove it")]
+    ByteOrderMark,
+    /// A raw control character in a string: a line break there would end a line of a stream.
+    #[error(
+        "a string holds the control character U+{:04X}; write it as \\u{:04x}",
+        u32::from(*.0),
+        u32::from(*.0)
+    )]
+    ControlCharacter(char),
+    /// A key that the same object has already, compared after unescaping. Readers disagree on
+    /// which of the two counts, so one of them can be hidden from a check (RFC 7493 section 2.3).
+    #[error("the key {} is in this object twice; keep one of them", Quoted(.0))]
+    DuplicateKey(String),
+    /// Nothing, or nothing but whitespace.
+    #[error("there is no JSON value; send one, if need be null")]
+    Empty,
+    /// A backslash before something that it does not escape; absent at the end of the text.
+    #[error(
+        "a backslash before {} escapes nothing; write \\\\ for a backslash itself",
+        Found(*.0)
+    )]
+    InvalidEscape(Option<char>),
+    /// A number outside of the grammar.
+    #[error("{0}")]
+    InvalidNumber(NumberFault),
+    /// A `\u` without four hexadecimal digits.
+    #[error("\\u needs four hexadecimal digits behind it, as in \\u00e9")]
+    InvalidUnicodeEscape,
+    /// Bytes that are not UTF-8. Readers repair them differently, so that two texts become one.
+    #[error("the bytes from here on are not UTF-8; encode the text as UTF-8")]
+    InvalidUtf8,
+    /// An escaped surrogate without its other half: no character, and no string in UTF-8 can hold
+    /// it, so readers drop it, replace it or fail (RFC 7493 section 2.1).
+    #[error(
+        "\\u{:04x} is one half of a surrogate pair; send both halves, or the character itself",
+        .0
+    )]
+    LoneSurrogate(u16),
+    /// Arrays and objects within each other beyond the limit.
+    #[error("arrays and objects are nested more than {depth_max} deep; flatten the value")]
+    TooDeep {
+        /// The limit that was exceeded.
+        depth_max: usize,
+    },
+    /// A comma before the end of an array or object.
+    #[error("nothing follows this comma; remove it")]
+    TrailingComma,
+    /// Something else than the grammar has here.
+    #[error("expected {expected}, found {}{}", Found(*.found), hint(*.expected, *.found))]
+    Unexpected {
+        /// What would have been right.
+        expected: Expected,
+        /// What is there instead; absent at the end of the text.
+        found: Option<char>,
+    },
+    /// A word that is none of the three literals, cut if long.
+    #[error("`{0}` is not JSON; use true, false, null, or a string in double quotes")]
+    UnknownWord(String),
+    /// A string without an end; the place is that of its opening quote.
+    #[error("the string that starts here is not closed; add the closing double quote")]
+    UnterminatedString,
+}
+
+/// What the grammar has at a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Expected {
+    /// The colon behind a key.
+    #[error("`:` behind the key")]
+    Colon,
+    /// The next element, or the end of the array.
+    #[error("`,` or `]`")]
+    CommaOrEndOfArray,
+    /// The next member, or the end of the object.
+    #[error("`,` or `}}`")]
+    CommaOrEndOfObject,
+    /// Nothing: the one value is complete.
+    #[error("nothing behind the value")]
+    End,
+    /// The key behind a comma.
+    #[error("a key in double quotes")]
+    Key,
+    /// The first key of an object, or its end.
+    #[error("a key in double quotes or `}}`")]
+    KeyOrEnd,
+    /// Any value.
+    #[error("a value")]
+    Value,
+}
+
+/// How a number breaks the grammar of RFC 8259 section 6.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NumberFault {
+    /// `+1`.
+    #[error("a number does not start with `+`; remove it")]
+    LeadingPlus,
+    /// `01`, which some readers take for octal.
+    #[error("a number does not start with extra zeros; remove them, or send a string")]
+    LeadingZero,
+    /// `1e`.
+    #[error("the exponent of the number has no digit; add one, or remove the `e`")]
+    NoExponentDigit,
+    /// `1.`.
+    #[error("the number has no digit behind its point; add one, or remove the point")]
+    NoFractionDigit,
+    /// `-` or `.5`.
+    #[error("the number has no digit before its fraction; write it as in -0.5")]
+    NoIntegerDigit,
+}
+
+/// What many mean who send this character, and how JSON says it.
+fn hint(expected: Expected, found: Option<char>) -> &'static str {
+    match (expected, found) {
+        (_, None) => "; the text is cut short",
+        (_, Some('\'')) => "; strings and keys are in double quotes",
+        (_, Some('/' | '#')) => "; JSON has no comments",
+        (Expected::End, _) => "; send one value, or an array of them",
+        (Expected::Value, Some(',')) => "; remove the extra comma, or write null",
+        (Expected::CommaOrEndOfArray | Expected::CommaOrEndOfObject, Some(':' | ';')) => "",
+        (Expected::CommaOrEndOfArray | Expected::CommaOrEndOfObject, _) => {
+            "; a comma may be missing"
+        }
+        _ => "",
+    }
+}
+
+/// A character for a message, visible whatever it is.
+struct Found(Option<char>);
+
+impl fmt::Display for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(character) if character.is_ascii_graphic() || character.is_alphanumeric() => {
+                write!(formatter, "`{character}`")
+            }
+            Some(character) => write!(formatter, "U+{:04X}", u32::from(character)),
+            None => formatter.write_str("the end"),
+        }
+    }
+}
+
+/// The most characters of a key that a message repeats.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// A key for a message: in quotes, on one line, and cut if long.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(QUOTED_CHARS_MAX) {
+            Some((cut, _)) => write!(formatter, "{:?}…", &self.0[..cut]),
+            None => write!(formatter, "{:?}", self.0),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The nouns: names, filters, users, events to insert, records, cursors, and their one codec.
+//!
+//! Owns what a record is, its limits, its JSON shape and its stored encoding.
+//! Promises that `data` is kept byte for byte and that a record's JSON is encoded once.
+//! Knows nothing of engines, queues or HTTP.
+
+mod cursor;
+mod filter;
+pub mod json;
+mod meta;
+mod name;
+mod new_event;
+mod stored;
+mod time;
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+pub use cursor::{Cursor, CursorError, Epoch, View};
+pub use filter::{Filter, FilterError, FilterSet, FilterSetError};
+pub use meta::{META_BYTES_MAX, Meta, MetaError};
+pub use name::{CharacterError, CharacterFault, NAME_BYTES_MAX, Name, NameError, User, UserError};
+pub use new_event::{DEPTH_MAX_DEFAULT, Data, NewEvent, NewEventError};
+pub use stored::{RecordError, StoredRecord};
+pub use time::Timestamp;
+
+use crate::audit::{Digest, Leaf, Salts, commit};
+
+/// Position in the whole log, from 1, strictly rising, system records included.
+pub type Seq = u64;
+
+/// Version within one [`Identity`], from 1, without gaps.
+pub type Version = u64;
+
+/// What versions are counted within: an event and its audience.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// The event's name.
+    pub event: Name,
+    /// The user that the value is private to; absent when it is for nobody in particular.
+    pub to: Option<User>,
+}
+
+/// One committed version of an event; immutable.
+///
+/// A clone is cheap: names and bytes are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    seq: Seq,
+    identity: Identity,
+    version: Version,
+    id: Uuid,
+    time: Timestamp,
+    author: Option<User>,
+    salts: Salts,
+    /// The whole record as JSON; `data` is its last member, so that both share one allocation.
+    json: Bytes,
+    /// Where `data` begins in `json`.
+    data_at: usize,
+}
+
+/// The members of a record to be made, by name.
+#[derive(Clone, Debug)]
+pub struct RecordParts<'a> {
+    /// Position in the whole log.
+    pub seq: Seq,
+    /// Event and audience.
+    pub identity: Identity,
+    /// Version within the identity.
+    pub version: Version,
+    /// Identity of the insert.
+    pub id: Uuid,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Authenticated subject.
+    pub author: Option<User>,
+    /// Salts of its two commitments.
+    pub salts: Salts,
+    /// Compact JSON.
+    pub data: &'a [u8],
+}
+
+impl Record {
+    /// Makes a record and encodes its JSON.
+    #[must_use]
+    pub fn new(parts: RecordParts<'_>) -> Self {
+        let RecordParts { seq, identity, version, id, time, author, salts, data } = parts;
+        // 160 bytes hold the member names, two 20-digit numbers, the id and the timestamp.
+        let names = identity.event.as_str().len()
+            + author.as_ref().map_or(0, |user| user.as_str().len())
+            + identity.to.as_ref().map_or(0, |user| user.as_str().len());
+        let mut json = String::with_capacity(160 + names + data.len());
+        write!(json, "{{\"seq\":{seq},\"event\":").expect("a string takes all text");
+        push_string(&mut json, identity.event.as_str());
+        write!(json, ",\"version\":{version},\"id\":\"{id}\",\"timestamp\":\"{time}\"")
+            .expect("a string takes all text");
+        for (member, user) in [("author", &author), ("to", &identity.to)] {
+            if let Some(user) = user {
+                write!(json, ",\"{member}\":").expect("a string takes all text");
+                push_string(&mut json, user.as_str());
+            }
+        }
+        json.push_str(",\"data\":");
+        let data_at = json.len();
+        let mut json = json.into_bytes();
+        json.extend_from_slice(data);
+        json.push(b'}');
+        Self { seq, identity, version, id, time, author, salts, json: json.into(), data_at }
+    }
+
+    /// Position in the whole log.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Event and audience.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The event's name.
+    #[must_use]
+    pub fn event(&self) -> &Name {
+        &self.identity.event
+    }
+
+    /// The user that the record is private to.
+    #[must_use]
+    pub fn to(&self) -> Option<&User> {
+        self.identity.to.as_ref()
+    }
+
+    /// Version within the identity.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Identity of the insert.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// When it was decided; never earlier than the record before it.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The authenticated subject that inserted it.
+    #[must_use]
+    pub fn author(&self) -> Option<&User> {
+        self.author.as_ref()
+    }
+
+    /// The salts of its two commitments.
+    #[must_use]
+    pub fn salts(&self) -> &Salts {
+        &self.salts
+    }
+
+    /// The value: compact JSON, byte for byte as the client sent it.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.json[self.data_at..self.json.len() - 1]
+    }
+
+    /// The whole record as JSON, in the shape of every stream and export.
+    #[must_use]
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// The receipt: the record without `data`.
+    #[must_use]
+    pub fn receipt_json(&self) -> String {
+        let members = &self.json[..self.data_at - ",\"data\":".len()];
+        let mut receipt = String::from_utf8_lossy(members).into_owned();
+        receipt.push('}');
+        receipt
+    }
+
+    /// The record as the audit shows it: with `hash` and `salts` in hexadecimal, so that a reader
+    /// can check it.
+    #[must_use]
+    pub fn audit_json(&self) -> String {
+        let members = &self.json[..self.json.len() - 1];
+        let mut json = String::with_capacity(members.len() + 160);
+        json.push_str(&String::from_utf8_lossy(members));
+        json.push_str(",\"hash\":\"");
+        push_hex(&mut json, &self.hash());
+        json.push_str("\",\"salts\":[\"");
+        push_hex(&mut json, &self.salts.meta);
+        json.push_str("\",\"");
+        push_hex(&mut json, &self.salts.data);
+        json.push_str("\"]}");
+        json
+    }
+
+    /// What a reader who may not see the record is shown of it: its place and hash.
+    #[must_use]
+    pub fn hidden_json(&self) -> String {
+        let mut json = format!("{{\"seq\":{},\"hash\":\"", self.seq);
+        push_hex(&mut json, &self.hash());
+        json.push_str("\"}");
+        json
+    }
+
+    /// The meta that its leaf commits to.
+    #[must_use]
+    pub fn meta(&self) -> Meta<'_> {
+        Meta {
+            event: self.identity.event.as_str(),
+            version: self.version,
+            id: self.id,
+            author: self.author.as_ref().map(User::as_str),
+            to: self.identity.to.as_ref().map(User::as_str),
+        }
+    }
+
+    /// The leaf, and the encoded meta that it commits to.
+    #[must_use]
+    pub fn leaf(&self) -> (Leaf, Vec<u8>) {
+        let mut meta = Vec::with_capacity(META_BYTES_MAX);
+        self.meta().encode_into(&mut meta);
+        let leaf = Leaf {
+            seq: self.seq,
+            time_ms: self.time.millis(),
+            meta: commit(&self.salts.meta, &meta),
+            data: commit(&self.salts.data, self.data()),
+        };
+        (leaf, meta)
+    }
+
+    /// The RFC 6962 leaf hash.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.leaf().0.hash()
+    }
+}
+
+/// Lower-case hexadecimal, as digests and salts are shown.
+pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// A JSON string, escaped where RFC 8259 asks for it.
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}

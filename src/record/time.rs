@@ -1,0 +1,99 @@
+//! Time as records carry it: UTC, whole milliseconds, RFC 3339 on the wire.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// 9999-12-31T23:59:59.999Z: RFC 3339 has no name for anything later.
+const MILLIS_MAX: u64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// From milliseconds since 1970; a time past the year 9999 is held at its end.
+    #[must_use]
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis.min(MILLIS_MAX))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// What the machine's clock says now; a clock before 1970 reads as 1970.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from_millis(u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0))
+    }
+
+    /// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off.
+    ///
+    /// # Errors
+    /// The parser's message when `text` is no RFC 3339 time, or lies before 1970.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        parse_rfc3339(text).and_then(|time| from_signed(time.timestamp_millis()))
+    }
+
+    /// Reads RFC 3339 as a bound: what is finer than a millisecond is rounded up, so that no
+    /// record before an inclusive lower bound, or after an exclusive upper one, is let in.
+    ///
+    /// # Errors
+    /// As [`Timestamp::parse`].
+    pub fn parse_bound(text: &str) -> Result<Self, String> {
+        let time = parse_rfc3339(text)?;
+        let finer = i64::from(time.timestamp_subsec_nanos() % 1_000_000 != 0);
+        from_signed(time.timestamp_millis() + finer)
+    }
+}
+
+fn parse_rfc3339(text: &str) -> Result<DateTime<chrono::FixedOffset>, String> {
+    DateTime::parse_from_rfc3339(text).map_err(|error| error.to_string())
+}
+
+fn from_signed(millis: i64) -> Result<Timestamp, String> {
+    let millis = u64::try_from(millis).map_err(|_| "it lies before 1970".to_owned())?;
+    Ok(Timestamp::from_millis(millis))
+}
+
+impl fmt::Display for Timestamp {
+    /// `2026-11-21T10:00:00.123Z`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = i64::try_from(self.0).expect("timestamps end with the year 9999");
+        let time = DateTime::<Utc>::from_timestamp_millis(millis)
+            .expect("timestamps end with the year 9999");
+        out.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_timestamp_reads_back_as_it_was_printed(millis in 0..=MILLIS_MAX) {
+            let time = Timestamp::from_millis(millis);
+            prop_assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
+        }
+    }
+
+    #[test]
+    fn offsets_and_fine_fractions_are_understood() {
+        let text = "1970-01-01T01:00:00.0000001+01:00";
+        assert_eq!(Timestamp::parse(text).unwrap().millis(), 0);
+        assert_eq!(Timestamp::parse_bound(text).unwrap().millis(), 1);
+        assert!(Timestamp::parse("1969-12-31T23:59:59Z").is_err());
+        assert!(Timestamp::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn the_end_of_time_is_printable() {
+        assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+    }
+}

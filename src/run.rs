@@ -1,0 +1,136 @@
+//! From settings to a served port, and to a clean end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::Broker;
+use crate::broker::StartError;
+use crate::config::{Config, ConfigErrors, Flags};
+use crate::http;
+
+/// Why a run ended; each a full sentence for whoever started it.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Settings that cannot be used, all of them.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Serve(#[source] io::Error),
+    /// The broker does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The log's storage failed while running.
+    #[error(
+        "the log's storage failed, so nothing more can be acknowledged: check the disk, then start \
+         again; what was acknowledged is kept"
+    )]
+    StorageFailed,
+}
+
+/// Runs a whole server until SIGTERM or SIGINT: the port from `PORT`, every other setting from
+/// `BROKER_…`, `.env` or its default.
+///
+/// `origin` says whose pages may call: `*` is any page (without cookies), `loopback` those served
+/// from this machine, otherwise origins such as `https://app.example.com`, separated by commas.
+///
+/// # Errors
+/// An [`io::Error`] around a [`RunError`].
+pub async fn broker_run(origin: String) -> io::Result<()> {
+    run_from_environment(&origin).await.map_err(io::Error::other)
+}
+
+async fn run_from_environment(origin: &str) -> Result<(), RunError> {
+    let loaded = Config::from_flags(Flags::default().with("BROKER_ORIGIN", origin))?;
+    for unknown in &loaded.unknown {
+        warn!("{unknown}");
+    }
+    serve(loaded.config, shutdown_signal(), |_| {}).await
+}
+
+/// Serves `config` until `shutdown` resolves; `listening` hears the real address, for the port may
+/// have been 0.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn serve(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    config.check()?;
+    raise_descriptor_limit();
+    let bound = http::bind(&config).map_err(|source| {
+        let address = SocketAddr::new(config.host, config.port).to_string();
+        StartError::Listen { address, source }
+    })?;
+    let grace = config.shutdown;
+    let address = bound.address;
+    let broker = Broker::open(config).await?;
+    let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
+    let handle = server.handle();
+    let mut serving = tokio::task::spawn_local(server);
+    listening(address);
+
+    let mut failure = broker.failure();
+    let failed = pin!(failure.wait_for(|failed| *failed));
+    let storage_failed = matches!(select(pin!(shutdown), failed).await, Either::Right(_));
+
+    info!("shutting down");
+    broker.begin_shutdown();
+    // What is in flight is answered, then the writer drains.
+    let stop = async {
+        handle.stop(true).await;
+        broker.shutdown().await;
+    };
+    if timeout(grace + Duration::from_millis(500), stop).await.is_err() {
+        warn!(seconds = grace.as_secs_f64(), "the shutdown took too long and was cut short");
+    }
+    serving.abort();
+    let served = (&mut serving).await;
+    if storage_failed {
+        return Err(RunError::StorageFailed);
+    }
+    match served {
+        Ok(result) => result.map_err(RunError::Serve),
+        // It was cut short just above.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub async fn shutdown_signal() {
+    let signals = signal(SignalKind::terminate())
+        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    match signals {
+        Ok((mut terminate, mut interrupt)) => {
+            select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+        }
+        Err(error) => {
+            warn!(%error, "signals cannot be listened to; only SIGKILL ends this process");
+            std::future::pending().await
+        }
+    }
+}
+
+/// Every stream is a descriptor; the usual soft limit of 1,024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit on descriptors cannot be raised; it bounds the open streams");
+    }
+}

@@ -1,0 +1,20 @@
+//! Positions, views and waking: what a subscriber sees, and when.
+//!
+//! A subscriber is a position and a view. First visit, reconnect and lag ask the newest records
+//! after the position; then it follows a shared window of recent records.
+//! Promises that a subscriber's positions rise strictly, that at rest it holds the newest version
+//! of everything that it may see and nothing that it may not, and that a slow one costs no queue.
+//! Knows nothing of engines, HTTP or actix.
+
+mod hub;
+mod interest;
+mod subscriber;
+mod view;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use hub::{Hub, HubOptions, Tail, Teller};
+pub use interest::Interest;
+pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};

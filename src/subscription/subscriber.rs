@@ -1,0 +1,323 @@
+//! A subscriber: a position that moves through the newest records, or the log, and then follows.
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use super::view::View;
+use super::{Hub, Tail};
+use crate::newest::SliceLimits;
+use crate::record::{Cursor, Record, Seq};
+
+/// Bytes of JSON that one step hands out; one record more than fits may be.
+const STEP_BYTES_MAX: usize = 64 << 10;
+/// Newest records that one step looks at before others get their turn.
+const STEP_EXAMINED_MAX: usize = 1_024;
+/// Recent matches that one step looks at.
+const STEP_MATCHES_MAX: usize = 512;
+/// Bytes of the log that one step reads.
+const STEP_LOG_BYTES_MAX: usize = 256 << 10;
+
+/// Opens the log after a seq.
+pub type OpenTail = Arc<dyn Fn(Seq) -> Box<dyn Tail> + Send + Sync>;
+
+/// Where a subscription starts, and how it hears of what it missed, now and when it lags.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Everything visible up to here is known to the client.
+    pub position: Seq,
+    /// The client held something that it must discard first.
+    pub reset: bool,
+    /// How it hears of what it missed.
+    pub replay: Replay,
+}
+
+/// How a subscriber hears of what it missed.
+#[derive(Clone)]
+pub enum Replay {
+    /// Every version, from the log.
+    All(OpenTail),
+    /// The newest version of everything.
+    Latest,
+    /// Nothing at the start; the newest versions after a lag.
+    None,
+}
+
+/// What a subscriber gets next: records, then perhaps a mark.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Ascending by seq, all after the position before.
+    pub records: Vec<Arc<Record>>,
+    /// What is to be said after them.
+    pub mark: Option<Mark>,
+}
+
+/// A statement about the subscription itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Discard what you held; everything follows.
+    Reset,
+    /// At the subscriber's position nothing visible was pending.
+    Synced {
+        /// Records handed out since the start.
+        events: u64,
+    },
+}
+
+/// Why a subscription ended early.
+#[derive(Clone, Debug, Error)]
+pub enum SubscriberError {
+    /// The log could not be read.
+    #[error("the log cannot be read: {0}")]
+    Log(String),
+}
+
+/// A position and a view. Dropping it leaves the hub.
+#[derive(Debug)]
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    view: Arc<View>,
+    place: usize,
+    position: Seq,
+    replay: Replay,
+    phase: Phase,
+    /// Whether the first `Synced` is still due.
+    announce: bool,
+    events: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Reset,
+    CatchUp,
+    Log(Reading),
+    Follow,
+}
+
+/// A tail at rest, or on its way through the disk on a blocking thread.
+enum Reading {
+    Idle(Box<dyn Tail>),
+    Busy(JoinHandle<(Box<dyn Tail>, Result<Vec<Record>, String>)>),
+    /// Only while one becomes the other.
+    Moving,
+}
+
+impl Subscriber {
+    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, start: Start) -> Self {
+        let place = view.lock().join();
+        let head = hub.with_newest(|newest| newest.head());
+        let Start { position, reset, replay } = start;
+        let nothing = matches!(replay, Replay::None) && position == 0 && !reset;
+        let mut subscriber = Self {
+            hub,
+            view,
+            place,
+            position: if nothing { head } else { position },
+            replay,
+            phase: Phase::Reset,
+            announce: true,
+            events: 0,
+        };
+        if !reset {
+            subscriber.catch_up();
+        }
+        subscriber
+    }
+
+    /// Everything visible up to here was handed out or superseded.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// The cursor at a position of this subscription.
+    #[must_use]
+    pub fn cursor(&self, seq: Seq) -> Cursor {
+        Cursor { epoch: self.hub.epoch, seq, view: self.view.interest.view() }
+    }
+
+    /// What comes next; `None` when the hub has closed.
+    pub fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Step, SubscriberError>>> {
+        loop {
+            if self.hub.closed.load(Ordering::SeqCst) {
+                return Poll::Ready(None);
+            }
+            let step = match &mut self.phase {
+                Phase::Reset => {
+                    self.catch_up();
+                    Some(Step { records: Vec::new(), mark: Some(Mark::Reset) })
+                }
+                Phase::CatchUp => self.step_newest(),
+                Phase::Log(reading) => match reading.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(reason)) => {
+                        return Poll::Ready(Some(Err(SubscriberError::Log(reason))));
+                    }
+                    Poll::Ready(Ok((records, position))) => self.step_log(records, position),
+                },
+                Phase::Follow => match self.step_follow(cx) {
+                    Poll::Pending if self.hub.closed.load(Ordering::SeqCst) => continue,
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(step) => step,
+                },
+            };
+            if let Some(step) = step {
+                self.events += step.records.len() as u64;
+                return Poll::Ready(Some(Ok(step)));
+            }
+            if !matches!(self.phase, Phase::Follow) {
+                // A long way past what does not match: others get their turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Leaves whatever it did for the way back from a lag, or from nothing.
+    fn catch_up(&mut self) {
+        self.phase = match &self.replay {
+            Replay::All(open) => Phase::Log(Reading::Idle(open(self.position))),
+            Replay::Latest | Replay::None => Phase::CatchUp,
+        };
+    }
+
+    fn step_newest(&mut self) -> Option<Step> {
+        let interest = &self.view.interest;
+        let limits = SliceLimits { examined_max: STEP_EXAMINED_MAX, bytes_max: STEP_BYTES_MAX };
+        let slice = self.hub.with_newest(|newest| match interest.identities() {
+            Some(identities) => newest.after_among(self.position, identities.iter()),
+            None => newest.after(self.position, limits, |record| interest.matches(record)),
+        });
+        self.position = slice.position;
+        self.finish(slice.records, slice.complete)
+    }
+
+    fn step_log(&mut self, records: Vec<Record>, position: Seq) -> Option<Step> {
+        let complete = records.is_empty();
+        let interest = &self.view.interest;
+        let records = records
+            .into_iter()
+            .filter(|record| record.seq() > self.position && interest.matches(record))
+            .map(Arc::new)
+            .collect();
+        self.position = self.position.max(position);
+        self.finish(records, complete)
+    }
+
+    fn finish(&mut self, records: Vec<Arc<Record>>, complete: bool) -> Option<Step> {
+        let mut mark = None;
+        if complete {
+            self.phase = Phase::Follow;
+            if mem::take(&mut self.announce) {
+                mark = Some(Mark::Synced { events: self.events + records.len() as u64 });
+            }
+        }
+        (mark.is_some() || !records.is_empty()).then_some(Step { records, mark })
+    }
+
+    /// `Ready(None)` when it lagged and must catch up.
+    fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        let told = self.hub.told.load(Ordering::Acquire);
+        let seqs = {
+            let mut queue = self.view.lock();
+            let Some(seqs) = queue.after(self.position, STEP_MATCHES_MAX) else {
+                drop(queue);
+                self.catch_up();
+                return Poll::Ready(None);
+            };
+            if seqs.is_empty() {
+                self.position = self.position.max(told);
+                queue.sleep(self.place, cx.waker());
+                return Poll::Pending;
+            }
+            seqs
+        };
+        let records = self.from_window(&seqs);
+        let Some(last) = records.last() else {
+            self.catch_up();
+            return Poll::Ready(None);
+        };
+        self.position = last.seq();
+        Poll::Ready(Some(Step { records, mark: None }))
+    }
+
+    /// The records from the window, up to a step's bytes; none when the first is gone already.
+    fn from_window(&self, seqs: &[Seq]) -> Vec<Arc<Record>> {
+        let window = self.hub.window.read().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        let mut records = Vec::with_capacity(seqs.len());
+        for record in seqs.iter().map_while(|seq| window.find(*seq)) {
+            bytes += record.json().len();
+            records.push(record.clone());
+            if bytes >= STEP_BYTES_MAX {
+                break;
+            }
+        }
+        records
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.view.lock().leave(self.place);
+        self.hub.leave(&self.view);
+    }
+}
+
+impl Reading {
+    /// The next records and the position after them.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Record>, Seq), String>> {
+        loop {
+            match mem::replace(self, Self::Moving) {
+                Self::Idle(mut tail) => {
+                    *self = Self::Busy(tokio::task::spawn_blocking(move || {
+                        let records = tail.next(STEP_LOG_BYTES_MAX);
+                        (tail, records)
+                    }));
+                }
+                Self::Busy(mut job) => match Pin::new(&mut job).poll(cx) {
+                    Poll::Pending => {
+                        *self = Self::Busy(job);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok((tail, records))) => {
+                        let position = tail.position();
+                        *self = Self::Idle(tail);
+                        return Poll::Ready(records.map(|records| (records, position)));
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                },
+                Self::Moving => return Poll::Ready(Err("the reader has ended".to_owned())),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::All(_) => "All",
+            Self::Latest => "Latest",
+            Self::None => "None",
+        })
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Idle(_) => "Idle",
+            Self::Busy(_) => "Busy",
+            Self::Moving => "Moving",
+        })
+    }
+}

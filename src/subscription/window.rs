@@ -1,0 +1,50 @@
+//! The shared window of recent records: a subscriber whose position lies in it gets every record.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::record::{Record, Seq};
+
+/// Recent records by seq, without gaps, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct Window {
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// What a record costs beside its JSON, so that tiny records are bounded too.
+const RECORD_OVERHEAD_BYTES: usize = 256;
+
+impl Window {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    /// Takes in the record after the last one and lets go of the oldest past the bound. The newest
+    /// always stays, however large.
+    pub fn push(&mut self, record: Arc<Record>) {
+        if let Some(last) = self.records.back() {
+            assert_eq!(last.seq() + 1, record.seq(), "the log has no gaps");
+        }
+        self.bytes += weight(&record);
+        self.records.push_back(record);
+        while self.bytes > self.bytes_max && self.records.len() > 1 {
+            self.bytes -= self.records.pop_front().map_or(0, |old| weight(&old));
+        }
+    }
+
+    pub fn find(&self, seq: Seq) -> Option<&Arc<Record>> {
+        let index = seq.checked_sub(self.first()?)?;
+        self.records.get(usize::try_from(index).ok()?)
+    }
+
+    /// The oldest seq that is still here.
+    pub fn first(&self) -> Option<Seq> {
+        self.records.front().map(|record| record.seq())
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    record.json().len() + RECORD_OVERHEAD_BYTES
+}
