@@ -298,6 +298,20 @@ pub struct RestoredRecord {
     pub data_bytes: usize,
 }
 
+impl RestoredRecord {
+    /// What the fold needs of `record`.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        Self {
+            seq: record.seq(),
+            time: record.time(),
+            identity: record.identity().clone(),
+            version: record.version(),
+            data_bytes: record.data().len(),
+        }
+    }
+}
+
 /// The original records when every event was seen before, nothing when none was.
 fn find_known(
     proposal: &Proposal,
@@ -339,3 +353,6 @@ fn check_version(index: usize, event: &NewEvent, current: Version) -> Result<(),
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

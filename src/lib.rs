@@ -39,20 +39,20 @@
 //!
 //! The modules stand in the order that the data travels.
 
-pub mod config;
-mod http;
-pub mod record;
 pub mod audit;
-pub mod decide;
-pub mod order;
-pub mod journal;
-mod epochs;
-pub mod newest;
-pub mod subscription;
-pub mod projection;
-mod metrics;
 mod broker;
+pub mod config;
+pub mod decide;
+mod epochs;
+mod http;
+pub mod journal;
+mod metrics;
+pub mod newest;
+pub mod order;
+pub mod projection;
+pub mod record;
 mod run;
+pub mod subscription;
 
 pub use broker::{Behind, Broker, Inserted, Records, ReplayMode, StartError, Subscribe};
 pub use config::Config;

@@ -127,3 +127,91 @@ impl Newest {
         Slice { records, position: position.max(self.head), complete: true }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::Salts;
+    use crate::record::{Name, RecordParts, Timestamp};
+
+    const NAMES: [&str; 4] = ["a", "b", "a.b", "broker:test"];
+
+    fn record(seq: Seq, name: &str, data: &[u8]) -> Arc<Record> {
+        Arc::new(Record::new(RecordParts {
+            seq,
+            identity: Identity { event: Name::stored(name).unwrap(), to: None },
+            version: seq,
+            id: Uuid::nil(),
+            time: Timestamp::from_millis(0),
+            author: None,
+            salts: Salts { meta: [0; 16], data: [0; 16] },
+            data,
+        }))
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_after_any_position_are_those_of_a_simple_map(
+            names in prop::collection::vec(0..NAMES.len(), 0..60),
+            position in 0u64..70,
+            examined_max in 1usize..10,
+        ) {
+            let mut newest = Newest::default();
+            let mut model: BTreeMap<&str, Seq> = BTreeMap::new();
+            for (index, name) in names.iter().enumerate() {
+                let seq = index as u64 + 1;
+                newest.apply(&record(seq, NAMES[*name], b"0"));
+                if *name != 3 {
+                    model.insert(NAMES[*name], seq);
+                }
+            }
+            prop_assert_eq!(newest.len(), model.len());
+            let mut expected: Vec<Seq> =
+                model.values().copied().filter(|seq| *seq > position).collect();
+            expected.sort_unstable();
+
+            let limits = SliceLimits { examined_max, bytes_max: usize::MAX };
+            let mut at = position;
+            let mut found = Vec::new();
+            loop {
+                let slice = newest.after(at, limits, |_| true);
+                prop_assert!(slice.position >= at);
+                at = slice.position;
+                found.extend(slice.records.iter().map(|record| record.seq()));
+                if slice.complete {
+                    break;
+                }
+            }
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(at, position.max(names.len() as u64));
+
+            let identities: Vec<_> = NAMES[..2]
+                .iter()
+                .map(|name| Identity { event: Name::stored(name).unwrap(), to: None })
+                .collect();
+            let among = newest.after_among(position, identities.iter());
+            let among: Vec<_> = among.records.iter().map(|record| record.seq()).collect();
+            let mut of_two: Vec<Seq> = NAMES[..2]
+                .iter()
+                .filter_map(|name| model.get(name).copied())
+                .filter(|seq| *seq > position)
+                .collect();
+            of_two.sort_unstable();
+            prop_assert_eq!(among, of_two);
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_newest_only() {
+        let mut newest = Newest::default();
+        newest.apply(&record(1, "a", b"\"a long value\""));
+        newest.apply(&record(2, "a", b"1"));
+        let only = record(2, "a", b"1");
+        assert_eq!(newest.json_bytes(), only.json().len());
+    }
+}

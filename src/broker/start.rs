@@ -154,13 +154,7 @@ fn restore(
 
 impl Restored {
     fn take(&mut self, record: &Arc<Record>, keep_ids_after: Seq) -> Result<(), RecordError> {
-        self.state.restore(RestoredRecord {
-            seq: record.seq(),
-            time: record.time(),
-            identity: record.identity().clone(),
-            version: record.version(),
-            data_bytes: record.data().len(),
-        });
+        self.state.restore(RestoredRecord::of(record));
         if record.event() == &open_name() {
             self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
         }

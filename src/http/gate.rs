@@ -67,7 +67,7 @@ pub(super) async fn check_host(
 }
 
 fn is_own_host(config: &Config, host: Option<&str>) -> bool {
-    if !config.host.is_loopback() {
+    if !config.host.to_canonical().is_loopback() {
         return true;
     }
     let Some(authority) = host.and_then(Authority::parse) else { return false };

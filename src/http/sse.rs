@@ -67,9 +67,9 @@ impl Encoder {
 
     fn block(&mut self, cursor: Cursor, name: Option<&str>, data: &[u8]) {
         let mut head = String::with_capacity(64);
-        write!(head, "id:{cursor}\n").expect("a string takes all text");
+        writeln!(head, "id:{cursor}").expect("a string takes all text");
         if let Some(name) = name {
-            write!(head, "event:{name}\n").expect("a string takes all text");
+            writeln!(head, "event:{name}").expect("a string takes all text");
         }
         self.out.extend_from_slice(head.as_bytes());
         self.out.extend_from_slice(b"data:");

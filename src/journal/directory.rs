@@ -102,7 +102,11 @@ fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
             Err(IdentityError::Damaged(what)) => Err(DirError::Identity { path: file, what }),
             Err(IdentityError::Newer(format)) => Err(DirError::Newer { path: file, format }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => vacant(path).map(|()| None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match vacant(path) {
+            // Another process has finished making it while we looked.
+            Err(_) if file.exists() => log_of(path),
+            vacant => vacant.map(|()| None),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(DirError::NotDirectory { path: path.to_owned() })
         }
@@ -129,7 +133,8 @@ fn vacant(path: &Path) -> Result<(), DirError> {
             LOST_AND_FOUND => entry.is_dir(),
             _ => false,
         };
-        if !ours {
+        // What is gone by now was another process's, which is making the directory.
+        if !ours && entry.exists() {
             return Err(DirError::Foreign { path: path.to_owned(), entry: name });
         }
     }
@@ -140,12 +145,16 @@ fn vacant(path: &Path) -> Result<(), DirError> {
 fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
     let path = journal.join(name);
     if name == mark::NAME || prepared::is_leftover(name) {
-        return Ok(path.is_file());
+        return Ok(path.is_file() || !path.exists());
     }
     if segment::first_seq(name) != Some(1) {
         return Ok(false);
     }
-    let bytes = fs::read(&path).map_err(refused("reading", &path))?;
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(refused("reading", &path)(error)),
+    };
     Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
 }
 
@@ -205,8 +214,7 @@ fn make(path: &Path, segment_bytes: u64) -> Result<Uuid, DirError> {
 fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
     let file_bytes = segment_bytes.max(FIRST_GROUP_AT).next_multiple_of(8);
     let chain_before = [0; 32];
-    let header =
-        Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
+    let header = Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
     Prepared::own(disk, journal, file_bytes)?.name(journal, &header)?;
     let mut mark = MarkFile::open(&journal.join(mark::NAME), log, &Found::default())?;
     let nothing =

@@ -60,15 +60,20 @@ impl Follower {
     /// reached; empty at the head. Every checksum on the way is checked.
     ///
     /// # Errors
-    /// [`JournalError`]: the file was damaged since it was opened, or cannot be read. The position
-    /// stays before the damage.
-    #[expect(clippy::should_implement_trait, reason = "it has a limit, and its end is no end")]
+    /// [`JournalError`]: the file was damaged since it was opened, or cannot be read. What is whole
+    /// before the damage is returned first; the position stays before it, and so does every later
+    /// call.
     pub fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, JournalError> {
         let durable = self.shared.durable();
         let mut records = Vec::new();
         let mut taken_bytes = 0;
         while self.position < durable && (records.is_empty() || taken_bytes < bytes_max) {
-            self.group(bytes_max, &mut taken_bytes, &mut records)?;
+            match self.group(bytes_max, &mut taken_bytes, &mut records) {
+                Ok(()) => {}
+                Err(error) if records.is_empty() => return Err(error),
+                // The next call meets it again: what was taken until now must not be lost.
+                Err(_) => break,
+            }
         }
         if self.position >= durable {
             self.rest();
@@ -86,13 +91,13 @@ impl Follower {
         let shared = Arc::clone(&self.shared);
         let mut place = match self.place.take() {
             Some(place) => place,
-            None => Place::find(&shared, self.position + 1).map_err(|(segment, error)| {
-                io_error("opening", shared.path(segment))(error)
-            })?,
+            None => Place::find(&shared, self.position + 1)
+                .map_err(|(segment, error)| io_error("opening", shared.path(segment))(error))?,
         };
         let taken = self.take(&mut place, bytes_max, taken_bytes, records);
         let spot = place.spot;
-        self.place = Some(place);
+        // After a refusal the next call looks and reads anew: what is held may be what was wrong.
+        self.place = taken.is_ok().then_some(place);
         taken.map_err(|refusal| match refusal {
             Refusal::Damage(what) => JournalError::Damage {
                 file: shared.path(spot.segment),
@@ -116,7 +121,8 @@ impl Follower {
         let bytes = place.frame(&self.shared)?;
         let group = frame::decode(self.shared.log(), bytes)?;
         if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
-            let what = format!("group {} with seq {} is out of place", group.number, group.first_seq);
+            let what =
+                format!("group {} with seq {} is out of place", group.number, group.first_seq);
             return Err(Refusal::Damage(what));
         }
         let (first_seq, last_seq) = (group.first_seq, group.last_seq());
@@ -126,7 +132,7 @@ impl Follower {
         }
         if last_seq > self.position {
             let skipped = usize::try_from(self.position + 1 - first_seq).unwrap_or(usize::MAX);
-            for entry in group.entries().skip(skipped) {
+            for entry in group.entries_from(skipped) {
                 if !records.is_empty() && *taken_bytes >= bytes_max {
                     return Ok(());
                 }
@@ -230,8 +236,10 @@ impl Window {
 
 fn record(entry: &Entry<'_>) -> Result<Record, Refusal> {
     let seq = entry.facts.seq;
-    let (Part::Whole { salt: meta_salt, bytes: meta }, Part::Whole { salt: data_salt, bytes: data }) =
-        (entry.meta, entry.data)
+    let (
+        Part::Whole { salt: meta_salt, bytes: meta },
+        Part::Whole { salt: data_salt, bytes: data },
+    ) = (entry.meta, entry.data)
     else {
         return Err(Refusal::Damage(format!("a part of seq {seq} is all zeros")));
     };

@@ -62,11 +62,10 @@ pub(super) fn open(
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
     // The last segment's name, too, may not have been durable.
     disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
-    let mark =
-        MarkFile::open(&mark_path, dir.log_id(), &found).map_err(io_error("opening", &mark_path))?;
+    let mark = MarkFile::open(&mark_path, dir.log_id(), &found)
+        .map_err(io_error("opening", &mark_path))?;
 
-    let report =
-        OpenReport { records, head: end.seq, groups: end.group, torn, rewritten_bytes };
+    let report = OpenReport { records, head: end.seq, groups: end.group, torn, rewritten_bytes };
     let SegmentEnd { number, file_bytes, offset, .. } = last;
     let current = Current { file: file.into(), number, file_bytes, end: offset };
     let log = dir.log_id();

@@ -23,8 +23,8 @@ use super::reader::{Reader, Shared};
 use super::scan::{End, Visit};
 use super::segment::{self, FIRST_GROUP_AT, Header};
 use super::{Opened, Options, recovery};
-use crate::record::{Record, RecordError, Seq, StoredRecord};
 use crate::audit::Digest;
+use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// The mark is written with the first group that ends this long after the last mark …
 const MARK_INTERVAL: Duration = Duration::from_secs(1);

@@ -12,6 +12,8 @@ mod queue;
 mod contract;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod testing;
 
 use std::future::Future;
 use std::pin::Pin;

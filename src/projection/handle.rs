@@ -245,7 +245,9 @@ impl ProjectionHandle {
         self.0.shared.stop();
         let alive = self.0.alive.lock().expect("nothing panics while it waits for the thread");
         if alive.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            tracing::warn!("sled did not close in time; the projection catches up at the next start");
+            tracing::warn!(
+                "sled did not close in time; the projection catches up at the next start"
+            );
         }
     }
 

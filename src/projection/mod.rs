@@ -135,18 +135,14 @@ impl Projection {
 }
 
 /// Opens a store and makes the load-time check.
-fn look(
-    directory: &Directory,
-    log_id: Uuid,
-    options: Options,
-    alive: mpsc::Sender<()>,
-) -> Start {
+fn look(directory: &Directory, log_id: Uuid, options: Options, alive: mpsc::Sender<()>) -> Start {
+    let unwritten = store::is_unwritten(&directory.store());
     let opened = Store::open(&directory.store(), options.cache_bytes_max, alive)
         .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
     match opened {
         Ok((Some(applied), store)) => Start::Applied(store, applied),
         // The process ended before sled first wrote: there is nothing to keep aside.
-        Ok((None, store)) if store.is_unwritten() => Start::Nothing,
+        Ok((None, _)) if unwritten => Start::Nothing,
         Ok((None, _)) => Start::Doubt("it is empty".to_owned()),
         Err(fault) => Start::Doubt(fault.to_string()),
     }

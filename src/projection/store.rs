@@ -26,8 +26,9 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// The file that sled locks.
 const DATA_FILE: &str = "db";
 
-/// A new store has 96 bytes, and one with the smallest step in it over 400.
-const UNWRITTEN_BYTES_MAX: u64 = 256;
+/// A new store has 96 bytes, one that was opened again zeros behind them, and one with the
+/// smallest step in it over 400 bytes.
+const UNWRITTEN_BYTES_MAX: usize = 256;
 
 /// How long an open waits for an earlier handle to let go.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,7 +52,6 @@ pub(super) enum Fault {
 
 /// An open database; shared between the thread that applies and the readers.
 pub(super) struct Store {
-    data_file: PathBuf,
     /// Taken in `Drop` only.
     db: Option<Db>,
     /// The first reason not to trust it. Set once: a store never gets out of doubt.
@@ -88,7 +88,6 @@ impl Store {
             .flush_every_ms(Some(500));
         let db = caught(|| config.open())?;
         Ok(Self {
-            data_file: path.join(DATA_FILE),
             db: Some(db),
             doubt: OnceLock::new(),
             ids_complete: AtomicBool::new(false),
@@ -102,11 +101,6 @@ impl Store {
 
     pub(super) fn is_empty(&self) -> Result<bool, Fault> {
         caught(|| Ok(self.db().iter().next().transpose()?.is_none()))
-    }
-
-    /// Whether the file holds no more than sled puts into a new one.
-    pub(super) fn is_unwritten(&self) -> bool {
-        fs::metadata(&self.data_file).is_ok_and(|file| file.len() < UNWRITTEN_BYTES_MAX)
     }
 
     /// Applies all entries or none of them.
@@ -205,6 +199,14 @@ fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
             Err(Fault::Panic(text.unwrap_or("no message").to_owned()))
         }
     }
+}
+
+/// Whether the store in `path` was created and never written to. To be asked before it is opened.
+pub(super) fn is_unwritten(path: &Path) -> bool {
+    let data_file = path.join(DATA_FILE);
+    fs::metadata(&data_file).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
+        && fs::read(&data_file)
+            .is_ok_and(|bytes| bytes.iter().skip(UNWRITTEN_BYTES_MAX).all(|byte| *byte == 0))
 }
 
 /// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold

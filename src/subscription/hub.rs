@@ -130,6 +130,12 @@ impl Hub {
         wake(&views);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        let views = self.lock_views();
+        views.all.is_empty() && views.by_name.is_empty() && views.by_pattern.is_empty()
+    }
+
     fn join(&self, interest: Interest) -> Arc<View> {
         self.subscribers.fetch_add(1, Ordering::Relaxed);
         let mut views = self.lock_views();

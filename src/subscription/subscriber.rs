@@ -100,10 +100,13 @@ enum Phase {
     Follow,
 }
 
+/// A tail that has read, and what it read.
+type Read = (Box<dyn Tail>, Result<Vec<Record>, String>);
+
 /// A tail at rest, or on its way through the disk on a blocking thread.
 enum Reading {
     Idle(Box<dyn Tail>),
-    Busy(JoinHandle<(Box<dyn Tail>, Result<Vec<Record>, String>)>),
+    Busy(JoinHandle<Read>),
     /// Only while one becomes the other.
     Moving,
 }
@@ -140,6 +143,12 @@ impl Subscriber {
     #[must_use]
     pub fn cursor(&self, seq: Seq) -> Cursor {
         Cursor { epoch: self.hub.epoch, seq, view: self.view.interest.view() }
+    }
+
+    /// Whether it has caught up: then it waits only for what is told.
+    #[cfg(test)]
+    pub(super) fn is_following(&self) -> bool {
+        matches!(self.phase, Phase::Follow)
     }
 
     /// What comes next; `None` when the hub has closed.
@@ -241,7 +250,7 @@ impl Subscriber {
             }
             seqs
         };
-        let records = self.from_window(&seqs);
+        let records = self.find_in_window(&seqs);
         let Some(last) = records.last() else {
             self.catch_up();
             return Poll::Ready(None);
@@ -251,7 +260,7 @@ impl Subscriber {
     }
 
     /// The records from the window, up to a step's bytes; none when the first is gone already.
-    fn from_window(&self, seqs: &[Seq]) -> Vec<Arc<Record>> {
+    fn find_in_window(&self, seqs: &[Seq]) -> Vec<Arc<Record>> {
         let window = self.hub.window.read().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let mut records = Vec::with_capacity(seqs.len());

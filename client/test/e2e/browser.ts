@@ -50,9 +50,7 @@ export function row(page: Page, event: string) {
 /** Waits until the row shows this version and this value. */
 export async function expectRow(page: Page, event: string, version: number, value: string) {
   await expect
-    .poll(() => row(page, event).locator("td.version, td.value").allTextContents(), {
-      timeout: 30_000,
-    })
+    .poll(() => row(page, event).locator("td.version, td.value").allTextContents())
     .toEqual([String(version), value]);
 }
 

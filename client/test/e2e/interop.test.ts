@@ -34,7 +34,7 @@ function follow(open: Open, query: string, names: readonly string[] = []) {
   return { blocks, records, marks };
 }
 
-const until = <T>(read: () => T) => expect.poll(read, { timeout: 30_000 });
+const until = expect.poll;
 
 /** Reads a stream's bytes until a heartbeat has gone by. */
 async function heartbeat(): Promise<void> {

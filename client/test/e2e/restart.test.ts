@@ -50,3 +50,14 @@ test("an insert without an answer says that a retry is safe, and stores once", a
   await expectRow(page, "restart.form", 1, "1");
   await page.close();
 });
+
+test("a page whose server lost everything shows nothing of before", async () => {
+  const { page } = await openPage(browser, server.url);
+  await insertUntilAnswered("restart.before", "1");
+  await expectRow(page, "restart.before", 1, "1");
+  await server.restartEmpty();
+  await insertUntilAnswered("restart.after", "2");
+  await expectRow(page, "restart.after", 1, "2");
+  await expect.poll(() => page.locator("#rows tr").count()).toBe(1);
+  await page.close();
+});

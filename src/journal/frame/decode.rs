@@ -150,8 +150,18 @@ impl<'a> Group<'a> {
 
     /// The records in order, each with its parts checked; after a fault, the others go on.
     pub(in crate::journal) fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
-        let mut at = self.parts_at();
-        (0..self.len()).map(move |i| {
+        self.entries_from(0)
+    }
+
+    /// The records but the first `skipped`, whose parts are not looked at.
+    pub(in crate::journal) fn entries_from(
+        self,
+        skipped: usize,
+    ) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+        let skipped = skipped.min(self.len());
+        let before = (0..skipped).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
+        let mut at = self.parts_at() + before.sum::<usize>();
+        (skipped..self.len()).map(move |i| {
             let seq = self.first_seq + i as u64;
             let (meta_bytes, data_bytes) = self.part_bytes(i);
             let (meta, data) = self.bytes[at..][..meta_bytes + data_bytes].split_at(meta_bytes);

@@ -59,7 +59,10 @@ fn segments_are_named_by_their_first_seq_and_double_up_to_the_limit() {
         })
         .collect();
     let name = |seq: u64, bytes: u64| (format!("{seq:020}.seg"), bytes);
-    assert_eq!(sizes, [name(1, 1024), name(2, 2048), name(5, 4096), name(11, 4096), name(17, 4096)]);
+    assert_eq!(
+        sizes,
+        [name(1, 1024), name(2, 2048), name(5, 4096), name(11, 4096), name(17, 4096)]
+    );
     assert_eq!(site.open().records.len(), 20);
 }
 
@@ -148,7 +151,8 @@ fn a_failure_while_a_segment_is_begun_is_final_and_stores_nothing() {
 #[test]
 fn a_group_that_does_not_continue_the_log_is_a_mistake_of_the_caller() {
     let site = Site::with_groups(&[&[10]]);
-    for wrong in [vec![], vec![record(1, 10)], vec![record(3, 10)], vec![record(2, 1), record(4, 1)]]
+    for wrong in
+        [vec![], vec![record(1, 10)], vec![record(3, 10)], vec![record(2, 1), record(4, 1)]]
     {
         let mut journal = site.open().journal;
         let append = std::panic::AssertUnwindSafe(|| journal.append(&wrong));

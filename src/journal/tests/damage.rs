@@ -40,50 +40,145 @@ fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 /// What was done, how, which segment the refusal names (from 0), the last good seq, and a part of
 /// the explanation.
 const DAMAGES: [(&str, Change, usize, Seq, &str); 16] = [
-    ("the first segment is truncated", |s| edit(&s.segments()[0], |b| b.truncate(2000)),
-        0, 0, "the file has 2000 bytes, and its header states 4096"),
-    ("the last segment is truncated", |s| edit(&s.segments()[2], |b| b.truncate(4000)),
-        2, 6, "the file has 4000 bytes"),
-    ("the last segment is empty", |s| edit(&s.segments()[2], Vec::clear),
-        2, 6, "within the segment's header"),
-    ("a segment has grown", |s| edit(&s.segments()[1], |b| b.extend([0; 8])),
-        1, 3, "the file has 4104 bytes"),
-    ("a bit of a middle frame is flipped", |s| edit(&s.segments()[1], |b| b[1000] ^= 4),
-        1, 3, "the checksum of the data of seq 4 differs, and a later segment follows"),
-    ("a bit of the frame before the last is flipped", |s| edit(&s.segments()[1], |b| {
-        let last = frames(b).pop().unwrap();
-        b[last.start + 100] ^= 128;
-    }), 1, 4, "header and leaves differs, and a later segment follows"),
-    ("a frame is zeroed", |s| edit(&s.segments()[0], |b| {
-        let first = frames(b)[0].clone();
-        b[first].fill(0);
-    }), 0, 0, "no group begins here"),
-    ("the last frame is zeroed", |s| edit(&s.segments()[2], |b| b[104..].fill(0)),
-        2, 6, "the log ends here, but the high-water mark shows that seq 7"),
-    ("the last frame of a middle segment is zeroed", |s| edit(&s.segments()[1], |b| {
-        let last = frames(b)[1].clone();
-        b[last].fill(0);
-    }), 2, 4, "goes on with seq 7 in group 5, but the log before it ends with seq 4"),
-    ("two segments have changed places", |s| swap_files(&s.segments()[0], &s.segments()[1]),
-        0, 0, "its name states 1"),
-    ("two frames have changed places", |s| edit(&s.segments()[1], |b| {
-        let (first, second) = (frames(b)[0].clone(), frames(b)[1].clone());
-        let swapped = [&b[second.clone()], &b[first.clone()]].concat();
-        b[first.start..second.end].copy_from_slice(&swapped);
-    }), 1, 3, "group 4 with seq 5 stands where group 3 with seq 4 should"),
-    ("a frame stands twice", |s| edit(&s.segments()[2], |b| {
-        let first = frames(b)[0].clone();
-        let copy = b[first.clone()].to_vec();
-        b[first.end..first.end + copy.len()].copy_from_slice(&copy);
-    }), 2, 7, "group 5 with seq 7 stands where group 6 with seq 8 should"),
-    ("the first segment is deleted", |s| fs::remove_file(&s.segments()[0]).unwrap(),
-        0, 0, "this is segment 2, and segment 1 should be here"),
-    ("a middle segment is deleted", |s| fs::remove_file(&s.segments()[1]).unwrap(),
-        1, 3, "this is segment 3, and segment 2 should be here"),
-    ("the last segment is deleted", |s| fs::remove_file(&s.segments()[2]).unwrap(),
-        1, 6, "the log ends here, but the high-water mark shows that seq 7"),
-    ("a header bit is flipped", |s| edit(&s.segments()[1], |b| b[70] ^= 1),
-        1, 3, "the segment's header is not whole"),
+    (
+        "the first segment is truncated",
+        |s| edit(&s.segments()[0], |b| b.truncate(2000)),
+        0,
+        0,
+        "the file has 2000 bytes, and its header states 4096",
+    ),
+    (
+        "the last segment is truncated",
+        |s| edit(&s.segments()[2], |b| b.truncate(4000)),
+        2,
+        6,
+        "the file has 4000 bytes",
+    ),
+    (
+        "the last segment is empty",
+        |s| edit(&s.segments()[2], Vec::clear),
+        2,
+        6,
+        "within the segment's header",
+    ),
+    (
+        "a segment has grown",
+        |s| edit(&s.segments()[1], |b| b.extend([0; 8])),
+        1,
+        3,
+        "the file has 4104 bytes",
+    ),
+    (
+        "a bit of a middle frame is flipped",
+        |s| edit(&s.segments()[1], |b| b[1000] ^= 4),
+        1,
+        3,
+        "the checksum of the data of seq 4 differs, and a later segment follows",
+    ),
+    (
+        "a bit of the frame before the last is flipped",
+        |s| {
+            edit(&s.segments()[1], |b| {
+                let last = frames(b).pop().unwrap();
+                b[last.start + 100] ^= 128;
+            })
+        },
+        1,
+        4,
+        "header and leaves differs, and a later segment follows",
+    ),
+    (
+        "a frame is zeroed",
+        |s| {
+            edit(&s.segments()[0], |b| {
+                let first = frames(b)[0].clone();
+                b[first].fill(0);
+            })
+        },
+        0,
+        0,
+        "no group begins here",
+    ),
+    (
+        "the last frame is zeroed",
+        |s| edit(&s.segments()[2], |b| b[104..].fill(0)),
+        2,
+        6,
+        "the log ends here, but the high-water mark shows that seq 7",
+    ),
+    (
+        "the last frame of a middle segment is zeroed",
+        |s| {
+            edit(&s.segments()[1], |b| {
+                let last = frames(b)[1].clone();
+                b[last].fill(0);
+            })
+        },
+        2,
+        4,
+        "goes on with seq 7 in group 5, but the log before it ends with seq 4",
+    ),
+    (
+        "two segments have changed places",
+        |s| swap_files(&s.segments()[0], &s.segments()[1]),
+        0,
+        0,
+        "its name states 1",
+    ),
+    (
+        "two frames have changed places",
+        |s| {
+            edit(&s.segments()[1], |b| {
+                let (first, second) = (frames(b)[0].clone(), frames(b)[1].clone());
+                let swapped = [&b[second.clone()], &b[first.clone()]].concat();
+                b[first.start..second.end].copy_from_slice(&swapped);
+            })
+        },
+        1,
+        3,
+        "group 4 with seq 5 stands where group 3 with seq 4 should",
+    ),
+    (
+        "a frame stands twice",
+        |s| {
+            edit(&s.segments()[2], |b| {
+                let first = frames(b)[0].clone();
+                let copy = b[first.clone()].to_vec();
+                b[first.end..first.end + copy.len()].copy_from_slice(&copy);
+            })
+        },
+        2,
+        7,
+        "group 5 with seq 7 stands where group 6 with seq 8 should",
+    ),
+    (
+        "the first segment is deleted",
+        |s| fs::remove_file(&s.segments()[0]).unwrap(),
+        0,
+        0,
+        "this is segment 2, and segment 1 should be here",
+    ),
+    (
+        "a middle segment is deleted",
+        |s| fs::remove_file(&s.segments()[1]).unwrap(),
+        1,
+        3,
+        "this is segment 3, and segment 2 should be here",
+    ),
+    (
+        "the last segment is deleted",
+        |s| fs::remove_file(&s.segments()[2]).unwrap(),
+        1,
+        6,
+        "the log ends here, but the high-water mark shows that seq 7",
+    ),
+    (
+        "a header bit is flipped",
+        |s| edit(&s.segments()[1], |b| b[70] ^= 1),
+        1,
+        3,
+        "the segment's header is not whole",
+    ),
 ];
 
 #[test]
@@ -194,7 +289,7 @@ fn an_erased_part_is_refused_with_a_message_of_its_own() {
         bytes[end - data_part..end].fill(0);
     });
     let refused = site.refused(0);
-    assert_eq!(refused.what, "the data of seq 1 is all zeros, and group 2 follows at byte 424");
+    assert_eq!(refused.what, "the data of seq 1 is all zeros, and group 2 follows at byte 448");
 }
 
 /// Every byte of every segment is zeroed, every aligned word, and bits of a sample are flipped.

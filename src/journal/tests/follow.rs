@@ -106,7 +106,9 @@ fn damage_that_comes_later_is_found_and_the_position_stays_before_it() {
     let third = bytes.len() - bytes.iter().rev().position(|byte| *byte != 0).unwrap() - 20;
     bytes[third] ^= 1;
     std::fs::write(segment, bytes).unwrap();
+    assert_eq!(fresh.next(usize::MAX).unwrap().len(), 2, "what is whole is not lost");
     for _ in 0..2 {
+        assert_eq!(fresh.position(), 2);
         let error = match fresh.next(usize::MAX) {
             Ok(records) => panic!("{} records were read", records.len()),
             Err(error) => error,

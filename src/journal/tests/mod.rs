@@ -93,9 +93,8 @@ impl Site {
     /// Sorted names of what is in the journal's directory.
     pub(super) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.journal()).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -143,7 +142,9 @@ impl Site {
 
     pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let names = self.names().into_iter();
-        names.map(|name| (name.clone(), std::fs::read(self.journal().join(name)).unwrap())).collect()
+        names
+            .map(|name| (name.clone(), std::fs::read(self.journal().join(name)).unwrap()))
+            .collect()
     }
 }
 

@@ -13,7 +13,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -200,7 +201,12 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
     let records = &world.model[&target];
     let place = Place { number: records[0].seq(), version: 3 };
     let stored = records[3].encode_stored();
-    handle.shared().readable().unwrap().apply([(place.key().to_vec(), stored)].into_iter()).unwrap();
+    handle
+        .shared()
+        .readable()
+        .unwrap()
+        .apply([(place.key().to_vec(), stored)].into_iter())
+        .unwrap();
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
     let status = handle.status();
     assert_eq!(handle.page(&target, &query), Err(Unavailable::Doubt));
@@ -271,11 +277,10 @@ fn a_missing_identity_or_position_is_found_at_the_open() {
 fn a_projection_that_cannot_be_rebuilt_fails_with_the_reason() {
     let world = World::with_records(10);
     world.project();
-    fs::remove_file(world.store().join("db")).unwrap();
     // Where the directory would be moved to, one that is not empty cannot be replaced; and no
     // number is free.
     fs::create_dir_all(world.root.path().join(format!("projection.aside-{}/x", u64::MAX))).unwrap();
-    let handle = world.start();
+    let handle = world.open().start(world.journal.reader(), false).unwrap();
     until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
     assert!(matches!(handle.state(), State::Failed(reason) if reason.contains("rebuilt")));
     assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));

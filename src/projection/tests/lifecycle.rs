@@ -58,7 +58,10 @@ fn a_stale_copy_catches_up() {
     world.project();
     let copied = world.root.path().join("copy");
     copy(&world.dir(), &copied);
-    world.append(&[(identity("event.1", None), b"1".to_vec()), (identity("new", None), b"2".to_vec())]);
+    world.append(&[
+        (identity("event.1", None), b"1".to_vec()),
+        (identity("new", None), b"2".to_vec()),
+    ]);
     world.project();
     fs::remove_dir_all(world.dir()).unwrap();
     copy(&copied, &world.dir());
@@ -127,7 +130,10 @@ fn readers_wait_for_the_position_that_they_ask_for() {
     let mut world = World::with_records(10);
     let handle = world.start();
     let behind = block_on(handle.reached(11, Duration::ZERO));
-    assert!(matches!(behind, Err(Unavailable::Behind { wanted: 11, .. } | Unavailable::Rebuilding)));
+    assert!(matches!(
+        behind,
+        Err(Unavailable::Behind { wanted: 11, .. } | Unavailable::Rebuilding)
+    ));
     let waiter = std::thread::spawn({
         let handle = handle.clone();
         move || block_on(handle.reached(11, PATIENCE)).map(|()| handle.applied())
@@ -158,4 +164,14 @@ fn a_projection_stops_with_its_last_handle() {
     drop(handle);
     let closed = std::cell::RefCell::new(status.clone());
     changing(status, || closed.borrow_mut().borrow_and_update().phase == Phase::Closed);
+}
+#[test]
+fn a_projection_that_never_held_a_record_is_not_kept_aside() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.project();
+    }
+    world.append(&[(identity("first", None), b"1".to_vec())]);
+    world.heals();
+    assert!(world.asides().is_empty());
 }

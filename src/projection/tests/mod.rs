@@ -216,10 +216,7 @@ fn id(seq: Seq) -> Uuid {
 }
 
 fn identity(event: &str, to: Option<&str>) -> Identity {
-    Identity {
-        event: Name::stored(event).unwrap(),
-        to: to.map(|user| User::parse(user).unwrap()),
-    }
+    Identity { event: Name::stored(event).unwrap(), to: to.map(|user| User::parse(user).unwrap()) }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -241,10 +238,7 @@ fn until(handle: &ProjectionHandle, holds: impl Fn(&Status) -> bool) {
 fn changing(mut status: watch::Receiver<Status>, mut holds: impl FnMut() -> bool) {
     block_on(async {
         while !holds() {
-            tokio::time::timeout(PATIENCE, status.changed())
-                .await
-                .expect("it never held")
-                .unwrap();
+            tokio::time::timeout(PATIENCE, status.changed()).await.expect("it never held").unwrap();
         }
     });
 }

@@ -3,7 +3,12 @@
 use super::super::NAMES_SCANNED_MAX;
 use super::*;
 
-fn page(handle: &ProjectionHandle, versions: (Version, Version), limit: usize, descending: bool) -> Vec<Version> {
+fn page(
+    handle: &ProjectionHandle,
+    versions: (Version, Version),
+    limit: usize,
+    descending: bool,
+) -> Vec<Version> {
     let query = PageQuery { versions: versions.0..=versions.1, limit, descending };
     let records = handle.page(&identity("paged", None), &query).unwrap();
     records.iter().map(Record::version).collect()
@@ -125,8 +130,7 @@ fn one_call_for_names_looks_at_a_bounded_number_of_them() {
 #[test]
 fn a_private_identity_is_distinct_from_the_public_one() {
     let mut world = World::new();
-    let identities =
-        [identity("a", None), identity("a", Some("ann")), identity("a", Some("bob"))];
+    let identities = [identity("a", None), identity("a", Some("ann")), identity("a", Some("bob"))];
     for (n, identity) in identities.iter().enumerate() {
         world.append(&vec![(identity.clone(), n.to_string().into_bytes()); n + 1]);
     }

@@ -1,0 +1,78 @@
+//! 64 connections for ten seconds, the load tool beside the server on the same cores.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::load::{self, Outcome};
+use crate::report::{Goal, Report};
+use crate::server::{Scratch, Server};
+use crate::workload::Workload;
+
+const CONNECTIONS: usize = 64;
+const DURATION: Duration = Duration::from_secs(10);
+/// The bare handler settles sooner: it has no disk.
+const BARE_DURATION: Duration = Duration::from_secs(4);
+const RUNS: usize = 3;
+const EVENTS: usize = 1_000;
+
+/// Two cores are 2,000,000 CPU-µs a second. An insert costs the bare handler's 8, the log's 3,
+/// 6 more for checking, hashing and encoding, and the load tool's 4: 21. The projection costs 45
+/// (three keys), but it is one thread among five that want to run and may fall behind: a fifth of
+/// the machine is its fair share. So 1,600,000 / 21 = 76,000, and 20 % less for switching between
+/// threads. 64 inserts are then under way for 64 / 60,000 s.
+const ESTIMATE_PER_SECOND: f64 = 60_000.0;
+const ESTIMATE_P50_US: f64 = 1_000.0;
+/// A sync that takes ten times the usual, now and then.
+const ESTIMATE_P99_US: f64 = 4_000.0;
+/// The bare handler: 134,000 in the engineering facts, with a load tool of its own cost.
+const ESTIMATE_BARE: f64 = 130_000.0;
+
+/// Measures and reports.
+pub fn run(report: &mut Report) -> Result<()> {
+    let mut workload = Workload::new(2);
+    let requests: Vec<_> = (0..EVENTS).map(|event| workload.insert(event)).collect();
+    let (mut bare, mut broker) = (Runs::default(), Runs::default());
+    for _ in 0..RUNS {
+        bare.run(&Server::bare()?, BARE_DURATION, &requests)?;
+        // A fresh log each time, so that each run does the same.
+        let scratch = Scratch::new()?;
+        broker.run(&Server::broker(&scratch, &[])?, DURATION, &requests)?;
+    }
+    let per_second = |runs: &Runs| runs.of(|outcome| outcome.per_second);
+    let pairs = per_second(&broker).into_iter().zip(per_second(&bare));
+    let ratio: Vec<_> = pairs.map(|(broker, bare)| broker / bare).collect();
+    let name = "burst";
+    report.add(name, "bare handler, answered", "/s", &per_second(&bare)).estimate(ESTIMATE_BARE);
+    report.add(name, "bare handler, CPU a request", "us", &bare.server_cpu_us).estimate(8.0);
+    report.add(name, "load tool, CPU a request", "us", &bare.of(|o| o.cpu_us)).estimate(4.0);
+    let acknowledged = report.add(name, "broker, acknowledged", "/s", &per_second(&broker));
+    acknowledged.estimate(ESTIMATE_PER_SECOND).goal(Goal::AtLeast(40_000.0));
+    report.add(name, "broker / bare handler", "x", &ratio).estimate(0.46);
+    report.add(name, "broker, CPU an insert", "us", &broker.server_cpu_us).estimate(25.0);
+    let p50 = broker.of(|outcome| outcome.quantile(0.50));
+    report.add(name, "broker, p50", "us", &p50).estimate(ESTIMATE_P50_US);
+    let p99 = broker.of(|outcome| outcome.quantile(0.99));
+    report.add(name, "broker, p99", "us", &p99).estimate(ESTIMATE_P99_US);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Runs {
+    outcomes: Vec<Outcome>,
+    server_cpu_us: Vec<f64>,
+}
+
+impl Runs {
+    fn run(&mut self, server: &Server, duration: Duration, requests: &[Vec<u8>]) -> Result<()> {
+        let before = server.cpu()?;
+        let outcome = load::run(server.address, CONNECTIONS, duration, requests)?;
+        let used = (server.cpu()? - before).as_secs_f64() * 1e6;
+        self.server_cpu_us.push(used / outcome.latencies_us.len() as f64);
+        self.outcomes.push(outcome);
+        Ok(())
+    }
+
+    fn of(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+        self.outcomes.iter().map(figure).collect()
+    }
+}

@@ -1,0 +1,70 @@
+//! As little of HTTP/1.1 as it takes to measure a server that is known.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longer than anything here takes, so that a server that hangs ends the bench.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A response that has arrived whole.
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Where the body begins.
+    pub body_at: usize,
+    /// Where the response ends.
+    pub end: usize,
+}
+
+/// One keep-alive connection that blocks.
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// Finds the response at the front of `bytes`; it has to state its length.
+pub fn parse(bytes: &[u8]) -> Option<Response> {
+    let body_at = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&bytes[..body_at]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.get(9..12)?.parse().ok()?;
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().ok()).flatten()
+    })?;
+    let end = body_at + length;
+    (bytes.len() >= end).then_some(Response { status, body_at, end })
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        Ok(Self { stream, buffer: vec![0; 1 << 20] })
+    }
+
+    /// Sends a request and waits for the body of its answer, which must have the status.
+    pub fn call(&mut self, request: &[u8], status: u16) -> io::Result<&[u8]> {
+        self.stream.write_all(request)?;
+        let mut len = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[len..])?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            len += read;
+            if let Some(response) = parse(&self.buffer[..len]) {
+                let body = &self.buffer[response.body_at..response.end];
+                if response.status != status {
+                    let text = String::from_utf8_lossy(body);
+                    return Err(io::Error::other(format!("{}: {text}", response.status)));
+                }
+                return Ok(body);
+            }
+        }
+    }
+}

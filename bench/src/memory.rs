@@ -1,0 +1,152 @@
+//! What a newest value, a version of history and an idle subscriber take, in memory and on disk.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::Result;
+use crate::client::TIMEOUT;
+use crate::replay::fill;
+use crate::report::Report;
+use crate::server::{Scratch, Server};
+use crate::workload::{DATA_BYTES, Workload};
+
+const NEWEST: usize = 100_000;
+const EVENTS: usize = 1_000;
+const HISTORY: [usize; 2] = [100_000, 500_000];
+const SUBSCRIBERS: usize = 1_000;
+
+/// The record's JSON 350, the record itself 200, its allocations' rounding 50; an index by name
+/// and one by seq, 120 and 30; what deciding holds of it, 100.
+const ESTIMATE_NEWEST: f64 = 850.0;
+/// sled's page table, and nothing of ours: recent ids and the window are bounded.
+const ESTIMATE_HISTORY: f64 = 60.0;
+/// 372 of leaf, salts, checksums, lengths, meta and data; the group's head is shared by many.
+const ESTIMATE_JOURNAL: f64 = 380.0;
+/// The stored record 380 and its key, an entry for the id 50, a rewritten pointer, and what sled
+/// has not reclaimed: 1.3 KB for 300 bytes in the engineering facts.
+const ESTIMATE_PROJECTION: f64 = 1_100.0;
+/// actix's read and write buffers 10.4 KB, the stream's position, view and timer under 1.
+const ESTIMATE_SUBSCRIBER: f64 = 11_000.0;
+
+/// Measures and reports.
+pub fn run(report: &mut Report) -> Result<()> {
+    newest(report)?;
+    history(report)?;
+    subscribers(report)
+}
+
+/// The smallest cache, so that little of the difference is history; measured after a restart too,
+/// when nothing is left of the way in.
+fn newest(report: &mut Report) -> Result<()> {
+    const FLAGS: [&str; 2] = ["--cache-bytes", "1MiB"];
+    let scratch = Scratch::new()?;
+    let server = Server::broker(&scratch, &FLAGS)?;
+    server.settle()?;
+    let empty = server.memory()?;
+    fill(server.address, 0..NEWEST, &mut Workload::new(4))?;
+    server.settle()?;
+    let inserted = server.memory()?;
+    drop(server);
+    let server = Server::broker(&scratch, &FLAGS)?;
+    server.settle()?;
+    let restarted = server.memory()?;
+    let each = |bytes: f64| [(bytes - empty) / NEWEST as f64];
+    report.add("memory", "empty", "MB", &[empty / 1e6]).estimate(10.0);
+    report.add("memory", "a newest value, just inserted", "B", &each(inserted));
+    let settled = report.add("memory", "a newest value, after a restart", "B", &each(restarted));
+    settled.estimate(ESTIMATE_NEWEST);
+    Ok(())
+}
+
+fn history(report: &mut Report) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let server = Server::broker(&scratch, &[])?;
+    let mut workload = Workload::new(5);
+    let mut insert = |versions: usize| -> Result<f64> {
+        for _ in 0..versions / EVENTS {
+            fill(server.address, 0..EVENTS, &mut workload)?;
+        }
+        server.settle()?;
+        server.memory()
+    };
+    insert(EVENTS)?;
+    let few = insert(HISTORY[0])?;
+    let many = insert(HISTORY[1] - HISTORY[0])?;
+    let records = (HISTORY[1] + EVENTS) as f64;
+    let growth = (many - few) / (HISTORY[1] - HISTORY[0]) as f64;
+    report.add("memory", "1,000 events, 100,000 versions", "MB", &[few / 1e6]);
+    report.add("memory", "1,000 events, 500,000 versions", "MB", &[many / 1e6]);
+    report.add("memory", "a further version", "B", &[growth]).estimate(ESTIMATE_HISTORY);
+    let data = scratch.path().join("data");
+    let journal = written(&data.join("journal"))? as f64 / records;
+    let projection = allocated(&data.join("projection"))? as f64 / records;
+    report.add("disk", "a record, journal", "B", &[journal]).estimate(ESTIMATE_JOURNAL);
+    report.add("disk", "a record, projection", "B", &[projection]).estimate(ESTIMATE_PROJECTION);
+    let ratio = (journal + projection) / DATA_BYTES as f64;
+    report.add("disk", "both / user's bytes", "x", &[ratio]).estimate(7.4);
+    Ok(())
+}
+
+fn subscribers(report: &mut Report) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit })?;
+    let scratch = Scratch::new()?;
+    let server = Server::broker(&scratch, &[])?;
+    server.settle()?;
+    // The first hundred make what the others share.
+    let mut streams = Vec::with_capacity(SUBSCRIBERS + 100);
+    for _ in 0..100 {
+        streams.push(subscribe(server.address)?);
+    }
+    let before = server.memory()?;
+    for _ in 0..SUBSCRIBERS {
+        streams.push(subscribe(server.address)?);
+    }
+    server.settle()?;
+    let each = (server.memory()? - before) / SUBSCRIBERS as f64;
+    report.add("memory", "an idle subscriber", "B", &[each]).estimate(ESTIMATE_SUBSCRIBER);
+    Ok(())
+}
+
+/// A stream that was told that it is synced.
+fn subscribe(address: SocketAddr) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let (mut buffer, mut len) = ([0; 2048], 0);
+    while !buffer[..len].ends_with(b"\n\n\r\n") {
+        let read = stream.read(&mut buffer[len..])?;
+        if read == 0 {
+            return Err("a subscription ended early".into());
+        }
+        len += read;
+    }
+    Ok(stream)
+}
+
+/// Bytes up to each file's last one that is not zero: the journal takes its files in advance.
+fn written(path: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(path)? {
+        let bytes = fs::read(entry?.path())?;
+        total += bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    }
+    Ok(total)
+}
+
+/// Bytes that the file system has given to everything below a directory.
+fn allocated(path: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        total +=
+            if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * 512 };
+    }
+    Ok(total)
+}

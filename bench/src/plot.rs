@@ -1,0 +1,112 @@
+//! The figures as bars: one SVG, written by hand, that needs no script and no font of its own.
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, short};
+
+const WIDTH: f64 = 760.0;
+const LABELS: f64 = 210.0;
+const BARS: f64 = 440.0;
+const ROW: f64 = 26.0;
+const TITLE: f64 = 44.0;
+
+const FLOOR: &str = "#b8c0cc";
+const BROKER: &str = "#2563eb";
+
+/// One group of bars of one unit.
+struct Panel {
+    title: &'static str,
+    bench: &'static str,
+    unit: &'static str,
+    /// Figure, label and colour.
+    bars: &'static [(&'static str, &'static str, &'static str)],
+    goal: Option<f64>,
+}
+
+const PANELS: [Panel; 3] = [
+    Panel {
+        title: "One insert alone, median (shorter is better)",
+        bench: "insert",
+        unit: "µs",
+        bars: &[
+            ("raw append and fdatasync", "append and sync", FLOOR),
+            ("bare handler's round trip", "bare handler", FLOOR),
+            ("floor: both", "floor: both", FLOOR),
+            ("broker", "Broker", BROKER),
+        ],
+        goal: None,
+    },
+    Panel {
+        title: "64 connections, 200 B, acknowledged a second (longer is better; line: goal)",
+        bench: "burst",
+        unit: "/s",
+        bars: &[
+            ("bare handler, answered", "bare handler, no disk", FLOOR),
+            ("broker, acknowledged", "Broker", BROKER),
+        ],
+        goal: Some(40_000.0),
+    },
+    Panel {
+        title: "Replay to one page (longer is better)",
+        bench: "replay",
+        unit: "MB/s",
+        bars: &[
+            ("1,000 values, loopback", "1,000 values, bare loop", FLOOR),
+            ("1,000 values, broker", "1,000 values, Broker", BROKER),
+            ("100,000 values, loopback", "100,000 values, bare loop", FLOOR),
+            ("100,000 values, broker", "100,000 values, Broker", BROKER),
+        ],
+        goal: None,
+    },
+];
+
+/// The plot of what was measured; a panel whose bench did not run is left out.
+pub fn svg(report: &Report) -> String {
+    let mut body = String::new();
+    let mut top = 8.0;
+    for panel in &PANELS {
+        top = draw(&mut body, panel, report, top);
+    }
+    let height = top + 12.0;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
+         <title>Broker against floors measured in the same run</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
+    )
+}
+
+/// Draws a panel from `top` and tells where it ends.
+fn draw(body: &mut String, panel: &Panel, report: &Report, top: f64) -> f64 {
+    let values = panel.bars.iter().map(|(figure, ..)| report.median(panel.bench, figure));
+    let Some(values) = values.collect::<Option<Vec<_>>>() else { return top };
+    let greatest = values.iter().copied().fold(panel.goal.unwrap_or(0.0), f64::max);
+    let mut element = |text: String| writeln!(body, "{text}").expect("a string takes all text");
+    let baseline = top + 28.0;
+    element(format!(
+        "<text x=\"16\" y=\"{baseline}\" font-weight=\"600\" fill=\"#111827\">{}</text>",
+        panel.title
+    ));
+    let mut y = top + TITLE;
+    for ((_, label, colour), value) in panel.bars.iter().zip(&values) {
+        let (width, text_y) = (value / greatest * BARS, y + 14.0);
+        let (label_x, value_x) = (LABELS - 10.0, LABELS + width + 8.0);
+        element(format!(
+            "<text x=\"{label_x}\" y=\"{text_y}\" text-anchor=\"end\" fill=\"#374151\">{label}\
+             </text><rect x=\"{LABELS}\" y=\"{y}\" width=\"{width:.1}\" height=\"18\" rx=\"2\" \
+             fill=\"{colour}\"/><text x=\"{value_x:.1}\" y=\"{text_y}\" fill=\"#111827\">{} {}\
+             </text>",
+            short(*value),
+            panel.unit
+        ));
+        y += ROW;
+    }
+    if let Some(goal) = panel.goal {
+        let (x, from, to) = (LABELS + goal / greatest * BARS, top + TITLE - 4.0, y - 4.0);
+        element(format!(
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{from}\" y2=\"{to}\" stroke=\"#dc2626\" \
+             stroke-dasharray=\"4 3\"/>"
+        ));
+    }
+    y
+}

@@ -1,0 +1,137 @@
+//! Servers as processes: started, asked about, and ended by their own handle.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::client::{Client, TIMEOUT};
+
+/// A directory beside the binaries, so on their file system; removed in the end.
+pub struct Scratch(PathBuf);
+
+/// A process that serves; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Held open, so that it can write.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Scratch {
+    /// Makes an empty one.
+    pub fn new() -> Result<Self> {
+        let name = format!("bench-{}", std::process::id());
+        let path = binary("broker-bench")?.with_file_name(name);
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} is left behind: {error}", self.0.display());
+        }
+    }
+}
+
+impl Server {
+    /// The release broker on `scratch`, with its defaults but for some flags.
+    pub fn broker(scratch: &Scratch, flags: &[&str]) -> Result<Self> {
+        let mut command = Command::new(binary("broker")?);
+        command.args(["--port", "0", "--data-dir", "data", "--log", "warn"]).args(flags);
+        Self::start(command.current_dir(scratch.path()))
+    }
+
+    /// The bare handler, which is this program again.
+    pub fn bare() -> Result<Self> {
+        Self::start(Command::new(binary("broker-bench")?).arg("bare-server"))
+    }
+
+    fn start(command: &mut Command) -> Result<Self> {
+        // Settings in the environment would change what is measured.
+        let mut child = command.env_clear().stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("standard output is piped")?;
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        while stdout.read_line(&mut line)? > 0 {
+            if let Some(address) = line.trim().strip_prefix("listening on http://") {
+                let address = address.parse()?;
+                return Ok(Self { child, address, _stdout: stdout });
+            }
+            line.clear();
+        }
+        Err(format!("the server ended: {}", child.wait()?).into())
+    }
+
+    /// CPU that it has used.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(self.child.id())
+    }
+
+    /// Its share of memory in bytes: what only it uses, and its part of what it shares.
+    pub fn memory(&self) -> Result<f64> {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("Pss is told")?;
+        Ok(kib.trim().parse::<f64>()? * 1024.0)
+    }
+
+    /// Waits until the history has taken in everything, and a little for what follows from that.
+    pub fn settle(&self) -> Result<()> {
+        let started = Instant::now();
+        let mut client = Client::connect(self.address)?;
+        while started.elapsed() < TIMEOUT {
+            let body = client.call(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200)?;
+            let health: Value = serde_json::from_slice(body)?;
+            if health["projection"]["lag"] == 0 && health["projection"]["state"] == "ready" {
+                thread::sleep(Duration::from_secs(1));
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err("the history is still behind".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It is gone already when this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// CPU that a process has used, in ticks of usually 10 ms.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is a name in parentheses; user and system time are the 14th and 15th.
+    let (_, fields) = stat.rsplit_once(')').ok_or("a stat has a name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    let ticks: f64 = ticks.sum::<std::result::Result<f64, _>>()?;
+    Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
+}
+
+fn binary(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.exists() {
+        return Err(format!("{} is missing: cargo build --release", path.display()).into());
+    }
+    Ok(path)
+}

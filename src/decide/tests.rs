@@ -1,0 +1,183 @@
+//! The fold against a model of simple maps.
+
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::User;
+
+const NO_LIMITS: Limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+
+#[derive(Default)]
+struct Ids(HashMap<Uuid, Arc<Record>>);
+
+impl Seen for Ids {
+    fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
+        self.0.get(id).cloned()
+    }
+}
+
+fn event(name: &str, data: u64) -> NewEvent {
+    NewEvent::new(name, &data).unwrap()
+}
+
+fn proposal(events: Vec<NewEvent>) -> Proposal {
+    let salts = Salts { meta: [1; 16], data: [2; 16] };
+    let proposed = events.into_iter().map(|event| Proposed { event, salts, id_random: [3; 10] });
+    Proposal { events: proposed.collect() }
+}
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn append(state: &mut State, events: Vec<NewEvent>) -> Vec<Arc<Record>> {
+    match state.decide(proposal(events), &Ids::default(), at(1), NO_LIMITS) {
+        Ok(Verdict::Append(records)) => records,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refuse(state: &mut State, events: Vec<NewEvent>, limits: Limits) -> Rejection {
+    state.decide(proposal(events), &Ids::default(), at(1), limits).unwrap_err()
+}
+
+#[test]
+fn time_never_goes_back_and_names_the_ids_of_the_server() {
+    let mut state = State::default();
+    let ids = Ids::default();
+    let times = [5, 3, 9].map(|now| {
+        let verdict = state.decide(proposal(vec![event("a", 1)]), &ids, at(now), NO_LIMITS);
+        let Ok(Verdict::Append(records)) = verdict else { panic!("{verdict:?}") };
+        let (seconds, nanos) = records[0].id().get_timestamp().unwrap().to_unix();
+        let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
+        assert_eq!(millis, records[0].time().millis());
+        millis
+    });
+    assert_eq!(times, [5, 5, 9]);
+}
+
+#[test]
+fn a_batch_expects_what_its_own_events_made() {
+    let mut state = State::default();
+    let first = event("a", 1).with_expected_version(0);
+    let second = event("a", 2).with_expected_version(1);
+    let records = append(&mut state, vec![first, second.clone()]);
+    assert_eq!(records.iter().map(|r| r.version()).collect::<Vec<_>>(), [1, 2]);
+    let refused = refuse(&mut state, vec![event("b", 1), second], NO_LIMITS);
+    assert_eq!(refused, Rejection::VersionMismatch { index: 1, expected: 1, current: 2 });
+    assert_eq!(state.last_seq(), 2);
+}
+
+#[test]
+fn audiences_have_versions_of_their_own() {
+    let mut state = State::default();
+    append(&mut state, vec![event("a", 1), event("a", 2)]);
+    let private = append(&mut state, vec![event("a", 3).to("ann").unwrap()]);
+    assert_eq!(private[0].version(), 1);
+    assert_eq!(private[0].to(), Some(&User::parse("ann").unwrap()));
+    assert_eq!(append(&mut state, vec![event("a", 4)])[0].version(), 3);
+}
+
+#[test]
+fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
+    let mut state = State::default();
+    append(&mut state, vec![event("a", 1), event("b", 1)]);
+    let two = Limits { events_max: 2, newest_bytes_max: usize::MAX };
+    let refused = refuse(&mut state, vec![event("a", 2), event("c", 1)], two);
+    assert_eq!(refused, Rejection::TooManyEvents { limit: 2 });
+    let bytes = Limits { events_max: usize::MAX, newest_bytes_max: 2 };
+    let refused = refuse(&mut state, vec![event("c", 1)], bytes);
+    assert_eq!(refused, Rejection::TooManyBytes { limit: 2 });
+    let verdict = state.decide(proposal(vec![event("a", 222)]), &Ids::default(), at(1), bytes);
+    assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
+    assert_eq!(state.newest_bytes(), 4);
+}
+
+#[test]
+fn ids_are_looked_at_before_anything_else() {
+    let mut state = State::default();
+    let id = Uuid::from_u128(1);
+    let original = append(&mut state, vec![event("a", 1).with_id(id)]);
+    let ids = Ids(HashMap::from([(id, original[0].clone())]));
+    let mut decide = |events| state.decide(proposal(events), &ids, at(2), NO_LIMITS);
+    let retry = event("a", 1).with_id(id).with_expected_version(77);
+    let Ok(Verdict::Known(known)) = decide(vec![retry.clone()]) else { panic!("a retry") };
+    assert_eq!(known, original);
+    let mut by_another = retry.clone();
+    by_another.author = Some(User::parse("eve").unwrap());
+    for other in [
+        event("a", 2).with_id(id),
+        event("b", 1).with_id(id),
+        event("a", 1).with_id(id).to("ann").unwrap(),
+        by_another,
+    ] {
+        assert_eq!(decide(vec![other]).unwrap_err(), Rejection::IdTaken { index: 0, id });
+    }
+    let partly = decide(vec![retry.clone(), event("b", 1)]).unwrap_err();
+    assert_eq!(partly, Rejection::PartlySeen { seen: 1, len: 2 });
+    let new = Uuid::from_u128(2);
+    let twice = decide(vec![event("a", 1).with_id(new), event("a", 1).with_id(new)]).unwrap_err();
+    assert_eq!(twice, Rejection::IdTwice { index: 1, id: new });
+    assert_eq!(decide(Vec::new()).unwrap_err(), Rejection::EmptyBatch);
+}
+
+/// (name, data, expected version)
+type Events = Vec<(u8, u64, Option<u64>)>;
+
+fn histories() -> impl Strategy<Value = Vec<(Events, bool)>> {
+    let event = (0u8..4, 0u64..1_000, prop::option::weighted(0.4, 0u64..5));
+    let batch = prop::collection::vec(event, 1..4);
+    prop::collection::vec((batch, prop::bool::weighted(0.2)), 1..60)
+}
+
+proptest! {
+    /// Batches of which some are undone, as after a full disk.
+    #[test]
+    fn versions_and_seqs_are_those_of_a_simple_map(history in histories()) {
+        let mut state = State::default();
+        let mut versions: BTreeMap<u8, u64> = BTreeMap::new();
+        let mut newest: BTreeMap<u8, usize> = BTreeMap::new();
+        let mut last_seq = 0;
+        for (events, undone) in history {
+            let mut after = versions.clone();
+            let fits = events.iter().all(|(name, _, expected)| {
+                let version = after.entry(*name).or_default();
+                let fits = expected.is_none_or(|expected| expected == *version);
+                *version += 1;
+                fits
+            });
+            let proposed = events.iter().map(|(name, data, expected)| {
+                let mut event = event(["a", "b", "c", "d"][usize::from(*name)], *data);
+                event.expected_version = *expected;
+                event
+            });
+            let proposed = proposal(proposed.collect());
+            match state.decide(proposed, &Ids::default(), at(1), NO_LIMITS) {
+                Ok(Verdict::Append(_)) if undone => {
+                    prop_assert!(fits);
+                    state.undo();
+                }
+                Ok(Verdict::Append(records)) => {
+                    prop_assert!(fits);
+                    state.settle();
+                    versions = after;
+                    for (record, (name, data, _)) in records.iter().zip(&events) {
+                        last_seq += 1;
+                        prop_assert_eq!(record.seq(), last_seq);
+                        newest.insert(*name, data.to_string().len());
+                    }
+                }
+                other => prop_assert!(!fits, "{:?}", other),
+            }
+            prop_assert_eq!(state.last_seq(), last_seq);
+            prop_assert_eq!(state.newest_bytes(), newest.values().sum::<usize>());
+            for (name, version) in &versions {
+                let name = ["a", "b", "c", "d"][usize::from(*name)];
+                let identity = event(name, 0).identity;
+                prop_assert_eq!(state.version(&identity), *version);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The contract of [`Order`] as one suite, run against the local order on a real journal and
+//! against the in-memory model. Faults come in pairs: a group fails and was not stored, or fails
+//! and was.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::model::ModelWorld;
+use super::testing::LocalWorld;
+use super::{Order, Outcome, ProposeError, Submission, Ticket};
+use crate::audit::Salts;
+use crate::decide::{Proposal, Proposed, Rejection, Verdict};
+use crate::record::{NewEvent, Record};
+
+/// What the next group meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The write fails and nothing of it survives.
+    FailsNotStored,
+    /// The write fails and all of it survives.
+    FailsStored,
+    /// There is no room; found before anything is written.
+    NoSpace,
+}
+
+/// An order with storage that survives it.
+pub(super) trait World {
+    /// Opens the storage as it is now.
+    fn open() -> Self;
+    fn order(&self) -> &dyn Order;
+    fn fail_next(&self, fault: Fault);
+    /// Everything that observers were told since the storage was made, in order.
+    fn told(&self) -> Vec<Arc<Record>>;
+    /// Ends the process and starts another one on the same storage.
+    fn restart(self) -> Self;
+    /// What the storage holds, read back.
+    fn stored(&mut self) -> Vec<Record>;
+}
+
+fn event(name: &str, data: u64) -> NewEvent {
+    NewEvent::new(name, &data).unwrap()
+}
+
+fn submission(events: Vec<NewEvent>) -> Submission {
+    let proposed = events.into_iter().map(|event| {
+        let salts = Salts { meta: [1; 16], data: [2; 16] };
+        let id_random = *Uuid::new_v4().as_bytes().first_chunk().unwrap();
+        Proposed { event, salts, id_random }
+    });
+    Submission::new(Proposal { events: proposed.collect() })
+}
+
+fn propose<W: World>(world: &W, events: Vec<NewEvent>) -> Result<Verdict, ProposeError> {
+    world.order().propose(submission(events)).and_then(Ticket::wait)
+}
+
+fn appended(verdict: Result<Verdict, ProposeError>) -> Vec<Arc<Record>> {
+    match verdict {
+        Ok(Verdict::Append(records)) => records,
+        other => panic!("not appended: {other:?}"),
+    }
+}
+
+fn known(verdict: Result<Verdict, ProposeError>) -> Vec<Arc<Record>> {
+    match verdict {
+        Ok(Verdict::Known(records)) => records,
+        other => panic!("not known: {other:?}"),
+    }
+}
+
+fn what_is_acknowledged_was_stored_and_told<W: World>() {
+    let mut world = W::open();
+    let first = appended(propose(&world, vec![event("a", 1)]));
+    assert_eq!(world.told(), first);
+    let batch = appended(propose(&world, vec![event("a", 2), event("b", 3)]));
+    let told: Vec<_> = first.iter().chain(&batch).cloned().collect();
+    assert_eq!(world.told(), told);
+    let stored = world.stored();
+    assert_eq!(stored, told.iter().map(|record| (**record).clone()).collect::<Vec<_>>());
+    assert_eq!(stored.iter().map(Record::seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(stored.iter().map(Record::version).collect::<Vec<_>>(), [1, 2, 1]);
+}
+
+fn a_refusal_stores_nothing_of_its_batch<W: World>() {
+    let mut world = W::open();
+    let refused =
+        propose(&world, vec![event("a", 1), event("b", 1).with_expected_version(7)]).unwrap_err();
+    assert_eq!(refused.outcome(), Outcome::NotStored);
+    let ProposeError::Rejected(Rejection::VersionMismatch { index: 1, current: 0, .. }) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert!(world.told().is_empty());
+    assert_eq!(appended(propose(&world, vec![event("a", 2)]))[0].version(), 1);
+    assert_eq!(world.stored().len(), 1);
+}
+
+fn an_id_is_remembered_within_a_group_and_across_restarts<W: World>() {
+    let world = W::open();
+    let id = Uuid::from_u128(7);
+    let insert = || submission(vec![event("a", 1).with_id(id)]);
+    // Nobody waits between the two, so they can meet in one group.
+    let first = world.order().propose(insert()).unwrap();
+    let second = world.order().propose(insert()).unwrap();
+    let first = appended(first.wait());
+    assert_eq!(known(second.wait()), first);
+    let mut world = world.restart();
+    assert_eq!(known(propose(&world, vec![event("a", 1).with_id(id)])), first);
+    let taken = propose(&world, vec![event("a", 2).with_id(id)]).unwrap_err();
+    assert!(matches!(taken, ProposeError::Rejected(Rejection::IdTaken { .. })), "{taken:?}");
+    assert_eq!(world.stored().len(), 1);
+}
+
+fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: World>() {
+    for fault in [Fault::FailsNotStored, Fault::FailsStored] {
+        let world = W::open();
+        let before = appended(propose(&world, vec![event("a", 1)]));
+        world.fail_next(fault);
+        let id = Uuid::from_u128(9);
+        let insert = || vec![event("a", 2).with_id(id)];
+        let failed = propose(&world, insert()).unwrap_err();
+        assert_eq!(failed.outcome(), Outcome::Unknown, "{fault:?}");
+        assert_eq!(world.told(), before, "{fault:?}: nobody is told of what may not be durable");
+        // After a failed sync nothing is acknowledged any more.
+        let after = propose(&world, vec![event("b", 1)]).unwrap_err();
+        assert_eq!(after.outcome(), Outcome::NotStored, "{fault:?}");
+
+        let mut world = world.restart();
+        let retried = match fault {
+            Fault::FailsStored => known(propose(&world, insert())),
+            _ => appended(propose(&world, insert())),
+        };
+        assert_eq!(retried[0].version(), 2, "{fault:?}");
+        let stored = world.stored();
+        let of_id = stored.iter().filter(|record| record.id() == id).count();
+        assert_eq!((of_id, stored.len()), (1, 2), "{fault:?}");
+    }
+}
+
+fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: World>() {
+    let mut world = W::open();
+    appended(propose(&world, vec![event("a", 1)]));
+    world.fail_next(Fault::NoSpace);
+    let id = Uuid::from_u128(3);
+    let insert = || vec![event("a", 2).with_id(id), event("new", 1)];
+    let refused = propose(&world, insert()).unwrap_err();
+    assert_eq!(refused.outcome(), Outcome::NotStored);
+    assert_eq!(world.told().len(), 1);
+    let records = appended(propose(&world, insert()));
+    assert_eq!((records[0].seq(), records[0].version()), (2, 2));
+    assert_eq!((records[1].seq(), records[1].version()), (3, 1));
+    assert_eq!(world.stored().len(), 3);
+}
+
+/// A step of a random history.
+#[derive(Clone, Debug)]
+enum Action {
+    /// Events as (name, id, expected version or any).
+    Propose(Vec<(u8, Option<u8>, Option<u64>)>),
+    Fail(u8),
+    Restart,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let event = (0u8..4, prop::option::of(0u8..12), prop::option::weighted(0.3, 0u64..4));
+    let action = prop_oneof![
+        12 => prop::collection::vec(event, 1..4).prop_map(Action::Propose),
+        1 => (0u8..3).prop_map(Action::Fail),
+        1 => Just(Action::Restart),
+    ];
+    prop::collection::vec(action, 1..40)
+}
+
+/// Whatever happens, the log holds what was acknowledged, once, as it was acknowledged; what was
+/// refused is not there; versions and seqs have no gaps; observers heard a prefix in order.
+fn random_histories_keep_the_contract<W: World>(actions: Vec<Action>) {
+    let mut world = W::open();
+    let mut acknowledged: HashMap<u64, Record> = HashMap::new();
+    for action in actions {
+        match action {
+            Action::Propose(events) => {
+                let events = events.into_iter().map(|(name, id, expected)| {
+                    // The id decides the rest, so that a repeated id is a retry.
+                    let (name, data) = id.map_or((name, 0), |id| (id % 4, u64::from(id)));
+                    let mut event = event(["a", "b", "c", "d"][usize::from(name)], data);
+                    event.id = id.map(|id| Uuid::from_u128(u128::from(id)));
+                    event.expected_version = expected;
+                    event
+                });
+                if let Ok(Verdict::Append(records) | Verdict::Known(records)) =
+                    propose(&world, events.collect())
+                {
+                    for record in records {
+                        let before = acknowledged.insert(record.seq(), (*record).clone());
+                        assert!(before.is_none_or(|before| before == *record));
+                    }
+                }
+            }
+            Action::Fail(0) => world.fail_next(Fault::FailsNotStored),
+            Action::Fail(1) => world.fail_next(Fault::FailsStored),
+            Action::Fail(_) => world.fail_next(Fault::NoSpace),
+            Action::Restart => world = world.restart(),
+        }
+    }
+    let told: Vec<_> = world.told();
+    let stored = world.stored();
+    let mut versions: HashMap<String, u64> = HashMap::new();
+    let mut ids = HashSet::new();
+    for (index, record) in stored.iter().enumerate() {
+        assert_eq!(record.seq(), index as u64 + 1);
+        let version = versions.entry(record.event().to_string()).or_default();
+        *version += 1;
+        assert_eq!(record.version(), *version);
+        assert!(ids.insert(record.id()), "an id stands once");
+        assert!(index == 0 || stored[index - 1].time() <= record.time());
+    }
+    for (seq, record) in &acknowledged {
+        assert_eq!(stored.get(usize::try_from(*seq).unwrap() - 1), Some(record));
+    }
+    assert!(told.windows(2).all(|pair| pair[0].seq() < pair[1].seq()), "told in order, once");
+    for record in &told {
+        assert_eq!(stored.get(usize::try_from(record.seq()).unwrap() - 1), Some(&**record));
+    }
+}
+
+macro_rules! suite {
+    ($module:ident, $world:ty) => {
+        mod $module {
+            use super::*;
+
+            suite!(@cases $world:
+                what_is_acknowledged_was_stored_and_told,
+                a_refusal_stores_nothing_of_its_batch,
+                an_id_is_remembered_within_a_group_and_across_restarts,
+                a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original,
+                a_full_disk_refuses_and_goes_on_when_there_is_room,
+            );
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(48))]
+                #[test]
+                fn random_histories_keep_the_contract(actions in actions()) {
+                    super::random_histories_keep_the_contract::<$world>(actions);
+                }
+            }
+        }
+    };
+    (@cases $world:ty: $($case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                super::$case::<$world>();
+            }
+        )*
+    };
+}
+
+suite!(local, LocalWorld);
+suite!(model, ModelWorld);

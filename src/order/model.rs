@@ -1,0 +1,122 @@
+//! The model of an order: a mutex, a vector for a disk, and faults in pairs.
+
+use std::sync::{Arc, Mutex};
+
+use uuid::Uuid;
+
+use super::contract::{Fault, World};
+use super::{Order, ProposeError, Submission, Ticket};
+use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
+use crate::record::{Record, Timestamp};
+
+/// What survives a process.
+#[derive(Default)]
+struct Disk {
+    records: Vec<Arc<Record>>,
+    told: Vec<Arc<Record>>,
+    fault: Option<Fault>,
+}
+
+#[derive(Default)]
+struct Process {
+    state: State,
+    failed: bool,
+}
+
+pub(super) struct ModelWorld {
+    disk: Arc<Mutex<Disk>>,
+    order: ModelOrder,
+}
+
+struct ModelOrder {
+    disk: Arc<Mutex<Disk>>,
+    process: Mutex<Process>,
+}
+
+struct OnDisk<'a>(&'a [Arc<Record>]);
+
+impl Seen for OnDisk<'_> {
+    fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
+        self.0.iter().find(|record| record.id() == *id).cloned()
+    }
+}
+
+impl Order for ModelOrder {
+    fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        let (answer, ticket) = Ticket::new();
+        answer.send(self.decide(submission)).expect("the ticket is just here");
+        Ok(ticket)
+    }
+}
+
+impl ModelOrder {
+    fn decide(&self, submission: Submission) -> Result<Verdict, ProposeError> {
+        let mut disk = self.disk.lock().unwrap();
+        let mut process = self.process.lock().unwrap();
+        if process.failed {
+            return Err(ProposeError::StorageFailed);
+        }
+        let seen = OnDisk(&disk.records);
+        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let now = Timestamp::from_millis(disk.records.len() as u64);
+        let verdict = process.state.decide(submission.proposal, &seen, now, limits)?;
+        let Verdict::Append(records) = &verdict else { return Ok(verdict) };
+        match disk.fault.take() {
+            None => {
+                process.state.settle();
+                disk.records.extend(records.iter().cloned());
+                disk.told.extend(records.iter().cloned());
+                Ok(verdict)
+            }
+            Some(Fault::NoSpace) => {
+                process.state.undo();
+                Err(ProposeError::NoSpace)
+            }
+            Some(fault) => {
+                process.failed = true;
+                if fault == Fault::FailsStored {
+                    disk.records.extend(records.iter().cloned());
+                }
+                Err(ProposeError::Unknown)
+            }
+        }
+    }
+}
+
+impl ModelWorld {
+    fn on(disk: Arc<Mutex<Disk>>) -> Self {
+        let mut state = State::default();
+        for record in &disk.lock().unwrap().records {
+            state.restore(RestoredRecord::of(record));
+        }
+        let process = Mutex::new(Process { state, failed: false });
+        Self { disk: disk.clone(), order: ModelOrder { disk, process } }
+    }
+}
+
+impl World for ModelWorld {
+    fn open() -> Self {
+        Self::on(Arc::default())
+    }
+
+    fn order(&self) -> &dyn Order {
+        &self.order
+    }
+
+    fn fail_next(&self, fault: Fault) {
+        self.disk.lock().unwrap().fault = Some(fault);
+    }
+
+    fn told(&self) -> Vec<Arc<Record>> {
+        self.disk.lock().unwrap().told.clone()
+    }
+
+    fn restart(self) -> Self {
+        self.disk.lock().unwrap().fault = None;
+        Self::on(self.disk)
+    }
+
+    fn stored(&mut self) -> Vec<Record> {
+        self.disk.lock().unwrap().records.iter().map(|record| (**record).clone()).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! The local order on a real journal, with faults at its one write.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::contract::{Fault, World};
+use super::{Local, LocalOptions, Log, Observer, Order, ProposeError, RestoredIds, Stopped};
+use crate::decide::{Limits, RestoredRecord, State};
+use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
+use crate::record::{Record, Seq};
+
+/// What outlives a process beside the directory.
+#[derive(Default)]
+struct Outside {
+    told: Vec<Arc<Record>>,
+    fault: Option<Fault>,
+}
+
+pub(super) struct LocalWorld {
+    directory: TempDir,
+    outside: Arc<Mutex<Outside>>,
+    process: Option<Process>,
+}
+
+struct Process {
+    order: Local,
+    stopped: Stopped,
+    reader: Reader,
+}
+
+/// A journal of which one write fails.
+struct FaultyLog {
+    journal: Journal,
+    outside: Arc<Mutex<Outside>>,
+    _lock: DataDir,
+}
+
+impl Log for FaultyLog {
+    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        let fault = self.outside.lock().unwrap().fault.take();
+        let error = || io::Error::other("injected");
+        match fault {
+            None => self.journal.append(records),
+            Some(Fault::NoSpace) => Err(AppendError::NoSpace(error())),
+            Some(Fault::FailsNotStored) => Err(AppendError::Final(error())),
+            Some(Fault::FailsStored) => {
+                self.journal.append(records)?;
+                Err(AppendError::Final(error()))
+            }
+        }
+    }
+
+    fn close(self) -> Result<(), String> {
+        self.journal.close().map_err(|error| error.to_string())
+    }
+}
+
+struct Told(Arc<Mutex<Outside>>);
+
+impl Observer for Told {
+    fn committed(&mut self, group: &[Arc<Record>]) {
+        self.0.lock().unwrap().told.extend(group.iter().cloned());
+    }
+
+    fn failed(&mut self, _: &AppendError) {}
+}
+
+/// No projection: every id after the open's head is recent, every older one is in this list.
+struct Ids {
+    old: Vec<Arc<Record>>,
+    reader: Reader,
+}
+
+impl RestoredIds for Ids {
+    fn applied(&self) -> Seq {
+        self.old.last().map_or(0, |record| record.seq())
+    }
+
+    fn find_old(&self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
+        Ok(self.old.iter().find(|record| record.id() == *id).cloned())
+    }
+
+    fn at(&self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
+        let mut records = self.reader.follow(seq - 1).next(1).unwrap();
+        Ok(Arc::new(records.remove(0)))
+    }
+}
+
+impl Process {
+    fn start(directory: &TempDir, outside: &Arc<Mutex<Outside>>) -> Self {
+        let lock = DataDir::open(directory.path()).unwrap();
+        let mut state = State::default();
+        let mut old = Vec::new();
+        let options = Options { segment_bytes_max: 64 << 10 };
+        let opened = Journal::open(&lock, options, 0, &mut |stored, _| {
+            let record = Arc::new(stored.to_record()?);
+            state.restore(RestoredRecord::of(&record));
+            old.push(record);
+            Ok(())
+        });
+        let journal = opened.unwrap().journal;
+        let reader = journal.reader();
+        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let (order, stopped) = Local::start(
+            FaultyLog { journal, outside: outside.clone(), _lock: lock },
+            state,
+            Vec::new(),
+            Ids { old, reader: reader.clone() },
+            Told(outside.clone()),
+            LocalOptions { queue_bytes_max: 1 << 20, limits, projection_lag_max: u64::MAX },
+        )
+        .unwrap();
+        Self { order, stopped, reader }
+    }
+
+    fn stop(self) {
+        self.order.stop();
+        self.stopped.blocking_recv().unwrap();
+    }
+}
+
+impl World for LocalWorld {
+    fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = Arc::default();
+        let process = Some(Process::start(&directory, &outside));
+        Self { directory, outside, process }
+    }
+
+    fn order(&self) -> &dyn Order {
+        &self.process.as_ref().unwrap().order
+    }
+
+    fn fail_next(&self, fault: Fault) {
+        self.outside.lock().unwrap().fault = Some(fault);
+    }
+
+    fn told(&self) -> Vec<Arc<Record>> {
+        self.outside.lock().unwrap().told.clone()
+    }
+
+    fn restart(mut self) -> Self {
+        self.process.take().unwrap().stop();
+        self.outside.lock().unwrap().fault = None;
+        self.process = Some(Process::start(&self.directory, &self.outside));
+        self
+    }
+
+    fn stored(&mut self) -> Vec<Record> {
+        self.process.take().unwrap().stop();
+        let process = Process::start(&self.directory, &self.outside);
+        let records = process.reader.follow(0).next(usize::MAX).unwrap();
+        self.process = Some(process);
+        records
+    }
+}
+
+impl Drop for LocalWorld {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The hub and its subscribers against simple maps: random commits, clients that join, lag, leave,
+//! resume and change their view.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{Hub, HubOptions, Interest, Mark, OpenTail, Replay, Start, Subscriber, Tail, Teller};
+use crate::audit::Salts;
+use crate::newest::Newest;
+use crate::record::{
+    Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version,
+};
+
+/// Small, so that a few records are enough to fall behind.
+const WINDOW_BYTES: usize = 2_000;
+
+type Log = Arc<Mutex<Vec<Arc<Record>>>>;
+
+struct World {
+    hub: Arc<Hub>,
+    teller: Teller,
+    log: Log,
+    versions: HashMap<Identity, Version>,
+}
+
+/// The log as a subscriber to every version reads it.
+struct Reading {
+    log: Log,
+    position: Seq,
+}
+
+impl Tail for Reading {
+    fn next(&mut self, _: usize) -> Result<Vec<Record>, String> {
+        let log = self.log.lock().unwrap();
+        let from = usize::try_from(self.position).unwrap();
+        let records: Vec<_> = log[from..].iter().take(3).map(|record| (**record).clone()).collect();
+        self.position += records.len() as u64;
+        Ok(records)
+    }
+
+    fn position(&self) -> Seq {
+        self.position
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let options = HubOptions { window_bytes_max: WINDOW_BYTES, epoch: Epoch(1) };
+        let hub = Hub::new(Newest::default(), options);
+        let teller = hub.teller();
+        Self { hub, teller, log: Log::default(), versions: HashMap::new() }
+    }
+
+    fn insert(&mut self, event: &str, to: Option<&str>) {
+        let event = match event {
+            "broker:" => Name::system("test"),
+            event => Name::parse(event).unwrap(),
+        };
+        let identity = Identity { event, to: to.map(|user| User::parse(user).unwrap()) };
+        let version = self.versions.entry(identity.clone()).or_default();
+        *version += 1;
+        let mut log = self.log.lock().unwrap();
+        let seq = log.len() as u64 + 1;
+        let record = Arc::new(Record::new(RecordParts {
+            seq,
+            identity,
+            version: *version,
+            id: Uuid::from_u128(u128::from(seq)),
+            time: Timestamp::from_millis(seq),
+            author: None,
+            salts: Salts { meta: [0; 16], data: [0; 16] },
+            data: b"1",
+        }));
+        log.push(record.clone());
+        self.hub.commit(&[record]);
+    }
+
+    fn open_tail(&self) -> OpenTail {
+        let log = self.log.clone();
+        Arc::new(move |position| Box::new(Reading { log: log.clone(), position }))
+    }
+
+    fn subscribe(&self, interest: &Interest, mode: Mode, position: Seq) -> Subscriber {
+        let replay = match mode {
+            Mode::All => Replay::All(self.open_tail()),
+            Mode::Latest => Replay::Latest,
+        };
+        self.hub.subscribe(interest.clone(), Start { position, reset: false, replay })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    All,
+    Latest,
+}
+
+/// A client and what it has been handed.
+struct Client {
+    interest: Interest,
+    mode: Mode,
+    subscriber: Option<Subscriber>,
+    position: Seq,
+    held: BTreeMap<Identity, Version>,
+    seen: Vec<Seq>,
+}
+
+impl Client {
+    fn new(world: &World, interest: Interest, mode: Mode) -> Self {
+        let subscriber = Some(world.subscribe(&interest, mode, 0));
+        Self { interest, mode, subscriber, position: 0, held: BTreeMap::new(), seen: Vec::new() }
+    }
+
+    /// Takes so many steps, or all there are.
+    async fn take(&mut self, steps: usize) {
+        for _ in 0..steps {
+            let Some(subscriber) = &mut self.subscriber else { return };
+            // A step through the log runs on another thread: only a subscriber that follows and
+            // sleeps is at rest.
+            let step = poll_fn(|cx| match subscriber.poll_step(cx) {
+                Poll::Ready(step) => Poll::Ready(step),
+                Poll::Pending if subscriber.is_following() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let Some(step) = step.await else { return };
+            let step = step.unwrap();
+            for record in step.records {
+                assert!(record.seq() > self.position, "positions rise strictly");
+                assert!(self.interest.matches(&record), "nothing that it may not see");
+                self.position = record.seq();
+                self.seen.push(record.seq());
+                let before = self.held.insert(record.identity().clone(), record.version());
+                assert!(before.unwrap_or(0) < record.version(), "never backwards");
+            }
+            if let Some(Mark::Synced { .. }) = step.mark {
+                self.position = self.position.max(self.subscriber.as_ref().unwrap().position());
+            }
+        }
+    }
+
+    /// At rest it holds the newest version of everything that it may see, and nothing else; every
+    /// version of it when it asked for all.
+    fn check(&self, world: &World) {
+        let log = world.log.lock().unwrap();
+        let matching = log.iter().filter(|record| self.interest.matches(record));
+        let mut expected = BTreeMap::new();
+        for record in matching.clone() {
+            expected.insert(record.identity().clone(), record.version());
+        }
+        assert_eq!(self.held, expected);
+        if self.mode == Mode::All {
+            assert_eq!(self.seen, matching.map(|record| record.seq()).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Insert { event: usize, to: usize },
+    Tell,
+    Join { filters: usize, user: usize, all: bool },
+    Take { client: usize, steps: usize },
+    Leave { client: usize },
+    Resume { client: usize },
+    ChangeView { client: usize, filters: usize },
+}
+
+const EVENTS: [&str; 5] = ["a", "b", "a.b", "a.c.d", "broker:"];
+const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
+const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "a.>"]];
+
+fn interest(filters: usize, user: usize) -> Interest {
+    let filters = FilterSet::parse(FILTERS[filters], 10).unwrap();
+    Interest::new(filters, USERS[user].map(|user| User::parse(user).unwrap()))
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        10 => (0..EVENTS.len(), 0..USERS.len()).prop_map(|(event, to)| Action::Insert { event, to }),
+        4 => Just(Action::Tell),
+        2 => (0..FILTERS.len(), 0..USERS.len(), prop::bool::weighted(0.3))
+            .prop_map(|(filters, user, all)| Action::Join { filters, user, all }),
+        5 => (0usize..6, 1usize..4).prop_map(|(client, steps)| Action::Take { client, steps }),
+        1 => (0usize..6).prop_map(|client| Action::Leave { client }),
+        2 => (0usize..6).prop_map(|client| Action::Resume { client }),
+        1 => (0usize..6, 0..FILTERS.len())
+            .prop_map(|(client, filters)| Action::ChangeView { client, filters }),
+    ];
+    prop::collection::vec(action, 1..120)
+}
+
+async fn run(actions: Vec<Action>) {
+    let mut world = World::new();
+    let mut clients: Vec<Client> = Vec::new();
+    for action in actions {
+        match action {
+            Action::Insert { event, to } => world.insert(EVENTS[event], USERS[to]),
+            Action::Tell => world.teller.tell_now(),
+            Action::Join { filters, user, all } => {
+                let mode = if all { Mode::All } else { Mode::Latest };
+                clients.push(Client::new(&world, interest(filters, user), mode));
+            }
+            Action::Take { client, steps } => {
+                if let Some(client) = clients.get_mut(client) {
+                    client.take(steps).await;
+                }
+            }
+            Action::Leave { client } => {
+                if let Some(client) = clients.get_mut(client) {
+                    client.subscriber = None;
+                }
+            }
+            Action::Resume { client } => {
+                if let Some(client) = clients.get_mut(client) {
+                    let (interest, mode) = (&client.interest, client.mode);
+                    client.subscriber = Some(world.subscribe(interest, mode, client.position));
+                }
+            }
+            Action::ChangeView { client, filters } => {
+                if let Some(client) = clients.get_mut(client) {
+                    // Another view knows nothing of the old position.
+                    let interest = interest(filters, 0);
+                    *client = Client::new(&world, interest, client.mode);
+                }
+            }
+        }
+    }
+    world.teller.tell_now();
+    for client in &mut clients {
+        if client.subscriber.is_none() {
+            let subscriber = world.subscribe(&client.interest, client.mode, client.position);
+            client.subscriber = Some(subscriber);
+        }
+        client.take(usize::MAX).await;
+        client.check(&world);
+    }
+    drop(clients);
+    assert_eq!(world.hub.subscribers(), 0);
+    assert!(world.hub.is_bare(), "views go with their last subscriber");
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn at_rest_every_client_holds_the_newest_of_what_it_may_see(actions in actions()) {
+        block_on(run(actions));
+    }
+}
+
+#[test]
+fn a_subscriber_that_keeps_up_gets_every_version() {
+    block_on(async {
+        let mut world = World::new();
+        let mut client = Client::new(&world, interest(0, 0), Mode::Latest);
+        client.take(usize::MAX).await;
+        for _ in 0..50 {
+            world.insert("a", None);
+            world.insert("a", None);
+            world.teller.tell_now();
+            client.take(usize::MAX).await;
+        }
+        assert_eq!(client.seen, (1..=100).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_lagging_subscriber_catches_up_with_newest_values_only() {
+    block_on(async {
+        let mut world = World::new();
+        let mut client = Client::new(&world, interest(0, 0), Mode::Latest);
+        client.take(usize::MAX).await;
+        for _ in 0..100 {
+            world.insert("a", None);
+            world.insert("b", None);
+            world.teller.tell_now();
+        }
+        client.take(usize::MAX).await;
+        assert_eq!(client.seen, [199, 200]);
+    });
+}
+
+#[test]
+fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
+    struct Count(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let mut world = World::new();
+    let count = Arc::new(Count(0.into()));
+    let waker = count.clone().into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut subscriber = world.subscribe(&interest(1, 0), Mode::Latest, 0);
+    assert!(subscriber.poll_step(&mut cx).is_ready(), "synced");
+    assert!(subscriber.poll_step(&mut cx).is_pending());
+    world.insert("b", None);
+    world.teller.tell_now();
+    assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 0, "not its event");
+    (0..5).for_each(|_| world.insert("a", None));
+    world.teller.tell_now();
+    assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[test]
+fn closing_the_hub_ends_every_subscription() {
+    block_on(async {
+        let world = World::new();
+        let mut subscriber = world.subscribe(&interest(0, 0), Mode::Latest, 0);
+        world.hub.close();
+        assert!(poll_fn(|cx| subscriber.poll_step(cx)).await.is_none());
+    });
+}
