@@ -320,12 +320,12 @@ impl Records {
 }
 
 impl Stream for Records {
-    type Item = Result<Arc<Record>, SubscriberError>;
+    type Item = Result<Record, SubscriberError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(record) = self.ready.next() {
-                return Poll::Ready(Some(Ok(record)));
+                return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(record))));
             }
             match std::task::ready!(self.subscriber.poll_step(cx)) {
                 None => return Poll::Ready(None),

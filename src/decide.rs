@@ -172,6 +172,7 @@ impl State {
     }
 
     /// Bytes of the newest values' data.
+    #[cfg(test)]
     #[must_use]
     pub fn newest_bytes(&self) -> usize {
         self.newest_bytes

@@ -39,24 +39,27 @@
 //!
 //! The modules stand in the order that the data travels.
 
-pub mod audit;
-mod broker;
 pub mod config;
-pub mod decide;
-mod epochs;
 mod http;
-pub mod journal;
-mod metrics;
-pub mod newest;
-pub mod order;
-pub mod projection;
 pub mod record;
+pub mod audit;
+mod decide;
+mod order;
+mod journal;
+mod newest;
+mod subscription;
+mod projection;
+mod epochs;
+mod metrics;
+mod broker;
 mod run;
-pub mod subscription;
 
 pub use broker::{Behind, Broker, Inserted, Records, ReplayMode, StartError, Subscribe};
 pub use config::Config;
+pub use decide::Rejection;
 pub use http::{Routes, openapi_json};
+pub use journal::{AppendError, DirError, JournalError};
 pub use order::{Outcome, ProposeError};
 pub use record::{FilterSet, NewEvent, Record, User};
 pub use run::{RunError, broker_run, serve, shutdown_signal};
+pub use subscription::SubscriberError;

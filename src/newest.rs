@@ -63,14 +63,8 @@ impl Newest {
 
     /// How many newest values there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.records.len()
-    }
-
-    /// Whether nothing was inserted yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
     }
 
     /// Bytes of the newest values' JSON.
@@ -170,7 +164,7 @@ mod tests {
                     model.insert(NAMES[*name], seq);
                 }
             }
-            prop_assert_eq!(newest.len(), model.len());
+            prop_assert_eq!(newest.count(), model.len());
             let mut expected: Vec<Seq> =
                 model.values().copied().filter(|seq| *seq > position).collect();
             expected.sort_unstable();

@@ -17,7 +17,7 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
     let broker = &shared.broker;
     let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
     let projection = broker.projection();
-    let (events, seq) = broker.hub().with_newest(|newest| (newest.len(), newest.head()));
+    let (events, seq) = broker.hub().with_newest(|newest| (newest.count(), newest.head()));
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
@@ -28,7 +28,8 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
         projection: ProjectionHealth {
             state: name(&projection.state()),
             seq: projection.applied(),
-            lag: seq.saturating_sub(projection.applied()),
+            lag: projection.lag(),
+            ids_readable: projection.ids_complete(),
         },
     })
 }
@@ -64,11 +65,10 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let broker = &shared.broker;
     let metrics = broker.metrics();
     let (events, bytes, head) =
-        broker.hub().with_newest(|newest| (newest.len(), newest.json_bytes(), newest.head()));
-    let applied = broker.projection().applied();
+        broker.hub().with_newest(|newest| (newest.count(), newest.json_bytes(), newest.head()));
     metrics.head.set(head as f64);
-    metrics.applied.set(applied as f64);
-    metrics.lag.set(head.saturating_sub(applied) as f64);
+    metrics.applied.set(broker.projection().applied() as f64);
+    metrics.lag.set(broker.projection().lag() as f64);
     metrics.newest.set(events as f64);
     metrics.newest_bytes.set(bytes as f64);
     metrics.queue_bytes.set(broker.queue_bytes() as f64);

@@ -146,4 +146,6 @@ pub(super) struct ProjectionHealth {
     pub seq: u64,
     /// Records that it is behind
     pub lag: u64,
+    /// Whether older ids can be looked up; until then inserts with an id may be 503
+    pub ids_readable: bool,
 }

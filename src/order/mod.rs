@@ -23,7 +23,9 @@ use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-pub use local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+pub use local::{Local, LocalOptions, Observer, Stopped};
+#[cfg(test)]
+use local::{Log, RestoredIds};
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};
@@ -139,10 +141,11 @@ impl Ticket {
         (answer, Self(ticket))
     }
 
-    /// Blocks the thread until the answer is there; for callers outside of any async runtime.
+    /// Blocks the thread until the answer is there.
     ///
     /// # Errors
     /// [`ProposeError`].
+    #[cfg(test)]
     pub fn wait(self) -> Result<Verdict, ProposeError> {
         self.0.blocking_recv().unwrap_or(Err(ProposeError::Unknown))
     }

@@ -1,7 +1,7 @@
 //! The readers' side: where the projection stands, and reads that are right or refused.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, RwLock, mpsc};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -96,7 +96,15 @@ pub(super) struct Shared {
     status: watch::Sender<Status>,
     /// The store that may be read.
     store: RwLock<Option<Arc<Store>>>,
+    /// Readers that wait for a position now.
+    waiting: AtomicUsize,
+    /// Set when the thread must not rest.
+    hurry: Mutex<bool>,
+    hurried: Condvar,
 }
+
+/// A reader that waits for a position.
+struct Waiting<'a>(&'a Shared);
 
 /// Stops the thread when the last handle goes.
 struct Owner {
@@ -148,6 +156,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Unavailable`] when it cannot `within` that time, or ever.
     pub async fn reached(&self, seq: Seq, within: Duration) -> Result<(), Unavailable> {
+        let _waiting = Waiting::new(&self.0.shared);
         let mut status = self.0.shared.status.subscribe();
         let reached = status.wait_for(|status| match status.phase {
             Phase::CatchingUp | Phase::Ready => status.applied >= seq,
@@ -182,7 +191,7 @@ impl ProjectionHandle {
     /// Consecutive versions of an identity. Blocks.
     ///
     /// The answer is shorter than `limit` where the versions end and where the records exceed
-    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX); it is empty only when there is nothing in the
+    /// [`PAGE_BYTES_MAX`](read::PAGE_BYTES_MAX); it is empty only when there is nothing in the
     /// range.
     ///
     /// # Errors
@@ -217,7 +226,7 @@ impl ProjectionHandle {
 
     /// Identities after `after`, at most `limit`, system records' names included. Blocks.
     ///
-    /// A call looks at no more than [`NAMES_SCANNED_MAX`](super::NAMES_SCANNED_MAX) of them, so
+    /// A call looks at no more than [`NAMES_SCANNED_MAX`](read::NAMES_SCANNED_MAX) of them, so
     /// it may find none though more follow: go on while there is a `next`.
     ///
     /// # Errors
@@ -263,9 +272,24 @@ impl ProjectionHandle {
             Ok(_) => Err(Unavailable::Doubt),
             Err(fault) => {
                 store.raise_doubt(&fault);
+                self.0.shared.wake();
                 Err(Unavailable::Doubt)
             }
         }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        shared.hurry();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -283,6 +307,9 @@ impl Shared {
             stopped: AtomicBool::new(false),
             status: watch::Sender::new(status),
             store: RwLock::new(None),
+            waiting: AtomicUsize::new(0),
+            hurry: Mutex::new(false),
+            hurried: Condvar::new(),
         }
     }
 
@@ -335,7 +362,27 @@ impl Shared {
 
     fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends whatever the thread waits for.
+    fn wake(&self) {
         self.reader.wake_all();
+        self.hurry();
+    }
+
+    /// Ends the thread's rest.
+    fn hurry(&self) {
+        *self.hurry.lock().expect(NO_PANIC) = true;
+        self.hurried.notify_one();
+    }
+
+    /// Lets the journal collect more for one step, unless a reader waits for it.
+    pub(super) fn rest(&self, rest: Duration) {
+        let hurry = self.hurry.lock().expect(NO_PANIC);
+        let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
+        let (mut hurry, _) = self.hurried.wait_timeout_while(hurry, rest, waits).expect(NO_PANIC);
+        *hurry = false;
     }
 
     #[cfg(test)]
@@ -359,4 +406,4 @@ impl Shared {
     }
 }
 
-const NO_PANIC: &str = "nothing panics while it holds the store";
+const NO_PANIC: &str = "nothing panics while it holds a lock of the projection";

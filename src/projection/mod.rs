@@ -49,7 +49,7 @@ use crate::journal::Reader;
 
 pub use handle::{ProjectionHandle, State, Unavailable};
 pub use keys::{Applied, Pointer};
-pub use read::{IdLookup, NAMES_SCANNED_MAX, NamePage, PAGE_BYTES_MAX, PageQuery};
+pub use read::{IdLookup, NamePage, PageQuery};
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -210,6 +210,7 @@ impl Teller {
     }
 
     /// Tells what has arrived, without waiting: for those who drive the hub step by step.
+    #[cfg(test)]
     pub fn tell_now(&self) {
         let records = mem::take(&mut *self.0.lock_waiting());
         self.tell(&records);

@@ -15,6 +15,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use hub::{Hub, HubOptions, Tail, Teller};
+#[cfg(test)]
+use hub::Teller;
+pub use hub::{Hub, HubOptions, Tail};
 pub use interest::Interest;
 pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};

@@ -1,6 +1,6 @@
 //! What reads answer.
 
-use super::super::NAMES_SCANNED_MAX;
+use super::super::read::NAMES_SCANNED_MAX;
 use super::*;
 
 fn page(
