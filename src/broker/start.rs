@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Inner, propose};
 use crate::audit::Digest;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
 use crate::epochs::{Epochs, open_data, open_name};
 use crate::journal::{AppendError, DataDir, DirError, Journal, JournalError, Opened, Options};
@@ -30,6 +30,9 @@ pub enum StartError {
     /// The first record of this open could not be appended.
     #[error("the log cannot be appended to: {0}")]
     Append(#[from] AppendError),
+    /// Settings that cannot be used, all of them.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
     /// The data directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirError),
@@ -65,6 +68,7 @@ struct Restored {
 }
 
 pub(super) fn open(config: Config) -> Result<Inner, StartError> {
+    config.check()?;
     let directory = Arc::new(DataDir::open(&config.data_dir)?);
     let projection = Projection::open(
         &directory.path().join("projection"),

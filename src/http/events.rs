@@ -9,7 +9,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tracing::error;
+use tracing::{debug, error};
 
 use super::Shared;
 use super::problem::{Code, Problem};
@@ -156,6 +156,13 @@ struct EventStream {
     ended: bool,
     metrics: Metrics,
     _open: Open,
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        let reason = if self.ended { "shutdown" } else { "the client left" };
+        debug!(reason, seq = self.last_cursor, "subscription ended");
+    }
 }
 
 impl EventStream {

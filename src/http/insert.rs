@@ -1,5 +1,6 @@
 //! `POST /insert`.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
@@ -7,7 +8,6 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::Shared;
 use super::body::read_json;
@@ -19,18 +19,21 @@ use crate::config::Config;
 use crate::record::json::{self, Limits};
 use crate::record::{Data, Identity, Name, NewEvent, User};
 
-/// The members of an insert, borrowed from the checked body.
+/// The members of an insert, borrowed from the checked body; each is read by itself, so that an
+/// error names it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "expected an object with event and data")]
 struct Insert<'a> {
     #[serde(borrow)]
-    event: std::borrow::Cow<'a, str>,
+    event: &'a RawValue,
     #[serde(borrow)]
     data: &'a RawValue,
-    id: Option<Uuid>,
-    expected_version: Option<u64>,
-    #[serde(borrow, default)]
-    to: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    expected_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    to: Option<&'a RawValue>,
 }
 
 /// Appends one event, or an array of them atomically; answers when they are on stable storage.
@@ -59,11 +62,7 @@ pub(super) async fn insert(
     let body = read_json(&request, payload, broker.config()).await?;
     let started = Instant::now();
     let (events, is_batch) = parse(&body, broker.config())?;
-    let inserted = if is_batch && events.is_empty() {
-        return Err(crate::decide::Rejection::EmptyBatch.into());
-    } else {
-        broker.insert_batch(events).await?
-    };
+    let inserted = broker.insert_batch(events).await?;
     broker.metrics().insert_seconds.record(started.elapsed().as_secs_f64());
     Ok(receipt(&inserted, is_batch))
 }
@@ -117,15 +116,22 @@ fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem>
 
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
     let insert: Insert<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
-    let event = Name::parse(&insert.event).map_err(|error| format!("event: {error}"))?;
-    let to = insert.to.as_deref().map(User::parse).transpose();
+    let event: Cow<'_, str> = member("event", insert.event)?;
+    let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
+    let to: Option<Cow<'_, str>> = insert.to.map(|to| member("to", to)).transpose()?;
+    let to = to.map(|to| User::parse(&to)).transpose().map_err(|error| format!("to: {error}"))?;
+    let expected = insert.expected_version;
     Ok(NewEvent {
-        identity: Identity { event, to: to.map_err(|error| format!("to: {error}"))? },
+        identity: Identity { event, to },
         data: Data::checked(insert.data.get().as_bytes().to_vec().into()),
-        id: insert.id,
-        expected_version: insert.expected_version,
+        id: insert.id.map(|id| member("id", id)).transpose()?,
+        expected_version: expected.map(|raw| member("expected_version", raw)).transpose()?,
         author: None,
     })
+}
+
+fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
 }
 
 fn invalid(detail: impl std::fmt::Display) -> Problem {

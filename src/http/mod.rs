@@ -25,7 +25,7 @@ mod wire;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 pub use openapi::openapi_json;
@@ -83,6 +83,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/page.css", READ, read().to(page::style)))
         .service(resource("/icon.svg", READ, read().to(page::icon)))
         .default_service(web::to(not_found))
+        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
         .wrap(from_fn(problem::as_problem))
         .wrap(cors)
         .wrap(from_fn(gate::check_host));

@@ -37,11 +37,8 @@ fn file(request: &HttpRequest, content_type: &str, bytes: &'static [u8]) -> Http
     push_hex(&mut etag, &Sha256::digest(bytes)[..8]);
     etag.push('"');
     let mut response = with_etag(request, &etag, content_type, || bytes::Bytes::from_static(bytes));
-    let headers = [
-        ("content-security-policy", CONTENT_SECURITY_POLICY),
-        ("referrer-policy", "no-referrer"),
-        ("x-content-type-options", "nosniff"),
-    ];
+    let headers =
+        [("content-security-policy", CONTENT_SECURITY_POLICY), ("referrer-policy", "no-referrer")];
     for (name, value) in headers {
         response
             .headers_mut()

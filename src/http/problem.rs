@@ -10,6 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::{debug, warn};
 
 use super::Shared;
 use crate::broker::Behind;
@@ -301,8 +302,13 @@ pub(super) async fn as_problem(
         return Ok(response.map_into_right_body());
     }
     let known = response.response().extensions().get::<Code>().copied();
+    let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
+    if status.is_server_error() {
+        warn!(code, path = response.request().path(), "refused");
+    } else {
+        debug!(code, path = response.request().path(), "refused");
+    }
     if let Some(shared) = shared {
-        let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
         shared.broker.metrics().refused(code);
     }
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::apply::{self, STEP_RECORDS_MAX};
 use super::directory::Directory;
-use super::handle::{Phase, Shared, Status};
 use super::keys::Applied;
 use super::progress::Progress;
 use super::scrub::Scrub;
+use super::shared::{Phase, Shared, Status};
 use super::store::{Fault, Store};
 use crate::journal::JournalError;
 use crate::record::Seq;
@@ -177,7 +177,7 @@ impl Follow {
             self.shared.publish(&life.store);
         }
         let lag = head.saturating_sub(seq);
-        let phase = match self.shared.phase() {
+        let phase = match self.shared.status().phase {
             _ if life.unread_until.is_some() => Phase::Rebuilding,
             Phase::Ready if lag <= LAG_RECORDS_MAX => Phase::Ready,
             _ if lag == 0 => Phase::Ready,

@@ -1,17 +1,15 @@
 //! The readers' side: where the projection stands, and reads that are right or refused.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, RwLock, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::keys::Pointer;
 use super::read::{self, IdLookup, NamePage, PageQuery};
+use super::shared::{Phase, Shared, Status};
 use super::store::{Fault, Store};
-use crate::journal::Reader;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// How long closing waits for sled, whose last flush can hang for ever.
@@ -72,40 +70,6 @@ pub enum Unavailable {
     Rebuilding,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    CatchingUp,
-    Closed,
-    Failed(Arc<str>),
-    Ready,
-    Rebuilding,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Status {
-    pub(super) applied: Seq,
-    pub(super) phase: Phase,
-    /// Whether an id that is not in the index is in no applied record.
-    pub(super) ids_complete: bool,
-}
-
-/// What the thread and the handles share.
-pub(super) struct Shared {
-    reader: Reader,
-    stopped: AtomicBool,
-    status: watch::Sender<Status>,
-    /// The store that may be read.
-    store: RwLock<Option<Arc<Store>>>,
-    /// Readers that wait for a position now.
-    waiting: AtomicUsize,
-    /// Set when the thread must not rest.
-    hurry: Mutex<bool>,
-    hurried: Condvar,
-}
-
-/// A reader that waits for a position.
-struct Waiting<'a>(&'a Shared);
-
 /// Stops the thread when the last handle goes.
 struct Owner {
     shared: Arc<Shared>,
@@ -121,7 +85,7 @@ impl ProjectionHandle {
     /// Seq of the last record applied.
     #[must_use]
     pub fn applied(&self) -> Seq {
-        self.0.shared.status.borrow().applied
+        self.0.shared.status().applied
     }
 
     /// How many durable records are not applied yet.
@@ -134,7 +98,7 @@ impl ProjectionHandle {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> State {
-        let Status { applied, phase, .. } = self.0.shared.status.borrow().clone();
+        let Status { applied, phase, .. } = self.0.shared.status();
         let head = self.0.shared.head().max(applied);
         match phase {
             Phase::CatchingUp => State::CatchingUp { applied, head },
@@ -148,7 +112,7 @@ impl ProjectionHandle {
     /// Whether an id that is not found is absent, rather than perhaps not found yet.
     #[must_use]
     pub fn ids_complete(&self) -> bool {
-        self.0.shared.status.borrow().ids_complete
+        self.0.shared.status().ids_complete
     }
 
     /// Waits until the record `seq` can be read.
@@ -156,8 +120,8 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Unavailable`] when it cannot `within` that time, or ever.
     pub async fn reached(&self, seq: Seq, within: Duration) -> Result<(), Unavailable> {
-        let _waiting = Waiting::new(&self.0.shared);
-        let mut status = self.0.shared.status.subscribe();
+        let _waiting = self.0.shared.waiting();
+        let mut status = self.0.shared.subscribe();
         let reached = status.wait_for(|status| match status.phase {
             Phase::CatchingUp | Phase::Ready => status.applied >= seq,
             Phase::Closed | Phase::Failed(_) => true,
@@ -167,7 +131,7 @@ impl ProjectionHandle {
             Ok(Ok(status)) => status.phase.clone(),
             Ok(Err(_)) => Phase::Closed,
             Err(_) => {
-                return Err(match self.0.shared.phase() {
+                return Err(match self.0.shared.status().phase {
                     Phase::Rebuilding => Unavailable::Rebuilding,
                     _ => Unavailable::Behind { applied: self.applied(), wanted: seq },
                 });
@@ -279,131 +243,8 @@ impl ProjectionHandle {
     }
 }
 
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.waiting.fetch_add(1, Ordering::AcqRel);
-        shared.hurry();
-        Self(shared)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.stop();
     }
 }
-
-impl Shared {
-    pub(super) fn new(reader: Reader) -> Self {
-        let status = Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false };
-        Self {
-            reader,
-            stopped: AtomicBool::new(false),
-            status: watch::Sender::new(status),
-            store: RwLock::new(None),
-            waiting: AtomicUsize::new(0),
-            hurry: Mutex::new(false),
-            hurried: Condvar::new(),
-        }
-    }
-
-    pub(super) fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
-    pub(super) fn head(&self) -> Seq {
-        self.reader.durable()
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.status.borrow().phase.clone()
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    /// Lets readers in.
-    pub(super) fn publish(&self, store: &Arc<Store>) {
-        *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
-    }
-
-    /// Lets nobody in any more.
-    pub(super) fn withdraw(&self) {
-        *self.store.write().expect(NO_PANIC) = None;
-    }
-
-    pub(super) fn tell(&self, status: Status) {
-        self.status.send_replace(status);
-    }
-
-    pub(super) fn fail(&self, reason: String) {
-        tracing::error!(%reason, "the projection failed");
-        self.end(Phase::Failed(reason.into()));
-    }
-
-    pub(super) fn close(&self) {
-        self.end(Phase::Closed);
-    }
-
-    fn end(&self, phase: Phase) {
-        self.withdraw();
-        self.status.send_modify(|status| {
-            status.phase = phase;
-            status.ids_complete = false;
-        });
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// Ends whatever the thread waits for.
-    fn wake(&self) {
-        self.reader.wake_all();
-        self.hurry();
-    }
-
-    /// Ends the thread's rest.
-    fn hurry(&self) {
-        *self.hurry.lock().expect(NO_PANIC) = true;
-        self.hurried.notify_one();
-    }
-
-    /// Lets the journal collect more for one step, unless a reader waits for it.
-    pub(super) fn rest(&self, rest: Duration) {
-        let hurry = self.hurry.lock().expect(NO_PANIC);
-        let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
-        let (mut hurry, _) = self.hurried.wait_timeout_while(hurry, rest, waits).expect(NO_PANIC);
-        *hurry = false;
-    }
-
-    #[cfg(test)]
-    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
-    }
-
-    pub(super) fn readable(&self) -> Result<Arc<Store>, Unavailable> {
-        if let Some(store) = &*self.store.read().expect(NO_PANIC) {
-            return match store.doubt() {
-                None => Ok(Arc::clone(store)),
-                Some(_) => Err(Unavailable::Doubt),
-            };
-        }
-        Err(match self.phase() {
-            Phase::CatchingUp | Phase::Ready => Unavailable::Doubt,
-            Phase::Closed => Unavailable::Closed,
-            Phase::Failed(_) => Unavailable::Failed,
-            Phase::Rebuilding => Unavailable::Rebuilding,
-        })
-    }
-}
-
-const NO_PANIC: &str = "nothing panics while it holds a lock of the projection";

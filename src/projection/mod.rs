@@ -28,6 +28,7 @@ mod keys;
 mod progress;
 mod read;
 mod scrub;
+mod shared;
 mod store;
 
 #[cfg(test)]
@@ -43,7 +44,7 @@ use uuid::Uuid;
 
 use self::directory::{Contents, Directory};
 use self::follow::{Follow, Start};
-use self::handle::Shared;
+use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::handle::{Phase, Status};
+use super::shared::{Phase, Status};
 use super::{IdLookup, Options, PageQuery, Projection, ProjectionHandle, State, Unavailable};
 use crate::audit::{Digest, Salts, chain};
 use crate::journal::{self, DataDir, Journal};

@@ -1,0 +1,173 @@
+//! What the thread and the handles share.
+//!
+//! Owns the status, the store that may be read, and the waking of one side by the other. Promises
+//! that a store in doubt, or one that is not built yet, is handed to nobody.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::handle::Unavailable;
+use super::store::Store;
+use crate::journal::Reader;
+use crate::record::Seq;
+
+/// What the projection does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    CatchingUp,
+    Closed,
+    Failed(Arc<str>),
+    Ready,
+    Rebuilding,
+}
+
+/// What waiting readers are told.
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    pub(super) applied: Seq,
+    pub(super) phase: Phase,
+    /// Whether an id that is not in the index is in no applied record.
+    pub(super) ids_complete: bool,
+}
+
+/// What the thread and the handles share.
+pub(super) struct Shared {
+    reader: Reader,
+    stopped: AtomicBool,
+    status: watch::Sender<Status>,
+    /// The store that may be read.
+    store: RwLock<Option<Arc<Store>>>,
+    /// Readers that wait for a position now.
+    waiting: AtomicUsize,
+    /// Set when the thread must not rest.
+    hurry: Mutex<bool>,
+    hurried: Condvar,
+}
+
+/// A reader that waits for a position.
+pub(super) struct Waiting<'a>(&'a Shared);
+
+impl Shared {
+    pub(super) fn new(reader: Reader) -> Self {
+        let status = Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false };
+        Self {
+            reader,
+            stopped: AtomicBool::new(false),
+            status: watch::Sender::new(status),
+            store: RwLock::new(None),
+            waiting: AtomicUsize::new(0),
+            hurry: Mutex::new(false),
+            hurried: Condvar::new(),
+        }
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) fn head(&self) -> Seq {
+        self.reader.durable()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Lets readers in.
+    pub(super) fn publish(&self, store: &Arc<Store>) {
+        *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn withdraw(&self) {
+        *self.store.write().expect(NO_PANIC) = None;
+    }
+
+    pub(super) fn tell(&self, status: Status) {
+        self.status.send_replace(status);
+    }
+
+    pub(super) fn fail(&self, reason: String) {
+        tracing::error!(%reason, "the projection failed");
+        self.end(Phase::Failed(reason.into()));
+    }
+
+    pub(super) fn close(&self) {
+        self.end(Phase::Closed);
+    }
+
+    fn end(&self, phase: Phase) {
+        self.withdraw();
+        self.status.send_modify(|status| {
+            status.phase = phase;
+            status.ids_complete = false;
+        });
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends whatever the thread waits for.
+    pub(super) fn wake(&self) {
+        self.reader.wake_all();
+        self.hurry();
+    }
+
+    /// Ends the thread's rest.
+    fn hurry(&self) {
+        *self.hurry.lock().expect(NO_PANIC) = true;
+        self.hurried.notify_one();
+    }
+
+    /// Counts a reader that waits, and hurries the thread for it.
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.hurry();
+        Waiting(self)
+    }
+
+    /// Lets the journal collect more for one step, unless a reader waits for it.
+    pub(super) fn rest(&self, rest: Duration) {
+        let hurry = self.hurry.lock().expect(NO_PANIC);
+        let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
+        let (mut hurry, _) = self.hurried.wait_timeout_while(hurry, rest, waits).expect(NO_PANIC);
+        *hurry = false;
+    }
+
+    /// The store, when reads from it are right.
+    pub(super) fn readable(&self) -> Result<Arc<Store>, Unavailable> {
+        if let Some(store) = &*self.store.read().expect(NO_PANIC) {
+            return match store.doubt() {
+                None => Ok(Arc::clone(store)),
+                Some(_) => Err(Unavailable::Doubt),
+            };
+        }
+        Err(match self.status().phase {
+            Phase::CatchingUp | Phase::Ready => Unavailable::Doubt,
+            Phase::Closed => Unavailable::Closed,
+            Phase::Failed(_) => Unavailable::Failed,
+            Phase::Rebuilding => Unavailable::Rebuilding,
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+const NO_PANIC: &str = "nothing panics while it holds a lock of the projection";
