@@ -313,11 +313,12 @@ fn time(
     Ok(Some(time))
 }
 
-/// The same request, going on after `value` (RFC 8288).
+/// The same request, going on after `value` (RFC 8288); relative, so that it stays right behind a
+/// proxy that serves this under another path.
 fn next_link(request: &HttpRequest, parameter: &str, value: &str) -> String {
     let rest = request.query_string().split('&');
     let rest = rest.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(parameter));
-    let mut target = format!("{}?", request.uri().path());
+    let mut target = String::from("?");
     for pair in rest {
         target.push_str(pair);
         target.push('&');

@@ -100,13 +100,13 @@ pub(super) struct AuditName {
     first: String,
     /// When the newest was inserted
     last: String,
-    /// Where its history is
+    /// Where its history is, relative to this list
     href: String,
 }
 
 impl AuditName {
     pub fn new(identity: &Identity, pointer: &Pointer) -> Self {
-        let mut href = String::from("/audit/");
+        let mut href = String::from("audit/");
         push_encoded(&mut href, identity.event.as_str());
         Self {
             event: identity.event.as_str().to_owned(),
