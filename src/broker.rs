@@ -21,7 +21,6 @@ use crate::audit::Salts;
 use crate::config::Config;
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
-use crate::http::Routes;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
@@ -73,10 +72,23 @@ pub struct Subscribe {
     pub filters: Option<FilterSet>,
     /// Whose private records may be seen beside the public ones.
     pub user: Option<User>,
-    /// Where an earlier subscription stood; `Some(None)` when it cannot be told.
-    pub cursor: Option<Option<Cursor>>,
+    /// Where it continues.
+    pub resume: Resume,
     /// How it hears of what it missed.
     pub replay: ReplayMode,
+}
+
+/// Where a subscription continues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// After what an earlier subscription had received; good only with the same filters and user,
+    /// otherwise as [`Resume::Lost`].
+    After(Cursor),
+    /// The client holds nothing.
+    #[default]
+    Fresh,
+    /// The client holds something, and nobody can tell what: it must discard that.
+    Lost,
 }
 
 /// How a subscription without a good cursor starts.
@@ -145,12 +157,6 @@ impl Broker {
         Records { subscriber: self.subscriber(subscribe), ready: Vec::new().into_iter() }
     }
 
-    /// The routes to mount into an actix application.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
-        Routes::new(self.clone())
-    }
-
     /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
     /// the projection.
     pub async fn shutdown(&self) {
@@ -196,36 +202,26 @@ impl Broker {
     pub(crate) fn subscriber(&self, subscribe: Subscribe) -> Subscriber {
         let interest =
             Interest::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
-        let start = self.start_of(&interest, subscribe.cursor, subscribe.replay);
+        let start = self.start_of(&interest, subscribe.resume, subscribe.replay);
         self.inner.hub.subscribe(interest, start)
     }
 
     /// A good cursor continues; any other means that the client must discard what it held, and
     /// then even `replay=none` has to send everything, for the client missed an unknown part.
-    fn start_of(
-        &self,
-        interest: &Interest,
-        cursor: Option<Option<Cursor>>,
-        mode: ReplayMode,
-    ) -> Start {
-        let position = cursor.map(|cursor| cursor.and_then(|c| self.position(c, interest)));
-        let (position, reset) = match position {
-            Some(Some(position)) => (position, false),
-            Some(None) => (0, true),
-            None => (0, false),
+    fn start_of(&self, interest: &Interest, resume: Resume, mode: ReplayMode) -> Start {
+        let good = match resume {
+            Resume::After(cursor) => {
+                self.inner.epochs.position(cursor, interest.view(), self.head())
+            }
+            Resume::Fresh | Resume::Lost => None,
         };
-        let resumed = matches!(cursor, Some(Some(_))) && !reset;
         let replay = match mode {
             ReplayMode::All => Replay::All(self.open_tail()),
-            ReplayMode::None if !resumed && !reset => Replay::None,
+            ReplayMode::None if resume == Resume::Fresh => Replay::None,
             ReplayMode::Latest | ReplayMode::None => Replay::Latest,
         };
-        Start { position, reset, replay }
-    }
-
-    fn position(&self, cursor: Cursor, interest: &Interest) -> Option<Seq> {
-        let head = self.head();
-        self.inner.epochs.position(cursor, interest.view(), head)
+        let reset = good.is_none() && resume != Resume::Fresh;
+        Start { position: good.unwrap_or(0), reset, replay }
     }
 
     fn open_tail(&self) -> OpenTail {
@@ -310,7 +306,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Where this stream stands: what to pass as [`Subscribe::cursor`] to continue.
+    /// Where this stream stands: what [`Resume::After`] takes to continue.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let next = self.ready.as_slice().first();
@@ -330,10 +326,10 @@ impl Stream for Records {
             match std::task::ready!(self.subscriber.poll_step(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step {
-                    records,
-                    mark: None | Some(Mark::Reset | Mark::Synced { .. }),
-                })) => {
+                Some(Ok(Step { mark: Some(Mark::Reset), .. })) => {
+                    return Poll::Ready(Some(Err(SubscriberError::Reset)));
+                }
+                Some(Ok(Step { records, mark: None | Some(Mark::Synced { .. }) })) => {
                     self.ready = records.into_iter();
                 }
             }

@@ -53,6 +53,8 @@ pub trait Seen {
 #[derive(Debug, Default)]
 pub struct State {
     newest: HashMap<Identity, Held>,
+    /// Identities and bytes of data that count towards the limits: all but the system's own.
+    counted: usize,
     newest_bytes: usize,
     last_seq: Seq,
     last_time: Timestamp,
@@ -154,12 +156,11 @@ impl State {
     pub fn undo(&mut self) {
         while let Some((identity, before)) = self.unsettled.pop() {
             let now = match before {
-                Some(held) => self.newest.insert(identity, held),
+                Some(held) => self.newest.insert(identity.clone(), held),
                 None => self.newest.remove(&identity),
             };
             let now = now.expect("what was decided is held");
-            self.newest_bytes -= now.data_bytes;
-            self.newest_bytes += before.map_or(0, |held| held.data_bytes);
+            self.count(&identity, Some(now), before);
             self.last_seq -= 1;
         }
         self.last_time = self.settled_time;
@@ -203,6 +204,17 @@ impl State {
         Ok(Verdict::Append(records))
     }
 
+    /// Moves the counts from what was held to what is.
+    fn count(&mut self, identity: &Identity, before: Option<Held>, now: Option<Held>) {
+        if identity.event.is_system() {
+            return;
+        }
+        self.counted -= usize::from(before.is_some());
+        self.counted += usize::from(now.is_some());
+        self.newest_bytes -= before.map_or(0, |held| held.data_bytes);
+        self.newest_bytes += now.map_or(0, |held| held.data_bytes);
+    }
+
     fn version(&self, identity: &Identity) -> Version {
         self.newest.get(identity).map_or(0, |held| held.version)
     }
@@ -237,7 +249,7 @@ impl State {
         if new.is_empty() {
             return Ok(());
         }
-        if self.newest.len() + new.len() > limits.events_max {
+        if self.counted + new.len() > limits.events_max {
             return Err(Rejection::TooManyEvents { limit: limits.events_max });
         }
         if self.newest_bytes + new_bytes > limits.newest_bytes_max {
@@ -276,9 +288,9 @@ impl State {
             Entry::Vacant(_) => None,
         };
         assert_eq!(before.map_or(0, |held| held.version) + 1, version, "versions have no gaps");
-        self.newest_bytes -= before.map_or(0, |held| held.data_bytes);
-        self.newest_bytes += data_bytes;
-        entry.insert_entry(Held { version, data_bytes });
+        let held = Held { version, data_bytes };
+        entry.insert_entry(held);
+        self.count(&shared, before, Some(held));
         self.unsettled.push((shared.clone(), before));
         shared
     }

@@ -54,12 +54,12 @@ mod metrics;
 mod broker;
 mod run;
 
-pub use broker::{Behind, Broker, Inserted, Records, ReplayMode, StartError, Subscribe};
+pub use broker::{Behind, Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
 pub use config::Config;
 pub use decide::Rejection;
 pub use http::{Routes, openapi_json};
 pub use journal::{AppendError, DirError, JournalError};
 pub use order::{Outcome, ProposeError};
-pub use record::{FilterSet, NewEvent, Record, User};
+pub use record::{Cursor, FilterSet, NewEvent, Record, User};
 pub use run::{RunError, broker_run, serve, shutdown_signal};
 pub use subscription::SubscriberError;

@@ -42,9 +42,9 @@ pub struct Metrics {
     pub(crate) lag: Gauge,
     /// Bytes waiting in the queue.
     pub(crate) queue_bytes: Gauge,
-    /// Events that have a newest value.
+    /// Public events that have a newest value.
     pub(crate) newest: Gauge,
-    /// Bytes of the newest values' JSON.
+    /// Bytes of the public newest values' JSON.
     pub(crate) newest_bytes: Gauge,
 }
 
@@ -90,8 +90,12 @@ impl Metrics {
             applied: gauge("broker_projection_seq", count, "The projection's position."),
             lag: gauge("broker_projection_lag", count, "Records that the projection is behind."),
             queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes waiting to be appended."),
-            newest: gauge("broker_newest", count, "Events that have a newest value."),
-            newest_bytes: gauge("broker_newest_bytes", bytes, "Bytes of the newest values' JSON."),
+            newest: gauge("broker_newest", count, "Public events that have a newest value."),
+            newest_bytes: gauge(
+                "broker_newest_bytes",
+                bytes,
+                "Bytes of the public newest values' JSON.",
+            ),
         }
     }
 

@@ -16,7 +16,8 @@ pub struct Newest {
     seqs: HashMap<Identity, Seq>,
     records: BTreeMap<Seq, Arc<Record>>,
     head: Seq,
-    json_bytes: usize,
+    public: usize,
+    public_bytes: usize,
 }
 
 /// A bounded step through the newest records.
@@ -47,10 +48,12 @@ impl Newest {
         if record.event().is_system() {
             return;
         }
-        self.json_bytes += record.json().len();
         let before = self.seqs.insert(record.identity().clone(), record.seq());
-        if let Some(old) = before.and_then(|seq| self.records.remove(&seq)) {
-            self.json_bytes -= old.json().len();
+        let before = before.and_then(|seq| self.records.remove(&seq));
+        if record.to().is_none() {
+            self.public += usize::from(before.is_none());
+            self.public_bytes += record.json().len();
+            self.public_bytes -= before.map_or(0, |old| old.json().len());
         }
         self.records.insert(record.seq(), record.clone());
     }
@@ -61,16 +64,16 @@ impl Newest {
         self.head
     }
 
-    /// How many newest values there are.
+    /// How many public newest values there are: counts tell nothing of what is private.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.records.len()
+    pub fn public_count(&self) -> usize {
+        self.public
     }
 
-    /// Bytes of the newest values' JSON.
+    /// Bytes of the public newest values' JSON.
     #[must_use]
-    pub fn json_bytes(&self) -> usize {
-        self.json_bytes
+    pub fn public_bytes(&self) -> usize {
+        self.public_bytes
     }
 
     /// The newest record of one identity.
@@ -164,7 +167,7 @@ mod tests {
                     model.insert(NAMES[*name], seq);
                 }
             }
-            prop_assert_eq!(newest.count(), model.len());
+            prop_assert_eq!(newest.public_count(), model.len());
             let mut expected: Vec<Seq> =
                 model.values().copied().filter(|seq| *seq > position).collect();
             expected.sort_unstable();
@@ -206,6 +209,6 @@ mod tests {
         newest.apply(&record(1, "a", b"\"a long value\""));
         newest.apply(&record(2, "a", b"1"));
         let only = record(2, "a", b"1");
-        assert_eq!(newest.json_bytes(), only.json().len());
+        assert_eq!(newest.public_bytes(), only.json().len());
     }
 }

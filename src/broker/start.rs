@@ -149,7 +149,8 @@ fn restore(
         warn!(
             file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
             kept_at = %torn.kept_at.display(), last_good_seq = torn.last_good_seq,
-            "the log ended in a write that was never acknowledged; it was cut and kept aside"
+            "the log ended in a group that is not whole and that nothing shows to have been \
+             acknowledged; it was cut and kept aside"
         );
     }
     info!(records = report.records, seq = report.head, "log read");

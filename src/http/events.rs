@@ -17,7 +17,7 @@ use super::query::{Query, malformed};
 use super::sse::{self, Dispatch, Encoder};
 use super::streams::Open;
 use super::wire::Refusal;
-use crate::broker::{ReplayMode, Subscribe};
+use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::record::{FilterSet, Seq};
@@ -107,25 +107,23 @@ fn subscription(
             return Err(malformed(format!("replay={other:?} is not latest, none or all")));
         }
     };
-    let mut cursor = header_cursor(request);
+    let mut resume = header_cursor(request);
     for name in ["last_event_id", "lastEventId", "lastEventID"] {
-        cursor = match cursor {
-            None => query.one(name)?.map(|text| Some(text.to_owned())),
-            given => given,
-        };
+        if resume == Resume::Fresh {
+            resume = query.one(name)?.map_or(Resume::Fresh, resume_after);
+        }
     }
-    Ok(Subscribe {
-        filters: Some(filters.map_err(malformed)?),
-        user: None,
-        cursor: cursor.map(|text| text.and_then(|text| text.parse().ok())),
-        replay,
-    })
+    Ok(Subscribe { filters: Some(filters.map_err(malformed)?), user: None, resume, replay })
 }
 
 /// The header, when it says something; a value that is not text is a cursor that is not good.
-fn header_cursor(request: &HttpRequest) -> Option<Option<String>> {
-    let value = request.headers().get("Last-Event-ID").filter(|value| !value.is_empty())?;
-    Some(value.to_str().ok().map(str::to_owned))
+fn header_cursor(request: &HttpRequest) -> Resume {
+    let value = request.headers().get("Last-Event-ID").filter(|value| !value.is_empty());
+    value.map_or(Resume::Fresh, |value| value.to_str().map_or(Resume::Lost, resume_after))
+}
+
+fn resume_after(cursor: &str) -> Resume {
+    cursor.parse().map_or(Resume::Lost, Resume::After)
 }
 
 fn accepts_event_stream(request: &HttpRequest) -> bool {

@@ -3,7 +3,7 @@
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::web;
 
@@ -19,13 +19,7 @@ pub(super) fn cors(origin: &Origin) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST"])
         .allow_any_header()
-        .expose_headers([
-            header::ETAG,
-            header::LINK,
-            header::LOCATION,
-            header::RETRY_AFTER,
-            HeaderName::from_static("content-location"),
-        ])
+        .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER])
         .max_age(PREFLIGHT_SECONDS)
         .block_on_origin_mismatch(false);
     match origin {

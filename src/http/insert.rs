@@ -22,7 +22,7 @@ use crate::record::{Data, Identity, Name, NewEvent, User};
 /// The members of an insert, borrowed from the checked body; each is read by itself, so that an
 /// error names it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "expected an object with event and data")]
+#[serde(deny_unknown_fields, expecting = "an object with event and data")]
 struct Insert<'a> {
     #[serde(borrow)]
     event: &'a RawValue,
@@ -64,10 +64,10 @@ pub(super) async fn insert(
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_batch(events).await?;
     broker.metrics().insert_seconds.record(started.elapsed().as_secs_f64());
-    Ok(receipt(&inserted, is_batch))
+    Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
 }
 
-fn receipt(inserted: &Inserted, is_batch: bool) -> HttpResponse {
+fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
@@ -76,10 +76,18 @@ fn receipt(inserted: &Inserted, is_batch: bool) -> HttpResponse {
         return response.body(format!("[{}]", receipts.collect::<Vec<_>>().join(",")));
     }
     if let Some(record) = inserted.records.first() {
-        let location = location(record.identity(), record.version());
+        let location = location(prefix, record.identity(), record.version());
         response.insert_header((header::LOCATION, location));
     }
     response.body(receipts.collect::<String>())
+}
+
+/// What stands before `/insert`: the public URL's path, or the scope that these routes are in.
+fn prefix(request: &HttpRequest, config: &Config) -> String {
+    match &config.public_url {
+        Some(url) => url.path().to_owned(),
+        None => request.path().trim_end_matches("/insert").to_owned(),
+    }
 }
 
 /// Checks the body once, as a whole, then takes it apart.

@@ -51,11 +51,16 @@ pub struct Routes {
     shared: web::Data<Shared>,
 }
 
-impl Routes {
-    pub(crate) fn new(broker: Broker) -> Self {
-        Self { shared: web::Data::new(Shared { broker, streams: Streams::default() }) }
+impl Broker {
+    /// The routes to mount into an actix application.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        Routes { shared: web::Data::new(shared) }
     }
+}
 
+impl Routes {
     /// What [`actix_web::App::configure`] and [`actix_web::Scope::configure`] take.
     pub fn into_config(self) -> impl FnOnce(&mut web::ServiceConfig) {
         move |service| configure(service, self.shared)
@@ -83,10 +88,10 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/page.css", READ, read().to(page::style)))
         .service(resource("/icon.svg", READ, read().to(page::icon)))
         .default_service(web::to(not_found))
-        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")))
-        .wrap(from_fn(problem::as_problem))
+        .wrap(from_fn(gate::check_host))
         .wrap(cors)
-        .wrap(from_fn(gate::check_host));
+        .wrap(from_fn(problem::as_problem))
+        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")));
     service.service(scope);
 }
 

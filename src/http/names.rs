@@ -18,9 +18,9 @@ pub(super) fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Na
     Name::parse(&decoded).map_err(|error| malformed(format!("{decoded:?}: {error}")))
 }
 
-/// Where a record can be read.
-pub(super) fn location(identity: &Identity, version: u64) -> String {
-    let mut location = String::from("/audit/");
+/// Where a record can be read, under the path that the client reaches this server by.
+pub(super) fn location(prefix: &str, identity: &Identity, version: u64) -> String {
+    let mut location = format!("{prefix}/audit/");
     push_encoded(&mut location, identity.event.as_str());
     write!(location, "/{version}").expect("a string takes all text");
     if let Some(to) = &identity.to {

@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the wire, described for tools.
 
 use actix_web::HttpResponse;
+use actix_web::http::header;
 use utoipa::OpenApi;
 
 use super::{audit, events, insert, latest, log, status, wire};
@@ -41,5 +42,8 @@ pub fn openapi_json() -> String {
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
 pub(super) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(openapi_json())
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(openapi_json())
 }

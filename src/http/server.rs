@@ -60,7 +60,7 @@ impl Bound {
             .tcp_nodelay(true)
             .max_connections(config.max_streams.get() + SPARE_CONNECTIONS)
             .client_request_timeout(config.body_timeout)
-            .shutdown_timeout(config.shutdown.as_secs())
+            .shutdown_timeout(config.shutdown.as_secs_f64().ceil() as u64)
             .disable_signals()
             .listen(self.listener)?;
         info!(address = %self.address, "listening");

@@ -17,7 +17,7 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
     let broker = &shared.broker;
     let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
     let projection = broker.projection();
-    let (events, seq) = broker.hub().with_newest(|newest| (newest.count(), newest.head()));
+    let (events, seq) = broker.hub().with_newest(|newest| (newest.public_count(), newest.head()));
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
@@ -40,7 +40,10 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
     responses((status = 200, description = "It answers", body = String))
 )]
 pub(super) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+    HttpResponse::Ok()
+        .content_type("text/plain")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body("ok\n")
 }
 
 /// Whether requests should be sent here.
@@ -53,7 +56,10 @@ pub(super) async fn livez() -> HttpResponse {
 )]
 pub(super) async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
     readiness(&shared)?;
-    Ok(HttpResponse::Ok().content_type("text/plain").body("ok\n"))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body("ok\n"))
 }
 
 /// Counters and gauges.
@@ -64,8 +70,9 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Pr
 pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let broker = &shared.broker;
     let metrics = broker.metrics();
-    let (events, bytes, head) =
-        broker.hub().with_newest(|newest| (newest.count(), newest.json_bytes(), newest.head()));
+    let (events, bytes, head) = broker
+        .hub()
+        .with_newest(|newest| (newest.public_count(), newest.public_bytes(), newest.head()));
     metrics.head.set(head as f64);
     metrics.applied.set(broker.projection().applied() as f64);
     metrics.lag.set(broker.projection().lag() as f64);

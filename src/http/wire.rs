@@ -129,7 +129,7 @@ pub(super) struct Health {
     pub epoch: String,
     /// The log's last seq
     pub seq: u64,
-    /// Events that have a newest value
+    /// Public events that have a newest value
     pub events: usize,
     /// Open streams
     pub streams: usize,

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! **Promises** that a mark never claims more than was synced, since it is written after the sync.
-//! It may claim less: it is written lazily and not synced. A damaged one counts as absent.
+//! After a power cut it may claim less, for it is not synced. A damaged one counts as absent.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -143,10 +143,6 @@ fn cut(
     disk.zero(file, offset, bytes)
         .and_then(|()| disk.sync(file))
         .map_err(io_error("cutting a torn group from", &last.path))?;
-    tracing::warn!(
-        file = %last.path.display(), offset, bytes, kept_at = %kept_at.display(), last_good_seq,
-        "the last group was never written whole, so it was not acknowledged; it was cut and kept"
-    );
     Ok(TornTail { file: last.path.clone(), offset, bytes, kept_at, last_good_seq })
 }
 

@@ -95,11 +95,14 @@ impl<'a> StoredRecord<'a> {
         Ok(())
     }
 
-    /// The record of these parts.
+    /// The record of these parts, which are verified first: a hash that is shown later is
+    /// therefore that of the stored leaf.
     ///
     /// # Errors
-    /// [`RecordError`] when leaf or meta cannot be read, or a name breaks its rules.
+    /// [`RecordError`] when the leaf commits to other bytes, leaf or meta cannot be read, or a
+    /// name breaks its rules.
     pub fn to_record(&self) -> Result<Record, RecordError> {
+        self.verify()?;
         let leaf = Leaf::decode(self.leaf)?;
         let meta = Meta::decode(self.meta)?;
         let event = Name::stored(meta.event)?;

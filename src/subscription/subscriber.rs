@@ -70,12 +70,15 @@ pub enum Mark {
     },
 }
 
-/// Why a subscription ended early.
+/// What a subscription tells beside records.
 #[derive(Clone, Debug, Error)]
 pub enum SubscriberError {
     /// The log could not be read.
     #[error("the log cannot be read: {0}")]
     Log(String),
+    /// Not an end: what was held before must be discarded, for everything follows anew.
+    #[error("the cursor is not good here; discard what you held, everything follows")]
+    Reset,
 }
 
 /// A position and a view. Dropping it leaves the hub.
