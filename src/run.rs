@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use thiserror::Error;
@@ -73,7 +72,8 @@ pub async fn serve(
         let address = SocketAddr::new(config.host, config.port).to_string();
         StartError::Listen { address, source }
     })?;
-    let grace = config.shutdown;
+    // A tenth is left for the process itself to end in.
+    let grace = config.shutdown.mul_f64(0.9);
     let address = bound.address;
     let broker = Broker::open(config).await?;
     let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
@@ -92,7 +92,7 @@ pub async fn serve(
         handle.stop(true).await;
         broker.shutdown().await;
     };
-    if timeout(grace + Duration::from_millis(500), stop).await.is_err() {
+    if timeout(grace, stop).await.is_err() {
         warn!(seconds = grace.as_secs_f64(), "the shutdown took too long and was cut short");
     }
     serving.abort();
@@ -107,17 +107,22 @@ pub async fn serve(
     }
 }
 
-/// Resolves on SIGTERM or SIGINT.
-pub async fn shutdown_signal() {
+/// Resolves on SIGTERM or SIGINT; they are listened to from the call on, not from the first poll.
+///
+/// # Panics
+/// Outside of an async runtime.
+pub fn shutdown_signal() -> impl Future<Output = ()> {
     let signals = signal(SignalKind::terminate())
         .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
-    match signals {
-        Ok((mut terminate, mut interrupt)) => {
-            select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
-        }
-        Err(error) => {
-            warn!(%error, "signals cannot be listened to; only SIGKILL ends this process");
-            std::future::pending().await
+    async move {
+        match signals {
+            Ok((mut terminate, mut interrupt)) => {
+                select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+            }
+            Err(error) => {
+                warn!(%error, "signals cannot be listened to; only SIGKILL ends this process");
+                std::future::pending().await
+            }
         }
     }
 }

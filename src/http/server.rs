@@ -59,13 +59,23 @@ impl Bound {
             .h1_allow_half_closed(false)
             .tcp_nodelay(true)
             .max_connections(config.max_streams.get() + SPARE_CONNECTIONS)
-            .client_request_timeout(config.body_timeout)
-            .shutdown_timeout(config.shutdown.as_secs_f64().ceil() as u64)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .shutdown_timeout(grace(config.shutdown).as_secs())
             .disable_signals()
             .listen(self.listener)?;
         info!(address = %self.address, "listening");
         Ok(server.run())
     }
+}
+
+/// How long a request's head may take. The server's clock for it is half a second coarse, so a
+/// shorter limit would refuse requests that came at once.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a shutdown waits for clients that take nothing: half of it, in whole seconds, so that
+/// the other half is left for the writer and the history.
+fn grace(shutdown: Duration) -> Duration {
+    Duration::from_secs((shutdown / 2).as_secs().max(1))
 }
 
 /// Room beside the streams, so that inserts, health and metrics are reachable when those are full.

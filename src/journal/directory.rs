@@ -155,7 +155,9 @@ fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(refused("reading", &path)(error)),
     };
-    Ok(bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
+    // A segment gets its name when its header is durable, so one without is somebody else's file.
+    let is_segment = Header::decode(&bytes).is_ok();
+    Ok(is_segment && bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
 }
 
 fn names(path: &Path) -> Result<Vec<String>, DirError> {
