@@ -236,15 +236,13 @@ impl State {
 
     /// System records are Broker's own and need no room.
     fn check_room(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
-        let mut new = HashSet::new();
-        let mut new_bytes = 0;
+        let mut new = HashMap::new();
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;
             if identity.event.is_system() || self.newest.contains_key(identity) {
                 continue;
             }
-            new.insert(identity);
-            new_bytes += event.data.as_bytes().len();
+            new.insert(identity, event.data.as_bytes().len());
         }
         if new.is_empty() {
             return Ok(());
@@ -252,7 +250,7 @@ impl State {
         if self.counted + new.len() > limits.events_max {
             return Err(Rejection::TooManyEvents { limit: limits.events_max });
         }
-        if self.newest_bytes + new_bytes > limits.newest_bytes_max {
+        if self.newest_bytes + new.values().sum::<usize>() > limits.newest_bytes_max {
             return Err(Rejection::TooManyBytes { limit: limits.newest_bytes_max });
         }
         Ok(())

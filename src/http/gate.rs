@@ -41,11 +41,7 @@ pub(super) async fn check_host(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
     let shared = request.app_data::<web::Data<Shared>>().cloned();
-    let host = request.head().uri.host().map(|_| request.connection_info().host().to_owned());
-    let host = host.or_else(|| {
-        let value = request.headers().get(header::HOST)?;
-        value.to_str().ok().map(str::to_owned)
-    });
+    let host = named_host(&request);
     let allowed =
         shared.as_ref().is_none_or(|shared| is_own_host(shared.broker.config(), host.as_deref()));
     if allowed {
@@ -54,10 +50,24 @@ pub(super) async fn check_host(
     let detail = format!(
         "{} is not a name of this server: use localhost or 127.0.0.1, or set BROKER_PUBLIC_URL \
          to the URL that a proxy serves it under",
-        host.as_deref().unwrap_or("no Host header")
+        host.as_deref().unwrap_or("a request without one Host header")
     );
     let problem = Problem::new(Code::HostRefused).detail(detail);
     Ok(request.into_response(problem.response()).map_into_left_body())
+}
+
+/// The authority of an absolute target, else the one `Host`. RFC 9112, section 3.2, has a server
+/// refuse several; and what a page can set itself, such as `X-Forwarded-Host`, says nothing.
+fn named_host(request: &ServiceRequest) -> Option<String> {
+    let mut hosts = request.headers().get_all(header::HOST);
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    match request.head().uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => host?.to_str().ok().map(str::to_owned),
+    }
 }
 
 fn is_own_host(config: &Config, host: Option<&str>) -> bool {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Shared;
@@ -19,6 +19,9 @@ use crate::config::Config;
 use crate::record::json::{self, Limits};
 use crate::record::{Data, Identity, Name, NewEvent, User};
 
+/// How much of an error is shown that may quote what was sent.
+const SENTENCE_CHARS_MAX: usize = 200;
+
 /// The members of an insert, borrowed from the checked body; each is read by itself, so that an
 /// error names it.
 #[derive(Deserialize)]
@@ -28,12 +31,18 @@ struct Insert<'a> {
     event: &'a RawValue,
     #[serde(borrow)]
     data: &'a RawValue,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     expected_version: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     to: Option<&'a RawValue>,
+}
+
+/// A member that is null is refused like any other wrong type: `"to": null` would otherwise tell
+/// everybody what a client meant for a user that it did not know.
+fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Appends one event, or an array of them atomically; answers when they are on stable storage.
@@ -146,11 +155,12 @@ fn invalid(detail: impl std::fmt::Display) -> Problem {
     Problem::new(Code::InvalidEvent).detail(detail)
 }
 
-/// Without serde_json's place, which is one in the compacted text.
+/// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
 fn sentence(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    match text.char_indices().nth(SENTENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -1,0 +1,78 @@
+//! `GET /log`: everything in order.
+
+use serde_json::Value;
+
+use crate::server::Server;
+
+fn parsed(lines: &[String]) -> Vec<Value> {
+    lines.iter().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+}
+
+fn seqs(lines: &[String]) -> Vec<u64> {
+    parsed(lines).iter().map(|record| record["seq"].as_u64().expect("a seq")).collect()
+}
+
+#[test]
+fn the_log_is_everything_without_gaps_and_of_private_records_only_seq_and_hash() {
+    let server = Server::start();
+    let client = server.client();
+    client.put("a", "1");
+    client.insert("{\"event\":\"a\",\"data\":\"secret\",\"to\":\"ann\"}").expect(201);
+    client.put("b", "2");
+    let lines = client.lines("/log");
+    assert_eq!(seqs(&lines), [1, 2, 3, 4]);
+    let records = parsed(&lines);
+    assert_eq!(records[0]["event"], "broker:open", "the system's records are in it");
+    let hidden: Vec<_> = records[2].as_object().expect("an object").keys().collect();
+    assert_eq!(hidden, ["hash", "seq"]);
+    assert_eq!(records[3], client.get("/audit/b/1").json());
+}
+
+#[test]
+fn after_and_limit_choose_a_part() {
+    let server = Server::start();
+    for n in 0..9 {
+        server.client().put("a", &n.to_string());
+    }
+    for (query, expected) in [
+        ("after=0", (1..=10).collect::<Vec<u64>>()),
+        ("after=7", vec![8, 9, 10]),
+        ("after=10", vec![]),
+        ("after=18446744073709551615", vec![]),
+        ("limit=2", vec![1, 2]),
+        ("after=4&limit=3", vec![5, 6, 7]),
+        ("after=8&limit=18446744073709551615", vec![9, 10]),
+    ] {
+        assert_eq!(seqs(&server.client().lines(&format!("/log?{query}"))), expected, "{query}");
+    }
+    for query in ["after=x", "after=-1", "limit=0", "since=1"] {
+        server.client().get(&format!("/log?{query}")).problem(400, "malformed-query");
+    }
+}
+
+#[test]
+fn the_log_goes_on_over_restarts_and_every_open_is_in_it() {
+    let server = Server::start();
+    server.client().put("a", "1");
+    let before = server.client().lines("/log");
+    let server = server.restart();
+    server.client().put("a", "2");
+    let lines = server.client().lines("/log");
+    assert_eq!(lines[..2], before[..], "not a byte of what was told has changed");
+    let events: Vec<_> = parsed(&lines).iter().map(|record| record["event"].clone()).collect();
+    assert_eq!(events, ["broker:open", "a", "broker:open", "a"]);
+}
+
+#[test]
+fn a_log_of_many_segments_is_streamed_whole_and_any_part_of_it_too() {
+    let server = Server::start();
+    let data = format!("\"{}\"", "x".repeat(20_000));
+    for _ in 0..100 {
+        server.client().put("a", &data);
+    }
+    assert_eq!(seqs(&server.client().lines("/log")), (1..=101).collect::<Vec<_>>());
+    for after in [1, 50, 52, 53, 99] {
+        let lines = server.client().lines(&format!("/log?after={after}"));
+        assert_eq!(seqs(&lines), (after + 1..=101).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,378 @@
+//! Damaged files: the server refuses to start, naming file and place, or every acknowledged
+//! record is read back with the same bytes. There is no third outcome.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tempfile::TempDir;
+
+use crate::program::{Program, small};
+use crate::wire::Client;
+
+/// A directory that a clean end left, and what every read said before.
+struct Original {
+    dir: TempDir,
+    /// The lines of the log that were acknowledged, in order.
+    log: Vec<String>,
+    histories: BTreeMap<String, Vec<String>>,
+}
+
+/// What became of a damaged copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Refused,
+    Whole,
+}
+
+impl Original {
+    /// Several segments, several events, a restart in the middle.
+    fn make() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        for run in 0..2 {
+            let program = start(dir.path());
+            for n in 0..25 {
+                let large = format!("\"{run}.{n} {}\"", "x".repeat(40_000));
+                program.client.put(&format!("large.{}", n % 3), &large);
+                let batch: Vec<_> = (0..4)
+                    .map(|i| format!("{{\"event\":\"small.{i}\",\"data\":{{\"n\":{n}.50}}}}"))
+                    .collect();
+                program.client.insert(format!("[{}]", batch.join(","))).expect(201);
+            }
+            program.stop();
+        }
+        let program = start(dir.path());
+        let log = program.client.lines("/log");
+        let histories = histories(program.client);
+        program.stop();
+        Self { dir, log, histories }
+    }
+
+    fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a directory");
+        copy_all(&self.dir.path().join("data"), &copy.path().join("data"));
+        copy
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let mut names: Vec<PathBuf> = fs::read_dir(self.dir.path().join("data/journal"))
+            .expect("a journal")
+            .map(|entry| PathBuf::from("journal").join(entry.expect("an entry").file_name()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+            .collect();
+        names.sort();
+        assert!(names.len() >= 3, "{names:?}");
+        names
+    }
+
+    /// Damages a copy, starts on it, and judges what is said.
+    #[track_caller]
+    fn outcome(&self, what: &str, damage: impl FnOnce(&Path)) -> Outcome {
+        let copy = self.copy();
+        damage(&copy.path().join("data"));
+        let mut command = small(copy.path());
+        command.env("BROKER_LOG", "warn");
+        let program = match Program::try_start(command) {
+            Ok(program) => program,
+            Err(refusal) => {
+                let stderr = refusal.stderr;
+                assert!(!stderr.contains("panicked"), "{what}: {stderr}");
+                let sentence = stderr.lines().find(|line| line.starts_with("broker: "));
+                let sentence = sentence.unwrap_or_else(|| panic!("{what}: no sentence: {stderr}"));
+                let data = copy.path().join("data").display().to_string();
+                assert!(sentence.contains(&data), "{what}: no file is named: {sentence}");
+                return Outcome::Refused;
+            }
+        };
+        // Every open appends one record of its own behind what was there.
+        let mut log = program.client.lines("/log");
+        let own = log.pop().expect("the open's record");
+        assert!(own.contains("\"event\":\"broker:open\""), "{what}: {own}");
+        assert_eq!(log.len(), self.log.len(), "{what}: records are missing");
+        assert!(log == self.log, "{what}: other bytes");
+        assert!(histories(program.client) == self.histories, "{what}: another history");
+        program.client.put("small.0", "\"it goes on\"");
+        program.stop();
+        Outcome::Whole
+    }
+}
+
+fn start(dir: &Path) -> Program {
+    Program::start(small(dir))
+}
+
+/// The history of each event, as the projection tells it.
+fn histories(client: Client) -> BTreeMap<String, Vec<String>> {
+    let list = client.get("/audit").expect(200).json();
+    let names = list.as_array().expect("an array").iter();
+    let names = names.map(|name| name["event"].as_str().expect("a name").to_owned());
+    names.map(|name| (name.clone(), client.lines(&format!("/audit/{name}")))).collect()
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_all(&entry.path(), &target),
+            false => {
+                fs::copy(entry.path(), target).expect("a copy");
+            }
+        }
+    }
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).expect("a file");
+    change(&mut bytes);
+    fs::write(path, bytes).expect("a file");
+}
+
+/// The end of what was written: zeros follow.
+fn written(path: &Path) -> usize {
+    let bytes = fs::read(path).expect("a file");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("BROKER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random);
+    println!("BROKER_TEST_SEED={seed}");
+    seed
+}
+
+/// Files under `dir`, relative to it.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(at) = pending.pop() {
+        for entry in fs::read_dir(at).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => pending.push(path),
+                false => found.push(path.strip_prefix(dir).expect("within").to_owned()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_journal_that_lost_or_changed_a_written_byte_is_refused() {
+    let original = Original::make();
+    let mut random = StdRng::seed_from_u64(seed());
+    let segments = original.segments();
+    let (first, second, last) = (&segments[0], &segments[1], segments.last().expect("some"));
+    for segment in [first, second, &segments[segments.len() / 2], last] {
+        let end = written(&original.dir.path().join("data").join(segment));
+        for case in ["flip", "zero", "cut", "garbage"] {
+            // Within what was written, so that something acknowledged is hit.
+            let at = random.random_range(0..end - 1);
+            let len = random.random_range(1..=(end - at).min(5_000));
+            let what = format!("{case} {} at {at}, {len}", segment.display());
+            let outcome = original.outcome(&what, |data| {
+                change(&data.join(segment), |bytes| match case {
+                    "flip" => bytes[at] ^= 1 << (at % 8),
+                    "zero" => bytes[at..at + len].fill(0),
+                    "cut" => bytes.truncate(at),
+                    _ => bytes[at..at + len].iter_mut().for_each(|byte| *byte = !*byte),
+                });
+            });
+            // A zeroed range may have been zeros, as in a number's upper bytes.
+            assert!(outcome == Outcome::Refused || case == "zero", "{what}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_group_is_not_taken_for_a_torn_write_after_a_clean_end() {
+    let original = Original::make();
+    let last = original.segments().pop().expect("a segment");
+    let end = written(&original.dir.path().join("data").join(&last));
+    for back in [1, 2, 10, 60] {
+        for cut in [true, false] {
+            let what = format!("the last {back} bytes, cut: {cut}");
+            let outcome = original.outcome(&what, |data| {
+                change(&data.join(&last), |bytes| match cut {
+                    true => bytes.truncate(end - back),
+                    false => bytes[end - back..].fill(0),
+                });
+            });
+            assert_eq!(outcome, Outcome::Refused, "{what}");
+        }
+    }
+}
+
+#[test]
+fn segments_that_were_swapped_deleted_doubled_or_are_of_another_log_are_refused() {
+    let (original, other) = (Original::make(), Original::make());
+    let segments = original.segments();
+    let (first, second) = (&segments[0], &segments[1]);
+    let last = segments.last().expect("a segment");
+    let swap = |data: &Path| {
+        let aside = data.join("aside");
+        fs::rename(data.join(first), &aside).expect("moved");
+        fs::rename(data.join(second), data.join(first)).expect("moved");
+        fs::rename(aside, data.join(second)).expect("moved");
+    };
+    assert_eq!(original.outcome("swapped", swap), Outcome::Refused);
+    for gone in [first, second, last] {
+        let remove = |data: &Path| fs::remove_file(data.join(gone)).expect("removed");
+        let what = format!("without {}", gone.display());
+        assert_eq!(original.outcome(&what, remove), Outcome::Refused);
+    }
+    let all_gone = |data: &Path| {
+        segments.iter().for_each(|gone| fs::remove_file(data.join(gone)).expect("removed"));
+    };
+    assert_eq!(original.outcome("without any", all_gone), Outcome::Refused);
+    let double = |data: &Path| {
+        fs::copy(data.join(first), data.join(second)).expect("copied");
+    };
+    assert_eq!(original.outcome("the first twice", double), Outcome::Refused);
+    let foreign = |data: &Path| {
+        let theirs = other.dir.path().join("data").join(&other.segments()[0]);
+        fs::copy(theirs, data.join(first)).expect("copied");
+    };
+    assert_eq!(original.outcome("of another log", foreign), Outcome::Refused);
+    let no_journal = |data: &Path| fs::remove_dir_all(data.join("journal")).expect("removed");
+    assert_eq!(original.outcome("without a journal", no_journal), Outcome::Refused);
+}
+
+#[test]
+fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = start(dir.path());
+    program.client.put("a", "1");
+    program.stop();
+    let stale = tempfile::tempdir().expect("a directory");
+    copy_all(&dir.path().join("data/journal"), &stale.path().join("journal"));
+    let program = start(dir.path());
+    (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
+    // What reads saw is in the projection.
+    program.client.get("/audit/a").expect(200);
+    program.stop();
+    fs::remove_dir_all(dir.path().join("data/journal")).expect("removed");
+    copy_all(&stale.path().join("journal"), &dir.path().join("data/journal"));
+    let Err(refusal) = Program::try_start(small(dir.path())) else { panic!("20 records are lost") };
+    assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
+}
+
+#[test]
+fn the_mark_and_the_identity_are_checked() {
+    let original = Original::make();
+    let mut random = StdRng::seed_from_u64(seed());
+    for name in ["journal/mark", "identity"] {
+        let len = fs::read(original.dir.path().join("data").join(name)).expect("a file").len();
+        for _ in 0..3 {
+            let at = random.random_range(0..len);
+            let what = format!("{name} at {at}");
+            original.outcome(&format!("flip {what}"), |data| {
+                change(&data.join(name), |bytes| bytes[at] ^= 1 << (at % 8));
+            });
+            original.outcome(&format!("cut {what}"), |data| {
+                change(&data.join(name), |bytes| bytes.truncate(at));
+            });
+        }
+        original.outcome(&format!("without {name}"), |data| {
+            fs::remove_file(data.join(name)).expect("removed");
+        });
+        original.outcome(&format!("empty {name}"), |data| change(&data.join(name), Vec::clear));
+    }
+    let lock = original.outcome("without lock", |data| drop(fs::remove_file(data.join("lock"))));
+    assert_eq!(lock, Outcome::Whole);
+}
+
+#[test]
+fn a_projection_that_is_missing_damaged_stale_or_foreign_is_rebuilt() {
+    let (original, other) = (Original::make(), Original::make());
+    let mut random = StdRng::seed_from_u64(seed());
+    let remove = |data: &Path| fs::remove_dir_all(data.join("projection")).expect("removed");
+    assert_eq!(original.outcome("without a projection", remove), Outcome::Whole);
+    let empty = |data: &Path| {
+        remove(data);
+        fs::create_dir(data.join("projection")).expect("made");
+    };
+    assert_eq!(original.outcome("an empty projection", empty), Outcome::Whole);
+    let not_a_directory = |data: &Path| {
+        remove(data);
+        fs::write(data.join("projection"), "not a directory").expect("written");
+    };
+    original.outcome("a file in its place", not_a_directory);
+    let foreign = |data: &Path| {
+        remove(data);
+        copy_all(&other.dir.path().join("data/projection"), &data.join("projection"));
+    };
+    assert_eq!(original.outcome("the projection of another log", foreign), Outcome::Whole);
+
+    let projection = original.dir.path().join("data/projection");
+    for file in files(&projection) {
+        let len = fs::metadata(projection.join(&file)).expect("a file").len();
+        let len = usize::try_from(len).expect("small");
+        let path = Path::new("projection").join(&file);
+        let mut cases = vec!["remove"];
+        if len > 0 {
+            cases.extend(["flip", "flip", "flip", "cut", "zero"]);
+        }
+        for case in cases {
+            let at = random.random_range(0..len.max(1));
+            let end = (at + 5_000).min(len);
+            let what = format!("{case} {} at {at}", path.display());
+            let outcome = original.outcome(&what, |data| match case {
+                "remove" => fs::remove_file(data.join(&path)).expect("removed"),
+                "flip" => change(&data.join(&path), |bytes| bytes[at] ^= 1 << (at % 8)),
+                "cut" => change(&data.join(&path), |bytes| bytes.truncate(at)),
+                _ => change(&data.join(&path), |bytes| bytes[at..end].fill(0)),
+            });
+            assert_eq!(outcome, Outcome::Whole, "{what}: the log is whole, so it starts");
+        }
+    }
+}
+
+#[test]
+fn a_projection_from_before_the_last_run_catches_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = start(dir.path());
+    (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));
+    program.stop();
+    let stale = tempfile::tempdir().expect("a directory");
+    copy_all(&dir.path().join("data/projection"), &stale.path().join("projection"));
+    let program = start(dir.path());
+    (10..30).for_each(|n| drop(program.client.put("a", &n.to_string())));
+    let log = program.client.lines("/log");
+    let history = program.client.lines("/audit/a");
+    program.stop();
+    fs::remove_dir_all(dir.path().join("data/projection")).expect("removed");
+    copy_all(&stale.path().join("projection"), &dir.path().join("data/projection"));
+    let program = start(dir.path());
+    assert_eq!(program.client.lines("/log")[..log.len()], log[..]);
+    assert_eq!(program.client.lines("/audit/a"), history);
+    program.stop();
+}
+
+/// What a kill leaves behind the last acknowledged record is cut, kept aside and warned about.
+#[test]
+fn a_torn_tail_after_a_kill_is_cut_kept_aside_and_warned_about() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = start(dir.path());
+    (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));
+    let log = program.client.lines("/log");
+    program.kill();
+    let segment = dir.path().join("data/journal/00000000000000000001.seg");
+    let end = written(&segment).next_multiple_of(8);
+    // A write that the power cut: its first bytes are there, the rest is not.
+    change(&segment, |bytes| {
+        let group = bytes[104..104 + 40].to_vec();
+        bytes[end..end + 40].copy_from_slice(&group);
+    });
+    let program = start(dir.path());
+    let lines = program.client.lines("/log");
+    assert_eq!(lines[..log.len()], log[..]);
+    assert!(program.log_lines().iter().any(|line| line["level"] == "WARN"), "{}", program.log());
+    let kept = files(&dir.path().join("data/journal"));
+    assert!(kept.len() > 2, "the tail is kept aside: {kept:?}");
+    program.stop();
+}

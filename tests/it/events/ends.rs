@@ -1,0 +1,106 @@
+//! Heartbeats, and ends that EventSource survives.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::server::{Server, small};
+use crate::stream::{EventStream, Said};
+use crate::wire::eventually;
+
+#[test]
+fn the_heartbeat_of_an_idle_stream_is_the_one_line_colon() {
+    let server = Server::with(small().heartbeat(Duration::from_millis(20)));
+    let mut stream = server.events("");
+    stream.until_synced();
+    for _ in 0..5 {
+        assert_eq!(stream.line().as_deref(), Some(":"));
+    }
+    server.client().put("a", "1");
+    // `said` takes a block only where a line begins one: a heartbeat never stands inside.
+    loop {
+        match stream.said() {
+            Said::Heartbeat => {}
+            Said::Block(block) => break assert!(block.is("a")),
+            end => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(stream.said(), Said::Heartbeat);
+}
+
+#[test]
+fn a_shutdown_ends_streams_with_a_retry_line() {
+    let mut server = Server::start();
+    server.client().put("a", "1");
+    let mut streams: Vec<_> =
+        ["", "?event=a", "?replay=all", "?replay=none"].map(|query| server.events(query)).into();
+    streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
+    server.begin_stop();
+    for stream in &mut streams {
+        let Said::Goodbye(retry) = stream.said() else { panic!("no retry line") };
+        assert!((1_000..=5_000).contains(&retry), "{retry}");
+    }
+    server.stop();
+}
+
+#[test]
+fn to_eventsource_too_many_streams_are_200_with_one_retry_line_and_an_end() {
+    let server = Server::with(small().max_streams(NonZeroUsize::MIN));
+    let mut first = server.events("");
+    first.until_synced();
+    for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.9"] {
+        let answer =
+            server.client().get_with("/events", &[&format!("Accept: {accept}")]).expect(200);
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
+        let retry = answer.text().strip_prefix("retry:").and_then(|rest| rest.strip_suffix('\n'));
+        let retry: u64 = retry.and_then(|millis| millis.parse().ok()).expect("one retry line");
+        assert!((1_000..=5_000).contains(&retry), "{retry}");
+    }
+    for accept in ["*/*", "application/json", "text/*"] {
+        let answer = server.client().get_with("/events", &[&format!("Accept: {accept}")]);
+        answer.problem(503, "too-many-streams");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    // Whatever is full, inserts and reads go on.
+    server.client().put("a", "1");
+    assert!(first.block().is("a"));
+    drop(first);
+    eventually("the place is free", || {
+        (server.client().get("/health").json()["streams"] == 0).then_some(())
+    });
+    server.events("").until_synced();
+}
+
+#[test]
+fn too_many_streams_of_one_address_are_429() {
+    let server = Server::with(small().max_streams_per_address(NonZeroUsize::MIN));
+    let mut first = server.events("");
+    first.until_synced();
+    let answer = server.client().get("/events");
+    answer.problem(429, "too-many-streams-for-address");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let told = server.client().get_with("/events", &["Accept: text/event-stream"]).expect(200);
+    assert!(told.text().starts_with("retry:"), "{told:?}");
+}
+
+#[test]
+fn a_parameter_that_cannot_be_understood_is_400_also_to_eventsource() {
+    let server = Server::start();
+    for query in
+        ["?replay=some", "?dispatch=all", "?evnt=a", "?event=a..b", "?replay=all&replay=all"]
+    {
+        let target = format!("/events{query}");
+        let answer = server.client().get_with(&target, &["Accept: text/event-stream"]);
+        answer.problem(400, "malformed-query");
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_frees_its_place() {
+    let server = Server::start();
+    let streams: Vec<EventStream> = (0..20).map(|_| server.events("")).collect();
+    let open = || server.client().get("/health").json()["streams"].as_u64();
+    assert_eq!(open(), Some(20));
+    drop(streams);
+    eventually("every place is free", || (open() == Some(0)).then_some(()));
+}

@@ -1,0 +1,44 @@
+//! A client that others wrote reads the stream right.
+
+use std::time::Duration;
+
+use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use crate::server::{Server, small};
+use crate::wire::PATIENCE;
+
+#[test]
+fn eventsource_client_reads_records_marks_utf8_and_large_values() {
+    let server = Server::with(small().heartbeat(Duration::from_millis(20)));
+    let large = format!("\"{}\"", "Grüße 你好 😀 \\n".repeat(20_000));
+    server.client().put("größe", &large);
+    let url = format!("http://{}/events", server.address);
+    let again = ReconnectOptions::reconnect(true).delay(Duration::from_millis(10)).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client = ClientBuilder::for_url(&url).expect("a url").reconnect(again).build_http();
+        let mut stream = client.stream();
+        let mut events = Vec::new();
+        while events.len() < 3 {
+            let said = timeout(PATIENCE, stream.next()).await.expect("something is said");
+            match said.expect("it goes on").expect("it is understood") {
+                SSE::Event(event) => {
+                    if event.event_type == "broker:synced" {
+                        server.client().put("live", "{\"a\":[1.0]}");
+                    }
+                    events.push(event);
+                }
+                SSE::Comment(comment) => assert_eq!(comment, ""),
+                SSE::Connected(_) => {}
+            }
+        }
+        let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+        assert_eq!(names, ["größe", "broker:synced", "live"]);
+        assert!(events[0].data.ends_with(&format!(",\"data\":{large}}}")));
+        assert!(events[2].data.ends_with(",\"data\":{\"a\":[1.0]}}"));
+        assert!(events.iter().all(|event| event.id.is_some()));
+        assert!(events[0].retry.is_some_and(|millis| (1_000..=5_000).contains(&millis)));
+    });
+}

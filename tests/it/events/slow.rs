@@ -1,0 +1,115 @@
+//! The slow reader pays alone: it skips what was superseded, and ends on what is newest.
+
+use std::collections::HashMap;
+
+use super::told;
+use crate::server::{Server, small};
+use crate::stream::{Block, EventStream};
+use crate::wire::Connection;
+
+const EVENTS: usize = 5;
+const ROUNDS: u64 = 400;
+const DATA_BYTES: usize = 4_000;
+
+/// Far more than sockets hold, behind a window that holds next to nothing.
+fn outrun(server: &Server) {
+    let data = "x".repeat(DATA_BYTES);
+    for _ in 0..ROUNDS / 10 {
+        let batch: Vec<_> = (0..10 * EVENTS)
+            .map(|n| format!("{{\"event\":\"e{}\",\"data\":\"{data}\"}}", n % EVENTS))
+            .collect();
+        server.client().insert(format!("[{}]", batch.join(","))).expect(201);
+    }
+}
+
+fn lagging(server: &Server, query: &str) -> EventStream {
+    let connection = Connection::with_receive_buffer(server.address, 4 << 10);
+    let mut stream = EventStream::on(connection, &format!("/events{query}"), &[]);
+    stream.until_synced();
+    stream
+}
+
+/// Versions of each event and seqs of all rise strictly; the newest version of each.
+fn assert_forward(blocks: &[Block]) -> HashMap<String, u64> {
+    let mut newest = HashMap::new();
+    let mut last_seq = 0;
+    for (block, (event, version)) in blocks.iter().zip(told(blocks)) {
+        assert!(block.seq() > last_seq, "{} after {last_seq}", block.seq());
+        last_seq = block.seq();
+        assert!(version > newest.insert(event, version).unwrap_or(0), "{block:?}");
+    }
+    newest
+}
+
+#[test]
+fn lagging_subscriber_catches_up_with_newest_values_and_never_goes_backwards() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let mut stream = lagging(&server, "");
+    outrun(&server);
+    let end = server.client().put("end", "1");
+    let blocks = stream.until(|block| block.is("end"));
+    let newest = assert_forward(&blocks);
+    assert_eq!(blocks.last().map(Block::seq), end["seq"].as_u64());
+    for event in 0..EVENTS {
+        assert_eq!(newest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+    }
+    let sent = blocks.len() as u64;
+    let inserted = ROUNDS * EVENTS as u64;
+    assert!(sent < inserted / 2, "{sent} of {inserted} blocks: superseded versions are skipped");
+    // Having caught up, it follows again: nothing is skipped.
+    for n in 0..5 {
+        server.client().put("after", &n.to_string());
+    }
+    let after: Vec<_> = (0..5).map(|_| stream.block().version()).collect();
+    assert_eq!(after, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_slow_reader_does_not_hold_back_a_fast_one_or_a_writer() {
+    let server = Server::with(small().window_bytes(64 << 20));
+    let _slow = lagging(&server, "");
+    let mut fast = server.events("?event=e0");
+    fast.until_synced();
+    std::thread::scope(|scope| {
+        scope.spawn(|| outrun(&server));
+        for version in 1..=ROUNDS {
+            assert_eq!(fast.block().version(), version, "each exactly once, in order");
+        }
+    });
+}
+
+#[test]
+fn a_lagging_subscriber_of_all_versions_gets_every_one() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let mut stream = lagging(&server, "?replay=all");
+    outrun(&server);
+    server.client().put("end", "1");
+    let blocks = stream.until(|block| block.is("end"));
+    assert_forward(&blocks);
+    assert_eq!(blocks.len() as u64, ROUNDS * EVENTS as u64 + 1);
+}
+
+#[test]
+fn a_lagging_subscriber_of_one_name_gets_its_newest_version_only() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let mut stream = lagging(&server, "?event=e3&event=end");
+    outrun(&server);
+    server.client().put("end", "1");
+    let blocks = stream.until(|block| block.is("end"));
+    let newest = assert_forward(&blocks);
+    assert_eq!(newest["e3"], ROUNDS);
+    assert!(newest.keys().all(|event| event == "e3" || event == "end"));
+}
+
+#[test]
+fn values_of_many_kilobytes_arrive_whole() {
+    let server = Server::start();
+    let large = format!("\"{}\"", "é😀x".repeat(60_000));
+    server.client().put("large", &large);
+    let mut stream = server.events("");
+    let replayed = stream.block();
+    assert!(replayed.data.ends_with(&format!(",\"data\":{large}}}")));
+    stream.until_synced();
+    server.client().put("large", &large);
+    assert!(stream.block().data.ends_with(&format!(",\"data\":{large}}}")));
+}

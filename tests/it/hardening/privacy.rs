@@ -1,0 +1,151 @@
+//! What is private to a user, looked for by a request without one.
+
+use std::collections::BTreeSet;
+
+use crate::server::{Server, small};
+use crate::stream::EventStream;
+
+const SECRET: &str = "thesecret";
+const USER: &str = "anntheuser";
+
+fn private(server: &Server, event: &str) {
+    let body = format!("{{\"event\":\"{event}\",\"data\":\"{SECRET}\",\"to\":\"{USER}\"}}");
+    server.client().insert(body).expect(201);
+}
+
+/// The same question, put to every route.
+#[test]
+fn no_route_shows_a_private_record_or_its_name_or_its_user() {
+    let server = Server::start();
+    server.client().put("public", "1");
+    private(&server, "public");
+    private(&server, "hiddenname");
+    let server = server.restart();
+    for target in [
+        "/latest",
+        "/latest?event=hiddenname",
+        "/latest?event=%3E",
+        "/audit",
+        "/audit?event=hiddenname",
+        "/audit?limit=1",
+        "/audit/public",
+        "/audit/public/1",
+        "/audit/public?at=9999-01-01T00:00:00Z",
+        "/log",
+        "/log?after=1",
+        "/health",
+        "/metrics",
+        "/readyz",
+        "/openapi.json",
+    ] {
+        let text = server.client().get(target).text().to_owned();
+        for word in [SECRET, USER, "hiddenname"] {
+            assert!(!text.contains(word), "{word} in {target}: {text}");
+        }
+    }
+    let lines = server.client().lines("/audit/public");
+    assert_eq!(lines.len(), 1);
+}
+
+/// A stream of everything, of the exact name, of all versions, live and resumed.
+#[test]
+fn no_stream_shows_a_private_record() {
+    let server = Server::start();
+    private(&server, "note");
+    for query in
+        ["", "?event=note", "?event=%3E", "?event=*", "?replay=all", "?replay=all&event=note"]
+    {
+        let mut stream = server.events(query);
+        let replayed = stream.until_synced();
+        assert!(replayed.iter().all(|block| !block.data.contains(SECRET)), "{query}");
+        private(&server, "note");
+        server.client().put("note", "\"public\"");
+        let next = stream.block();
+        assert!(next.data.ends_with(",\"data\":\"public\"}"), "{query}: {next:?}");
+        let mut reset = EventStream::open(
+            server.address,
+            &format!("/events{query}"),
+            &["Last-Event-ID: garbage"],
+        );
+        let blocks = reset.until_synced();
+        assert!(blocks.iter().all(|block| !block.data.contains(SECRET)), "{query}");
+    }
+}
+
+/// `?to=` asks for somebody's history by name.
+#[test]
+fn asking_for_a_user_is_403_whether_there_is_something_or_not() {
+    let server = Server::start();
+    private(&server, "note");
+    server.client().put("note", "1");
+    for target in ["/audit/note", "/audit/note/1", "/audit/nothing", "/audit/nothing/1"] {
+        for user in [USER, "nobody"] {
+            let answer = server.client().get(&format!("{target}?to={user}"));
+            answer.problem(403, "private");
+        }
+    }
+    server.client().get("/audit/note?limit=1&to=x").problem(403, "private");
+}
+
+/// An event that has private records only must look like one that never was.
+#[test]
+fn an_event_with_private_records_only_does_not_exist() {
+    let server = Server::start();
+    private(&server, "note");
+    let hidden = server.client().get("/audit/note");
+    hidden.problem(404, "unknown-event");
+    let never = server.client().get("/audit/nevr");
+    assert_eq!(hidden.text().replace("note", "nevr"), never.text());
+    server.client().get("/audit/note/1").problem(404, "unknown-event");
+    // Nor do its versions count for the public one, in a receipt or in a mismatch.
+    let body = "{\"event\":\"note\",\"data\":1,\"expected_version\":7}";
+    let problem = server.client().insert(body).problem(409, "version-mismatch");
+    assert_eq!(problem["current_version"], 0);
+    assert_eq!(server.client().put("note", "1")["version"], 1);
+}
+
+/// Counts tell that something is there (design, Who may: "nor in counts").
+#[test]
+fn private_records_are_in_no_count() {
+    let server = Server::start();
+    server.client().put("note", "1");
+    let health = || server.client().get("/health").json()["events"].clone();
+    let gauges = || {
+        let text = server.client().get("/metrics").text().to_owned();
+        let lines = text.lines().filter(|line| line.starts_with("broker_newest"));
+        lines.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let before = (health(), gauges());
+    private(&server, "note");
+    private(&server, "other");
+    assert_eq!((health(), gauges()), before);
+    let list = server.client().get("/audit").json();
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["count"]), (Some(1), &1.into()));
+    let synced = server.events("").until_synced().pop().expect("synced");
+    assert_eq!(synced.json()["events"], 1);
+}
+
+/// The etag and the cursor of a view must not move with what is not in it.
+#[test]
+fn the_etag_of_latest_does_not_change_with_private_records() {
+    let server = Server::start();
+    server.client().put("note", "1");
+    let etag = || server.client().get("/latest?event=note").header("etag").map(str::to_owned);
+    let before = etag();
+    private(&server, "note");
+    assert_eq!(etag(), before);
+}
+
+/// An id that a private insert used must not answer with that insert.
+#[test]
+fn a_private_receipt_is_not_given_for_a_public_insert_with_its_id() {
+    let server = Server::with(small());
+    let id = uuid::Uuid::now_v7();
+    let body =
+        format!("{{\"event\":\"note\",\"data\":\"{SECRET}\",\"to\":\"{USER}\",\"id\":\"{id}\"}}");
+    server.client().insert(body).expect(201);
+    let guess = format!("{{\"event\":\"note\",\"data\":\"{SECRET}\",\"id\":\"{id}\"}}");
+    let answer = server.client().insert(guess);
+    answer.problem(409, "id-taken");
+    assert!(!answer.text().contains(USER) && !answer.text().contains(SECRET), "{}", answer.text());
+}

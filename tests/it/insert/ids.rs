@@ -1,0 +1,114 @@
+//! Ids: a retry is safe, now and for ever.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::server::{Server, small};
+use crate::wire::{Client, eventually};
+
+const ID: &str = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
+
+fn with_id(event: &str, data: &str, more: &str) -> String {
+    format!("{{\"event\":\"{event}\",\"data\":{data},\"id\":\"{ID}\"{more}}}")
+}
+
+/// The same insert is answered with the original receipt; any other one with this id is refused.
+fn assert_remembered(client: Client, original: &Value) {
+    for more in ["", ",\"expected_version\":0", ",\"expected_version\":77"] {
+        let answer = client.insert(with_id("a", "{\"x\":1}", more)).expect(200);
+        assert_eq!(answer.json(), *original, "with {more:?}");
+        assert_eq!(answer.header("location"), Some("/audit/a/1"));
+    }
+    // The same bytes but for insignificant whitespace.
+    let spaced = client.insert(with_id("a", "{ \"x\" : 1 }", "")).expect(200);
+    assert_eq!(spaced.json(), *original);
+    for other in [
+        with_id("a", "{\"x\":2}", ""),
+        with_id("a", "{\"x\":1.0}", ""),
+        with_id("b", "{\"x\":1}", ""),
+        with_id("a", "{\"x\":1}", ",\"to\":\"ann\""),
+    ] {
+        let problem = client.insert(&other).problem(409, "id-taken");
+        assert_eq!(problem["id"], ID, "{other}");
+    }
+}
+
+#[test]
+fn an_id_seen_before_with_the_same_insert_answers_the_original_receipt() {
+    let server = Server::start();
+    let original = server.client().insert(with_id("a", "{\"x\":1}", "")).expect(201).json();
+    assert_eq!(original["id"], ID);
+    server.client().put("a", "2");
+    assert_remembered(server.client(), &original);
+    assert_eq!(server.client().lines("/audit/a").len(), 2, "nothing was appended");
+}
+
+#[test]
+fn ids_are_remembered_after_a_restart_and_after_the_projection_was_deleted() {
+    let server = Server::start();
+    let original = server.client().insert(with_id("a", "{\"x\":1}", "")).expect(201).json();
+    let server = server.restart();
+    assert_remembered(server.client(), &original);
+    let server = server.restart_after(|data| {
+        fs::remove_dir_all(data.join("projection")).expect("there is a projection");
+    });
+    eventually("the ids are readable", || {
+        (server.client().insert(with_id("a", "{\"x\":1}", "")).status == 200).then_some(())
+    });
+    assert_remembered(server.client(), &original);
+    assert_eq!(server.client().lines("/audit/a").len(), 1);
+}
+
+#[test]
+fn an_id_is_the_same_in_every_notation_of_it() {
+    let server = Server::start();
+    let original = server.client().insert(with_id("a", "1", "")).expect(201).json();
+    let upper = with_id("a", "1", "").replace(ID, &ID.to_ascii_uppercase());
+    assert_eq!(server.client().insert(upper).expect(200).json(), original);
+}
+
+#[test]
+fn an_id_in_flight_twice_is_appended_once() {
+    let server = Server::start();
+    for round in 0..10 {
+        let id = uuid::Uuid::now_v7();
+        let body = format!("{{\"event\":\"race\",\"data\":{round},\"id\":\"{id}\"}}");
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let client = server.client();
+            let body = &body;
+            let senders: Vec<_> =
+                (0..6).map(|_| scope.spawn(move || client.insert(body))).collect();
+            senders.into_iter().map(|sender| sender.join().expect("no panic")).collect()
+        });
+        let fresh = answers.iter().filter(|answer| answer.status == 201).count();
+        let known = answers.iter().filter(|answer| answer.status == 200).count();
+        assert_eq!((fresh, known), (1, 5), "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.json() == answers[0].json()));
+    }
+    assert_eq!(server.client().lines("/audit/race").len(), 10);
+}
+
+#[test]
+fn a_refused_insert_leaves_its_id_free() {
+    let server = Server::start();
+    let refused = with_id("a", "1", ",\"expected_version\":9");
+    server.client().insert(refused).problem(409, "version-mismatch");
+    assert_eq!(server.client().insert(with_id("b", "2", "")).expect(201).json()["id"], ID);
+}
+
+#[test]
+fn every_id_of_a_long_history_is_still_known() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let ids: Vec<_> = (0..500).map(|_| uuid::Uuid::now_v7()).collect();
+    let bodies: Vec<_> =
+        ids.iter().map(|id| format!("{{\"event\":\"a\",\"data\":1,\"id\":\"{id}\"}}")).collect();
+    for batch in bodies.chunks(100) {
+        server.client().insert(format!("[{}]", batch.join(","))).expect(201);
+    }
+    let server = server.restart();
+    for batch in bodies.chunks(100) {
+        server.client().insert(format!("[{}]", batch.join(","))).expect(200);
+    }
+    assert_eq!(server.client().lines("/audit/a").len(), 500);
+}

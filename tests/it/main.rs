@@ -1,0 +1,21 @@
+//! Broker from outside: the real server on any free port, assertions on bytes.
+//!
+//! `server` runs the library's server in this process, `program` the built binary; `wire` and
+//! `stream` are a client that sends and shows exactly the bytes it is told. The rest are tests,
+//! a file a part of the contract.
+
+mod program;
+mod server;
+mod stream;
+mod wire;
+
+mod audit;
+mod damage;
+mod events;
+mod hardening;
+mod insert;
+mod library;
+mod metrics;
+mod openapi;
+mod process;
+mod recovery;

@@ -1,0 +1,76 @@
+//! `/openapi.json`: the wire, described for tools.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::server::Server;
+
+/// The page's own files, which are no interface.
+const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];
+
+/// What the source registers: `resource("/path", …`.
+fn registered() -> BTreeSet<String> {
+    let source = include_str!("../../src/http/mod.rs");
+    let paths = source.split(".service(resource(\"").skip(1);
+    paths.map(|rest| rest.split('"').next().expect("a path").to_owned()).collect()
+}
+
+#[test]
+fn it_lists_every_route_and_no_other() {
+    let server = Server::start();
+    let answer = server.client().get("/openapi.json").expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.text(), broker::openapi_json());
+    let document = answer.json();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let paths = document["paths"].as_object().expect("paths");
+    let described: BTreeSet<String> = paths.keys().cloned().collect();
+    let mut served = registered();
+    assert!(PAGE.iter().all(|path| served.remove(*path)), "{served:?}");
+    assert_eq!(described, served);
+}
+
+#[test]
+fn every_described_method_is_served_and_its_answers_are_described() {
+    let server = Server::start();
+    server.client().put("x", "1");
+    let document = server.client().get("/openapi.json").expect(200).json();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let target = path.replace("{event}", "x").replace("{version}", "1");
+            let headers = ["Content-Type: application/json", "Accept: text/plain"];
+            let body: &[u8] = if method == "post" { b"{}" } else { b"" };
+            let method = method.to_uppercase();
+            let status = if path == "/events" {
+                // It would not end.
+                drop(server.events(""));
+                200
+            } else {
+                server.client().send(&method, &target, &headers, body).status
+            };
+            let described = &operation["responses"][status.to_string()];
+            assert!(described.is_object(), "{method} {path} answers {status}: {operation}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_to_a_schema() {
+    let document: Value = serde_json::from_str(&broker::openapi_json()).expect("JSON");
+    let mut pending = vec![&document];
+    let mut references = 0;
+    while let Some(value) = pending.pop() {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            let pointer = reference.strip_prefix('#').expect("in this document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+            references += 1;
+        }
+        match value {
+            Value::Array(items) => pending.extend(items),
+            Value::Object(members) => pending.extend(members.values()),
+            _ => {}
+        }
+    }
+    assert!(references > 0);
+}

@@ -1,0 +1,161 @@
+//! The built binary, as a process of its own.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::stream::EventStream;
+use crate::wire::{Client, Connection, PATIENCE};
+
+/// A running server; dropping it kills it.
+pub struct Program {
+    child: Child,
+    stderr: PathBuf,
+    _stdout: BufReader<ChildStdout>,
+    pub client: Client,
+}
+
+/// What a start that failed left.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+/// The binary with a clean environment: what a developer has set must not matter.
+pub fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+    command.env_clear().current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+/// As [`command`], small and on any free port, with its data in `dir/data`.
+pub fn small(dir: &Path) -> Command {
+    let mut command = command(dir);
+    command.env("PORT", "0").env("BROKER_DATA_DIR", dir.join("data"));
+    command.env("BROKER_SEGMENT_BYTES", "64KiB").env("BROKER_CACHE_BYTES", "1MiB");
+    command
+}
+
+impl Program {
+    /// Starts the command; its working directory also takes its log.
+    #[track_caller]
+    pub fn start(command: Command) -> Self {
+        match Self::try_start(command) {
+            Ok(program) => program,
+            Err(refusal) => panic!("it does not start: {refusal:?}"),
+        }
+    }
+
+    /// Starts it, or says why it did not.
+    pub fn try_start(mut command: Command) -> Result<Self, Refusal> {
+        let dir = command.get_current_dir().expect("a working directory").to_owned();
+        let stderr = dir.join("stderr");
+        command.stdout(Stdio::piped()).stderr(File::create(&stderr).expect("a file"));
+        let mut child = command.spawn().expect("the binary starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("standard output is UTF-8");
+        let Some(address) = line.strip_prefix("listening on http://") else {
+            let status = wait(&mut child, PATIENCE);
+            let stderr = std::fs::read_to_string(&stderr).expect("it is UTF-8");
+            return Err(Refusal { status, stderr });
+        };
+        let address = address.trim_end().parse().expect("an address");
+        Ok(Self { child, stderr, _stdout: stdout, client: Client(address) })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.client.0)
+    }
+
+    #[track_caller]
+    pub fn events(&self, query: &str) -> EventStream {
+        EventStream::open(self.client.0, &format!("/events{query}"), &[])
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for the end, for at most so long.
+    #[track_caller]
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait(&mut self.child, limit)
+    }
+
+    /// SIGTERM, and an end that must be a good one.
+    #[track_caller]
+    pub fn stop(mut self) {
+        // Answered, it also listens to signals.
+        self.client.get("/livez").expect(200);
+        self.signal(Signal::TERM);
+        let status = self.wait(PATIENCE);
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.stderr).expect("the log is UTF-8")
+    }
+
+    /// The log's lines, each a JSON object.
+    pub fn log_lines(&self) -> Vec<Value> {
+        let parse = |line: &str| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
+        self.log().lines().map(parse).collect()
+    }
+
+    /// The effective value of a setting, as it was logged at the start.
+    #[track_caller]
+    pub fn setting(&self, name: &str) -> String {
+        let lines = self.log_lines();
+        let line = lines.iter().find(|line| line["fields"]["name"] == name);
+        let value = &line.unwrap_or_else(|| panic!("{name} is not logged"))["fields"]["value"];
+        value.as_str().expect("a value is text").to_owned()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command that is to end by itself: a refused start, or help.
+pub fn run(mut command: Command) -> (ExitStatus, String, String) {
+    let output = command.output().expect("the binary starts");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+#[track_caller]
+fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it did not end within {limit:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,127 @@
+//! The library's server, in a thread with an actix system of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use broker::{Config, RunError, serve};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::stream::EventStream;
+use crate::wire::{Client, Connection};
+
+/// A server on any free port, with a directory of its own; dropping it stops it.
+pub struct Server {
+    pub address: SocketAddr,
+    config: Config,
+    dir: Arc<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+/// Settings that are small, so that a test meets their bounds soon.
+pub fn small() -> Config {
+    Config::default()
+        .port(0)
+        .segment_bytes(64 << 10)
+        .cache_bytes(1 << 20)
+        .shutdown(Duration::from_secs(2))
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(small())
+    }
+
+    /// With settings; the directory is always a new one.
+    pub fn with(config: Config) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        Self::run(config.data_dir(dir.path().join("data")), dir)
+    }
+
+    fn run(config: Config, dir: Arc<TempDir>) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let settings = config.clone();
+        let thread = thread::spawn(move || {
+            actix_rt::System::new().block_on(serve(
+                settings,
+                async move { stopped.await.unwrap_or(()) },
+                move |address| tell.send(address).expect("the test waits"),
+            ))
+        });
+        let Ok(address) = told.recv() else {
+            panic!("the server does not start: {:?}", thread.join().expect("no panic"));
+        };
+        Self { address, config, dir, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Stops it, waits for its end, and starts it again with the same directory.
+    pub fn restart(mut self) -> Self {
+        self.stop();
+        Self::run(self.config.clone(), self.dir.clone())
+    }
+
+    /// As [`Server::restart`], with something done to the data directory in between.
+    pub fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
+        self.stop();
+        between(&self.data_dir());
+        Self::run(self.config.clone(), self.dir.clone())
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Begins the end, and does not wait for it.
+    pub fn begin_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            let _ = stop.send(());
+        }
+    }
+
+    pub fn stop(&mut self) {
+        self.begin_stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server does not panic").expect("the server ends well");
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client(self.address)
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    /// Opens `/events` with this query, `?` included.
+    #[track_caller]
+    pub fn events(&self, query: &str) -> EventStream {
+        EventStream::open(self.address, &format!("/events{query}"), &[])
+    }
+
+    /// Opens `/events` as a client that was at `cursor`.
+    #[track_caller]
+    pub fn events_after(&self, query: &str, cursor: &str) -> EventStream {
+        let header = format!("Last-Event-ID: {cursor}");
+        EventStream::open(self.address, &format!("/events{query}"), &[&header])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.begin_stop();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !thread::panicking() {
+                ended.expect("the server does not panic").expect("the server ends well");
+            }
+        }
+    }
+}
