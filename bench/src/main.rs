@@ -32,6 +32,8 @@ struct Arguments {
     what: String,
     json: Option<PathBuf>,
     svg: Option<PathBuf>,
+    /// What `bare-server` appends to.
+    file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -49,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let all = arguments.what == "all";
     let mut report = Report::new();
     match arguments.what.as_str() {
-        "bare-server" => return Ok(bare::serve()?),
+        "bare-server" => return Ok(bare::serve(arguments.file.as_deref())?),
         "all" | "insert" | "burst" | "replay" | "memory" => {}
         _ => return Err(USAGE.into()),
     }
@@ -82,6 +84,7 @@ impl Arguments {
             let file = words.next().map(PathBuf::from);
             match word.as_str() {
                 "--json" => arguments.json = Some(file.ok_or(USAGE)?),
+                "--file" => arguments.file = Some(file.ok_or(USAGE)?),
                 "--svg" => arguments.svg = Some(file.ok_or(USAGE)?),
                 _ => return Err(USAGE.into()),
             }

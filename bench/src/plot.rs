@@ -32,6 +32,7 @@ const PANELS: [Panel; 3] = [
             ("raw append and fdatasync", "append and sync", FLOOR),
             ("bare handler's round trip", "bare handler", FLOOR),
             ("floor: both", "floor: both", FLOOR),
+            ("bare handler that appends and syncs", "bare handler that syncs", FLOOR),
             ("broker", "Broker", BROKER),
         ],
         goal: None,

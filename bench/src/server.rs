@@ -64,6 +64,12 @@ impl Server {
         Self::start(Command::new(binary("broker-bench")?).arg("bare-server"))
     }
 
+    /// The bare handler that appends to a new file and syncs it before it answers.
+    pub fn bare_synced(file: &Path) -> Result<Self> {
+        let mut command = Command::new(binary("broker-bench")?);
+        Self::start(command.args(["bare-server", "--file"]).arg(file))
+    }
+
     fn start(command: &mut Command) -> Result<Self> {
         // Settings in the environment would change what is measured.
         let mut child = command.env_clear().stdout(Stdio::piped()).spawn()?;
