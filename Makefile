@@ -19,7 +19,8 @@ demo: ## start a fresh server and feed it real data; SPEED=0 is as fast as it ca
 	@scripts/demo.sh
 
 bench: ## measure, against floors measured in the same run
-	@cargo run --locked --release --package broker-bench -- all
+	@cargo build --locked --release --package broker --package broker-bench
+	@"$${CARGO_TARGET_DIR:-target}/release/broker-bench" all
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

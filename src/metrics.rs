@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -11,6 +13,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 /// Bounds of latency buckets in seconds: a synced append takes 0.0001, a slow disk 0.1.
 const SECONDS_BUCKETS: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+/// Samples of a histogram that are kept before they are summed up, at 24 bytes each.
+const SAMPLES_KEPT_MAX: usize = 4_096;
 
 static METADATA: Metadata<'static> = Metadata::new("broker", Level::INFO, Some("broker"));
 
@@ -23,7 +28,9 @@ pub struct Metrics {
     /// Groups that were synced.
     groups: Counter,
     /// Seconds from a request's body to its acknowledgement.
-    pub(crate) insert_seconds: Histogram,
+    insert_seconds: Histogram,
+    /// How many were recorded: the recorder keeps each until it is told to sum them up.
+    insert_samples: Arc<AtomicUsize>,
     /// Inserts refused, by code.
     refused: Arc<dyn Fn(&'static str) -> Counter + Send + Sync>,
     /// Records written to streams.
@@ -78,6 +85,7 @@ impl Metrics {
             groups: counter("broker_groups_total", count, "Groups that were synced."),
             insert_seconds: recorder
                 .register_histogram(&Key::from_static_name(insert_seconds), &METADATA),
+            insert_samples: Arc::default(),
             refused: Arc::new(move |code| {
                 let key = Key::from_parts(refused, vec![Label::new("code", code)]);
                 for_refused.register_counter(&key, &METADATA)
@@ -103,6 +111,15 @@ impl Metrics {
     pub(crate) fn committed(&self, records: usize) {
         self.groups.increment(1);
         self.records.increment(records as u64);
+    }
+
+    /// An insert was acknowledged after so long.
+    pub(crate) fn inserted(&self, elapsed: Duration) {
+        self.insert_seconds.record(elapsed.as_secs_f64());
+        let samples = self.insert_samples.fetch_add(1, Ordering::Relaxed) + 1;
+        if samples.is_multiple_of(SAMPLES_KEPT_MAX) {
+            self.prometheus.run_upkeep();
+        }
     }
 
     /// A request was refused.

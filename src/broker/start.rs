@@ -73,7 +73,10 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let projection = Projection::open(
         &directory.path().join("projection"),
         directory.log_id(),
-        crate::projection::Options { cache_bytes_max: config.cache_bytes },
+        crate::projection::Options {
+            cache_bytes_max: config.cache_bytes,
+            give_way_records_max: config.max_projection_lag / 2,
+        },
     );
     let applied = projection.applied();
     let (mut journal, mut restored) = restore(&directory, &config, applied)?;
@@ -218,6 +221,10 @@ impl Observer for Announcer {
     fn committed(&mut self, group: &[Arc<Record>]) {
         self.hub.commit(group);
         self.metrics.committed(group.len());
+    }
+
+    fn acknowledged(&mut self) {
+        self.hub.announce();
     }
 
     fn failed(&mut self, error: &AppendError) {

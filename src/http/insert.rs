@@ -72,7 +72,7 @@ pub(super) async fn insert(
     let started = Instant::now();
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_batch(events).await?;
-    broker.metrics().insert_seconds.record(started.elapsed().as_secs_f64());
+    broker.metrics().inserted(started.elapsed());
     Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
 }
 

@@ -45,6 +45,9 @@ pub trait Observer: Send + 'static {
     /// Must not block: the next group waits for it.
     fn committed(&mut self, group: &[Arc<Record>]);
 
+    /// The groups so far are acknowledged too.
+    fn acknowledged(&mut self);
+
     /// The log failed for good.
     fn failed(&mut self, error: &AppendError);
 }
@@ -256,8 +259,12 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
             self.observer.committed(&group.records);
             self.recent.trim(self.ids.applied());
         }
+        let appended = !group.records.is_empty();
         for (answer, verdict) in group.answers {
             respond(answer, verdict);
+        }
+        if appended {
+            self.observer.acknowledged();
         }
         self.drain.release(group.queued_bytes);
     }

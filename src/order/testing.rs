@@ -65,6 +65,8 @@ impl Observer for Told {
         self.0.lock().unwrap().told.extend(group.iter().cloned());
     }
 
+    fn acknowledged(&mut self) {}
+
     fn failed(&mut self, _: &AppendError) {}
 }
 

@@ -28,6 +28,10 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// one that acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
+/// How many times as long as a step took the thread rests after it while inserts come at least half
+/// as fast as it applies them and no reader waits: a record costs more here than to acknowledge.
+const GIVE_WAY_TIMES: u32 = 4;
+
 /// Further behind than this the projection is catching up: about 3 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
 
@@ -51,6 +55,7 @@ pub(super) struct Follow {
     pub(super) directory: Directory,
     pub(super) log_id: Uuid,
     pub(super) cache_bytes_max: u64,
+    pub(super) give_way_records_max: u64,
     pub(super) alive: mpsc::Sender<()>,
 }
 
@@ -143,9 +148,11 @@ impl Follow {
             })?;
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(&life)?;
+                let (began, head) = (Instant::now(), self.shared.head());
                 let step = apply::step(&life.store, self.log_id, life.applied, records);
                 life.applied = step.map_err(|fault| life.left(&fault))?;
                 self.tell(&mut life);
+                self.give_way(&life, records.len() as u64, head, began.elapsed());
             }
             self.check(&life)?;
             let scrubbed = life.scrub()?;
@@ -158,6 +165,15 @@ impl Follow {
                     self.shared.rest(REST);
                 }
             }
+        }
+    }
+
+    /// In a burst the time goes to those who acknowledge, until the projection is far behind.
+    fn give_way(&self, life: &Life, applied: u64, head_before: Seq, took: Duration) {
+        let head = self.shared.head();
+        let is_burst = head - head_before >= applied / 2 && applied == STEP_RECORDS_MAX as u64;
+        if is_burst && head - life.applied.seq < self.give_way_records_max {
+            self.shared.rest(took * GIVE_WAY_TIMES);
         }
     }
 

@@ -57,11 +57,13 @@ pub use read::{IdLookup, NamePage, PageQuery};
 pub struct Options {
     /// Bytes of pages that sled keeps in memory.
     pub cache_bytes_max: u64,
+    /// How many records it may fall behind in order to leave the processor to a burst of inserts.
+    pub give_way_records_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes_max: 64 << 20 }
+        Self { cache_bytes_max: 64 << 20, give_way_records_max: 500_000 }
     }
 }
 
@@ -121,9 +123,16 @@ impl Projection {
             start => start,
         };
         let shared = Arc::new(Shared::new(reader));
-        let cache_bytes_max = options.cache_bytes_max;
-        let follow =
-            Follow { shared: Arc::clone(&shared), directory, log_id, cache_bytes_max, alive };
+        let Options { cache_bytes_max, give_way_records_max } = options;
+        let shared_by_thread = Arc::clone(&shared);
+        let follow = Follow {
+            shared: shared_by_thread,
+            directory,
+            log_id,
+            cache_bytes_max,
+            give_way_records_max,
+            alive,
+        };
         let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {
             // Readers must not wait for a thread that is gone.

@@ -32,6 +32,9 @@ pub trait Tail: Send {
     fn position(&self) -> Seq;
 }
 
+/// Records that may wait to be told while nobody is there to hear of them.
+const UNTOLD_MAX: usize = 256;
+
 /// What subscribers share.
 #[derive(Debug)]
 pub struct Hub {
@@ -78,15 +81,24 @@ impl Hub {
         })
     }
 
-    /// Takes in a durable group: at once the newest for whoever asks, and soon told to whoever
-    /// follows. Never waits for a subscriber.
+    /// Takes in a durable group: at once the newest for whoever asks, and told to whoever follows
+    /// when it is announced. Never waits for a subscriber.
     pub fn commit(&self, group: &[Arc<Record>]) {
         {
             let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
             group.iter().for_each(|record| newest.apply(record));
         }
         self.lock_waiting().extend(group.iter().cloned());
-        self.arrived.notify_one();
+    }
+
+    /// Wakes the teller, when there is somebody to tell or much to tell. Whoever subscribes just
+    /// now finds in the newest what it is not told.
+    pub fn announce(&self) {
+        let is_due =
+            self.subscribers.load(Ordering::SeqCst) > 0 || self.lock_waiting().len() >= UNTOLD_MAX;
+        if is_due {
+            self.arrived.notify_one();
+        }
     }
 
     /// Looks at the newest records.
@@ -137,7 +149,7 @@ impl Hub {
     }
 
     fn join(&self, interest: Interest) -> Arc<View> {
-        self.subscribers.fetch_add(1, Ordering::Relaxed);
+        self.subscribers.fetch_add(1, Ordering::SeqCst);
         let mut views = self.lock_views();
         if let Some((view, members)) = views.all.get_mut(&interest) {
             *members += 1;
