@@ -8,11 +8,6 @@ use broker::{Config, RunError, serve, shutdown_signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// sled allocates for every entry, on threads that come and go; this allocator takes an eighth less
-/// of the processor for it. Programs that embed the library choose their own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[actix_rt::main]
 async fn main() -> ExitCode {
     let Invocation::Serve(flags) =
