@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::apply::{self, STEP_RECORDS_MAX};
 use super::directory::Directory;
 use super::keys::Applied;
+use super::patience::Patience;
 use super::progress::Progress;
 use super::scrub::Scrub;
 use super::shared::{Phase, Shared, Status};
@@ -28,9 +29,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// one that acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
-/// How many times as long as a step took the thread rests after it while inserts come at least half
-/// as fast as it applies them and no reader waits: a record costs more here than to acknowledge.
-const GIVE_WAY_TIMES: u32 = 4;
+/// A burst is when this part of a step, or more, is inserted while the step is applied.
+const BURST_PART: u64 = 8;
 
 /// Further behind than this the projection is catching up: about 3 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
@@ -78,6 +78,7 @@ struct Life {
     /// The head that a new store must reach before it is read.
     unread_until: Option<Seq>,
     progress: Option<Progress>,
+    patience: Patience,
 }
 
 impl Follow {
@@ -120,7 +121,15 @@ impl Follow {
                 phase: Phase::CatchingUp,
                 ids_complete: false,
             });
-            return Ok(Life { store, applied, scrub: Some(scrub), unread_until: None, progress });
+            let patience = Patience::new(Instant::now());
+            return Ok(Life {
+                store,
+                applied,
+                scrub: Some(scrub),
+                unread_until: None,
+                progress,
+                patience,
+            });
         }
         self.shared.tell(Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false });
         if let Start::Doubt(_) = start
@@ -136,7 +145,8 @@ impl Follow {
         store.confirm_ids();
         let progress = (head > 0).then(|| Progress::new("rebuilding the projection", 0, head));
         let applied = Applied::default();
-        Ok(Life { store, applied, scrub: None, unread_until: Some(head), progress })
+        let patience = Patience::new(Instant::now());
+        Ok(Life { store, applied, scrub: None, unread_until: Some(head), progress, patience })
     }
 
     fn live(&self, mut life: Life) -> Result<Infallible, End> {
@@ -152,7 +162,7 @@ impl Follow {
                 let step = apply::step(&life.store, self.log_id, life.applied, records);
                 life.applied = step.map_err(|fault| life.left(&fault))?;
                 self.tell(&mut life);
-                self.give_way(&life, records.len() as u64, head, began.elapsed());
+                self.give_way(&mut life, records.len() as u64, head, began.elapsed());
             }
             self.check(&life)?;
             let scrubbed = life.scrub()?;
@@ -169,11 +179,15 @@ impl Follow {
     }
 
     /// In a burst the time goes to those who acknowledge, until the projection is far behind.
-    fn give_way(&self, life: &Life, applied: u64, head_before: Seq, took: Duration) {
+    fn give_way(&self, life: &mut Life, applied: u64, head_before: Seq, took: Duration) {
         let head = self.shared.head();
-        let is_burst = head - head_before >= applied / 2 && applied == STEP_RECORDS_MAX as u64;
-        if is_burst && head - life.applied.seq < self.give_way_records_max {
-            self.shared.rest(took * GIVE_WAY_TIMES);
+        let is_burst = applied == STEP_RECORDS_MAX as u64
+            && head - head_before >= applied / BURST_PART
+            && head - life.applied.seq < self.give_way_records_max;
+        if is_burst {
+            let began = Instant::now();
+            self.shared.rest(life.patience.rest_after(took, began));
+            life.patience.spend(began.elapsed());
         }
     }
 

@@ -25,6 +25,7 @@ mod directory;
 mod follow;
 mod handle;
 mod keys;
+mod patience;
 mod progress;
 mod read;
 mod scrub;

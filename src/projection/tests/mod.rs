@@ -23,7 +23,7 @@ use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, V
 /// Long enough for any machine that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CACHE: Options = Options { cache_bytes_max: 8 << 20 };
+const CACHE: Options = Options { cache_bytes_max: 8 << 20, give_way_records_max: 0 };
 
 struct World {
     root: TempDir,
