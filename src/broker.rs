@@ -2,8 +2,10 @@
 //!
 //! Owns the start and the end, and the calls that an embedding program makes.
 
+mod engines;
 mod start;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ pub use start::StartError;
 
 use crate::audit::Salts;
 use crate::config::Config;
-use crate::decide::{Proposal, Proposed, Verdict};
+use crate::decide::{Proposal, Proposed, Verdict, is_same_insert};
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
@@ -53,6 +55,13 @@ struct Inner {
     failed: watch::Receiver<bool>,
     /// Locked until the shutdown is complete.
     directory: Mutex<Option<Arc<DataDir>>>,
+}
+
+impl Drop for Inner {
+    /// Streams end and the teller goes, also for a program that never shut it down.
+    fn drop(&mut self) {
+        self.hub.close();
+    }
 }
 
 /// What an insert answers.
@@ -139,7 +148,7 @@ impl Broker {
         if self.inner.stopping.load(Ordering::Relaxed) {
             return Err(ProposeError::Stopping);
         }
-        let submission = self.look_up(events).await;
+        let submission = self.look_up(events).await?;
         let verdict = self.inner.order.propose(submission)?.await?;
         let (records, fresh) = match verdict {
             Verdict::Append(records) => (records, true),
@@ -162,9 +171,14 @@ impl Broker {
     pub async fn shutdown(&self) {
         self.begin_shutdown();
         self.inner.order.stop();
-        if let Some(stopped) = self.inner.stopped.lock().await.take() {
-            // The thread is gone either way.
-            let _ = stopped.await;
+        {
+            // Held until the thread is gone, so that a second call waits too.
+            let mut stopped = self.inner.stopped.lock().await;
+            if let Some(stopped) = stopped.as_mut() {
+                // The thread is gone either way.
+                let _ = stopped.await;
+            }
+            *stopped = None;
         }
         let projection = self.inner.projection.clone();
         let closed = tokio::task::spawn_blocking(move || projection.close()).await;
@@ -190,8 +204,10 @@ impl Broker {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
+    /// Whether the log's storage failed, or a thread that serves it is gone.
     pub(crate) fn has_failed(&self) -> bool {
-        *self.inner.failed.borrow()
+        let failed = &self.inner.failed;
+        *failed.borrow() || failed.has_changed().is_err() || self.inner.hub.is_closed()
     }
 
     /// Turns true when the log's storage failed for good.
@@ -271,30 +287,41 @@ impl Broker {
 
     /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell
     /// now is asked again behind the queue, where recent ids are known.
-    async fn look_up(&self, events: Vec<NewEvent>) -> Submission {
-        let ids: Vec<_> = events.iter().filter_map(|event| event.id).collect();
+    async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
+        let has_ids = events.iter().any(|event| event.id.is_some());
         let mut submission = Submission::new(propose(events));
-        if ids.is_empty() {
-            return submission;
+        if !has_ids {
+            return Ok(submission);
         }
         let projection = self.inner.projection.clone();
         let looked_up = tokio::task::spawn_blocking(move || {
             let through = projection.applied();
-            let mut known = Vec::new();
-            for id in ids {
+            let mut known = HashMap::new();
+            for Proposed { event, .. } in &submission.proposal.events {
+                let Some(id) = event.id else { continue };
                 match projection.by_id(&id) {
-                    Ok(IdLookup::Found(record)) => known.push(Arc::new(record)),
+                    Ok(IdLookup::Found(record)) => {
+                        // The fold refuses at the first that differs, so the rest need not be
+                        // loaded; what is the same is as large as the request itself.
+                        let is_same = is_same_insert(&record, event);
+                        known.insert(id, Arc::new(record));
+                        if !is_same {
+                            break;
+                        }
+                    }
                     Ok(IdLookup::Absent) => {}
-                    Ok(IdLookup::NotYet) | Err(_) => return None,
+                    // It is asked again behind the queue, unless the id is recent.
+                    Ok(IdLookup::NotYet) | Err(_) => return submission,
                 }
             }
-            Some((known, through))
-        });
-        if let Ok(Some((known, through))) = looked_up.await {
             submission.known = known;
             submission.looked_up_through = through;
-        }
-        submission
+            submission
+        });
+        looked_up.await.map_err(|error| {
+            tracing::error!(%error, "a look-up of ids panicked");
+            ProposeError::IdsNotReady
+        })
     }
 }
 

@@ -350,7 +350,8 @@ fn find_known(
     }
 }
 
-fn is_same_insert(record: &Record, event: &NewEvent) -> bool {
+/// Whether `event`, with the record's id, is the insert that made the record.
+pub fn is_same_insert(record: &Record, event: &NewEvent) -> bool {
     record.author() == event.author.as_ref()
         && record.identity() == &event.identity
         && record.data() == event.data.as_bytes()

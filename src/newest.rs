@@ -110,18 +110,29 @@ impl Newest {
         slice
     }
 
-    /// The newest records of some identities after a position, ascending by seq: for views of
-    /// exact names, which need not pass by everything else that is newer.
+    /// The newest records of some identities after a position, ascending by seq, until their JSON
+    /// reaches `bytes_max`: for views of exact names, which need not pass by everything else.
     #[must_use]
     pub fn after_among<'a>(
         &self,
         position: Seq,
+        bytes_max: usize,
         identities: impl Iterator<Item = &'a Identity>,
     ) -> Slice {
         let found = identities.filter_map(|identity| self.find(identity));
         let mut records: Vec<_> = found.filter(|record| record.seq() > position).cloned().collect();
         records.sort_unstable_by_key(|record| record.seq());
-        Slice { records, position: position.max(self.head), complete: true }
+        let mut bytes = 0;
+        let fits = records.iter().take_while(|record| {
+            let fits = bytes < bytes_max;
+            bytes += record.json().len();
+            fits
+        });
+        let count = fits.count();
+        let complete = count == records.len();
+        records.truncate(count);
+        let last = records.last().map_or(position, |record| record.seq());
+        Slice { records, position: if complete { last.max(self.head) } else { last }, complete }
     }
 }
 
@@ -191,8 +202,17 @@ mod tests {
                 .iter()
                 .map(|name| Identity { event: Name::stored(name).unwrap(), to: None })
                 .collect();
-            let among = newest.after_among(position, identities.iter());
-            let among: Vec<_> = among.records.iter().map(|record| record.seq()).collect();
+            let mut among = Vec::new();
+            let mut at = position;
+            loop {
+                // One byte is one record more than fits.
+                let slice = newest.after_among(at, 1, identities.iter());
+                among.extend(slice.records.iter().map(|record| record.seq()));
+                at = slice.position;
+                if slice.complete {
+                    break;
+                }
+            }
             let mut of_two: Vec<Seq> = NAMES[..2]
                 .iter()
                 .filter_map(|name| model.get(name).copied())

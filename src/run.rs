@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -82,8 +83,12 @@ pub async fn serve(
     listening(address);
 
     let mut failure = broker.failure();
-    let failed = pin!(failure.wait_for(|failed| *failed));
-    let storage_failed = matches!(select(pin!(shutdown), failed).await, Either::Right(_));
+    let ended = tokio::select! {
+        () = shutdown => Ended::Asked,
+        // A sender that is gone is an appending thread that panicked.
+        _ = failure.wait_for(|failed| *failed) => Ended::StorageFailed,
+        result = &mut serving => Ended::Server(result),
+    };
 
     info!("shutting down");
     broker.begin_shutdown();
@@ -96,15 +101,20 @@ pub async fn serve(
         warn!(seconds = grace.as_secs_f64(), "the shutdown took too long and was cut short");
     }
     serving.abort();
-    let served = (&mut serving).await;
-    if storage_failed {
-        return Err(RunError::StorageFailed);
+    match ended {
+        Ended::Asked => Ok(()),
+        Ended::StorageFailed => Err(RunError::StorageFailed),
+        Ended::Server(Ok(Ok(()))) => Err(RunError::Serve(io::Error::other("it ended by itself"))),
+        Ended::Server(Ok(Err(error))) => Err(RunError::Serve(error)),
+        Ended::Server(Err(error)) => Err(RunError::Serve(io::Error::other(error))),
     }
-    match served {
-        Ok(result) => result.map_err(RunError::Serve),
-        // It was cut short just above.
-        Err(_) => Ok(()),
-    }
+}
+
+/// Why serving ends.
+enum Ended {
+    Asked,
+    Server(Result<io::Result<()>, JoinError>),
+    StorageFailed,
 }
 
 /// Resolves on SIGTERM or SIGINT; they are listened to from the call on, not from the first poll.

@@ -1,6 +1,8 @@
 //! The start: directory, projection, journal, epoch, threads, in the order of trust.
 
+use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -11,6 +13,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::engines::Engines;
 use super::{Inner, propose};
 use crate::audit::Digest;
 use crate::config::{Config, ConfigErrors};
@@ -62,7 +65,8 @@ struct Restored {
     newest: Newest,
     epochs: Epochs,
     /// Ids that the projection does not hold yet.
-    recent: Vec<(Uuid, Seq)>,
+    recent: VecDeque<(Uuid, Seq)>,
+    recent_max: u64,
     /// The chain at the projection's position.
     chain_at_applied: Option<Digest>,
 }
@@ -90,15 +94,13 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
     let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
     let hub = Hub::new(restored.newest, options);
-    let teller = hub.teller();
-    spawn("teller", move || teller.run())?;
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
     let (order, stopped) = Local::start(
         journal,
         restored.state,
         restored.recent,
-        (projection.clone(), reader.clone()),
+        Engines::new(projection.clone(), reader.clone()),
         Announcer {
             hub: hub.clone(),
             metrics: metrics.clone(),
@@ -115,6 +117,15 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         },
     )
     .map_err(StartError::Thread)?;
+    let teller = hub.teller();
+    let told = hub.clone();
+    spawn("teller", move || {
+        // Streams must not go on without being told anything.
+        if catch_unwind(AssertUnwindSafe(|| teller.run())).is_err() {
+            error!("the teller panicked; streams end");
+            told.close();
+        }
+    })?;
     Ok(Inner {
         config,
         order,
@@ -138,7 +149,8 @@ fn restore(
 ) -> Result<(Journal, Restored), StartError> {
     let proven = applied.as_ref().map_or(0, |applied| applied.seq);
     let keep_ids_after = applied.map_or(0, |applied| applied.seq);
-    let mut restored = Restored::default();
+    let mut restored =
+        Restored { recent_max: config.max_projection_lag / 2, ..Restored::default() };
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
         if record.seq() == keep_ids_after {
@@ -167,7 +179,11 @@ impl Restored {
             self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
         }
         if record.seq() > keep_ids_after {
-            self.recent.push((record.id(), record.seq()));
+            self.recent.push_back((record.id(), record.seq()));
+            // Older ids are unknown until the projection has come so far.
+            if self.recent.len() as u64 > self.recent_max {
+                self.recent.pop_front();
+            }
         }
         self.newest.apply(record);
         Ok(())
@@ -194,7 +210,7 @@ fn append_open(journal: &mut Journal, restored: &mut Restored) -> Result<Epoch, 
     restored.state.settle();
     for record in &records {
         restored.epochs.restore(record.seq(), record.data()).expect("it was just written so");
-        restored.recent.push((record.id(), record.seq()));
+        restored.recent.push_back((record.id(), record.seq()));
         restored.newest.apply(record);
     }
     Ok(epoch)

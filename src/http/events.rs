@@ -13,7 +13,7 @@ use tracing::{debug, error};
 
 use super::Shared;
 use super::problem::{Code, Problem};
-use super::query::{Query, malformed};
+use super::query::{CURSORS, Query, malformed};
 use super::sse::{self, Dispatch, Encoder};
 use super::streams::Open;
 use super::wire::Refusal;
@@ -88,6 +88,7 @@ pub(super) async fn events(
         last_cursor: 0,
         last_synced: None,
         ended: false,
+        reason: "the client left",
         metrics: broker.metrics().clone(),
         _open: open,
     }))
@@ -108,10 +109,11 @@ fn subscription(
         }
     };
     let mut resume = header_cursor(request);
-    for name in ["last_event_id", "lastEventId", "lastEventID"] {
-        if resume == Resume::Fresh {
-            resume = query.one(name)?.map_or(Resume::Fresh, resume_after);
-        }
+    let mut in_query = CURSORS.iter().flat_map(|name| query.all(name));
+    if resume == Resume::Fresh
+        && let Some(cursor) = in_query.find(|cursor| !cursor.is_empty())
+    {
+        resume = resume_after(cursor);
     }
     Ok(Subscribe { filters: Some(filters.map_err(malformed)?), user: None, resume, replay })
 }
@@ -152,14 +154,15 @@ struct EventStream {
     last_cursor: Seq,
     last_synced: Option<Instant>,
     ended: bool,
+    /// Why it ended, for the log.
+    reason: &'static str,
     metrics: Metrics,
     _open: Open,
 }
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        let reason = if self.ended { "shutdown" } else { "the client left" };
-        debug!(reason, seq = self.last_cursor, "subscription ended");
+        debug!(reason = self.reason, seq = self.last_cursor, "subscription ended");
     }
 }
 
@@ -191,7 +194,8 @@ impl EventStream {
     /// On a quiet stream the cursor moves on now and then, so that a reconnect has little to skip.
     fn beat(&mut self) -> Bytes {
         let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
-        if due && self.subscriber.position() > self.last_cursor {
+        let is_quiet = self.subscriber.is_following();
+        if due && is_quiet && self.subscriber.position() > self.last_cursor {
             self.synced(Mark::Synced { events: 0 });
             return self.chunk();
         }
@@ -223,8 +227,10 @@ impl MessageBody for EventStream {
         match self.subscriber.poll_step(cx) {
             Poll::Ready(Some(Ok(step))) => return Poll::Ready(Some(Ok(self.encode(&step)))),
             Poll::Ready(end) => {
+                self.reason = "shutdown";
                 if let Some(Err(error)) = end {
                     error!(%error, "a stream ended early");
+                    self.reason = "the log cannot be read";
                 }
                 self.ended = true;
                 return Poll::Ready(Some(Ok(sse::retry().into())));

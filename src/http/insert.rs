@@ -95,7 +95,7 @@ fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
 fn prefix(request: &HttpRequest, config: &Config) -> String {
     match &config.public_url {
         Some(url) => url.path().to_owned(),
-        None => request.path().trim_end_matches("/insert").to_owned(),
+        None => request.path().strip_suffix("/insert").unwrap_or_default().to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod etag;
 mod events;
 mod gate;
 mod history;

@@ -7,6 +7,10 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::{Code, Problem};
 
+/// What names a cursor. One that does not decode is a cursor that is not good, never an error: an
+/// EventSource that is refused does not come back.
+pub(super) const CURSORS: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
+
 /// The pairs of a query string.
 pub(super) struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -18,7 +22,11 @@ impl<'a> Query<'a> {
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
+            let name = decode(name)?;
+            let value = match CURSORS.contains(&name.as_ref()) {
+                true => percent_decode_str(value).decode_utf8_lossy(),
+                false => decode(value)?,
+            };
             if !known.contains(&name.as_ref()) {
                 return Err(malformed(format!(
                     "there is no parameter {name:?} here; known are {}",

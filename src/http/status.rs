@@ -88,11 +88,11 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
 }
 
 fn readiness(shared: &Shared) -> Result<(), Problem> {
-    if shared.broker.has_failed() {
-        return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
-    }
     if shared.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown));
+    }
+    if shared.broker.has_failed() {
+        return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
     }
     match shared.broker.projection().state() {
         State::Failed(_) => {

@@ -17,11 +17,18 @@ pub(super) struct RecentIds {
     in_order: VecDeque<(Seq, Uuid)>,
     /// Ids of records up to here are only in the projection.
     trimmed_through: Seq,
+    count_max: u64,
 }
 
 impl RecentIds {
-    pub fn new(trimmed_through: Seq) -> Self {
-        Self { trimmed_through, ..Self::default() }
+    /// For so many ids that the projection may lack, beside those that are kept anyhow.
+    pub fn new(trimmed_through: Seq, lag_max: u64) -> Self {
+        Self { trimmed_through, count_max: lag_max.saturating_add(KEPT), ..Self::default() }
+    }
+
+    /// Whether the projection must take in some before more can be remembered.
+    pub fn is_full(&self) -> bool {
+        self.in_order.len() as u64 >= self.count_max
     }
 
     pub fn insert(&mut self, id: Uuid, seq: Seq) {
@@ -64,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_what_the_projection_has_had_for_long_is_let_go() {
-        let mut ids = RecentIds::new(0);
+        let mut ids = RecentIds::new(0, 100);
         for seq in 1..=KEPT + 10 {
             ids.insert(Uuid::from_u128(u128::from(seq)), seq);
         }

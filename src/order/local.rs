@@ -3,6 +3,7 @@
 //! It takes one submission, drains what is already there, decides, and commits the group; while
 //! it syncs the next group collects. There is no timer.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,9 +15,8 @@ use uuid::Uuid;
 use super::ids::RecentIds;
 use super::queue::{Drain, Next, Queue, Queued, queue};
 use super::{Order, ProposeError, Submission, Ticket};
-use crate::decide::{Limits, Seen, State, Verdict};
-use crate::journal::{AppendError, Journal, Reader};
-use crate::projection::{IdLookup, ProjectionHandle};
+use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
+use crate::journal::AppendError;
 use crate::record::{Record, Seq, Timestamp};
 
 /// A group ends when it holds so many records …
@@ -67,7 +67,7 @@ pub trait RestoredIds: Send + 'static {
     ///
     /// # Errors
     /// [`ProposeError::IdsNotReady`] when it cannot be read.
-    fn at(&self, seq: Seq) -> Result<Arc<Record>, ProposeError>;
+    fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError>;
 }
 
 /// Settings of the local order.
@@ -77,7 +77,7 @@ pub struct LocalOptions {
     pub queue_bytes_max: usize,
     /// Bounds of the fold.
     pub limits: Limits,
-    /// Records that the log may be ahead of the projection.
+    /// Ids that are kept in memory because the projection does not hold them yet.
     pub projection_lag_max: u64,
 }
 
@@ -92,15 +92,15 @@ pub struct Local {
 pub type Stopped = oneshot::Receiver<()>;
 
 impl Local {
-    /// Starts the appending thread on a state and the ids (with their seqs, ascending) of all
-    /// records after `ids.applied()`.
+    /// Starts the appending thread on a state and the ids (with their seqs, ascending) of the last
+    /// records, without a gap; older ones are looked up in `ids`.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start<L: Log, O: Observer, I: RestoredIds>(
         log: L,
         state: State,
-        recent: Vec<(Uuid, Seq)>,
+        recent: VecDeque<(Uuid, Seq)>,
         ids: I,
         observer: O,
         options: LocalOptions,
@@ -108,9 +108,8 @@ impl Local {
         let (queue, drain) = queue(options.queue_bytes_max);
         let failed = Arc::new(AtomicBool::new(false));
         let (stopped, on_stopped) = oneshot::channel();
-        let backlog = state.last_seq().saturating_sub(ids.applied());
-        let trimmed_through = recent.first().map_or(state.last_seq(), |(_, seq)| seq - 1);
-        let mut recent_ids = RecentIds::new(trimmed_through);
+        let trimmed_through = recent.front().map_or(state.last_seq(), |(_, seq)| seq - 1);
+        let mut recent_ids = RecentIds::new(trimmed_through, options.projection_lag_max);
         for (id, seq) in recent {
             recent_ids.insert(id, seq);
         }
@@ -121,7 +120,6 @@ impl Local {
             ids,
             observer,
             limits: options.limits,
-            lag_max: options.projection_lag_max.saturating_add(backlog),
             drain,
             failed: failed.clone(),
         };
@@ -162,7 +160,6 @@ struct Appender<L, O, I> {
     ids: I,
     observer: O,
     limits: Limits,
-    lag_max: u64,
     drain: Drain,
     failed: Arc<AtomicBool>,
 }
@@ -219,31 +216,41 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(ProposeError::StorageFailed);
         }
-        let lag = self.state.last_seq().saturating_sub(self.ids.applied());
-        if lag > self.lag_max {
-            return Err(ProposeError::ProjectionLag { records: lag });
+        if self.recent.is_full() {
+            let records = self.state.last_seq().saturating_sub(self.ids.applied());
+            return Err(ProposeError::ProjectionLag { records });
         }
         let seen = self.look_up(&submission, group)?;
         let now = Timestamp::now();
         Ok(self.state.decide(submission.proposal, &seen, now, self.limits)?)
     }
 
-    /// Recent ids are in memory or in this very group; of older ones the look-up made before the
-    /// queue is good unless ids were trimmed since.
-    fn look_up(&self, submission: &Submission, group: &Group) -> Result<Found, ProposeError> {
-        let mut found = Found(Vec::new());
-        for id in submission.proposal.events.iter().filter_map(|proposed| proposed.event.id) {
-            let record = match self.recent.seq_of(&id) {
-                Some(seq) => Some(match group.at(seq) {
+    /// What was found before the queue is durable and stays so. Other ids are recent, in memory or
+    /// in this very group, or unknown, unless ids were trimmed since that look-up.
+    ///
+    /// It ends at the first id that belongs to something else: the fold refuses there.
+    fn look_up(&mut self, submission: &Submission, group: &Group) -> Result<Found, ProposeError> {
+        let mut found = Found(HashMap::new());
+        for Proposed { event, .. } in &submission.proposal.events {
+            let Some(id) = event.id else { continue };
+            let known = submission.known.get(&id);
+            let record = match (known, self.recent.seq_of(&id)) {
+                (Some(record), _) => Some(record.clone()),
+                (None, Some(seq)) => Some(match group.at(seq) {
                     Some(record) => record.clone(),
                     None => self.ids.at(seq)?,
                 }),
-                None if submission.looked_up_through >= self.recent.trimmed_through() => {
-                    submission.known.iter().find(|record| record.id() == id).cloned()
+                (None, None) if submission.looked_up_through >= self.recent.trimmed_through() => {
+                    None
                 }
-                None => self.ids.find_old(&id)?,
+                (None, None) => self.ids.find_old(&id)?,
             };
-            found.0.extend(record);
+            let Some(record) = record else { continue };
+            let is_same = is_same_insert(&record, event);
+            found.0.insert(id, record);
+            if !is_same {
+                break;
+            }
         }
         Ok(found)
     }
@@ -311,11 +318,11 @@ impl Group {
 }
 
 /// The records that a submission's ids belong to.
-struct Found(Vec<Arc<Record>>);
+struct Found(HashMap<Uuid, Arc<Record>>);
 
 impl Seen for Found {
     fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
-        self.0.iter().find(|record| record.id() == *id).cloned()
+        self.0.get(id).cloned()
     }
 }
 
@@ -325,38 +332,4 @@ fn respond(
     result: Result<Verdict, ProposeError>,
 ) {
     let _ = answer.send(result);
-}
-
-impl Log for Journal {
-    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
-        Journal::append(self, records)
-    }
-
-    fn close(self) -> Result<(), String> {
-        Journal::close(self).map_err(|error| error.to_string())
-    }
-}
-
-/// The projection finds old ids, the journal records by seq.
-impl RestoredIds for (ProjectionHandle, Reader) {
-    fn applied(&self) -> Seq {
-        self.0.applied()
-    }
-
-    fn find_old(&self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
-        match self.0.by_id(id) {
-            Ok(IdLookup::Found(record)) => Ok(Some(Arc::new(record))),
-            Ok(IdLookup::Absent) => Ok(None),
-            Ok(IdLookup::NotYet) | Err(_) => Err(ProposeError::IdsNotReady),
-        }
-    }
-
-    fn at(&self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
-        let mut follower = self.1.follow(seq - 1);
-        let records = follower.next(1).map_err(|error| {
-            error!(%error, seq, "a durable record cannot be read back");
-            ProposeError::IdsNotReady
-        })?;
-        records.into_iter().next().map(Arc::new).ok_or(ProposeError::IdsNotReady)
-    }
 }

@@ -15,6 +15,7 @@ mod model;
 #[cfg(test)]
 mod testing;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,10 +23,9 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
-pub use local::{Local, LocalOptions, Observer, Stopped};
-#[cfg(test)]
-use local::{Log, RestoredIds};
+pub use local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};
@@ -59,8 +59,8 @@ pub trait Order: Send + Sync {
 pub struct Submission {
     /// What to append.
     pub proposal: Proposal,
-    /// Records that the proposal's ids belong to, as far as the projection knew them.
-    pub known: Vec<Arc<Record>>,
+    /// Records that the proposal's ids belong to, by id, as far as the projection knew them.
+    pub known: HashMap<Uuid, Arc<Record>>,
     /// The projection held every id up to here when it was asked; 0 when nothing was looked up.
     pub looked_up_through: Seq,
 }
@@ -69,7 +69,7 @@ impl Submission {
     /// A proposal for which no id had to be looked up.
     #[must_use]
     pub fn new(proposal: Proposal) -> Self {
-        Self { proposal, known: Vec::new(), looked_up_through: 0 }
+        Self { proposal, known: HashMap::new(), looked_up_through: 0 }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The local order on a real journal, with faults at its one write.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -85,7 +86,7 @@ impl RestoredIds for Ids {
         Ok(self.old.iter().find(|record| record.id() == *id).cloned())
     }
 
-    fn at(&self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
+    fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
         let mut records = self.reader.follow(seq - 1).next(1).unwrap();
         Ok(Arc::new(records.remove(0)))
     }
@@ -109,7 +110,7 @@ impl Process {
         let (order, stopped) = Local::start(
             FaultyLog { journal, outside: outside.clone(), _lock: lock },
             state,
-            Vec::new(),
+            VecDeque::new(),
             Ids { old, reader: reader.clone() },
             Told(outside.clone()),
             LocalOptions { queue_bytes_max: 1 << 20, limits, projection_lag_max: u64::MAX },

@@ -1,11 +1,11 @@
 //! The hub: durable groups in, views told, subscribers woken.
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::view::View;
+use super::waiting::{Arrived, Waiting};
 use super::window::Window;
 use super::{Interest, Start, Subscriber};
 use crate::newest::Newest;
@@ -32,6 +32,9 @@ pub trait Tail: Send {
     fn position(&self) -> Seq;
 }
 
+/// View evaluations of one pass, some milliseconds: those who join or leave wait for a pass.
+const EVALUATIONS_MAX: usize = 1_024;
+
 /// Records that may wait to be told while nobody is there to hear of them.
 const UNTOLD_MAX: usize = 256;
 
@@ -43,9 +46,11 @@ pub struct Hub {
     views: Mutex<Views>,
     /// Every match up to here is listed in its views.
     pub(super) told: AtomicU64,
+    /// Matches up to here may never be listed: who stands before must catch up.
+    pub(super) lost_through: AtomicU64,
     pub(super) closed: AtomicBool,
     pub(super) epoch: Epoch,
-    waiting: Mutex<Vec<Arc<Record>>>,
+    waiting: Mutex<Waiting>,
     arrived: Condvar,
     subscribers: AtomicUsize,
 }
@@ -73,9 +78,10 @@ impl Hub {
             window: RwLock::new(Window::new(options.window_bytes_max)),
             views: Mutex::default(),
             told,
+            lost_through: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             epoch: options.epoch,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting::new(options.window_bytes_max)),
             arrived: Condvar::new(),
             subscribers: AtomicUsize::new(0),
         })
@@ -88,14 +94,15 @@ impl Hub {
             let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
             group.iter().for_each(|record| newest.apply(record));
         }
-        self.lock_waiting().extend(group.iter().cloned());
+        let mut waiting = self.lock_waiting();
+        group.iter().for_each(|record| waiting.push(record.clone()));
     }
 
     /// Wakes the teller, when there is somebody to tell or much to tell. Whoever subscribes just
     /// now finds in the newest what it is not told.
     pub fn announce(&self) {
-        let is_due =
-            self.subscribers.load(Ordering::SeqCst) > 0 || self.lock_waiting().len() >= UNTOLD_MAX;
+        let is_due = self.subscribers.load(Ordering::SeqCst) > 0
+            || self.lock_waiting().count() >= UNTOLD_MAX;
         if is_due {
             self.arrived.notify_one();
         }
@@ -138,6 +145,16 @@ impl Hub {
             let _waiting = self.lock_waiting();
             self.arrived.notify_all();
         }
+        self.wake_everybody();
+    }
+
+    /// Whether nobody is told of anything any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn wake_everybody(&self) {
         let views: Vec<_> = self.lock_views().all.values().map(|(view, _)| view.clone()).collect();
         wake(&views);
     }
@@ -183,7 +200,7 @@ impl Hub {
         }
     }
 
-    fn lock_waiting(&self) -> MutexGuard<'_, Vec<Arc<Record>>> {
+    fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -207,31 +224,46 @@ impl Teller {
     /// Tells until the hub closes.
     pub fn run(self) {
         while !self.0.closed.load(Ordering::SeqCst) {
-            let records = self.wait();
-            self.tell(&records);
+            let arrived = self.wait();
+            self.tell(arrived);
         }
     }
 
-    /// Everything that has arrived, taken at once, so that a burst wakes each subscriber once.
-    fn wait(&self) -> Vec<Arc<Record>> {
+    fn wait(&self) -> Arrived {
+        let slice = self.slice_records();
         let mut waiting = self.0.lock_waiting();
-        while waiting.is_empty() && !self.0.closed.load(Ordering::SeqCst) {
+        while waiting.count() == 0 && !self.0.closed.load(Ordering::SeqCst) {
             waiting = self.0.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        mem::take(&mut *waiting)
+        waiting.take(slice)
     }
 
     /// Tells what has arrived, without waiting: for those who drive the hub step by step.
     #[cfg(test)]
     pub fn tell_now(&self) {
-        let records = mem::take(&mut *self.0.lock_waiting());
-        self.tell(&records);
+        loop {
+            let arrived = self.0.lock_waiting().take(self.slice_records());
+            if arrived.records.is_empty() {
+                return;
+            }
+            self.tell(arrived);
+        }
     }
 
-    fn tell(&self, records: &[Arc<Record>]) {
+    /// A burst wakes each subscriber once, as long as its evaluation does not hold up those who
+    /// join or leave meanwhile.
+    fn slice_records(&self) -> usize {
+        (EVALUATIONS_MAX / (1 + self.0.lock_views().by_pattern.len())).max(1)
+    }
+
+    fn tell(&self, arrived: Arrived) {
+        let Arrived { records, lost_through } = arrived;
         let Some(last) = records.last() else { return };
         let window_first = {
             let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
+            if lost_through.is_some() {
+                window.clear();
+            }
             records.iter().for_each(|record| window.push(record.clone()));
             window.first().expect("a record was just pushed")
         };
@@ -239,7 +271,7 @@ impl Teller {
         {
             // Held until all is listed: a view that joins meanwhile starts after the last record.
             let views = self.0.lock_views();
-            for record in records {
+            for record in &records {
                 let named = views.by_name.get(record.event()).into_iter().flatten();
                 for view in named.chain(&views.by_pattern) {
                     if view.interest.matches(record) {
@@ -248,9 +280,15 @@ impl Teller {
                     }
                 }
             }
+            if let Some(seq) = lost_through {
+                self.0.lost_through.store(seq, Ordering::Release);
+            }
             self.0.told.store(last.seq(), Ordering::Release);
         }
-        wake(touched.values());
+        match lost_through {
+            Some(_) => self.0.wake_everybody(),
+            None => wake(touched.values()),
+        }
     }
 }
 

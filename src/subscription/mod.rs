@@ -10,6 +10,7 @@ mod hub;
 mod interest;
 mod subscriber;
 mod view;
+mod waiting;
 mod window;
 
 #[cfg(test)]

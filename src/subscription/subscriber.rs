@@ -149,8 +149,8 @@ impl Subscriber {
     }
 
     /// Whether it has caught up: then it waits only for what is told.
-    #[cfg(test)]
-    pub(super) fn is_following(&self) -> bool {
+    #[must_use]
+    pub fn is_following(&self) -> bool {
         matches!(self.phase, Phase::Follow)
     }
 
@@ -206,7 +206,9 @@ impl Subscriber {
         let interest = &self.view.interest;
         let limits = SliceLimits { examined_max: STEP_EXAMINED_MAX, bytes_max: STEP_BYTES_MAX };
         let slice = self.hub.with_newest(|newest| match interest.identities() {
-            Some(identities) => newest.after_among(self.position, identities.iter()),
+            Some(identities) => {
+                newest.after_among(self.position, STEP_BYTES_MAX, identities.iter())
+            }
             None => newest.after(self.position, limits, |record| interest.matches(record)),
         });
         self.position = slice.position;
@@ -239,6 +241,10 @@ impl Subscriber {
     /// `Ready(None)` when it lagged and must catch up.
     fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let told = self.hub.told.load(Ordering::Acquire);
+        if self.position < self.hub.lost_through.load(Ordering::Acquire) {
+            self.catch_up();
+            return Poll::Ready(None);
+        }
         let seqs = {
             let mut queue = self.view.lock();
             let Some(seqs) = queue.after(self.position, STEP_MATCHES_MAX) else {

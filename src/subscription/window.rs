@@ -34,6 +34,12 @@ impl Window {
         }
     }
 
+    /// For a gap in what comes next.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+
     pub fn find(&self, seq: Seq) -> Option<&Arc<Record>> {
         let index = seq.checked_sub(self.first()?)?;
         self.records.get(usize::try_from(index).ok()?)
@@ -45,6 +51,6 @@ impl Window {
     }
 }
 
-fn weight(record: &Record) -> usize {
+pub(super) fn weight(record: &Record) -> usize {
     record.json().len() + RECORD_OVERHEAD_BYTES
 }

@@ -1,0 +1,55 @@
+//! Durable records that the teller has not told yet, bounded like the window.
+//!
+//! When views are so many that telling cannot keep up, the oldest are let go: whoever stands before
+//! them has lagged, and catches up from the newest or the log as any other who lagged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::window::weight;
+use crate::record::{Record, Seq};
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+    bytes_max: usize,
+    lost_through: Option<Seq>,
+}
+
+/// What the teller takes at once.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub records: Vec<Arc<Record>>,
+    /// Records up to here, after those taken before, were let go.
+    pub lost_through: Option<Seq>,
+}
+
+impl Waiting {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, bytes_max, lost_through: None }
+    }
+
+    /// The newest always stays, however large.
+    pub fn push(&mut self, record: Arc<Record>) {
+        self.bytes += weight(&record);
+        self.records.push_back(record);
+        while self.bytes > self.bytes_max && self.records.len() > 1 {
+            if let Some(oldest) = self.records.pop_front() {
+                self.bytes -= weight(&oldest);
+                self.lost_through = Some(oldest.seq());
+            }
+        }
+    }
+
+    pub fn take(&mut self, count_max: usize) -> Arrived {
+        let count = count_max.min(self.records.len());
+        let records: Vec<_> = self.records.drain(..count).collect();
+        self.bytes -= records.iter().map(|record| weight(record)).sum::<usize>();
+        Arrived { records, lost_through: self.lost_through.take() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.records.len()
+    }
+}
