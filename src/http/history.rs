@@ -13,6 +13,8 @@ use crate::record::{Identity, Record, Version};
 /// Records of one page; its bytes are bounded by the projection.
 const PAGE_RECORDS: usize = 256;
 
+const LINES: &str = "application/x-ndjson";
+
 /// Which versions, in which order.
 #[derive(Clone, Debug)]
 pub(super) struct Range {
@@ -32,19 +34,33 @@ pub(super) enum Layout {
 impl Layout {
     /// One record a line for whoever asks for it, a JSON array otherwise.
     pub fn asked(request: &HttpRequest) -> Self {
-        let accept = request.headers().get(header::ACCEPT);
-        let lines = accept.and_then(|value| value.to_str().ok()).is_some_and(|accept| {
-            accept.split(',').any(|range| range.trim().starts_with("application/x-ndjson"))
-        });
+        let accept = request.headers().get_all(header::ACCEPT);
+        let lines = accept.filter_map(|value| value.to_str().ok()).any(accepts_lines);
         if lines { Self::Lines } else { Self::Array }
     }
 
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Array => "application/json",
-            Self::Lines => "application/x-ndjson",
+            Self::Lines => LINES,
         }
     }
+}
+
+/// Whether a value of `Accept` names lines, without a weight of 0 (RFC 9110, section 12.5.1).
+fn accepts_lines(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(LINES));
+        is_named && !parts.any(is_refusal)
+    })
+}
+
+/// Whether a parameter is a weight of 0.
+fn is_refusal(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, weight)| {
+        name.trim().eq_ignore_ascii_case("q") && weight.trim().parse() == Ok(0.0)
+    })
 }
 
 /// Answers with the range. What goes wrong after the first byte ends the connection without the
@@ -140,4 +156,35 @@ fn encode(records: &[Record], layout: Layout, first: bool) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_sent_to_whoever_names_them() {
+        let cases: [(&[&str], Layout); 11] = [
+            (&[], Layout::Array),
+            (&["*/*"], Layout::Array),
+            (&["application/json"], Layout::Array),
+            (&["application/x-ndjson"], Layout::Lines),
+            (&["Application/X-NDJSON"], Layout::Lines),
+            (&["application/json, application/x-ndjson ;Q=0.5"], Layout::Lines),
+            (&["application/json", "application/x-ndjson"], Layout::Lines),
+            (&["application/x-ndjson;q=0"], Layout::Array),
+            (&["application/x-ndjson; charset=utf-8; q=0.000"], Layout::Array),
+            (&["application/x-ndjson-seq"], Layout::Array),
+            (&["text/application/x-ndjson"], Layout::Array),
+        ];
+        for (accept, expected) in cases {
+            let mut request = TestRequest::get();
+            for value in accept {
+                request = request.append_header((header::ACCEPT, *value));
+            }
+            assert_eq!(Layout::asked(&request.to_http_request()), expected, "{accept:?}");
+        }
+    }
 }

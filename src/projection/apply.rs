@@ -48,6 +48,14 @@ pub(super) fn step(
     Ok(next)
 }
 
+/// The position after `records`, which follow `applied` in the log.
+pub(super) fn position(applied: Applied, records: &[Record]) -> Applied {
+    records.iter().fold(applied, |applied, record| Applied {
+        seq: record.seq(),
+        chain: chain(&applied.chain, &record.leaf().0.encode()),
+    })
+}
+
 /// Moves the pointer of the record's identity on to it, and tells where the record goes.
 fn point(
     store: &Store,

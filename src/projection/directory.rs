@@ -61,11 +61,20 @@ impl Directory {
             found => found?,
         };
         let mut aside = self.path.clone().into_os_string();
-        let number = self.asides()?.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
+        let number = self.asides()?.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
         aside.push(format!("{ASIDE}{number}"));
         let aside = PathBuf::from(aside);
         fs::rename(&self.path, &aside)?;
         Ok(Some(aside))
+    }
+
+    /// Removes what is left of a store that could not be created and holds nothing, as far as
+    /// that works, and takes the next number.
+    pub(super) fn discard(&mut self) {
+        if let Err(error) = fs::remove_dir_all(self.store()) {
+            tracing::debug!(%error, "the rest of a new store stays");
+        }
+        self.generation += 1;
     }
 
     /// The highest number of what lies aside.

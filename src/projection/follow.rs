@@ -11,9 +11,9 @@ use super::directory::Directory;
 use super::keys::Applied;
 use super::patience::Patience;
 use super::progress::Progress;
-use super::scrub::Scrub;
+use super::scrub::{self, Scrub};
 use super::shared::{Phase, Shared, Status};
-use super::store::{Fault, Store};
+use super::store::{self, Fault, Store};
 use crate::journal::JournalError;
 use crate::record::Seq;
 
@@ -39,14 +39,28 @@ const LAG_RECORDS_MAX: u64 = 50_000;
 /// every store would fill the disk with them.
 const ASIDES_MAX: u32 = 5;
 
+/// How long the thread waits before it tries again for want of space.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the thread starts from.
 pub(super) enum Start {
     /// A store that agrees with the journal.
     Applied(Store, Applied),
     /// There is something in the way that is no store, or is in doubt.
     Doubt(String),
+    /// There is a store that nothing is said against, but no space to use it.
+    NoSpace(Left),
     /// Nothing is there.
     Nothing,
+}
+
+/// What is known of a store that was left for want of space.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    /// A position that agrees with the journal, which the store may have missed or passed.
+    applied: Applied,
+    /// Where it may be read again: nothing that readers were told of may be missing.
+    unread_until: Seq,
 }
 
 /// The thread's own state.
@@ -65,6 +79,8 @@ enum End {
     Doubt(String),
     /// The journal cannot be read, or a new store cannot be built: nothing helps.
     Final(String),
+    /// There was no space. It can be opened again where it lies.
+    NoSpace(Left),
     /// The projection was closed.
     Stopped,
 }
@@ -75,8 +91,13 @@ struct Life {
     applied: Applied,
     /// What is left to prove of a store that was opened.
     scrub: Option<Scrub>,
-    /// The head that a new store must reach before it is read.
+    /// What a store must reach before it is read: the head for a new one, what readers were told
+    /// of for one that was opened again.
     unread_until: Option<Seq>,
+    /// The position that readers were told of already: it does not fall.
+    told: Seq,
+    /// Whether it was built from nothing in this life.
+    is_new: bool,
     progress: Option<Progress>,
     patience: Patience,
 }
@@ -94,73 +115,170 @@ impl Follow {
                 }
                 tracing::warn!(%reason, "the projection is moved aside and rebuilt");
             }
-            let life = match self.begin(start) {
-                Ok(life) => life,
-                Err(fault) => return self.shared.fail(format!("cannot be rebuilt: {fault}")),
-            };
-            let Err(end) = self.live(life);
+            let Err(end) = self.begin(start).and_then(|life| self.live(life));
             self.shared.withdraw();
             match end {
                 End::Doubt(reason) => start = Start::Doubt(reason),
                 End::Final(reason) => return self.shared.fail(reason),
+                End::NoSpace(left) => start = Start::NoSpace(left),
                 End::Stopped => return self.shared.close(),
             }
         }
     }
 
-    fn begin(&mut self, start: Start) -> Result<Life, Fault> {
-        let head = self.shared.head();
-        if let Start::Applied(store, applied) = start {
-            let lag = head - applied.seq;
-            let progress = (lag > LAG_RECORDS_MAX)
-                .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
-            let (store, scrub) = (Arc::new(store), Scrub::new(applied.seq));
-            self.shared.publish(&store);
-            self.shared.tell(Status {
-                applied: applied.seq,
-                phase: Phase::CatchingUp,
-                ids_complete: false,
-            });
-            let patience = Patience::new(Instant::now());
-            return Ok(Life {
-                store,
-                applied,
-                scrub: Some(scrub),
-                unread_until: None,
-                progress,
-                patience,
-            });
+    fn begin(&mut self, start: Start) -> Result<Life, End> {
+        match start {
+            Start::Applied(store, applied) => Ok(self.resume(store, applied)),
+            Start::Doubt(_) => {
+                self.tell_rebuilding();
+                self.set_aside()?;
+                self.rebuild()
+            }
+            Start::NoSpace(left) => self.reopen(left),
+            Start::Nothing => {
+                self.tell_rebuilding();
+                self.rebuild()
+            }
         }
+    }
+
+    /// Goes on with a store that may be read at once.
+    fn resume(&self, store: Store, applied: Applied) -> Life {
+        let life = self.opened(store, applied);
+        self.shared.publish(&life.store);
+        self.shared.tell(Status {
+            applied: applied.seq,
+            phase: Phase::CatchingUp,
+            ids_complete: false,
+        });
+        life
+    }
+
+    /// Opens the store again where it lies and compares it with the journal. What readers saw
+    /// applied may be lost to it, so they are let in when that is applied again.
+    fn reopen(&self, left: Left) -> Result<Life, End> {
+        self.shared.tell_reopening();
+        self.pause()?;
+        let (path, alive) = (self.directory.store(), self.alive.clone());
+        let young = store::is_young(&path);
+        let opened = Store::open(&path, self.cache_bytes_max, alive)
+            .and_then(|store| Ok((scrub::verify(&store, self.log_id)?, store)));
+        let (applied, store) = match opened {
+            Ok((None, _)) if !young && left.applied.seq > 0 => {
+                return Err(End::Doubt("it is empty".to_owned()));
+            }
+            Ok((applied, store)) => (applied.unwrap_or_default(), store),
+            Err(fault) if fault.is_no_space() => return Err(End::NoSpace(left)),
+            Err(fault) => return Err(End::Doubt(fault.to_string())),
+        };
+        self.compare(left.applied, applied)?;
+        tracing::info!(applied = applied.seq, "the projection was opened again");
+        let mut life = self.opened(store, applied);
+        life.unread_until = Some(left.unread_until);
+        life.told = self.shared.status().applied;
+        Ok(life)
+    }
+
+    fn opened(&self, store: Store, applied: Applied) -> Life {
+        let head = self.shared.head();
+        let progress = (head - applied.seq > LAG_RECORDS_MAX)
+            .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
+        let scrub = Some(Scrub::new(applied.seq));
+        Life { applied, scrub, progress, ..Life::new(store) }
+    }
+
+    /// Whether the journal leads from one position to the other: `known` is right, and `found`
+    /// is what the store that was opened again tells.
+    fn compare(&self, known: Applied, found: Applied) -> Result<(), End> {
+        if found.seq > self.shared.head() {
+            return Err(End::Doubt("it is ahead of the journal".to_owned()));
+        }
+        let (mut low, high) = if known.seq < found.seq { (known, found) } else { (found, known) };
+        let mut follower = self.shared.reader().follow(low.seq);
+        while low.seq < high.seq {
+            if self.shared.is_stopped() {
+                return Err(End::Stopped);
+            }
+            let records = follower.next(STEP_BYTES_MAX).map_err(unreadable)?;
+            if records.is_empty() {
+                return Err(End::Final("the journal ends before its head".to_owned()));
+            }
+            let upto = records.partition_point(|record| record.seq() <= high.seq);
+            low = apply::position(low, &records[..upto]);
+        }
+        if low == high {
+            Ok(())
+        } else {
+            Err(End::Doubt("it was derived from other records than the journal's".to_owned()))
+        }
+    }
+
+    fn tell_rebuilding(&self) {
         self.shared.tell(Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false });
-        if let Start::Doubt(_) = start
-            && let Some(aside) = self.directory.set_aside()?
-        {
+    }
+
+    fn set_aside(&mut self) -> Result<(), End> {
+        let aside = self.until_space(|follow| Ok(follow.directory.set_aside()?))?;
+        if let Some(aside) = aside {
             tracing::warn!(kept_at = %aside.display(), "the old projection was kept");
         }
-        let (path, alive) = (self.directory.store(), self.alive.clone());
-        let store = Arc::new(Store::open(&path, self.cache_bytes_max, alive)?);
-        if !store.is_empty()? {
-            return Err(Fault::Doubt("a new store is not empty"));
-        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self) -> Result<Life, End> {
+        let store = self.until_space(Self::create)?;
         store.confirm_ids();
+        let head = self.shared.head();
         let progress = (head > 0).then(|| Progress::new("rebuilding the projection", 0, head));
-        let applied = Applied::default();
-        let patience = Patience::new(Instant::now());
-        Ok(Life { store, applied, scrub: None, unread_until: Some(head), progress, patience })
+        Ok(Life { unread_until: Some(head), is_new: true, progress, ..Life::new(store) })
+    }
+
+    /// A new store. What is left of one that found no space is nobody's.
+    fn create(&mut self) -> Result<Store, Fault> {
+        let (path, alive) = (self.directory.store(), self.alive.clone());
+        let created = Store::open(&path, self.cache_bytes_max, alive).and_then(|store| {
+            let is_empty = store.is_empty()?;
+            is_empty.then_some(store).ok_or(Fault::Doubt("a new store is not empty"))
+        });
+        if created.as_ref().is_err_and(Fault::is_no_space) {
+            self.directory.discard();
+        }
+        created
+    }
+
+    /// Tries again, with pauses, until there is space for it.
+    fn until_space<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, End> {
+        loop {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(fault) if fault.is_no_space() => {
+                    tracing::warn!(%fault, "there is no space to rebuild the projection");
+                    self.pause()?;
+                }
+                Err(fault) => return Err(End::Final(format!("cannot be rebuilt: {fault}"))),
+            }
+        }
+    }
+
+    /// Gives whoever looks after the disk some time.
+    fn pause(&self) -> Result<(), End> {
+        self.shared.pause(SPACE_PAUSE);
+        if self.shared.is_stopped() { Err(End::Stopped) } else { Ok(()) }
     }
 
     fn live(&self, mut life: Life) -> Result<Infallible, End> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
         loop {
             let read = follower.next(STEP_BYTES_MAX);
-            let records = read.map_err(|error: JournalError| {
-                End::Final(format!("the journal cannot be read: {error}"))
-            })?;
+            let records = read.map_err(unreadable)?;
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(&life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
                 let step = apply::step(&life.store, self.log_id, life.applied, records);
-                life.applied = step.map_err(|fault| life.left(&fault))?;
+                life.applied = step.map_err(|fault| life.left(fault))?;
                 self.tell(&mut life);
                 self.give_way(&mut life, records.len() as u64, head, began.elapsed());
             }
@@ -196,7 +314,7 @@ impl Follow {
         if self.shared.is_stopped() {
             return Err(End::Stopped);
         }
-        life.store.doubt().map_or(Ok(()), |reason| Err(End::Doubt(reason.to_owned())))
+        life.store.doubt().map_or(Ok(()), |fault| Err(life.end(fault)))
     }
 
     /// Tells readers how far the store is, and lets them in when a new one is far enough.
@@ -221,17 +339,31 @@ impl Follow {
             progress.end(seq);
         }
         let ids_complete = life.store.ids_complete() && phase != Phase::Rebuilding;
-        self.shared.tell(Status { applied: seq, phase, ids_complete });
+        let applied = seq.max(life.told);
+        self.shared.tell(Status { applied, phase, ids_complete });
     }
 }
 
 impl Life {
+    fn new(store: Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            applied: Applied::default(),
+            scrub: None,
+            unread_until: None,
+            told: 0,
+            is_new: false,
+            progress: None,
+            patience: Patience::new(Instant::now()),
+        }
+    }
+
     /// Walks a slice of the scrub, and tells how long that took.
     fn scrub(&mut self) -> Result<Option<Duration>, End> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         let began = Instant::now();
         let scrubbed = scrub.slice(&self.store);
-        if scrubbed.map_err(|fault| self.left(&fault))? {
+        if scrubbed.map_err(|fault| self.left(fault))? {
             tracing::debug!("the projection is complete");
             self.store.confirm_ids();
             self.scrub = None;
@@ -240,13 +372,25 @@ impl Life {
         Ok(Some(began.elapsed()))
     }
 
-    /// What to do about a fault of this store: a new one that fails already is not tried again.
-    fn left(&self, fault: &Fault) -> End {
+    /// Leaves the store for a fault.
+    fn left(&self, fault: Fault) -> End {
         self.store.raise_doubt(fault);
-        if self.unread_until.is_some() {
+        self.end(self.store.doubt().expect("it was raised"))
+    }
+
+    /// What to do about a fault of this store: a new one that fails already is not tried again.
+    fn end(&self, fault: &Fault) -> End {
+        if fault.is_no_space() {
+            let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
+            End::NoSpace(Left { applied: self.applied, unread_until })
+        } else if self.is_new && self.unread_until.is_some() {
             End::Final(format!("rebuilding failed: {fault}"))
         } else {
             End::Doubt(fault.to_string())
         }
     }
+}
+
+fn unreadable(error: JournalError) -> End {
+    End::Final(format!("the journal cannot be read: {error}"))
 }

@@ -36,7 +36,8 @@ pub enum State {
     Failed(String),
     /// It is at the head of the journal, or close behind.
     Ready,
-    /// It is built anew; nothing can be read before that is done.
+    /// It is built anew, or opened again after the disk was full; nothing can be read before that
+    /// is done.
     Rebuilding {
         /// Seq of the last record applied.
         applied: Seq,
@@ -235,7 +236,7 @@ impl ProjectionHandle {
             Ok(answer) if store.doubt().is_none() => Ok(answer),
             Ok(_) => Err(Unavailable::Doubt),
             Err(fault) => {
-                store.raise_doubt(&fault);
+                store.raise_doubt(fault);
                 self.0.shared.wake();
                 Err(Unavailable::Doubt)
             }

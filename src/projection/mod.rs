@@ -8,7 +8,9 @@
 //! compared with itself and the journal when it is opened, every value is checked when it is
 //! read, and an id that is not found counts as absent only after a walk through the whole store.
 //! At any doubt the directory is moved aside, never deleted, and built anew from the journal;
-//! until that is done readers are told that nothing can be read.
+//! until that is done readers are told that nothing can be read. A full disk is not doubt: the
+//! store stays where it is, and is opened and compared again, once a second, until there is
+//! space.
 //!
 //! **Does not** stand behind any promise of durability: an acknowledgement never waits for it and
 //! it never flushes sled. What a crash takes from it is applied again. It knows nothing of
@@ -44,7 +46,7 @@ use std::thread;
 use uuid::Uuid;
 
 use self::directory::{Contents, Directory};
-use self::follow::{Follow, Start};
+use self::follow::{Follow, Left, Start};
 use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
@@ -89,7 +91,7 @@ impl Projection {
         let start = match contents {
             Contents::Foreign => Start::Doubt("the directory holds something else".to_owned()),
             Contents::Nothing => Start::Nothing,
-            Contents::Store => look(&directory, log_id, options, alive.0.clone()),
+            Contents::Store => look(&directory, log_id, options.cache_bytes_max, alive.0.clone()),
         };
         Self { directory, log_id, options, start, alive }
     }
@@ -101,7 +103,7 @@ impl Projection {
     pub fn applied(&self) -> Option<Applied> {
         match &self.start {
             Start::Applied(_, applied) => Some(*applied),
-            Start::Doubt(_) | Start::Nothing => None,
+            Start::Doubt(_) | Start::NoSpace(_) | Start::Nothing => None,
         }
     }
 
@@ -146,15 +148,21 @@ impl Projection {
 }
 
 /// Opens a store and makes the load-time check.
-fn look(directory: &Directory, log_id: Uuid, options: Options, alive: mpsc::Sender<()>) -> Start {
+fn look(
+    directory: &Directory,
+    log_id: Uuid,
+    cache_bytes_max: u64,
+    alive: mpsc::Sender<()>,
+) -> Start {
     let unwritten = store::is_unwritten(&directory.store());
-    let opened = Store::open(&directory.store(), options.cache_bytes_max, alive)
+    let opened = Store::open(&directory.store(), cache_bytes_max, alive)
         .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
     match opened {
         Ok((Some(applied), store)) => Start::Applied(store, applied),
         // The process ended before sled first wrote: there is nothing to keep aside.
         Ok((None, _)) if unwritten => Start::Nothing,
         Ok((None, _)) => Start::Doubt("it is empty".to_owned()),
+        Err(fault) if fault.is_no_space() => Start::NoSpace(Left::default()),
         Err(fault) => Start::Doubt(fault.to_string()),
     }
 }

@@ -147,6 +147,21 @@ impl Shared {
         *hurry = false;
     }
 
+    /// Waits that long, unless the projection is closed.
+    pub(super) fn pause(&self, pause: Duration) {
+        let hurry = self.hurry.lock().expect(NO_PANIC);
+        let goes_on = |_: &mut bool| !self.is_stopped();
+        drop(self.hurried.wait_timeout_while(hurry, pause, goes_on).expect(NO_PANIC));
+    }
+
+    /// Tells readers that the store is opened again: what was applied stays applied.
+    pub(super) fn tell_reopening(&self) {
+        self.status.send_modify(|status| {
+            status.phase = Phase::Rebuilding;
+            status.ids_complete = false;
+        });
+    }
+
     /// The store, when reads from it are right.
     pub(super) fn readable(&self) -> Result<Arc<Store>, Unavailable> {
         if let Some(store) = &*self.store.read().expect(NO_PANIC) {

@@ -3,6 +3,8 @@
 //! Owns the open database and its doubt. Promises that nothing sled does, a panic included, gets
 //! past a [`Fault`], that a store in doubt answers nothing any more, and that nobody waits for
 //! sled's `Drop`, which can hang or panic after a failed write.
+//! An error is sticky in sled, so a store that failed once is in doubt, which also ends its use;
+//! whether its files can be opened again is told by [`Fault::is_no_space`].
 //! Never calls `flush`, `watch_prefix`, `generate_id` or a transaction.
 
 use std::fs::{self, File, TryLockError};
@@ -50,16 +52,30 @@ pub(super) enum Fault {
     Sled(#[from] sled::Error),
 }
 
+impl Fault {
+    /// Whether there was no space for what was to be written, which says nothing against the
+    /// files.
+    pub(super) fn is_no_space(&self) -> bool {
+        let (Self::Io(error) | Self::Sled(sled::Error::Io(error))) = self else { return false };
+        matches!(
+            error.kind(),
+            io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull
+        )
+    }
+}
+
 /// An open database; shared between the thread that applies and the readers.
 pub(super) struct Store {
     /// Taken in `Drop` only.
     db: Option<Db>,
-    /// The first reason not to trust it. Set once: a store never gets out of doubt.
-    doubt: OnceLock<String>,
+    /// The first reason not to use it. Set once: a store never gets out of doubt.
+    doubt: OnceLock<Fault>,
     /// Whether every id up to the applied position is known to be in the index.
     ids_complete: AtomicBool,
     /// Dropped when sled has closed: whoever closes the projection waits for that.
     alive: Option<mpsc::Sender<()>>,
+    #[cfg(test)]
+    path: PathBuf,
 }
 
 /// A forward or backward walk; every step is caught.
@@ -86,12 +102,18 @@ impl Store {
             .cache_capacity(cache_bytes_max)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(Some(500));
-        let db = caught(|| config.open())?;
+        let db = caught(|| {
+            #[cfg(test)]
+            faults::meet(path, faults::Call::Open)?;
+            config.open()
+        })?;
         Ok(Self {
             db: Some(db),
             doubt: OnceLock::new(),
             ids_complete: AtomicBool::new(false),
             alive: Some(alive),
+            #[cfg(test)]
+            path: path.to_owned(),
         })
     }
 
@@ -112,7 +134,11 @@ impl Store {
         for (key, value) in entries {
             batch.insert(key, value);
         }
-        caught(|| self.db().apply_batch(batch))
+        caught(|| {
+            #[cfg(test)]
+            faults::meet(&self.path, faults::Call::Apply)?;
+            self.db().apply_batch(batch)
+        })
     }
 
     /// Walks the keys of a range upwards. Not a snapshot: cap it by what was read before.
@@ -127,16 +153,21 @@ impl Store {
         self.scan(Bound::Excluded(key), Bound::Excluded(&end))
     }
 
-    /// Records the first reason not to trust it; readers turn away from now on, and the thread
-    /// that applies sets it aside.
-    pub(super) fn raise_doubt(&self, fault: &Fault) {
-        if self.doubt.set(fault.to_string()).is_ok() {
-            tracing::error!(reason = %fault, "the projection is in doubt");
-        }
+    /// Records the first reason not to use it; readers turn away from now on, and the thread that
+    /// applies sets it aside, or opens it again when there was no space.
+    pub(super) fn raise_doubt(&self, fault: Fault) {
+        self.doubt.get_or_init(|| {
+            if fault.is_no_space() {
+                tracing::error!(reason = %fault, "there is no space for the projection");
+            } else {
+                tracing::error!(reason = %fault, "the projection is in doubt");
+            }
+            fault
+        });
     }
 
-    pub(super) fn doubt(&self) -> Option<&str> {
-        self.doubt.get().map(String::as_str)
+    pub(super) fn doubt(&self) -> Option<&Fault> {
+        self.doubt.get()
     }
 
     pub(super) fn ids_complete(&self) -> bool {
@@ -209,6 +240,12 @@ pub(super) fn is_unwritten(path: &Path) -> bool {
             .is_ok_and(|bytes| bytes.iter().skip(UNWRITTEN_BYTES_MAX).all(|byte| *byte == 0))
 }
 
+/// Whether the store in `path` has not outgrown its first segment, which a full disk can keep from
+/// being written at all. To be asked before it is opened.
+pub(super) fn is_young(path: &Path) -> bool {
+    fs::metadata(path.join(DATA_FILE)).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
+}
+
 /// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
 /// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
 /// sound store in doubt.
@@ -235,4 +272,46 @@ fn leftovers(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(leftovers)
+}
+
+/// A disk without space, for the stores under one directory.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+
+    /// What fails.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(in crate::projection) enum Call {
+        Apply,
+        Open,
+    }
+
+    /// How many more calls fail, and with what.
+    type Faults = BTreeMap<(PathBuf, Call), (u32, io::ErrorKind)>;
+
+    static FAULTS: Mutex<Faults> = Mutex::new(BTreeMap::new());
+
+    /// Lets the next `times` calls under `dir` fail.
+    pub(in crate::projection) fn set(dir: &Path, call: Call, times: u32, kind: io::ErrorKind) {
+        FAULTS.lock().unwrap().insert((dir.to_owned(), call), (times, kind));
+    }
+
+    /// How many of the calls have not failed yet.
+    pub(in crate::projection) fn left(dir: &Path, call: Call) -> u32 {
+        FAULTS.lock().unwrap().get(&(dir.to_owned(), call)).map_or(0, |(left, _)| *left)
+    }
+
+    pub(super) fn meet(path: &Path, call: Call) -> sled::Result<()> {
+        let mut faults = FAULTS.lock().unwrap();
+        for ((dir, failing), (left, kind)) in faults.iter_mut() {
+            if *failing == call && *left > 0 && path.starts_with(dir) {
+                *left -= 1;
+                return Err(sled::Error::Io(io::Error::from(*kind)));
+            }
+        }
+        Ok(())
+    }
 }

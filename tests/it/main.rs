@@ -19,3 +19,4 @@ mod metrics;
 mod openapi;
 mod process;
 mod recovery;
+mod tidy;

@@ -3,6 +3,7 @@
 mod damage;
 mod lifecycle;
 mod reads;
+mod space;
 
 use std::collections::BTreeMap;
 use std::fs;
