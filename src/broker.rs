@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use rand::RngCore as _;
-use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
 pub use start::StartError;
@@ -26,7 +25,7 @@ use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
-use crate::projection::{IdLookup, ProjectionHandle};
+use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{
     Hub, Interest, Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError, Tail,
@@ -110,14 +109,6 @@ pub enum ReplayMode {
     Latest,
     /// Only what comes from now on.
     None,
-}
-
-/// Why a read cannot be answered now.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the history is {records} records behind; try again soon")]
-pub struct Behind {
-    /// Records that the projection still has to take in.
-    pub records: u64,
 }
 
 impl Broker {
@@ -273,16 +264,9 @@ impl Broker {
     /// Waits until reads see everything that is visible now.
     ///
     /// # Errors
-    /// [`Behind`] after five seconds.
-    pub(crate) async fn caught_up(&self) -> Result<Seq, Behind> {
-        let head = self.head();
-        match self.inner.projection.reached(head, READ_WAIT).await {
-            Ok(()) => Ok(head),
-            Err(_) => {
-                let applied = self.inner.projection.applied();
-                Err(Behind { records: head.saturating_sub(applied) })
-            }
-        }
+    /// [`Unavailable::Behind`] after five seconds, and at once what will not pass by waiting.
+    pub(crate) async fn caught_up(&self) -> Result<(), Unavailable> {
+        self.inner.projection.reached(self.head(), READ_WAIT).await
     }
 
     /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell

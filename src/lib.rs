@@ -54,7 +54,7 @@ mod metrics;
 mod broker;
 mod run;
 
-pub use broker::{Behind, Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
+pub use broker::{Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
 pub use config::Config;
 pub use decide::Rejection;
 pub use http::{Routes, openapi_json};

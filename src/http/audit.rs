@@ -21,12 +21,6 @@ const NAMES_MAX: usize = 1_000;
 /// Most scans of the projection for one page, of 10,000 names each: 0.3 s of a blocking thread.
 const NAME_SCANS_MAX: usize = 10;
 
-impl From<Unavailable> for Problem {
-    fn from(_: Unavailable) -> Self {
-        Self::new(Code::Behind).detail("the history cannot be read at the moment; retry soon")
-    }
-}
-
 /// The full history of an event, ascending, streamed.
 #[utoipa::path(
     get, path = "/audit/{event}", tag = "audit",

@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 use tracing::{debug, warn};
 
 use super::Shared;
-use crate::broker::Behind;
 use crate::decide::Rejection;
 use crate::order::ProposeError;
+use crate::projection::Unavailable;
 
 /// How long a client should wait that was refused for load.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -282,9 +282,20 @@ impl From<Rejection> for Problem {
     }
 }
 
-impl From<Behind> for Problem {
-    fn from(_: Behind) -> Self {
-        Self::new(Code::Behind).detail("the read waited for five seconds; retry soon")
+impl From<Unavailable> for Problem {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::Behind { .. } => {
+                Self::new(Code::Behind).detail("the read waited for five seconds; retry soon")
+            }
+            Unavailable::Closed => Self::new(Code::ShuttingDown).detail("come back soon"),
+            Unavailable::Doubt | Unavailable::Rebuilding => {
+                Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
+            }
+            Unavailable::Failed => {
+                Self::new(Code::StorageFailed).detail("the history cannot be read; inserts go on")
+            }
+        }
     }
 }
 
