@@ -12,6 +12,7 @@ mod gate;
 mod history;
 mod insert;
 mod latest;
+mod listing;
 mod log;
 mod names;
 mod openapi;
@@ -75,7 +76,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/latest", READ, read().to(latest::latest)))
-        .service(resource("/audit", READ, read().to(audit::names)))
+        .service(resource("/audit", READ, read().to(listing::names)))
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
