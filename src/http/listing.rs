@@ -148,7 +148,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::User;
+    use crate::record::{Timestamp, User};
 
     /// Identities that a projection might list by tens.
     fn scanned(
