@@ -56,12 +56,12 @@ fn lagging_subscriber_catches_up_with_newest_values_and_never_goes_backwards() {
     let sent = blocks.len() as u64;
     let inserted = ROUNDS * EVENTS as u64;
     assert!(sent < inserted / 2, "{sent} of {inserted} blocks: superseded versions are skipped");
-    // Having caught up, it follows again: nothing is skipped.
-    for n in 0..5 {
-        server.client().put("after", &n.to_string());
+    // Having caught up, it follows again: nothing is skipped. One at a time, for the window holds
+    // no more than three.
+    for version in 1..=5 {
+        server.client().put("after", &version.to_string());
+        assert_eq!(stream.block().version(), version);
     }
-    let after: Vec<_> = (0..5).map(|_| stream.block().version()).collect();
-    assert_eq!(after, [1, 2, 3, 4, 5]);
 }
 
 #[test]
