@@ -255,7 +255,8 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         Ok(found)
     }
 
-    /// Durable, then told, then acknowledged: the order that everything stands on.
+    /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:
+    /// the order that everything stands on.
     fn commit(&mut self, group: Group) {
         if !group.records.is_empty() {
             let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);

@@ -1,4 +1,4 @@
-//! A record as it is stored outside of a journal group: in the projection and in exports' checks.
+//! A record as it is stored outside of a journal group: in the projection.
 //!
 //! ```text
 //! bytes  field
@@ -13,8 +13,8 @@
 
 use thiserror::Error;
 
+use super::UserError;
 use super::{Identity, Meta, MetaError, Name, NameError, Record, RecordParts, Timestamp, User};
-use super::{UserError, Version};
 use crate::audit::{LEAF_BYTES, Leaf, LeafError, SALT_BYTES, Salts, commit};
 
 const HEAD_BYTES: usize = 4 + LEAF_BYTES + 2 * SALT_BYTES + 2;
@@ -117,14 +117,6 @@ impl<'a> StoredRecord<'a> {
             salts: self.salts,
             data: self.data,
         }))
-    }
-
-    /// The version that the meta names.
-    ///
-    /// # Errors
-    /// [`RecordError::Meta`].
-    pub fn version(&self) -> Result<Version, RecordError> {
-        Ok(Meta::decode(self.meta)?.version)
     }
 }
 
