@@ -4,6 +4,7 @@
 //! Promises that what it acknowledges is durable, and that nobody is told of a record before.
 //! Knows nothing of HTTP.
 
+mod appender;
 mod ids;
 mod local;
 mod queue;

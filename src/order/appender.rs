@@ -1,0 +1,206 @@
+//! Deciding and committing: one group after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+use tracing::{debug_span, error};
+use uuid::Uuid;
+
+use super::ids::RecentIds;
+use super::local::{Log, Observer, RestoredIds};
+use super::queue::{Drain, Next, Queued};
+use super::{ProposeError, Submission};
+use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
+use crate::journal::AppendError;
+use crate::record::{Record, Seq, Timestamp};
+
+/// A group ends when it holds so many records …
+const GROUP_RECORDS_MAX: usize = 4_096;
+/// … or so many queued bytes: a synced write of 1 MiB takes 0.8 ms, after which more per group
+/// only adds latency.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// The one owner of the log and the fold's state.
+pub(super) struct Appender<L, O, I> {
+    pub log: L,
+    pub state: State,
+    pub recent: RecentIds,
+    pub ids: I,
+    pub observer: O,
+    pub limits: Limits,
+    pub drain: Drain,
+    pub failed: Arc<AtomicBool>,
+}
+
+/// The answer to one proposal, held back until its group is durable: even a refusal tells of
+/// versions that the group may just have made.
+type Answer = (oneshot::Sender<Result<Verdict, ProposeError>>, Result<Verdict, ProposeError>);
+
+/// What one commit writes, and whom it answers afterwards.
+#[derive(Default)]
+struct Group {
+    records: Vec<Arc<Record>>,
+    answers: Vec<Answer>,
+    queued_bytes: usize,
+}
+
+impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
+    pub fn run(mut self) {
+        loop {
+            let mut group = Group::default();
+            let mut next = self.drain.wait();
+            while let Next::Queued(queued) = next {
+                self.decide(queued, &mut group);
+                next = if group.is_full() { Next::Empty } else { self.drain.take() };
+            }
+            self.commit(group);
+            if let Next::Stop = next {
+                break;
+            }
+        }
+        self.drain.close();
+        while let Next::Queued(queued) = self.drain.take() {
+            respond(queued.answer, Err(ProposeError::Stopping));
+        }
+        if let Err(reason) = self.log.close() {
+            error!(%reason, "the log was not closed cleanly");
+        }
+    }
+
+    fn decide(&mut self, queued: Queued, group: &mut Group) {
+        let Queued { submission, answer, bytes } = queued;
+        group.queued_bytes += bytes;
+        let verdict = self.verdict(submission, group);
+        if let Ok(Verdict::Append(records)) = &verdict {
+            group.records.extend(records.iter().cloned());
+            for record in records {
+                self.recent.insert(record.id(), record.seq());
+            }
+        }
+        group.answers.push((answer, verdict));
+    }
+
+    fn verdict(&mut self, submission: Submission, group: &Group) -> Result<Verdict, ProposeError> {
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(ProposeError::StorageFailed);
+        }
+        if self.recent.is_full() {
+            let records = self.state.last_seq().saturating_sub(self.ids.applied());
+            return Err(ProposeError::ProjectionLag { records });
+        }
+        let seen = self.look_up(&submission, group)?;
+        let now = Timestamp::now();
+        Ok(self.state.decide(submission.proposal, &seen, now, self.limits)?)
+    }
+
+    /// What was found before the queue is durable and stays so. Other ids are recent, in memory or
+    /// in this very group, or unknown, unless ids were trimmed since that look-up.
+    ///
+    /// It ends at the first id that belongs to something else: the fold refuses there.
+    fn look_up(&mut self, submission: &Submission, group: &Group) -> Result<Found, ProposeError> {
+        let mut found = Found(HashMap::new());
+        for Proposed { event, .. } in &submission.proposal.events {
+            let Some(id) = event.id else { continue };
+            let known = submission.known.get(&id);
+            let record = match (known, self.recent.seq_of(&id)) {
+                (Some(record), _) => Some(record.clone()),
+                (None, Some(seq)) => Some(match group.at(seq) {
+                    Some(record) => record.clone(),
+                    None => self.ids.at(seq)?,
+                }),
+                (None, None) if submission.looked_up_through >= self.recent.trimmed_through() => {
+                    None
+                }
+                (None, None) => self.ids.find_old(&id)?,
+            };
+            let Some(record) = record else { continue };
+            let is_same = is_same_insert(&record, event);
+            found.0.insert(id, record);
+            if !is_same {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:
+    /// the order that everything stands on.
+    fn commit(&mut self, group: Group) {
+        if !group.records.is_empty() {
+            let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);
+            if let Err(error) = span.in_scope(|| self.log.append(&group.records)) {
+                return self.give_up(&error, group);
+            }
+            self.state.settle();
+            self.observer.committed(&group.records);
+            self.recent.trim(self.ids.applied());
+        }
+        let appended = !group.records.is_empty();
+        for (answer, verdict) in group.answers {
+            respond(answer, verdict);
+        }
+        if appended {
+            self.observer.acknowledged();
+        }
+        self.drain.release(group.queued_bytes);
+    }
+
+    /// A full disk is found before anything is written, so the fold goes back and goes on; any
+    /// other failure is final.
+    fn give_up(&mut self, error: &AppendError, group: Group) {
+        let refusal = match error {
+            AppendError::NoSpace(_) => {
+                self.state.undo();
+                self.recent.forget(group.records.len());
+                ProposeError::NoSpace
+            }
+            AppendError::Final(_) => {
+                self.failed.store(true, Ordering::Relaxed);
+                self.observer.failed(error);
+                ProposeError::Unknown
+            }
+        };
+        let first = group.records.first().map_or(Seq::MAX, |record| record.seq());
+        for (answer, verdict) in group.answers {
+            let stands = match &verdict {
+                Ok(Verdict::Append(_)) => false,
+                Ok(Verdict::Known(records)) => records.iter().all(|record| record.seq() < first),
+                // It may rest on a version that this group did not make.
+                Err(ProposeError::Rejected(_)) => false,
+                Err(_) => true,
+            };
+            respond(answer, if stands { verdict } else { Err(refusal.clone()) });
+        }
+        self.drain.release(group.queued_bytes);
+    }
+}
+
+impl Group {
+    fn is_full(&self) -> bool {
+        self.records.len() >= GROUP_RECORDS_MAX || self.queued_bytes >= GROUP_BYTES_MAX
+    }
+
+    fn at(&self, seq: Seq) -> Option<&Arc<Record>> {
+        let first = self.records.first()?.seq();
+        self.records.get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+}
+
+/// The records that a submission's ids belong to.
+struct Found(HashMap<Uuid, Arc<Record>>);
+
+impl Seen for Found {
+    fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
+        self.0.get(id).cloned()
+    }
+}
+
+/// A caller that went away meanwhile needs no answer.
+fn respond(
+    answer: oneshot::Sender<Result<Verdict, ProposeError>>,
+    result: Result<Verdict, ProposeError>,
+) {
+    let _ = answer.send(result);
+}
