@@ -4,11 +4,12 @@
 
 mod engines;
 mod start;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct Inner {
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.
     failed: watch::Receiver<bool>,
+    /// What the appender fails with, as long as there is one.
+    fail: Weak<watch::Sender<bool>>,
     /// Locked until the shutdown is complete.
     directory: Mutex<Option<Arc<DataDir>>>,
 }
@@ -71,6 +74,15 @@ pub struct Inserted {
     /// Whether they were appended now; otherwise their ids were seen before and these are the
     /// original records.
     pub fresh: bool,
+}
+
+impl From<Verdict> for Inserted {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Append(records) => Self { records, fresh: true },
+            Verdict::Known(records) => Self { records, fresh: false },
+        }
+    }
 }
 
 /// How a subscription begins.
@@ -119,7 +131,9 @@ impl Broker {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let opened = tokio::task::spawn_blocking(move || start::open(config)).await;
         let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        watchdog::start(&inner).map_err(StartError::Thread)?;
+        Ok(Self { inner })
     }
 
     /// Appends one event; returns when it is on stable storage.
@@ -136,16 +150,17 @@ impl Broker {
     /// # Errors
     /// As [`Broker::insert`].
     pub async fn insert_batch(&self, events: Vec<NewEvent>) -> Result<Inserted, ProposeError> {
-        if self.inner.stopping.load(Ordering::Relaxed) {
-            return Err(ProposeError::Stopping);
-        }
         let submission = self.look_up(events).await?;
-        let verdict = self.inner.order.propose(submission)?.await?;
-        let (records, fresh) = match verdict {
-            Verdict::Append(records) => (records, true),
-            Verdict::Known(records) => (records, false),
-        };
-        Ok(Inserted { records, fresh })
+        Ok(self.inner.order.propose(submission)?.await?.into())
+    }
+
+    /// As [`Broker::insert_batch`], for a thread that may be held for one swift append.
+    pub(crate) async fn insert_here(
+        &self,
+        events: Vec<NewEvent>,
+    ) -> Result<Inserted, ProposeError> {
+        let submission = self.look_up(events).await?;
+        Ok(self.inner.order.propose_here(submission)?.await?.into())
     }
 
     /// Records as they come: what is current first, then each new one.
@@ -272,6 +287,9 @@ impl Broker {
     /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell
     /// now is asked again behind the queue, where recent ids are known.
     async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
+        if self.inner.stopping.load(Ordering::Relaxed) {
+            return Err(ProposeError::Stopping);
+        }
         let has_ids = events.iter().any(|event| event.id.is_some());
         let mut submission = Submission::new(propose(events));
         if !has_ids {

@@ -29,7 +29,11 @@ async fn main() -> ExitCode {
     };
     match serve(loaded.config, shutdown_signal(), announced).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            fail(&error);
+            // At once: a thread that a disk holds for ever would be waited for.
+            std::process::exit(1)
+        }
     }
 }
 

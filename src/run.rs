@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::select;
 use thiserror::Error;
@@ -16,6 +17,9 @@ use crate::Broker;
 use crate::broker::StartError;
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
+
+/// How long requests that can still be answered are waited for after the log's storage failed.
+const FAILED_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a run ended; each a full sentence for whoever started it.
 #[derive(Debug, Error)]
@@ -92,6 +96,11 @@ pub async fn serve(
 
     info!("shutting down");
     broker.begin_shutdown();
+    // What waits for a disk that failed, or hangs, waits in vain.
+    let grace = match ended {
+        Ended::StorageFailed => grace.min(FAILED_GRACE),
+        Ended::Asked | Ended::Server(_) => grace,
+    };
     // What is in flight is answered, then the writer drains.
     let stop = async {
         handle.stop(true).await;

@@ -13,9 +13,9 @@ use crate::server::{Scratch, Server};
 use crate::workload::Workload;
 
 /// All are measured in turn, for the machine drifts; each turn gives one median each.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 160;
 /// In each turn.
-const INSERTS: usize = 150;
+const INSERTS: usize = 25;
 const EVENTS: usize = 1_000;
 
 /// What the journal writes for one value of the workload: head 72, leaf and lengths 92, checksums

@@ -22,7 +22,7 @@ use crate::epochs::{Epochs, open_data, open_name};
 use crate::journal::{AppendError, DataDir, DirError, Journal, JournalError, Opened, Options};
 use crate::metrics::Metrics;
 use crate::newest::Newest;
-use crate::order::{Local, LocalOptions, Observer};
+use crate::order::{Local, LocalOptions, Observer, SWIFT};
 use crate::projection::{Applied, Projection};
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
 use crate::subscription::{Hub, HubOptions};
@@ -96,6 +96,8 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let hub = Hub::new(restored.newest, options);
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
+    let fail = Arc::new(fail);
+    let failing = Arc::downgrade(&fail);
     let (order, stopped) = Local::start(
         journal,
         restored.state,
@@ -114,6 +116,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
                 newest_bytes_max: saturating(config.max_newest_bytes),
             },
             projection_lag_max: config.max_projection_lag,
+            swift: SWIFT,
         },
     )
     .map_err(StartError::Thread)?;
@@ -137,6 +140,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         metrics,
         stopping: false.into(),
         failed,
+        fail: failing,
         directory: Mutex::new(Some(directory)),
     })
 }
@@ -229,7 +233,7 @@ impl Seen for NothingSeen {
 struct Announcer {
     hub: Arc<Hub>,
     metrics: Metrics,
-    fail: watch::Sender<bool>,
+    fail: Arc<watch::Sender<bool>>,
     _directory: Arc<DataDir>,
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn insert(
     let body = read_json(&request, payload, broker.config()).await?;
     let started = Instant::now();
     let (events, is_batch) = parse(&body, broker.config())?;
-    let inserted = broker.insert_batch(events).await?;
+    let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
     Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
 }

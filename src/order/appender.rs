@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::ids::RecentIds;
 use super::local::{Log, Observer, RestoredIds};
-use super::queue::{Drain, Next, Queued};
+use super::pace::Pace;
+use super::queue::{Queued, Turn};
 use super::{ProposeError, Submission};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
@@ -30,8 +31,8 @@ pub(super) struct Appender<L, O, I> {
     pub ids: I,
     pub observer: O,
     pub limits: Limits,
-    pub drain: Drain,
     pub failed: Arc<AtomicBool>,
+    pub pace: Arc<Pace>,
 }
 
 /// The answer to one proposal, held back until its group is durable: even a refusal tells of
@@ -46,29 +47,43 @@ struct Group {
     queued_bytes: usize,
 }
 
-impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
-    pub fn run(mut self) {
-        loop {
-            let mut group = Group::default();
-            let mut next = self.drain.wait();
-            while let Next::Queued(queued) = next {
-                self.decide(queued, &mut group);
-                next = if group.is_full() { Next::Empty } else { self.drain.take() };
-            }
-            self.commit(group);
-            if let Next::Stop = next {
-                break;
+/// What the appending thread and callers do in their turn, whatever the engines are.
+pub(super) trait Append: Send {
+    /// Commits one group: `first`, or else what is queued. Answers how many submissions it was.
+    fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize;
+
+    /// Called once, after the last group.
+    fn close(self: Box<Self>);
+}
+
+impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
+    fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize {
+        let mut group = Group::default();
+        match first {
+            Some(queued) => self.decide(queued, &mut group),
+            None => {
+                while let Some(queued) = turn.take() {
+                    self.decide(queued, &mut group);
+                    if group.is_full() {
+                        break;
+                    }
+                }
             }
         }
-        self.drain.close();
-        while let Next::Queued(queued) = self.drain.take() {
-            respond(queued.answer, Err(ProposeError::Stopping));
-        }
+        let (submissions, queued_bytes) = (group.answers.len(), group.queued_bytes);
+        self.commit(group);
+        turn.release(queued_bytes);
+        submissions
+    }
+
+    fn close(self: Box<Self>) {
         if let Err(reason) = self.log.close() {
             error!(%reason, "the log was not closed cleanly");
         }
     }
+}
 
+impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn decide(&mut self, queued: Queued, group: &mut Group) {
         let Queued { submission, answer, bytes } = queued;
         group.queued_bytes += bytes;
@@ -130,7 +145,8 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn commit(&mut self, group: Group) {
         if !group.records.is_empty() {
             let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);
-            if let Err(error) = span.in_scope(|| self.log.append(&group.records)) {
+            let append = || self.pace.time(|| self.log.append(&group.records));
+            if let Err(error) = span.in_scope(append) {
                 return self.give_up(&error, group);
             }
             self.state.settle();
@@ -144,7 +160,6 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if appended {
             self.observer.acknowledged();
         }
-        self.drain.release(group.queued_bytes);
     }
 
     /// A full disk is found before anything is written, so the fold goes back and goes on; any
@@ -173,7 +188,6 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
             };
             respond(answer, if stands { verdict } else { Err(refusal.clone()) });
         }
-        self.drain.release(group.queued_bytes);
     }
 }
 

@@ -258,5 +258,6 @@ macro_rules! suite {
     };
 }
 
-suite!(local, LocalWorld);
+suite!(local, LocalWorld<false>);
+suite!(local_here, LocalWorld<true>);
 suite!(model, ModelWorld);

@@ -1,19 +1,25 @@
-//! The order of one process: a queue and one thread that appends.
+//! The order of one process: a queue, and one appender.
 //!
-//! It takes one submission, drains what is already there, decides, and commits the group; while
-//! it syncs the next group collects. There is no timer.
+//! Whoever has the turn drains what is queued, decides, and commits the group; while it syncs the
+//! next group collects. There is no timer. The turn is the appending thread's, but a caller that
+//! comes alone may append by itself: waking a thread and being woken by it takes about as long as
+//! a sync.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::error;
 use uuid::Uuid;
 
-use super::appender::Appender;
+use super::appender::{Append, Appender};
 use super::ids::RecentIds;
-use super::queue::{Queue, queue};
+use super::pace::Pace;
+use super::queue::{Pushed, Queue, Queued, Turn};
 use super::{Order, ProposeError, Submission, Ticket};
 use crate::decide::{Limits, State};
 use crate::journal::AppendError;
@@ -73,14 +79,27 @@ pub struct LocalOptions {
     pub limits: Limits,
     /// Ids that are kept in memory because the projection does not hold them yet.
     pub projection_lag_max: u64,
+    /// Appends that take less are waited for by a caller that comes alone, on its own thread.
+    pub swift: Duration,
 }
 
+/// What waking the appending thread and being woken by it may take: a caller's thread that waits
+/// longer has better things to do meanwhile.
+pub const SWIFT: Duration = Duration::from_micros(500);
+
+/// Bytes that a caller may append by itself: more takes longer than a sync.
+const HERE_BYTES_MAX: usize = 64 << 10;
+
 /// The order of one process.
-#[derive(Debug)]
 pub struct Local {
     queue: Queue,
     failed: Arc<AtomicBool>,
+    pace: Arc<Pace>,
+    appender: Shared,
 }
+
+/// Locked by whoever has the turn, so that nobody ever waits for the lock; empty after the end.
+type Shared = Arc<Mutex<Option<Box<dyn Append>>>>;
 
 /// Resolves when the appending thread has drained its queue and closed the log.
 pub type Stopped = oneshot::Receiver<()>;
@@ -99,8 +118,9 @@ impl Local {
         observer: O,
         options: LocalOptions,
     ) -> std::io::Result<(Self, Stopped)> {
-        let (queue, drain) = queue(options.queue_bytes_max);
+        let queue = Queue::new(options.queue_bytes_max);
         let failed = Arc::new(AtomicBool::new(false));
+        let pace = Arc::new(Pace::new(options.swift));
         let (stopped, on_stopped) = oneshot::channel();
         let trimmed_through = recent.front().map_or(state.last_seq(), |(_, seq)| seq - 1);
         let mut recent_ids = RecentIds::new(trimmed_through, options.projection_lag_max);
@@ -114,20 +134,34 @@ impl Local {
             ids,
             observer,
             limits: options.limits,
-            drain,
             failed: failed.clone(),
+            pace: pace.clone(),
         };
+        let appender: Shared = Arc::new(Mutex::new(Some(Box::new(appender))));
+        let order = Self { queue, failed, pace, appender };
+        let (queue, appender) = (order.queue.clone(), order.appender.clone());
         thread::Builder::new().name("order".to_owned()).spawn(move || {
-            appender.run();
+            run(&queue, &appender);
             // Nobody waits any more when the receiver is gone.
             let _ = stopped.send(());
         })?;
-        Ok((Self { queue, failed }, on_stopped))
+        Ok((order, on_stopped))
     }
 
     /// Lets the thread finish what is queued and end.
     pub fn stop(&self) {
         self.queue.stop();
+    }
+
+    /// How long the append that runs now, if one does, has been running.
+    #[must_use]
+    pub fn appending_for(&self) -> Option<Duration> {
+        self.pace.running()
+    }
+
+    /// Refuses everything from now on: an append hangs, and nothing behind it can be answered.
+    pub fn give_up(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 
     /// Bytes that wait in the queue.
@@ -144,4 +178,44 @@ impl Order for Local {
         }
         self.queue.push(submission)
     }
+
+    fn propose_here(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        if !self.pace.is_swift() || self.failed.load(Ordering::Relaxed) {
+            return self.propose(submission);
+        }
+        match self.queue.push_or_append(submission, HERE_BYTES_MAX)? {
+            Pushed::Queued(ticket) => Ok(ticket),
+            Pushed::Turn(turn, queued, ticket) => {
+                append(&self.appender, turn, Some(queued));
+                Ok(ticket)
+            }
+        }
+    }
+}
+
+/// The appending thread.
+fn run(queue: &Queue, appender: &Shared) {
+    while let Some(turn) = queue.wait() {
+        // There is no turn after one that panicked.
+        if catch_unwind(AssertUnwindSafe(|| append(appender, turn, None))).is_err() {
+            error!("the appender panicked");
+        }
+    }
+    // One that panicked is dropped as it is: its log is read back by the next open.
+    let is_whole = !appender.is_poisoned();
+    let appender = appender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(appender) = appender.filter(|_| is_whole) {
+        appender.close();
+    }
+}
+
+/// Commits one group in one's turn.
+fn append(appender: &Shared, turn: Turn, first: Option<Queued>) {
+    let submissions = {
+        // Nobody has a turn after one that panicked, or after the end.
+        let Ok(mut appender) = appender.lock() else { return };
+        let Some(appender) = appender.as_mut() else { return };
+        appender.append(&turn, first)
+    };
+    turn.end(submissions);
 }

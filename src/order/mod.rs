@@ -1,12 +1,13 @@
 //! The seam: proposals into one order, groups, acknowledgements.
 //!
-//! Owns the queue and the one task that appends.
+//! Owns the queue and the one appender.
 //! Promises that what it acknowledges is durable, and that nobody is told of a record before.
 //! Knows nothing of HTTP.
 
 mod appender;
 mod ids;
 mod local;
+mod pace;
 mod queue;
 
 #[cfg(test)]
@@ -15,6 +16,8 @@ mod contract;
 mod model;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod turns;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,7 +29,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+pub use local::{Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};
@@ -46,13 +49,22 @@ use crate::record::{Record, Seq};
 /// - After [`Outcome::Unknown`] a retry with the same ids, here or after a restart, answers the
 ///   original records or appends them once.
 /// - After a failed sync nothing is acknowledged any more.
-/// - It never blocks the caller: a full queue is refused at once.
+/// - [`Order::propose`] never blocks the caller: a full queue is refused at once.
 pub trait Order: Send + Sync {
     /// Queues a proposal.
     ///
     /// # Errors
     /// [`ProposeError`] when it is refused at once; later refusals come through the ticket.
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError>;
+
+    /// As [`Order::propose`], for a caller that would wait anyhow: its thread may be held as long
+    /// as storage usually takes, under a millisecond, if the answer is there sooner for it.
+    ///
+    /// # Errors
+    /// As [`Order::propose`].
+    fn propose_here(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        self.propose(submission)
+    }
 }
 
 /// A proposal, with what was looked up for it on the way.

@@ -1,29 +1,26 @@
-//! The bounded queue in front of the appending task, weighed in bytes.
+//! The bounded queue in front of the appender, weighed in bytes, and the turn to append.
+//!
+//! Owns who appends next: one thread at a time holds the [`Turn`], and only it takes from the
+//! queue. What is queued during a turn is taken by the next one, so that nobody has to be woken
+//! for it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
 
-/// What a queued event costs beside its data: names, ids, salts, the channel's own slot.
+/// What a queued event costs beside its data: names, ids, salts, its place in the queue.
 const EVENT_OVERHEAD_BYTES: usize = 512;
 
-/// The callers' end; refuses at once when the bytes are used up.
+/// The queue; clones mean the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    sender: mpsc::UnboundedSender<Message>,
-    weight: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     bytes_max: usize,
-}
-
-/// The appending task's end.
-#[derive(Debug)]
-pub(super) struct Drain {
-    receiver: mpsc::UnboundedReceiver<Message>,
-    weight: Arc<AtomicUsize>,
 }
 
 /// A submission on its way, with the place to answer.
@@ -34,82 +31,201 @@ pub(super) struct Queued {
     pub bytes: usize,
 }
 
+/// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
 #[derive(Debug)]
-enum Message {
-    Propose(Queued),
-    Stop,
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    ended: bool,
 }
 
-/// What the appending task finds in the queue.
-pub(super) enum Next {
-    Queued(Queued),
-    Empty,
-    Stop,
+/// What became of a submission.
+pub(super) enum Pushed {
+    Queued(Ticket),
+    /// Nothing was queued and nobody appends: the caller does.
+    Turn(Turn, Queued, Ticket),
 }
 
-pub(super) fn queue(bytes_max: usize) -> (Queue, Drain) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let weight = Arc::new(AtomicUsize::new(0));
-    (Queue { sender, weight: weight.clone(), bytes_max }, Drain { receiver, weight })
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    queued: Condvar,
+    weight: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queued: VecDeque<Queued>,
+    phase: Phase,
+    /// Whether somebody holds the turn.
+    taken: bool,
+    /// Whether the thread waits for something to append.
+    waits: bool,
+    /// Whether the last turn appended one submission and no other came meanwhile.
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What is queued is still appended.
+    Stopping,
+    /// Nobody will append any more.
+    Dead,
 }
 
 impl Queue {
+    pub fn new(bytes_max: usize) -> Self {
+        Self { shared: Arc::default(), bytes_max }
+    }
+
+    /// Queues a submission.
     pub fn push(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        let bytes = weigh(&submission);
-        let before = self.weight.fetch_add(bytes, Ordering::Relaxed);
-        // An empty queue takes anything, so that one batch larger than the bound is not refused
-        // for ever.
-        if before != 0 && before + bytes > self.bytes_max {
-            self.weight.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(ProposeError::QueueFull);
+        let (queued, ticket) = self.weigh(submission)?;
+        self.enqueue(self.shared.lock(), queued)?;
+        Ok(ticket)
+    }
+
+    /// Queues a submission, or gives the caller the turn for it if it comes alone, as the one
+    /// before it did, and weighs no more than `bytes_max`.
+    pub fn push_or_append(
+        &self,
+        submission: Submission,
+        bytes_max: usize,
+    ) -> Result<Pushed, ProposeError> {
+        let (queued, ticket) = self.weigh(submission)?;
+        let mut state = self.shared.lock();
+        let alone = state.quiet && !state.taken && state.queued.is_empty();
+        if alone && queued.bytes <= bytes_max && state.phase == Phase::Open {
+            state.taken = true;
+            let turn = Turn { shared: self.shared.clone(), ended: false };
+            return Ok(Pushed::Turn(turn, queued, ticket));
         }
-        let (answer, ticket) = Ticket::new();
-        let queued = Queued { submission, answer, bytes };
-        match self.sender.send(Message::Propose(queued)) {
-            Ok(()) => Ok(ticket),
-            Err(_) => Err(ProposeError::Stopping),
+        self.enqueue(state, queued)?;
+        Ok(Pushed::Queued(ticket))
+    }
+
+    /// Waits for something to append; nothing when all is appended and no more will come.
+    pub fn wait(&self) -> Option<Turn> {
+        let mut state = self.shared.lock();
+        loop {
+            match state.phase {
+                Phase::Dead => return None,
+                Phase::Stopping if state.queued.is_empty() && !state.taken => {
+                    state.phase = Phase::Dead;
+                    return None;
+                }
+                Phase::Open | Phase::Stopping => {}
+            }
+            if !state.taken && !state.queued.is_empty() {
+                state.taken = true;
+                return Some(Turn { shared: self.shared.clone(), ended: false });
+            }
+            state.waits = true;
+            state = self.shared.queued.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waits = false;
         }
     }
 
     /// Everything queued before is still appended; everything after is refused.
     pub fn stop(&self) {
-        // The task is gone already when nobody receives.
-        let _ = self.sender.send(Message::Stop);
+        let mut state = self.shared.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Stopping;
+        }
+        self.shared.wake(state);
     }
 
     pub fn bytes(&self) -> usize {
-        self.weight.load(Ordering::Relaxed)
+        self.shared.weight.load(Ordering::Relaxed)
+    }
+
+    fn weigh(&self, submission: Submission) -> Result<(Queued, Ticket), ProposeError> {
+        let bytes = weigh(&submission);
+        let before = self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
+        // An empty queue takes anything, so that one batch larger than the bound is not refused
+        // for ever.
+        if before != 0 && before + bytes > self.bytes_max {
+            self.shared.release(bytes);
+            return Err(ProposeError::QueueFull);
+        }
+        let (answer, ticket) = Ticket::new();
+        Ok((Queued { submission, answer, bytes }, ticket))
+    }
+
+    fn enqueue(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        queued: Queued,
+    ) -> Result<(), ProposeError> {
+        if state.phase != Phase::Open {
+            drop(state);
+            self.shared.release(queued.bytes);
+            return Err(ProposeError::Stopping);
+        }
+        state.queued.push_back(queued);
+        // Whoever has the turn looks here again before it goes.
+        if !state.taken {
+            self.shared.wake(state);
+        }
+        Ok(())
     }
 }
 
-impl Drain {
-    pub fn wait(&mut self) -> Next {
-        self.receiver.blocking_recv().map_or(Next::Stop, Self::next)
+impl Turn {
+    /// The next submission.
+    pub fn take(&self) -> Option<Queued> {
+        self.shared.lock().queued.pop_front()
     }
 
-    pub fn take(&mut self) -> Next {
-        match self.receiver.try_recv() {
-            Ok(message) => Self::next(message),
-            Err(mpsc::error::TryRecvError::Empty) => Next::Empty,
-            Err(mpsc::error::TryRecvError::Disconnected) => Next::Stop,
-        }
-    }
-
-    /// Called when a submission has left memory, not when it left the channel.
+    /// Called when submissions have left memory, not when they left the queue.
     pub fn release(&self, bytes: usize) {
-        self.weight.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.release(bytes);
     }
 
-    /// Refuses what comes from now on and hands out what is still queued.
-    pub fn close(&mut self) {
-        self.receiver.close();
-    }
-
-    fn next(message: Message) -> Next {
-        match message {
-            Message::Propose(queued) => Next::Queued(queued),
-            Message::Stop => Next::Stop,
+    /// Lets the next one append; this turn took in so many submissions.
+    pub fn end(mut self, submissions: usize) {
+        self.ended = true;
+        let mut state = self.shared.lock();
+        state.taken = false;
+        state.quiet = submissions == 1 && state.queued.is_empty();
+        if !state.queued.is_empty() || state.phase == Phase::Stopping {
+            self.shared.wake(state);
         }
+    }
+}
+
+impl Drop for Turn {
+    /// Whoever waits learns that nobody knows what became of its submission.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.phase = Phase::Dead;
+        let abandoned = std::mem::take(&mut state.queued);
+        self.shared.wake(state);
+        self.shared.release(abandoned.iter().map(|queued| queued.bytes).sum());
+    }
+}
+
+impl Shared {
+    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the thread, if it waits: a wake costs a system call.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let waits = state.waits;
+        drop(state);
+        if waits {
+            self.queued.notify_one();
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        self.weight.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

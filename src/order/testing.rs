@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::contract::{Fault, World};
-use super::{Local, LocalOptions, Log, Observer, Order, ProposeError, RestoredIds, Stopped};
+use super::{
+    Local, LocalOptions, Log, Observer, Order, ProposeError, RestoredIds, Stopped, Submission,
+    Ticket,
+};
 use crate::decide::{Limits, RestoredRecord, State};
 use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
 use crate::record::{Record, Seq};
@@ -20,16 +24,26 @@ struct Outside {
     fault: Option<Fault>,
 }
 
-pub(super) struct LocalWorld {
+/// The local order: appended by its thread, or by the caller wherever that is possible.
+pub(super) struct LocalWorld<const HERE: bool> {
     directory: TempDir,
     outside: Arc<Mutex<Outside>>,
-    process: Option<Process>,
+    process: Option<Process<HERE>>,
 }
 
-struct Process {
-    order: Local,
+struct Process<const HERE: bool> {
+    order: Door<HERE>,
     stopped: Stopped,
     reader: Reader,
+}
+
+/// One way to propose.
+struct Door<const HERE: bool>(Local);
+
+impl<const HERE: bool> Order for Door<HERE> {
+    fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        if HERE { self.0.propose_here(submission) } else { self.0.propose(submission) }
+    }
 }
 
 /// A journal of which one write fails.
@@ -92,7 +106,7 @@ impl RestoredIds for Ids {
     }
 }
 
-impl Process {
+impl<const HERE: bool> Process<HERE> {
     fn start(directory: &TempDir, outside: &Arc<Mutex<Outside>>) -> Self {
         let lock = DataDir::open(directory.path()).unwrap();
         let mut state = State::default();
@@ -113,19 +127,24 @@ impl Process {
             VecDeque::new(),
             Ids { old, reader: reader.clone() },
             Told(outside.clone()),
-            LocalOptions { queue_bytes_max: 1 << 20, limits, projection_lag_max: u64::MAX },
+            LocalOptions {
+                queue_bytes_max: 1 << 20,
+                limits,
+                projection_lag_max: u64::MAX,
+                swift: Duration::MAX,
+            },
         )
         .unwrap();
-        Self { order, stopped, reader }
+        Self { order: Door(order), stopped, reader }
     }
 
     fn stop(self) {
-        self.order.stop();
+        self.order.0.stop();
         self.stopped.blocking_recv().unwrap();
     }
 }
 
-impl World for LocalWorld {
+impl<const HERE: bool> World for LocalWorld<HERE> {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let outside = Arc::default();
@@ -161,7 +180,7 @@ impl World for LocalWorld {
     }
 }
 
-impl Drop for LocalWorld {
+impl<const HERE: bool> Drop for LocalWorld<HERE> {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
             process.stop();

@@ -1,0 +1,153 @@
+//! Who appends: callers and the thread in turns, without a lost wake, and what a panic leaves.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    Local, LocalOptions, Log, Observer, Order as _, ProposeError, RestoredIds, Stopped, Submission,
+    Ticket,
+};
+use crate::audit::Salts;
+use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
+use crate::journal::AppendError;
+use crate::record::{NewEvent, Record, Seq};
+
+/// The names of the threads that appended.
+type Appended = Arc<Mutex<Vec<String>>>;
+
+struct MemoryLog(Appended);
+
+impl Log for MemoryLog {
+    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        assert_ne!(records[0].data(), b"\"panic\"", "asked for");
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        self.0.lock().unwrap().extend(records.iter().map(|_| name.clone()));
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+struct Deaf;
+
+impl Observer for Deaf {
+    fn committed(&mut self, _: &[Arc<Record>]) {}
+    fn acknowledged(&mut self) {}
+    fn failed(&mut self, _: &AppendError) {}
+}
+
+impl RestoredIds for Deaf {
+    fn applied(&self) -> Seq {
+        Seq::MAX
+    }
+
+    fn find_old(&self, _: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
+        Ok(None)
+    }
+
+    fn at(&mut self, _: Seq) -> Result<Arc<Record>, ProposeError> {
+        Err(ProposeError::IdsNotReady)
+    }
+}
+
+fn start(swift: Duration) -> (Local, Stopped, Appended) {
+    let appended = Appended::default();
+    let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+    let options =
+        LocalOptions { queue_bytes_max: 1 << 20, limits, projection_lag_max: u64::MAX, swift };
+    let log = MemoryLog(appended.clone());
+    let (order, stopped) =
+        Local::start(log, State::default(), VecDeque::new(), Deaf, Deaf, options).unwrap();
+    (order, stopped, appended)
+}
+
+fn submission(data: &str) -> Submission {
+    let event = NewEvent::new("a", &data).unwrap();
+    let salts = Salts { meta: [1; 16], data: [2; 16] };
+    Submission::new(Proposal { events: vec![Proposed { event, salts, id_random: [3; 10] }] })
+}
+
+fn version(answer: Result<Ticket, ProposeError>) -> u64 {
+    match answer.and_then(Ticket::wait) {
+        Ok(Verdict::Append(records)) => records[0].version(),
+        other => panic!("not appended: {other:?}"),
+    }
+}
+
+/// Whether a caller that comes alone appends by itself in the end; the first is the thread's, for
+/// nothing is known of the log's pace yet.
+fn appends_alone(swift: Duration) -> bool {
+    let (order, _stopped, appended) = start(swift);
+    let caller = thread::current().name().unwrap_or_default().to_owned();
+    for before in 0..1_000 {
+        assert_eq!(version(order.propose_here(submission("x"))), before + 1);
+        if appended.lock().unwrap().last() == Some(&caller) {
+            return true;
+        }
+        // The thread has answered, and may still hold its turn for a moment.
+        thread::yield_now();
+    }
+    order.stop();
+    false
+}
+
+#[test]
+fn a_caller_that_comes_alone_appends_by_itself_where_that_is_swift() {
+    assert!(appends_alone(Duration::MAX));
+    assert!(!appends_alone(Duration::ZERO));
+}
+
+#[test]
+fn callers_and_the_thread_take_turns_and_everybody_is_answered() {
+    const CALLERS: u64 = 4;
+    const EACH: u64 = 2_000;
+    let (order, stopped, appended) = start(Duration::MAX);
+    let mut versions: Vec<u64> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let order = &order;
+                scope.spawn(move || {
+                    let propose = |n| match (n + caller) % 3 {
+                        0 => order.propose(submission("x")),
+                        _ => order.propose_here(submission("x")),
+                    };
+                    (0..EACH).map(|n| version(propose(n))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=CALLERS * EACH).collect::<Vec<_>>());
+    order.stop();
+    stopped.blocking_recv().unwrap();
+    assert_eq!(appended.lock().unwrap().len() as u64, CALLERS * EACH);
+    assert!(matches!(order.propose(submission("late")), Err(ProposeError::Stopping)));
+    assert!(matches!(order.propose_here(submission("late")), Err(ProposeError::Stopping)));
+    assert_eq!(order.queue_bytes(), 0);
+}
+
+#[test]
+fn after_a_panic_outcomes_are_unknown_and_nothing_more_is_taken() {
+    for here in [false, true] {
+        let (order, stopped, _) = start(Duration::MAX);
+        version(order.propose(submission("x")));
+        let propose = || {
+            let submission = submission("panic");
+            if here { order.propose_here(submission) } else { order.propose(submission) }
+        };
+        // A caller that appends by itself panics itself, as a request's handler may.
+        let answer = thread::scope(|scope| scope.spawn(propose).join());
+        if let Ok(ticket) = answer {
+            assert!(matches!(ticket.and_then(Ticket::wait), Err(ProposeError::Unknown)));
+        }
+        stopped.blocking_recv().unwrap();
+        assert!(matches!(order.propose(submission("late")), Err(ProposeError::Stopping)));
+    }
+}
