@@ -2,14 +2,19 @@
 //!
 //! Owns the start and the end, and the calls that an embedding program makes.
 
+mod alarm;
+mod checkpoints;
 mod engines;
+mod restored;
 mod start;
+mod verifier;
 mod watchdog;
+mod worker;
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +23,8 @@ use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
 pub use start::StartError;
+
+use worker::Worker;
 
 use crate::audit::Salts;
 use crate::config::Config;
@@ -53,8 +60,9 @@ struct Inner {
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.
     failed: watch::Receiver<bool>,
-    /// What the appender fails with, as long as there is one.
-    fail: Weak<watch::Sender<bool>>,
+    /// Records that a checkpoint stands for and that were not read since the start.
+    unverified: Arc<AtomicU64>,
+    workers: Mutex<Vec<Worker>>,
     /// Locked until the shutdown is complete.
     directory: Mutex<Option<Arc<DataDir>>>,
 }
@@ -131,9 +139,7 @@ impl Broker {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let opened = tokio::task::spawn_blocking(move || start::open(config)).await;
         let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
-        let inner = Arc::new(inner);
-        watchdog::start(&inner).map_err(StartError::Thread)?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Appends one event; returns when it is on stable storage.
@@ -187,8 +193,12 @@ impl Broker {
             *stopped = None;
         }
         let projection = self.inner.projection.clone();
-        let closed = tokio::task::spawn_blocking(move || projection.close()).await;
-        if let Err(error) = closed {
+        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
+        let closed = tokio::task::spawn_blocking(move || {
+            drop(workers);
+            projection.close();
+        });
+        if let Err(error) = closed.await {
             tracing::error!(%error, "the projection was not closed cleanly");
         }
         self.inner.directory.lock().await.take();
@@ -266,6 +276,11 @@ impl Broker {
 
     pub(crate) fn reader(&self) -> &Reader {
         &self.inner.reader
+    }
+
+    /// Records that a checkpoint stands for and that were not read since the start.
+    pub(crate) fn unverified(&self) -> u64 {
+        self.inner.unverified.load(Ordering::Relaxed)
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

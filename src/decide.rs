@@ -140,10 +140,19 @@ pub enum Rejection {
 impl State {
     /// Takes in a committed record on the way back from the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
+        let version = record.version;
+        let before = self.restore_newest(record);
+        assert_eq!(before + 1, version, "versions have no gaps");
+    }
+
+    /// Takes in a committed record that stands for those before it of its identity, in seq order;
+    /// answers the version that was the newest until now.
+    pub fn restore_newest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
-        self.hold(record.identity, record.version, record.data_bytes);
+        let (_, before) = self.hold(record.identity, record.version, record.data_bytes);
         self.settle();
+        before
     }
 
     /// What was decided is durable.
@@ -261,7 +270,7 @@ impl State {
         self.last_seq += 1;
         let version = self.version(&event.identity) + 1;
         let data = event.data.as_bytes();
-        let identity = self.hold(event.identity, version, data.len());
+        let (identity, _) = self.hold(event.identity, version, data.len());
         let id = event.id.unwrap_or_else(|| {
             uuid::Builder::from_unix_timestamp_millis(time.millis(), &id_random).into_uuid()
         });
@@ -277,20 +286,25 @@ impl State {
         }))
     }
 
-    /// Answers the identity as it is held, so that every record of it shares one allocation.
-    fn hold(&mut self, identity: Identity, version: Version, data_bytes: usize) -> Identity {
+    /// Answers the identity as it is held, so that every record of it shares one allocation, and
+    /// the version that was held before.
+    fn hold(
+        &mut self,
+        identity: Identity,
+        version: Version,
+        data_bytes: usize,
+    ) -> (Identity, Version) {
         let entry = self.newest.entry(identity);
         let shared = entry.key().clone();
         let before = match &entry {
             Entry::Occupied(held) => Some(*held.get()),
             Entry::Vacant(_) => None,
         };
-        assert_eq!(before.map_or(0, |held| held.version) + 1, version, "versions have no gaps");
         let held = Held { version, data_bytes };
         entry.insert_entry(held);
         self.count(&shared, before, Some(held));
         self.unsettled.push((shared.clone(), before));
-        shared
+        (shared, before.map_or(0, |held| held.version))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub(crate) applied: Gauge,
     /// Records that the projection is behind.
     pub(crate) lag: Gauge,
+    /// Records that were not read since the start.
+    pub(crate) unverified: Gauge,
     /// Bytes waiting in the queue.
     pub(crate) queue_bytes: Gauge,
     /// Public events that have a newest value.
@@ -97,6 +99,11 @@ impl Metrics {
             head: gauge("broker_log_seq", count, "The log's last seq."),
             applied: gauge("broker_projection_seq", count, "The projection's position."),
             lag: gauge("broker_projection_lag", count, "Records that the projection is behind."),
+            unverified: gauge(
+                "broker_log_unverified_records",
+                count,
+                "Records that a checkpoint stands for and that were not read since the start.",
+            ),
             queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes waiting to be appended."),
             newest: gauge("broker_newest", count, "Public events that have a newest value."),
             newest_bytes: gauge(

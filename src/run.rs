@@ -35,8 +35,8 @@ pub enum RunError {
     Start(#[from] StartError),
     /// The log's storage failed while running.
     #[error(
-        "the log's storage failed, so nothing more can be acknowledged: check the disk, then start \
-         again; what was acknowledged is kept"
+        "the log's storage failed or is damaged, so nothing more can be acknowledged: see the \
+         errors before this, check the disk, then start again; what was acknowledged is kept"
     )]
     StorageFailed,
 }

@@ -1,30 +1,29 @@
 //! The start: directory, projection, journal, epoch, threads, in the order of trust.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use bytes::Bytes;
-use rand::Rng as _;
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
-use tracing::{error, info, warn};
-use uuid::Uuid;
+use tracing::error;
 
+use super::alarm::Alarm;
+use super::checkpoints::Checkpoints;
 use super::engines::Engines;
-use super::{Inner, propose};
-use crate::audit::Digest;
+use super::restored::{Restart, restore};
+use super::verifier::Verifier;
+use super::worker::{Rest, Worker};
+use super::{Inner, watchdog};
 use crate::config::{Config, ConfigErrors};
-use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
-use crate::epochs::{Epochs, open_data, open_name};
-use crate::journal::{AppendError, DataDir, DirError, Journal, JournalError, Opened, Options};
+use crate::decide::Limits;
+use crate::journal::{AppendError, DataDir, DirError, JournalError};
 use crate::metrics::Metrics;
-use crate::newest::Newest;
 use crate::order::{Local, LocalOptions, Observer, SWIFT};
-use crate::projection::{Applied, Projection};
-use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
+use crate::projection::Projection;
+use crate::record::Record;
 use crate::subscription::{Hub, HubOptions};
 
 /// Why a broker does not start; each a full sentence that says what to change.
@@ -58,19 +57,6 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// What the log gives back, collected while it is read.
-#[derive(Default)]
-struct Restored {
-    state: State,
-    newest: Newest,
-    epochs: Epochs,
-    /// Ids that the projection does not hold yet.
-    recent: VecDeque<(Uuid, Seq)>,
-    recent_max: u64,
-    /// The chain at the projection's position.
-    chain_at_applied: Option<Digest>,
-}
-
 pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     config.check()?;
     let directory = Arc::new(DataDir::open(&config.data_dir)?);
@@ -83,12 +69,10 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         },
     );
     let applied = projection.applied();
-    let (mut journal, mut restored) = restore(&directory, &config, applied)?;
-    let agrees = match &applied {
-        Some(applied) => restored.chain_at_applied == Some(applied.chain),
-        None => true,
-    };
-    let epoch = append_open(&mut journal, &mut restored)?;
+    let Restart { mut journal, mut restored, earlier, bytes_read } =
+        restore(&directory, &config, applied.as_ref())?;
+    let agrees = restored.agrees(applied.as_ref());
+    let epoch = restored.append_open(&mut journal)?;
 
     let reader = journal.reader();
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
@@ -97,7 +81,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
     let fail = Arc::new(fail);
-    let failing = Arc::downgrade(&fail);
+    let fail_while_appending = Arc::downgrade(&fail);
     let (order, stopped) = Local::start(
         journal,
         restored.state,
@@ -129,6 +113,32 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
             told.close();
         }
     })?;
+    let alarm = Alarm { appends: order.appends(), fail: fail_while_appending };
+    let unverified = Arc::new(AtomicU64::new(0));
+    let mut workers = Vec::new();
+    let mut work = |name, work: Box<dyn FnOnce(&Rest) + Send>| {
+        workers.push(Worker::start(name, work).map_err(StartError::Thread)?);
+        Ok::<(), StartError>(())
+    };
+    let trusted = Arc::new(std::sync::Mutex::new(true));
+    let checkpoints = Checkpoints {
+        hub: hub.clone(),
+        reader: reader.clone(),
+        opens: restored.opens,
+        due_bytes: config.checkpoint_bytes,
+        bytes_read,
+        trusted: trusted.clone(),
+        directory: directory.clone(),
+    };
+    work("checkpoints", Box::new(move |rest| checkpoints.run(rest)))?;
+    if let Some(earlier) = earlier {
+        unverified.store(earlier.last_seq(), Ordering::Relaxed);
+        let (directory, unverified) = (directory.clone(), unverified.clone());
+        let alarm = alarm.clone();
+        let verifier = Verifier { earlier, directory, trusted, unverified, alarm };
+        work("verifier", Box::new(move |rest| verifier.run(rest)))?;
+    }
+    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, rest)))?;
     Ok(Inner {
         config,
         order,
@@ -140,92 +150,10 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         metrics,
         stopping: false.into(),
         failed,
-        fail: failing,
+        unverified,
+        workers: Mutex::new(workers),
         directory: Mutex::new(Some(directory)),
     })
-}
-
-/// Reads the log from its beginning: nothing that is served comes from anywhere else.
-fn restore(
-    directory: &DataDir,
-    config: &Config,
-    applied: Option<Applied>,
-) -> Result<(Journal, Restored), StartError> {
-    let proven = applied.as_ref().map_or(0, |applied| applied.seq);
-    let keep_ids_after = applied.map_or(0, |applied| applied.seq);
-    let mut restored =
-        Restored { recent_max: config.max_projection_lag / 2, ..Restored::default() };
-    let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
-        let record = Arc::new(stored.to_record()?);
-        if record.seq() == keep_ids_after {
-            restored.chain_at_applied = Some(*chain);
-        }
-        restored.take(&record, keep_ids_after)
-    };
-    let options = Options { segment_bytes_max: config.segment_bytes };
-    let Opened { journal, report } = Journal::open(directory, options, proven, &mut visit)?;
-    if let Some(torn) = &report.torn {
-        warn!(
-            file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
-            kept_at = %torn.kept_at.display(), last_good_seq = torn.last_good_seq,
-            "the log ended in a group that is not whole and that nothing shows to have been \
-             acknowledged; it was cut and kept aside"
-        );
-    }
-    info!(records = report.records, seq = report.head, "log read");
-    Ok((journal, restored))
-}
-
-impl Restored {
-    fn take(&mut self, record: &Arc<Record>, keep_ids_after: Seq) -> Result<(), RecordError> {
-        self.state.restore(RestoredRecord::of(record));
-        if record.event() == &open_name() {
-            self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
-        }
-        if record.seq() > keep_ids_after {
-            self.recent.push_back((record.id(), record.seq()));
-            // Older ids are unknown until the projection has come so far.
-            if self.recent.len() as u64 > self.recent_max {
-                self.recent.pop_front();
-            }
-        }
-        self.newest.apply(record);
-        Ok(())
-    }
-}
-
-/// Draws this open's epoch and makes it durable before anything is served.
-fn append_open(journal: &mut Journal, restored: &mut Restored) -> Result<Epoch, StartError> {
-    let epoch = Epoch(rand::rng().random());
-    let event = NewEvent {
-        identity: Identity { event: open_name(), to: None },
-        data: Data::checked(Bytes::from(open_data(epoch))),
-        id: None,
-        expected_version: None,
-        author: None,
-    };
-    let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
-    let now = crate::record::Timestamp::now();
-    let verdict = restored.state.decide(propose(vec![event]), &NothingSeen, now, limits);
-    let Ok(Verdict::Append(records)) = verdict else {
-        unreachable!("an event without id or expectation is always appended");
-    };
-    journal.append(&records)?;
-    restored.state.settle();
-    for record in &records {
-        restored.epochs.restore(record.seq(), record.data()).expect("it was just written so");
-        restored.recent.push_back((record.id(), record.seq()));
-        restored.newest.apply(record);
-    }
-    Ok(epoch)
-}
-
-struct NothingSeen;
-
-impl Seen for NothingSeen {
-    fn find(&self, _: &Uuid) -> Option<Arc<Record>> {
-        None
-    }
 }
 
 /// Tells the hub of durable groups. It lives as long as the appending thread, which therefore

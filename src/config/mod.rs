@@ -75,6 +75,8 @@ pub struct Config {
     pub window_bytes: usize,
     /// `BROKER_MAX_PROJECTION_LAG`: the most records that the projection may be behind.
     pub max_projection_lag: u64,
+    /// `BROKER_CHECKPOINT_BYTES`: how much the log grows between checkpoints.
+    pub checkpoint_bytes: u64,
     /// `BROKER_SEGMENT_BYTES`: the size of one journal file.
     pub segment_bytes: u64,
     /// `BROKER_CACHE_BYTES`: memory that the projection caches with.
@@ -127,6 +129,7 @@ impl Default for Config {
             queue_bytes: 64 << 20,
             window_bytes: 4 << 20,
             max_projection_lag: 1_000_000,
+            checkpoint_bytes: 32 << 20,
             segment_bytes: 64 << 20,
             cache_bytes: 64 << 20,
             body_timeout: Duration::from_secs(10),

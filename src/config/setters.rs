@@ -39,6 +39,7 @@ setters! {
     queue_bytes: usize,
     window_bytes: usize,
     max_projection_lag: u64,
+    checkpoint_bytes: u64,
     segment_bytes: u64,
     cache_bytes: u64,
     body_timeout: Duration,

@@ -226,6 +226,16 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.segment_bytes),
     },
     Setting {
+        name: "BROKER_CHECKPOINT_BYTES",
+        flag: "checkpoint-bytes",
+        takes: Takes::Value("BYTES"),
+        default: "32MiB",
+        meaning: "How much the log grows between checkpoints; a start reads about so much of it",
+        secret: false,
+        read: |config, text| put(&mut config.checkpoint_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
+        show: |config| show_bytes(config.checkpoint_bytes),
+    },
+    Setting {
         name: "BROKER_CACHE_BYTES",
         flag: "cache-bytes",
         takes: Takes::Value("BYTES"),

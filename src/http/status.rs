@@ -25,6 +25,7 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
         seq,
         events,
         streams: shared.streams.len(),
+        unverified: broker.unverified(),
         projection: ProjectionHealth {
             state: name(&projection.state()),
             seq: projection.applied(),
@@ -76,6 +77,7 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     metrics.head.set(head as f64);
     metrics.applied.set(broker.projection().applied() as f64);
     metrics.lag.set(broker.projection().lag() as f64);
+    metrics.unverified.set(broker.unverified() as f64);
     metrics.newest.set(events as f64);
     metrics.newest_bytes.set(bytes as f64);
     metrics.queue_bytes.set(broker.queue_bytes() as f64);

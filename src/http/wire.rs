@@ -133,6 +133,9 @@ pub(super) struct Health {
     pub events: usize,
     /// Open streams
     pub streams: usize,
+    /// Records that the start passed over, for a checkpoint stands for them, and whose bytes in the
+    /// log were not verified yet
+    pub unverified: u64,
     /// The history behind `/audit`
     pub projection: ProjectionHealth,
 }

@@ -4,6 +4,7 @@
 //! segment, so 25 MB for a TiB.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use super::segment::FIRST_GROUP_AT;
@@ -38,7 +39,7 @@ struct Segment {
     file: Weak<File>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Landmark {
     first_seq: Seq,
     spot: Spot,
@@ -81,6 +82,68 @@ impl Catalogue {
     /// Seq of the first record of a segment, which names its file.
     pub(super) fn first_seq(&self, segment: usize) -> Seq {
         self.segments[segment].first_seq
+    }
+
+    /// Bytes up to the end of the last group.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end).sum()
+    }
+
+    /// As much of it as the first segments need.
+    pub(super) fn first(mut self, segments: usize) -> Self {
+        self.segments.truncate(segments);
+        self.landmarks.retain(|mark| mark.spot.segment < segments);
+        self
+    }
+
+    /// Without the open files.
+    pub(super) fn copy(&self) -> Self {
+        let copy = |segment: &Segment| Segment { file: Weak::new(), ..*segment };
+        Self {
+            segments: self.segments.iter().map(copy).collect(),
+            landmarks: self.landmarks.clone(),
+        }
+    }
+
+    /// As it stands in a checkpoint.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
+        put(self.segments.len() as u64);
+        put(self.landmarks.len() as u64);
+        for segment in &self.segments {
+            put(segment.first_seq);
+            put(segment.end);
+        }
+        for Landmark { first_seq, spot } in &self.landmarks {
+            put(*first_seq);
+            put(spot.segment as u64);
+            put(spot.offset);
+        }
+        bytes
+    }
+
+    /// Reads what [`Catalogue::encode`] wrote; a checksum is the caller's to check, afterwards.
+    pub(super) fn decode(file: &mut impl Read) -> io::Result<Self> {
+        let mut next = || {
+            let mut bytes = [0; 8];
+            file.read_exact(&mut bytes)?;
+            Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
+        };
+        let (segments, landmarks) = (next()?, next()?);
+        let mut catalogue = Self::default();
+        for _ in 0..segments {
+            let segment = Segment { first_seq: next()?, end: next()?, file: Weak::new() };
+            catalogue.segments.push(segment);
+        }
+        for _ in 0..landmarks {
+            let first_seq = next()?;
+            let segment = usize::try_from(next()?).map_err(io::Error::other)?;
+            catalogue
+                .landmarks
+                .push(Landmark { first_seq, spot: Spot { segment, offset: next()? } });
+        }
+        Ok(catalogue)
     }
 
     /// Number of segments.

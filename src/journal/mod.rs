@@ -9,7 +9,7 @@
 //!   begun only after the group before it was;
 //! - that a failed write or sync is final: nothing is appended after it;
 //! - that [`Journal::open`] shows every record that was acknowledged, in order and unchanged, or
-//!   refuses with the place of the damage, having changed nothing. Only a last group that nobody
+//!   that a checkpoint stands for, or refuses with the place of the damage, having changed nothing. Only a last group that nobody
 //!   can have seen acknowledged is cut, whole, and kept aside;
 //! - that a [`Reader`] sees what is durable, and only that.
 //!
@@ -17,11 +17,14 @@
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `catalogue`, `reader`, `follower`.
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`;
+//! `catalogue`, `reader`, `follower`.
 
 mod catalogue;
+mod checkpoint;
 mod directory;
 mod disk;
+mod earlier;
 mod error;
 mod follower;
 mod frame;
@@ -42,7 +45,9 @@ use std::path::PathBuf;
 
 use crate::record::Seq;
 
+pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use directory::DataDir;
+pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
 pub use reader::Reader;
@@ -58,11 +63,24 @@ pub struct Options {
     pub segment_bytes_max: u64,
 }
 
+/// What whoever opens a journal knows already.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The highest seq that somebody else knows to have been durable.
+    pub proven: Seq,
+    /// What need not be read.
+    pub checkpoint: Option<&'a Checkpoint>,
+    /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.
+    pub read_from: Seq,
+}
+
 /// A journal that was opened, and what was found.
 #[derive(Debug)]
 pub struct Opened {
     /// The journal.
     pub journal: Journal,
+    /// What was not read, and is to be verified.
+    pub earlier: Option<Earlier>,
     /// What opening it found and did.
     pub report: OpenReport,
 }
@@ -70,8 +88,10 @@ pub struct Opened {
 /// What opening a journal found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenReport {
-    /// Number of records in the log.
-    pub records: u64,
+    /// Number of records that were read.
+    pub records_read: u64,
+    /// Bytes of segments that were read, up to the end of the last group.
+    pub bytes_read: u64,
     /// Seq of the last record, 0 when there is none.
     pub head: Seq,
     /// Number of groups in the log.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,6 +88,24 @@ impl Reader {
         state.waiting -= 1;
         self.wakes_seen.store(state.wakes, Ordering::Relaxed);
         self.durable()
+    }
+
+    /// Bytes of the log's segments up to the end of the last durable group.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.lock().catalogue.bytes()
+    }
+
+    pub(super) fn catalogue(&self) -> Catalogue {
+        self.shared.lock().catalogue.copy()
+    }
+
+    pub(super) fn journal(&self) -> &Path {
+        &self.shared.journal
+    }
+
+    pub(super) fn log(&self) -> Uuid {
+        self.shared.log
     }
 
     /// Ends the wait of every reader of this journal, once; for shutdown.

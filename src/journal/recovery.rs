@@ -8,13 +8,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::Checkpoint;
 use super::directory::DataDir;
 use super::disk::Disk;
+use super::earlier::{self, read_segment};
 use super::error::{JournalError, io_error};
 use super::mark::{self, Found, MarkFile};
-use super::scan::{Scan, SegmentEnd, Torn, Visit, Witness};
+use super::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
 use super::writer::{Current, Journal, Start};
-use super::{OpenReport, Opened, Options, TornTail, prepared, segment};
+use super::{Known, OpenReport, Opened, Options, TornTail, prepared, segment};
 use crate::audit::Digest;
 use crate::record::{RecordError, Seq, StoredRecord};
 
@@ -32,7 +34,7 @@ struct Files {
 pub(super) fn open(
     dir: &DataDir,
     options: Options,
-    proven: Seq,
+    known: &Known<'_>,
     visit: &mut Visit<'_>,
 ) -> Result<Opened, JournalError> {
     let path = dir.path();
@@ -43,13 +45,23 @@ pub(super) fn open(
     let found = read_mark(&mark_path, dir)?;
     let files = list(&journal)?;
 
-    let mut records = 0;
+    let mut records_read = 0;
     let mut counting = |record: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
-        records += 1;
+        records_read += 1;
         visit(record, chain)
     };
-    let mut scan = Scan::new(dir.log_id(), Witness { mark: found.mark, proven }, &mut counting);
-    read_all(&mut scan, &journal, &files.segments)?;
+    let passed = known.checkpoint.and_then(|checkpoint| {
+        earlier::pass_over(dir.log_id(), &files.segments, checkpoint, known.read_from)
+    });
+    let (begin, beginning, earlier) = match passed {
+        Some((begin, beginning, earlier)) => (begin, beginning, Some(earlier)),
+        None => (0, Beginning::default(), None),
+    };
+    let bytes_passed = beginning.catalogue.bytes();
+    let checkpointed = known.checkpoint.map_or(0, Checkpoint::head);
+    let witness = Witness { mark: found.mark, proven: known.proven.max(checkpointed) };
+    let mut scan = Scan::new(dir.log_id(), witness, beginning, &mut counting);
+    read_from(&mut scan, &journal, &files.segments[begin..])?;
     let Scan { end, catalogue, segment: last, torn, .. } = scan;
 
     for path in &files.leftovers {
@@ -65,12 +77,19 @@ pub(super) fn open(
     let mark = MarkFile::open(&mark_path, dir.log_id(), &found)
         .map_err(io_error("opening", &mark_path))?;
 
-    let report = OpenReport { records, head: end.seq, groups: end.group, torn, rewritten_bytes };
+    let report = OpenReport {
+        records_read,
+        bytes_read: catalogue.bytes() - bytes_passed,
+        head: end.seq,
+        groups: end.group,
+        torn,
+        rewritten_bytes,
+    };
     let SegmentEnd { number, file_bytes, offset, .. } = last;
     let current = Current { file: file.into(), number, file_bytes, end: offset };
     let log = dir.log_id();
     let start = Start { disk, journal, log, options, current, end, catalogue, mark, lease };
-    Ok(Opened { journal: Journal::start(start), report })
+    Ok(Opened { journal: Journal::start(start), report, earlier })
 }
 
 fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
@@ -106,7 +125,7 @@ fn list(journal: &Path) -> Result<Files, JournalError> {
     Ok(files)
 }
 
-fn read_all(
+fn read_from(
     scan: &mut Scan<'_>,
     journal: &Path,
     segments: &[(Seq, PathBuf)],
@@ -114,13 +133,9 @@ fn read_all(
     if segments.is_empty() {
         return Err(scan.damage(journal, 0, "there is no segment".to_owned()));
     }
-    // One segment at a time is in memory, and gone after the last.
     let mut bytes = Vec::new();
     for (i, (first_seq, path)) in segments.iter().enumerate() {
-        bytes.clear();
-        File::open(path)
-            .and_then(|mut file| io::Read::read_to_end(&mut file, &mut bytes))
-            .map_err(io_error("reading", path))?;
+        read_segment(path, &mut bytes)?;
         scan.segment(path, *first_seq, &bytes, i + 1 < segments.len())?;
     }
     scan.finish()

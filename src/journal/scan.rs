@@ -51,6 +51,17 @@ pub(super) struct Scan<'v> {
     pub(super) torn: Option<Torn>,
 }
 
+/// Where a scan begins: at the beginning of the log, or of a segment.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// Where the log before it ends.
+    pub(super) end: End,
+    /// Where everything before it is.
+    pub(super) catalogue: Catalogue,
+    /// How many segments are before it.
+    pub(super) segments: u64,
+}
+
 /// What shows, beside the log itself, how far it was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Witness {
@@ -99,9 +110,15 @@ impl From<Fault> for Bad {
 }
 
 impl<'v> Scan<'v> {
-    pub(super) fn new(log: Uuid, witness: Witness, visit: &'v mut Visit<'v>) -> Self {
-        let (end, catalogue) = (End::default(), Catalogue::default());
-        Self { log, witness, visit, end, catalogue, segment: SegmentEnd::default(), torn: None }
+    pub(super) fn new(
+        log: Uuid,
+        witness: Witness,
+        beginning: Beginning,
+        visit: &'v mut Visit<'v>,
+    ) -> Self {
+        let Beginning { end, catalogue, segments } = beginning;
+        let segment = SegmentEnd { number: segments, ..SegmentEnd::default() };
+        Self { log, witness, visit, end, catalogue, segment, torn: None }
     }
 
     /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::catalogue::Catalogue;
+use super::checkpoint::{self, Checkpoint};
 use super::directory::DataDir;
 use super::disk::{self, Disk};
 use super::error::{AppendError, JournalError, io_error};
@@ -21,7 +22,7 @@ use super::prepared::{Ahead, Prepared};
 use super::reader::{Reader, Shared};
 use super::scan::{End, Visit};
 use super::segment::{self, FIRST_GROUP_AT, Header};
-use super::{Opened, Options, recovery};
+use super::{Known, Opened, Options, recovery};
 use crate::audit::Digest;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
@@ -86,8 +87,47 @@ impl Journal {
         proven: Seq,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
     ) -> Result<Opened, JournalError> {
+        Self::open_knowing(dir, options, &Known { proven, checkpoint: None, read_from: 0 }, visit)
+    }
+
+    /// As [`Journal::open`], but what a checkpoint stands for is not read now: the visitor has seen
+    /// its records, and sees what is in the segment of the checkpoint's head, in that of
+    /// [`Known::read_from`], and after.
+    ///
+    /// # Errors
+    /// As [`Journal::open`]; a log that ends before the checkpoint's head is damage.
+    pub fn open_knowing(
+        dir: &DataDir,
+        options: Options,
+        known: &Known<'_>,
+        visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
+    ) -> Result<Opened, JournalError> {
         let visit: &mut Visit<'_> = visit;
-        recovery::open(dir, options, proven, visit)
+        recovery::open(dir, options, known, visit)
+    }
+
+    /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
+    #[must_use]
+    pub fn checkpoint(dir: &DataDir) -> Option<Checkpoint> {
+        let path = checkpoint::path(&dir.journal());
+        Checkpoint::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
+            let file = path.display();
+            tracing::warn!(%file, reason, "the checkpoint is of no use; the whole log is read");
+            None
+        })
+    }
+
+    /// Removes the checkpoint of a log, so that the next open reads all of it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn forget_checkpoint(dir: &DataDir) -> io::Result<()> {
+        let journal = dir.journal();
+        match std::fs::remove_file(checkpoint::path(&journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Disk::default().sync_dir(&journal)
     }
 
     pub(super) fn start(start: Start) -> Self {

@@ -101,6 +101,26 @@ pub struct Local {
 /// Locked by whoever has the turn, so that nobody ever waits for the lock; empty after the end.
 type Shared = Arc<Mutex<Option<Box<dyn Append>>>>;
 
+/// The appends of an order, as they are seen from outside.
+#[derive(Clone)]
+pub struct Appends {
+    pace: Arc<Pace>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Appends {
+    /// How long the append that runs now, if one does, has been running.
+    #[must_use]
+    pub fn running(&self) -> Option<Duration> {
+        self.pace.running()
+    }
+
+    /// Refuses everything from now on, as after a failed sync.
+    pub fn refuse(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Resolves when the appending thread has drained its queue and closed the log.
 pub type Stopped = oneshot::Receiver<()>;
 
@@ -153,15 +173,10 @@ impl Local {
         self.queue.stop();
     }
 
-    /// How long the append that runs now, if one does, has been running.
+    /// The appends, for whoever watches them.
     #[must_use]
-    pub fn appending_for(&self) -> Option<Duration> {
-        self.pace.running()
-    }
-
-    /// Refuses everything from now on: an append hangs, and nothing behind it can be answered.
-    pub fn give_up(&self) {
-        self.failed.store(true, Ordering::Relaxed);
+    pub fn appends(&self) -> Appends {
+        Appends { pace: self.pace.clone(), failed: self.failed.clone() }
     }
 
     /// Bytes that wait in the queue.

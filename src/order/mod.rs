@@ -29,7 +29,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use local::{Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
+pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};

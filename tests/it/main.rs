@@ -10,6 +10,7 @@ mod stream;
 mod wire;
 
 mod audit;
+mod checkpoint;
 mod damage;
 mod events;
 mod hardening;

@@ -12,6 +12,7 @@ const METRICS: &[(&str, &str)] = &[
     ("broker_groups_total", "counter"),
     ("broker_insert_seconds", "histogram"),
     ("broker_log_seq", "gauge"),
+    ("broker_log_unverified_records", "gauge"),
     ("broker_newest", "gauge"),
     ("broker_newest_bytes", "gauge"),
     ("broker_projection_lag", "gauge"),

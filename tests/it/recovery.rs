@@ -182,7 +182,8 @@ fn retry(client: Client, log: &Log, requests: &mut [Request]) {
 
 fn start(dir: &Path) -> Program {
     let mut command = small(dir);
-    command.env("BROKER_LOG", "warn");
+    // So little that most starts find a checkpoint, and often one that a kill left half written.
+    command.env("BROKER_LOG", "warn").env("BROKER_CHECKPOINT_BYTES", "4KiB");
     Program::start(command)
 }
 

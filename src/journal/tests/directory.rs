@@ -112,7 +112,7 @@ fn a_making_that_was_interrupted_is_completed() {
             }
         }
         let found = site.open();
-        assert_eq!(found.report.records, 0, "{leftovers:?}");
+        assert_eq!(found.report.records_read, 0, "{leftovers:?}");
         assert_eq!(site.names(), ["00000000000000000001.seg", "mark"]);
         assert!(!site.path().join("identity.new").exists());
     }

@@ -1,0 +1,169 @@
+//! What the log gives back at a start.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::Rng as _;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::StartError;
+use super::propose;
+use crate::audit::Digest;
+use crate::config::Config;
+use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
+use crate::epochs::{Epochs, open_data, open_name};
+use crate::journal::{Checkpoint, DataDir, Earlier, Journal, Known, Opened, Options};
+use crate::newest::Newest;
+use crate::projection::Applied;
+use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
+
+/// Collected while the log is read.
+#[derive(Default)]
+pub(super) struct Restored {
+    pub state: State,
+    pub newest: Newest,
+    pub epochs: Epochs,
+    /// The records of all opens.
+    pub opens: Vec<Arc<Record>>,
+    /// Ids that the projection does not hold yet.
+    pub recent: VecDeque<(Uuid, Seq)>,
+    recent_max: u64,
+    /// The chain at the projection's position.
+    chain_at_applied: Option<Digest>,
+}
+
+/// A log that was opened, and what it gave back.
+pub(super) struct Restart {
+    pub journal: Journal,
+    pub restored: Restored,
+    /// What a checkpoint stands for, and is to be verified.
+    pub earlier: Option<Earlier>,
+    /// Bytes of the log that were read.
+    pub bytes_read: u64,
+}
+
+/// Takes the newest records from the last checkpoint, if there is one, and the rest from the log:
+/// nothing that is served comes from anywhere else.
+pub(super) fn restore(
+    directory: &DataDir,
+    config: &Config,
+    applied: Option<&Applied>,
+) -> Result<Restart, StartError> {
+    let applied_seq = applied.map_or(0, |applied| applied.seq);
+    let recent_max = config.max_projection_lag / 2;
+    let (checkpoint, mut restored) = from_checkpoint(directory);
+    let through = checkpoint.as_ref().map_or(0, Checkpoint::head);
+    restored.recent_max = recent_max;
+    let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+        let record = Arc::new(stored.to_record()?);
+        if record.seq() == applied_seq {
+            restored.chain_at_applied = Some(*chain);
+        }
+        if record.seq() > applied_seq {
+            restored.remember_id(&record);
+        }
+        // The last one that the checkpoint stands for may have been no newest value.
+        if record.seq() > through || record.seq() == through && restored.newest.head() < through {
+            restored.state.restore(RestoredRecord::of(&record));
+            restored.take(record)?;
+        }
+        Ok(())
+    };
+    let known = Known {
+        proven: applied_seq,
+        checkpoint: checkpoint.as_ref(),
+        // Without a projection all ids are looked up later, when it is rebuilt.
+        read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
+    };
+    let options = Options { segment_bytes_max: config.segment_bytes };
+    let Opened { journal, report, earlier } =
+        Journal::open_knowing(directory, options, &known, &mut visit)?;
+    if let Some(torn) = &report.torn {
+        warn!(
+            file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+            kept_at = %torn.kept_at.display(), last_good_seq = torn.last_good_seq,
+            "the log ended in a group that is not whole and that nothing shows to have been \
+             acknowledged; it was cut and kept aside"
+        );
+    }
+    info!(records = report.records_read, seq = report.head, checkpoint = through, "log read");
+    Ok(Restart { journal, restored, earlier, bytes_read: report.bytes_read })
+}
+
+/// What the last checkpoint gives back; without one that is of use, nothing.
+fn from_checkpoint(directory: &DataDir) -> (Option<Checkpoint>, Restored) {
+    let mut restored = Restored::default();
+    let Some(checkpoint) = Journal::checkpoint(directory) else { return (None, restored) };
+    let visited = checkpoint.visit(&mut |stored| {
+        let record = Arc::new(stored.to_record()?);
+        restored.state.restore_newest(RestoredRecord::of(&record));
+        restored.take(record)
+    });
+    match visited {
+        Ok(()) => (Some(checkpoint), restored),
+        Err(error) => {
+            warn!(%error, "the checkpoint is of no use; the whole log is read");
+            (None, Restored::default())
+        }
+    }
+}
+
+impl Restored {
+    /// Takes in a record that the state has; seqs rise.
+    fn take(&mut self, record: Arc<Record>) -> Result<(), RecordError> {
+        self.newest.apply(&record);
+        if record.event() == &open_name() {
+            self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
+            self.opens.push(record);
+        }
+        Ok(())
+    }
+
+    /// Older ids than fit are unknown until the projection has come so far.
+    fn remember_id(&mut self, record: &Record) {
+        self.recent.push_back((record.id(), record.seq()));
+        if self.recent.len() as u64 > self.recent_max {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Whether the projection was derived from this very log.
+    pub fn agrees(&self, applied: Option<&Applied>) -> bool {
+        applied.is_none_or(|applied| self.chain_at_applied == Some(applied.chain))
+    }
+
+    /// Draws this open's epoch and makes it durable before anything is served.
+    pub fn append_open(&mut self, journal: &mut Journal) -> Result<Epoch, StartError> {
+        let epoch = Epoch(rand::rng().random());
+        let event = NewEvent {
+            identity: Identity { event: open_name(), to: None },
+            data: Data::checked(Bytes::from(open_data(epoch))),
+            id: None,
+            expected_version: None,
+            author: None,
+        };
+        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let now = crate::record::Timestamp::now();
+        let verdict = self.state.decide(propose(vec![event]), &NothingSeen, now, limits);
+        let Ok(Verdict::Append(records)) = verdict else {
+            unreachable!("an event without id or expectation is always appended");
+        };
+        journal.append(&records)?;
+        self.state.settle();
+        for record in records {
+            self.remember_id(&record);
+            self.take(record).expect("it was just written so");
+        }
+        Ok(epoch)
+    }
+}
+
+struct NothingSeen;
+
+impl Seen for NothingSeen {
+    fn find(&self, _: &Uuid) -> Option<Arc<Record>> {
+        None
+    }
+}

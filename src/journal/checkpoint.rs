@@ -1,0 +1,267 @@
+//! A checkpoint: the newest records as of a seq, so that an open need not read what came before.
+//!
+//! Owns the file `checkpoint` and its format.
+//! Promises that a file that is read back is whole, byte for byte as it was written, and of this
+//! log; what it states is derived from the log, and what it lets an open pass over is read
+//! afterwards ([`super::earlier`]).
+//! Knows nothing of what records mean, nor of when a checkpoint is due.
+//!
+//! All numbers little-endian:
+//!
+//! ```text
+//! bytes  field
+//!     8  magic: 8A "BCHKP" 0D 0A
+//!     4  format, 0
+//!     4  zeros
+//!    16  id of the log
+//!        for each record, ascending by seq:
+//!     4    length of what follows, at least 1
+//!     …    the record, as in `record/stored.rs`
+//!     4  zeros: no more records
+//!     8  head: every record up to here was looked at; of an identity that has several of them in
+//!        the file, the last is the newest
+//!     8  number of segments, s
+//!     8  number of landmarks, l
+//!  16 s  for each segment: seq of its first record, offset where its groups end
+//!  24 l  for each landmark: seq of a group's first record, index of its segment, its offset
+//!     4  CRC-32C of everything before
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::catalogue::Catalogue;
+use super::disk::Disk;
+use super::error::{JournalError, io_error};
+use super::reader::Reader;
+use crate::record::{Record, RecordError, Seq, StoredRecord};
+
+const NAME: &str = "checkpoint";
+const TEMPORARY: &str = "checkpoint.tmp";
+const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
+const FORMAT: u32 = 0;
+const HEADER_BYTES: usize = 32;
+
+/// What is held in memory of the file while it is read or written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Synced so often while it is written: one sync of hundreds of megabytes in the end would hold up
+/// those of the log.
+const SYNC_BYTES: u64 = 8 << 20;
+
+/// A longer record than any log takes is not one.
+const RECORD_BYTES_MAX: u32 = 1 << 30;
+
+/// A checkpoint that was read back and is whole.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    head: Seq,
+    pub(super) catalogue: Catalogue,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+pub struct CheckpointWriter {
+    journal: PathBuf,
+    reader: Reader,
+    file: BufWriter<File>,
+    crc: u32,
+    bytes: u64,
+    synced_bytes: u64,
+}
+
+/// Where the checkpoint of a journal is.
+pub(super) fn path(journal: &Path) -> PathBuf {
+    journal.join(NAME)
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint of a log through, if there is one.
+    ///
+    /// # Errors
+    /// A sentence that says why it is of no use: the log is to be read from its beginning.
+    pub(super) fn read(journal: &Path, log: Uuid) -> Result<Option<Self>, String> {
+        let path = path(journal);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut source = Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 };
+        let (head, catalogue) = source.parts(log).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
+            _ => error.to_string(),
+        })?;
+        Ok(Some(Self { path, head, catalogue }))
+    }
+
+    /// Every record up to here is accounted for.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// Shows its records, ascending by seq. Their commitments are the visitor's to verify.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the system's, or the visitor's.
+    pub fn visit(
+        &self,
+        visit: &mut dyn FnMut(&StoredRecord<'_>) -> Result<(), RecordError>,
+    ) -> Result<(), JournalError> {
+        let reading = io_error("reading", self.path.clone());
+        let mut skip = [0; HEADER_BYTES];
+        let file = File::open(&self.path).and_then(|mut file| {
+            file.read_exact(&mut skip)?;
+            Ok(BufReader::with_capacity(BUFFER_BYTES, file))
+        });
+        let mut file = match file {
+            Ok(file) => file,
+            Err(error) => return Err(reading(error)),
+        };
+        let (mut bytes, mut offset) = (Vec::new(), HEADER_BYTES as u64);
+        loop {
+            match next_record(&mut file, &mut bytes) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(reading(error)),
+            }
+            StoredRecord::decode(&bytes).and_then(|record| visit(&record)).map_err(|source| {
+                JournalError::Record { file: self.path.clone(), offset, seq: self.head, source }
+            })?;
+            offset += 4 + bytes.len() as u64;
+        }
+    }
+}
+
+impl CheckpointWriter {
+    /// Begins a checkpoint beside the one that there is.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn begin(reader: &Reader) -> io::Result<Self> {
+        let journal = reader.journal().to_owned();
+        let path = journal.join(TEMPORARY);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let reader = reader.clone();
+        let mut writer = Self { journal, reader, file, crc: 0, bytes: 0, synced_bytes: 0 };
+        writer.put(&MAGIC)?;
+        writer.put(&FORMAT.to_le_bytes())?;
+        writer.put(&[0; 4])?;
+        let log = writer.reader.log();
+        writer.put(log.as_bytes())?;
+        Ok(writer)
+    }
+
+    /// Adds a record; seqs rise.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn push(&mut self, record: &Record) -> io::Result<()> {
+        let stored = record.encode_stored();
+        let len = u32::try_from(stored.len()).map_err(io::Error::other)?;
+        self.put(&len.to_le_bytes())?;
+        self.put(&stored)?;
+        if self.bytes - self.synced_bytes >= SYNC_BYTES {
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+            self.synced_bytes = self.bytes;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable and puts it in the place of the one before; answers its size in bytes.
+    ///
+    /// Everything up to `head` was looked at, and is durable.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn finish(mut self, head: Seq) -> io::Result<u64> {
+        self.put(&[0; 4])?;
+        self.put(&head.to_le_bytes())?;
+        let catalogue = self.reader.catalogue();
+        self.put(&catalogue.encode())?;
+        let crc = self.crc;
+        self.put(&crc.to_le_bytes())?;
+        let Self { journal, file, bytes, .. } = self;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(journal.join(TEMPORARY), path(&journal))?;
+        Disk::default().sync_dir(&journal)?;
+        Ok(bytes)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}
+
+/// A file of which a checksum is kept.
+struct Checked {
+    file: BufReader<File>,
+    crc: u32,
+}
+
+impl Checked {
+    fn parts(&mut self, log: Uuid) -> io::Result<(Seq, Catalogue)> {
+        if self.array()? != MAGIC {
+            return Err(io::Error::other("it is no checkpoint"));
+        }
+        let format = u32::from_le_bytes(self.array()?);
+        if (format, self.array()?) != (FORMAT, [0; 4]) {
+            return Err(io::Error::other("it has another format"));
+        }
+        if Uuid::from_bytes(self.array()?) != log {
+            return Err(io::Error::other("it belongs to another log"));
+        }
+        let mut bytes = Vec::new();
+        while next_record(self, &mut bytes)? {}
+        let head = u64::from_le_bytes(self.array()?);
+        let catalogue = Catalogue::decode(self)?;
+        let crc = self.crc;
+        if u32::from_le_bytes(self.array()?) != crc {
+            return Err(io::Error::other("its checksum does not match"));
+        }
+        if !self.file.fill_buf()?.is_empty() {
+            return Err(io::Error::other("something follows its end"));
+        }
+        Ok((head, catalogue))
+    }
+
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.crc = crc32c::crc32c_append(self.crc, &buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// The stored bytes of the next record; false after the last.
+fn next_record(file: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut len = [0; 4];
+    file.read_exact(&mut len)?;
+    let len = u32::from_le_bytes(len);
+    if len > RECORD_BYTES_MAX {
+        return Err(io::Error::other("a record states a length that none has"));
+    }
+    bytes.clear();
+    // Grows with what is there, not with what a damaged length claims.
+    file.take(u64::from(len)).read_to_end(bytes)?;
+    if bytes.len() != len as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(len > 0)
+}

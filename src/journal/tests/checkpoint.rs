@@ -1,0 +1,197 @@
+//! Opens that pass over what a checkpoint stands for.
+
+use super::*;
+use crate::journal::checkpoint;
+
+/// One group each, in several segments.
+const GROUPS: u64 = 60;
+
+/// An open that knows a checkpoint.
+struct Passed {
+    journal: Journal,
+    earlier: Option<Earlier>,
+    read: Vec<Seq>,
+}
+
+/// Writes a checkpoint of what is durable; which records stand in it is not the journal's business.
+fn write(journal: &Journal, records: &[Arc<Record>]) {
+    let reader = journal.reader();
+    let mut writer = CheckpointWriter::begin(&reader).unwrap();
+    records.iter().for_each(|record| writer.push(record).unwrap());
+    writer.finish(reader.durable()).unwrap();
+}
+
+/// A log of several segments with a checkpoint after `checkpointed` groups, and some more.
+fn site(checkpointed: u64) -> Site {
+    let site = Site::new();
+    let mut journal = site.open().journal;
+    for head in 0..GROUPS {
+        if head == checkpointed {
+            write(&journal, &[record(1, 5), record(checkpointed, 9)]);
+        }
+        journal.append(&group(head, &[120])).unwrap();
+    }
+    journal.close().unwrap();
+    site
+}
+
+fn try_open(site: &Site, read_from: Seq) -> Result<Passed, JournalError> {
+    let dir = site.data_dir().unwrap();
+    let checkpoint = Journal::checkpoint(&dir);
+    let options = Options { segment_bytes_max: SEGMENT_BYTES };
+    let mut read = Vec::new();
+    let mut visit = |stored: &StoredRecord<'_>, _: &Digest| {
+        read.push(stored.to_record()?.seq());
+        Ok(())
+    };
+    let known = Known { proven: 0, checkpoint: checkpoint.as_ref(), read_from };
+    let Opened { journal, report, earlier } =
+        Journal::open_knowing(&dir, options, &known, &mut visit)?;
+    assert_eq!(report.head, GROUPS);
+    Ok(Passed { journal, earlier, read })
+}
+
+fn open(site: &Site, read_from: Seq) -> Passed {
+    try_open(site, read_from).unwrap()
+}
+
+/// Seqs that segments begin with.
+fn first_seqs(site: &Site) -> Vec<Seq> {
+    let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    site.segments().into_iter().map(name).collect()
+}
+
+#[test]
+fn what_comes_before_the_segment_of_the_head_is_passed_over_and_can_be_read_all_the_same() {
+    let site = site(40);
+    let begin = *first_seqs(&site).iter().rfind(|first| **first <= 40).unwrap();
+    assert!(begin > 1, "there is something to pass over");
+    let Passed { mut journal, earlier, read } = open(&site, Seq::MAX);
+    assert_eq!(read, (begin..=GROUPS).collect::<Vec<_>>());
+    let earlier = earlier.unwrap();
+    assert_eq!(earlier.last_seq(), begin - 1);
+    assert!(earlier.verify(&mut |_| true).unwrap());
+    let mut asked = 0;
+    let stopped = earlier.verify(&mut |_| {
+        asked += 1;
+        asked < 2
+    });
+    assert!(!stopped.unwrap(), "it was ended");
+
+    journal.append(&group(GROUPS, &[5])).unwrap();
+    for after in 0..GROUPS {
+        let records = journal.reader().follow(after).next(usize::MAX).unwrap();
+        assert_eq!(records.first().unwrap().seq(), after + 1);
+        assert_eq!(records.last().unwrap().seq(), GROUPS + 1);
+    }
+}
+
+#[test]
+fn a_seq_that_is_asked_for_is_read_and_all_that_follows() {
+    let site = site(40);
+    let firsts = first_seqs(&site);
+    let second = firsts[1];
+    assert_eq!(open(&site, second).read, (second..=GROUPS).collect::<Vec<_>>());
+    let passed = open(&site, second - 1);
+    assert_eq!(passed.read, (1..=GROUPS).collect::<Vec<_>>());
+    assert!(passed.earlier.is_none());
+}
+
+#[test]
+fn its_records_are_shown_in_order() {
+    let site = site(40);
+    let mut shown = Vec::new();
+    let checkpoint = Journal::checkpoint(&site.data_dir().unwrap()).unwrap();
+    assert_eq!(checkpoint.head(), 40);
+    let visited = checkpoint.visit(&mut |stored| {
+        shown.push(stored.to_record()?);
+        Ok(())
+    });
+    visited.unwrap();
+    let expected = [record(1, 5), record(40, 9)];
+    assert_eq!(shown, expected.map(|record| Record::clone(&record)));
+}
+
+#[test]
+fn whatever_is_changed_in_what_was_passed_over_is_found_and_named() {
+    let site = site(40);
+    let passed = first_seqs(&site).iter().filter(|first| **first <= 40).count() - 1;
+    for path in &site.segments()[..passed] {
+        let whole = std::fs::read(path).unwrap();
+        for at in (0..whole.len()).step_by(97) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(path, &bytes).unwrap();
+            let error = match try_open(&site, Seq::MAX) {
+                Err(error) => error,
+                Ok(Passed { earlier, .. }) => {
+                    earlier.expect("it was passed over").verify(&mut |_| true).unwrap_err()
+                }
+            };
+            let JournalError::Damage { file, .. } = &error else { panic!("{at}: {error}") };
+            assert!(site.segments()[..=passed].contains(file), "{at}: {error}");
+        }
+        std::fs::write(path, whole).unwrap();
+    }
+    assert!(open(&site, Seq::MAX).earlier.unwrap().verify(&mut |_| true).unwrap());
+}
+
+#[test]
+fn a_checkpoint_that_is_not_whole_is_of_no_use_and_harms_nothing() {
+    let site = site(40);
+    let path = checkpoint::path(&site.journal());
+    let whole = std::fs::read(&path).unwrap();
+    let read_all = || {
+        let passed = open(&site, Seq::MAX);
+        assert_eq!(passed.read, (1..=GROUPS).collect::<Vec<_>>());
+    };
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Journal::checkpoint(&site.data_dir().unwrap()).is_none(), "byte {at}");
+    }
+    for len in 0..whole.len() {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        assert!(Journal::checkpoint(&site.data_dir().unwrap()).is_none(), "length {len}");
+    }
+    read_all();
+    std::fs::write(&path, [&whole[..], b"0"].concat()).unwrap();
+    read_all();
+    let dir = site.data_dir().unwrap();
+    Journal::forget_checkpoint(&dir).unwrap();
+    drop(dir);
+    read_all();
+}
+
+#[test]
+fn a_log_that_ends_before_the_checkpoint_is_damaged() {
+    let site = site(40);
+    let segments = site.segments();
+    let after = first_seqs(&site).iter().position(|first| *first > 40).unwrap();
+    for path in &segments[after - 1..] {
+        std::fs::remove_file(path).unwrap();
+    }
+    // The mark alone would show it, too.
+    std::fs::write(site.mark(), [0; 8192]).unwrap();
+    let error = try_open(&site, Seq::MAX).err().unwrap();
+    assert!(error.to_string().contains("seq 40"), "{error}");
+}
+
+#[test]
+fn a_segment_that_is_missing_or_foreign_lets_everything_be_read() {
+    let site = site(40);
+    let segments = site.segments();
+    let second = std::fs::read(&segments[1]).unwrap();
+    std::fs::remove_file(&segments[1]).unwrap();
+    assert!(matches!(try_open(&site, Seq::MAX), Err(JournalError::Damage { .. })));
+    std::fs::write(&segments[1], &second[..second.len() - 8]).unwrap();
+    assert!(matches!(try_open(&site, Seq::MAX), Err(JournalError::Damage { .. })));
+    std::fs::write(&segments[1], &second).unwrap();
+    open(&site, Seq::MAX);
+
+    let other = super::checkpoint::site(40);
+    let theirs = checkpoint::path(&other.journal());
+    std::fs::copy(theirs, checkpoint::path(&site.journal())).unwrap();
+    assert_eq!(open(&site, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
+}

@@ -1,0 +1,168 @@
+//! Starts that take the newest values from a checkpoint: the same answers, whatever was read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::program::{Program, small};
+use crate::wire::{Client, eventually};
+
+const EVENTS: usize = 20;
+
+fn command(dir: &Path) -> Command {
+    let mut command = small(dir);
+    command.env("BROKER_CHECKPOINT_BYTES", "64KiB");
+    command
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("data/journal")).expect("a journal");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    paths.sort();
+    paths
+}
+
+fn insert_many(client: Client, rounds: usize) {
+    for round in 0..rounds {
+        let insert = |event: usize| {
+            let to = if event.is_multiple_of(5) { ",\"to\":\"bob\"" } else { "" };
+            let data = "x".repeat(4_000 + round);
+            format!("{{\"event\":\"e{event}\"{to},\"data\":{{\"n\":{round}.50,\"x\":\"{data}\"}}}}")
+        };
+        let inserts: Vec<_> = (0..EVENTS).map(insert).collect();
+        client.insert(format!("[{}]", inserts.join(","))).expect(201);
+    }
+}
+
+/// Waits until a checkpoint stands for more than what it stood for before.
+fn await_checkpoint(dir: &Path, before: &[u8]) -> Vec<u8> {
+    eventually("a checkpoint is written", || {
+        let bytes = fs::read(dir.join("data/journal/checkpoint")).ok()?;
+        (bytes != before).then_some(bytes)
+    })
+}
+
+/// Everything that is current, without the cursor, which names the epoch.
+fn newest(client: Client) -> Value {
+    client.get("/latest").expect(200).json()["records"].clone()
+}
+
+/// A log that a server left, with a checkpoint in the midst of it.
+fn checkpointed(dir: &Path) -> (Vec<String>, Value, String) {
+    let program = Program::start(command(dir));
+    let client = program.client;
+    insert_many(client, 20);
+    let mut stream = program.events("?event=e1");
+    let cursor = stream.block().id;
+    await_checkpoint(dir, b"");
+    insert_many(client, 3);
+    let log = client.lines("/log");
+    let newest = newest(client);
+    // A clean end, so that the history asks for nothing that the checkpoint stands for.
+    program.stop();
+    (log, newest, cursor)
+}
+
+fn read_records(program: &Program) -> u64 {
+    let lines = program.log_lines();
+    let line = lines.iter().find(|line| line["fields"]["message"] == "log read");
+    line.expect("it says so")["fields"]["records"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, newest_before, cursor) = checkpointed(dir.path());
+
+    let program = Program::start(command(dir.path()));
+    let client = program.client;
+    assert!(read_records(&program) < log.len() as u64, "some is passed over");
+    assert_eq!(newest(client), newest_before);
+    assert_eq!(client.lines("/log")[..log.len()], log);
+    // Versions go on, for public and for private values, and what is expected is known.
+    let stale = client.insert(r#"{"event":"e1","data":0,"expected_version":22}"#);
+    stale.problem(409, "version-mismatch");
+    let receipt = client.insert(r#"{"event":"e1","data":0,"expected_version":23}"#).expect(201);
+    assert_eq!(receipt.json()["version"], 24);
+    let receipt = client.insert(r#"{"event":"e5","to":"bob","data":0}"#).expect(201);
+    assert_eq!(receipt.json()["version"], 24);
+    // A cursor of the epoch before is good.
+    let header = format!("Last-Event-ID: {cursor}");
+    let mut stream =
+        crate::stream::EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
+    let block = stream.block();
+    assert!(block.is("e1") && block.version() == 24, "{block:?}");
+    eventually("what was passed over is verified", || {
+        (client.get("/health").expect(200).json()["unverified"] == 0).then_some(())
+    });
+    program.stop();
+}
+
+#[test]
+fn without_its_checkpoint_a_log_gives_the_same() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, newest_before, _) = checkpointed(dir.path());
+    let path = dir.path().join("data/journal/checkpoint");
+    let mut bytes = fs::read(&path).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&path, bytes).expect("it can be written");
+    let program = Program::start(command(dir.path()));
+    assert_eq!(read_records(&program), log.len() as u64, "everything is read");
+    assert!(program.log().contains("checkpoint is of no use"), "{}", program.log());
+    assert_eq!(newest(program.client), newest_before);
+    program.stop();
+}
+
+#[test]
+fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    checkpointed(dir.path());
+    let first = &segments(dir.path())[0];
+    let mut bytes = fs::read(first).expect("it is there");
+    bytes[5_000] ^= 1;
+    fs::write(first, bytes).expect("it can be written");
+    // It may be found before the server listens.
+    let log = match Program::try_start(command(dir.path())) {
+        Ok(mut program) => {
+            let status = program.wait(crate::wire::PATIENCE);
+            assert!(!status.success());
+            program.log()
+        }
+        Err(refusal) => refusal.stderr,
+    };
+    let name = first.file_name().expect("a name").to_str().expect("UTF-8");
+    assert!(log.contains(name), "the place is named: {log}");
+    let refusal = Program::try_start(command(dir.path())).err().expect("the start is refused");
+    assert!(refusal.stderr.contains(name), "{}", refusal.stderr);
+}
+
+#[test]
+fn a_log_that_was_rolled_back_behind_its_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    checkpointed(dir.path());
+    let stale = dir.path().join("stale");
+    fs::create_dir(&stale).expect("a directory");
+    for path in segments(dir.path()) {
+        fs::copy(&path, stale.join(path.file_name().expect("a name"))).expect("a copy");
+    }
+    let before = fs::read(dir.path().join("data/journal/checkpoint")).expect("it is there");
+    let program = Program::start(command(dir.path()));
+    insert_many(program.client, 20);
+    await_checkpoint(dir.path(), &before);
+    program.kill();
+    // Projection and mark are gone, and the segments are those of before.
+    fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
+    fs::remove_file(dir.path().join("data/journal/mark")).expect("it is there");
+    segments(dir.path()).iter().for_each(|path| fs::remove_file(path).expect("it is there"));
+    for entry in fs::read_dir(&stale).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let to = dir.path().join("data/journal").join(path.file_name().expect("a name"));
+        fs::copy(path, to).expect("a copy");
+    }
+    let refusal = Program::try_start(command(dir.path())).err().expect("the start is refused");
+    assert!(refusal.stderr.contains("was durable"), "{}", refusal.stderr);
+}
