@@ -17,7 +17,8 @@
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `catalogue`, `reader`, `follower`.
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `catalogue`, `reader`, `follower`,
+//! `place`.
 
 mod catalogue;
 mod directory;
@@ -28,6 +29,7 @@ mod frame;
 mod identity;
 mod lock;
 mod mark;
+mod place;
 mod prepared;
 mod reader;
 mod recovery;
@@ -45,6 +47,7 @@ use crate::record::Seq;
 pub use directory::DataDir;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
+pub use place::{Located, PLACE_BYTES, Place, PlaceError};
 pub use reader::Reader;
 pub use writer::Journal;
 

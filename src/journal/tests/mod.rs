@@ -4,6 +4,7 @@ mod append;
 mod damage;
 mod directory;
 mod follow;
+mod place;
 mod recovery;
 
 use std::path::{Path, PathBuf};
