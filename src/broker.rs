@@ -366,7 +366,7 @@ pub(crate) fn propose(events: Vec<NewEvent>) -> Proposal {
     let mut random = rand::rng();
     let events = events.into_iter().map(|event| {
         let mut salts = Salts { meta: [0; 16], data: [0; 16] };
-        let mut id_random = [0; 10];
+        let mut id_random = [0; 5];
         random.fill_bytes(&mut salts.meta);
         random.fill_bytes(&mut salts.data);
         random.fill_bytes(&mut id_random);
