@@ -5,7 +5,6 @@
 mod engines;
 mod start;
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,16 +15,17 @@ use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use engines::Engines;
 pub use start::StartError;
 
 use crate::audit::Salts;
 use crate::config::Config;
-use crate::decide::{Proposal, Proposed, Verdict, is_same_insert};
+use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
-use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
+use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{
     Hub, Interest, Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError, Tail,
@@ -269,42 +269,22 @@ impl Broker {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }
 
-    /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell
-    /// now is asked again behind the queue, where recent ids are known.
+    /// Looks up the caller's ids, off the appending thread.
     async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
         let has_ids = events.iter().any(|event| event.id.is_some());
         let mut submission = Submission::new(propose(events));
         if !has_ids {
             return Ok(submission);
         }
-        let projection = self.inner.projection.clone();
+        let Inner { projection, reader, .. } = &*self.inner;
+        let mut engines = Engines::new(projection.clone(), reader.clone());
         let looked_up = tokio::task::spawn_blocking(move || {
-            let through = projection.applied();
-            let mut known = HashMap::new();
-            for Proposed { event, .. } in &submission.proposal.events {
-                let Some(id) = event.id else { continue };
-                match projection.by_id(&id) {
-                    Ok(IdLookup::Found(record)) => {
-                        // The fold refuses at the first that differs, so the rest need not be
-                        // loaded; what is the same is as large as the request itself.
-                        let is_same = is_same_insert(&record, event);
-                        known.insert(id, Arc::new(record));
-                        if !is_same {
-                            break;
-                        }
-                    }
-                    Ok(IdLookup::Absent) => {}
-                    // It is asked again behind the queue, unless the id is recent.
-                    Ok(IdLookup::NotYet) | Err(_) => return submission,
-                }
-            }
-            submission.known = known;
-            submission.looked_up_through = through;
-            submission
+            engines.look_up(&mut submission)?;
+            Ok(submission)
         });
-        looked_up.await.map_err(|error| {
+        looked_up.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a look-up of ids panicked");
-            ProposeError::IdsNotReady
+            Err(ProposeError::IdsNotReady)
         })
     }
 }

@@ -1,6 +1,5 @@
 //! The start: directory, projection, journal, epoch, threads, in the order of trust.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::epochs::{Epochs, open_data, open_name};
 use crate::journal::{AppendError, DataDir, DirError, Journal, JournalError, Opened, Options};
 use crate::metrics::Metrics;
 use crate::newest::Newest;
-use crate::order::{Local, LocalOptions, Observer};
+use crate::order::{Local, LocalOptions, Observer, RecentIds};
 use crate::projection::{Applied, Projection};
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
 use crate::subscription::{Hub, HubOptions};
@@ -59,13 +58,12 @@ pub enum StartError {
 }
 
 /// What the log gives back, collected while it is read.
-#[derive(Default)]
 struct Restored {
     state: State,
     newest: Newest,
     epochs: Epochs,
     /// Ids that the projection does not hold yet.
-    recent: VecDeque<(Uuid, Seq)>,
+    recent: RecentIds,
     recent_max: u64,
     /// The chain at the projection's position.
     chain_at_applied: Option<Digest>,
@@ -113,7 +111,6 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
                 events_max: saturating(config.max_events),
                 newest_bytes_max: saturating(config.max_newest_bytes),
             },
-            projection_lag_max: config.max_projection_lag,
         },
     )
     .map_err(StartError::Thread)?;
@@ -149,8 +146,14 @@ fn restore(
 ) -> Result<(Journal, Restored), StartError> {
     let proven = applied.as_ref().map_or(0, |applied| applied.seq);
     let keep_ids_after = applied.map_or(0, |applied| applied.seq);
-    let mut restored =
-        Restored { recent_max: config.max_projection_lag / 2, ..Restored::default() };
+    let mut restored = Restored {
+        state: State::default(),
+        newest: Newest::default(),
+        epochs: Epochs::default(),
+        recent: RecentIds::new(keep_ids_after, config.max_projection_lag),
+        recent_max: config.max_projection_lag / 2,
+        chain_at_applied: None,
+    };
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
         if record.seq() == keep_ids_after {
@@ -179,11 +182,9 @@ impl Restored {
             self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
         }
         if record.seq() > keep_ids_after {
-            self.recent.push_back((record.id(), record.seq()));
+            self.recent.insert(record);
             // Older ids are unknown until the projection has come so far.
-            if self.recent.len() as u64 > self.recent_max {
-                self.recent.pop_front();
-            }
+            self.recent.keep_last(self.recent_max);
         }
         self.newest.apply(record);
         Ok(())
@@ -210,7 +211,7 @@ fn append_open(journal: &mut Journal, restored: &mut Restored) -> Result<Epoch, 
     restored.state.settle();
     for record in &records {
         restored.epochs.restore(record.seq(), record.data()).expect("it was just written so");
-        restored.recent.push_back((record.id(), record.seq()));
+        restored.recent.insert(record);
         restored.newest.apply(record);
     }
     Ok(epoch)

@@ -3,7 +3,7 @@
 //! It takes one submission, drains what is already there, decides, and commits the group; while
 //! it syncs the next group collects. There is no timer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use super::ids::RecentIds;
 use super::queue::{Drain, Next, Queue, Queued, queue};
-use super::{Order, ProposeError, Submission, Ticket};
+use super::{LookedUp, Order, ProposeError, Submission, Ticket};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
-use crate::record::{Record, Seq, Timestamp};
+use crate::record::{Record, Seq, Timestamp, named_seqs};
 
 /// A group ends when it holds so many records …
 const GROUP_RECORDS_MAX: usize = 4_096;
@@ -54,10 +54,10 @@ pub trait Observer: Send + 'static {
 
 /// Where ids are found that are not recent.
 pub trait RestoredIds: Send + 'static {
-    /// Every record up to here can be found by its id.
+    /// Every record up to here can be found by its id, unless that names its place.
     fn applied(&self) -> Seq;
 
-    /// The record of an old id.
+    /// The record of an old id that does not name its place.
     ///
     /// # Errors
     /// [`ProposeError::IdsNotReady`] when that cannot be told now.
@@ -77,8 +77,6 @@ pub struct LocalOptions {
     pub queue_bytes_max: usize,
     /// Bounds of the fold.
     pub limits: Limits,
-    /// Ids that are kept in memory because the projection does not hold them yet.
-    pub projection_lag_max: u64,
 }
 
 /// The order of one process.
@@ -92,15 +90,15 @@ pub struct Local {
 pub type Stopped = oneshot::Receiver<()>;
 
 impl Local {
-    /// Starts the appending thread on a state and the ids (with their seqs, ascending) of the last
-    /// records, without a gap; older ones are looked up in `ids`.
+    /// Starts the appending thread on a state and the ids of the last records; older ones are
+    /// looked up in `ids`.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start<L: Log, O: Observer, I: RestoredIds>(
         log: L,
         state: State,
-        recent: VecDeque<(Uuid, Seq)>,
+        recent: RecentIds,
         ids: I,
         observer: O,
         options: LocalOptions,
@@ -108,15 +106,10 @@ impl Local {
         let (queue, drain) = queue(options.queue_bytes_max);
         let failed = Arc::new(AtomicBool::new(false));
         let (stopped, on_stopped) = oneshot::channel();
-        let trimmed_through = recent.front().map_or(state.last_seq(), |(_, seq)| seq - 1);
-        let mut recent_ids = RecentIds::new(trimmed_through, options.projection_lag_max);
-        for (id, seq) in recent {
-            recent_ids.insert(id, seq);
-        }
         let appender = Appender {
             log,
             state,
-            recent: recent_ids,
+            recent,
             ids,
             observer,
             limits: options.limits,
@@ -206,7 +199,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if let Ok(Verdict::Append(records)) = &verdict {
             group.records.extend(records.iter().cloned());
             for record in records {
-                self.recent.insert(record.id(), record.seq());
+                self.recent.insert(record);
             }
         }
         group.answers.push((answer, verdict));
@@ -215,6 +208,10 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn verdict(&mut self, submission: Submission, group: &Group) -> Result<Verdict, ProposeError> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(ProposeError::StorageFailed);
+        }
+        if self.recent.is_full() {
+            // While inserts are refused no group is committed that would do it.
+            self.recent.trim(self.ids.applied());
         }
         if self.recent.is_full() {
             let records = self.state.last_seq().saturating_sub(self.ids.applied());
@@ -240,10 +237,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
                     Some(record) => record.clone(),
                     None => self.ids.at(seq)?,
                 }),
-                (None, None) if submission.looked_up_through >= self.recent.trimmed_through() => {
-                    None
-                }
-                (None, None) => self.ids.find_old(&id)?,
+                (None, None) => self.find_trimmed(&id, submission.looked_up)?,
             };
             let Some(record) = record else { continue };
             let is_same = is_same_insert(&record, event);
@@ -253,6 +247,23 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
             }
         }
         Ok(found)
+    }
+
+    /// The record of an id that is not recent, where the look-up before the queue did not see as
+    /// far as what is recent begins.
+    fn find_trimmed(
+        &mut self,
+        id: &Uuid,
+        looked_up: LookedUp,
+    ) -> Result<Option<Arc<Record>>, ProposeError> {
+        let trimmed_through = self.recent.trimmed_through();
+        for seq in named_seqs(id, trimmed_through).take_while(|seq| *seq > looked_up.named) {
+            let record = self.ids.at(seq)?;
+            if record.id() == *id {
+                return Ok(Some(record));
+            }
+        }
+        if looked_up.others >= trimmed_through { Ok(None) } else { self.ids.find_old(id) }
     }
 
     /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:
