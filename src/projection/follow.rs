@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::apply::{self, STEP_RECORDS_MAX};
 use super::directory::Directory;
-use super::keys::Applied;
 use super::patience::Patience;
+use super::position::Applied;
 use super::progress::Progress;
 use super::scrub::{self, Scrub};
 use super::shared::{Phase, Shared, Status};
@@ -17,8 +17,8 @@ use super::store::{self, Fault, Store};
 use crate::journal::JournalError;
 use crate::record::Seq;
 
-/// Most stored bytes that one read of the journal asks for, which bounds the memory of a step:
-/// records, batch and sled's copy are three times this.
+/// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place
+/// are held.
 const STEP_BYTES_MAX: usize = 4 << 20;
 
 /// How long the thread waits for the journal at most; stopping and doubt end the wait.
@@ -183,7 +183,7 @@ impl Follow {
         let head = self.shared.head();
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
             .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
-        let scrub = Some(Scrub::new(applied.seq));
+        let scrub = Some(Scrub::new());
         Life { applied, scrub, progress, ..Life::new(store) }
     }
 
@@ -199,12 +199,12 @@ impl Follow {
             if self.shared.is_stopped() {
                 return Err(End::Stopped);
             }
-            let records = follower.next(STEP_BYTES_MAX).map_err(unreadable)?;
+            let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
             if records.is_empty() {
                 return Err(End::Final("the journal ends before its head".to_owned()));
             }
-            let upto = records.partition_point(|record| record.seq() <= high.seq);
-            low = apply::position(low, &records[..upto]);
+            let upto = records.partition_point(|located| located.seq <= high.seq);
+            low = records[..upto].iter().fold(low, |position, located| position.after(located));
         }
         if low == high {
             Ok(())
@@ -272,13 +272,16 @@ impl Follow {
     fn live(&self, mut life: Life) -> Result<Infallible, End> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
         loop {
-            let read = follower.next(STEP_BYTES_MAX);
+            let read = follower.next_located(STEP_BYTES_MAX);
             let records = read.map_err(unreadable)?;
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(&life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
                 let step = apply::step(&life.store, self.log_id, life.applied, records);
                 life.applied = step.map_err(|fault| life.left(fault))?;
+                if let Some(scrub) = &mut life.scrub {
+                    scrub.stepped(records);
+                }
                 self.tell(&mut life);
                 self.give_way(&mut life, records.len() as u64, head, began.elapsed());
             }
@@ -362,9 +365,9 @@ impl Life {
     fn scrub(&mut self) -> Result<Option<Duration>, End> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         let began = Instant::now();
-        let scrubbed = scrub.slice(&self.store);
+        let scrubbed = scrub.slice(&self.store, &self.applied);
         if scrubbed.map_err(|fault| self.left(fault))? {
-            tracing::debug!("the projection is complete");
+            tracing::debug!("the index of ids is complete");
             self.store.confirm_ids();
             self.scrub = None;
             return Ok(None);

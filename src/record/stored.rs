@@ -1,23 +1,10 @@
-//! A record as it is stored outside of a journal group: in the projection.
-//!
-//! ```text
-//! bytes  field
-//!     4  CRC-32C of all that follows, little-endian
-//!    84  leaf
-//!    16  salt of the meta
-//!    16  salt of the data
-//!     2  length of the meta, little-endian
-//!     …  meta
-//!     …  data, to the end
-//! ```
+//! A record in the parts that are stored and hashed.
 
 use thiserror::Error;
 
 use super::UserError;
 use super::{Identity, Meta, MetaError, Name, NameError, Record, RecordParts, Timestamp, User};
-use crate::audit::{LEAF_BYTES, Leaf, LeafError, SALT_BYTES, Salts, commit};
-
-const HEAD_BYTES: usize = 4 + LEAF_BYTES + 2 * SALT_BYTES + 2;
+use crate::audit::{LEAF_BYTES, Leaf, LeafError, Salts, commit};
 
 /// The parts of a stored record, borrowed; nothing about them is checked yet.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +25,6 @@ pub enum RecordError {
     /// The leaf's commitment is to other bytes.
     #[error("the {0} does not match the leaf's commitment")]
     Commitment(&'static str),
-    /// The checksum does not match.
-    #[error("the checksum does not match")]
-    Crc,
     /// The leaf cannot be read.
     #[error(transparent)]
     Leaf(#[from] LeafError),
@@ -50,9 +34,6 @@ pub enum RecordError {
     /// The event's name breaks the rules for names.
     #[error("the event's name: {0}")]
     Name(#[from] NameError),
-    /// The bytes end before the record does.
-    #[error("the record is cut short")]
-    Short,
     /// A system record says something that this version does not understand.
     #[error("a system record: {0}")]
     System(String),
@@ -62,24 +43,6 @@ pub enum RecordError {
 }
 
 impl<'a> StoredRecord<'a> {
-    /// Reads the parts; the checksum is checked, the commitments are not.
-    ///
-    /// # Errors
-    /// [`RecordError::Short`] and [`RecordError::Crc`].
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let (crc, rest) = bytes.split_first_chunk::<4>().ok_or(RecordError::Short)?;
-        if crc32c::crc32c(rest) != u32::from_le_bytes(*crc) {
-            return Err(RecordError::Crc);
-        }
-        let (leaf, rest) = rest.split_first_chunk::<LEAF_BYTES>().ok_or(RecordError::Short)?;
-        let (meta_salt, rest) = rest.split_first_chunk::<SALT_BYTES>().ok_or(RecordError::Short)?;
-        let (data_salt, rest) = rest.split_first_chunk::<SALT_BYTES>().ok_or(RecordError::Short)?;
-        let (len, rest) = rest.split_first_chunk::<2>().ok_or(RecordError::Short)?;
-        let len = usize::from(u16::from_le_bytes(*len));
-        let (meta, data) = rest.split_at_checked(len).ok_or(RecordError::Short)?;
-        Ok(Self { leaf, salts: Salts { meta: *meta_salt, data: *data_salt }, meta, data })
-    }
-
     /// Whether both commitments of the leaf are to these bytes.
     ///
     /// # Errors
@@ -117,33 +80,5 @@ impl<'a> StoredRecord<'a> {
             salts: self.salts,
             data: self.data,
         }))
-    }
-}
-
-impl Record {
-    /// The record as stored bytes.
-    #[must_use]
-    pub fn encode_stored(&self) -> Vec<u8> {
-        let (leaf, meta) = self.leaf();
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + meta.len() + self.data().len());
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&leaf.encode());
-        bytes.extend_from_slice(&self.salts().meta);
-        bytes.extend_from_slice(&self.salts().data);
-        let len = u16::try_from(meta.len()).expect("a meta is at most META_BYTES_MAX");
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(&meta);
-        bytes.extend_from_slice(self.data());
-        let crc = crc32c::crc32c(&bytes[4..]);
-        bytes[..4].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    /// Reads a record from stored bytes; the checksum is checked.
-    ///
-    /// # Errors
-    /// [`RecordError`] when the bytes are not a record.
-    pub fn decode_stored(bytes: &[u8]) -> Result<Self, RecordError> {
-        StoredRecord::decode(bytes)?.to_record()
     }
 }
