@@ -9,9 +9,9 @@ use super::position::Applied;
 use super::store::{Batch, Fault, Store};
 use crate::journal::Located;
 
-/// Most records in a step. Each is one key, two when its id is in the index, and one for each
-/// identity among them. Larger batches than this were measured not to be cheaper for sled; smaller
-/// ones keep the store closer behind the journal.
+/// Most records in a step. Each is one key, two when its id is in the index; each identity among
+/// them is one more. Steps many times as large would write fewer pointers where identities repeat;
+/// smaller ones keep the store closer behind the journal.
 pub(super) const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.

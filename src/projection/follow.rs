@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(50);
 /// A burst is when this part of a step, or more, is inserted while the step is applied.
 const BURST_PART: u64 = 8;
 
-/// Further behind than this the projection is catching up: about 3 s of work.
+/// Further behind than this the projection is catching up: about 1 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
