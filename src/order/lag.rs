@@ -10,9 +10,9 @@ use super::{
     Submission, Ticket,
 };
 use crate::audit::Salts;
-use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
+use crate::decide::{Limits, Proposal, Proposed, RestoredRecord, State, Verdict};
 use crate::journal::AppendError;
-use crate::record::{NewEvent, Record, Seq};
+use crate::record::{NewEvent, Record, Seq, Timestamp};
 
 /// A disk that nothing is read from.
 struct NoLog;
@@ -63,20 +63,50 @@ fn batch(len: u64) -> Submission {
     Submission::new(Proposal { events: events.collect() })
 }
 
-#[test]
-fn inserts_are_refused_when_the_projection_lags_and_go_on_when_it_has_moved() {
-    const LAG_MAX: u64 = 20_000;
-    let applied = Arc::new(AtomicU64::new(0));
+fn start(state: State, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
     let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
-    let (order, _stopped) = Local::start(
+    let (order, _) = Local::start(
         NoLog,
-        State::default(),
-        RecentIds::new(0, LAG_MAX),
+        state,
+        recent,
         Standing(applied.clone()),
         Nobody,
         LocalOptions { queue_bytes_max: 64 << 20, limits },
     )
     .unwrap();
+    order
+}
+
+/// After a start with a projection that was further behind than recent ids are kept.
+#[test]
+fn an_id_between_what_is_applied_and_what_is_recent_is_not_taken_for_new() {
+    let applied = Arc::new(AtomicU64::new(70));
+    let mut state = State::default();
+    state.restore(RestoredRecord {
+        seq: 100,
+        time: Timestamp::from_millis(1),
+        identity: NewEvent::new("b", &1).unwrap().identity,
+        version: 1,
+        data_bytes: 1,
+    });
+    let order = start(state, RecentIds::new(100, 1_000), &applied);
+    let insert = || {
+        let mut submission = batch(1);
+        submission.proposal.events[0].event.id = Some(Uuid::from_u128(7));
+        submission.looked_up.others = 90;
+        order.propose(submission).and_then(Ticket::wait)
+    };
+    assert!(matches!(insert(), Err(ProposeError::IdsNotReady)));
+    applied.store(100, Ordering::Release);
+    assert!(matches!(insert(), Ok(Verdict::Append(_))));
+    order.stop();
+}
+
+#[test]
+fn inserts_are_refused_when_the_projection_lags_and_go_on_when_it_has_moved() {
+    const LAG_MAX: u64 = 20_000;
+    let applied = Arc::new(AtomicU64::new(0));
+    let order = start(State::default(), RecentIds::new(0, LAG_MAX), &applied);
     let mut head = 0;
     let mut insert = || match order.propose(batch(5_000)).and_then(Ticket::wait) {
         Ok(Verdict::Append(records)) => {

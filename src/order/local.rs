@@ -57,7 +57,7 @@ pub trait RestoredIds: Send + 'static {
     /// Every record up to here can be found by its id, unless that names its place.
     fn applied(&self) -> Seq;
 
-    /// The record of an old id that does not name its place.
+    /// The record of an old id that does not name its place, when it is applied.
     ///
     /// # Errors
     /// [`ProposeError::IdsNotReady`] when that cannot be told now.
@@ -263,7 +263,16 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
                 return Ok(Some(record));
             }
         }
-        if looked_up.others >= trimmed_through { Ok(None) } else { self.ids.find_old(id) }
+        if looked_up.others >= trimmed_through {
+            return Ok(None);
+        }
+        // Before the look-up. After a start with a projection that was far behind, records may lie
+        // between the two, and nobody can tell their ids.
+        let applied = self.ids.applied();
+        match self.ids.find_old(id)? {
+            None if applied < trimmed_through => Err(ProposeError::IdsNotReady),
+            found => Ok(found),
+        }
     }
 
     /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:

@@ -91,6 +91,9 @@ struct Life {
     applied: Applied,
     /// What is left to prove of a store that was opened.
     scrub: Option<Scrub>,
+    /// The walk waits until this is applied, the head at the open: an id of a record up to there may
+    /// be in no other memory, so it must not count as absent before.
+    scrub_from: Seq,
     /// What a store must reach before it is read: the head for a new one, what readers were told
     /// of for one that was opened again.
     unread_until: Option<Seq>,
@@ -184,7 +187,7 @@ impl Follow {
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
             .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
         let scrub = Some(Scrub::new());
-        Life { applied, scrub, progress, ..Life::new(store) }
+        Life { applied, scrub, scrub_from: head, progress, ..Life::new(store) }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`
@@ -353,6 +356,7 @@ impl Life {
             store: Arc::new(store),
             applied: Applied::default(),
             scrub: None,
+            scrub_from: 0,
             unread_until: None,
             told: 0,
             is_new: false,
@@ -364,6 +368,9 @@ impl Life {
     /// Walks a slice of the scrub, and tells how long that took.
     fn scrub(&mut self) -> Result<Option<Duration>, End> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
+        if self.applied.seq < self.scrub_from {
+            return Ok(None);
+        }
         let began = Instant::now();
         let scrubbed = scrub.slice(&self.store, &self.applied);
         if scrubbed.map_err(|fault| self.left(fault))? {

@@ -42,7 +42,7 @@ pub(super) fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, Fau
     Ok(Some(applied))
 }
 
-/// A walk through the index of ids.
+/// A walk through the index of ids, beside the steps of the same thread.
 pub(super) struct Scrub {
     /// The last key looked at.
     after: Vec<u8>,

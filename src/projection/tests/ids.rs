@@ -79,6 +79,35 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
     assert!(!is_complete());
 }
 
+/// Records that come between the open and the head then are in no other memory of ids.
+#[test]
+fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
+    let mut world = World::with_records(10);
+    world.project();
+    // Read in several portions, with time for a walk after each.
+    let late = (identity("late", None), vec![b'1'; 1_000]);
+    let late = vec![late; 12_000];
+    world.append(&late);
+    let handle = world.start();
+    let records = &world.model[&identity("late", None)];
+    let last = records.iter().rev().find(|record| !is_named(record.seq())).unwrap();
+    let (mut waited, mut found) = (0, false);
+    let status = handle.status();
+    changing(status, || {
+        match handle.by_id(&last.id()) {
+            Ok(IdLookup::Absent) => panic!("it is called absent"),
+            Ok(IdLookup::Found(record)) => found = record == *last,
+            Ok(IdLookup::NotYet) => waited += 1,
+            Err(unavailable) => assert_eq!(unavailable, Unavailable::Rebuilding),
+        }
+        found
+    });
+    assert!(waited > 0);
+    world.settled(&handle);
+    assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
+    handle.close();
+}
+
 /// An id that names its place has no entry, and one that only looks so has.
 #[test]
 fn only_ids_that_do_not_name_their_place_have_an_entry() {
