@@ -31,6 +31,7 @@ mod directory;
 mod follow;
 mod handle;
 mod keys;
+mod life;
 mod patience;
 mod position;
 mod progress;
@@ -51,7 +52,8 @@ use std::thread;
 use uuid::Uuid;
 
 use self::directory::{Contents, Directory};
-use self::follow::{Follow, Left, Start};
+use self::follow::{Follow, Start};
+use self::life::Left;
 use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
