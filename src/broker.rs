@@ -11,7 +11,6 @@ mod verifier;
 mod watchdog;
 mod worker;
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,18 +21,19 @@ use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use engines::Engines;
 pub use start::StartError;
 
 use worker::Worker;
 
 use crate::audit::Salts;
 use crate::config::Config;
-use crate::decide::{Proposal, Proposed, Verdict, is_same_insert};
+use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
-use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
+use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{
     Hub, Interest, Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError, Tail,
@@ -299,8 +299,7 @@ impl Broker {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }
 
-    /// Looks up the caller's ids in the projection, off the appending thread. What it cannot tell
-    /// now is asked again behind the queue, where recent ids are known.
+    /// Looks up the caller's ids, off the appending thread.
     async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
         if self.inner.stopping.load(Ordering::Relaxed) {
             return Err(ProposeError::Stopping);
@@ -310,34 +309,15 @@ impl Broker {
         if !has_ids {
             return Ok(submission);
         }
-        let projection = self.inner.projection.clone();
+        let Inner { projection, reader, .. } = &*self.inner;
+        let mut engines = Engines::new(projection.clone(), reader.clone());
         let looked_up = tokio::task::spawn_blocking(move || {
-            let through = projection.applied();
-            let mut known = HashMap::new();
-            for Proposed { event, .. } in &submission.proposal.events {
-                let Some(id) = event.id else { continue };
-                match projection.by_id(&id) {
-                    Ok(IdLookup::Found(record)) => {
-                        // The fold refuses at the first that differs, so the rest need not be
-                        // loaded; what is the same is as large as the request itself.
-                        let is_same = is_same_insert(&record, event);
-                        known.insert(id, Arc::new(record));
-                        if !is_same {
-                            break;
-                        }
-                    }
-                    Ok(IdLookup::Absent) => {}
-                    // It is asked again behind the queue, unless the id is recent.
-                    Ok(IdLookup::NotYet) | Err(_) => return submission,
-                }
-            }
-            submission.known = known;
-            submission.looked_up_through = through;
-            submission
+            engines.look_up(&mut submission)?;
+            Ok(submission)
         });
-        looked_up.await.map_err(|error| {
+        looked_up.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a look-up of ids panicked");
-            ProposeError::IdsNotReady
+            Err(ProposeError::IdsNotReady)
         })
     }
 }
@@ -399,7 +379,7 @@ pub(crate) fn propose(events: Vec<NewEvent>) -> Proposal {
     let mut random = rand::rng();
     let events = events.into_iter().map(|event| {
         let mut salts = Salts { meta: [0; 16], data: [0; 16] };
-        let mut id_random = [0; 10];
+        let mut id_random = [0; 5];
         random.fill_bytes(&mut salts.meta);
         random.fill_bytes(&mut salts.data);
         random.fill_bytes(&mut id_random);

@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::audit::Salts;
-use crate::record::{Identity, NewEvent, Record, RecordParts, Seq, Timestamp, Version};
+use crate::record::{Identity, NewEvent, Record, RecordParts, Seq, Timestamp, Version, server_id};
 
 /// Events that are appended together or not at all, decided in order.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Proposed {
     pub event: NewEvent,
     /// Salts of the record's commitments.
     pub salts: Salts,
-    /// Random part of a server-made id (UUIDv7, RFC 9562).
-    pub id_random: [u8; 10],
+    /// Random part of a server-made id.
+    pub id_random: [u8; 5],
 }
 
 /// Bounds on what the fold lets into memory.
@@ -271,9 +271,7 @@ impl State {
         let version = self.version(&event.identity) + 1;
         let data = event.data.as_bytes();
         let (identity, _) = self.hold(event.identity, version, data.len());
-        let id = event.id.unwrap_or_else(|| {
-            uuid::Builder::from_unix_timestamp_millis(time.millis(), &id_random).into_uuid()
-        });
+        let id = event.id.unwrap_or_else(|| server_id(self.last_seq, time, id_random));
         Arc::new(Record::new(RecordParts {
             seq: self.last_seq,
             identity,

@@ -1,5 +1,8 @@
 //! The engines behind the order: the journal as its log, journal and projection as its memory of
 //! ids.
+//!
+//! An id may name the place of its record in the log (`record::names_place`): then the record there
+//! is compared with it. Any other id is in the projection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,10 +10,11 @@ use std::sync::Arc;
 use tracing::error;
 use uuid::Uuid;
 
-use crate::journal::{AppendError, Follower, Journal, Reader};
-use crate::order::{Log, ProposeError, RestoredIds};
+use crate::decide::{Proposed, is_same_insert};
+use crate::journal::{AppendError, Follower, Journal, Located, PlaceError, Reader};
+use crate::order::{Log, LookedUp, ProposeError, RestoredIds, Submission};
 use crate::projection::{IdLookup, ProjectionHandle};
-use crate::record::{Record, Seq};
+use crate::record::{Record, Seq, named_seqs};
 
 /// Bytes of the log that are read at a time.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -27,7 +31,7 @@ impl Log for Journal {
     }
 }
 
-/// Old ids are in the projection, records by seq in the journal.
+/// Old ids are in the log and the projection, records by seq in the log.
 pub(super) struct Engines {
     projection: ProjectionHandle,
     reader: Reader,
@@ -37,7 +41,7 @@ pub(super) struct Engines {
 
 struct Reading {
     follower: Follower,
-    ahead: VecDeque<Record>,
+    ahead: VecDeque<Located>,
 }
 
 impl Engines {
@@ -45,30 +49,85 @@ impl Engines {
         Self { projection, reader, reading: None }
     }
 
-    fn read(&mut self, seq: Seq) -> Result<Arc<Record>, String> {
-        let reading = match self.reading.take() {
+    /// Looks up the caller's ids, off the appending thread: reading the log for an id that only
+    /// seems to name a place takes up to a MiB of it. What the projection cannot tell now is asked
+    /// again behind the queue, where recent ids are known.
+    ///
+    /// # Errors
+    /// [`ProposeError::IdsNotReady`] when the log cannot be read where an id may belong.
+    pub fn look_up(&mut self, submission: &mut Submission) -> Result<(), ProposeError> {
+        // Before the look-up: what comes later is not looked at.
+        let through = LookedUp { named: self.reader.durable(), others: self.projection.applied() };
+        submission.looked_up = through;
+        for Proposed { event, .. } in &submission.proposal.events {
+            let Some(id) = event.id else { continue };
+            let named = self.named(&id, through.named).map_err(|error| {
+                error!(%error, "the log cannot be read where an id may belong");
+                ProposeError::IdsNotReady
+            });
+            let found = match named? {
+                Some(record) => Some(record),
+                None => match self.projection.by_id(&id) {
+                    Ok(IdLookup::Found(record)) => Some(record),
+                    Ok(IdLookup::Absent) => None,
+                    Ok(IdLookup::NotYet) | Err(_) => {
+                        submission.looked_up.others = 0;
+                        None
+                    }
+                },
+            };
+            if let Some(record) = found {
+                // The fold refuses at the first that differs, so the rest need not be loaded; what
+                // is the same is as large as the request itself.
+                let is_same = is_same_insert(&record, event);
+                submission.known.insert(id, Arc::new(record));
+                if !is_same {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The record that an id names and belongs to, up to here.
+    fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, PlaceError> {
+        for seq in named_seqs(id, through) {
+            // Most ids that seem to name a place do not: the record itself is read only for one
+            // that does.
+            let located = self.locate(seq)?;
+            if located.meta().id == *id {
+                return self.reader.read_at(&located.place).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What names a durable record, and where it lies.
+    fn locate(&mut self, seq: Seq) -> Result<Located, PlaceError> {
+        let mut reading = match self.reading.take() {
             Some(reading) if reading.can_reach(seq) => reading,
             _ => Reading { follower: self.reader.follow(seq - 1), ahead: VecDeque::new() },
         };
-        let reading = self.reading.insert(reading);
         loop {
-            while let Some(record) = reading.ahead.pop_front() {
-                if record.seq() == seq {
-                    return Ok(Arc::new(record));
+            while let Some(located) = reading.ahead.pop_front() {
+                if located.seq == seq {
+                    self.reading = Some(reading);
+                    return Ok(located);
                 }
             }
-            let records = reading.follower.next(READ_BYTES_MAX).map_err(|e| e.to_string())?;
-            if records.is_empty() {
-                return Err("it is not there yet".to_owned());
+            // After an error the next look begins anew.
+            let located = reading.follower.next_located(READ_BYTES_MAX)?;
+            if located.is_empty() {
+                return Err(PlaceError::Nowhere);
             }
-            reading.ahead = records.into();
+            reading.ahead = located.into();
         }
     }
 }
 
 impl Reading {
     fn can_reach(&self, seq: Seq) -> bool {
-        let next = self.ahead.front().map_or(self.follower.position() + 1, Record::seq);
+        let next = self.ahead.front().map_or(self.follower.position() + 1, |ahead| ahead.seq);
         (next..next + READ_ON_MAX).contains(&seq)
     }
 }
@@ -87,8 +146,8 @@ impl RestoredIds for Engines {
     }
 
     fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
-        self.read(seq).map_err(|error| {
-            self.reading = None;
+        let read = self.locate(seq).and_then(|located| self.reader.read_at(&located.place));
+        read.map(Arc::new).map_err(|error| {
             error!(%error, seq, "a durable record cannot be read back");
             ProposeError::IdsNotReady
         })

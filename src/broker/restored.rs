@@ -1,6 +1,5 @@
 //! What the log gives back at a start.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,11 +15,11 @@ use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
 use crate::epochs::{Epochs, open_data, open_name};
 use crate::journal::{Checkpoint, DataDir, Earlier, Journal, Known, Opened, Options};
 use crate::newest::Newest;
+use crate::order::RecentIds;
 use crate::projection::Applied;
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
 
 /// Collected while the log is read.
-#[derive(Default)]
 pub(super) struct Restored {
     pub state: State,
     pub newest: Newest,
@@ -28,8 +27,7 @@ pub(super) struct Restored {
     /// The records of all opens.
     pub opens: Vec<Arc<Record>>,
     /// Ids that the projection does not hold yet.
-    pub recent: VecDeque<(Uuid, Seq)>,
-    recent_max: u64,
+    pub recent: RecentIds,
     /// The chain at the projection's position.
     chain_at_applied: Option<Digest>,
 }
@@ -52,17 +50,16 @@ pub(super) fn restore(
     applied: Option<&Applied>,
 ) -> Result<Restart, StartError> {
     let applied_seq = applied.map_or(0, |applied| applied.seq);
-    let recent_max = config.max_projection_lag / 2;
-    let (checkpoint, mut restored) = from_checkpoint(directory);
+    let lag_max = config.max_projection_lag;
+    let (checkpoint, mut restored) = from_checkpoint(directory, lag_max);
     let through = checkpoint.as_ref().map_or(0, Checkpoint::head);
-    restored.recent_max = recent_max;
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
         if record.seq() == applied_seq {
             restored.chain_at_applied = Some(*chain);
         }
         if record.seq() > applied_seq {
-            restored.remember_id(&record);
+            restored.remember_id(&record, lag_max);
         }
         // The last one that the checkpoint stands for may have been no newest value.
         if record.seq() > through || record.seq() == through && restored.newest.head() < through {
@@ -93,8 +90,8 @@ pub(super) fn restore(
 }
 
 /// What the last checkpoint gives back; without one that is of use, nothing.
-fn from_checkpoint(directory: &DataDir) -> (Option<Checkpoint>, Restored) {
-    let mut restored = Restored::default();
+fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Checkpoint>, Restored) {
+    let mut restored = Restored::new(lag_max);
     let Some(checkpoint) = Journal::checkpoint(directory) else { return (None, restored) };
     let visited = checkpoint.visit(&mut |stored| {
         let record = Arc::new(stored.to_record()?);
@@ -105,12 +102,23 @@ fn from_checkpoint(directory: &DataDir) -> (Option<Checkpoint>, Restored) {
         Ok(()) => (Some(checkpoint), restored),
         Err(error) => {
             warn!(%error, "the checkpoint is of no use; the whole log is read");
-            (None, Restored::default())
+            (None, Restored::new(lag_max))
         }
     }
 }
 
 impl Restored {
+    fn new(lag_max: u64) -> Self {
+        Self {
+            state: State::default(),
+            newest: Newest::default(),
+            epochs: Epochs::default(),
+            opens: Vec::new(),
+            recent: RecentIds::new(0, lag_max),
+            chain_at_applied: None,
+        }
+    }
+
     /// Takes in a record that the state has; seqs rise.
     fn take(&mut self, record: Arc<Record>) -> Result<(), RecordError> {
         self.newest.apply(&record);
@@ -121,12 +129,14 @@ impl Restored {
         Ok(())
     }
 
-    /// Older ids than fit are unknown until the projection has come so far.
-    fn remember_id(&mut self, record: &Record) {
-        self.recent.push_back((record.id(), record.seq()));
-        if self.recent.len() as u64 > self.recent_max {
-            self.recent.pop_front();
+    /// What lies before the first, and what does not fit, is unknown until the projection has come
+    /// so far.
+    fn remember_id(&mut self, record: &Record, lag_max: u64) {
+        if self.recent.is_empty() {
+            self.recent = RecentIds::new(record.seq() - 1, lag_max);
         }
+        self.recent.insert(record);
+        self.recent.keep_last(lag_max / 2);
     }
 
     /// Whether the projection was derived from this very log.
@@ -135,7 +145,11 @@ impl Restored {
     }
 
     /// Draws this open's epoch and makes it durable before anything is served.
-    pub fn append_open(&mut self, journal: &mut Journal) -> Result<Epoch, StartError> {
+    pub fn append_open(
+        &mut self,
+        journal: &mut Journal,
+        lag_max: u64,
+    ) -> Result<Epoch, StartError> {
         let epoch = Epoch(rand::rng().random());
         let event = NewEvent {
             identity: Identity { event: open_name(), to: None },
@@ -153,7 +167,7 @@ impl Restored {
         journal.append(&records)?;
         self.state.settle();
         for record in records {
-            self.remember_id(&record);
+            self.remember_id(&record, lag_max);
             self.take(record).expect("it was just written so");
         }
         Ok(epoch)

@@ -72,7 +72,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let Restart { mut journal, mut restored, earlier, bytes_read } =
         restore(&directory, &config, applied.as_ref())?;
     let agrees = restored.agrees(applied.as_ref());
-    let epoch = restored.append_open(&mut journal)?;
+    let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
 
     let reader = journal.reader();
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
@@ -99,7 +99,6 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
                 events_max: saturating(config.max_events),
                 newest_bytes_max: saturating(config.max_newest_bytes),
             },
-            projection_lag_max: config.max_projection_lag,
             swift: SWIFT,
         },
     )

@@ -73,7 +73,7 @@ pub struct Config {
     pub queue_bytes: usize,
     /// `BROKER_WINDOW_BYTES`: recent records, within which a subscriber keeps up.
     pub window_bytes: usize,
-    /// `BROKER_MAX_PROJECTION_LAG`: the most records that the projection may be behind.
+    /// `BROKER_MAX_PROJECTION_LAG`: the most records that the projection may fall behind.
     pub max_projection_lag: u64,
     /// `BROKER_CHECKPOINT_BYTES`: how much the log grows between checkpoints.
     pub checkpoint_bytes: u64,

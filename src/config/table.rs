@@ -210,7 +210,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-projection-lag",
         takes: Takes::Value("RECORDS"),
         default: "1000000",
-        meaning: "Most records that wait to become readable history; an insert is then 503",
+        meaning: "Most records that the readable history may be behind the log; an insert is then 503",
         secret: false,
         read: |config, text| put(&mut config.max_projection_lag, number(text, 1..=1_000_000_000)),
         show: |config| config.max_projection_lag.to_string(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::User;
+use crate::record::{User, names_place};
 
 const NO_LIMITS: Limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
 
@@ -24,7 +24,7 @@ fn event(name: &str, data: u64) -> NewEvent {
 
 fn proposal(events: Vec<NewEvent>) -> Proposal {
     let salts = Salts { meta: [1; 16], data: [2; 16] };
-    let proposed = events.into_iter().map(|event| Proposed { event, salts, id_random: [3; 10] });
+    let proposed = events.into_iter().map(|event| Proposed { event, salts, id_random: [3; 5] });
     Proposal { events: proposed.collect() }
 }
 
@@ -53,6 +53,7 @@ fn time_never_goes_back_and_names_the_ids_of_the_server() {
         let (seconds, nanos) = records[0].id().get_timestamp().unwrap().to_unix();
         let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
         assert_eq!(millis, records[0].time().millis());
+        assert!(names_place(&records[0].id(), records[0].seq(), records[0].time()));
         millis
     });
     assert_eq!(times, [5, 5, 9]);

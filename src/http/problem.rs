@@ -289,6 +289,8 @@ impl From<Unavailable> for Problem {
                 Self::new(Code::Behind).detail("the read waited for five seconds; retry soon")
             }
             Unavailable::Closed => Self::new(Code::ShuttingDown).detail("come back soon"),
+            Unavailable::Damaged => Self::new(Code::StorageFailed)
+                .detail("a record of this history cannot be read; everything else goes on"),
             Unavailable::Doubt | Unavailable::Rebuilding => {
                 Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
             }

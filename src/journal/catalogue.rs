@@ -146,6 +146,11 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    /// Whether all bytes up to `end` of a segment, counted from 0, belong to durable groups.
+    pub(super) fn holds(&self, segment: usize, end: u64) -> bool {
+        self.segments.get(segment).is_some_and(|segment| end <= segment.end)
+    }
+
     /// Number of segments.
     pub(super) fn segments(&self) -> usize {
         self.segments.len()

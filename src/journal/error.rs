@@ -107,6 +107,19 @@ pub enum JournalError {
         /// What was met there, and why it cannot be an interrupted write.
         what: String,
     },
+    /// A record that was read by its place is not what was written.
+    #[error(
+        "the journal is damaged in {} at byte {offset}: {what}; restore the file from a backup",
+        file.display()
+    )]
+    DamagedRecord {
+        /// The file.
+        file: PathBuf,
+        /// Where in it the record's leaf begins.
+        offset: u64,
+        /// What was met there.
+        what: String,
+    },
     /// Another journal handle of this process has the directory open.
     #[error("the journal in {} is already open in this process", path.display())]
     InUse {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::catalogue::Spot;
 use super::error::{JournalError, io_error};
 use super::frame::{self, Entry, HEADER_BYTES, Part};
+use super::place::Located;
 use super::reader::Shared;
 use super::segment::FIRST_GROUP_AT;
-use crate::audit::Salts;
-use crate::record::{Record, Seq, StoredRecord};
+use crate::audit::{Salt, Salts, commit};
+use crate::record::{Meta, Record, Seq, StoredRecord};
 
 /// Read at least this much at once, if there is so much: many groups are small.
 const WINDOW_BYTES: u64 = 128 * 1024;
@@ -23,12 +24,12 @@ const WINDOW_BYTES: u64 = 128 * 1024;
 pub struct Follower {
     shared: Arc<Shared>,
     position: Seq,
-    /// Where the next group is; absent until the first record is there to be read.
-    place: Option<Place>,
+    /// The next group; absent until the first record is there to be read.
+    next: Option<Next>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Next {
     file: Arc<File>,
     /// Beginning of the next group.
     spot: Spot,
@@ -47,7 +48,7 @@ struct Window {
 
 impl Follower {
     pub(super) fn new(shared: Arc<Shared>, after: Seq) -> Self {
-        Self { shared, position: after, place: None }
+        Self { shared, position: after, next: None }
     }
 
     /// Seq of the last record that was taken, or where following began.
@@ -64,11 +65,24 @@ impl Follower {
     /// before the damage is returned first; the position stays before it, and so does every later
     /// call.
     pub fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, JournalError> {
+        self.next_as(bytes_max, &|entry, _| record(entry))
+    }
+
+    /// As [`Follower::next`], for an index: what names each record, and where it lies. Of the
+    /// leaf's commitments only that to the meta is recomputed: the data is not looked at.
+    ///
+    /// # Errors
+    /// As [`Follower::next`].
+    pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<Located>, JournalError> {
+        self.next_as(bytes_max, &located)
+    }
+
+    fn next_as<T>(&mut self, bytes_max: usize, make: Make<'_, T>) -> Result<Vec<T>, JournalError> {
         let durable = self.shared.durable();
         let mut records = Vec::new();
         let mut taken_bytes = 0;
         while self.position < durable && (records.is_empty() || taken_bytes < bytes_max) {
-            match self.group(bytes_max, &mut taken_bytes, &mut records) {
+            match self.group(bytes_max, make, &mut taken_bytes, &mut records) {
                 Ok(()) => {}
                 Err(error) if records.is_empty() => return Err(error),
                 // The next call meets it again: what was taken until now must not be lost.
@@ -82,22 +96,23 @@ impl Follower {
     }
 
     /// Takes records from the next group, and moves on to the one after it if it was used up.
-    fn group(
+    fn group<T>(
         &mut self,
         bytes_max: usize,
+        make: Make<'_, T>,
         taken_bytes: &mut usize,
-        records: &mut Vec<Record>,
+        records: &mut Vec<T>,
     ) -> Result<(), JournalError> {
         let shared = Arc::clone(&self.shared);
-        let mut place = match self.place.take() {
-            Some(place) => place,
-            None => Place::find(&shared, self.position + 1)
+        let mut next = match self.next.take() {
+            Some(next) => next,
+            None => Next::find(&shared, self.position + 1)
                 .map_err(|(segment, error)| io_error("opening", shared.path(segment))(error))?,
         };
-        let taken = self.take(&mut place, bytes_max, taken_bytes, records);
-        let spot = place.spot;
+        let taken = self.take(&mut next, bytes_max, make, taken_bytes, records);
+        let spot = next.spot;
         // After a refusal the next call looks and reads anew: what is held may be what was wrong.
-        self.place = taken.is_ok().then_some(place);
+        self.next = taken.is_ok().then_some(next);
         taken.map_err(|refusal| match refusal {
             Refusal::Damage(what) => JournalError::Damage {
                 file: shared.path(spot.segment),
@@ -109,16 +124,17 @@ impl Follower {
         })
     }
 
-    fn take(
+    fn take<T>(
         &mut self,
-        place: &mut Place,
+        next: &mut Next,
         bytes_max: usize,
+        make: Make<'_, T>,
         taken_bytes: &mut usize,
-        records: &mut Vec<Record>,
+        records: &mut Vec<T>,
     ) -> Result<(), Refusal> {
-        place.enter(&self.shared)?;
-        let expected = place.first_seq;
-        let bytes = place.frame(&self.shared)?;
+        next.enter(&self.shared)?;
+        let (expected, spot) = (next.first_seq, next.spot);
+        let bytes = next.frame(&self.shared)?;
         let group = frame::decode(self.shared.log(), bytes)?;
         if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
             let what =
@@ -137,23 +153,26 @@ impl Follower {
                     return Ok(());
                 }
                 let entry = entry?;
-                records.push(record(&entry)?);
+                records.push(make(&entry, spot)?);
                 self.position = entry.facts.seq;
                 *taken_bytes += entry.stored_bytes;
             }
         }
-        place.first_seq = Some(last_seq + 1);
-        place.spot.offset += frame_bytes;
+        next.first_seq = Some(last_seq + 1);
+        next.spot.offset += frame_bytes;
         Ok(())
     }
 
     /// Frees what was read ahead. The file stays open: it is the writer's, or soon left.
     fn rest(&mut self) {
-        if let Some(place) = &mut self.place {
-            place.window = Window::default();
+        if let Some(next) = &mut self.next {
+            next.window = Window::default();
         }
     }
 }
+
+/// Makes of a record in the group at a spot what the caller asked for.
+type Make<'a, T> = &'a dyn Fn(&Entry<'_>, Spot) -> Result<T, Refusal>;
 
 /// Why records could not be taken.
 enum Refusal {
@@ -173,7 +192,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-impl Place {
+impl Next {
     /// A group's beginning at or before the record with this seq, which is durable.
     fn find(shared: &Shared, seq: Seq) -> Result<Self, (usize, io::Error)> {
         let spot = shared.locate(seq).expect("a durable record has a landmark before it");
@@ -236,14 +255,27 @@ impl Window {
 
 fn record(entry: &Entry<'_>) -> Result<Record, Refusal> {
     let seq = entry.facts.seq;
-    let (
-        Part::Whole { salt: meta_salt, bytes: meta },
-        Part::Whole { salt: data_salt, bytes: data },
-    ) = (entry.meta, entry.data)
-    else {
-        return Err(Refusal::Damage(format!("a part of seq {seq} is all zeros")));
-    };
+    let ((meta_salt, meta), (data_salt, data)) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
     let salts = Salts { meta: meta_salt, data: data_salt };
     let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
     stored.to_record().map_err(|error| Refusal::Damage(format!("seq {seq}: {error}")))
+}
+
+fn located(entry: &Entry<'_>, spot: Spot) -> Result<Located, Refusal> {
+    let seq = entry.facts.seq;
+    let ((salt, meta), _) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
+    if commit(&salt, meta) != entry.facts.meta {
+        let what = format!("seq {seq}: the meta does not match the leaf's commitment");
+        return Err(Refusal::Damage(what));
+    }
+    Meta::decode(meta).map_err(|error| Refusal::Damage(format!("seq {seq}: {error}")))?;
+    Ok(Located::new(entry, meta, spot))
+}
+
+/// Salt and bytes of a part. Nothing is erased by this version.
+fn whole(seq: Seq, part: Part<'_>) -> Result<(Salt, &[u8]), Refusal> {
+    match part {
+        Part::Whole { salt, bytes } => Ok((salt, bytes)),
+        Part::Erased => Err(Refusal::Damage(format!("a part of seq {seq} is all zeros"))),
+    }
 }

@@ -49,7 +49,7 @@ use uuid::Uuid;
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
 use crate::record::{Record, Seq};
 
-pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes};
+pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes, part};
 
 /// Frames begin at multiples of this, so that a search for them has few places to look.
 pub(super) const ALIGN_BYTES: usize = 8;

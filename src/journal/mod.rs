@@ -18,7 +18,7 @@
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
 //! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`;
-//! `catalogue`, `reader`, `follower`.
+//! `catalogue`, `reader`, `follower`, `place`.
 
 mod catalogue;
 mod checkpoint;
@@ -31,6 +31,7 @@ mod frame;
 mod identity;
 mod lock;
 mod mark;
+mod place;
 mod prepared;
 mod reader;
 mod recovery;
@@ -50,6 +51,7 @@ pub use directory::DataDir;
 pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
+pub use place::{Located, PLACE_BYTES, Place, PlaceError};
 pub use reader::Reader;
 pub use writer::Journal;
 

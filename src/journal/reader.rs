@@ -1,8 +1,10 @@
 //! Reading what is durable, beside the writer and from any thread.
 //!
 //! Owns the durable position that writer and readers share, and the waiting for it.
-//! Promises that an append pays for a lock and nothing else while nobody waits.
+//! Promises that an append pays for a lock and nothing else while nobody waits, and that reading
+//! by place keeps a bounded number of files open.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,13 @@ use uuid::Uuid;
 
 use super::catalogue::{Catalogue, Spot};
 use super::follower::Follower;
+use super::place::{self, Place, PlaceError};
 use super::segment;
-use crate::record::Seq;
+use crate::audit::Leaf;
+use crate::record::{Record, Seq};
+
+/// Files that reading by place keeps open: 2 GiB of the largest segments.
+const FILES_KEPT_MAX: usize = 32;
 
 /// Reads the log as far as it is durable. A clone is cheap.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     catalogue: Catalogue,
+    /// Files that were opened to read by place, oldest first.
+    kept: VecDeque<Arc<File>>,
     /// Readers that wait now; without any, an append wakes nobody.
     waiting: usize,
     /// How often all were woken.
@@ -120,6 +129,23 @@ impl Reader {
     pub fn follow(&self, after: Seq) -> Follower {
         Follower::new(Arc::clone(&self.shared), after)
     }
+
+    /// The record in a place, without the rest of its group; everything that is read is checked.
+    ///
+    /// # Errors
+    /// [`PlaceError::Nowhere`]: no record of this log lies there. [`PlaceError::Journal`]: the file
+    /// was damaged since it was opened, or cannot be read.
+    pub fn read_at(&self, place: &Place) -> Result<Record, PlaceError> {
+        place::record(&self.shared, place)
+    }
+
+    /// The leaf of the record in a place.
+    ///
+    /// # Errors
+    /// As [`Reader::read_at`].
+    pub fn leaf_at(&self, place: &Place) -> Result<Leaf, PlaceError> {
+        place::leaf(&self.shared, place)
+    }
 }
 
 impl Clone for Reader {
@@ -131,7 +157,7 @@ impl Clone for Reader {
 
 impl Shared {
     pub(super) fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: Catalogue) -> Self {
-        let state = Mutex::new(State { catalogue, waiting: 0, wakes: 0 });
+        let state = Mutex::new(State { catalogue, kept: VecDeque::new(), waiting: 0, wakes: 0 });
         Self { journal, log, durable: AtomicU64::new(durable), state, advanced: Condvar::new() }
     }
 
@@ -193,6 +219,25 @@ impl Shared {
         let file = Arc::new(File::open(self.path(segment))?);
         self.lock().catalogue.share(segment, &file);
         Ok(file)
+    }
+
+    /// A segment's file for whoever reads here and there: it stays open for a while.
+    pub(super) fn file_kept(&self, segment: usize) -> io::Result<Arc<File>> {
+        if let Some(file) = self.lock().catalogue.file(segment) {
+            return Ok(file);
+        }
+        let file = self.file(segment)?;
+        let mut state = self.lock();
+        if state.kept.len() >= FILES_KEPT_MAX {
+            state.kept.pop_front();
+        }
+        state.kept.push_back(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Whether all bytes up to `end` of a segment, counted from 0, can be read.
+    pub(super) fn holds(&self, segment: usize, end: u64) -> bool {
+        self.lock().catalogue.holds(segment, end)
     }
 
     /// The state is whole after every step, so that a panic elsewhere does not spoil it.

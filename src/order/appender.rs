@@ -12,10 +12,10 @@ use super::ids::RecentIds;
 use super::local::{Log, Observer, RestoredIds};
 use super::pace::Pace;
 use super::queue::{Queued, Turn};
-use super::{ProposeError, Submission};
+use super::{LookedUp, ProposeError, Submission};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
-use crate::record::{Record, Seq, Timestamp};
+use crate::record::{Record, Seq, Timestamp, named_seqs};
 
 /// A group ends when it holds so many records …
 const GROUP_RECORDS_MAX: usize = 4_096;
@@ -91,7 +91,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if let Ok(Verdict::Append(records)) = &verdict {
             group.records.extend(records.iter().cloned());
             for record in records {
-                self.recent.insert(record.id(), record.seq());
+                self.recent.insert(record);
             }
         }
         group.answers.push((answer, verdict));
@@ -100,6 +100,10 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn verdict(&mut self, submission: Submission, group: &Group) -> Result<Verdict, ProposeError> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(ProposeError::StorageFailed);
+        }
+        if self.recent.is_full() {
+            // While inserts are refused no group is committed that would do it.
+            self.recent.trim(self.ids.applied());
         }
         if self.recent.is_full() {
             let records = self.state.last_seq().saturating_sub(self.ids.applied());
@@ -125,10 +129,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
                     Some(record) => record.clone(),
                     None => self.ids.at(seq)?,
                 }),
-                (None, None) if submission.looked_up_through >= self.recent.trimmed_through() => {
-                    None
-                }
-                (None, None) => self.ids.find_old(&id)?,
+                (None, None) => self.find_trimmed(&id, submission.looked_up)?,
             };
             let Some(record) = record else { continue };
             let is_same = is_same_insert(&record, event);
@@ -138,6 +139,32 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
             }
         }
         Ok(found)
+    }
+
+    /// The record of an id that is not recent, where the look-up before the queue did not see as
+    /// far as what is recent begins.
+    fn find_trimmed(
+        &mut self,
+        id: &Uuid,
+        looked_up: LookedUp,
+    ) -> Result<Option<Arc<Record>>, ProposeError> {
+        let trimmed_through = self.recent.trimmed_through();
+        for seq in named_seqs(id, trimmed_through).take_while(|seq| *seq > looked_up.named) {
+            let record = self.ids.at(seq)?;
+            if record.id() == *id {
+                return Ok(Some(record));
+            }
+        }
+        if looked_up.others >= trimmed_through {
+            return Ok(None);
+        }
+        // Before the look-up. After a start with a projection that was far behind, records may lie
+        // between the two, and nobody can tell their ids.
+        let applied = self.ids.applied();
+        match self.ids.find_old(id)? {
+            None if applied < trimmed_through => Err(ProposeError::IdsNotReady),
+            found => Ok(found),
+        }
     }
 
     /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:

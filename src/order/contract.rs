@@ -13,7 +13,7 @@ use super::testing::LocalWorld;
 use super::{Order, Outcome, ProposeError, Submission, Ticket};
 use crate::audit::Salts;
 use crate::decide::{Proposal, Proposed, Rejection, Verdict};
-use crate::record::{NewEvent, Record};
+use crate::record::{NewEvent, Record, server_id};
 
 /// What the next group meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,56 @@ fn an_id_is_remembered_within_a_group_and_across_restarts<W: World>() {
     let taken = propose(&world, vec![event("a", 2).with_id(id)]).unwrap_err();
     assert!(matches!(taken, ProposeError::Rejected(Rejection::IdTaken { .. })), "{taken:?}");
     assert_eq!(world.stored().len(), 1);
+}
+
+/// Whoever lost the answer may have read the id in the history, or in a stream.
+fn an_id_that_the_server_made_is_remembered_across_restarts<W: World>() {
+    let world = W::open();
+    let first = appended(propose(&world, vec![event("a", 1), event("b", 2)]));
+    let retry = |index: usize, data| {
+        let name = first[index].event().as_str();
+        vec![event(name, data).with_id(first[index].id())]
+    };
+    assert_eq!(known(propose(&world, retry(0, 1))), first[..1]);
+    let mut world = world.restart();
+    assert_eq!(known(propose(&world, retry(1, 2))), first[1..]);
+    let both = [retry(0, 1), retry(1, 2)].concat();
+    assert_eq!(known(propose(&world, both)), first);
+    let taken = propose(&world, retry(0, 7)).unwrap_err();
+    assert!(matches!(taken, ProposeError::Rejected(Rejection::IdTaken { .. })), "{taken:?}");
+    assert_eq!(world.stored().len(), 2);
+}
+
+/// A client may choose what looks like an id of the server: of an earlier record, of its own, or of
+/// one that comes later.
+fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: World>() {
+    let mut world = W::open();
+    let time = appended(propose(&world, vec![event("a", 0)]))[0].time();
+    let ids = [1, 3, 4, 90].map(|seq| server_id(seq, time, [seq as u8; 5]));
+    let insert = |n: usize| event("a", n as u64 + 1).with_id(ids[n]);
+    let mut originals = Vec::new();
+    for n in 0..ids.len() {
+        // In one group with its retry, when both are taken at once.
+        let tickets = [0, 1].map(|_| world.order().propose(submission(vec![insert(n)])).unwrap());
+        let [first, again] = tickets.map(Ticket::wait);
+        originals.extend(appended(first));
+        assert_eq!(known(again), originals[n..]);
+    }
+    for _ in 0..2 {
+        let all = (0..ids.len()).map(insert).collect();
+        assert_eq!(known(propose(&world, all)), originals);
+        world = world.restart();
+    }
+    // More records, so that the last id names the place of another.
+    for n in 0..100 {
+        appended(propose(&world, vec![event("b", n)]));
+    }
+    for n in 0..ids.len() {
+        assert_eq!(known(propose(&world, vec![insert(n)])), originals[n..=n]);
+        let taken = propose(&world, vec![event("b", 0).with_id(ids[n])]).unwrap_err();
+        assert!(matches!(taken, ProposeError::Rejected(Rejection::IdTaken { .. })), "{taken:?}");
+    }
+    assert_eq!(world.stored().len(), 105);
 }
 
 fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: World>() {
@@ -235,6 +285,8 @@ macro_rules! suite {
                 what_is_acknowledged_was_stored_and_told,
                 a_refusal_stores_nothing_of_its_batch,
                 an_id_is_remembered_within_a_group_and_across_restarts,
+                an_id_that_the_server_made_is_remembered_across_restarts,
+                an_id_that_looks_like_the_servers_is_an_id_like_any,
                 a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original,
                 a_full_disk_refuses_and_goes_on_when_there_is_room,
             );

@@ -5,7 +5,6 @@
 //! comes alone may append by itself: waking a thread and being woken by it takes about as long as
 //! a sync.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,10 +53,10 @@ pub trait Observer: Send + 'static {
 
 /// Where ids are found that are not recent.
 pub trait RestoredIds: Send + 'static {
-    /// Every record up to here can be found by its id.
+    /// Every record up to here can be found by its id, unless that names its place.
     fn applied(&self) -> Seq;
 
-    /// The record of an old id.
+    /// The record of an old id that does not name its place, when it is applied.
     ///
     /// # Errors
     /// [`ProposeError::IdsNotReady`] when that cannot be told now.
@@ -77,8 +76,6 @@ pub struct LocalOptions {
     pub queue_bytes_max: usize,
     /// Bounds of the fold.
     pub limits: Limits,
-    /// Ids that are kept in memory because the projection does not hold them yet.
-    pub projection_lag_max: u64,
     /// Appends that take less are waited for by a caller that comes alone, on its own thread.
     pub swift: Duration,
 }
@@ -125,15 +122,15 @@ impl Appends {
 pub type Stopped = oneshot::Receiver<()>;
 
 impl Local {
-    /// Starts the appending thread on a state and the ids (with their seqs, ascending) of the last
-    /// records, without a gap; older ones are looked up in `ids`.
+    /// Starts the appending thread on a state and the ids of the last records; older ones are
+    /// looked up in `ids`.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start<L: Log, O: Observer, I: RestoredIds>(
         log: L,
         state: State,
-        recent: VecDeque<(Uuid, Seq)>,
+        recent: RecentIds,
         ids: I,
         observer: O,
         options: LocalOptions,
@@ -142,15 +139,10 @@ impl Local {
         let failed = Arc::new(AtomicBool::new(false));
         let pace = Arc::new(Pace::new(options.swift));
         let (stopped, on_stopped) = oneshot::channel();
-        let trimmed_through = recent.front().map_or(state.last_seq(), |(_, seq)| seq - 1);
-        let mut recent_ids = RecentIds::new(trimmed_through, options.projection_lag_max);
-        for (id, seq) in recent {
-            recent_ids.insert(id, seq);
-        }
         let appender = Appender {
             log,
             state,
-            recent: recent_ids,
+            recent,
             ids,
             observer,
             limits: options.limits,

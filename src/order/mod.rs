@@ -13,6 +13,8 @@ mod queue;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod lag;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod testing;
@@ -29,6 +31,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+pub use ids::RecentIds;
 pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
 
 use crate::decide::{Proposal, Rejection, Verdict};
@@ -72,17 +75,26 @@ pub trait Order: Send + Sync {
 pub struct Submission {
     /// What to append.
     pub proposal: Proposal,
-    /// Records that the proposal's ids belong to, by id, as far as the projection knew them.
+    /// Durable records that the proposal's ids belong to, by id, as far as they were found.
     pub known: HashMap<Uuid, Arc<Record>>,
-    /// The projection held every id up to here when it was asked; 0 when nothing was looked up.
-    pub looked_up_through: Seq,
+    /// How far that was looked for.
+    pub looked_up: LookedUp,
+}
+
+/// Up to which records a look-up would have found an id; 0 where nothing was looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LookedUp {
+    /// An id that names its place: by reading the log there.
+    pub named: Seq,
+    /// Any other id: in the projection.
+    pub others: Seq,
 }
 
 impl Submission {
     /// A proposal for which no id had to be looked up.
     #[must_use]
     pub fn new(proposal: Proposal) -> Self {
-        Self { proposal, known: HashMap::new(), looked_up_through: 0 }
+        Self { proposal, known: HashMap::new(), looked_up: LookedUp::default() }
     }
 }
 

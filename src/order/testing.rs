@@ -1,6 +1,5 @@
 //! The local order on a real journal, with faults at its one write.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +9,8 @@ use uuid::Uuid;
 
 use super::contract::{Fault, World};
 use super::{
-    Local, LocalOptions, Log, Observer, Order, ProposeError, RestoredIds, Stopped, Submission,
-    Ticket,
+    Local, LocalOptions, Log, Observer, Order, ProposeError, RecentIds, RestoredIds, Stopped,
+    Submission, Ticket,
 };
 use crate::decide::{Limits, RestoredRecord, State};
 use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
@@ -121,18 +120,14 @@ impl<const HERE: bool> Process<HERE> {
         let journal = opened.unwrap().journal;
         let reader = journal.reader();
         let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let recent = RecentIds::new(state.last_seq(), u64::MAX);
         let (order, stopped) = Local::start(
             FaultyLog { journal, outside: outside.clone(), _lock: lock },
             state,
-            VecDeque::new(),
+            recent,
             Ids { old, reader: reader.clone() },
             Told(outside.clone()),
-            LocalOptions {
-                queue_bytes_max: 1 << 20,
-                limits,
-                projection_lag_max: u64::MAX,
-                swift: Duration::MAX,
-            },
+            LocalOptions { queue_bytes_max: 1 << 20, limits, swift: Duration::MAX },
         )
         .unwrap();
         Self { order: Door(order), stopped, reader }

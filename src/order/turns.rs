@@ -1,6 +1,5 @@
 //! Who appends: callers and the thread in turns, without a lost wake, and what a panic leaves.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -8,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Local, LocalOptions, Log, Observer, Order as _, ProposeError, RestoredIds, Stopped, Submission,
-    Ticket,
+    Local, LocalOptions, Log, Observer, Order as _, ProposeError, RecentIds, RestoredIds, Stopped,
+    Submission, Ticket,
 };
 use crate::audit::Salts;
 use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
@@ -59,18 +58,18 @@ impl RestoredIds for Deaf {
 fn start(swift: Duration) -> (Local, Stopped, Appended) {
     let appended = Appended::default();
     let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
-    let options =
-        LocalOptions { queue_bytes_max: 1 << 20, limits, projection_lag_max: u64::MAX, swift };
+    let options = LocalOptions { queue_bytes_max: 1 << 20, limits, swift };
     let log = MemoryLog(appended.clone());
     let (order, stopped) =
-        Local::start(log, State::default(), VecDeque::new(), Deaf, Deaf, options).unwrap();
+        Local::start(log, State::default(), RecentIds::new(0, u64::MAX), Deaf, Deaf, options)
+            .unwrap();
     (order, stopped, appended)
 }
 
 fn submission(data: &str) -> Submission {
     let event = NewEvent::new("a", &data).unwrap();
     let salts = Salts { meta: [1; 16], data: [2; 16] };
-    Submission::new(Proposal { events: vec![Proposed { event, salts, id_random: [3; 10] }] })
+    Submission::new(Proposal { events: vec![Proposed { event, salts, id_random: [3; 5] }] })
 }
 
 fn version(answer: Result<Ticket, ProposeError>) -> u64 {

@@ -1,17 +1,17 @@
 //! One step: records in order, folded into one batch.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED, Applied, Place, Pointer};
-use super::store::{Fault, Store};
-use crate::audit::chain;
-use crate::record::{Record, StoredRecord};
+use super::keys::{self, APPLIED, Pointer, Slot};
+use super::position::Applied;
+use super::store::{Batch, Fault, Store};
+use crate::journal::Located;
 
-/// Most records in a step. Each is three keys, and larger batches than this were measured not to
-/// be cheaper for sled; smaller ones keep the store closer behind the journal.
+/// Most records in a step. Each is one key, two when its id is in the index; each identity among
+/// them is one more. Steps many times as large would write fewer pointers where identities repeat;
+/// smaller ones keep the store closer behind the journal.
 pub(super) const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
@@ -23,59 +23,58 @@ pub(super) fn step(
     store: &Store,
     log_id: Uuid,
     applied: Applied,
-    records: &[Record],
+    records: &[Located],
 ) -> Result<Applied, Fault> {
     let mut next = applied;
-    let mut pointers = BTreeMap::new();
-    let mut entries = Vec::with_capacity(3 * records.len() + 1);
-    for record in records {
-        if record.seq() != next.seq + 1 {
+    let mut pointers = Pointers { store, moved: HashMap::new(), key: Vec::new() };
+    let mut batch = Batch::default();
+    for located in records {
+        if located.seq != next.seq + 1 {
             return Err(Fault::Doubt("the journal does not go on where the store ends"));
         }
-        let place = point(store, &mut pointers, record)?;
-        let stored = record.encode_stored();
-        let leaf = StoredRecord::decode(&stored).expect("what was just encoded decodes").leaf;
-        next = Applied { seq: record.seq(), chain: chain(&next.chain, leaf) };
-        entries.push((keys::id_key(&record.id()).to_vec(), place.encode().to_vec()));
-        entries.push((place.key().to_vec(), stored));
+        let key = pointers.point(located)?.key();
+        batch.insert(&key, &keys::place_value(&key, &located.place));
+        if let Some((key, value)) = keys::id_entry(located) {
+            batch.insert(&key, &value);
+        }
+        next = next.after(located);
     }
-    entries.push((APPLIED.to_vec(), next.encode(log_id)));
-    let pointers = pointers.into_iter().map(|(key, pointer)| {
-        let value = pointer.encode(&key);
-        (key, value)
-    });
-    store.apply(entries.into_iter().chain(pointers))?;
+    for (key, pointer) in &pointers.moved {
+        batch.insert(key, &pointer.encode(key));
+    }
+    batch.insert(APPLIED, &next.encode(log_id));
+    store.apply(batch)?;
     Ok(next)
 }
 
-/// The position after `records`, which follow `applied` in the log.
-pub(super) fn position(applied: Applied, records: &[Record]) -> Applied {
-    records.iter().fold(applied, |applied, record| Applied {
-        seq: record.seq(),
-        chain: chain(&applied.chain, &record.leaf().0.encode()),
-    })
+/// The pointers that a step moves; each is written once.
+struct Pointers<'a> {
+    store: &'a Store,
+    moved: HashMap<Vec<u8>, Pointer>,
+    /// The key that is looked up.
+    key: Vec<u8>,
 }
 
-/// Moves the pointer of the record's identity on to it, and tells where the record goes.
-fn point(
-    store: &Store,
-    pointers: &mut BTreeMap<Vec<u8>, Pointer>,
-    record: &Record,
-) -> Result<Place, Fault> {
-    let (version, seq, time) = (record.version(), record.seq(), record.time());
-    let pointer = match pointers.entry(keys::name_key(record.identity())) {
-        Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => {
-            let known = store.get(entry.key())?;
-            let known = known.map(|value| Pointer::decode(entry.key(), &value)).transpose()?;
-            let unborn =
-                Pointer { number: seq, version: 0, first_time: time, last_time: time, seq: 0 };
-            entry.insert(known.unwrap_or(unborn))
+impl Pointers<'_> {
+    /// Moves the pointer of the record's identity on to it, and tells where the record goes.
+    fn point(&mut self, located: &Located) -> Result<Slot, Fault> {
+        let meta = located.meta();
+        let (version, seq, time) = (meta.version, located.seq, located.time);
+        keys::name_key_into(&mut self.key, &meta);
+        let pointer = match self.moved.get_mut(&self.key) {
+            Some(pointer) => pointer,
+            None => {
+                let known = self.store.get(&self.key)?;
+                let known = known.map(|value| Pointer::decode(&self.key, &value)).transpose()?;
+                let unborn =
+                    Pointer { number: seq, version: 0, first_time: time, last_time: time, seq: 0 };
+                self.moved.entry(self.key.clone()).or_insert(known.unwrap_or(unborn))
+            }
+        };
+        if version != pointer.version + 1 || seq <= pointer.seq {
+            return Err(Fault::Doubt("a record does not continue its identity's versions"));
         }
-    };
-    if version != pointer.version + 1 || seq <= pointer.seq {
-        return Err(Fault::Doubt("a record does not continue its identity's versions"));
+        *pointer = Pointer { version, last_time: time, seq, ..*pointer };
+        Ok(Slot { number: pointer.number, version })
     }
-    *pointer = Pointer { version, last_time: time, seq, ..*pointer };
-    Ok(Place { number: pointer.number, version })
 }

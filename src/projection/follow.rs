@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::apply::{self, STEP_RECORDS_MAX};
 use super::directory::Directory;
-use super::keys::Applied;
-use super::patience::Patience;
+use super::life::{End, Left, Life};
+use super::position::Applied;
 use super::progress::Progress;
 use super::scrub::{self, Scrub};
 use super::shared::{Phase, Shared, Status};
@@ -17,8 +17,8 @@ use super::store::{self, Fault, Store};
 use crate::journal::JournalError;
 use crate::record::Seq;
 
-/// Most stored bytes that one read of the journal asks for, which bounds the memory of a step:
-/// records, batch and sled's copy are three times this.
+/// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place
+/// are held.
 const STEP_BYTES_MAX: usize = 4 << 20;
 
 /// How long the thread waits for the journal at most; stopping and doubt end the wait.
@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(50);
 /// A burst is when this part of a step, or more, is inserted while the step is applied.
 const BURST_PART: u64 = 8;
 
-/// Further behind than this the projection is catching up: about 3 s of work.
+/// Further behind than this the projection is catching up: about 1 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
@@ -54,15 +54,6 @@ pub(super) enum Start {
     Nothing,
 }
 
-/// What is known of a store that was left for want of space.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Left {
-    /// A position that agrees with the journal, which the store may have missed or passed.
-    applied: Applied,
-    /// Where it may be read again: nothing that readers were told of may be missing.
-    unread_until: Seq,
-}
-
 /// The thread's own state.
 pub(super) struct Follow {
     pub(super) shared: Arc<Shared>,
@@ -71,35 +62,6 @@ pub(super) struct Follow {
     pub(super) cache_bytes_max: u64,
     pub(super) give_way_records_max: u64,
     pub(super) alive: mpsc::Sender<()>,
-}
-
-/// Why a store was left.
-enum End {
-    /// It cannot be trusted; the next one may.
-    Doubt(String),
-    /// The journal cannot be read, or a new store cannot be built: nothing helps.
-    Final(String),
-    /// There was no space. It can be opened again where it lies.
-    NoSpace(Left),
-    /// The projection was closed.
-    Stopped,
-}
-
-/// One store while it is followed up.
-struct Life {
-    store: Arc<Store>,
-    applied: Applied,
-    /// What is left to prove of a store that was opened.
-    scrub: Option<Scrub>,
-    /// What a store must reach before it is read: the head for a new one, what readers were told
-    /// of for one that was opened again.
-    unread_until: Option<Seq>,
-    /// The position that readers were told of already: it does not fall.
-    told: Seq,
-    /// Whether it was built from nothing in this life.
-    is_new: bool,
-    progress: Option<Progress>,
-    patience: Patience,
 }
 
 impl Follow {
@@ -183,8 +145,8 @@ impl Follow {
         let head = self.shared.head();
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
             .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
-        let scrub = Some(Scrub::new(applied.seq));
-        Life { applied, scrub, progress, ..Life::new(store) }
+        let scrub = Some(Scrub::new());
+        Life { applied, scrub, scrub_from: head, progress, ..Life::new(store) }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`
@@ -199,12 +161,12 @@ impl Follow {
             if self.shared.is_stopped() {
                 return Err(End::Stopped);
             }
-            let records = follower.next(STEP_BYTES_MAX).map_err(unreadable)?;
+            let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
             if records.is_empty() {
                 return Err(End::Final("the journal ends before its head".to_owned()));
             }
-            let upto = records.partition_point(|record| record.seq() <= high.seq);
-            low = apply::position(low, &records[..upto]);
+            let upto = records.partition_point(|located| located.seq <= high.seq);
+            low = records[..upto].iter().fold(low, |position, located| position.after(located));
         }
         if low == high {
             Ok(())
@@ -272,13 +234,16 @@ impl Follow {
     fn live(&self, mut life: Life) -> Result<Infallible, End> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
         loop {
-            let read = follower.next(STEP_BYTES_MAX);
+            let read = follower.next_located(STEP_BYTES_MAX);
             let records = read.map_err(unreadable)?;
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(&life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
                 let step = apply::step(&life.store, self.log_id, life.applied, records);
                 life.applied = step.map_err(|fault| life.left(fault))?;
+                if let Some(scrub) = &mut life.scrub {
+                    scrub.stepped(records);
+                }
                 self.tell(&mut life);
                 self.give_way(&mut life, records.len() as u64, head, began.elapsed());
             }
@@ -341,53 +306,6 @@ impl Follow {
         let ids_complete = life.store.ids_complete() && phase != Phase::Rebuilding;
         let applied = seq.max(life.told);
         self.shared.tell(Status { applied, phase, ids_complete });
-    }
-}
-
-impl Life {
-    fn new(store: Store) -> Self {
-        Self {
-            store: Arc::new(store),
-            applied: Applied::default(),
-            scrub: None,
-            unread_until: None,
-            told: 0,
-            is_new: false,
-            progress: None,
-            patience: Patience::new(Instant::now()),
-        }
-    }
-
-    /// Walks a slice of the scrub, and tells how long that took.
-    fn scrub(&mut self) -> Result<Option<Duration>, End> {
-        let Some(scrub) = &mut self.scrub else { return Ok(None) };
-        let began = Instant::now();
-        let scrubbed = scrub.slice(&self.store);
-        if scrubbed.map_err(|fault| self.left(fault))? {
-            tracing::debug!("the projection is complete");
-            self.store.confirm_ids();
-            self.scrub = None;
-            return Ok(None);
-        }
-        Ok(Some(began.elapsed()))
-    }
-
-    /// Leaves the store for a fault.
-    fn left(&self, fault: Fault) -> End {
-        self.store.raise_doubt(fault);
-        self.end(self.store.doubt().expect("it was raised"))
-    }
-
-    /// What to do about a fault of this store: a new one that fails already is not tried again.
-    fn end(&self, fault: &Fault) -> End {
-        if fault.is_no_space() {
-            let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
-            End::NoSpace(Left { applied: self.applied, unread_until })
-        } else if self.is_new && self.unread_until.is_some() {
-            End::Final(format!("rebuilding failed: {fault}"))
-        } else {
-            End::Doubt(fault.to_string())
-        }
     }
 }
 

@@ -7,9 +7,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::keys::Pointer;
-use super::read::{self, IdLookup, NamePage, PageQuery};
+use super::read::{self, IdLookup, NamePage, PageQuery, Refusal, View};
 use super::shared::{Phase, Shared, Status};
-use super::store::{Fault, Store};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// How long closing waits for sled, whose last flush can hang for ever.
@@ -60,6 +59,9 @@ pub enum Unavailable {
     /// It was closed.
     #[error("the projection is closed")]
     Closed,
+    /// The log is damaged, or cannot be read, where a record lies; the rest can be read.
+    #[error("the log cannot be read where a record lies")]
+    Damaged,
     /// What was read contradicts itself: it is being rebuilt, and a later try may succeed.
     #[error("the projection is in doubt and is being rebuilt")]
     Doubt,
@@ -150,7 +152,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Unavailable`], as every read.
     pub fn newest(&self, identity: &Identity) -> Result<Option<Pointer>, Unavailable> {
-        self.read(|store| read::newest(store, identity))
+        self.read(|view| read::newest(view, identity))
     }
 
     /// Consecutive versions of an identity. Blocks.
@@ -162,7 +164,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Unavailable`], as every read.
     pub fn page(&self, identity: &Identity, query: &PageQuery) -> Result<Vec<Record>, Unavailable> {
-        self.read(|store| read::page(store, identity, query))
+        self.read(|view| read::page(view, identity, query))
     }
 
     /// The newest version that is not later than `time`. Blocks.
@@ -174,7 +176,7 @@ impl ProjectionHandle {
         identity: &Identity,
         time: Timestamp,
     ) -> Result<Option<Version>, Unavailable> {
-        self.read(|store| read::version_at(store, identity, time))
+        self.read(|view| read::version_at(view, identity, time))
     }
 
     /// The oldest version that is not earlier than `time`. Blocks.
@@ -186,7 +188,7 @@ impl ProjectionHandle {
         identity: &Identity,
         time: Timestamp,
     ) -> Result<Option<Version>, Unavailable> {
-        self.read(|store| read::first_version_since(store, identity, time))
+        self.read(|view| read::first_version_since(view, identity, time))
     }
 
     /// Identities after `after`, at most `limit`, system records' names included. Blocks.
@@ -202,15 +204,16 @@ impl ProjectionHandle {
         limit: usize,
         filter: impl Fn(&Identity) -> bool,
     ) -> Result<NamePage, Unavailable> {
-        self.read(|store| read::names(store, after, limit, filter))
+        self.read(|view| read::names(view, after, limit, filter))
     }
 
-    /// The applied record with this id. Blocks.
+    /// The applied record with this id, unless the id names the record's place in the log: the log
+    /// is to be asked for those. Blocks.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
     pub fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
-        self.read(|store| read::by_id(store, id))
+        self.read(|view| read::by_id(view, id))
     }
 
     /// Stops following and closes the store, for every clone. Blocks, for 3 s at most: what sled
@@ -230,12 +233,17 @@ impl ProjectionHandle {
         &self.0.shared
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Store) -> Result<T, Fault>) -> Result<T, Unavailable> {
+    fn read<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, Refusal>) -> Result<T, Unavailable> {
         let store = self.0.shared.readable()?;
-        match read(&store) {
+        match read(View { store: &store, log: self.0.shared.reader() }) {
             Ok(answer) if store.doubt().is_none() => Ok(answer),
             Ok(_) => Err(Unavailable::Doubt),
-            Err(fault) => {
+            // An index that is built anew would lead to the same place.
+            Err(Refusal::Log(error)) => {
+                tracing::error!(%error, "a record of the log cannot be read");
+                Err(Unavailable::Damaged)
+            }
+            Err(Refusal::Index(fault)) => {
                 store.raise_doubt(fault);
                 self.0.shared.wake();
                 Err(Unavailable::Doubt)

@@ -1,19 +1,17 @@
 //! Keys and values of the one tree, and their one codec.
 //!
-//! Numbers are big-endian, so that the order of keys is the order of what they name. Everything
-//! but history entries and id entries, whose target is checked instead, ends with a checksum over
-//! its key and value, so that a value that wandered to another key is found too.
+//! Numbers are big-endian, so that the order of keys is the order of what they name. Every value
+//! ends with a checksum over its key and itself, so that one that wandered to another key is found
+//! too.
 //!
 //! ```text
 //! key                                  value
-//! 'a'                                  applied position, 61 bytes:
-//!                                        1  format, 0
-//!                                       16  log id
-//!                                        8  seq of the last record applied
-//!                                       32  chain digest after that record
+//! 'a'                                  applied position, 85 bytes: `position` draws it
+//! 'h' ‖ number (8) ‖ version (8)       the record's place in the log, 30 bytes:
+//!                                       26  the place, as `journal::place` draws it
 //!                                        4  CRC-32C of key and value so far
-//! 'h' ‖ number (8) ‖ version (8)       the record, as `record::stored` draws it
-//! 'i' ‖ id (16)                        number (8) ‖ version (8) of the record with this id
+//! 'i' ‖ id (16)                        the place of the record with this id, in the same way;
+//!                                      only of ids that do not name their place themselves
 //! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer, 44 bytes:
 //!                                        8  number: seq of the identity's first record
 //!                                        8  newest version, which is also the count
@@ -29,8 +27,8 @@
 use uuid::Uuid;
 
 use super::store::Fault;
-use crate::audit::Digest;
-use crate::record::{Identity, Name, Seq, Timestamp, User, Version};
+use crate::journal::{Located, PLACE_BYTES, Place};
+use crate::record::{Identity, Meta, Name, Seq, Timestamp, User, Version, names_place};
 
 /// The key of the applied position.
 pub(super) const APPLIED: &[u8] = b"a";
@@ -44,16 +42,8 @@ pub(super) const IDS: u8 = b'i';
 /// First byte of the identity pointers.
 pub(super) const NAMES: u8 = b'n';
 
-const FORMAT: u8 = 0;
-
-/// How far the projection has come, written in the same batch as what it tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Seq of the last record applied; 0 before the first.
-    pub seq: Seq,
-    /// The chain digest after that record.
-    pub chain: Digest,
-}
+/// Length of a sealed place in bytes.
+const PLACE_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
 /// What is known of an identity without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,39 +60,11 @@ pub struct Pointer {
     pub seq: Seq,
 }
 
-/// Where in the history a record stands.
+/// Which record of the history an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Slot {
     pub(super) number: Seq,
     pub(super) version: Version,
-}
-
-impl Applied {
-    pub(super) fn encode(&self, log_id: Uuid) -> Vec<u8> {
-        let mut value = Vec::with_capacity(61);
-        value.push(FORMAT);
-        value.extend_from_slice(log_id.as_bytes());
-        value.extend_from_slice(&self.seq.to_be_bytes());
-        value.extend_from_slice(&self.chain);
-        seal(APPLIED, value)
-    }
-
-    /// Reads the position, and refuses that of another log.
-    pub(super) fn decode(value: &[u8], log_id: Uuid) -> Result<Self, Fault> {
-        let rest = unseal(APPLIED, value).ok_or(Fault::Doubt("the position is damaged"))?;
-        let (format, rest) = take::<1>(rest)?;
-        if format != [FORMAT] {
-            return Err(Fault::Doubt("the format is not known to this version"));
-        }
-        let (log, rest) = take::<16>(rest)?;
-        if log != *log_id.as_bytes() {
-            return Err(Fault::Doubt("it was derived from another log"));
-        }
-        let (seq, rest) = take_u64(rest)?;
-        let (chain, rest) = take::<32>(rest)?;
-        end(rest)?;
-        Ok(Self { seq, chain })
-    }
 }
 
 impl Pointer {
@@ -139,33 +101,38 @@ impl Pointer {
     }
 }
 
-impl Place {
+impl Slot {
     pub(super) fn key(self) -> [u8; 17] {
         let mut key = [HISTORY; 17];
-        key[1..].copy_from_slice(&self.encode());
+        key[1..9].copy_from_slice(&self.number.to_be_bytes());
+        key[9..].copy_from_slice(&self.version.to_be_bytes());
         key
     }
 
     pub(super) fn of_key(key: &[u8]) -> Result<Self, Fault> {
-        match key {
-            [HISTORY, place @ ..] => Self::decode(place),
-            _ => Err(Fault::Doubt("a history key is malformed")),
-        }
-    }
-
-    pub(super) fn encode(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.number.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.version.to_be_bytes());
-        bytes
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let (number, rest) = take_u64(bytes)?;
+        let [HISTORY, slot @ ..] = key else {
+            return Err(Fault::Doubt("a history key is malformed"));
+        };
+        let (number, rest) = take_u64(slot)?;
         let (version, rest) = take_u64(rest)?;
         end(rest)?;
         Ok(Self { number, version })
     }
+}
+
+/// The value of a history or id entry.
+pub(super) fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
+    let mut value = [0; PLACE_VALUE_BYTES];
+    value[..PLACE_BYTES].copy_from_slice(&place.encode());
+    let crc = checksum(key, &value[..PLACE_BYTES]);
+    value[PLACE_BYTES..].copy_from_slice(&crc.to_be_bytes());
+    value
+}
+
+/// The place in a history or id entry.
+pub(super) fn place(key: &[u8], value: &[u8]) -> Result<Place, Fault> {
+    let place = unseal(key, value).and_then(|place| place.try_into().ok());
+    place.map(Place::decode).ok_or(Fault::Doubt("a place is damaged"))
 }
 
 /// The key of an id.
@@ -175,16 +142,36 @@ pub(super) fn id_key(id: &Uuid) -> [u8; 17] {
     key
 }
 
+/// The id entry of a record; nothing when its id names its place.
+pub(super) fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
+    let id = located.meta().id;
+    if names_place(&id, located.seq, located.time) {
+        return None;
+    }
+    let key = id_key(&id);
+    Some((key, place_value(&key, &located.place)))
+}
+
 /// The key of an identity's pointer.
 pub(super) fn name_key(identity: &Identity) -> Vec<u8> {
-    let event = identity.event.as_str().as_bytes();
-    let to = identity.to.as_ref().map_or("", User::as_str).as_bytes();
-    let mut key = Vec::with_capacity(2 + event.len() + to.len());
-    key.push(NAMES);
-    key.extend_from_slice(event);
-    key.push(0);
-    key.extend_from_slice(to);
+    let to = identity.to.as_ref().map_or("", User::as_str);
+    let mut key = Vec::new();
+    write_name_key(&mut key, identity.event.as_str(), to);
     key
+}
+
+/// Puts the key of the pointer of a record's identity in the place of what `key` holds.
+pub(super) fn name_key_into(key: &mut Vec<u8>, meta: &Meta<'_>) {
+    key.clear();
+    write_name_key(key, meta.event, meta.to.unwrap_or_default());
+}
+
+fn write_name_key(key: &mut Vec<u8>, event: &str, to: &str) {
+    key.reserve(2 + event.len() + to.len());
+    key.push(NAMES);
+    key.extend_from_slice(event.as_bytes());
+    key.push(0);
+    key.extend_from_slice(to.as_bytes());
 }
 
 /// The identity that a pointer's key names.
@@ -198,28 +185,31 @@ pub(super) fn identity(key: &[u8]) -> Result<Identity, Fault> {
     Ok(Identity { event, to })
 }
 
-fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &value);
+pub(super) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let crc = checksum(key, &value);
     value.extend_from_slice(&crc.to_be_bytes());
     value
 }
 
-fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
-    let good = crc32c::crc32c_append(crc32c::crc32c(key), value) == u32::from_be_bytes(*crc);
-    good.then_some(value)
+    (checksum(key, value) == u32::from_be_bytes(*crc)).then_some(value)
 }
 
-fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Fault> {
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+pub(super) fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Fault> {
     let (field, rest) = bytes.split_first_chunk::<N>().ok_or(Fault::Doubt("a value is short"))?;
     Ok((*field, rest))
 }
 
-fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+pub(super) fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
     take::<8>(bytes).map(|(field, rest)| (u64::from_be_bytes(field), rest))
 }
 
-fn end(rest: &[u8]) -> Result<(), Fault> {
+pub(super) fn end(rest: &[u8]) -> Result<(), Fault> {
     if rest.is_empty() { Ok(()) } else { Err(Fault::Doubt("a value is too long")) }
 }
 
@@ -238,19 +228,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_position_reads_back_and_any_flipped_bit_is_found(
-            seq: u64, chain: [u8; 32], log: [u8; 16], bit in 0usize..61 * 8,
-        ) {
-            let (applied, log_id) = (Applied { seq, chain }, Uuid::from_bytes(log));
-            let mut value = applied.encode(log_id);
-            prop_assert_eq!(value.len(), 61);
-            prop_assert_eq!(Applied::decode(&value, log_id).unwrap(), applied);
-            prop_assert!(Applied::decode(&value, Uuid::from_u128(!log_id.as_u128())).is_err());
-            value[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Applied::decode(&value, log_id).is_err());
-        }
-
         #[test]
         fn a_pointer_reads_back_only_under_its_own_key(
             fields: [u32; 5], mine in any_identity(), other in any_identity(),
@@ -279,10 +256,25 @@ mod tests {
         }
 
         #[test]
-        fn places_read_back_and_keep_their_order(one: (u64, u64), two: (u64, u64)) {
-            let place = |(number, version)| Place { number, version };
-            prop_assert_eq!(Place::of_key(&place(one).key()).unwrap(), place(one));
-            prop_assert_eq!(place(one).key().cmp(&place(two).key()), one.cmp(&two));
+        fn slots_read_back_and_keep_their_order(one: (u64, u64), two: (u64, u64)) {
+            let slot = |(number, version)| Slot { number, version };
+            prop_assert_eq!(Slot::of_key(&slot(one).key()).unwrap(), slot(one));
+            prop_assert_eq!(slot(one).key().cmp(&slot(two).key()), one.cmp(&two));
+        }
+
+        #[test]
+        fn a_place_reads_back_under_its_own_key_and_any_flipped_bit_is_found(
+            bytes: [u8; PLACE_BYTES], mine: (u64, u64), other: (u64, u64),
+            bit in 0usize..PLACE_VALUE_BYTES * 8,
+        ) {
+            let key = |(number, version)| Slot { number, version }.key();
+            let (mine, other, of) = (key(mine), key(other), Place::decode(&bytes));
+            let mut value = place_value(&mine, &of);
+            prop_assert_eq!(place(&mine, &value).unwrap(), of);
+            prop_assert_eq!(place(&other, &value).is_ok(), mine == other);
+            prop_assert!(place(&mine, &value[1..]).is_err());
+            value[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(place(&mine, &value).is_err());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The projection: history by event and version, and records by id, in sled.
+//! The projection: an index into the log, in sled: history by event and version, and records by
+//! those ids that do not name their place in the log themselves.
 //!
 //! **Owns** the directory `projection`, the layout of its one tree, and the one thread that
 //! follows the journal and applies what is durable, in large steps.
@@ -6,20 +7,23 @@
 //! **Promises** that a read is whole and right as of the applied position, or refused. sled can
 //! lose entries and still open cleanly, so nothing is believed for being there: a store is
 //! compared with itself and the journal when it is opened, every value is checked when it is
-//! read, and an id that is not found counts as absent only after a walk through the whole store.
+//! read, and so is the record that it leads to; an id that is not found counts as absent only
+//! after a walk through the index of ids.
 //! At any doubt the directory is moved aside, never deleted, and built anew from the journal;
 //! until that is done readers are told that nothing can be read. A full disk is not doubt: the
 //! store stays where it is, and is opened and compared again, once a second, until there is
-//! space.
+//! space. A record that is damaged in the log is not doubt either: it is refused, and the rest is
+//! read.
 //!
-//! **Does not** stand behind any promise of durability: an acknowledgement never waits for it and
+//! **Does not** hold records, nor stand behind any promise of durability: an acknowledgement never waits for it and
 //! it never flushes sled. What a crash takes from it is applied again. It knows nothing of
 //! requests and subscriptions, and does not decide who may read what.
 //!
 //! ```text
 //! journal ──follow──► apply, one batch a step ──► store (sled) ◄── read ◄── handle
-//!                        ▲                          │
-//!                        └── directory: aside ◄── doubt (open, scrub, apply, read)
+//!    ▲                   ▲                          │               │
+//!    │                   └── directory: aside ◄── doubt (open, …)   │
+//!    └────────────────────── a record by its place ◄────────────────┘
 //! ```
 
 mod apply;
@@ -27,7 +31,9 @@ mod directory;
 mod follow;
 mod handle;
 mod keys;
+mod life;
 mod patience;
+mod position;
 mod progress;
 mod read;
 mod scrub;
@@ -46,13 +52,15 @@ use std::thread;
 use uuid::Uuid;
 
 use self::directory::{Contents, Directory};
-use self::follow::{Follow, Left, Start};
+use self::follow::{Follow, Start};
+use self::life::Left;
 use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
 
 pub use handle::{ProjectionHandle, State, Unavailable};
-pub use keys::{Applied, Pointer};
+pub use keys::Pointer;
+pub use position::Applied;
 pub use read::{IdLookup, NamePage, PageQuery};
 
 /// What an operator may choose.

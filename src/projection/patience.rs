@@ -1,7 +1,7 @@
 //! How long the projection gives way to a burst of inserts.
 //!
-//! A record costs several times as much here as it costs to acknowledge, so in a burst this thread
-//! would take the time of the one that acknowledges. It rests instead, out of a budget that comes
+//! A record costs several times as much here as on the thread that acknowledges it, so in a burst
+//! this one would take the other's time. It rests instead, out of a budget that comes
 //! back slowly: a burst is taken in at full speed, while load that lasts is shared, so that readers
 //! of the history are not refused for long.
 

@@ -1,12 +1,18 @@
-//! Reads of one store. Every answer is whole and checked, or a [`Fault`].
+//! Reads of one store and of the log that it leads to. Every answer is whole and checked, or a
+//! [`Refusal`].
+//!
+//! What the store says and what the log holds are told apart: a store that contradicts the log is
+//! in doubt and built anew, while a record that was damaged in the log stays so however often the
+//! index is built, and is only refused.
 
 use std::ops::{Bound, RangeInclusive};
 
 use uuid::Uuid;
 
-use super::keys::{self, NAMES, Place, Pointer};
+use super::keys::{self, NAMES, Pointer, Slot};
 use super::store::{Fault, Store};
-use crate::record::{Identity, Record, Timestamp, Version};
+use crate::journal::{JournalError, Place, PlaceError, Reader};
+use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most bytes of records in one page, but for the last of them, which may exceed it: a page is
 /// held in memory.
@@ -35,37 +41,70 @@ pub struct NamePage {
     pub next: Option<Identity>,
 }
 
-/// Whether a record has this id, among those that are applied.
+/// Whether a record has this id, among those that are applied and whose ids do not name their
+/// place in the log: those are in the log alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdLookup {
     /// None has.
     Absent,
     /// This one has.
     Found(Record),
-    /// None was found, but after an open it takes a walk through the whole store to know that
-    /// the index is complete, and that is still under way.
+    /// None was found, but after an open it takes a walk through the ids to know that the index
+    /// is complete, and that is still under way.
     NotYet,
 }
 
-pub(super) fn newest(store: &Store, identity: &Identity) -> Result<Option<Pointer>, Fault> {
+/// Why nothing is answered.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The store cannot be trusted.
+    Index(Fault),
+    /// The log cannot be read where the store leads.
+    Log(JournalError),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Index(fault)
+    }
+}
+
+impl From<PlaceError> for Refusal {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::Journal(error) => Self::Log(error),
+            PlaceError::Nowhere => Self::Index(Fault::Doubt("a place is not within the log")),
+        }
+    }
+}
+
+/// A store and its log.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) store: &'a Store,
+    pub(super) log: &'a Reader,
+}
+
+pub(super) fn newest(view: View<'_>, identity: &Identity) -> Result<Option<Pointer>, Refusal> {
     let key = keys::name_key(identity);
-    store.get(&key)?.map(|value| Pointer::decode(&key, &value)).transpose()
+    let value = view.store.get(&key)?;
+    Ok(value.map(|value| Pointer::decode(&key, &value)).transpose()?)
 }
 
 pub(super) fn page(
-    store: &Store,
+    view: View<'_>,
     identity: &Identity,
     query: &PageQuery,
-) -> Result<Vec<Record>, Fault> {
-    let Some(pointer) = newest(store, identity)? else { return Ok(Vec::new()) };
+) -> Result<Vec<Record>, Refusal> {
+    let Some(pointer) = newest(view, identity)? else { return Ok(Vec::new()) };
     let first = (*query.versions.start()).max(1);
     let last = (*query.versions.end()).min(pointer.version);
     if first > last || query.limit == 0 {
         return Ok(Vec::new());
     }
-    let place = |version| Place { number: pointer.number, version };
-    let (from, to) = (place(first).key(), place(last).key());
-    let mut scan = store.scan(Bound::Included(&from), Bound::Included(&to))?;
+    let slot = |version| Slot { number: pointer.number, version };
+    let (from, to) = (slot(first).key(), slot(last).key());
+    let mut scan = view.store.scan(Bound::Included(&from), Bound::Included(&to))?;
     let mut versions: Box<dyn Iterator<Item = Version>> = Box::new(first..=last);
     if query.descending {
         scan = scan.backward();
@@ -74,15 +113,19 @@ pub(super) fn page(
     let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
     for version in versions.take(query.limit) {
         let (key, value) = scan.next().ok_or(MISSING)??;
-        if Place::of_key(&key)? != place(version) {
-            return Err(MISSING);
+        if Slot::of_key(&key)? != slot(version) {
+            return Err(MISSING.into());
         }
-        let record = checked(&pointer, identity, version, &value)?;
+        let record = view.log.read_at(&keys::place(&key, &value)?)?;
+        if record.identity() != identity || record.version() != version {
+            return Err(ELSEWHERE.into());
+        }
+        pointer.check(version, record.seq(), record.time())?;
         let in_order = records.last().is_none_or(|before| {
             (before.seq() < record.seq()) != query.descending && before.seq() != record.seq()
         });
         if !in_order {
-            return Err(Fault::Doubt("two history entries are out of order"));
+            return Err(Fault::Doubt("two history entries are out of order").into());
         }
         bytes += record.json().len();
         records.push(record);
@@ -95,35 +138,35 @@ pub(super) fn page(
 
 /// The newest version that is not later than `time`.
 pub(super) fn version_at(
-    store: &Store,
+    view: View<'_>,
     identity: &Identity,
     time: Timestamp,
-) -> Result<Option<Version>, Fault> {
-    let Some(pointer) = newest(store, identity)? else { return Ok(None) };
-    let later = first_where(store, identity, &pointer, |record| record.time() > time)?;
+) -> Result<Option<Version>, Refusal> {
+    let Some(pointer) = newest(view, identity)? else { return Ok(None) };
+    let later = first_where(view, &pointer, |at| at > time)?;
     Ok(Some(later - 1).filter(|version| *version > 0))
 }
 
 /// The oldest version that is not earlier than `time`.
 pub(super) fn first_version_since(
-    store: &Store,
+    view: View<'_>,
     identity: &Identity,
     time: Timestamp,
-) -> Result<Option<Version>, Fault> {
-    let Some(pointer) = newest(store, identity)? else { return Ok(None) };
-    let first = first_where(store, identity, &pointer, |record| record.time() >= time)?;
+) -> Result<Option<Version>, Refusal> {
+    let Some(pointer) = newest(view, identity)? else { return Ok(None) };
+    let first = first_where(view, &pointer, |at| at >= time)?;
     Ok(Some(first).filter(|version| *version <= pointer.version))
 }
 
 pub(super) fn names(
-    store: &Store,
+    view: View<'_>,
     after: Option<&Identity>,
     limit: usize,
     filter: impl Fn(&Identity) -> bool,
-) -> Result<NamePage, Fault> {
+) -> Result<NamePage, Refusal> {
     let mut page = NamePage::default();
     let after = after.map_or_else(|| vec![NAMES], keys::name_key);
-    let scan = store.scan_after(&after)?;
+    let scan = view.store.scan_after(&after)?;
     for (scanned, entry) in scan.enumerate() {
         if page.names.len() >= limit || scanned == NAMES_SCANNED_MAX {
             return Ok(page);
@@ -139,36 +182,35 @@ pub(super) fn names(
     Ok(page)
 }
 
-pub(super) fn by_id(store: &Store, id: &Uuid) -> Result<IdLookup, Fault> {
+pub(super) fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
     // Before the index: what is absent from a complete index is absent.
-    let complete = store.ids_complete();
-    let Some(place) = store.get(&keys::id_key(id))? else {
+    let complete = view.store.ids_complete();
+    let key = keys::id_key(id);
+    let Some(value) = view.store.get(&key)? else {
         return Ok(if complete { IdLookup::Absent } else { IdLookup::NotYet });
     };
-    let value = store.get(&Place::decode(&place)?.key())?.ok_or(MISSING)?;
-    let record = Record::decode_stored(&value).map_err(|_| DAMAGED)?;
-    let pointer = newest(store, record.identity())?.ok_or(MISSING)?;
-    let record = checked(&pointer, record.identity(), record.version(), &value)?;
-    if record.id() != *id || place[..] != place_of(&pointer, &record).encode() {
-        return Err(Fault::Doubt("an id points to another record"));
+    let record = view.log.read_at(&keys::place(&key, &value)?)?;
+    if record.id() != *id {
+        return Err(Fault::Doubt("an id points to another record").into());
     }
     Ok(IdLookup::Found(record))
 }
 
-/// The oldest version that `is_past` holds for, or the one after the newest. It must hold for
-/// every version after one that it holds for; times never fall within a log.
+/// The oldest version whose time `is_past` holds for, or the one after the newest. It must hold
+/// for every time after one that it holds for; times never fall within a log. Of each record that
+/// is looked at only the leaf is read.
 fn first_where(
-    store: &Store,
-    identity: &Identity,
+    view: View<'_>,
     pointer: &Pointer,
-    is_past: impl Fn(&Record) -> bool,
-) -> Result<Version, Fault> {
+    is_past: impl Fn(Timestamp) -> bool,
+) -> Result<Version, Refusal> {
     let (mut low, mut high) = (1, pointer.version + 1);
     while low < high {
         let version = low + (high - low) / 2;
-        let place = Place { number: pointer.number, version };
-        let value = store.get(&place.key())?.ok_or(MISSING)?;
-        if is_past(&checked(pointer, identity, version, &value)?) {
+        let leaf = view.log.leaf_at(&entry(view.store, pointer, version)?)?;
+        let time = Timestamp::from_millis(leaf.time_ms);
+        pointer.check(version, leaf.seq, time)?;
+        if is_past(time) {
             high = version;
         } else {
             low = version + 1;
@@ -178,25 +220,20 @@ fn first_where(
 }
 
 const MISSING: Fault = Fault::Doubt("a history entry is missing");
-const DAMAGED: Fault = Fault::Doubt("a history entry is damaged");
+const ELSEWHERE: Fault = Fault::Doubt("a history entry belongs elsewhere");
 
-/// The record in a history entry, when it is the one that belongs there.
-fn checked(
-    pointer: &Pointer,
-    identity: &Identity,
-    version: Version,
-    value: &[u8],
-) -> Result<Record, Fault> {
-    let record = Record::decode_stored(value).map_err(|_| DAMAGED)?;
-    let belongs = record.identity() == identity
-        && record.version() == version
-        && (record.seq() == pointer.number) == (version == 1)
-        && (record.seq() == pointer.seq) == (version == pointer.version)
-        && (pointer.number..=pointer.seq).contains(&record.seq())
-        && (pointer.first_time..=pointer.last_time).contains(&record.time());
-    if belongs { Ok(record) } else { Err(Fault::Doubt("a history entry belongs elsewhere")) }
+fn entry(store: &Store, pointer: &Pointer, version: Version) -> Result<Place, Fault> {
+    let key = Slot { number: pointer.number, version }.key();
+    keys::place(&key, &store.get(&key)?.ok_or(MISSING)?)
 }
 
-fn place_of(pointer: &Pointer, record: &Record) -> Place {
-    Place { number: pointer.number, version: record.version() }
+impl Pointer {
+    /// Whether this can be where and when a version of the identity was decided.
+    fn check(&self, version: Version, seq: Seq, time: Timestamp) -> Result<(), Fault> {
+        let belongs = (seq == self.number) == (version == 1)
+            && (seq == self.seq) == (version == self.version)
+            && (self.number..=self.seq).contains(&seq)
+            && (self.first_time..=self.last_time).contains(&time);
+        if belongs { Ok(()) } else { Err(ELSEWHERE) }
+    }
 }

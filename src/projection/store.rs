@@ -21,8 +21,7 @@ use std::time::{Duration, Instant};
 use sled::{Db, IVec, Iter};
 use thiserror::Error;
 
-/// Values over a quarter of a segment go to files that sled never syncs: 8 MiB keeps every record
-/// of the default body limit, 1 MiB, inside the segments.
+/// Values are small; a segment of this size is rewritten and freed as a whole.
 const SEGMENT_BYTES: usize = 8 << 20;
 
 /// The file that sled locks.
@@ -78,6 +77,11 @@ pub(super) struct Store {
     path: PathBuf,
 }
 
+/// Entries that are applied together. sled keeps them in a hash map and applies them in its order:
+/// sorting them would change nothing.
+#[derive(Default)]
+pub(super) struct Batch(sled::Batch);
+
 /// A forward or backward walk; every step is caught.
 pub(super) struct Scan {
     iter: Iter,
@@ -126,18 +130,11 @@ impl Store {
     }
 
     /// Applies all entries or none of them.
-    pub(super) fn apply(
-        &self,
-        entries: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
-    ) -> Result<(), Fault> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in entries {
-            batch.insert(key, value);
-        }
+    pub(super) fn apply(&self, batch: Batch) -> Result<(), Fault> {
         caught(|| {
             #[cfg(test)]
             faults::meet(&self.path, faults::Call::Apply)?;
-            self.db().apply_batch(batch)
+            self.db().apply_batch(batch.0)
         })
     }
 
@@ -200,6 +197,12 @@ impl Drop for Store {
         if let Err(error) = thread::Builder::new().name("sled-close".to_owned()).spawn(close) {
             tracing::warn!(%error, "no thread to close sled on");
         }
+    }
+}
+
+impl Batch {
+    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
+        self.0.insert(key, value);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod filter;
+mod id;
 pub mod json;
 mod meta;
 mod name;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub use cursor::{Cursor, CursorError, Epoch, View};
 pub use filter::{Filter, FilterError, FilterSet, FilterSetError};
+pub use id::{named_seqs, names_place, server_id};
 pub use meta::{META_BYTES_MAX, Meta, MetaError};
 pub use name::{CharacterError, CharacterFault, NAME_BYTES_MAX, Name, NameError, User, UserError};
 pub use new_event::{DEPTH_MAX_DEFAULT, Data, NewEvent, NewEventError};

@@ -1,4 +1,4 @@
-//! A record as it is stored outside of a journal group: in the projection.
+//! A record as it is stored outside of a journal group: in a checkpoint.
 //!
 //! ```text
 //! bytes  field
@@ -137,13 +137,5 @@ impl Record {
         let crc = crc32c::crc32c(&bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         bytes
-    }
-
-    /// Reads a record from stored bytes; the checksum is checked.
-    ///
-    /// # Errors
-    /// [`RecordError`] when the bytes are not a record.
-    pub fn decode_stored(bytes: &[u8]) -> Result<Self, RecordError> {
-        StoredRecord::decode(bytes)?.to_record()
     }
 }

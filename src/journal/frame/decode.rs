@@ -35,6 +35,10 @@ pub(in crate::journal) struct Entry<'a> {
     pub(in crate::journal) meta: Part<'a>,
     /// Its value.
     pub(in crate::journal) data: Part<'a>,
+    /// Where its leaf begins in the frame.
+    pub(in crate::journal) leaf_at: usize,
+    /// Where its meta part begins in the frame; the data part follows at once.
+    pub(in crate::journal) parts_at: usize,
     /// Bytes that it takes in the frame.
     pub(in crate::journal) stored_bytes: usize,
 }
@@ -164,8 +168,9 @@ impl<'a> Group<'a> {
         (skipped..self.len()).map(move |i| {
             let seq = self.first_seq + i as u64;
             let (meta_bytes, data_bytes) = self.part_bytes(i);
-            let (meta, data) = self.bytes[at..][..meta_bytes + data_bytes].split_at(meta_bytes);
+            let parts_at = at;
             at += meta_bytes + data_bytes;
+            let (meta, data) = self.bytes[parts_at..at].split_at(meta_bytes);
             let leaf = self.leaf(i);
             let facts = Leaf::decode(leaf).map_err(|_| Fault::Leaf(seq))?;
             if facts.seq != seq {
@@ -176,6 +181,8 @@ impl<'a> Group<'a> {
                 facts,
                 meta: part(seq, Kind::Meta, meta)?,
                 data: part(seq, Kind::Data, data)?,
+                leaf_at: leaf_at(i),
+                parts_at,
                 stored_bytes: ENTRY_BYTES + meta_bytes + data_bytes,
             })
         })
@@ -190,7 +197,7 @@ impl<'a> Group<'a> {
     }
 
     fn leaf(&self, i: usize) -> &'a [u8; LEAF_BYTES] {
-        let leaf = self.bytes[HEADER_BYTES + i * LEAF_BYTES..].first_chunk();
+        let leaf = self.bytes[leaf_at(i)..].first_chunk();
         leaf.expect("the length was checked against the count")
     }
 
@@ -203,7 +210,13 @@ impl<'a> Group<'a> {
     }
 }
 
-fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
+/// Where the leaf of record `i` begins in its frame.
+fn leaf_at(i: usize) -> usize {
+    HEADER_BYTES + i * LEAF_BYTES
+}
+
+/// A part, when its checksum matches.
+pub(in crate::journal) fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
     // No whole part is all zero: a meta begins with a length above 0, and zeros are no JSON.
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(Part::Erased);

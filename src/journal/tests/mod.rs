@@ -5,6 +5,7 @@ mod checkpoint;
 mod damage;
 mod directory;
 mod follow;
+mod place;
 mod recovery;
 
 use std::path::{Path, PathBuf};

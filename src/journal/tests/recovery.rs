@@ -188,7 +188,7 @@ fn a_visitor_that_refuses_a_record_refuses_the_start() {
     let mut left = 3;
     let mut visit = |_: &StoredRecord<'_>, _: &Digest| {
         left -= 1;
-        if left == 0 { Err(crate::record::RecordError::Short) } else { Ok(()) }
+        if left == 0 { Err(crate::record::RecordError::Commitment("meta")) } else { Ok(()) }
     };
     let refused = Journal::open(&dir, Options::default(), 0, &mut visit).unwrap_err();
     assert!(matches!(refused, JournalError::Record { seq: 3, .. }), "{refused}");

@@ -4,8 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use super::super::keys::{self, Place};
-use super::super::store::Store;
+use super::super::Start;
+use super::super::keys::{self, Slot};
+use super::super::store::{Batch, Store};
 use super::*;
 
 /// How many stores each kind of damage is done to.
@@ -177,8 +178,8 @@ fn a_missing_history_entry_raises_doubt_and_heals() {
     world.project();
     let target = identity("event.1", None);
     let records = &world.model[&target];
-    let place = Place { number: records[0].seq(), version: 2 };
-    meddle(&world, |db| assert!(db.remove(place.key()).unwrap().is_some()));
+    let slot = Slot { number: records[0].seq(), version: 2 };
+    meddle(&world, |db| assert!(db.remove(slot.key()).unwrap().is_some()));
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 100, "the pointers say nothing of it");
     let handle = projection.start(world.journal.reader(), true).unwrap();
@@ -202,14 +203,14 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
     world.settled(&handle);
     let target = identity("event.2", None);
     let records = &world.model[&target];
-    let place = Place { number: records[0].seq(), version: 3 };
-    let stored = records[3].encode_stored();
-    handle
-        .shared()
-        .readable()
-        .unwrap()
-        .apply([(place.key().to_vec(), stored)].into_iter())
-        .unwrap();
+    let slot = Slot { number: records[0].seq(), version: 3 };
+    let other = Slot { version: 4, ..slot }.key();
+    let store = handle.shared().readable().unwrap();
+    let place = keys::place(&other, &store.get(&other).unwrap().unwrap()).unwrap();
+    let mut batch = Batch::default();
+    batch.insert(&slot.key(), &keys::place_value(&slot.key(), &place));
+    store.apply(batch).unwrap();
+    drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
     let status = handle.status();
     assert_eq!(handle.page(&target, &query), Err(Unavailable::Doubt));
@@ -242,23 +243,22 @@ fn the_scrub_finds_a_missing_id() {
 }
 
 #[test]
-fn the_scrub_finds_a_wrong_id_and_a_lost_history() {
+fn a_wrong_id_and_a_lost_history_are_found() {
     for lost in [false, true] {
         let world = World::with_records(100);
         world.project();
         let records = &world.model[&identity("event.3", None)];
-        let place = |version| Place { number: records[0].seq(), version };
+        let slot = |version| Slot { number: records[0].seq(), version };
         meddle(&world, |db| {
             if lost {
-                db.remove(place(records.len() as Version).key()).unwrap();
+                db.remove(slot(records.len() as Version).key()).unwrap();
             } else {
-                db.insert(keys::id_key(&records[5].id()), &place(5).encode()).unwrap();
+                let (id, other) = (keys::id_key(&records[5].id()), slot(5).key());
+                let place = keys::place(&other, &db.get(other).unwrap().unwrap()).unwrap();
+                db.insert(id, &keys::place_value(&id, &place)).unwrap();
             }
         });
-        let handle = world.open().start(world.journal.reader(), true).unwrap();
-        world.settled(&handle);
-        assert!(world.all_right(&handle));
-        handle.close();
+        world.heals();
         assert_eq!(world.asides(), ["projection.aside-1"]);
     }
 }
@@ -274,6 +274,36 @@ fn a_missing_identity_or_position_is_found_at_the_open() {
         world.heals();
     }
     assert_eq!(world.asides().len(), 2);
+}
+
+/// A directory of the version that kept whole records.
+#[test]
+fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
+    let world = World::with_records(100);
+    world.project();
+    let older = |format: u8, bytes: usize| {
+        let mut value = vec![format];
+        value.extend_from_slice(world.data_dir.log_id().as_bytes());
+        value.extend_from_slice(&100u64.to_be_bytes());
+        value.extend_from_slice(&world.chains[100]);
+        value.resize(bytes, 0);
+        keys::seal(keys::APPLIED, value)
+    };
+    for (format, bytes, reason) in [(0, 57, "older"), (2, 99, "newer")] {
+        meddle(&world, |db| drop(db.insert(keys::APPLIED, older(format, bytes)).unwrap()));
+        let projection = world.open();
+        assert_eq!(projection.applied(), None);
+        let Start::Doubt(said) = &projection.start else { panic!("it is believed") };
+        assert_eq!(*said, format!("its format is {reason} than this version's"));
+        drop(projection);
+        let handle = world.start();
+        world.settled(&handle);
+        assert!(world.all_right(&handle));
+        handle.close();
+        fs::remove_dir_all(world.root.path().join("projection.aside-1")).unwrap();
+        let store = fs::read_dir(world.dir()).unwrap().next().unwrap().unwrap().path();
+        fs::rename(store, world.store()).unwrap();
+    }
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     let chain = world.chains[100];
-    let value = super::super::Applied { seq: 300, chain }.encode(world.data_dir.log_id());
+    let applied = super::super::Applied { seq: 300, chain, ..Default::default() };
+    let value = applied.encode(world.data_dir.log_id());
     let applied = (super::super::keys::APPLIED.to_vec(), value);
     // The store tells the right position with a chain of other records.
     let store = handle.shared().readable().unwrap();

@@ -1,6 +1,8 @@
 //! `GET /audit/{event}` and `GET /audit/{event}/{version}`.
 
 use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
 
 use serde_json::Value;
 
@@ -248,4 +250,40 @@ fn a_large_history_is_streamed_and_comes_whole() {
     let records: Vec<Value> = serde_json::from_slice(&body).expect("an array");
     let versions: Vec<_> = records.iter().map(|r| r["version"].as_u64()).collect();
     assert_eq!(versions, (1..=2_000).map(Some).collect::<Vec<_>>());
+}
+
+/// A disk that changes bytes under a running server: the record that is hit is refused, in every
+/// page that it belongs to, and everything else goes on; the index is not built anew for it.
+#[test]
+fn a_record_that_was_damaged_in_the_log_is_refused_and_the_rest_is_read() {
+    let server = Server::start();
+    for data in ["\"first\"", "\"needle in the log\"", "\"third\""] {
+        server.client().put("a", data);
+    }
+    server.client().put("b", "1");
+    let whole = server.client().lines("/audit/a");
+    let segment = server.data_dir().join("journal/00000000000000000001.seg");
+    let at = fs::read(&segment).expect("a segment");
+    let at = at.windows(6).position(|bytes| bytes == b"needle").expect("it is in the log");
+    let write = |byte: &[u8]| {
+        let file = OpenOptions::new().write(true).open(&segment).expect("a segment");
+        file.write_all_at(byte, at as u64).expect("written");
+    };
+    write(b"N");
+    for _ in 0..10 {
+        server.client().get("/audit/a/2").problem(503, "storage-failed");
+    }
+    for (target, versions) in [("/audit/a?limit=1", 1), ("/audit/a?after_version=2", 1)] {
+        assert_eq!(server.client().lines(target).len(), versions);
+    }
+    server.client().get("/audit/a/3").expect(200);
+    server.client().get("/audit/b/1").expect(200);
+    server.client().put("a", "4");
+    let health = server.client().get("/health").expect(200).json();
+    assert_eq!(health["projection"]["state"], "ready", "{health}");
+    assert_eq!(health["projection"]["ids_readable"], true, "{health}");
+    write(b"n");
+    assert_eq!(server.client().lines("/audit/a")[..3], whole);
+    let asides = fs::read_dir(server.data_dir()).expect("a directory");
+    assert!(!asides.flatten().any(|entry| entry.file_name() == "projection.aside-1"));
 }

@@ -112,3 +112,74 @@ fn every_id_of_a_long_history_is_still_known() {
     }
     assert_eq!(server.client().lines("/audit/a").len(), 500);
 }
+
+/// Whoever lost the answer to an insert without an id can still find out what became of it: the id
+/// is in the stream and in the history.
+#[test]
+fn an_id_that_the_server_made_is_known_at_once_and_for_ever() {
+    let server = Server::start();
+    let originals: Vec<_> = (0..50)
+        .map(|n| {
+            let body = format!("{{\"event\":\"a.{}\",\"data\":{n}}}", n % 3);
+            server.client().insert(body).expect(201).json()
+        })
+        .collect();
+    let body = |n: usize, data: usize| {
+        let id = originals[n]["id"].as_str().expect("an id");
+        format!("{{\"event\":\"a.{}\",\"data\":{data},\"id\":\"{id}\"}}", n % 3)
+    };
+    let assert_known = |client: Client| {
+        for (n, original) in originals.iter().enumerate() {
+            assert_eq!(client.insert(body(n, n)).expect(200).json(), *original);
+        }
+        let batch: Vec<_> = (0..50).map(|n| body(n, n)).collect();
+        assert_eq!(
+            client.insert(format!("[{}]", batch.join(","))).expect(200).json(),
+            Value::from(originals.clone())
+        );
+        client.insert(body(7, 8)).problem(409, "id-taken");
+    };
+    assert_known(server.client());
+    let server = server.restart();
+    assert_known(server.client());
+    // Also while the history is built anew: the log tells.
+    let server = server.restart_after(|data| {
+        fs::remove_dir_all(data.join("projection")).expect("there is a projection");
+    });
+    assert_known(server.client());
+    let total: usize = (0..3).map(|n| server.client().lines(&format!("/audit/a.{n}")).len()).sum();
+    assert_eq!(total, 50, "nothing was appended");
+}
+
+/// Ids that name the places of others, or places that do not exist, are ids like any.
+#[test]
+fn made_up_ids_that_look_like_the_servers_are_new_until_they_are_used() {
+    let server = Server::start();
+    let made = server.client().insert("{\"event\":\"a\",\"data\":0}").expect(201).json();
+    let made = made["id"].as_str().expect("an id").to_owned();
+    let seqs = [1u64, 2, 3, 4, 5, 6, 7, 8, 1_000_000, (1 << 40) - 1];
+    let bodies: Vec<_> = seqs
+        .iter()
+        .map(|seq| {
+            // The time of a record, its version and variant, and other random bits.
+            let id = format!("{}aaa-8bbb-bb{seq:010x}", &made[..15]);
+            format!("{{\"event\":\"b\",\"data\":{seq},\"id\":\"{id}\"}}")
+        })
+        .collect();
+    let fresh: Vec<_> =
+        bodies.iter().map(|body| server.client().insert(body).expect(201).json()).collect();
+    let check = |client: Client| {
+        for (body, receipt) in bodies.iter().zip(&fresh) {
+            assert_eq!(client.insert(body).expect(200).json(), *receipt);
+            client.insert(body.replace("\"b\"", "\"c\"")).problem(409, "id-taken");
+        }
+    };
+    check(server.client());
+    let server = server.restart();
+    eventually("the ids are readable", || {
+        let health = server.client().get("/health").expect(200).json();
+        (health["projection"]["ids_readable"] == true).then_some(())
+    });
+    check(server.client());
+    assert_eq!(server.client().lines("/audit/b").len(), seqs.len());
+}

@@ -1,0 +1,197 @@
+//! Reading one record by its place.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Every record of a log with its place, as a follower in small portions tells them.
+fn locate(reader: &Reader) -> Vec<Located> {
+    let mut follower = reader.follow(0);
+    let mut all = Vec::new();
+    loop {
+        let located = follower.next_located(700).unwrap();
+        if located.is_empty() {
+            return all;
+        }
+        all.extend(located);
+    }
+}
+
+/// Groups of one record and of many, in several segments, and the journal that holds them.
+fn site() -> (Site, Journal, Vec<Record>) {
+    let site = Site::new();
+    let mut journal = site.open().journal;
+    let mut all = Vec::new();
+    for lengths in [&[300][..], &[0, 700, 20], &[2500], &[1; 120], &[40, 40]] {
+        let group = group(journal.head(), lengths);
+        journal.append(&group).unwrap();
+        all.extend(plain(&[group]));
+    }
+    assert!(site.segments().len() > 2);
+    (site, journal, all)
+}
+
+/// What is read where the log was changed, which must be damage or what was written.
+fn unchanged(reader: &Reader, place: &Place, record: &Record) -> bool {
+    match reader.read_at(place) {
+        Ok(read) => {
+            assert_eq!(read, *record);
+            true
+        }
+        Err(PlaceError::Journal(JournalError::DamagedRecord { .. })) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_record_is_read_by_its_place(
+        groups in prop::collection::vec(prop::collection::vec(0usize..900, 1..40), 1..12),
+        restarted: bool,
+    ) {
+        let site = Site::new();
+        let mut journal = site.open().journal;
+        let mut all = Vec::new();
+        for lengths in groups {
+            let group = group(journal.head(), &lengths);
+            journal.append(&group).unwrap();
+            all.extend(plain(&[group]));
+        }
+        let located = locate(&journal.reader());
+        if restarted {
+            journal.close().unwrap();
+            journal = site.open().journal;
+        }
+        let reader = journal.reader();
+        prop_assert_eq!(located.len(), all.len());
+        for (located, record) in located.iter().zip(&all).rev() {
+            prop_assert_eq!((located.seq, located.time), (record.seq(), record.time()));
+            prop_assert_eq!(located.meta(), record.meta());
+            prop_assert_eq!(located.leaf, record.leaf().0.encode());
+            let place = Place::decode(&located.place.encode());
+            prop_assert_eq!(place, located.place);
+            prop_assert_eq!(&reader.read_at(&place).unwrap(), record);
+            prop_assert_eq!(reader.leaf_at(&place).unwrap(), record.leaf().0);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_place_of_the_log_read_nothing(bytes: [u8; PLACE_BYTES]) {
+        let (_site, journal, _) = site();
+        let place = Place::decode(&bytes);
+        prop_assert!(journal.reader().read_at(&place).is_err());
+        prop_assert!(journal.reader().leaf_at(&place).is_err());
+    }
+}
+
+#[test]
+fn a_place_with_any_byte_changed_reads_nothing() {
+    let (_site, journal, records) = site();
+    let reader = journal.reader();
+    for (located, record) in locate(&reader).iter().zip(&records) {
+        let place = located.place.encode();
+        assert_eq!(reader.read_at(&located.place).unwrap(), *record);
+        for at in 0..PLACE_BYTES {
+            for flip in [1, 0x80, 0xff] {
+                let mut changed = place;
+                changed[at] ^= flip;
+                let read = reader.read_at(&Place::decode(&changed));
+                assert!(read.is_err(), "byte {at} of seq {}", record.seq());
+            }
+        }
+    }
+}
+
+/// Of a group only the record's own leaf and parts are read, and each byte of them is checked.
+#[test]
+fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
+    let (site, journal, records) = site();
+    let reader = journal.reader();
+    let located = locate(&reader);
+    let paths = site.segments();
+    // One in a group of its own, one among others, one at the end of a large group.
+    for seq in [1, 3, 125] {
+        let (located, record) = (&located[seq - 1], &records[seq - 1]);
+        let path = paths.iter().find(|path| {
+            let bytes = fs::read(path).unwrap();
+            bytes.windows(located.leaf.len()).any(|window| window == located.leaf)
+        });
+        let path = path.unwrap();
+        let whole = fs::read(path).unwrap();
+        let place = located.place.encode();
+        let parts_at = u64::from_be_bytes(place[4..12].try_into().unwrap()) as usize;
+        let leaf_at = parts_at - u32::from_be_bytes(place[12..16].try_into().unwrap()) as usize;
+        let mut meta = Vec::new();
+        record.meta().encode_into(&mut meta);
+        let end = parts_at + 40 + meta.len() + record.data().len();
+        let is_own =
+            |at: &usize| (leaf_at..leaf_at + 84).contains(at) || (parts_at..end).contains(at);
+        // Of the others, some: each takes a write of the file.
+        for at in (104..whole.len()).filter(|at| is_own(at) || at.is_multiple_of(23)) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            fs::write(path, changed).unwrap();
+            let own = is_own(&at);
+            assert_eq!(unchanged(&reader, &located.place, record), !own, "seq {seq}, byte {at}");
+            let leaf = reader.leaf_at(&located.place);
+            assert_eq!(leaf.is_ok(), !(leaf_at..leaf_at + 84).contains(&at));
+        }
+        let mut erased = whole.clone();
+        erased[parts_at..end].fill(0);
+        fs::write(path, erased).unwrap();
+        assert!(!unchanged(&reader, &located.place, record));
+        fs::write(path, &whole[..end - 1]).unwrap();
+        assert!(!unchanged(&reader, &located.place, record));
+        fs::write(path, &whole).unwrap();
+        assert!(unchanged(&reader, &located.place, record));
+    }
+}
+
+#[test]
+fn what_is_not_durable_has_no_place() {
+    let (_site, mut journal, _) = site();
+    let head = journal.head();
+    let reader = journal.reader();
+    journal.append(&group(head, &[10])).unwrap();
+    let place = reader.follow(head).next_located(1).unwrap().remove(0).place;
+    let (behind, ahead) = (place.encode(), 8 * 1024u64);
+    let mut beyond = behind;
+    let parts_at = u64::from_be_bytes(behind[4..12].try_into().unwrap());
+    beyond[4..12].copy_from_slice(&(parts_at + ahead).to_be_bytes());
+    let beyond = reader.read_at(&Place::decode(&beyond));
+    assert!(matches!(beyond, Err(PlaceError::Nowhere)), "{beyond:?}");
+}
+
+/// A history is spread over many segments; the descriptors that it takes are bounded.
+#[test]
+fn files_stay_open_for_a_while_and_are_not_many() {
+    let site = Site::new();
+    let mut journal = site.open().journal;
+    while site.segments().len() < 45 {
+        let group = group(journal.head(), &[2500]);
+        journal.append(&group).unwrap();
+    }
+    let reader = journal.reader();
+    let open = || {
+        let here = site.journal().canonicalize().unwrap();
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let targets = descriptors.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        let segments =
+            targets.filter(|target| target.extension().is_some_and(|name| name == "seg"));
+        segments.filter(|target| target.starts_with(&here)).count()
+    };
+    let before = open();
+    let located = locate(&reader);
+    assert_eq!(open(), before, "a follower at its end holds the writer's file");
+    for _ in 0..2 {
+        for located in &located {
+            let read = reader.read_at(&located.place).unwrap();
+            assert_eq!(read, *record(located.seq, 2500));
+        }
+    }
+    assert_eq!(open(), before + 32);
+}

@@ -1,0 +1,104 @@
+//! One store while it is followed up: how far it is, what is left to prove of it, and what becomes
+//! of it when it fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::patience::Patience;
+use super::position::Applied;
+use super::progress::Progress;
+use super::scrub::Scrub;
+use super::store::{Fault, Store};
+use crate::record::Seq;
+
+/// One store while it is followed up.
+pub(super) struct Life {
+    pub(super) store: Arc<Store>,
+    pub(super) applied: Applied,
+    /// What is left to prove of a store that was opened.
+    pub(super) scrub: Option<Scrub>,
+    /// The walk waits until this is applied, the head at the open: an id of a record up to there may
+    /// be in no other memory, so it must not count as absent before.
+    pub(super) scrub_from: Seq,
+    /// What a store must reach before it is read: the head for a new one, what readers were told
+    /// of for one that was opened again.
+    pub(super) unread_until: Option<Seq>,
+    /// The position that readers were told of already: it does not fall.
+    pub(super) told: Seq,
+    /// Whether it was built from nothing in this life.
+    pub(super) is_new: bool,
+    pub(super) progress: Option<Progress>,
+    pub(super) patience: Patience,
+}
+
+/// Why a store was left.
+pub(super) enum End {
+    /// It cannot be trusted; the next one may.
+    Doubt(String),
+    /// The journal cannot be read, or a new store cannot be built: nothing helps.
+    Final(String),
+    /// There was no space. It can be opened again where it lies.
+    NoSpace(Left),
+    /// The projection was closed.
+    Stopped,
+}
+
+/// What is known of a store that was left for want of space.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    /// A position that agrees with the journal, which the store may have missed or passed.
+    pub(super) applied: Applied,
+    /// Where it may be read again: nothing that readers were told of may be missing.
+    pub(super) unread_until: Seq,
+}
+
+impl Life {
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            applied: Applied::default(),
+            scrub: None,
+            scrub_from: 0,
+            unread_until: None,
+            told: 0,
+            is_new: false,
+            progress: None,
+            patience: Patience::new(Instant::now()),
+        }
+    }
+
+    /// Walks a slice of the scrub, and tells how long that took.
+    pub(super) fn scrub(&mut self) -> Result<Option<Duration>, End> {
+        let Some(scrub) = &mut self.scrub else { return Ok(None) };
+        if self.applied.seq < self.scrub_from {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let scrubbed = scrub.slice(&self.store, &self.applied);
+        if scrubbed.map_err(|fault| self.left(fault))? {
+            tracing::debug!("the index of ids is complete");
+            self.store.confirm_ids();
+            self.scrub = None;
+            return Ok(None);
+        }
+        Ok(Some(began.elapsed()))
+    }
+
+    /// Leaves the store for a fault.
+    pub(super) fn left(&self, fault: Fault) -> End {
+        self.store.raise_doubt(fault);
+        self.end(self.store.doubt().expect("it was raised"))
+    }
+
+    /// What to do about a fault of this store: a new one that fails already is not tried again.
+    pub(super) fn end(&self, fault: &Fault) -> End {
+        if fault.is_no_space() {
+            let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
+            End::NoSpace(Left { applied: self.applied, unread_until })
+        } else if self.is_new && self.unread_until.is_some() {
+            End::Final(format!("rebuilding failed: {fault}"))
+        } else {
+            End::Doubt(fault.to_string())
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The index of ids: which it holds, and when it is known to be complete.
+
+use std::sync::mpsc;
+
+use super::super::apply;
+use super::super::keys;
+use super::super::position::Applied;
+use super::super::scrub::{self, Scrub};
+use super::super::store::{Batch, Store};
+use super::*;
+use crate::journal::Located;
+
+fn located(world: &World) -> Vec<Located> {
+    let mut follower = world.journal.reader().follow(0);
+    let mut all = Vec::new();
+    while follower.position() < world.head() {
+        all.extend(follower.next_located(1 << 20).unwrap());
+    }
+    all
+}
+
+fn walk(scrub: &mut Scrub, store: &Store, applied: &Applied) -> bool {
+    loop {
+        match scrub.slice(store, applied) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Steps put ids before and behind the walk while it is under way.
+#[test]
+fn a_walk_beside_steps_ends_on_what_the_position_tells() {
+    let world = World::with_records(24_000);
+    let log_id = world.data_dir.log_id();
+    let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
+    let records = located(&world);
+    let (before, beside) = records.split_at(18_000);
+    let mut applied = Applied::default();
+    for records in before.chunks(1_000) {
+        applied = apply::step(&store, log_id, applied, records).unwrap();
+    }
+    let (mut scrub, mut slices) = (Scrub::new(), 0);
+    for records in beside.chunks(3_000) {
+        assert!(!scrub.slice(&store, &applied).unwrap());
+        applied = apply::step(&store, log_id, applied, records).unwrap();
+        scrub.stepped(records);
+        slices += 1;
+    }
+    assert_eq!(slices, 2);
+    assert!(walk(&mut scrub, &store, &applied));
+    assert_eq!(scrub::verify(&store, log_id).unwrap(), Some(applied));
+}
+
+#[test]
+fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
+    let world = World::with_records(200);
+    let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
+    let records = located(&world);
+    let log_id = world.data_dir.log_id();
+    let applied = apply::step(&store, log_id, Applied::default(), &records).unwrap();
+    let entries: Vec<_> = records.iter().filter_map(keys::id_entry).collect();
+    let (key, value) = &entries[7];
+    let put = |key: &[u8], value: &[u8]| {
+        let mut batch = Batch::default();
+        batch.insert(key, value);
+        store.apply(batch).unwrap();
+    };
+    let is_complete = || walk(&mut Scrub::new(), &store, &applied);
+    assert!(is_complete());
+    store.db().remove(key).unwrap();
+    assert!(!is_complete());
+    put(key, &entries[8].1);
+    assert!(!is_complete());
+    put(key, value);
+    assert!(is_complete());
+    put(&keys::id_key(&Uuid::from_u128(5)), value);
+    assert!(!is_complete());
+}
+
+/// Records that come between the open and the head then are in no other memory of ids.
+#[test]
+fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
+    let mut world = World::with_records(10);
+    world.project();
+    // Read in several portions, with time for a walk after each.
+    let late = (identity("late", None), vec![b'1'; 1_000]);
+    let late = vec![late; 12_000];
+    world.append(&late);
+    let handle = world.start();
+    let records = &world.model[&identity("late", None)];
+    let last = records.iter().rev().find(|record| !is_named(record.seq())).unwrap();
+    let (mut waited, mut found) = (0, false);
+    let status = handle.status();
+    changing(status, || {
+        match handle.by_id(&last.id()) {
+            Ok(IdLookup::Absent) => panic!("it is called absent"),
+            Ok(IdLookup::Found(record)) => found = record == *last,
+            Ok(IdLookup::NotYet) => waited += 1,
+            Err(unavailable) => assert_eq!(unavailable, Unavailable::Rebuilding),
+        }
+        found
+    });
+    assert!(waited > 0);
+    world.settled(&handle);
+    assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
+    handle.close();
+}
+
+/// An id that names its place has no entry, and one that only looks so has.
+#[test]
+fn only_ids_that_do_not_name_their_place_have_an_entry() {
+    let world = World::with_records(50);
+    let handle = world.start();
+    world.settled(&handle);
+    let (mut named, mut alike) = (0, 0);
+    for record in world.model.values().flatten() {
+        let found = handle.by_id(&record.id()).unwrap();
+        if is_named(record.seq()) {
+            assert_eq!(found, IdLookup::Absent);
+            named += 1;
+        } else {
+            assert_eq!(found, IdLookup::Found(record.clone()));
+            alike += usize::from(record.id().get_version_num() == 7);
+        }
+    }
+    assert!(named > 10 && alike > 2, "{named}, {alike}");
+    handle.close();
+}

@@ -1,0 +1,200 @@
+//! From the index into the log: what is damaged where, and what is said of it.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::mpsc;
+
+use super::super::keys::{self, Slot};
+use super::super::read::{self, Refusal, View};
+use super::super::store::{Batch, Store};
+use super::super::{apply, position::Applied};
+use super::*;
+use crate::journal::{PLACE_BYTES, Reader};
+
+/// A store of its own with everything of the journal in it, applied in steps of this length.
+fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {
+    let store = Store::open(&world.root.path().join(name), 8 << 20, mpsc::channel().0).unwrap();
+    let mut position = Applied::default();
+    let mut follower = world.journal.reader().follow(0);
+    loop {
+        let records = follower.next_located(64 << 10).unwrap();
+        if records.is_empty() {
+            return (store, position);
+        }
+        for records in records.chunks(step) {
+            let log_id = world.data_dir.log_id();
+            position = apply::step(&store, log_id, position, records).unwrap();
+        }
+    }
+}
+
+/// Every key with its value.
+fn contents(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let all = store.db().iter().map(Result::unwrap);
+    all.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+}
+
+fn put(store: &Store, key: &[u8], value: &[u8]) {
+    let mut batch = Batch::default();
+    batch.insert(key, value);
+    store.apply(batch).unwrap();
+}
+
+fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, Refusal> {
+    let version = record.version();
+    let query = PageQuery { versions: version..=version, limit: 1, descending: false };
+    let page = read::page(View { store, log }, record.identity(), &query);
+    page.map(|mut page| page.remove(0))
+}
+
+/// The log's only segment, where the record's leaf, meta part and data part begin in it.
+fn lie(world: &World, record: &Record) -> (PathBuf, [u64; 3]) {
+    let mut follower = world.journal.reader().follow(record.seq() - 1);
+    let place = follower.next_located(1).unwrap().remove(0).place.encode();
+    let parts_at = u64::from_be_bytes(*place[4..].first_chunk().unwrap());
+    let before = u32::from_be_bytes(*place[12..].first_chunk().unwrap());
+    let meta = u16::from_be_bytes(*place[16..].first_chunk().unwrap());
+    let path = world.data_dir.path().join("journal/00000000000000000001.seg");
+    (path, [parts_at - u64::from(before), parts_at, parts_at + 20 + u64::from(meta)])
+}
+
+/// Changes one byte of a file, and gives it back changed again.
+fn flip(path: &Path, at: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+}
+
+#[test]
+fn a_rebuild_makes_the_same_entries_as_any_steps() {
+    let mut world = World::with_records(1_500);
+    world.append(&[(identity("late", Some("bob")), b"1".to_vec())]);
+    let (whole, position) = applied(&world, "whole", 1_000);
+    let (steps, same) = applied(&world, "steps", 7);
+    assert_eq!(position, same);
+    assert_eq!(contents(&whole), contents(&steps));
+    let named = (1..=1_501).filter(|seq| is_named(*seq)).count();
+    let of_kind = |kind: u8| contents(&whole).keys().filter(|key| key[0] == kind).count();
+    assert_eq!(of_kind(keys::HISTORY), 1_501);
+    assert_eq!(of_kind(keys::IDS), 1_501 - named);
+    assert_eq!(of_kind(keys::NAMES), world.model.len());
+    let values = contents(&whole).into_iter().filter(|(key, _)| key[0] == keys::HISTORY);
+    assert!(values.map(|(_, value)| value.len()).all(|len| len == PLACE_BYTES + 4));
+}
+
+#[test]
+fn any_changed_byte_of_an_entry_is_doubt() {
+    let world = World::with_records(40);
+    let (store, _) = applied(&world, "store", 1_000);
+    let log = world.journal.reader();
+    let records = &world.model[&identity("event.3", None)];
+    let record = &records[2];
+    let slot = Slot { number: records[0].seq(), version: 3 }.key();
+    assert_eq!(one(&store, &log, record).unwrap(), *record);
+    let id = keys::id_key(&records.iter().find(|record| !is_named(record.seq())).unwrap().id());
+    for key in [slot, id] {
+        let value = store.get(&key).unwrap().unwrap();
+        for at in 0..value.len() {
+            let mut changed = value.to_vec();
+            changed[at] ^= 0x40;
+            put(&store, &key, &changed);
+            let id = Uuid::from_slice(&key[1..]).unwrap();
+            let refusal = match key[0] {
+                keys::IDS => read::by_id(View { store: &store, log: &log }, &id).unwrap_err(),
+                _ => one(&store, &log, record).unwrap_err(),
+            };
+            assert!(matches!(refusal, Refusal::Index(_)), "byte {at}: {refusal:?}");
+        }
+        put(&store, &key, &value);
+    }
+    // A sound entry of another record, or of another log.
+    let other = Slot { number: records[0].seq(), version: 2 }.key();
+    let elsewhere = keys::place(&other, &store.get(&other).unwrap().unwrap()).unwrap();
+    let nowhere = crate::journal::Place::decode(&[0xff; PLACE_BYTES]);
+    for place in [elsewhere, nowhere] {
+        put(&store, &slot, &keys::place_value(&slot, &place));
+        assert!(matches!(one(&store, &log, record), Err(Refusal::Index(_))));
+    }
+}
+
+#[test]
+fn any_changed_byte_of_the_record_is_damage_of_the_log() {
+    let world = World::with_records(40);
+    let (store, _) = applied(&world, "store", 1_000);
+    let log = world.journal.reader();
+    let record = &world.model[&identity("event.3", None)][2];
+    let (path, [leaf_at, meta_at, data_at]) = lie(&world, record);
+    let data_end = data_at + 20 + record.data().len() as u64;
+    for at in (leaf_at..leaf_at + 84).chain(meta_at..data_end) {
+        flip(&path, at);
+        let refusal = one(&store, &log, record).unwrap_err();
+        assert!(matches!(refusal, Refusal::Log(_)), "byte {at}: {refusal:?}");
+        flip(&path, at);
+    }
+    assert_eq!(one(&store, &log, record).unwrap(), *record);
+}
+
+#[test]
+fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
+    let world = World::with_records(100);
+    let handle = world.start();
+    world.settled(&handle);
+    let target = identity("event.2", None);
+    let record = &world.model[&target][4];
+    let (path, [leaf_at, _, data_at]) = lie(&world, record);
+    let query = |versions| PageQuery { versions, limit: 9, descending: false };
+    let id = world.model[&target].iter().find(|record| !is_named(record.seq())).unwrap().id();
+    for at in [data_at + 21, leaf_at + 30] {
+        flip(&path, at);
+        for _ in 0..10 {
+            assert_eq!(handle.page(&target, &query(1..=9)), Err(Unavailable::Damaged));
+        }
+        assert_eq!(handle.page(&target, &query(1..=4)).unwrap().len(), 4);
+        assert!(matches!(handle.by_id(&id), Ok(IdLookup::Found(_))));
+        assert_eq!(handle.state(), State::Ready);
+        // A file that is mended is read at once.
+        flip(&path, at);
+        assert_eq!(handle.page(&target, &query(5..=5)), Ok(vec![record.clone()]));
+    }
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert!(world.asides().is_empty());
+}
+
+/// Groups of one record and of thousands, in several segments, one history through all of them.
+#[test]
+fn pages_go_through_segments_and_large_groups() {
+    let mut world = World::new();
+    let (through, other) = (identity("through", None), identity("other", Some("ann")));
+    for round in 0..6 {
+        let group: Vec<_> = (0..4_096)
+            .map(|n| match n % 3 {
+                0 => (through.clone(), format!("{{\"round\":{round},\"n\":{n}}}").into_bytes()),
+                _ => (other.clone(), vec![b'7'; 1 + n % 200]),
+            })
+            .collect();
+        world.append_group(&group);
+        world.append(&[(through.clone(), vec![b'1'; 300_000])]);
+    }
+    let segments = fs::read_dir(world.data_dir.path().join("journal")).unwrap();
+    let segments = segments.map(|entry| entry.unwrap().path());
+    let segments = segments.filter(|path| path.extension().is_some_and(|name| name == "seg"));
+    assert!(segments.count() > 3);
+    let handle = world.start();
+    world.settled(&handle);
+    for descending in [false, true] {
+        let (mut all, mut left) = (Vec::new(), 1..=Version::MAX);
+        loop {
+            let query = PageQuery { versions: left.clone(), limit: 1_000, descending };
+            let page = handle.page(&through, &query).unwrap();
+            let Some(last) = page.last().map(Record::version) else { break };
+            left = if descending { 1..=last - 1 } else { last + 1..=Version::MAX };
+            all.extend(page);
+        }
+        if descending {
+            all.reverse();
+        }
+        assert!(all == world.model[&through]);
+    }
+    handle.close();
+}
