@@ -17,7 +17,8 @@
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `catalogue`, `reader`, `follower`.
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `survey`; `catalogue`, `reader`,
+//! `follower`.
 
 mod catalogue;
 mod directory;
@@ -33,6 +34,7 @@ mod reader;
 mod recovery;
 mod scan;
 mod segment;
+mod survey;
 mod writer;
 
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use directory::DataDir;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
 pub use reader::Reader;
+pub use survey::{Part, Piece, Survey, Surveyed};
 pub use writer::Journal;
 
 /// Largest segment, unless set otherwise.

@@ -1,0 +1,381 @@
+//! Reading a log without opening it: nothing is changed, also beside the process that writes it.
+//!
+//! Owns what an operator's command may look at in somebody's directory: the log, record by
+//! record, and what lies beside it.
+//!
+//! **Promises**
+//! - that nothing is written, repaired or removed;
+//! - that what is handed out is whole and continues the log, by the judgement of `scan`;
+//! - beside a writer: that every group acknowledged before [`Survey::read`] was called is handed
+//!   out, that a group which is being written just then is no damage, and that when `read` returns
+//!   all that it handed out is on stable storage in the surveyed directory, too.
+//!
+//! **Does not** follow a writer to wherever it has come meanwhile: a survey ends.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::directory::{JOURNAL, LOCK, log_of, refused};
+use super::error::{DirError, JournalError, io_error};
+use super::lock::Watch;
+use super::mark::{self, Found, MarkFile};
+use super::reader::{Reader, Shared};
+use super::scan::{End, Scan, Witness};
+use super::{frame, recovery};
+use crate::audit::Digest;
+use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
+
+/// How often a mark is read that is being written just then.
+const MARK_READS_MAX: u32 = 100;
+
+/// A directory to be read, and whether anybody may be writing it.
+#[derive(Debug)]
+pub struct Survey {
+    path: PathBuf,
+    log: Uuid,
+    used_by: Option<User>,
+    /// Present when nobody can be writing it.
+    watch: Option<Watch>,
+}
+
+/// A process that uses a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id, when it has said so.
+    pub pid: Option<u32>,
+}
+
+/// One group, whole and in its place.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    /// Its records, in order.
+    pub records: &'a [Arc<Record>],
+    /// The chain after each of them.
+    pub chains: &'a [Digest],
+    /// The segment.
+    pub file: &'a Path,
+    /// Where in it the group begins.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a whole reading found.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// Number of groups.
+    pub groups: u64,
+    /// Seq of the last record, which is also their number.
+    pub head: Seq,
+    /// Chain after the last record; zeros in an empty log.
+    pub chain: Digest,
+    /// A last group that is not whole and that nothing shows to have been acknowledged.
+    pub tail: Option<Tail>,
+    /// The high-water mark.
+    pub mark: MarkState,
+    /// Reads what was surveyed.
+    pub reader: Reader,
+}
+
+/// What lies behind the last whole group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is, without the zeros after it.
+    pub bytes: u64,
+}
+
+/// What the high-water mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkState {
+    /// Seq of the last record that it knows to be durable; nothing when it cannot be read.
+    pub seq: Option<Seq>,
+    /// Whether some of it is damaged.
+    pub damaged: bool,
+}
+
+/// Where damage lies, as far as the damaged bytes still tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The first record that is not what it was.
+    pub seq: Seq,
+    /// Its event, version and audience, when its names are whole.
+    pub names: Option<(String, u64, Option<String>)>,
+}
+
+/// Something in the directory and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its path within the directory.
+    pub name: String,
+    /// What it is for.
+    pub part: Part,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// What a piece of the directory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A projection that was in doubt, kept aside.
+    Aside,
+    /// Identity, lock, mark.
+    Control,
+    /// Anything that is not ours, or only there while something is made.
+    Other,
+    /// The projection.
+    Projection,
+    /// A part of the log.
+    Segment,
+    /// A torn tail that was kept aside.
+    Torn,
+}
+
+impl Survey {
+    /// A survey that keeps everybody from using the directory while it lives.
+    ///
+    /// # Errors
+    /// [`DirError`]: there is no log, it is in use, or it cannot be read.
+    pub fn alone(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::look(path)?;
+        let watch = Watch::take(&survey.path, &survey.path.join(LOCK))?;
+        Ok(Self { watch: Some(watch), ..survey })
+    }
+
+    /// A survey beside whoever uses the directory.
+    ///
+    /// # Errors
+    /// [`DirError`]: there is no log, or it cannot be read.
+    pub fn beside(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::look(path)?;
+        match Watch::take(&survey.path, &survey.path.join(LOCK)) {
+            Ok(_) => Ok(survey),
+            Err(DirError::Locked { pid, .. }) => Ok(Self { used_by: Some(User { pid }), ..survey }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look(path: &Path) -> Result<Self, DirError> {
+        let path = std::path::absolute(path).map_err(refused("finding it", path))?;
+        match log_of(&path)? {
+            Some(log) => Ok(Self { path, log, used_by: None, watch: None }),
+            None => Err(DirError::NoLog { path }),
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log's id.
+    #[must_use]
+    pub fn log_id(&self) -> Uuid {
+        self.log
+    }
+
+    /// Who used the directory when the survey began; it may be anybody's later.
+    #[must_use]
+    pub fn used_by(&self) -> Option<User> {
+        self.used_by
+    }
+
+    /// Bytes of the log's files: at least as many as there are to be read.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        let pieces = self.pieces().unwrap_or_default();
+        pieces.iter().filter(|piece| piece.part == Part::Segment).map(|piece| piece.bytes).sum()
+    }
+
+    /// Reads the log from its beginning, a group at a time, and judges its end.
+    ///
+    /// # Errors
+    /// [`JournalError`] as from [`super::Journal::open`], and what `take` refuses with.
+    pub fn read<E: From<JournalError>>(
+        &self,
+        mut take: impl FnMut(Taken<'_>) -> Result<(), E>,
+    ) -> Result<Surveyed, E> {
+        let journal = self.path.join(JOURNAL);
+        // The mark is older than the list, and the list older than what is read: whatever the mark
+        // knows of is found.
+        let mark = self.mark()?;
+        let segments = segments(&journal)?;
+        let taken = RefCell::new((Vec::new(), Vec::new()));
+        let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+            let (records, chains) = &mut *taken.borrow_mut();
+            records.push(Arc::new(stored.to_record()?));
+            chains.push(*chain);
+            Ok(())
+        };
+        let witness = Witness { mark: mark.mark, proven: 0 };
+        let mut scan = Scan::new(self.log, witness, &mut visit);
+        if segments.is_empty() {
+            return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
+        }
+        let mut bytes = Vec::new();
+        for (i, (first_seq, path)) in segments.iter().enumerate() {
+            let followed = i + 1 < segments.len();
+            load(path, &mut bytes)?;
+            scan.enter(path, *first_seq, &bytes)?;
+            let mut loaded_at = None;
+            while let Some(at) = scan.next_group(&bytes) {
+                let offset = at as u64;
+                let group_bytes = match scan.step(&bytes, at, followed) {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => break,
+                    // A writer may have been at work while the file was read, so that a later
+                    // group was seen and this one was not. It was written before that one, so
+                    // that it is there now.
+                    Err(JournalError::Damage { .. }) if loaded_at != Some(at) => {
+                        load(path, &mut bytes)?;
+                        loaded_at = Some(at);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let (records, chains) = &mut *taken.borrow_mut();
+                take(Taken { records, chains, file: path, offset, bytes: group_bytes })?;
+                records.clear();
+                chains.clear();
+            }
+        }
+        scan.finish()?;
+        if self.watch.is_none() {
+            let last = &scan.segment.path;
+            let synced = File::open(last).and_then(|file| file.sync_data());
+            synced.map_err(io_error("syncing", last))?;
+        }
+        let End { group, seq, chain, .. } = scan.end;
+        let tail = scan.torn.map(|torn| Tail {
+            file: scan.segment.path.clone(),
+            offset: torn.offset,
+            bytes: torn.bytes,
+        });
+        let catalogue = scan.catalogue;
+        Ok(Surveyed {
+            groups: group,
+            head: seq,
+            chain,
+            tail,
+            mark: MarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
+            reader: Reader::new(Arc::new(Shared::new(journal, self.log, seq, catalogue))),
+        })
+    }
+
+    /// The record that damage was met in, read from the damaged place itself.
+    #[must_use]
+    pub fn suspect(&self, error: &JournalError) -> Option<Suspect> {
+        let (file, offset, first) = match error {
+            JournalError::Damage { file, offset, last_good_seq, .. } => {
+                (file, *offset, last_good_seq + 1)
+            }
+            JournalError::Record { file, offset, seq, .. } => (file, *offset, *seq),
+            JournalError::InUse { .. } | JournalError::Io { .. } => return None,
+        };
+        let bytes = fs::read(file).unwrap_or_default();
+        let group = bytes.get(usize::try_from(offset).ok()?..);
+        let group = group.and_then(|bytes| frame::decode(self.log, bytes).ok());
+        let Some(group) = group else { return Some(Suspect { seq: first, names: None }) };
+        let seq = match error {
+            JournalError::Record { seq, .. } => *seq,
+            _ => group.first_fault().map_or(group.first_seq, |(seq, _)| seq),
+        };
+        let names = group
+            .meta(seq)
+            .and_then(|meta| Meta::decode(meta).ok())
+            .map(|meta| (meta.event.to_owned(), meta.version, meta.to.map(str::to_owned)));
+        Some(Suspect { seq, names })
+    }
+
+    /// What the directory holds.
+    ///
+    /// # Errors
+    /// [`DirError`] when it cannot be listed.
+    pub fn pieces(&self) -> Result<Vec<Piece>, DirError> {
+        let mut pieces = Vec::new();
+        for name in names(&self.path)? {
+            if name == JOURNAL {
+                for name in names(&self.path.join(JOURNAL))? {
+                    let part = match name.as_str() {
+                        mark::NAME => Part::Control,
+                        name if super::segment::first_seq(name).is_some() => Part::Segment,
+                        name if name.starts_with("torn-") => Part::Torn,
+                        _ => Part::Other,
+                    };
+                    pieces.push(self.piece(format!("{JOURNAL}/{name}"), part));
+                }
+                continue;
+            }
+            let part = match name.as_str() {
+                "identity" | LOCK => Part::Control,
+                "projection" => Part::Projection,
+                name if name.starts_with("projection.aside-") => Part::Aside,
+                _ => Part::Other,
+            };
+            pieces.push(self.piece(name, part));
+        }
+        Ok(pieces)
+    }
+
+    fn piece(&self, name: String, part: Part) -> Piece {
+        let bytes = bytes_below(&self.path.join(&name));
+        Piece { name, part, bytes }
+    }
+
+    /// The mark as it is; one of its slots may be written while it is read.
+    fn mark(&self) -> Result<Found, JournalError> {
+        let path = self.path.join(JOURNAL).join(mark::NAME);
+        let mut found = Found::default();
+        for _ in 0..MARK_READS_MAX {
+            found = MarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;
+            if !found.damaged || self.watch.is_some() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The segments that there were, without one missing, when this was called.
+fn segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
+    // A directory that grows while it is listed may show a later segment and hide an earlier one.
+    let last = recovery::list(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
+    let mut segments = recovery::list(journal)?.segments;
+    segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
+    Ok(segments)
+}
+
+fn load(path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+    bytes.clear();
+    let read = File::open(path).and_then(|mut file| file.read_to_end(bytes));
+    read.map(drop).map_err(io_error("reading", path))
+}
+
+fn names(path: &Path) -> Result<Vec<String>, DirError> {
+    let entries = fs::read_dir(path).map_err(refused("listing", path))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(refused("listing", path))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Bytes of all files below; what goes away meanwhile has none.
+fn bytes_below(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let names = names(path).unwrap_or_default();
+            names.iter().map(|name| bytes_below(&path.join(name))).sum()
+        }
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    }
+}
