@@ -1,10 +1,10 @@
 //! `broker backup`: a copy of a log, also of one that is being written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::output::{self, Progress, count, hex, say};
 use super::sequence::Sequence;
-use super::target::{Copy, Existing, Finished, Target};
+use super::target::{Copy, Existing, Finished, Target, resolve};
 use super::{Failure, io_failure};
 use crate::config::Config;
 use crate::journal::{DirError, JournalError, Survey, Surveyed};
@@ -84,10 +84,8 @@ pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
 /// Refuses to copy a directory into itself.
 fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
-    let place = std::path::absolute(place).map_err(io_failure("finding", place))?;
-    let existing = place.ancestors().find_map(|above| above.canonicalize().ok());
-    let within = existing.is_some_and(|above: PathBuf| above.starts_with(&source));
-    if within {
+    let place = resolve(place)?;
+    if place.starts_with(&source) {
         return Err(Failure::Refused(format!(
             "{} lies in the directory that is copied, {}: name another place, best on another disk",
             place.display(),

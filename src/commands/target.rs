@@ -74,7 +74,7 @@ impl Target {
         copy: Copy<'_>,
         visit: &mut dyn FnMut(&Record, &Digest) -> Result<(), RecordError>,
     ) -> Result<Self, Failure> {
-        let place = std::path::absolute(copy.place).map_err(io_failure("finding", copy.place))?;
+        let place = resolve(copy.place)?;
         let at = match (occupant(&place)?, copy.existing) {
             (None, _) => beside(&place)?,
             (Some(_), Existing::Extend) => place.clone(),
@@ -148,8 +148,9 @@ impl Target {
         let (held, head) = (self.held.0, self.last_seq);
         if head < held {
             return Err(Failure::Refused(format!(
-                "{} holds records up to seq {held}, and what is copied ends with seq {head}: the \
-                 copy is newer than its source; name another directory",
+                "{} holds records up to seq {held}, and what is copied ends with seq {head}: it has \
+                 been used by a server since, or its source has lost records; name another \
+                 directory",
                 self.place.display()
             )));
         }
@@ -192,6 +193,30 @@ impl Target {
             "{at} holds other records up to seq {seq} than what is copied: it has been used by a \
              server since, or was made from another source; {remedy}, and run the command again"
         ))
+    }
+}
+
+/// Where a directory is, or will be, without links and dots.
+pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(place).map_err(io_failure("finding", place))?;
+    let mut missing = Vec::new();
+    let mut above = absolute.as_path();
+    loop {
+        if let Ok(existing) = above.canonicalize() {
+            return Ok(missing.into_iter().rev().fold(existing, |path, name| path.join(name)));
+        }
+        match (above.file_name(), above.parent()) {
+            (Some(name), Some(parent)) => {
+                missing.push(name);
+                above = parent;
+            }
+            _ => {
+                return Err(Failure::Refused(format!(
+                    "{} leads through a directory that does not exist: write it without ..",
+                    place.display()
+                )));
+            }
+        }
     }
 }
 

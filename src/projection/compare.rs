@@ -24,7 +24,7 @@ use crate::record::{Identity, Record, Seq};
 const READ_BYTES_MAX: usize = 4 << 20;
 
 /// How long sled may take to let go of its files.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a comparison found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +105,10 @@ fn with_store<E>(
     let differs = |what: String| Comparison::Differs { what, record: None };
     let judged = match opened {
         Ok((Some(applied), store)) => judge(&store, applied),
-        Ok((None, _)) if unwritten => Ok(Comparison::Absent),
-        Ok((None, _)) => Ok(differs("it is empty".to_owned())),
+        Ok((None, store)) => {
+            drop(store);
+            Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
+        }
         Err(fault) => Ok(differs(fault.to_string())),
     };
     if gone.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {

@@ -10,6 +10,7 @@ mod stream;
 mod wire;
 
 mod audit;
+mod commands;
 mod damage;
 mod events;
 mod hardening;
