@@ -41,6 +41,9 @@ pub struct Survey {
     used_by: Option<User>,
     /// Present when nobody can be writing it.
     watch: Option<Watch>,
+    /// What the next load does not see yet of what a writer has written.
+    #[cfg(test)]
+    pub(super) unseen: std::cell::Cell<Option<(usize, usize)>>,
 }
 
 /// A process that uses a directory.
@@ -166,7 +169,14 @@ impl Survey {
     fn look(path: &Path) -> Result<Self, DirError> {
         let path = std::path::absolute(path).map_err(refused("finding it", path))?;
         match log_of(&path)? {
-            Some(log) => Ok(Self { path, log, used_by: None, watch: None }),
+            Some(log) => Ok(Self {
+                path,
+                log,
+                used_by: None,
+                watch: None,
+                #[cfg(test)]
+                unseen: std::cell::Cell::new(None),
+            }),
             None => Err(DirError::NoLog { path }),
         }
     }
@@ -224,7 +234,7 @@ impl Survey {
         let mut bytes = Vec::new();
         for (i, (first_seq, path)) in segments.iter().enumerate() {
             let followed = i + 1 < segments.len();
-            load(path, &mut bytes)?;
+            self.load(path, &mut bytes)?;
             scan.enter(path, *first_seq, &bytes)?;
             let mut loaded_at = None;
             while let Some(at) = scan.next_group(&bytes) {
@@ -236,7 +246,7 @@ impl Survey {
                     // group was seen and this one was not. It was written before that one, so
                     // that it is there now.
                     Err(JournalError::Damage { .. }) if loaded_at != Some(at) => {
-                        load(path, &mut bytes)?;
+                        self.load(path, &mut bytes)?;
                         loaded_at = Some(at);
                         continue;
                     }
@@ -331,6 +341,16 @@ impl Survey {
         Piece { name, part, bytes }
     }
 
+    fn load(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+        bytes.clear();
+        let read = File::open(path).and_then(|mut file| file.read_to_end(bytes));
+        #[cfg(test)]
+        if let Some((from, to)) = self.unseen.take() {
+            bytes[from..to].fill(0);
+        }
+        read.map(drop).map_err(io_error("reading", path))
+    }
+
     /// The mark as it is; one of its slots may be written while it is read.
     fn mark(&self) -> Result<Found, JournalError> {
         let path = self.path.join(JOURNAL).join(mark::NAME);
@@ -352,12 +372,6 @@ fn segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
     let mut segments = recovery::list(journal)?.segments;
     segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
     Ok(segments)
-}
-
-fn load(path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
-    bytes.clear();
-    let read = File::open(path).and_then(|mut file| file.read_to_end(bytes));
-    read.map(drop).map_err(io_error("reading", path))
 }
 
 fn names(path: &Path) -> Result<Vec<String>, DirError> {

@@ -5,6 +5,7 @@ mod damage;
 mod directory;
 mod follow;
 mod recovery;
+mod survey;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
