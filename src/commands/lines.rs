@@ -1,4 +1,4 @@
-//! The lines of an export (PROTOCOL.md, section 16), and their one codec.
+//! The lines of an export (PROTOCOL.md, section 17), and their one codec.
 //!
 //! The first line says what follows, the last one that nothing does; between them stands each
 //! record as `/audit` shows it. Every line has exactly one form: what is read is encoded again and
