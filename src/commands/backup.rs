@@ -4,20 +4,20 @@ use std::path::Path;
 
 use super::output::{self, Progress, count, hex, say};
 use super::sequence::Sequence;
-use super::target::{Copy, Existing, Finished, Target, resolve};
+use super::target::{Existing, Finished, Plan, Target, resolve};
 use super::{Failure, io_failure};
 use crate::config::Config;
 use crate::journal::{DirError, JournalError, Survey, Surveyed};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
-    let copy = Copy {
+    let plan = Plan {
         place: to,
         log: survey.log_id(),
         existing: Existing::Extend,
         segment_bytes: config.segment_bytes,
     };
-    let (Finished { head, added }, surveyed) = copy_all("backing up", &survey, copy)?;
+    let (Finished { head, added }, surveyed) = copy_all("backing up", &survey, plan)?;
     say(format_args!(
         "backed up {} of the log {} to {}, {added} of them new; the last is seq {head}, the chain \
          after it {}",
@@ -32,10 +32,10 @@ pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
 pub(super) fn copy_all(
     what: &'static str,
     survey: &Survey,
-    copy: Copy<'_>,
+    plan: Plan<'_>,
 ) -> Result<(Finished, Surveyed), Failure> {
-    apart(survey.path(), copy.place)?;
-    let mut target = Target::open(copy, &mut |_, _| Ok(()))?;
+    apart(survey.path(), plan.place)?;
+    let mut target = Target::open(plan, &mut |_, _| Ok(()))?;
     let progress = Progress::bytes(what, Some(survey.log_bytes()));
     let mut sequence = Sequence::without_ids();
     let read = survey.read(|taken| {

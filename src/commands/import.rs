@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::lines::{Begin, End, Line, Lines, decode_record};
 use super::output::{self, Progress, count, hex, say};
 use super::sequence::Sequence;
-use super::target::{Copy, Existing, Finished, Target};
+use super::target::{Existing, Finished, Plan, Target};
 use super::{Failure, io_failure};
 use crate::audit::{Digest, chain};
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::record::{Record, RecordError};
 pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     let mut export = Export::open(from)?;
     let begin = export.begin()?;
-    let copy = Copy {
+    let plan = Plan {
         place: &config.data_dir,
         log: begin.log,
         existing: Existing::Extend,
@@ -35,7 +35,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let mut target = Target::open(copy, &mut visit)?;
+    let mut target = Target::open(plan, &mut visit)?;
     let imported = if target.held() < begin.after {
         Err(export.refuse(format!(
             "the export begins after seq {}, and {} holds records up to seq {}: import what comes \

@@ -34,7 +34,7 @@ pub(super) enum Existing {
 
 /// What is to be written, and where.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Copy<'a> {
+pub(super) struct Plan<'a> {
     /// The directory.
     pub(super) place: &'a Path,
     /// The log that it is to hold.
@@ -71,11 +71,11 @@ pub(super) struct Finished {
 impl Target {
     /// Opens the place, or an unfinished copy beside it. `visit` sees what is there already.
     pub(super) fn open(
-        copy: Copy<'_>,
+        plan: Plan<'_>,
         visit: &mut dyn FnMut(&Record, &Digest) -> Result<(), RecordError>,
     ) -> Result<Self, Failure> {
-        let place = resolve(copy.place)?;
-        let at = match (occupant(&place)?, copy.existing) {
+        let place = resolve(plan.place)?;
+        let at = match (occupant(&place)?, plan.existing) {
             (None, _) => beside(&place)?,
             (Some(_), Existing::Extend) => place.clone(),
             (Some(entry), Existing::Refuse) => {
@@ -86,7 +86,7 @@ impl Target {
                 )));
             }
         };
-        let dir = DataDir::open_for(&at, copy.log).map_err(|error| match error {
+        let dir = DataDir::open_for(&at, plan.log).map_err(|error| match error {
             DirError::OtherLog { found, .. } if at != place => Failure::Refused(format!(
                 "{} holds an unfinished copy of another log, {found}; remove it, and run the \
                  command again",
@@ -100,7 +100,7 @@ impl Target {
             held = (record.seq(), *chain);
             visit(&record, chain)
         };
-        let options = Options { segment_bytes_max: copy.segment_bytes };
+        let options = Options { segment_bytes_max: plan.segment_bytes };
         let opened = Journal::open(&dir, options, 0, &mut holds)?;
         if let Some(TornTail { kept_at, .. }) = opened.report.torn {
             tracing::warn!(kept_at = %kept_at.display(), "an unfinished group was cut");
@@ -188,7 +188,11 @@ impl Target {
 
     fn diverged(&self) -> Failure {
         let (at, seq) = (self.at.display(), self.held.0);
-        let remedy = if self.at == self.place { "name another directory" } else { "remove it" };
+        let remedy = if self.at == self.place {
+            "name another directory"
+        } else {
+            "remove it, if it is still there"
+        };
         Failure::Refused(format!(
             "{at} holds other records up to seq {seq} than what is copied: it has been used by a \
              server since, or was made from another source; {remedy}, and run the command again"

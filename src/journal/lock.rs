@@ -5,12 +5,18 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::directory::refused;
 use super::error::DirError;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
+
+/// How long a lock that is held is tried again: whoever only looks whether a directory is in use
+/// holds it for a moment, and must not keep a server from starting.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// The locked file; the system frees the lock when it is closed, also by the process's death.
 #[derive(Debug)]
@@ -44,7 +50,13 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(refused("opening", path))?;
-        match file.try_lock() {
+        let began = Instant::now();
+        let mut locked = file.try_lock();
+        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < GLANCE {
+            thread::sleep(GLANCE / 20);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 // Whoever only looks at the directory holds the lock without its id in it.

@@ -11,14 +11,15 @@
 //! - that [`Journal::open`] shows every record that was acknowledged, in order and unchanged, or
 //!   refuses with the place of the damage, having changed nothing. Only a last group that nobody
 //!   can have seen acknowledged is cut, whole, and kept aside;
-//! - that a [`Reader`] sees what is durable, and only that.
+//! - that a [`Reader`] sees what is durable, and only that;
+//! - that a [`Survey`] changes nothing, and hands out only what an open would.
 //!
 //! **Does not** decide, order or interpret records, verify the salted commitments of leaves (the
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `survey`; `catalogue`, `reader`,
-//! `follower`.
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`; `survey`, `pieces`; `catalogue`,
+//! `reader`, `follower`.
 
 mod catalogue;
 mod directory;
@@ -29,6 +30,7 @@ mod frame;
 mod identity;
 mod lock;
 mod mark;
+mod pieces;
 mod prepared;
 mod reader;
 mod recovery;
@@ -47,8 +49,9 @@ use crate::record::Seq;
 pub use directory::DataDir;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
+pub use pieces::{Part, Piece};
 pub use reader::Reader;
-pub use survey::{Part, Piece, Survey, Surveyed};
+pub use survey::{Survey, Surveyed};
 pub use writer::Journal;
 
 /// Largest segment, unless set otherwise.

@@ -7,14 +7,15 @@
 //! - that nothing is written, repaired or removed;
 //! - that what is handed out is whole and continues the log, by the judgement of `scan`;
 //! - beside a writer: that every group acknowledged before [`Survey::read`] was called is handed
-//!   out, that a group which is being written just then is no damage, and that when `read` returns
-//!   all that it handed out is on stable storage in the surveyed directory, too.
+//!   out, that a group which is being written just then is no damage, and that what is handed out
+//!   is on stable storage in the surveyed directory, so that no copy holds what its source may
+//!   lose.
 //!
 //! **Does not** follow a writer to wherever it has come meanwhile: a survey ends.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use super::lock::Watch;
 use super::mark::{self, Found, MarkFile};
 use super::reader::{Reader, Shared};
 use super::scan::{End, Scan, Witness};
-use super::{frame, recovery};
+use super::{frame, pieces, recovery};
 use crate::audit::Digest;
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
@@ -114,34 +115,6 @@ pub struct Suspect {
     pub names: Option<(String, u64, Option<String>)>,
 }
 
-/// Something in the directory and what it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Its path within the directory.
-    pub name: String,
-    /// What it is for.
-    pub part: Part,
-    /// Bytes of its files.
-    pub bytes: u64,
-}
-
-/// What a piece of the directory is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A projection that was in doubt, kept aside.
-    Aside,
-    /// Identity, lock, mark.
-    Control,
-    /// Anything that is not ours, or only there while something is made.
-    Other,
-    /// The projection.
-    Projection,
-    /// A part of the log.
-    Segment,
-    /// A torn tail that was kept aside.
-    Torn,
-}
-
 impl Survey {
     /// A survey that keeps everybody from using the directory while it lives.
     ///
@@ -202,8 +175,7 @@ impl Survey {
     /// Bytes of the log's files: at least as many as there are to be read.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        let pieces = self.pieces().unwrap_or_default();
-        pieces.iter().filter(|piece| piece.part == Part::Segment).map(|piece| piece.bytes).sum()
+        pieces::log_bytes(self)
     }
 
     /// Reads the log from its beginning, a group at a time, and judges its end.
@@ -234,7 +206,7 @@ impl Survey {
         let mut bytes = Vec::new();
         for (i, (first_seq, path)) in segments.iter().enumerate() {
             let followed = i + 1 < segments.len();
-            self.load(path, &mut bytes)?;
+            self.load(path, &mut bytes, followed)?;
             scan.enter(path, *first_seq, &bytes)?;
             let mut loaded_at = None;
             while let Some(at) = scan.next_group(&bytes) {
@@ -246,7 +218,7 @@ impl Survey {
                     // group was seen and this one was not. It was written before that one, so
                     // that it is there now.
                     Err(JournalError::Damage { .. }) if loaded_at != Some(at) => {
-                        self.load(path, &mut bytes)?;
+                        self.load(path, &mut bytes, followed)?;
                         loaded_at = Some(at);
                         continue;
                     }
@@ -259,11 +231,6 @@ impl Survey {
             }
         }
         scan.finish()?;
-        if self.watch.is_none() {
-            let last = &scan.segment.path;
-            let synced = File::open(last).and_then(|file| file.sync_data());
-            synced.map_err(io_error("syncing", last))?;
-        }
         let End { group, seq, chain, .. } = scan.end;
         let tail = scan.torn.map(|torn| Tail {
             file: scan.segment.path.clone(),
@@ -306,49 +273,19 @@ impl Survey {
         Some(Suspect { seq, names })
     }
 
-    /// What the directory holds.
-    ///
-    /// # Errors
-    /// [`DirError`] when it cannot be listed.
-    pub fn pieces(&self) -> Result<Vec<Piece>, DirError> {
-        let mut pieces = Vec::new();
-        for name in names(&self.path)? {
-            if name == JOURNAL {
-                for name in names(&self.path.join(JOURNAL))? {
-                    let part = match name.as_str() {
-                        mark::NAME => Part::Control,
-                        name if super::segment::first_seq(name).is_some() => Part::Segment,
-                        name if name.starts_with("torn-") => Part::Torn,
-                        _ => Part::Other,
-                    };
-                    pieces.push(self.piece(format!("{JOURNAL}/{name}"), part));
-                }
-                continue;
-            }
-            let part = match name.as_str() {
-                "identity" | LOCK => Part::Control,
-                "projection" => Part::Projection,
-                name if name.starts_with("projection.aside-") => Part::Aside,
-                _ => Part::Other,
-            };
-            pieces.push(self.piece(name, part));
-        }
-        Ok(pieces)
-    }
-
-    fn piece(&self, name: String, part: Part) -> Piece {
-        let bytes = bytes_below(&self.path.join(&name));
-        Piece { name, part, bytes }
-    }
-
-    fn load(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+    /// Reads a segment. Of the last one a writer may have written more than it has synced.
+    fn load(&self, path: &Path, bytes: &mut Vec<u8>, followed: bool) -> Result<(), JournalError> {
         bytes.clear();
-        let read = File::open(path).and_then(|mut file| file.read_to_end(bytes));
+        let mut file = File::open(path).map_err(io_error("opening", path))?;
+        file.read_to_end(bytes).map_err(io_error("reading", path))?;
+        if !followed && self.watch.is_none() {
+            file.sync_data().map_err(io_error("syncing", path))?;
+        }
         #[cfg(test)]
         if let Some((from, to)) = self.unseen.take() {
             bytes[from..to].fill(0);
         }
-        read.map(drop).map_err(io_error("reading", path))
+        Ok(())
     }
 
     /// The mark as it is; one of its slots may be written while it is read.
@@ -372,24 +309,4 @@ fn segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
     let mut segments = recovery::list(journal)?.segments;
     segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
     Ok(segments)
-}
-
-fn names(path: &Path) -> Result<Vec<String>, DirError> {
-    let entries = fs::read_dir(path).map_err(refused("listing", path))?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(refused("listing", path))?;
-    names.sort();
-    Ok(names)
-}
-
-/// Bytes of all files below; what goes away meanwhile has none.
-fn bytes_below(path: &Path) -> u64 {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => {
-            let names = names(path).unwrap_or_default();
-            names.iter().map(|name| bytes_below(&path.join(name))).sum()
-        }
-        Ok(found) => found.len(),
-        Err(_) => 0,
-    }
 }

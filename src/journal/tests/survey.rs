@@ -103,7 +103,7 @@ fn a_survey_judges_as_an_open_does_and_names_the_record() {
             if let Some((event, version, to)) = suspect.names {
                 let seq = suspect.seq;
                 assert_eq!((event, version), (format!("profile.{}", seq % 7), seq), "{at}");
-                assert_eq!(to.is_some(), seq % 3 == 0, "{at}");
+                assert_eq!(to.is_some(), seq.is_multiple_of(3), "{at}");
             }
         }
         std::fs::write(segment, whole).unwrap();
