@@ -78,7 +78,8 @@ pub struct Surveyed {
     pub head: Seq,
     /// Chain after the last record; zeros in an empty log.
     pub chain: Digest,
-    /// A last group that is not whole and that nothing shows to have been acknowledged.
+    /// A last group that is not whole, that nothing shows to have been acknowledged, and that
+    /// nobody is writing.
     pub tail: Option<Tail>,
     /// The high-water mark.
     pub mark: MarkState,
@@ -232,7 +233,8 @@ impl Survey {
         }
         scan.finish()?;
         let End { group, seq, chain, .. } = scan.end;
-        let tail = scan.torn.map(|torn| Tail {
+        // Beside a writer it is the group that is being written just then.
+        let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| Tail {
             file: scan.segment.path.clone(),
             offset: torn.offset,
             bytes: torn.bytes,
