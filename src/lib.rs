@@ -53,8 +53,10 @@ mod epochs;
 mod metrics;
 mod broker;
 mod run;
+mod commands;
 
 pub use broker::{Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
+pub use commands::operate;
 pub use config::Config;
 pub use decide::Rejection;
 pub use http::{Routes, openapi_json};

@@ -3,15 +3,36 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use broker::config::{Invocation, LogFormat};
-use broker::{Config, RunError, serve, shutdown_signal};
+use broker::config::{Flags, Invocation, LogFormat, Operation};
+use broker::{Config, RunError, operate, serve, shutdown_signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-#[actix_rt::main]
-async fn main() -> ExitCode {
-    let Invocation::Serve(flags) =
-        Invocation::from_args(std::env::args_os()).unwrap_or_else(|error| error.exit());
+/// As that of a command line which cannot be understood.
+const CANNOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    match Invocation::from_args(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
+        Invocation::Operate(operation, flags) => run_operation(&operation, flags),
+        Invocation::Serve(flags) => actix_rt::System::new().block_on(run_server(flags)),
+    }
+}
+
+fn run_operation(operation: &Operation, flags: Flags) -> ExitCode {
+    let config = match Config::for_operation(flags) {
+        Ok(config) => config.log_format(LogFormat::Text),
+        Err(errors) => {
+            eprintln!("broker: {errors}");
+            return ExitCode::from(CANNOT_RUN);
+        }
+    };
+    // What a command has to say it says itself.
+    let quiet = if config.log == Config::default().log { "warn" } else { &config.log };
+    start_log(&config.clone().log(quiet));
+    operate(operation, &config)
+}
+
+async fn run_server(flags: Flags) -> ExitCode {
     let loaded = match Config::from_flags(flags) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(&errors.into()),

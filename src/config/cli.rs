@@ -1,10 +1,12 @@
-//! The command line: `broker` is `broker serve`, with a flag for every setting.
+//! The command line: `broker` is `broker serve`, with a flag for every setting; the other commands
+//! stand in `operation`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::operation::{Operation, commands, operation};
 use super::{SETTINGS, Setting, Takes};
 
 const ABOUT: &str = "An insert-only event store for front ends: live newest values over SSE and a \
@@ -18,6 +20,8 @@ const SOURCES: &str = "Flags come before the environment, the environment before
 pub enum Invocation {
     /// Run the server, with these flags.
     Serve(Flags),
+    /// Do something with a data directory, with these flags.
+    Operate(Operation, Flags),
 }
 
 /// The settings that flags gave, by their names in the table.
@@ -45,8 +49,11 @@ impl Invocation {
         T: Into<OsString> + Clone,
     {
         let matches = command().try_get_matches_from(args)?;
-        let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
-        Ok(Self::Serve(flags(serve)))
+        let (name, given) = matches.subcommand().unwrap_or(("serve", &matches));
+        Ok(match operation(name, given) {
+            Some(operation) => Self::Operate(operation, flags(given)),
+            None => Self::Serve(flags(given)),
+        })
     }
 }
 
@@ -64,9 +71,10 @@ pub fn command() -> Command {
         .after_help(SOURCES)
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
+        .subcommands(commands())
 }
 
-fn arg(setting: &Setting) -> Arg {
+pub(super) fn arg(setting: &Setting) -> Arg {
     let Setting { name, flag, meaning, .. } = *setting;
     let default = if setting.default.is_empty() { "none" } else { setting.default };
     let arg = Arg::new(name)
@@ -85,7 +93,8 @@ fn arg(setting: &Setting) -> Arg {
 
 fn flags(matches: &ArgMatches) -> Flags {
     let given = SETTINGS.iter().filter_map(|setting| {
-        let text = matches.get_one::<String>(setting.name)?;
+        // A command takes only some of them.
+        let text = matches.try_get_one::<String>(setting.name).ok().flatten()?;
         Some((setting.name.to_owned(), text.clone()))
     });
     Flags(given.collect())

@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::operation::USED;
 use super::{Config, ConfigErrors, Flags, SETTINGS};
 
 const PREFIX: &str = "BROKER_";
@@ -60,14 +61,38 @@ impl Config {
     ///
     /// All faults at once, those of `.env` included.
     pub fn from_flags(flags: Flags) -> Result<Loaded, ConfigErrors> {
-        let mut layers = Layers { flags, ..Layers::default() };
-        layers.read_environment(std::env::vars_os());
-        layers.read_dotenv(Path::new(".env"));
-        layers.load()
+        Layers::of_process(flags).load()
+    }
+
+    /// As [`Config::from_flags`], for a command beside the server: the settings that only a server
+    /// looks at have their defaults, whatever is said of them.
+    ///
+    /// # Errors
+    ///
+    /// All faults at once, those of `.env` included.
+    pub fn for_operation(flags: Flags) -> Result<Self, ConfigErrors> {
+        let mut layers = Layers::of_process(flags);
+        for layer in [&mut layers.flags.0, &mut layers.environment, &mut layers.dotenv] {
+            layer.retain(|name, _| USED.contains(&name.as_str()));
+        }
+        layers.load().map(|loaded| loaded.config)
     }
 }
 
+/// Where temporary files go, by the environment.
+#[must_use]
+pub fn temporary_dir() -> PathBuf {
+    std::env::temp_dir()
+}
+
 impl Layers {
+    fn of_process(flags: Flags) -> Self {
+        let mut layers = Self { flags, ..Self::default() };
+        layers.read_environment(std::env::vars_os());
+        layers.read_dotenv(Path::new(".env"));
+        layers
+    }
+
     pub(super) fn load(self) -> Result<Loaded, ConfigErrors> {
         let unknown = self.unknown();
         let mut errors = self.errors;

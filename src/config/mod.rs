@@ -14,6 +14,7 @@ mod authority;
 mod cli;
 mod environment;
 mod error;
+mod operation;
 mod origin;
 mod render;
 mod setters;
@@ -31,8 +32,9 @@ use std::time::Duration;
 
 pub use authority::Authority;
 pub use cli::{Flags, Invocation, command};
-pub use environment::{Loaded, Unknown};
+pub use environment::{Loaded, Unknown, temporary_dir};
 pub use error::{ConfigErrors, ValueError};
+pub use operation::{Operation, Show};
 pub use origin::{Origin, PublicUrl, WebOrigin};
 pub use render::{env_example, settings_markdown};
 pub use table::{SETTINGS, Setting, Takes};

@@ -21,8 +21,10 @@ fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 
 fn serve(args: &[&str]) -> Flags {
     let args = ["broker"].iter().chain(args);
-    let Invocation::Serve(flags) = Invocation::from_args(args).expect("a command line");
-    flags
+    match Invocation::from_args(args).expect("a command line") {
+        Invocation::Serve(flags) => flags,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -30,8 +30,8 @@ use super::segment::{self, FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
 
 const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";
-const JOURNAL: &str = "journal";
-const LOCK: &str = "lock";
+pub(super) const JOURNAL: &str = "journal";
+pub(super) const LOCK: &str = "lock";
 /// Made by the system at the root of a new file system, which is a good data directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -55,8 +55,26 @@ impl DataDir {
         Self::open_sized(path, FIRST_SEGMENT_BYTES)
     }
 
+    /// As [`DataDir::open`], for the log `log`: a directory that is made gets its id, and one that
+    /// is there must have it.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`], and [`DirError::OtherLog`].
+    pub fn open_for(path: &Path, log: Uuid) -> Result<Self, DirError> {
+        let dir = Self::open_as(path, FIRST_SEGMENT_BYTES, log)?;
+        if dir.log == log {
+            Ok(dir)
+        } else {
+            Err(DirError::OtherLog { path: dir.path, found: dir.log, wanted: log })
+        }
+    }
+
     /// As [`DataDir::open`], with a first segment of `segment_bytes` when it is made.
     pub(super) fn open_sized(path: &Path, segment_bytes: u64) -> Result<Self, DirError> {
+        Self::open_as(path, segment_bytes, Uuid::now_v7())
+    }
+
+    fn open_as(path: &Path, segment_bytes: u64, new: Uuid) -> Result<Self, DirError> {
         let path = std::path::absolute(path).map_err(refused("finding it", path))?;
         if log_of(&path)?.is_none() {
             make_dirs(&path)?;
@@ -65,7 +83,7 @@ impl DataDir {
         // Another process may have made the directory, or begun to, until the lock was ours.
         let log = match log_of(&path)? {
             Some(log) => log,
-            None => make(&path, segment_bytes)?,
+            None => make(&path, segment_bytes, new)?,
         };
         Ok(Self { path, log, lock: Arc::new(lock) })
     }
@@ -94,7 +112,7 @@ impl DataDir {
 }
 
 /// The log's id if the directory is ours; nothing if it can be made ours.
-fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
+pub(super) fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
     let file = path.join(IDENTITY);
     match fs::read(&file) {
         Ok(bytes) => match identity::decode(&bytes) {
@@ -191,9 +209,8 @@ fn make_dirs(path: &Path) -> Result<(), DirError> {
 }
 
 /// Makes everything in a vacant directory that is locked; the identity is last.
-fn make(path: &Path, segment_bytes: u64) -> Result<Uuid, DirError> {
+fn make(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
     let disk = Disk::default();
-    let log = Uuid::now_v7();
     let journal = path.join(JOURNAL);
     // Everything in it was found to be a leftover without records.
     match fs::remove_dir_all(&journal) {

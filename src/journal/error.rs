@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::record::{RecordError, Seq};
 
@@ -66,6 +67,28 @@ pub enum DirError {
         path: PathBuf,
         /// The format that it names.
         format: u32,
+    },
+    /// Something is to be read, and there is no log.
+    #[error(
+        "{} holds no log{}; name the data directory with --data-dir or BROKER_DATA_DIR",
+        path.display(), if path.exists() { " yet" } else { ": it does not exist" }
+    )]
+    NoLog {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is that of another log.
+    #[error(
+        "{} holds the log {found}, and not the log {wanted}; name another directory",
+        path.display()
+    )]
+    OtherLog {
+        /// The directory.
+        path: PathBuf,
+        /// Its log.
+        found: Uuid,
+        /// The log that it should have.
+        wanted: Uuid,
     },
     /// The path leads to something that is not a directory.
     #[error("{} is not a directory; name a directory for the data", path.display())]

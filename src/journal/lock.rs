@@ -5,12 +5,18 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::directory::refused;
 use super::error::DirError;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
+
+/// How long a lock that is held is tried again: whoever only looks whether a directory is in use
+/// holds it for a moment, and must not keep a server from starting.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// The locked file; the system frees the lock when it is closed, also by the process's death.
 #[derive(Debug)]
@@ -19,6 +25,14 @@ pub(super) struct Lock {
     _file: File,
     /// Whether a journal is open on the directory.
     leased: AtomicBool,
+}
+
+/// A directory that is only looked at: nobody can begin to use it meanwhile, and nothing in it is
+/// changed.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Held, never read; absent where there is no lock file, as in a copy.
+    _file: Option<File>,
 }
 
 /// The right to have the journal open. It keeps the directory locked.
@@ -36,10 +50,17 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(refused("opening", path))?;
-        match file.try_lock() {
+        let began = Instant::now();
+        let mut locked = file.try_lock();
+        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < GLANCE {
+            thread::sleep(GLANCE / 20);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DirError::Locked { path: dir.to_owned(), pid: pid(path) });
+                // Whoever only looks at the directory holds the lock without its id in it.
+                return Err(DirError::Locked { path: dir.to_owned(), pid: pid(path).filter(runs) });
             }
             Err(TryLockError::Error(error)) => return Err(refused("locking", path)(error)),
         }
@@ -54,6 +75,26 @@ impl Lock {
     pub(super) fn is_lock(path: &Path) -> bool {
         let bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
         bytes.is_some_and(|bytes| bytes == 0 || bytes <= PID_LINE_BYTES_MAX && pid(path).is_some())
+    }
+}
+
+impl Watch {
+    /// Keeps others from using the directory `dir`, whose lock file is `path`.
+    pub(super) fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { _file: None });
+            }
+            Err(error) => return Err(refused("opening", path)(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(DirError::Locked { path: dir.to_owned(), pid: pid(path).filter(runs) })
+            }
+            Err(TryLockError::Error(error)) => Err(refused("locking", path)(error)),
+        }
     }
 }
 
@@ -77,4 +118,8 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 
 fn pid(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim_end().parse().ok()
+}
+
+fn runs(pid: &u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
 }

@@ -9,16 +9,17 @@
 //!   begun only after the group before it was;
 //! - that a failed write or sync is final: nothing is appended after it;
 //! - that [`Journal::open`] shows every record that was acknowledged, in order and unchanged, or
-//!   that a checkpoint stands for, or refuses with the place of the damage, having changed nothing. Only a last group that nobody
-//!   can have seen acknowledged is cut, whole, and kept aside;
-//! - that a [`Reader`] sees what is durable, and only that.
+//!   that a checkpoint stands for, or refuses with the place of the damage, having changed nothing.
+//!   Only a last group that nobody can have seen acknowledged is cut, whole, and kept aside;
+//! - that a [`Reader`] sees what is durable, and only that;
+//! - that a [`Survey`] changes nothing, and hands out only what an open would.
 //!
 //! **Does not** decide, order or interpret records, verify the salted commitments of leaves (the
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`;
-//! `catalogue`, `reader`, `follower`, `place`.
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`; `survey`,
+//! `pieces`; `catalogue`, `reader`, `follower`, `place`.
 
 mod catalogue;
 mod checkpoint;
@@ -31,12 +32,14 @@ mod frame;
 mod identity;
 mod lock;
 mod mark;
+mod pieces;
 mod place;
 mod prepared;
 mod reader;
 mod recovery;
 mod scan;
 mod segment;
+mod survey;
 mod writer;
 
 #[cfg(test)]
@@ -51,8 +54,10 @@ pub use directory::DataDir;
 pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
+pub use pieces::{Part, Piece};
 pub use place::{Located, PLACE_BYTES, Place, PlaceError};
 pub use reader::Reader;
+pub use survey::{Survey, Surveyed};
 pub use writer::Journal;
 
 /// Largest segment, unless set otherwise.

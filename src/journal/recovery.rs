@@ -24,9 +24,9 @@ use crate::record::{RecordError, Seq, StoredRecord};
 const REWRITE_BYTES: usize = 1024 * 1024;
 
 /// The journal's files, by kind.
-struct Files {
+pub(super) struct Files {
     /// First seq and path, in the order of the log.
-    segments: Vec<(Seq, PathBuf)>,
+    pub(super) segments: Vec<(Seq, PathBuf)>,
     leftovers: Vec<PathBuf>,
 }
 
@@ -105,7 +105,7 @@ fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
     Ok(found)
 }
 
-fn list(journal: &Path) -> Result<Files, JournalError> {
+pub(super) fn list(journal: &Path) -> Result<Files, JournalError> {
     let mut files = Files { segments: Vec::new(), leftovers: Vec::new() };
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
         let entry = entry.map_err(io_error("listing", journal))?;

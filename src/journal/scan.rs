@@ -129,6 +129,22 @@ impl<'v> Scan<'v> {
         bytes: &[u8],
         followed: bool,
     ) -> Result<(), JournalError> {
+        self.enter(path, first_seq, bytes)?;
+        while let Some(at) = self.next_group(bytes) {
+            if self.step(bytes, at, followed)?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a segment: its header must be the one that the log goes on with.
+    pub(super) fn enter(
+        &mut self,
+        path: &Path,
+        first_seq: Seq,
+        bytes: &[u8],
+    ) -> Result<(), JournalError> {
         let header = self.header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
         self.segment = SegmentEnd {
             path: path.to_owned(),
@@ -137,20 +153,35 @@ impl<'v> Scan<'v> {
             offset: HEADER_BYTES as u64,
         };
         self.catalogue.enter(first_seq);
-        let mut at = HEADER_BYTES;
-        while bytes[at..].iter().any(|byte| *byte != 0) {
-            match self.group(&bytes[at..]) {
-                Ok(frame_bytes) => at += frame_bytes,
-                Err(Bad::Broken(what)) => return self.judge(bytes, at, what, followed),
-                Err(Bad::Other(what)) => return Err(self.damage(path, at as u64, what)),
-                Err(Bad::Refused(seq, source)) => {
-                    let (file, offset) = (path.to_owned(), at as u64);
-                    return Err(JournalError::Record { file, offset, seq, source });
-                }
-            }
-            self.segment.offset = at as u64;
-        }
         Ok(())
+    }
+
+    /// Where the next group of the segment begins; nothing when only zeros follow.
+    pub(super) fn next_group(&self, bytes: &[u8]) -> Option<usize> {
+        // An offset within bytes that are in memory.
+        let at = self.segment.offset as usize;
+        bytes.get(at..)?.iter().any(|byte| *byte != 0).then_some(at)
+    }
+
+    /// Takes the group at `at`, and tells its length; nothing when it is a torn tail.
+    pub(super) fn step(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        followed: bool,
+    ) -> Result<Option<u64>, JournalError> {
+        let (file, offset) = (self.segment.path.clone(), at as u64);
+        match self.group(&bytes[at..]) {
+            Ok(frame_bytes) => {
+                self.segment.offset += frame_bytes;
+                Ok(Some(frame_bytes))
+            }
+            Err(Bad::Broken(what)) => self.judge(bytes, at, what, followed).map(|()| None),
+            Err(Bad::Other(what)) => Err(self.damage(&file, offset, what)),
+            Err(Bad::Refused(seq, source)) => {
+                Err(JournalError::Record { file, offset, seq, source })
+            }
+        }
     }
 
     /// After the last segment: nothing that was acknowledged may be missing.
@@ -215,7 +246,7 @@ impl<'v> Scan<'v> {
     }
 
     /// Takes the group at the beginning of `bytes`, whole or not at all; returns its length.
-    fn group(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
+    fn group(&mut self, bytes: &[u8]) -> Result<u64, Bad> {
         let group = frame::decode(self.log, bytes)?;
         let (number, first_seq) = (self.end.group + 1, self.end.seq + 1);
         if (group.number, group.first_seq) != (number, first_seq) {
@@ -247,7 +278,7 @@ impl<'v> Scan<'v> {
         }
         self.end = end;
         self.catalogue.push(first_seq, group.frame_bytes());
-        Ok(group.frame_bytes() as usize)
+        Ok(group.frame_bytes())
     }
 
     /// The mark's group, when it is reached, must be the one that the mark saw.

@@ -19,6 +19,8 @@
 //! it never flushes sled. What a crash takes from it is applied again. It knows nothing of
 //! requests and subscriptions, and does not decide who may read what.
 //!
+//! What an operator's commands ask, whether it is what the log makes of it, is answered by `compare`.
+//!
 //! ```text
 //! journal ──follow──► apply, one batch a step ──► store (sled) ◄── read ◄── handle
 //!    ▲                   ▲                          │               │
@@ -27,6 +29,7 @@
 //! ```
 
 mod apply;
+mod compare;
 mod directory;
 mod follow;
 mod handle;
@@ -45,7 +48,7 @@ mod tests;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -58,6 +61,7 @@ use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
 
+pub use compare::{Comparison, compare, position};
 pub use handle::{ProjectionHandle, State, Unavailable};
 pub use keys::Pointer;
 pub use position::Applied;
@@ -102,6 +106,21 @@ impl Projection {
             Contents::Store => look(&directory, log_id, options.cache_bytes_max, alive.0.clone()),
         };
         Self { directory, log_id, options, start, alive }
+    }
+
+    /// Moves what is in `dir`, if anything, aside, and tells where to: after [`Projection::start`]
+    /// it is built anew.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn anew(dir: &Path, log_id: Uuid, options: Options) -> io::Result<(Self, Option<PathBuf>)> {
+        let (mut directory, contents) = Directory::look(dir);
+        let aside = match contents {
+            Contents::Foreign | Contents::Store => directory.set_aside()?,
+            Contents::Nothing => None,
+        };
+        let (start, alive) = (Start::Nothing, mpsc::channel());
+        Ok((Self { directory, log_id, options, start, alive }, aside))
     }
 
     /// How far the projection had come; nothing when it is to be rebuilt.

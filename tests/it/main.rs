@@ -11,6 +11,7 @@ mod wire;
 
 mod audit;
 mod checkpoint;
+mod commands;
 mod damage;
 mod events;
 mod hardening;

@@ -36,7 +36,7 @@ fn refused(command: Command) -> String {
 }
 
 /// Every file under `dir` with its bytes.
-fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];
     while let Some(at) = pending.pop() {

@@ -152,6 +152,15 @@ impl<'a> Group<'a> {
         self.first_seq + u64::from(self.count - 1)
     }
 
+    /// The first record that is not whole, and why.
+    pub(in crate::journal) fn first_fault(&self) -> Option<(Seq, String)> {
+        self.entries().zip(self.first_seq..).find_map(|(entry, seq)| match entry {
+            Ok(Entry { meta: Part::Whole { .. }, data: Part::Whole { .. }, .. }) => None,
+            Ok(_) => Some((seq, "a part is all zeros".to_owned())),
+            Err(fault) => Some((seq, fault.to_string())),
+        })
+    }
+
     /// The records in order, each with its parts checked; after a fault, the others go on.
     pub(in crate::journal) fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
         self.entries_from(0)
@@ -186,6 +195,18 @@ impl<'a> Group<'a> {
                 stored_bytes: ENTRY_BYTES + meta_bytes + data_bytes,
             })
         })
+    }
+
+    /// The meta of the record `seq`, when it is whole, whatever became of its data.
+    pub(in crate::journal) fn meta(&self, seq: Seq) -> Option<&'a [u8]> {
+        let i =
+            usize::try_from(seq.checked_sub(self.first_seq)?).ok().filter(|i| *i < self.len())?;
+        let before = (0..i).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
+        let at = self.parts_at() + before.sum::<usize>();
+        match part(seq, Kind::Meta, &self.bytes[at..][..self.part_bytes(i).0]) {
+            Ok(Part::Whole { bytes, .. }) => Some(bytes),
+            Ok(Part::Erased) | Err(_) => None,
+        }
     }
 
     fn len(&self) -> usize {

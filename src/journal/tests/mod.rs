@@ -7,6 +7,7 @@ mod directory;
 mod follow;
 mod place;
 mod recovery;
+mod survey;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,6 +5,8 @@ mod log;
 mod names;
 mod proof;
 
+pub use proof::leaf_of_line;
+
 use serde_json::Value;
 
 use crate::server::Server;

@@ -29,8 +29,18 @@ fn unhex(value: &Value) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-/// The leaf hash of RFC 6962 over format, seq, time and the two salted commitments.
+/// The leaf of a line: format, seq, time and the two salted commitments.
+pub fn leaf_of_line(line: &str) -> [u8; 84] {
+    let record: Value = serde_json::from_str(line).expect("a record");
+    leaf(&record, data_of(line)).try_into().expect("84 bytes")
+}
+
+/// The leaf hash of RFC 6962.
 fn leaf_hash(record: &Value, data: &str) -> Vec<u8> {
+    Sha256::new().chain_update([0]).chain_update(leaf(record, data)).finalize().to_vec()
+}
+
+fn leaf(record: &Value, data: &str) -> Vec<u8> {
     let salts = [unhex(&record["salts"][0]), unhex(&record["salts"][1])];
     assert!(salts.iter().all(|salt| salt.len() == 16));
     let time = record["timestamp"].as_str().expect("a time");
@@ -41,7 +51,7 @@ fn leaf_hash(record: &Value, data: &str) -> Vec<u8> {
     leaf.extend(Sha256::new().chain_update(&salts[0]).chain_update(meta(record)).finalize());
     leaf.extend(Sha256::new().chain_update(&salts[1]).chain_update(data).finalize());
     assert_eq!(leaf.len(), 84);
-    Sha256::new().chain_update([0]).chain_update(leaf).finalize().to_vec()
+    leaf
 }
 
 /// The bytes of `data` in a line of the audit.

@@ -1,0 +1,109 @@
+//! `broker backup`: a copy of a log, also of one that is being written.
+
+use std::path::Path;
+
+use super::output::{self, Progress, count, hex, say};
+use super::sequence::Sequence;
+use super::target::{Existing, Finished, Plan, Target, resolve};
+use super::{Failure, io_failure};
+use crate::config::Config;
+use crate::journal::{DirError, JournalError, Survey, Surveyed};
+
+pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
+    let survey = Survey::beside(&config.data_dir)?;
+    let plan = Plan {
+        place: to,
+        log: survey.log_id(),
+        existing: Existing::Extend,
+        segment_bytes: config.segment_bytes,
+    };
+    let (Finished { head, added }, surveyed) = copy_all("backing up", &survey, plan)?;
+    say(format_args!(
+        "backed up {} of the log {} to {}, {added} of them new; the last is seq {head}, the chain \
+         after it {}",
+        count(head, "record"),
+        survey.log_id(),
+        to.display(),
+        hex(&surveyed.chain),
+    ))
+}
+
+/// Copies the whole log, verifying every group before it is written.
+pub(super) fn copy_all(
+    what: &'static str,
+    survey: &Survey,
+    plan: Plan<'_>,
+) -> Result<(Finished, Surveyed), Failure> {
+    apart(survey.path(), plan.place)?;
+    let mut target = Target::open(plan, &mut |_, _| Ok(()))?;
+    let progress = Progress::bytes(what, Some(survey.log_bytes()));
+    let mut sequence = Sequence::without_ids();
+    let read = survey.read(|taken| {
+        for record in taken.records {
+            sequence.take(record).map_err(|wrong| {
+                let (file, offset) = (taken.file.display(), taken.offset);
+                let name = output::name(record);
+                Failure::Damage(format!("in {file} at byte {offset}, {name}: {wrong}"))
+            })?;
+        }
+        progress.add(taken.bytes);
+        target.take(taken.records, taken.chains)
+    });
+    let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
+    drop(progress);
+    if let Some(tail) = &surveyed.tail {
+        say(format_args!(
+            "the log ends in {} at byte {} with a group that is not whole; it was never \
+             acknowledged, and is not copied",
+            tail.file.display(),
+            tail.offset
+        ))?;
+    }
+    Ok((target.finish()?, surveyed))
+}
+
+/// Says which record damage was met in.
+pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
+    let Failure::Journal(error) = &failure else { return failure };
+    let Some(suspect) = survey.suspect(error) else { return failure };
+    let names = suspect.names.as_ref();
+    let names = names.map(|(event, version, to)| (event.as_str(), *version, to.as_deref()));
+    let first = output::named(suspect.seq, names);
+    let (file, offset, what) = match error {
+        JournalError::Damage { file, offset, what, .. } => (file, offset, what.clone()),
+        JournalError::Record { file, offset, source, .. } => (file, offset, source.to_string()),
+        JournalError::DamagedRecord { .. }
+        | JournalError::InUse { .. }
+        | JournalError::Io { .. } => return failure,
+    };
+    Failure::Damage(format!(
+        "the journal is damaged in {} at byte {offset}: {what}; the first bad record is {first}; \
+         restore the file, or all of the directory, from a backup",
+        file.display()
+    ))
+}
+
+/// Refuses to copy a directory into itself.
+fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
+    let source = source.canonicalize().map_err(io_failure("finding", source))?;
+    let place = resolve(place)?;
+    if place.starts_with(&source) {
+        return Err(Failure::Refused(format!(
+            "{} lies in the directory that is copied, {}: name another place, best on another disk",
+            place.display(),
+            source.display()
+        )));
+    }
+    Ok(())
+}
+
+/// That a directory which is only read holds a log at all, said for its own kind.
+pub(super) fn backup_of(path: &Path) -> Result<Survey, Failure> {
+    Survey::beside(path).map_err(|error| match error {
+        DirError::NoLog { path } => Failure::Refused(format!(
+            "{} holds no backup; name the directory of one",
+            path.display()
+        )),
+        error => error.into(),
+    })
+}

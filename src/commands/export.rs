@@ -1,0 +1,223 @@
+//! `broker export`: every record as a line of JSON, and an end that tells a whole file from a cut
+//! one.
+//!
+//! An export of the same records is the same bytes. So a file that is continued is compared, byte
+//! by byte, with what would be written; only where it ends, in a line that was cut or in the end
+//! of an earlier export, is it overwritten.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write};
+use std::path::{Path, PathBuf};
+
+use super::backup::name_bad;
+use super::lines::{Begin, End, Line, Lines};
+use super::output::{self, Progress, count, hex};
+use super::{Failure, io_failure};
+use crate::audit::Digest;
+use crate::config::Config;
+use crate::journal::Survey;
+use crate::record::Seq;
+
+pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure> {
+    let survey = Survey::beside(&config.data_dir)?;
+    let mut out = if to == Path::new("-") {
+        Out::Standard(BufWriter::new(io::stdout().lock()))
+    } else {
+        Out::File(Continued::open(to)?)
+    };
+    let mut end = End { records: 0, seq: after, chain: Digest::default() };
+    let mut begun = false;
+    let mut begin = |out: &mut Out<'_>, chain: Digest| {
+        begun = true;
+        let begin = Begin { log: survey.log_id(), after, chain };
+        out.put(&begin.encode(), None)
+    };
+    if after == 0 {
+        begin(&mut out, end.chain)?;
+    }
+    let progress = Progress::bytes("exporting", Some(survey.log_bytes()));
+    let read = survey.read(|taken| {
+        for (record, chain) in taken.records.iter().zip(taken.chains) {
+            if record.seq() > after {
+                out.put(&record.audit_json(), Some(&end))?;
+                end = End { records: end.records + 1, seq: record.seq(), chain: *chain };
+            } else if record.seq() == after {
+                end.chain = *chain;
+                begin(&mut out, *chain)?;
+            }
+        }
+        progress.add(taken.bytes);
+        Ok(())
+    });
+    let surveyed = read.map_err(|failure| name_bad(&survey, failure))?;
+    drop(progress);
+    if !begun {
+        return Err(Failure::Refused(format!(
+            "the log ends with seq {}, before seq {after}: there is nothing to export after it",
+            surveyed.head
+        )));
+    }
+    out.put(&end.encode(), Some(&end))?;
+    let kept = out.finish()?;
+    let kept =
+        if kept > 0 { format!(", of which {kept} were there already") } else { String::new() };
+    // Standard output may be the export itself.
+    eprintln!(
+        "exported {} of the log {} after seq {after}{kept}; the last is seq {}, the chain after \
+         it {}",
+        count(end.records, "record"),
+        survey.log_id(),
+        end.seq,
+        hex(&end.chain),
+    );
+    Ok(())
+}
+
+enum Out<'a> {
+    File(Continued),
+    Standard(BufWriter<StdoutLock<'a>>),
+}
+
+impl Out<'_> {
+    /// Writes a line, unless it is there; `ended` is how an export would end before it.
+    fn put(&mut self, line: &str, ended: Option<&End>) -> Result<(), Failure> {
+        match self {
+            Self::File(file) => file.put(line, ended),
+            Self::Standard(out) => {
+                let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+                put.map_err(output::written)
+            }
+        }
+    }
+
+    /// Makes everything durable; tells how many records were there already.
+    fn finish(self) -> Result<u64, Failure> {
+        match self {
+            Self::File(file) => file.finish(),
+            Self::Standard(mut out) => out.flush().map(|()| 0).map_err(output::written),
+        }
+    }
+}
+
+/// A file that may hold the beginning of what is written.
+struct Continued {
+    path: PathBuf,
+    state: State,
+    /// Length of what is known to be right.
+    good_bytes: u64,
+    /// Records of it that were there already.
+    kept: u64,
+}
+
+enum State {
+    /// What is there is compared.
+    Comparing(Lines<BufReader<File>>),
+    /// What is not there is written.
+    Writing(BufWriter<File>),
+}
+
+impl Continued {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(io_failure("opening", path))?;
+        let state = State::Comparing(Lines::new(BufReader::new(file)));
+        Ok(Self { path: path.to_owned(), state, good_bytes: 0, kept: 0 })
+    }
+
+    fn put(&mut self, line: &str, ended: Option<&End>) -> Result<(), Failure> {
+        let State::Comparing(lines) = &mut self.state else { return self.write(line) };
+        let is_first = lines.number == 0;
+        let found = lines.next().map_err(io_failure("reading", &self.path))?;
+        let goes_on = match found {
+            None => false,
+            Some(Line::Whole(found)) if found == line.as_bytes() => {
+                self.good_bytes += line.len() as u64 + 1;
+                self.kept += u64::from(ended.is_some() && !End::is_end(found));
+                return Ok(());
+            }
+            // A cut first line is only ours when it is ours as far as it goes.
+            Some(Line::Cut(found)) => {
+                if is_first && !line.as_bytes().starts_with(found) {
+                    return Err(self.foreign());
+                }
+                false
+            }
+            Some(Line::Whole(found)) => {
+                let found_end = ended.filter(|end| end.encode().as_bytes() == found);
+                let is_last = found_end.is_some()
+                    && lines.next().map_err(io_failure("reading", &self.path))?.is_none();
+                !is_last
+            }
+            Some(Line::TooLong) => true,
+        };
+        if goes_on {
+            return Err(self.foreign());
+        }
+        self.begin_to_write()?;
+        self.write(line)
+    }
+
+    /// Goes on where what is right ends.
+    fn begin_to_write(&mut self) -> Result<(), Failure> {
+        let path = &self.path;
+        let file = OpenOptions::new().write(true).open(path);
+        let mut file = file.map_err(io_failure("opening", path))?;
+        let cut = file.set_len(self.good_bytes);
+        let cut = cut.and_then(|()| file.seek(SeekFrom::Start(self.good_bytes)));
+        cut.map_err(io_failure("writing to", path))?;
+        self.state = State::Writing(BufWriter::with_capacity(1 << 20, file));
+        Ok(())
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
+        let State::Writing(out) = &mut self.state else {
+            unreachable!("lines are written after those that are there");
+        };
+        let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+        put.map_err(io_failure("writing to", &self.path))
+    }
+
+    fn finish(self) -> Result<u64, Failure> {
+        let Self { path, state, kept, .. } = self;
+        let file = match state {
+            State::Comparing(mut lines) => {
+                if lines.next().map_err(io_failure("reading", &path))?.is_some() {
+                    return Err(Failure::Refused(format!(
+                        "{} holds more than the log: line {} follows the end of this export, and \
+                         nothing was changed; name another file",
+                        path.display(),
+                        lines.number
+                    )));
+                }
+                File::open(&path).map_err(io_failure("opening", &path))?
+            }
+            State::Writing(out) => out
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)
+                .map_err(io_failure("writing to", &path))?,
+        };
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let synced =
+            file.sync_all().and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
+        // What is no file, such as a pipe with a name, cannot be synced.
+        match synced {
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
+                Err(io_failure("syncing", &path)(error))
+            }
+            _ => Ok(kept),
+        }
+    }
+
+    fn foreign(&self) -> Failure {
+        let number = match &self.state {
+            State::Comparing(lines) => lines.number,
+            State::Writing(_) => 0,
+        };
+        Failure::Refused(format!(
+            "{} is not the beginning of this export: line {number} is another than the log's, or \
+             than was asked for; nothing was changed; name another file",
+            self.path.display()
+        ))
+    }
+}

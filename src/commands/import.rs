@@ -1,0 +1,225 @@
+//! `broker import`: a log out of its export, the same to the last hash.
+//!
+//! A new directory appears when the last line was verified. One that is there is only added to
+//! when the whole file was verified before, so the file is read twice.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::lines::{Begin, End, Line, Lines, decode_record};
+use super::output::{self, Progress, count, hex, say};
+use super::sequence::Sequence;
+use super::target::{Existing, Finished, Plan, Target};
+use super::{Failure, io_failure};
+use crate::audit::{Digest, chain};
+use crate::config::Config;
+use crate::record::{Record, RecordError};
+
+pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
+    let mut export = Export::open(from)?;
+    let begin = export.begin()?;
+    let plan = Plan {
+        place: &config.data_dir,
+        log: begin.log,
+        existing: Existing::Extend,
+        segment_bytes: config.segment_bytes,
+    };
+    let mut before = Sequence::with_ids();
+    let mut chain_before = Digest::default();
+    let mut visit = |record: &Record, chain: &Digest| -> Result<(), RecordError> {
+        if record.seq() <= begin.after {
+            before.take(record).map_err(RecordError::System)?;
+            chain_before = *chain;
+        }
+        Ok(())
+    };
+    let mut target = Target::open(plan, &mut visit)?;
+    let imported = if target.held() < begin.after {
+        Err(export.refuse(format!(
+            "the export begins after seq {}, and {} holds records up to seq {}: import what comes \
+             before first",
+            begin.after,
+            config.data_dir.display(),
+            target.held()
+        )))
+    } else if chain_before != begin.chain {
+        Err(export.refuse(format!(
+            "the export goes on from other records up to seq {} than {} holds: it is of another \
+             history of this log",
+            begin.after,
+            config.data_dir.display()
+        )))
+    } else {
+        read(&mut export, &begin, before, &mut target)
+    };
+    let end = match imported {
+        Ok(end) => end,
+        Err(failure) => {
+            // What was not verified to its end is not kept; what could not be written may be
+            // continued.
+            if let Failure::Refused(_) | Failure::Damage(_) = failure {
+                target.discard()?;
+            }
+            return Err(failure);
+        }
+    };
+    let Finished { head, added } = target.finish()?;
+    say(format_args!(
+        "imported {} of the log {} into {}, {added} of them new; the last is seq {head}, the chain \
+         after it {}",
+        count(end.records, "record"),
+        begin.log,
+        config.data_dir.display(),
+        hex(&end.chain),
+    ))
+}
+
+/// Verifies everything, and copies it.
+fn read(
+    export: &mut Export,
+    begin: &Begin,
+    before: Sequence,
+    target: &mut Target,
+) -> Result<End, Failure> {
+    if target.is_in_place() {
+        if export.is_standard {
+            return Err(Failure::Refused(
+                "standard input can be read only once, and a directory that holds a log is added \
+                 to only when all of the export was verified: name a file, or an empty directory"
+                    .to_owned(),
+            ));
+        }
+        let progress = Progress::bytes("verifying", export.bytes);
+        export.records(begin, before.clone(), &progress, |_, _| Ok(()))?;
+        *export = Export::open(&export.path)?;
+        if export.begin()? != *begin {
+            return Err(export.refuse("the file has changed while it was read".to_owned()));
+        }
+    }
+    let progress = Progress::bytes("importing", export.bytes);
+    export.records(begin, before, &progress, |record, chain| {
+        target.take(&[Arc::new(record)], &[chain])
+    })
+}
+
+/// A file that is said to be an export.
+struct Export {
+    path: std::path::PathBuf,
+    is_standard: bool,
+    /// Its size, when that is known.
+    bytes: Option<u64>,
+    lines: Lines<Box<dyn BufRead>>,
+}
+
+impl Export {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let is_standard = path == Path::new("-");
+        let (reader, bytes): (Box<dyn BufRead>, _) = if is_standard {
+            (Box::new(BufReader::new(io::stdin())), None)
+        } else {
+            let file = File::open(path).map_err(io_failure("opening", path))?;
+            let found = file.metadata().map_err(io_failure("reading", path))?;
+            let bytes = found.is_file().then_some(found.len());
+            (Box::new(BufReader::with_capacity(1 << 20, file)), bytes)
+        };
+        Ok(Self { path: path.to_owned(), is_standard, bytes, lines: Lines::new(reader) })
+    }
+
+    /// The first line.
+    fn begin(&mut self) -> Result<Begin, Failure> {
+        let begin = match self.next()? {
+            None => Err("the file is empty".to_owned()),
+            Some(Line::Whole(line)) => Begin::decode(line),
+            Some(Line::Cut(_) | Line::TooLong) => {
+                Err("it does not begin as an export does".to_owned())
+            }
+        };
+        begin.map_err(|what| self.refuse(format!("line 1: {what}")))
+    }
+
+    /// Every record with the chain after it, to the last line, which must agree with them.
+    fn records(
+        &mut self,
+        begin: &Begin,
+        mut sequence: Sequence,
+        progress: &Progress,
+        mut take: impl FnMut(Record, Digest) -> Result<(), Failure>,
+    ) -> Result<End, Failure> {
+        let mut end = End { records: 0, seq: begin.after, chain: begin.chain };
+        loop {
+            let line = match self.next()? {
+                Some(Line::Whole(line)) => line,
+                None | Some(Line::Cut(_)) => {
+                    return Err(self.refuse(format!(
+                        "the file is cut: after seq {} the line that ends an export is missing; \
+                         continue the export into this file, or copy the file again",
+                        end.seq
+                    )));
+                }
+                Some(Line::TooLong) => {
+                    return Err(self.refuse_line("it is longer than any record"));
+                }
+            };
+            progress.add(line.len() as u64 + 1);
+            if End::is_end(line) {
+                let stated = End::decode(line).map_err(|what| self.refuse_line(&what))?;
+                return self.end(stated, end);
+            }
+            let record = decode_record(line).map_err(|what| self.refuse_line(&what))?;
+            sequence.take(&record).map_err(|wrong| {
+                self.refuse_line(&format!("{}: {wrong}", output::name(&record)))
+            })?;
+            end = End {
+                records: end.records + 1,
+                seq: record.seq(),
+                chain: chain(&end.chain, &record.leaf().0.encode()),
+            };
+            take(record, end.chain)?;
+        }
+    }
+
+    /// Compares the last line with what stood before it.
+    fn end(&mut self, stated: End, found: End) -> Result<End, Failure> {
+        if (stated.records, stated.seq) != (found.records, found.seq) {
+            return Err(self.refuse_line(&format!(
+                "it states {} up to seq {}, and before it stand {} up to seq {}: the last lines \
+                 are missing",
+                count(stated.records, "record"),
+                stated.seq,
+                count(found.records, "record"),
+                found.seq
+            )));
+        }
+        if stated.chain != found.chain {
+            return Err(self.refuse_line(&format!(
+                "it states the chain {}, and the records before it make the chain {}: one of them \
+                 was replaced as a whole, together with its hash",
+                hex(&stated.chain),
+                hex(&found.chain)
+            )));
+        }
+        if self.next()?.is_some() {
+            return Err(self.refuse_line("it follows the line that ends the export"));
+        }
+        Ok(stated)
+    }
+
+    fn next(&mut self) -> Result<Option<Line<'_>>, Failure> {
+        let path = &self.path;
+        self.lines.next().map_err(|error| io_failure("reading", path)(error))
+    }
+
+    fn refuse_line(&self, what: &str) -> Failure {
+        self.refuse(format!("line {}: {what}", self.lines.number))
+    }
+
+    fn refuse(&self, what: String) -> Failure {
+        let name = match self.is_standard {
+            true => "standard input".to_owned(),
+            false => self.path.display().to_string(),
+        };
+        Failure::Refused(format!("{name} is not imported, and nothing of it is stored: {what}"))
+    }
+}

@@ -1,0 +1,247 @@
+//! `broker inspect`: what a directory holds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::backup::name_bad;
+use super::output::{Progress, count, hex, say, size};
+use super::scratch::Scratch;
+use super::sequence::Sequence;
+use super::{Failure, verify};
+use crate::config::{Config, Show};
+use crate::epochs::open_name;
+use crate::journal::{Part, Piece, Survey};
+use crate::projection::{Comparison, position};
+use crate::record::{Record, Seq};
+
+/// A larger projection is not copied only to read its position.
+const COPIED_BYTES_MAX: u64 = 1 << 30;
+
+/// Everything that is shown; as JSON these are the members.
+#[derive(Serialize)]
+struct Report {
+    directory: String,
+    log: Uuid,
+    format: u32,
+    in_use: bool,
+    /// Of the process that uses it, when it has said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    records: u64,
+    groups: u64,
+    events: u64,
+    last_seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_time: Option<String>,
+    chain: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<Seq>,
+    /// Where the log is damaged; what is counted above ends before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
+    notes: Vec<String>,
+    epochs: Vec<EpochLine>,
+    projection: ProjectionLine,
+    bytes: BTreeMap<&'static str, u64>,
+    pieces: Vec<PieceLine>,
+}
+
+#[derive(Serialize)]
+struct EpochLine {
+    epoch: String,
+    seq: Seq,
+    time: String,
+}
+
+#[derive(Serialize)]
+struct ProjectionLine {
+    /// `absent`, `applied`, `damaged` or `unknown`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PieceLine {
+    name: String,
+    part: &'static str,
+    bytes: u64,
+}
+
+/// What the log itself told, up to its end or to damage.
+#[derive(Default)]
+struct Seen {
+    groups: u64,
+    chain: crate::audit::Digest,
+    first_time: Option<String>,
+    last_time: Option<String>,
+    epochs: Vec<EpochLine>,
+}
+
+pub(super) fn run(config: &Config, show: Show) -> Result<(), Failure> {
+    let report = look(config)?;
+    match show {
+        Show::Json => {
+            say(serde_json::to_string_pretty(&report).expect("strings and numbers serialise"))
+        }
+        Show::Text => text(&report),
+    }
+}
+
+fn look(config: &Config) -> Result<Report, Failure> {
+    let survey = Survey::beside(&config.data_dir)?;
+    let pieces = survey.pieces()?;
+    let mut seen = Seen::default();
+    let mut sequence = Sequence::without_ids();
+    let progress = Progress::bytes("reading the log", Some(survey.log_bytes()));
+    let read = survey.read(|taken| {
+        for record in taken.records {
+            sequence.take(record).map_err(Failure::Damage)?;
+            seen.take(record);
+        }
+        seen.groups += 1;
+        seen.chain = taken.chains.last().copied().unwrap_or(seen.chain);
+        progress.add(taken.bytes);
+        Ok::<_, Failure>(())
+    });
+    drop(progress);
+    let (damage, mark, notes) = match read {
+        Ok(surveyed) => (None, surveyed.mark.seq, verify::notes(&surveyed)),
+        Err(failure) if failure.is_damage() => {
+            (Some(name_bad(&survey, failure).to_string()), None, Vec::new())
+        }
+        Err(failure) => return Err(failure),
+    };
+    let mut bytes = BTreeMap::new();
+    for piece in &pieces {
+        *bytes.entry(word(piece.part)).or_default() += piece.bytes;
+    }
+    let projection = applied(&survey, config, &pieces)?;
+    let pieces = pieces.into_iter().map(|Piece { name, part, bytes }| PieceLine {
+        name,
+        part: word(part),
+        bytes,
+    });
+    Ok(Report {
+        directory: survey.path().display().to_string(),
+        log: survey.log_id(),
+        format: 0,
+        in_use: survey.used_by().is_some(),
+        pid: survey.used_by().and_then(|user| user.pid),
+        records: sequence.last_seq(),
+        groups: seen.groups,
+        events: sequence.events(),
+        last_seq: sequence.last_seq(),
+        first_time: seen.first_time,
+        last_time: seen.last_time,
+        chain: hex(&seen.chain),
+        mark,
+        damage,
+        notes,
+        epochs: seen.epochs,
+        projection,
+        bytes,
+        pieces: pieces.collect(),
+    })
+}
+
+impl Seen {
+    fn take(&mut self, record: &Record) {
+        let time = record.time().to_string();
+        self.first_time.get_or_insert_with(|| time.clone());
+        if record.event() == &open_name() {
+            let open: serde_json::Value = serde_json::from_slice(record.data()).unwrap_or_default();
+            let epoch = open["epoch"].as_str().unwrap_or_default().to_owned();
+            self.epochs.push(EpochLine { epoch, seq: record.seq(), time: time.clone() });
+        }
+        self.last_time = Some(time);
+    }
+}
+
+/// How far the projection is, as far as that can be told without changing it.
+fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<ProjectionLine, Failure> {
+    let unknown =
+        |what: &str| ProjectionLine { state: "unknown", seq: None, what: Some(what.to_owned()) };
+    if survey.used_by().is_some() {
+        return Ok(unknown("GET /health of the process that uses it tells"));
+    }
+    let Some(piece) = pieces.iter().find(|piece| piece.part == Part::Projection) else {
+        return Ok(ProjectionLine { state: "absent", seq: None, what: None });
+    };
+    if piece.bytes > COPIED_BYTES_MAX {
+        return Ok(unknown("it is too large to be copied and looked at; broker verify does it"));
+    }
+    let copy = Scratch::copy_of(&survey.path().join("projection"))?;
+    Ok(match position(copy.path(), survey.log_id(), config.cache_bytes) {
+        Comparison::Absent => ProjectionLine { state: "absent", seq: None, what: None },
+        Comparison::Differs { what, .. } => {
+            ProjectionLine { state: "damaged", seq: None, what: Some(what) }
+        }
+        Comparison::Same(applied) => {
+            ProjectionLine { state: "applied", seq: Some(applied.seq), what: None }
+        }
+    })
+}
+
+fn text(report: &Report) -> Result<(), Failure> {
+    let Report { records, groups, events, last_seq, .. } = report;
+    say(format_args!("directory    {}", report.directory))?;
+    match (report.in_use, report.pid) {
+        (true, Some(pid)) => say(format_args!("in use       by the process with id {pid}"))?,
+        (true, None) => say("in use       by another process")?,
+        (false, _) => {}
+    }
+    say(format_args!("log          {}, format {}", report.log, report.format))?;
+    say(format_args!(
+        "records      {records} in {}, of {}",
+        count(*groups, "group"),
+        count(*events, "event")
+    ))?;
+    say(format_args!("last seq     {last_seq}, the chain after it {}", report.chain))?;
+    if let (Some(first), Some(last)) = (&report.first_time, &report.last_time) {
+        say(format_args!("times        {first} to {last}"))?;
+    }
+    match report.mark {
+        Some(mark) => say(format_args!("mark         seq {mark}"))?,
+        None => say("mark         none")?,
+    }
+    let projection = &report.projection;
+    match (projection.seq, &projection.what) {
+        (Some(seq), _) => say(format_args!("projection   {} to seq {seq}", projection.state))?,
+        (None, Some(what)) => say(format_args!("projection   {}: {what}", projection.state))?,
+        (None, None) => say(format_args!("projection   {}", projection.state))?,
+    }
+    for EpochLine { epoch, seq, time } in &report.epochs {
+        say(format_args!("epoch        {epoch} from seq {seq}, {time}"))?;
+    }
+    for PieceLine { name, part, bytes } in &report.pieces {
+        say(format_args!("{part:<12} {name}, {}", size(*bytes)))?;
+    }
+    for (part, bytes) in &report.bytes {
+        say(format_args!("in all       {part}: {}", size(*bytes)))?;
+    }
+    for note in &report.notes {
+        say(format_args!("note: {note}"))?;
+    }
+    match &report.damage {
+        Some(damage) => say(format_args!("damage: {damage}; what is counted ends before it")),
+        None => Ok(()),
+    }
+}
+
+fn word(part: Part) -> &'static str {
+    match part {
+        Part::Aside => "aside",
+        Part::Control => "control",
+        Part::Other => "other",
+        Part::Projection => "projection",
+        Part::Segment => "segment",
+        Part::Torn => "torn",
+    }
+}

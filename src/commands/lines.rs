@@ -1,0 +1,329 @@
+//! The lines of an export (PROTOCOL.md, section 17), and their one codec.
+//!
+//! The first line says what follows, the last one that nothing does; between them stands each
+//! record as `/audit` shows it. Every line has exactly one form: what is read is encoded again and
+//! must be the same bytes.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::output::hex;
+use crate::audit::{Digest, SALT_BYTES, Salts};
+use crate::record::json::{self, Limits};
+use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version};
+
+/// The format that this version writes and reads.
+const FORMAT: u32 = 0;
+
+/// The longest line that is read: a record of the largest body that can be set, 256 MiB, and its
+/// names; more is no export, and must not fill the memory.
+const LINE_BYTES_MAX: u64 = (256 << 20) + (1 << 20);
+
+/// The first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// The log.
+    pub(super) log: Uuid,
+    /// The seq that stands before the first record.
+    pub(super) after: Seq,
+    /// The chain after that seq.
+    pub(super) chain: Digest,
+}
+
+/// The last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// How many records stand before it.
+    pub(super) records: u64,
+    /// Seq of the last of them.
+    pub(super) seq: Seq,
+    /// The chain after it.
+    pub(super) chain: Digest,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct BeginLine {
+    export: BeginMembers,
+}
+
+#[derive(Deserialize, Serialize)]
+struct BeginMembers {
+    format: u32,
+    log: String,
+    after: Seq,
+    chain: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct EndLine {
+    end: EndMembers,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct EndMembers {
+    records: u64,
+    seq: Seq,
+    chain: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordLine<'a> {
+    seq: Seq,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    version: Version,
+    id: Uuid,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    author: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    to: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow)]
+    hash: Cow<'a, str>,
+    #[serde(borrow)]
+    salts: [Cow<'a, str>; 2],
+}
+
+impl Begin {
+    pub(super) fn encode(&self) -> String {
+        let (log, chain) = (self.log.to_string(), hex(&self.chain));
+        let export = BeginMembers { format: FORMAT, log, after: self.after, chain };
+        serde_json::to_string(&BeginLine { export }).expect("strings and numbers serialise")
+    }
+
+    /// Reads the first line, or says what is wrong with it.
+    pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
+        let no_export = |_| "it does not begin as an export does".to_owned();
+        let BeginLine { export } = serde_json::from_slice(line).map_err(no_export)?;
+        if export.format != FORMAT {
+            return Err(format!(
+                "it has format {}, and this version of Broker knows only format {FORMAT}: use the \
+                 version that wrote it, or a newer one",
+                export.format
+            ));
+        }
+        let log = Uuid::try_parse(&export.log).map_err(|_| "it names no log".to_owned())?;
+        let begin = Self { log, after: export.after, chain: digest(&export.chain)? };
+        same(begin.encode().as_bytes(), line)?;
+        Ok(begin)
+    }
+}
+
+impl End {
+    pub(super) fn encode(&self) -> String {
+        let end = EndMembers { records: self.records, seq: self.seq, chain: hex(&self.chain) };
+        serde_json::to_string(&EndLine { end }).expect("strings and numbers serialise")
+    }
+
+    /// Whether a line is meant to be the last.
+    pub(super) fn is_end(line: &[u8]) -> bool {
+        line.starts_with(b"{\"end\":")
+    }
+
+    /// Reads the last line, or says what is wrong with it.
+    pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
+        let EndLine { end } =
+            serde_json::from_slice(line).map_err(|error| format!("it is no last line: {error}"))?;
+        let end = Self { records: end.records, seq: end.seq, chain: digest(&end.chain)? };
+        same(end.encode().as_bytes(), line)?;
+        Ok(end)
+    }
+}
+
+/// Reads a record's line, whose hash must be that of what it holds, or says what is wrong with it.
+pub(super) fn decode_record(line: &[u8]) -> Result<Record, String> {
+    let parsed: RecordLine<'_> = serde_json::from_slice(line)
+        .map_err(|error| format!("it is not a record as an export writes it: {error}"))?;
+    let user = |user: &Cow<'_, str>| User::stored(user).map_err(|error| format!("a user: {error}"));
+    let data = parsed.data.get().as_bytes();
+    let compact = json::compact(data, Limits { depth_max: usize::MAX });
+    let compact = compact.map_err(|error| format!("data: {error}"))?;
+    let record = Record::new(RecordParts {
+        seq: parsed.seq,
+        identity: Identity {
+            event: Name::stored(&parsed.event).map_err(|error| format!("event: {error}"))?,
+            to: parsed.to.as_ref().map(user).transpose()?,
+        },
+        version: parsed.version,
+        id: parsed.id,
+        time: Timestamp::parse(&parsed.timestamp).map_err(|error| format!("timestamp: {error}"))?,
+        author: parsed.author.as_ref().map(user).transpose()?,
+        salts: Salts { meta: salt(&parsed.salts[0])?, data: salt(&parsed.salts[1])? },
+        data: &compact,
+    });
+    let hash = hex(&record.hash());
+    if parsed.hash != hash {
+        return Err(format!(
+            "its hash is {}, and what it holds has the hash {hash}: it was changed",
+            parsed.hash
+        ));
+    }
+    same(record.audit_json().as_bytes(), line)?;
+    Ok(record)
+}
+
+/// One form, so that an export of what was imported is the same file.
+fn same(written: &[u8], line: &[u8]) -> Result<(), String> {
+    if written == line {
+        return Ok(());
+    }
+    let at = written.iter().zip(line).take_while(|(a, b)| a == b).count();
+    Err(format!("it is not written as an export writes it, from its byte {at} on"))
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    unhex(text).ok_or_else(|| "its chain is no digest of 64 hexadecimal digits".to_owned())
+}
+
+fn salt(text: &str) -> Result<[u8; SALT_BYTES], String> {
+    unhex(text).ok_or_else(|| "a salt is not 32 hexadecimal digits".to_owned())
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The lines of a file, numbered from 1.
+pub(super) struct Lines<R> {
+    reader: R,
+    /// Number of the line that was read last.
+    pub(super) number: u64,
+    line: Vec<u8>,
+}
+
+/// A line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// Without the line feed that ended it.
+    Whole(&'a [u8]),
+    /// The file ends within it.
+    Cut(&'a [u8]),
+    /// It is longer than any line of an export.
+    TooLong,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, number: 0, line: Vec::new() }
+    }
+
+    /// The next line; nothing at the end of the file.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.line.clear();
+        let read = (&mut self.reader).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut self.line)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        Ok(Some(match self.line.split_last() {
+            Some((b'\n', line)) => Line::Whole(line),
+            _ if self.line.len() as u64 > LINE_BYTES_MAX => Line::TooLong,
+            _ => Line::Cut(&self.line),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(data: &str, to: Option<&str>) -> Record {
+        Record::new(RecordParts {
+            seq: 7,
+            identity: Identity {
+                event: Name::stored("a.\"b\"é").unwrap(),
+                to: to.map(|to| User::stored(to).unwrap()),
+            },
+            version: 3,
+            id: Uuid::from_u128(5),
+            time: Timestamp::from_millis(1_234_567_890_123),
+            author: Some(User::stored("auth0|ann").unwrap()),
+            salts: Salts { meta: [3; 16], data: [4; 16] },
+            data: data.as_bytes(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_reads_back_and_every_changed_byte_is_found(at: usize, with: u8) {
+            let whole = record("{\"n\":1.50,\"a\\u00e9\":[\"\\/\",-0.0]}", Some("bob"));
+            let mut line = whole.audit_json().into_bytes();
+            prop_assert_eq!(decode_record(&line), Ok(whole));
+            let at = at % line.len();
+            prop_assume!(line[at] != with);
+            line[at] = with;
+            prop_assert!(decode_record(&line).is_err(), "{}", String::from_utf8_lossy(&line));
+        }
+
+        #[test]
+        fn the_first_and_the_last_line_read_back(
+            log: u128, after: u64, records: u64, chain: [u8; 32],
+        ) {
+            let begin = Begin { log: Uuid::from_u128(log), after, chain };
+            prop_assert_eq!(Begin::decode(begin.encode().as_bytes()), Ok(begin));
+            let end = End { records, seq: after, chain };
+            prop_assert!(End::is_end(end.encode().as_bytes()));
+            prop_assert_eq!(End::decode(end.encode().as_bytes()), Ok(end));
+        }
+    }
+
+    #[test]
+    fn the_lines_are_as_the_protocol_draws_them() {
+        let begin = Begin { log: Uuid::from_u128(1), after: 2, chain: [0xab; 32] };
+        let chain = "ab".repeat(32);
+        assert_eq!(
+            begin.encode(),
+            format!(
+                "{{\"export\":{{\"format\":0,\"log\":\"00000000-0000-0000-0000-000000000001\",\
+                 \"after\":2,\"chain\":\"{chain}\"}}}}"
+            )
+        );
+        let end = End { records: 3, seq: 5, chain: [0xab; 32] };
+        let line = format!("{{\"end\":{{\"records\":3,\"seq\":5,\"chain\":\"{chain}\"}}}}");
+        assert_eq!(end.encode(), line);
+        let newer =
+            "{\"export\":{\"format\":7,\"log\":\"x\",\"after\":2,\"chain\":\"\",\"more\":1}}";
+        assert!(Begin::decode(newer.as_bytes()).unwrap_err().contains("format 7"));
+    }
+
+    #[test]
+    fn a_deep_value_is_read_and_another_form_is_refused() {
+        let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+        let whole = record(&deep, None);
+        assert_eq!(decode_record(whole.audit_json().as_bytes()), Ok(whole.clone()));
+        let spaced = whole.audit_json().replacen(',', ", ", 1);
+        assert!(decode_record(spaced.as_bytes()).unwrap_err().contains("written"));
+    }
+
+    #[test]
+    fn a_file_that_ends_within_a_line_says_so() {
+        let mut lines = Lines::new(&b"one\n\ntw"[..]);
+        assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"one")));
+        assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"")));
+        assert_eq!(lines.next().unwrap(), Some(Line::Cut(b"tw")));
+        assert_eq!(lines.next().unwrap(), None);
+        assert_eq!(lines.number, 3);
+    }
+}

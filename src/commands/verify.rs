@@ -1,0 +1,116 @@
+//! `broker verify`: everything that can be checked of a data directory that nobody uses.
+
+use crate::config::Config;
+use crate::journal::{DirError, Survey, Surveyed};
+use crate::projection::{Comparison, compare};
+
+use super::Failure;
+use super::backup::name_bad;
+use super::output::{self, Progress, count, hex, say};
+use super::scratch::Scratch;
+use super::sequence::Sequence;
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    let survey = Survey::alone(&config.data_dir).map_err(|error| match error {
+        DirError::Locked { .. } => Failure::Refused(format!(
+            "{error}; or make a backup of it with broker backup, and verify that"
+        )),
+        error => error.into(),
+    })?;
+    let (surveyed, events) = journal(&survey)?;
+    let Surveyed { head, groups, chain, .. } = &surveyed;
+    say(format_args!(
+        "log {}: {} in {}, {}; the chain after seq {head} is {}",
+        survey.log_id(),
+        count(*head, "record"),
+        count(*groups, "group"),
+        count(events, "event"),
+        hex(chain),
+    ))?;
+    for note in notes(&surveyed) {
+        say(format_args!("note: {note}"))?;
+    }
+    history(&survey, &surveyed, config.cache_bytes)?;
+    say("no damage was found")
+}
+
+/// Every checksum, commitment and link, and what records are to one another.
+fn journal(survey: &Survey) -> Result<(Surveyed, u64), Failure> {
+    let mut sequence = Sequence::with_ids();
+    let progress = Progress::bytes("verifying the log", Some(survey.log_bytes()));
+    let read = survey.read(|taken| {
+        for record in taken.records {
+            sequence.take(record).map_err(|wrong| {
+                Failure::Damage(format!(
+                    "the log is damaged in {} at byte {}: {wrong}; the first bad record is {}",
+                    taken.file.display(),
+                    taken.offset,
+                    output::name(record),
+                ))
+            })?;
+        }
+        progress.add(taken.bytes);
+        Ok(())
+    });
+    let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
+    Ok((surveyed, sequence.events()))
+}
+
+/// What is not as it should be, and is no damage to anything that was acknowledged.
+pub(super) fn notes(surveyed: &Surveyed) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(tail) = &surveyed.tail {
+        notes.push(format!(
+            "{} of {} from byte {} on are a group that was never written whole; nothing shows \
+             that it was acknowledged, and the next start keeps it aside",
+            count(tail.bytes, "byte"),
+            tail.file.display(),
+            tail.offset,
+        ));
+    }
+    match (surveyed.mark.seq, surveyed.mark.damaged) {
+        (None, _) => notes.push(
+            "the high-water mark is missing or damaged: without it the loss of the last records \
+             would go unnoticed; the next start writes it again"
+                .to_owned(),
+        ),
+        (Some(_), true) => notes.push(
+            "one of the two slots of the high-water mark is damaged; the other one is whole, and \
+             the next start writes it again"
+                .to_owned(),
+        ),
+        (Some(_), false) => {}
+    }
+    notes
+}
+
+/// The projection against the log, in a copy: sled writes to what it opens.
+fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(), Failure> {
+    let dir = survey.path().join("projection");
+    let copy = Scratch::copy_of(&dir)?;
+    let progress = Progress::records("verifying the history", surveyed.head);
+    let (log, reader) = (survey.log_id(), &surveyed.reader);
+    let compared = compare(copy.path(), log, cache_bytes, reader, |seq| progress.at(seq))?;
+    drop(progress);
+    match compared {
+        Comparison::Absent => say("history: there is none yet; the next start builds it"),
+        Comparison::Differs { what, record } => {
+            let dir = dir.display();
+            let of =
+                record.map(|record| format!("; the first bad record is {}", output::name(&record)));
+            Err(Failure::Damage(format!(
+                "the history in {dir} is damaged: {what}{}; the log is whole: run broker rebuild, \
+                 or start the server, which does the same when it meets the damage",
+                of.unwrap_or_default(),
+            )))
+        }
+        Comparison::Same(applied) => {
+            let behind = surveyed.head - applied.seq;
+            let rest = match behind {
+                0 => String::new(),
+                _ => format!("; {} more are applied at the next start", count(behind, "record")),
+            };
+            say(format_args!("history: {} agree with the log{rest}", count(applied.seq, "record")))
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Reading a log without opening it: nothing is changed, also beside the process that writes it.
+//!
+//! Owns what an operator's command may look at in somebody's directory: the log, record by
+//! record, and what lies beside it.
+//!
+//! **Promises**
+//! - that nothing is written, repaired or removed;
+//! - that what is handed out is whole and continues the log, by the judgement of `scan`;
+//! - beside a writer: that every group acknowledged before [`Survey::read`] was called is handed
+//!   out, that a group which is being written just then is no damage, and that what is handed out
+//!   is on stable storage in the surveyed directory, so that no copy holds what its source may
+//!   lose.
+//!
+//! **Does not** follow a writer to wherever it has come meanwhile: a survey ends.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::directory::{JOURNAL, LOCK, log_of, refused};
+use super::error::{DirError, JournalError, io_error};
+use super::lock::Watch;
+use super::mark::{self, Found, MarkFile};
+use super::reader::{Reader, Shared};
+use super::scan::{Beginning, End, Scan, Witness};
+use super::{frame, pieces, recovery};
+use crate::audit::Digest;
+use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
+
+/// How often a mark is read that is being written just then.
+const MARK_READS_MAX: u32 = 100;
+
+/// A directory to be read, and whether anybody may be writing it.
+#[derive(Debug)]
+pub struct Survey {
+    path: PathBuf,
+    log: Uuid,
+    used_by: Option<User>,
+    /// Present when nobody can be writing it.
+    watch: Option<Watch>,
+    /// What the next load does not see yet of what a writer has written.
+    #[cfg(test)]
+    pub(super) unseen: std::cell::Cell<Option<(usize, usize)>>,
+}
+
+/// A process that uses a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id, when it has said so.
+    pub pid: Option<u32>,
+}
+
+/// One group, whole and in its place.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    /// Its records, in order.
+    pub records: &'a [Arc<Record>],
+    /// The chain after each of them.
+    pub chains: &'a [Digest],
+    /// The segment.
+    pub file: &'a Path,
+    /// Where in it the group begins.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a whole reading found.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// Number of groups.
+    pub groups: u64,
+    /// Seq of the last record, which is also their number.
+    pub head: Seq,
+    /// Chain after the last record; zeros in an empty log.
+    pub chain: Digest,
+    /// A last group that is not whole, that nothing shows to have been acknowledged, and that
+    /// nobody is writing.
+    pub tail: Option<Tail>,
+    /// The high-water mark.
+    pub mark: MarkState,
+    /// Reads what was surveyed.
+    pub reader: Reader,
+}
+
+/// What lies behind the last whole group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is, without the zeros after it.
+    pub bytes: u64,
+}
+
+/// What the high-water mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkState {
+    /// Seq of the last record that it knows to be durable; nothing when it cannot be read.
+    pub seq: Option<Seq>,
+    /// Whether some of it is damaged.
+    pub damaged: bool,
+}
+
+/// Where damage lies, as far as the damaged bytes still tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The first record that is not what it was.
+    pub seq: Seq,
+    /// Its event, version and audience, when its names are whole.
+    pub names: Option<(String, u64, Option<String>)>,
+}
+
+impl Survey {
+    /// A survey that keeps everybody from using the directory while it lives.
+    ///
+    /// # Errors
+    /// [`DirError`]: there is no log, it is in use, or it cannot be read.
+    pub fn alone(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::look(path)?;
+        let watch = Watch::take(&survey.path, &survey.path.join(LOCK))?;
+        Ok(Self { watch: Some(watch), ..survey })
+    }
+
+    /// A survey beside whoever uses the directory.
+    ///
+    /// # Errors
+    /// [`DirError`]: there is no log, or it cannot be read.
+    pub fn beside(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::look(path)?;
+        match Watch::take(&survey.path, &survey.path.join(LOCK)) {
+            Ok(_) => Ok(survey),
+            Err(DirError::Locked { pid, .. }) => Ok(Self { used_by: Some(User { pid }), ..survey }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look(path: &Path) -> Result<Self, DirError> {
+        let path = std::path::absolute(path).map_err(refused("finding it", path))?;
+        match log_of(&path)? {
+            Some(log) => Ok(Self {
+                path,
+                log,
+                used_by: None,
+                watch: None,
+                #[cfg(test)]
+                unseen: std::cell::Cell::new(None),
+            }),
+            None => Err(DirError::NoLog { path }),
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log's id.
+    #[must_use]
+    pub fn log_id(&self) -> Uuid {
+        self.log
+    }
+
+    /// Who used the directory when the survey began; it may be anybody's later.
+    #[must_use]
+    pub fn used_by(&self) -> Option<User> {
+        self.used_by
+    }
+
+    /// Bytes of the log's files: at least as many as there are to be read.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        pieces::log_bytes(self)
+    }
+
+    /// Reads the log from its beginning, a group at a time, and judges its end.
+    ///
+    /// # Errors
+    /// [`JournalError`] as from [`super::Journal::open`], and what `take` refuses with.
+    pub fn read<E: From<JournalError>>(
+        &self,
+        mut take: impl FnMut(Taken<'_>) -> Result<(), E>,
+    ) -> Result<Surveyed, E> {
+        let journal = self.path.join(JOURNAL);
+        // The mark is older than the list, and the list older than what is read: whatever the mark
+        // knows of is found.
+        let mark = self.mark()?;
+        let segments = segments(&journal)?;
+        let taken = RefCell::new((Vec::new(), Vec::new()));
+        let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+            let (records, chains) = &mut *taken.borrow_mut();
+            records.push(Arc::new(stored.to_record()?));
+            chains.push(*chain);
+            Ok(())
+        };
+        let witness = Witness { mark: mark.mark, proven: 0 };
+        let mut scan = Scan::new(self.log, witness, Beginning::default(), &mut visit);
+        if segments.is_empty() {
+            return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
+        }
+        let mut bytes = Vec::new();
+        for (i, (first_seq, path)) in segments.iter().enumerate() {
+            let followed = i + 1 < segments.len();
+            self.load(path, &mut bytes, followed)?;
+            scan.enter(path, *first_seq, &bytes)?;
+            let mut loaded_at = None;
+            while let Some(at) = scan.next_group(&bytes) {
+                let offset = at as u64;
+                let group_bytes = match scan.step(&bytes, at, followed) {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => break,
+                    // A writer may have been at work while the file was read, so that a later
+                    // group was seen and this one was not. It was written before that one, so
+                    // that it is there now.
+                    Err(JournalError::Damage { .. }) if loaded_at != Some(at) => {
+                        self.load(path, &mut bytes, followed)?;
+                        loaded_at = Some(at);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let (records, chains) = &mut *taken.borrow_mut();
+                take(Taken { records, chains, file: path, offset, bytes: group_bytes })?;
+                records.clear();
+                chains.clear();
+            }
+        }
+        scan.finish()?;
+        let End { group, seq, chain, .. } = scan.end;
+        // Beside a writer it is the group that is being written just then.
+        let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| Tail {
+            file: scan.segment.path.clone(),
+            offset: torn.offset,
+            bytes: torn.bytes,
+        });
+        let catalogue = scan.catalogue;
+        Ok(Surveyed {
+            groups: group,
+            head: seq,
+            chain,
+            tail,
+            mark: MarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
+            reader: Reader::new(Arc::new(Shared::new(journal, self.log, seq, catalogue))),
+        })
+    }
+
+    /// The record that damage was met in, read from the damaged place itself.
+    #[must_use]
+    pub fn suspect(&self, error: &JournalError) -> Option<Suspect> {
+        let (file, offset, first) = match error {
+            JournalError::Damage { file, offset, last_good_seq, .. } => {
+                (file, *offset, last_good_seq + 1)
+            }
+            JournalError::Record { file, offset, seq, .. } => (file, *offset, *seq),
+            JournalError::DamagedRecord { .. }
+            | JournalError::InUse { .. }
+            | JournalError::Io { .. } => return None,
+        };
+        let bytes = fs::read(file).unwrap_or_default();
+        let group = bytes.get(usize::try_from(offset).ok()?..);
+        let group = group.and_then(|bytes| frame::decode(self.log, bytes).ok());
+        let Some(group) = group else { return Some(Suspect { seq: first, names: None }) };
+        let seq = match error {
+            JournalError::Record { seq, .. } => *seq,
+            _ => group.first_fault().map_or(group.first_seq, |(seq, _)| seq),
+        };
+        let names = group
+            .meta(seq)
+            .and_then(|meta| Meta::decode(meta).ok())
+            .map(|meta| (meta.event.to_owned(), meta.version, meta.to.map(str::to_owned)));
+        Some(Suspect { seq, names })
+    }
+
+    /// Reads a segment. Of the last one a writer may have written more than it has synced.
+    fn load(&self, path: &Path, bytes: &mut Vec<u8>, followed: bool) -> Result<(), JournalError> {
+        bytes.clear();
+        let mut file = File::open(path).map_err(io_error("opening", path))?;
+        file.read_to_end(bytes).map_err(io_error("reading", path))?;
+        if !followed && self.watch.is_none() {
+            file.sync_data().map_err(io_error("syncing", path))?;
+        }
+        #[cfg(test)]
+        if let Some((from, to)) = self.unseen.take() {
+            bytes[from..to].fill(0);
+        }
+        Ok(())
+    }
+
+    /// The mark as it is; one of its slots may be written while it is read.
+    fn mark(&self) -> Result<Found, JournalError> {
+        let path = self.path.join(JOURNAL).join(mark::NAME);
+        let mut found = Found::default();
+        for _ in 0..MARK_READS_MAX {
+            found = MarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;
+            if !found.damaged || self.watch.is_some() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The segments that there were, without one missing, when this was called.
+fn segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
+    // A directory that grows while it is listed may show a later segment and hide an earlier one.
+    let last = recovery::list(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
+    let mut segments = recovery::list(journal)?.segments;
+    segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
+    Ok(segments)
+}

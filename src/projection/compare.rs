@@ -1,0 +1,232 @@
+//! The comparison of a projection with the log that it was derived from, entry by entry.
+//!
+//! Owns what an operator's `verify` and `rebuild` say of a projection. Unlike an open it judges
+//! only: nothing is moved aside, rebuilt or followed. sled writes to whatever it opens, so whoever
+//! must change nothing hands in a copy.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::directory::{Contents, Directory};
+use super::keys::{HISTORY, IDS, Pointer};
+use super::position::Applied;
+use super::read::{self, IdLookup, PageQuery, View};
+use super::scrub;
+use super::store::{self, Fault, Store};
+use crate::audit::{Digest, chain};
+use crate::journal::{JournalError, Reader};
+use crate::record::{Identity, Record, Seq, names_place};
+
+/// Most stored bytes of the log that are held at a time.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// How long sled may take to let go of its files.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// There is no projection: the next start builds one.
+    Absent,
+    /// It is not what the log makes of it.
+    Differs {
+        /// What is wrong.
+        what: String,
+        /// The first record of the log that it is wrong about, when that can be told.
+        record: Option<Box<Record>>,
+    },
+    /// It holds exactly the log's records up to here.
+    Same(Applied),
+}
+
+/// Compares what is in `dir` with the log, up to where it was applied; `progress` hears how far
+/// that is done. Blocks.
+///
+/// # Errors
+/// [`JournalError`] when the log cannot be read.
+pub fn compare(
+    dir: &Path,
+    log_id: Uuid,
+    cache_bytes_max: u64,
+    log: &Reader,
+    progress: impl FnMut(Seq),
+) -> Result<Comparison, JournalError> {
+    with_store(dir, log_id, cache_bytes_max, |store, applied| {
+        if applied.seq > log.durable() {
+            let (ahead, head) = (applied.seq, log.durable());
+            let what = format!(
+                "it was applied up to seq {ahead}, and the log ends with seq {head}: records that \
+                 were acknowledged are missing from the log"
+            );
+            return Ok(Comparison::Differs { what, record: None });
+        }
+        match entries(store, applied, log, progress) {
+            Ok(()) => Ok(Comparison::Same(applied)),
+            Err(Refusal::Differs(what, record)) => Ok(Comparison::Differs { what, record }),
+            Err(Refusal::Log(error)) => Err(error),
+        }
+    })
+}
+
+/// How far the projection in `dir` was applied, by its own word.
+#[must_use]
+pub fn position(dir: &Path, log_id: Uuid, cache_bytes_max: u64) -> Comparison {
+    let looked = with_store(dir, log_id, cache_bytes_max, |_, applied| {
+        Ok::<_, std::convert::Infallible>(Comparison::Same(applied))
+    });
+    let Ok(position) = looked;
+    position
+}
+
+/// Runs `judge` on the store in `dir`, when it can be opened and agrees with itself, and waits
+/// until it is closed.
+fn with_store<E>(
+    dir: &Path,
+    log_id: Uuid,
+    cache_bytes_max: u64,
+    judge: impl FnOnce(&Store, Applied) -> Result<Comparison, E>,
+) -> Result<Comparison, E> {
+    let (alive, gone) = mpsc::channel();
+    let (directory, contents) = Directory::look(dir);
+    match contents {
+        Contents::Nothing => return Ok(Comparison::Absent),
+        Contents::Foreign => {
+            let what = "the directory holds something else".to_owned();
+            return Ok(Comparison::Differs { what, record: None });
+        }
+        Contents::Store => {}
+    }
+    let unwritten = store::is_unwritten(&directory.store());
+    let opened = Store::open(&directory.store(), cache_bytes_max, alive)
+        .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
+    let differs = |what: String| Comparison::Differs { what, record: None };
+    let judged = match opened {
+        Ok((Some(applied), store)) => judge(&store, applied),
+        Ok((None, store)) => {
+            drop(store);
+            Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
+        }
+        Err(fault) => Ok(differs(fault.to_string())),
+    };
+    if gone.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!("sled did not close in time");
+    }
+    judged
+}
+
+enum Refusal {
+    Differs(String, Option<Box<Record>>),
+    Log(JournalError),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Differs(fault.to_string(), None)
+    }
+}
+
+impl From<read::Refusal> for Refusal {
+    fn from(refusal: read::Refusal) -> Self {
+        match refusal {
+            read::Refusal::Index(fault) => fault.into(),
+            read::Refusal::Log(error) => Self::Log(error),
+        }
+    }
+}
+
+impl Refusal {
+    /// Names the record that was looked for.
+    fn about(self, record: &Record) -> Self {
+        match self {
+            Self::Differs(what, None) => differs(what, record),
+            other => other,
+        }
+    }
+}
+
+/// Every record of the log is found by its version, and by its id unless that names its place,
+/// every identity has its pointer, and there is nothing else.
+fn entries(
+    store: &Store,
+    applied: Applied,
+    log: &Reader,
+    mut progress: impl FnMut(Seq),
+) -> Result<(), Refusal> {
+    let mut pointers: HashMap<Identity, Pointer> = HashMap::new();
+    let view = View { store, log };
+    let (mut seq, mut chained, mut ids) = (0, Digest::default(), 0);
+    let mut follower = log.follow(0);
+    while seq < applied.seq {
+        let records = follower.next(READ_BYTES_MAX).map_err(Refusal::Log)?;
+        if records.is_empty() {
+            let what = format!("the log ends with seq {seq}");
+            return Err(Refusal::Differs(what, None));
+        }
+        for record in records.iter().take_while(|record| record.seq() <= applied.seq) {
+            let about = |refusal: read::Refusal| Refusal::from(refusal).about(record);
+            if !names_place(&record.id(), record.seq(), record.time()) {
+                ids += 1;
+                let found = match read::by_id(view, &record.id()).map_err(about)? {
+                    IdLookup::Found(found) => Some(found),
+                    IdLookup::Absent | IdLookup::NotYet => None,
+                };
+                if found.as_ref() != Some(record) {
+                    return Err(differs("its id does not lead to it".to_owned(), record));
+                }
+            }
+            let versions = record.version()..=record.version();
+            let query = PageQuery { versions, limit: 1, descending: false };
+            let page = read::page(view, record.identity(), &query).map_err(about)?;
+            if page.as_slice() != std::slice::from_ref(record) {
+                return Err(differs("its version is not it".to_owned(), record));
+            }
+            (seq, chained) = (record.seq(), next_chain(&chained, record));
+            let pointer = pointers.entry(record.identity().clone()).or_insert(Pointer {
+                number: record.seq(),
+                version: 0,
+                first_time: record.time(),
+                last_time: record.time(),
+                seq: 0,
+            });
+            (pointer.version, pointer.seq) = (record.version(), record.seq());
+            pointer.last_time = record.time();
+        }
+        progress(seq);
+    }
+    if chained != applied.chain {
+        let what = format!("its chain after seq {seq} is another than the log's");
+        return Err(Refusal::Differs(what, None));
+    }
+    for (identity, pointer) in &pointers {
+        if read::newest(view, identity)? != Some(*pointer) {
+            let what = format!("the summary of event {:?} is wrong", identity.event.as_str());
+            return Err(Refusal::Differs(what, None));
+        }
+    }
+    // Pointers are no more than these: their versions add up to the position.
+    let kinds = [(HISTORY, "the history", applied.seq), (IDS, "the index of ids", ids)];
+    for (kind, name, expected) in kinds {
+        let mut count = 0;
+        for entry in store.scan_after(&[kind])? {
+            entry?;
+            count += 1;
+        }
+        if count != expected {
+            let what = format!("{name} has {count} entries, and should have {expected}");
+            return Err(Refusal::Differs(what, None));
+        }
+    }
+    Ok(())
+}
+
+fn differs(what: String, record: &Record) -> Refusal {
+    Refusal::Differs(what, Some(Box::new(record.clone())))
+}
+
+fn next_chain(before: &Digest, record: &Record) -> Digest {
+    chain(before, &record.leaf().0.encode())
+}

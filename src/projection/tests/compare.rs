@@ -1,0 +1,100 @@
+//! What an operator is told of a projection: every entry counts.
+
+use std::sync::mpsc;
+
+use super::super::compare::{Comparison, compare, position};
+use super::super::store::Store;
+use super::*;
+
+fn compared(world: &World) -> Comparison {
+    let mut told = 0;
+    let reader = world.journal.reader();
+    let said = compare(&world.dir(), world.data_dir.log_id(), 8 << 20, &reader, |seq| told = seq);
+    let said = said.unwrap();
+    if let Comparison::Same(applied) = said {
+        assert_eq!(told, applied.seq);
+    }
+    said
+}
+
+#[track_caller]
+fn differs(world: &World, why: &str) -> Option<Seq> {
+    match compared(world) {
+        Comparison::Differs { record, .. } => record.map(|record| record.seq()),
+        other => panic!("{why}: {other:?}"),
+    }
+}
+
+/// Opens sled on a closed store and changes it behind the projection's back.
+fn meddle<T>(world: &World, change: impl FnOnce(&sled::Db) -> T) -> T {
+    let (alive, closed) = mpsc::channel();
+    let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
+    let changed = change(store.db());
+    drop(store);
+    closed.recv_timeout(PATIENCE).unwrap_err();
+    changed
+}
+
+#[test]
+fn a_projection_is_the_same_as_far_as_it_was_applied() {
+    let mut world = World::with_records(300);
+    assert_eq!(compared(&world), Comparison::Absent);
+    world.project();
+    let Comparison::Same(applied) = compared(&world) else { panic!("it is the same") };
+    assert_eq!((applied.seq, applied.chain), (300, world.chains[300]));
+    assert_eq!(position(&world.dir(), world.data_dir.log_id(), 8 << 20), Comparison::Same(applied));
+    world.append(&[(identity("event.1", None), b"1".to_vec())]);
+    assert_eq!(compared(&world), Comparison::Same(applied), "behind is not another");
+    assert_eq!(world.asides(), [""; 0], "nothing is moved");
+}
+
+#[test]
+fn every_entry_that_is_missing_changed_or_too_much_is_found() {
+    let world = World::with_records(20);
+    world.project();
+    let entries = meddle(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
+    assert!(entries.len() > 40, "a history, ids, names and a position");
+    let mut named = 0;
+    for (i, (key, value)) in entries.iter().enumerate() {
+        let mut other = value.to_vec();
+        let bit = i * 7 % (other.len() * 8);
+        other[bit / 8] ^= 1 << (bit % 8);
+        meddle(&world, |db| db.insert(key, other).unwrap());
+        named += u32::from(differs(&world, &format!("changed: {key:?} bit {bit}")).is_some());
+        if i % 4 == 0 {
+            meddle(&world, |db| db.remove(key).unwrap());
+            differs(&world, &format!("removed: {key:?}"));
+        }
+        meddle(&world, |db| db.insert(key, value).unwrap());
+    }
+    assert!(named > 30, "most of them are about one record: {named}");
+    for (key, value) in entries.iter().filter(|(key, _)| key.len() > 1).step_by(9) {
+        let mut more = key.to_vec();
+        *more.last_mut().unwrap() ^= 0x40;
+        if meddle(&world, |db| db.contains_key(&more).unwrap()) {
+            continue;
+        }
+        meddle(&world, |db| db.insert(&more, value).unwrap());
+        differs(&world, &format!("too much: {more:?}"));
+        meddle(&world, |db| db.remove(&more).unwrap());
+    }
+    assert!(matches!(compared(&world), Comparison::Same(_)), "it was put back");
+}
+
+#[test]
+fn another_logs_projection_and_one_that_is_ahead_are_found() {
+    let (mut world, other) = (World::with_records(30), World::with_records(30));
+    other.project();
+    copy(&other.dir(), &world.dir());
+    differs(&world, "another log's");
+    fs::remove_dir_all(world.dir()).unwrap();
+    world.project();
+    let reader = World::with_records(20).journal.reader();
+    let log = world.data_dir.log_id();
+    let ahead = compare(&world.dir(), log, 8 << 20, &reader, |_| {}).unwrap();
+    let Comparison::Differs { what, record: None } = ahead else { panic!("{ahead:?}") };
+    assert!(what.contains("missing from the log"), "{what}");
+    world.append(&[(identity("event.1", None), b"1".to_vec())]);
+    fs::write(world.dir().join("note"), "somebody's").unwrap();
+    assert!(matches!(compared(&world), Comparison::Same(_)));
+}

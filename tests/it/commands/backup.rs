@@ -1,0 +1,232 @@
+//! `broker backup` of servers that run, and `broker restore`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use super::{Place, fill, random, until};
+use crate::wire::Client;
+
+/// How many inserts a round of the test lets through: a log that grew at full speed would soon be
+/// more than an unoptimised build can read.
+const ROUND_INSERTS: usize = 150;
+
+/// What the writers may do, and have done.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    allowed: AtomicUsize,
+    /// The ids that were acknowledged.
+    acknowledged: Mutex<Vec<String>>,
+}
+
+impl Load {
+    fn len(&self) -> usize {
+        self.acknowledged.lock().expect("no panic").len()
+    }
+
+    /// Inserts until it is told to stop.
+    fn insert(&self, client: Client, writer: usize) {
+        let mut n = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.len() >= self.allowed.load(Ordering::Relaxed) {
+                std::thread::park_timeout(Duration::from_millis(2));
+                continue;
+            }
+            n += 1;
+            // Some fill a segment in a few steps, so that a backup meets one that is just begun.
+            let filling = "x".repeat(if n % 6 == 0 { 12_000 } else { 10 });
+            let receipt = client.put(&format!("w.{writer}"), &format!("\"{n} {filling}\""));
+            let id = receipt["id"].as_str().expect("an id").to_owned();
+            self.acknowledged.lock().expect("no panic").push(id);
+        }
+    }
+}
+
+/// The id in a line of an export.
+fn id(line: &str) -> &str {
+    line.split_once("\"id\":\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default()
+}
+
+#[test]
+fn a_backup_under_load_holds_whatever_was_acknowledged_before_it_began() {
+    let place = Place::new();
+    let program = place.serve("data");
+    fill(program.client);
+    let (client, load) = (program.client, Load::default());
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let load = &load;
+            scope.spawn(move || load.insert(client, writer));
+        }
+        for n in 0..8 {
+            let enough = load.len() + 25;
+            load.allowed.fetch_add(ROUND_INSERTS, Ordering::Relaxed);
+            until("more is acknowledged", || load.len() >= enough);
+            // Every third is a new one; the others bring the same one up to date.
+            let to = if n % 3 == 0 { format!("new-{n}") } else { "backup".to_owned() };
+            let before = load.acknowledged.lock().expect("no panic").clone();
+            place.run(&["backup", &to, "--data-dir", "data"]).ok();
+            let exported = place.exported(&to);
+            let ids: HashSet<_> = exported.lines().map(id).collect();
+            for id in &before {
+                assert!(ids.contains(id.as_str()), "{to} lacks {id}, which was acknowledged");
+            }
+            let verified = place.run(&["verify", "--data-dir", &to]).ok();
+            assert!(!verified.contains("note:"), "{verified}");
+        }
+        load.stop.store(true, Ordering::Relaxed);
+    });
+    program.stop();
+    assert!(place.segments("data").len() > 5, "segments were switched under way");
+
+    // A backup serves, as the beginning of the same log, under an epoch of its own.
+    let backup = place.exported("backup");
+    let body = backup.rsplit_once("{\"end\"").expect("an end").0;
+    assert!(place.exported("data").starts_with(body));
+    let served = place.serve("backup");
+    served.client.put("w.0", "1");
+    served.stop();
+    let own = place.exported("backup");
+    assert!(own.starts_with(body) && own.matches("\"broker:open\"").count() == 2);
+    let said = place.run(&["backup", "backup", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("used by a server since"), "{said}");
+}
+
+#[test]
+fn a_backup_is_brought_up_to_date() {
+    let place = Place::filled();
+    let said = place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    assert!(said.contains("backed up 198 records") && said.contains("198 of them new"), "{said}");
+    let said = place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    assert!(said.contains("backed up 198 records") && said.contains(" 0 of them new"), "{said}");
+    let program = place.serve("data");
+    fill(program.client);
+    let said = place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    assert!(said.contains("backed up 297 records") && said.contains(" 99 of them new"), "{said}");
+    program.stop();
+    assert!(place.exported("b") == place.exported("data"));
+    assert_eq!(place.read("b/identity"), place.read("data/identity"));
+}
+
+#[test]
+fn a_backup_that_was_killed_is_continued_and_shows_nothing_before() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let mut random = random();
+    for n in 0..6 {
+        let to = format!("b-{n}");
+        let partial = place.path(&format!("{to}.partial"));
+        let args = ["backup", &to, "--data-dir", "data"];
+        let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
+        let files = random.random_range(0..12);
+        until("it writes", || {
+            let journal = fs::read_dir(partial.join("journal"));
+            journal.is_ok_and(|found| found.count() >= files) || place.path(&to).exists()
+        });
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        if place.path(&to).exists() {
+            assert!(place.exported(&to) == whole);
+        }
+        place.run(&args).ok();
+        assert!(place.exported(&to) == whole);
+        assert!(!partial.exists());
+    }
+}
+
+#[test]
+fn a_backup_is_never_made_of_damage_and_never_of_another_log() {
+    let place = Place::filled();
+    place.run(&["backup", "good", "--data-dir", "data"]).ok();
+    let segment = place.segments("data").swap_remove(1);
+    let mut bytes = fs::read(&segment).expect("a segment");
+    bytes[200] ^= 4;
+    fs::write(&segment, bytes).expect("a segment");
+    let said = place.run(&["backup", "b", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("the first bad record is seq "), "{said}");
+    assert!(said.contains(&segment.display().to_string()), "{said}");
+    assert!(!place.path("b").exists());
+    // The good one, made before, is not touched.
+    place.run(&["backup", "good", "--data-dir", "data"]).refused(1);
+    place.run(&["verify", "--data-dir", "good"]).ok();
+
+    let other = Place::filled();
+    let good = place.path("good");
+    let data = other.path("data");
+    let args = ["backup", good.to_str().expect("UTF-8"), "--data-dir"];
+    let said = place.run(&[&args[..], &[data.to_str().expect("UTF-8")]].concat()).refused(1);
+    assert!(said.contains("and not the log"), "{said}");
+}
+
+#[test]
+fn a_backup_within_its_source_or_in_somebodys_directory_is_refused() {
+    let place = Place::filled();
+    std::os::unix::fs::symlink(place.path("data"), place.path("link")).expect("a link");
+    let said = place.run(&["backup", "missing/../b", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("write it without .."), "{said}");
+    for to in ["data", "data/backup", "data/journal/b", "./data/../data/b", "link"] {
+        let said = place.run(&["backup", to, "--data-dir", "data"]).refused(1);
+        assert!(said.contains("lies in the directory that is copied"), "{to}: {said}");
+    }
+    fs::create_dir(place.path("foreign")).expect("a directory");
+    place.write("foreign/notes.txt", "somebody's");
+    let said = place.run(&["backup", "foreign", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("is not a data directory of Broker"), "{said}");
+    assert_eq!(fs::read_dir(place.path("foreign")).expect("a directory").count(), 1);
+}
+
+#[test]
+fn a_restored_directory_serves_what_was_backed_up() {
+    let place = Place::filled();
+    place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    let before = crate::process::files(&place.path("b"));
+    fs::create_dir(place.path("empty")).expect("a directory");
+    for to in ["new", "empty", "deep/er"] {
+        let said = place.run(&["restore", "b", "--data-dir", to]).ok();
+        assert!(said.contains("restored 198 records"), "{said}");
+        assert!(place.exported(to) == place.exported("data"));
+        let program = place.serve(to);
+        let own = program.client.lines("/log").len();
+        assert_eq!(own, 199, "and the record of this open");
+        super::settled(program.client);
+        program.stop();
+        place.run(&["verify", "--data-dir", to]).ok();
+        let said = place.run(&["restore", "b", "--data-dir", to]).refused(1);
+        assert!(said.contains("is not empty"), "{said}");
+    }
+    assert_eq!(crate::process::files(&place.path("b")), before, "a backup is only read");
+    let said = place.run(&["restore", "nowhere", "--data-dir", "x"]).refused(1);
+    assert!(said.contains("holds no backup"), "{said}");
+    fs::create_dir(place.path("somebody")).expect("a directory");
+    place.write("somebody/notes.txt", "");
+    let said = place.run(&["restore", "b", "--data-dir", "somebody"]).refused(1);
+    assert!(said.contains("is not empty: it holds \"notes.txt\""), "{said}");
+}
+
+#[test]
+fn a_damaged_backup_is_not_restored() {
+    let place = Place::filled();
+    place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    let mut random = random();
+    for n in 0..12 {
+        let segments = place.segments("b");
+        let segment = &segments[random.random_range(0..segments.len())];
+        let whole = fs::read(segment).expect("a segment");
+        let used = whole.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
+        let mut bytes = whole.clone();
+        bytes[random.random_range(0..used)] ^= 1 << random.random_range(0..8);
+        fs::write(segment, &bytes).expect("a segment");
+        let to = format!("r-{n}");
+        let said = place.run(&["restore", "b", "--data-dir", &to]).refused(1);
+        assert!(said.contains("is damaged in"), "{said}");
+        assert!(!place.path(&to).exists());
+        fs::write(segment, whole).expect("a segment");
+    }
+}

@@ -1,0 +1,167 @@
+//! `broker export`: whole, cut and continued files.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use rand::Rng as _;
+use serde_json::Value;
+
+use super::{Place, fill, random, until};
+
+#[test]
+fn an_export_is_the_log_between_a_beginning_and_an_end() {
+    let place = Place::filled();
+    let exported = place.exported("data");
+    let program = place.serve("data");
+    let log = program.client.lines("/log");
+    program.stop();
+    let lines: Vec<&str> = exported.lines().collect();
+    assert!(exported.ends_with("}\n"));
+    let begin: Value = serde_json::from_str(lines[0]).expect("JSON");
+    assert_eq!(begin["export"]["format"], 0, "{begin}");
+    assert_eq!(begin["export"]["after"], 0, "{begin}");
+    let end: Value = serde_json::from_str(lines[lines.len() - 1]).expect("JSON");
+    let records = &lines[1..lines.len() - 1];
+    assert_eq!(end["end"]["records"], records.len() as u64, "{end}");
+    assert_eq!(end["end"]["seq"], records.len() as u64, "{end}");
+    assert_eq!(log.len(), records.len() + 1, "the log has one more open by now");
+    let mut private = 0;
+    for (line, shown) in records.iter().zip(&log) {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        if record.get("to").is_some() {
+            private += 1;
+            assert_eq!(record["hash"], serde_json::from_str::<Value>(shown).expect("JSON")["hash"]);
+        } else {
+            assert_eq!(line, shown);
+        }
+    }
+    assert_eq!(private, 28);
+}
+
+#[test]
+fn an_export_that_was_cut_anywhere_is_continued_to_the_same_bytes() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let mut random = random();
+    let lengths: Vec<usize> = (0..20).map(|_| random.random_range(0..whole.len())).collect();
+    let first_line = whole.find('\n').expect("a line");
+    for len in [0, 1, first_line, first_line + 1, whole.len() - 1].into_iter().chain(lengths) {
+        place.write("e", &whole.as_bytes()[..len]);
+        let said = place.run(&["export", "e", "--data-dir", "data"]);
+        assert!(said.stderr.contains("exported"), "{said:?}");
+        said.ok();
+        assert!(place.read("e") == whole.as_bytes(), "cut at {len}");
+    }
+    // Zeros at the end, as a power cut leaves them.
+    let cut = whole.len() / 2;
+    place.write("e", [&whole.as_bytes()[..cut], &[0; 100]].concat());
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    assert!(place.read("e") == whole.as_bytes());
+}
+
+#[test]
+fn an_export_that_was_killed_is_continued() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let mut random = random();
+    for _ in 0..5 {
+        let _ = fs::remove_file(place.path("e"));
+        let mut child =
+            place.command(&["export", "e", "--data-dir", "data"]).spawn().expect("it starts");
+        let enough = random.random_range(0..whole.len() as u64);
+        until("it writes", || fs::metadata(place.path("e")).is_ok_and(|e| e.len() >= enough));
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        place.run(&["export", "e", "--data-dir", "data"]).ok();
+        assert!(place.read("e") == whole.as_bytes());
+    }
+}
+
+#[test]
+fn a_whole_export_is_left_as_it_is_and_follows_a_log_that_has_grown() {
+    let place = Place::filled();
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let before = place.read("e");
+    let said = place.run(&["export", "e", "--data-dir", "data"]);
+    let kept = before.iter().filter(|byte| **byte == b'\n').count() - 2;
+    assert!(said.stderr.contains(&format!("of which {kept} were there already")), "{said:?}");
+    assert!(place.read("e") == before);
+
+    let program = place.serve("data");
+    fill(program.client);
+    // Of a running server, too.
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    program.stop();
+    assert!(place.read("e") == place.exported("data").as_bytes());
+    assert!(place.read("e").len() > before.len());
+}
+
+#[test]
+fn a_file_that_is_not_the_beginning_is_refused_and_untouched() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let other = Place::filled().exported("data");
+    let changed = whole.replacen("[3,null]", "[4,null]", 1);
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let more = [&whole, lines[5]].concat();
+    let end_too_soon = [&lines[..9].concat(), lines[lines.len() - 1], lines[9]].concat();
+    for (what, file) in [
+        ("somebody's text", "somebody's text\n"),
+        ("without a line", "somebody's"),
+        ("another log", &other),
+        ("a changed value", &changed),
+        ("more than the log", &more),
+        ("an end in the middle", &end_too_soon),
+    ] {
+        place.write("e", file);
+        let sentence = place.run(&["export", "e", "--data-dir", "data"]).refused(1);
+        assert!(sentence.contains("name another file"), "{what}: {sentence}");
+        assert!(place.read("e") == file.as_bytes(), "{what}");
+    }
+    place.write("e", &changed);
+    let at = whole.lines().position(|line| line.contains("[3,null]")).expect("a line") + 1;
+    let sentence = place.run(&["export", "e", "--data-dir", "data"]).refused(1);
+    assert!(sentence.contains(&format!("line {at} ")), "{sentence}");
+}
+
+#[test]
+fn an_export_can_begin_anywhere_in_the_log() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let lines: Vec<&str> = whole.lines().collect();
+    for args in [["--after", "40"], ["--from", "41"]] {
+        let args = ["export", "--data-dir", "data", args[0], args[1]];
+        let part = place.run(&args).ok();
+        let part: Vec<&str> = part.lines().collect();
+        assert_eq!(part[1..part.len() - 1], lines[41..lines.len() - 1]);
+        let begin: Value = serde_json::from_str(part[0]).expect("JSON");
+        assert_eq!(begin["export"]["after"], 40);
+        let chain = |line: &str| {
+            let end: Value = serde_json::from_str(line).expect("JSON");
+            end["end"]["chain"].clone()
+        };
+        assert_eq!(chain(part[part.len() - 1]), chain(lines[lines.len() - 1]));
+    }
+    let last = (lines.len() - 2).to_string();
+    let args = ["export", "--data-dir", "data", "--after", &last];
+    assert_eq!(place.run(&args).ok().lines().count(), 2, "nothing yet");
+    let args = ["export", "--data-dir", "data", "--after", "100000"];
+    let sentence = place.run(&args).refused(1);
+    assert!(sentence.contains("before seq 100000"), "{sentence}");
+}
+
+/// `broker export | head -1` ends without a word.
+#[test]
+fn a_reader_that_goes_away_is_no_error_message() {
+    let place = Place::filled();
+    let mut command = place.command(&["export", "--data-dir", "data"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("{\"export\":"), "{line}");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(!output.status.success(), "a cut export is not a whole one");
+}

@@ -1,0 +1,310 @@
+//! `broker import`: the same log again, or nothing and a sentence.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use broker::audit::{Salts, chain};
+use broker::record::{Identity, Name, Record, RecordParts, Timestamp};
+use rand::Rng as _;
+use serde_json::Value;
+
+use super::{Place, fill, random, until};
+
+#[test]
+fn an_import_is_the_same_log_and_serves() {
+    let place = Place::filled();
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let said = place.run(&["import", "e", "--data-dir", "copy"]).ok();
+    assert!(said.contains("imported 198 records"), "{said}");
+    let whole = String::from_utf8(place.read("e")).expect("UTF-8");
+    assert!(place.exported("copy") == whole);
+    assert_eq!(place.read("copy/identity"), place.read("data/identity"));
+    assert!(!place.path("copy.partial").exists());
+    place.run(&["verify", "--data-dir", "copy"]).ok();
+
+    let program = place.serve("copy");
+    program.client.put("n", "\"goes on\"");
+    let newest = program.client.get("/latest?event=n").expect(200).json();
+    assert_eq!(newest["records"][0]["version"], 29, "{newest}");
+    program.stop();
+    let body = whole.rsplit_once("{\"end\"").expect("an end").0;
+    assert!(place.exported("copy").starts_with(body), "what was imported stays the same");
+    let said = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+    assert!(said.contains("used by a server since"), "{said}");
+}
+
+#[test]
+fn standard_input_is_imported_into_a_new_directory_only() {
+    let place = Place::filled();
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let import = || {
+        let mut command = place.command(&["import", "-", "--data-dir", "copy"]);
+        command.stdin(Stdio::from(File::open(place.path("e")).expect("a file")));
+        let (status, stdout, stderr) = crate::program::run(command);
+        super::Said { code: status.code().expect("a code"), stdout, stderr }
+    };
+    import().ok();
+    assert!(place.exported("copy").as_bytes() == place.read("e"));
+    assert!(import().refused(1).contains("name a file"));
+}
+
+#[test]
+fn a_directory_that_holds_the_beginning_is_brought_up_to_date() {
+    let place = Place::filled();
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    place.run(&["import", "e", "--data-dir", "copy"]).ok();
+    place.run(&["import", "e", "--data-dir", "served"]).ok();
+    let program = place.serve("data");
+    fill(program.client);
+    program.stop();
+
+    // By what is new only: into what comes before, and nowhere else.
+    place.run(&["export", "new", "--after", "198", "--data-dir", "data"]).ok();
+    let said = place.run(&["import", "new", "--data-dir", "fresh"]).refused(1);
+    assert!(said.contains("import what comes before first"), "{said}");
+    assert!(!place.path("fresh").exists() && !place.path("fresh.partial").exists());
+    copy(&place, "copy", "by-part");
+    let said = place.run(&["import", "new", "--data-dir", "by-part"]).ok();
+    assert!(said.contains("99 of them new"), "{said}");
+    assert!(place.exported("by-part") == place.exported("data"));
+    place.run(&["verify", "--data-dir", "by-part"]).ok();
+
+    // By the whole; one that is cut changes nothing.
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let whole = place.read("e");
+    place.write("cut", &whole[..whole.len() - 200]);
+    let before = place.exported("copy");
+    assert!(place.run(&["import", "cut", "--data-dir", "copy"]).refused(1).contains("is cut"));
+    assert!(place.exported("copy") == before);
+    let said = place.run(&["import", "e", "--data-dir", "copy"]).ok();
+    assert!(said.contains("99 of them new"), "{said}");
+    assert!(place.exported("copy").as_bytes() == whole);
+
+    // One that has a history of its own by now.
+    place.serve("served").stop();
+    let said = place.run(&["import", "e", "--data-dir", "served"]).refused(1);
+    assert!(said.contains("other records up to seq 199"), "{said}");
+    let other = Place::filled();
+    let said =
+        place.run(&["import", "e", "--data-dir", other.path("data").to_str().expect("UTF-8")]);
+    let said = said.refused(1);
+    assert!(said.contains("and not the log"), "{said}");
+}
+
+fn copy(place: &Place, from: &str, to: &str) {
+    super::copy_all(&place.path(from), &place.path(to));
+}
+
+#[test]
+fn an_import_that_was_killed_is_continued_and_shows_nothing_before() {
+    let place = Place::filled();
+    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let mut random = random();
+    let mut interrupted = 0;
+    for n in 0..8 {
+        let data = format!("copy-{n}");
+        let partial = place.path(&format!("{data}.partial"));
+        let args = ["import", "e", "--data-dir", &data];
+        let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
+        let segments = random.random_range(0..12);
+        until("it writes", || {
+            let journal = fs::read_dir(partial.join("journal"));
+            journal.is_ok_and(|found| found.count() >= segments) || place.path(&data).exists()
+        });
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        interrupted += usize::from(!place.path(&data).exists());
+        if !place.path(&data).exists() {
+            place.run(&["inspect", "--data-dir", &data]).refused(1);
+        }
+        place.run(&args).ok();
+        assert!(place.exported(&data).as_bytes() == place.read("e"));
+        assert!(!partial.exists());
+    }
+    println!("{interrupted} interrupted");
+}
+
+/// The lines of an export, to be tampered with.
+struct Lines(Vec<String>);
+
+impl Lines {
+    fn index_of(&self, seq: u64) -> usize {
+        seq as usize
+    }
+
+    fn record(&self, seq: u64) -> Value {
+        serde_json::from_str(&self.0[self.index_of(seq)]).expect("JSON")
+    }
+
+    fn replace(&mut self, seq: u64, from: &str, to: &str) {
+        let at = self.index_of(seq);
+        assert!(self.0[at].contains(from), "{from}: {}", self.0[at]);
+        self.0[at] = self.0[at].replacen(from, to, 1);
+    }
+
+    /// Another record in the place of one, with the right hash.
+    fn forge(&mut self, seq: u64, version: u64, millis: u64, id: Option<&str>) {
+        let at = self.index_of(seq);
+        let record = self.record(seq);
+        let text = |name: &str| record[name].as_str().expect("text").to_owned();
+        let time = Timestamp::parse(&text("timestamp")).expect("a time").millis();
+        let forged = Record::new(RecordParts {
+            seq,
+            identity: Identity { event: Name::stored(&text("event")).expect("a name"), to: None },
+            version,
+            id: id.map_or_else(|| text("id"), str::to_owned).parse().expect("an id"),
+            time: Timestamp::from_millis(time - millis),
+            author: None,
+            salts: Salts { meta: [1; 16], data: [2; 16] },
+            data: b"\"forged\"",
+        });
+        self.0[at] = forged.audit_json();
+    }
+}
+
+/// Each kind of tampering has the line, or the seq, and a sentence of its own.
+#[test]
+fn whatever_does_not_verify_is_refused_by_line_and_reason_and_not_stored() {
+    let place = Place::filled();
+    let exported = place.exported("data");
+    let whole: Vec<String> = exported.lines().map(str::to_owned).collect();
+    let last = whole.len() - 1;
+    type Tamper = fn(&mut Lines);
+    // seq 9 is b.0 at version 2: seven records before it make the first round, one the open.
+    let cases: &[(&str, Tamper, &[&str])] = &[
+        ("a value", |l| l.replace(5, "[0,null]", "[1,null]"), &["line 6:", "hash", "was changed"]),
+        ("a hash", |l| l.replace(5, "\"hash\":\"", "\"hash\":\"0"), &["line 6:", "hash"]),
+        ("a salt", |l| l.replace(5, "\"salts\":[\"", "\"salts\":[\"g"), &["line 6:", "a salt"]),
+        (
+            "a time",
+            |l| l.replace(5, "\"timestamp\":\"20", "\"timestamp\":\"21"),
+            &["line 6:", "hash"],
+        ),
+        ("a seq", |l| l.replace(5, "\"seq\":5", "\"seq\":6"), &["line 6:", "hash"]),
+        ("an event", |l| l.replace(5, "\"b.0\"", "\"b.9\""), &["line 6:", "hash"]),
+        ("a version", |l| l.replace(5, "\"version\":1", "\"version\":2"), &["line 6:", "hash"]),
+        ("a user", |l| l.replace(4, "ann@", "bob@"), &["line 5:", "hash"]),
+        ("no user", |l| l.replace(4, ",\"to\":\"ann@example.com\"", ""), &["line 5:", "hash"]),
+        (
+            "a member more",
+            |l| l.replace(5, "{\"seq\"", "{\"x\":1,\"seq\""),
+            &["line 6:", "unknown"],
+        ),
+        (
+            "another form",
+            |l| l.replace(5, ",\"event\"", ", \"event\""),
+            &["line 6:", "not written"],
+        ),
+        ("no JSON", |l| l.0[6].truncate(20), &["line 7:", "not a record"]),
+        ("an empty line", |l| l.0[6].clear(), &["line 7:", "not a record"]),
+        ("a line missing", |l| drop(l.0.remove(9)), &["line 10:", "seq 9 should", "missing"]),
+        ("two lines swapped", |l| l.0.swap(9, 10), &["line 10:", "seq 9 should", "order"]),
+        (
+            "a line twice",
+            |l| l.0.insert(9, l.0[8].clone()),
+            &["line 10:", "seq 9 should", "wrong place"],
+        ),
+        (
+            "a version skipped",
+            |l| l.forge(10, 9, 0, None),
+            &["line 11:", "(event", "version 2 next"],
+        ),
+        ("a time fallen", |l| l.forge(10, 2, 9_999_999, None), &["line 11:", "earlier than"]),
+        (
+            "an id twice",
+            |l| {
+                let id = l.record(3)["id"].as_str().expect("an id").to_owned();
+                l.forge(10, 2, 0, Some(&id));
+            },
+            &["line 11:", "is that of an earlier record"],
+        ),
+        ("a record replaced", |l| l.forge(10, 2, 0, None), &["line 200:", "replaced as a whole"]),
+        ("the end missing", |l| drop(l.0.pop()), &["is cut", "after seq 198"]),
+        ("the last record missing", |l| drop(l.0.remove(198)), &["line 199:", "last lines"]),
+        ("a line behind the end", |l| l.0.push(l.0[5].clone()), &["line 201:", "follows the line"]),
+        (
+            "the end's chain",
+            |l| {
+                let end = l.0.last_mut().expect("an end");
+                *end = end.replacen("\"chain\":\"", "\"chain\":\"0", 1);
+            },
+            &["line 200:", "64 hexadecimal"],
+        ),
+        ("the beginning missing", |l| drop(l.0.remove(0)), &["line 1:", "does not begin"]),
+        (
+            "a newer format",
+            |l| l.0[0] = l.0[0].replace("\"format\":0", "\"format\":3"),
+            &["line 1:", "format 3", "newer"],
+        ),
+        ("nothing", |l| l.0.clear(), &["line 1:", "empty"]),
+    ];
+    assert_eq!(last, 199);
+    for (what, tamper, words) in cases {
+        let mut lines = Lines(whole.clone());
+        tamper(&mut lines);
+        let text: String = lines.0.iter().flat_map(|line| [line, "\n"]).collect();
+        assert_ne!(text, exported, "{what}");
+        place.write("e", &text);
+        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        for word in *words {
+            assert!(sentence.contains(word), "{what}: {word:?} is not in: {sentence}");
+        }
+        assert!(sentence.contains("nothing of it is stored"), "{what}: {sentence}");
+        for left in ["copy", "copy.partial"] {
+            assert!(!place.path(left).exists(), "{what}: {left}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_refused() {
+    let place = Place::new();
+    let program = place.serve("data");
+    for n in 0..20 {
+        program.client.put("n", &format!("{{\"n\":{n}.50}}"));
+    }
+    program.stop();
+    let whole = place.exported("data").into_bytes();
+    // The log's name in the first line is under no hash.
+    let begin = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    let mut random = random();
+    for _ in 0..60 {
+        let at = random.random_range(begin..whole.len());
+        let bit = 1 << random.random_range(0..8);
+        let mut changed = whole.clone();
+        changed[at] ^= bit;
+        place.write("e", &changed);
+        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        assert!(
+            sentence.contains("line ") || sentence.contains("is cut"),
+            "{at} {bit}: {sentence}"
+        );
+        assert!(!place.path("copy").exists(), "{at} {bit}");
+    }
+    for _ in 0..20 {
+        let len = random.random_range(0..whole.len());
+        place.write("e", &whole[..len]);
+        place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        assert!(!place.path("copy").exists(), "{len}");
+    }
+}
+
+/// Anybody can check the chain with the leaves of the lines.
+#[test]
+fn the_chain_of_the_end_is_that_of_the_leaves() {
+    let place = Place::filled();
+    let exported = place.exported("data");
+    let mut after = [0; 32];
+    let mut stated = String::new();
+    for line in exported.lines().skip(1) {
+        let value: Value = serde_json::from_str(line).expect("JSON");
+        if let Some(end) = value.get("end") {
+            stated = end["chain"].as_str().expect("text").to_owned();
+            break;
+        }
+        after = chain(&after, &crate::audit::leaf_of_line(line));
+    }
+    let found: String = after.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(found, stated);
+}

@@ -1,0 +1,77 @@
+//! `broker inspect`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Place;
+
+fn inspect(place: &Place) -> Value {
+    let said = place.run(&["inspect", "--json", "--data-dir", "data"]).ok();
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn a_directory_is_described_and_stays_as_it_is() {
+    let place = Place::filled();
+    let before = crate::process::files(&place.path("data"));
+    let report = inspect(&place);
+    assert_eq!(crate::process::files(&place.path("data")), before);
+    for (name, value) in [("records", 198), ("last_seq", 198), ("events", 9), ("mark", 198)] {
+        assert_eq!(report[name], value, "{name}: {report}");
+    }
+    assert_eq!(report["in_use"], false);
+    let epochs = report["epochs"].as_array().expect("an array");
+    assert_eq!((&epochs[0]["seq"], &epochs[1]["seq"], epochs.len()), (&1.into(), &100.into(), 2));
+    assert_eq!(report["projection"]["state"], "applied");
+    assert_eq!(report["projection"]["seq"], 198);
+    let pieces = report["pieces"].as_array().expect("an array");
+    let segments = pieces.iter().filter(|piece| piece["part"] == "segment");
+    assert_eq!(segments.count(), place.segments("data").len());
+    let bytes: u64 =
+        place.segments("data").iter().map(|s| fs::metadata(s).expect("it").len()).sum();
+    assert_eq!(report["bytes"]["segment"], bytes);
+    let exported = place.exported("data");
+    assert!(exported.contains(report["chain"].as_str().expect("text")));
+    let text = place.run(&["inspect", "--data-dir", "data"]).ok();
+    for words in ["records      198 in ", "last seq     198", "projection   applied to seq 198"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_described_beside_its_server() {
+    let place = Place::new();
+    let program = place.serve("data");
+    program.client.put("a", "1");
+    let report = inspect(&place);
+    assert_eq!((&report["in_use"], &report["pid"]), (&true.into(), &program.pid().into()));
+    assert_eq!((&report["records"], &report["events"]), (&2.into(), &1.into()));
+    assert_eq!(report["projection"]["state"], "unknown");
+    let text = place.run(&["inspect", "--data-dir", "data"]).ok();
+    assert!(
+        text.contains(&format!("in use       by the process with id {}", program.pid())),
+        "{text}"
+    );
+    program.client.put("a", "2");
+    program.stop();
+    assert_eq!(inspect(&place)["records"], 3);
+}
+
+#[test]
+fn what_is_left_of_a_damaged_directory_is_described() {
+    let place = Place::filled();
+    let segment = place.segments("data").pop().expect("a segment");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    bytes[110] ^= 1;
+    fs::write(&segment, bytes).expect("a segment");
+    fs::create_dir(place.path("data/projection.aside-1")).expect("a directory");
+    place.write("data/projection.aside-1/x", [0; 100]);
+    let report = inspect(&place);
+    let damage = report["damage"].as_str().expect("text");
+    assert!(damage.contains("the first bad record is seq "), "{damage}");
+    let records = report["records"].as_u64().expect("a number");
+    assert!((1..198).contains(&records), "{report}");
+    assert!(damage.contains(&format!("seq {}", records + 1)), "{damage}");
+    assert_eq!(report["bytes"]["aside"], 100);
+}

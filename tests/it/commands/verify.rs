@@ -1,0 +1,239 @@
+//! `broker verify`: the first bad record, and nothing is changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::Rng as _;
+use serde_json::Value;
+
+use super::{Place, copy_all, random};
+
+/// Verifies a copy of `data` after something was done to it, which must not be changed by it.
+fn after(place: &Place, damage: impl FnOnce(&Path)) -> super::Said {
+    let copy = place.path("damaged");
+    let _ = fs::remove_dir_all(&copy);
+    copy_all(&place.path("data"), &copy);
+    damage(&copy);
+    let before = crate::process::files(&copy);
+    let said = place.run(&["verify", "--data-dir", "damaged"]);
+    assert!(crate::process::files(&copy) == before, "verify changes nothing: {said:?}");
+    said
+}
+
+/// The segment and the offset of a text that stands in the log once.
+fn find(segments: &[PathBuf], text: &str) -> (PathBuf, usize) {
+    for segment in segments {
+        let bytes = fs::read(segment).expect("a segment");
+        let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
+        if let Some(at) = found {
+            return (segment.clone(), at);
+        }
+    }
+    panic!("{text} is not in the log");
+}
+
+fn flip(file: &Path, at: usize, bit: u8) {
+    let mut bytes = fs::read(file).expect("a file");
+    bytes[at] ^= bit;
+    fs::write(file, bytes).expect("a file");
+}
+
+#[test]
+fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
+    let place = Place::filled();
+    let said = after(&place, |_| {}).ok();
+    assert!(said.contains("198 records in ") && said.contains("9 events"), "{said}");
+    assert!(said.contains("history: 198 records agree with the log"), "{said}");
+    assert!(said.ends_with("no damage was found\n"), "{said}");
+    let said = after(&place, |data| {
+        fs::remove_dir_all(data.join("projection")).expect("a projection");
+        fs::remove_file(data.join("lock")).expect("a lock");
+    });
+    assert!(said.ok().contains("history: there is none yet"));
+}
+
+#[test]
+fn a_server_that_runs_is_not_verified() {
+    let place = Place::new();
+    let program = place.serve("data");
+    let said = place.run(&["verify", "--data-dir", "data"]).refused(2);
+    assert!(said.contains("in use") && said.contains("broker backup"), "{said}");
+    let said = place.run(&["rebuild", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("in use") && said.contains(&program.pid().to_string()), "{said}");
+    program.stop();
+}
+
+/// The damaged value is found again by its text, so record, version, file and offset are known.
+#[test]
+fn the_record_of_a_damaged_value_is_named_with_event_version_and_file() {
+    let place = Place::filled();
+    let exported = place.exported("data");
+    let mut random = random();
+    for _ in 0..10 {
+        let n = random.random_range(0..14);
+        let text = format!("\"{n} xxx");
+        let line = exported.lines().find(|line| line.contains(&text)).expect("a line");
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        let (segment, at) = find(&place.segments("data"), &text);
+        let segment = PathBuf::from("journal").join(segment.file_name().expect("a name"));
+        let within = random.random_range(1..50_000);
+        let said = after(&place, |data| flip(&data.join(&segment), at + within, 2)).refused(1);
+        let (seq, event, version) = (&record["seq"], &record["event"], &record["version"]);
+        let name = format!("the first bad record is seq {seq} (event {event}, version {version})");
+        assert!(said.contains(&name), "{name}: {said}");
+        assert!(said.contains(&segment.display().to_string()), "{said}");
+        assert!(said.contains("the checksum of the data"), "{said}");
+    }
+}
+
+/// Whoever mends the checksum is found by the commitment.
+#[test]
+fn a_value_whose_checksum_was_mended_is_found_by_its_commitment() {
+    let place = Place::filled();
+    let (segment, at) = find(&place.segments("data"), "[7,null]");
+    let segment = PathBuf::from("journal").join(segment.file_name().expect("a name"));
+    let exported = place.exported("data");
+    let line = exported.lines().find(|line| line.contains("[7,null]")).expect("a line");
+    let record: Value = serde_json::from_str(line).expect("JSON");
+    let seq = record["seq"].as_u64().expect("a seq");
+    let said = after(&place, |data| {
+        let file = data.join(&segment);
+        let mut bytes = fs::read(&file).expect("a segment");
+        bytes[at + 1] = b'8';
+        let whose: Vec<u8> = seq.to_le_bytes().into_iter().chain([1]).collect();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&whose), &bytes[at - 16..at + 8]);
+        bytes[at - 20..at - 16].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&file, bytes).expect("a segment");
+    });
+    let said = said.refused(1);
+    assert!(said.contains("the data does not match the leaf's commitment"), "{said}");
+    assert!(said.contains(&format!("the first bad record is seq {seq} (event ")), "{said}");
+}
+
+#[test]
+fn every_flipped_bit_of_the_log_is_found() {
+    let place = Place::filled();
+    let mut random = random();
+    let segments = place.segments("data");
+    for n in 0..30 {
+        let segment = &segments[n % segments.len()];
+        let bytes = fs::read(segment).expect("a segment");
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
+        // Every other one where headers, leaves and names are, rather than large values.
+        let end = if n % 2 == 0 { used } else { used.min(700) };
+        let (at, bit) = (random.random_range(0..end), 1 << random.random_range(0..8));
+        let name = segment.file_name().expect("a name");
+        let said = after(&place, |data| flip(&data.join("journal").join(name), at, bit));
+        let said = said.refused(1);
+        let name = name.to_str().expect("UTF-8");
+        assert!(said.contains(name) && said.contains("the first bad record is seq "), "{said}");
+    }
+}
+
+#[test]
+fn files_that_are_missing_short_or_exchanged_are_damage() {
+    let place = Place::filled();
+    let names: Vec<PathBuf> = place.segments("data").into_iter().collect();
+    let name = |i: usize| names[i].file_name().expect("a name").to_owned();
+    type Damage<'a> = Box<dyn FnOnce(&Path) + 'a>;
+    let cases: Vec<(&str, Damage<'_>)> = vec![
+        (
+            "the last missing",
+            Box::new(|journal| {
+                fs::remove_file(journal.join(name(names.len() - 1))).expect("a file");
+            }),
+        ),
+        (
+            "one missing",
+            Box::new(|journal| fs::remove_file(journal.join(name(1))).expect("a file")),
+        ),
+        (
+            "one short",
+            Box::new(|journal| {
+                let file = fs::OpenOptions::new().write(true).open(journal.join(name(1)));
+                file.expect("a file").set_len(30_000).expect("it shrinks");
+            }),
+        ),
+        (
+            "two exchanged",
+            Box::new(|journal| {
+                fs::rename(journal.join(name(1)), journal.join("x")).expect("a file");
+                fs::rename(journal.join(name(2)), journal.join(name(1))).expect("a file");
+                fs::rename(journal.join("x"), journal.join(name(2))).expect("a file");
+            }),
+        ),
+    ];
+    for (what, damage) in cases {
+        let said = after(&place, |data| damage(&data.join("journal"))).refused(1);
+        assert!(said.contains("the first bad record is seq "), "{what}: {said}");
+    }
+    let said = after(&place, |data| flip(&data.join("identity"), 40, 1)).refused(1);
+    assert!(said.contains("identity is damaged"), "{said}");
+}
+
+/// What a crash leaves is told, and is no damage.
+#[test]
+fn a_torn_tail_and_a_spoilt_mark_are_noted() {
+    let place = Place::filled();
+    let last = place.segments("data").pop().expect("a segment");
+    let last = last.file_name().expect("a name");
+    let said = after(&place, |data| {
+        let file = data.join("journal").join(last);
+        let mut bytes = fs::read(&file).expect("a segment");
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
+        let at = used.next_multiple_of(8);
+        bytes[at..at + 5].copy_from_slice(b"begun");
+        fs::write(&file, bytes).expect("a segment");
+    });
+    let said = said.ok();
+    assert!(said.contains("note: 5 bytes of ") && said.contains("never written whole"), "{said}");
+    let said =
+        after(&place, |data| fs::remove_file(data.join("journal/mark")).expect("a mark")).ok();
+    assert!(said.contains("note: the high-water mark is missing"), "{said}");
+    let said = after(&place, |data| flip(&data.join("journal/mark"), 20, 1)).ok();
+    assert!(said.contains("note: one of the two slots"), "{said}");
+}
+
+/// Bits of sled's files may be ones that nothing rests on any more; there is no third outcome, and
+/// what is found is mended by a rebuild.
+#[test]
+fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
+    let place = Place::filled();
+    let db = place.path("data/projection/sled-1/db");
+    let used = fs::read(&db).expect("a store").iter().rposition(|byte| *byte != 0);
+    let used = used.expect("it was written") + 1;
+    let mut random = random();
+    let mut found = 0;
+    for _ in 0..10 {
+        let (at, bit) = (random.random_range(0..used), 1 << random.random_range(0..8));
+        let damage = |data: &Path| flip(&data.join("projection/sled-1/db"), at, bit);
+        let said = after(&place, damage);
+        if said.code == 0 {
+            said.ok();
+            continue;
+        }
+        found += 1;
+        let said = said.refused(1);
+        assert!(said.contains("the history in") && said.contains("broker rebuild"), "{said}");
+        place.run(&["rebuild", "--data-dir", "damaged"]).ok();
+        place.run(&["verify", "--data-dir", "damaged"]).ok();
+    }
+    println!("{found} of 10 found");
+    let said = after(&place, |data| {
+        let other = Place::filled();
+        fs::remove_dir_all(data.join("projection")).expect("a projection");
+        copy_all(&other.path("data/projection"), &data.join("projection"));
+    });
+    assert!(said.refused(1).contains("derived from another log"));
+    // The log rolled back behind its history.
+    let said = after(&place, |data| {
+        place.run(&["backup", "old", "--data-dir", "data"]).ok();
+        let program = place.serve("data");
+        super::fill(program.client);
+        super::settled(program.client);
+        program.stop();
+        fs::remove_dir_all(data.join("projection")).expect("a projection");
+        copy_all(&place.path("data/projection"), &data.join("projection"));
+    });
+    assert!(said.refused(1).contains("are missing from the log"));
+}
