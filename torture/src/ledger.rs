@@ -117,6 +117,13 @@ impl Request {
         request
     }
 
+    /// One large insert, of which some dozens fill a segment.
+    pub fn large(random: &mut StdRng) -> Self {
+        let mut request = Self::plain(random, "e.1");
+        request.inserts[0].data = long(random, &request.inserts[0].tag);
+        request
+    }
+
     /// The body to send.
     pub fn body(&self) -> String {
         let bodies: Vec<_> = self.inserts.iter().map(Insert::body).collect();
@@ -177,14 +184,16 @@ impl Insert {
     }
 }
 
+fn long(random: &mut StdRng, tag: &str) -> String {
+    let text = "é😀".repeat(random.random_range(1_000..12_000));
+    format!("{{\"t\":\"{tag}\",\"x\":\"{text}\"}}")
+}
+
 /// Numbers that no parser keeps, escapes, and now and then many kilobytes.
 fn data(random: &mut StdRng, tag: &str) -> String {
-    match random.random_range(0..40) {
-        0 => {
-            let long = "é😀".repeat(random.random_range(1_000..8_000));
-            format!("{{\"t\":\"{tag}\",\"x\":\"{long}\"}}")
-        }
-        1..8 => format!("{{\"n\":1.1000000000000000055,\"\\u0061\":[\"\\/\",-0.0],\"t\":\"{tag}\"}}"),
+    match random.random_range(0..30) {
+        0 => long(random, tag),
+        1..7 => format!("{{\"n\":1.1000000000000000055,\"\\u0061\":[\"\\/\",-0.0],\"t\":\"{tag}\"}}"),
         _ => format!("{{\"t\":\"{tag}\",\"n\":{}}}", random.random::<u64>()),
     }
 }

@@ -14,6 +14,8 @@ use crate::ledger::{Ledger, Outcome, Receipt, Request};
 use crate::{Result, ensure};
 
 const WRITERS: usize = 4;
+/// Large inserts of 40 KiB on average, against a first segment of 1 MiB.
+const BULK: usize = 20;
 /// After a refusal a client waits a little, as `Retry-After` would have it wait for longer.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
@@ -91,6 +93,17 @@ pub fn run<T>(
     ends.into_iter().collect::<Result<Vec<()>>>()?;
     watched?;
     Ok(acted)
+}
+
+/// Inserts large values, so that there are several segments.
+pub fn bulk(ledger: &mut Ledger, client: Client, random: &mut StdRng) -> Result {
+    for _ in 0..BULK {
+        let mut request = Request::large(random);
+        let answer = client.insert(&request.body())?;
+        request.answered(&answer)?;
+        ledger.requests.push(request);
+    }
+    Ok(())
 }
 
 fn write(

@@ -17,6 +17,7 @@ mod ledger;
 mod load;
 mod log;
 mod report;
+mod segments;
 mod server;
 mod shim;
 mod viewer;

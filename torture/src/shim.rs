@@ -29,7 +29,6 @@ pub struct Shim {
 /// Words of the control, as in `shim.c`.
 const ARMED: u64 = 0;
 const FAULT_AT: u64 = 1;
-const MATCHED: u64 = 6;
 const STRUCK: u64 = 7;
 const CLOCK_MS: u64 = 8;
 const COUNTS: u64 = 9;
@@ -144,11 +143,6 @@ impl Shim {
     /// How often it has struck.
     pub fn struck(&self) -> Result<i64> {
         self.get(STRUCK)
-    }
-
-    /// How many calls matched.
-    pub fn matched(&self) -> Result<i64> {
-        self.get(MATCHED)
     }
 
     /// How often a kind of call was made.

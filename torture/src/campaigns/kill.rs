@@ -74,6 +74,9 @@ fn one(life: &mut Life<'_>, place: &Place<'_>, ledger: &mut Ledger) -> Result<&'
     let server = place.serve()?;
     let client = server.client();
     ledger.check(client, &mut life.random)?;
+    if life.random.random_bool(0.1) {
+        load::bulk(ledger, client, &mut life.random)?;
+    }
     let enough = life.random.random_range(1..80);
     let shuts_down = life.random.random_bool(0.2);
     load::run(ledger, client, &mut life.random, |progress| {
