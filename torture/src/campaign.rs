@@ -19,7 +19,7 @@ use crate::shim::Tools;
 use crate::{Result, server};
 
 /// Lives at a time: they wait for disks and for time-outs more than they compute.
-const LANES: usize = 3;
+const LANES: usize = 5;
 /// After so many failures a campaign has said what it has to say.
 const FAILURES_MAX: usize = 10;
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
@@ -86,7 +86,7 @@ struct Run<'a> {
 impl Default for Plan {
     fn default() -> Self {
         let duration = Duration::from_secs(3600);
-        Self { ci: false, count: None, duration, life: None, seed: rand::random(), }
+        Self { ci: false, count: None, duration, life: None, seed: rand::random() }
     }
 }
 
@@ -144,7 +144,12 @@ fn run(campaign: &Campaign, plan: &Plan, part: Duration, tools: &Tools, scratch:
         scratch,
         seed: plan.seed,
         target,
-        deadline: started + if plan.ci || plan.life.is_some() { part.max(Duration::from_secs(3600)) } else { part },
+        deadline: started
+            + if plan.ci || plan.life.is_some() {
+                part.max(Duration::from_secs(3600))
+            } else {
+                part
+            },
         done: AtomicUsize::new(0),
         lives: AtomicU64::new(plan.life.unwrap_or(0)),
         tally: Mutex::default(),
@@ -201,7 +206,10 @@ impl Run<'_> {
             if let Err(error) = self.live(index) {
                 let dir = self.dir(index);
                 let message = error.to_string();
-                let replay = format!("broker-torture {} --seed {} --life {index}", self.campaign.name, self.seed);
+                let replay = format!(
+                    "broker-torture {} --seed {} --life {index}",
+                    self.campaign.name, self.seed
+                );
                 let failure = Failure { message, replay, kept: dir };
                 println!("{}: {failure}", self.campaign.name);
                 self.failures.lock().expect("no panic here").push(failure);

@@ -188,7 +188,10 @@ fn compare(request: &Request, log: &Log) -> Result<Option<Vec<String>>> {
         let data = format!(",\"data\":{},\"hash\":\"", insert.data);
         let name = format!(",\"event\":\"{}\",", insert.event);
         let id = insert.id.as_ref().is_none_or(|id| line.contains(&format!(",\"id\":\"{id}\",")));
-        ensure!(line.contains(&data) && line.contains(&name) && id, "not as sent: {insert:?}: {line}");
+        ensure!(
+            line.contains(&data) && line.contains(&name) && id,
+            "not as sent: {insert:?}: {line}"
+        );
         let receipt = format!("{}}}", receipt_of(line));
         let told = receipts.map(|receipts| &receipts[i]);
         ensure!(told.is_none_or(|told| *told == receipt), "acknowledged as {told:?}: {line}");
@@ -219,12 +222,17 @@ pub fn ready(client: Client) -> Result {
     loop {
         let health = client.health()?;
         let projection = &health["projection"];
-        if projection["lag"] == 0 && projection["state"] == "ready" && projection["ids_readable"] == true
+        if projection["lag"] == 0
+            && projection["state"] == "ready"
+            && projection["ids_readable"] == true
         {
             ensure!(health["status"] == "ok", "{health}");
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the history is not there after {READY_MAX:?}: {health}");
+        ensure!(
+            Instant::now() < deadline,
+            "the history is not there after {READY_MAX:?}: {health}"
+        );
         thread::park_timeout(Duration::from_millis(2));
     }
 }

@@ -46,7 +46,13 @@ impl Connection {
     }
 
     /// Sends a request.
-    pub fn send(&mut self, method: &str, target: &str, headers: &str, body: &str) -> io::Result<()> {
+    pub fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &str,
+    ) -> io::Result<()> {
         let len = body.len();
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n{headers}\r\n"

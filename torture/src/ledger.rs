@@ -193,7 +193,9 @@ fn long(random: &mut StdRng, tag: &str) -> String {
 fn data(random: &mut StdRng, tag: &str) -> String {
     match random.random_range(0..30) {
         0 => long(random, tag),
-        1..7 => format!("{{\"n\":1.1000000000000000055,\"\\u0061\":[\"\\/\",-0.0],\"t\":\"{tag}\"}}"),
+        1..7 => {
+            format!("{{\"n\":1.1000000000000000055,\"\\u0061\":[\"\\/\",-0.0],\"t\":\"{tag}\"}}")
+        }
         _ => format!("{{\"t\":\"{tag}\",\"n\":{}}}", random.random::<u64>()),
     }
 }

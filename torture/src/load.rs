@@ -129,7 +129,12 @@ fn write(
                 progress.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Refused(code) => {
-                *progress.refusals.lock().expect("no writer panics").entry(code.clone()).or_default() += 1;
+                *progress
+                    .refusals
+                    .lock()
+                    .expect("no writer panics")
+                    .entry(code.clone())
+                    .or_default() += 1;
                 if answer.is_refusal() {
                     thread::park_timeout(REFUSED_PAUSE);
                 }
@@ -171,14 +176,17 @@ fn retry_one(
 fn post(connection: &mut Connection, body: &str) -> Result<Option<crate::http::Answer>> {
     let headers = "Content-Type: application/json\r\n";
     let sent = Instant::now();
-    let answer = connection
-        .send("POST", "/insert", headers, body)
-        .and_then(|()| connection.answer());
+    let answer =
+        connection.send("POST", "/insert", headers, body).and_then(|()| connection.answer());
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => {
             let hung = sent.elapsed() >= crate::http::ANSWER_MAX;
-            ensure!(!hung, "an insert got neither an answer nor an end in {:?}: {error}", sent.elapsed());
+            ensure!(
+                !hung,
+                "an insert got neither an answer nor an end in {:?}: {error}",
+                sent.elapsed()
+            );
             Ok(None)
         }
     }

@@ -12,6 +12,7 @@ mod campaign;
 mod campaigns;
 mod check;
 mod disk;
+mod files;
 mod http;
 mod ledger;
 mod load;

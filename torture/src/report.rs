@@ -108,7 +108,8 @@ impl fmt::Display for Outcome {
             out,
             "{name}: {done} of {target} {unit} survived on {lives} directories in {seconds} s, {failed} failed"
         )?;
-        let tally: Vec<_> = self.tally.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        let tally: Vec<_> =
+            self.tally.iter().map(|(what, count)| format!("{count} {what}")).collect();
         if !tally.is_empty() {
             writeln!(out, "    {}", tally.join("; "))?;
         }
@@ -119,6 +120,11 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.message.chars().take(3_000).collect();
-        write!(out, "FAILED: {shown}\n    again: {}\n    kept: {}", self.replay, self.kept.display())
+        write!(
+            out,
+            "FAILED: {shown}\n    again: {}\n    kept: {}",
+            self.replay,
+            self.kept.display()
+        )
     }
 }

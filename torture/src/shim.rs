@@ -35,9 +35,8 @@ const COUNTS: u64 = 9;
 const WORDS: u64 = COUNTS + (CALLS.len() * SCOPES.len()) as u64;
 
 /// Kinds of calls, in the order of `shim.c`.
-pub const CALLS: [&str; 8] = [
-    "pwrite", "fdatasync", "fsync", "open", "rename", "ftruncate", "fallocate", "sync_file_range",
-];
+pub const CALLS: [&str; 8] =
+    ["pwrite", "fdatasync", "fsync", "open", "rename", "ftruncate", "fallocate", "sync_file_range"];
 /// Files, in the order of `shim.c`.
 pub const SCOPES: [&str; 3] = ["journal", "projection", "other"];
 /// Faults, in the order of `shim.c`, from 1.
@@ -94,7 +93,8 @@ impl Shim {
     /// One that does nothing yet; its words are a file in `dir`.
     pub fn new(tools: &Tools, dir: &Path) -> Result<Self> {
         let control = dir.join("control");
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&control);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&control);
         let shim = Self { library: tools.shim.clone(), control, words: open? };
         shim.calm()?;
         Ok(shim)

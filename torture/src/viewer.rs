@@ -210,7 +210,9 @@ impl Reader<'_> {
         loop {
             match self.connection.part() {
                 Ok(part) => return Ok(part),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     if self.stop.load(Ordering::Relaxed) {
                         return Ok(None);
                     }

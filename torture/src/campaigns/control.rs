@@ -28,17 +28,21 @@ const CONTROLS: [(&str, Control); 7] = [
     ("power cut under syncs that lie", power::lies_are_found),
     ("kill under writes that lie", |life| lying_writes(life, true)),
     ("one write that lies", |life| lying_writes(life, false)),
-    ("book with a receipt that was never given", |life| forged(life, |insert, receipt| {
-        insert.tag = "never sent".to_owned();
-        Some(receipt.to_owned())
-    })),
-    ("book with another byte", |life| forged(life, |insert, receipt| {
-        insert.data = insert.data.replacen('"', "\"_", 1);
-        Some(receipt.to_owned())
-    })),
-    ("book with another version", |life| forged(life, |_, receipt| {
-        Some(receipt.replacen("\"version\":", "\"version\":1", 1))
-    })),
+    ("book with a receipt that was never given", |life| {
+        forged(life, |insert, receipt| {
+            insert.tag = "never sent".to_owned();
+            Some(receipt.to_owned())
+        })
+    }),
+    ("book with another byte", |life| {
+        forged(life, |insert, receipt| {
+            insert.data = insert.data.replacen('"', "\"_", 1);
+            Some(receipt.to_owned())
+        })
+    }),
+    ("book with another version", |life| {
+        forged(life, |_, receipt| Some(receipt.replacen("\"version\":", "\"version\":1", 1)))
+    }),
     ("book that knows of no acknowledgement", |life| forged(life, |_, _| None)),
 ];
 
@@ -82,7 +86,9 @@ fn forged(life: &mut Life<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -
     ledger.check(server.client(), &mut life.random)?;
     let is_plain = |request: &&mut crate::ledger::Request| {
         let insert = &request.inserts[0];
-        request.inserts.len() == 1 && insert.to.is_none() && insert.data.starts_with("{\"t\"")
+        request.inserts.len() == 1
+            && insert.to.is_none()
+            && insert.data.starts_with("{\"t\"")
             && matches!(request.outcome, Outcome::Acknowledged(_))
     };
     let request = ledger.requests.iter_mut().find(is_plain).ok_or("there is a plain insert")?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use crate::campaign::{Campaign, Life};
-use crate::campaigns::damage::{copy_all, snapshot};
+use crate::files::{copy_all, snapshot};
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
 use crate::server::{Place, START_MAX, Server};
@@ -30,8 +30,10 @@ pub const CAMPAIGN: Campaign = Campaign {
 const DAY_MS: i64 = 86_400_000;
 const JUMPS: usize = 8;
 
+type Surprise = fn(&mut Life<'_>) -> Result;
+
 fn live(life: &mut Life<'_>) -> Result {
-    let surprises: [(&str, fn(&mut Life<'_>) -> Result); 5] = [
+    let surprises: [(&str, Surprise); 5] = [
         ("clock that jumps", clock_jumps),
         ("second process", second_process),
         ("directory of somebody else", foreign),
@@ -74,7 +76,11 @@ fn clock_jumps(life: &mut Life<'_>) -> Result {
         })
         .map_err(|error| format!("by {ms} ms: {error}"))?;
         if life.random.random_bool(0.5) {
-            if life.random.random_bool(0.5) { server.stop()? } else { server.kill()? }
+            if life.random.random_bool(0.5) {
+                server.stop()?
+            } else {
+                server.kill()?
+            }
             server = place.spawn()?;
             if let Some(ended) = server.serving(START_MAX)? {
                 ended.explained()?;
@@ -147,9 +153,12 @@ fn foreign(life: &mut Life<'_>) -> Result {
     let dir = life.dir.clone();
     let data = dir.join("data");
     let place = Place::new(&dir);
-    for name in ["notes.txt", "journal/00000000000000000001.seg", "projection/db", "identity", "mark"] {
+    for name in
+        ["notes.txt", "journal/00000000000000000001.seg", "projection/db", "identity", "mark"]
+    {
         fs::create_dir_all(data.join(name).parent().unwrap_or(&data))?;
-        let bytes: Vec<u8> = (0..life.random.random_range(1..5_000)).map(|_| life.random.random()).collect();
+        let bytes: Vec<u8> =
+            (0..life.random.random_range(1..5_000)).map(|_| life.random.random()).collect();
         fs::write(data.join(name), bytes)?;
         refused_untouched(&place, &data, name)?;
         fs::remove_dir_all(&data)?;
@@ -169,7 +178,8 @@ fn foreign(life: &mut Life<'_>) -> Result {
     fs::copy(other.join("data/identity"), data.join("identity"))?;
     // sled was opened before the journal was judged, so only the rest is as it was.
     let journal = snapshot(&data.join("journal"))?;
-    let ended = place.spawn()?.serving(START_MAX)?.ok_or("it serves the log of another identity")?;
+    let ended =
+        place.spawn()?.serving(START_MAX)?.ok_or("it serves the log of another identity")?;
     ensure!(ended.explained()?.contains("another log"), "{ended:?}");
     ensure!(snapshot(&data.join("journal"))? == journal, "the log of another identity was touched");
     fs::write(data.join("identity"), identity)?;

@@ -75,7 +75,12 @@ fn live(life: &mut Life<'_>) -> Result {
 
 impl Census {
     /// A start, a load and a stop without a fault.
-    fn take(life: &mut Life<'_>, place: &Place<'_>, shim: &Shim, ledger: &mut Ledger) -> Result<Self> {
+    fn take(
+        life: &mut Life<'_>,
+        place: &Place<'_>,
+        shim: &Shim,
+        ledger: &mut Ledger,
+    ) -> Result<Self> {
         shim.count()?;
         let server = place.serve()?;
         let mut starts = Vec::new();
@@ -100,7 +105,8 @@ impl Census {
 
     fn choose(&self, random: &mut StdRng) -> (Fault, bool) {
         // What acknowledgements rest on is tried more often than the rest.
-        let journal: Vec<_> = self.0.iter().filter(|(call, scope, _)| *scope == 0 && *call < 3).collect();
+        let journal: Vec<_> =
+            self.0.iter().filter(|(call, scope, _)| *scope == 0 && *call < 3).collect();
         let (call, scope, [starting, serving]) = match random.random_bool(0.4) {
             true => *journal[random.random_range(0..journal.len())],
             false => self.0[random.random_range(0..self.0.len())],

@@ -19,15 +19,8 @@ use crate::server::{Place, Server};
 use crate::{Result, ensure};
 
 /// The campaign.
-pub const CAMPAIGN: Campaign = Campaign {
-    name: "full",
-    unit: "full disks",
-    ci: 4,
-    hour: 200,
-    share: 10,
-    mounts: true,
-    live,
-};
+pub const CAMPAIGN: Campaign =
+    Campaign { name: "full", unit: "full disks", ci: 4, hour: 200, share: 10, mounts: true, live };
 
 const TIMES: usize = 4;
 const TMPFS_BYTES: u64 = 48 << 20;
@@ -40,8 +33,7 @@ const WELL_MAX: Duration = Duration::from_secs(30);
 
 fn live(life: &mut Life<'_>) -> Result {
     let is_ext4 = life.index % 2 == 1;
-    let disk =
-        if is_ext4 { Disk::ext4(&life.dir)? } else { Disk::tmpfs(&life.dir, TMPFS_BYTES)? };
+    let disk = if is_ext4 { Disk::ext4(&life.dir)? } else { Disk::tmpfs(&life.dir, TMPFS_BYTES)? };
     let (dir, data) = (life.dir.clone(), disk.path().join("data"));
     let segment_bytes = ["64KiB", "256KiB"][life.random.random_range(0..2)];
     let place = Place { data: Some(&data), segment_bytes, ..Place::new(&dir) };
@@ -101,7 +93,11 @@ fn full(life: &mut Life<'_>, server: &Server, ledger: &mut Ledger) -> Result {
         }
         Ok(progress.refused("disk-full"))
     })?;
-    ensure!(refused >= 5, "the disk is full, and inserts are not refused with 507 disk-full: {}", server.log());
+    ensure!(
+        refused >= 5,
+        "the disk is full, and inserts are not refused with 507 disk-full: {}",
+        server.log()
+    );
     for route in ["/livez", "/readyz", "/health"] {
         let answer = client.get(route)?;
         ensure!(answer.status == 200, "{route} on a full disk: {answer:?}");
@@ -124,7 +120,11 @@ fn restart_full<'a>(
     ledger: &mut Ledger,
     ballast: &PathBuf,
 ) -> Result<Server> {
-    if life.random.random_bool(0.5) { server.kill()? } else { server.stop()? }
+    if life.random.random_bool(0.5) {
+        server.kill()?
+    } else {
+        server.stop()?
+    }
     let mut server = place.spawn()?;
     match server.serving(crate::server::START_MAX)? {
         None => {
@@ -134,7 +134,10 @@ fn restart_full<'a>(
         }
         Some(ended) => {
             let sentence = ended.explained()?;
-            ensure!(sentence.contains("space"), "it does not say that space is missing: {sentence}");
+            ensure!(
+                sentence.contains("space"),
+                "it does not say that space is missing: {sentence}"
+            );
             life.note("starts on a full disk that were refused for it");
             File::create(ballast)?;
             place.serve()
@@ -155,7 +158,10 @@ fn well_again(life: &mut Life<'_>, server: &Server, ledger: &mut Ledger) -> Resu
         if stored {
             break;
         }
-        ensure!(started.elapsed() < WELL_MAX, "space is back, and inserts are still refused: {answer:?}");
+        ensure!(
+            started.elapsed() < WELL_MAX,
+            "space is back, and inserts are still refused: {answer:?}"
+        );
         thread::park_timeout(Duration::from_millis(20));
     }
     caught_up(client)?;

@@ -15,15 +15,8 @@ use crate::load;
 use crate::server::Place;
 
 /// The campaign.
-pub const CAMPAIGN: Campaign = Campaign {
-    name: "kill",
-    unit: "kills",
-    ci: 100,
-    hour: 5_000,
-    share: 25,
-    mounts: false,
-    live,
-};
+pub const CAMPAIGN: Campaign =
+    Campaign { name: "kill", unit: "kills", ci: 100, hour: 5_000, share: 25, mounts: false, live };
 
 const KILLS: usize = 40;
 /// A kill comes within this time of a start or of the wish to stop.

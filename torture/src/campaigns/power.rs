@@ -85,7 +85,16 @@ fn one(life: &mut Life<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'
         cut(life, disk, server)
     })?;
     life.random = random.clone();
-    Ok((disk, if fails { "as a sync failed" } else if shuts_down { "while it shut down" } else { "under load" }))
+    Ok((
+        disk,
+        if fails {
+            "as a sync failed"
+        } else if shuts_down {
+            "while it shut down"
+        } else {
+            "under load"
+        },
+    ))
 }
 
 /// The server stands still, the power is cut, the image is copied; only then is it killed.
