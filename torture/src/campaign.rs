@@ -14,14 +14,17 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+use crate::disk::Disk;
 use crate::report::{Failure, Outcome, Report};
 use crate::shim::Tools;
-use crate::{Result, server};
+use crate::{Result, files, server};
 
 /// Lives at a time: they wait for disks and for time-outs more than they compute.
 const LANES: usize = 5;
 /// After so many failures a campaign has said what it has to say.
 const FAILURES_MAX: usize = 10;
+/// More than all lanes need.
+const MEMORY_BYTES: u64 = 4 << 30;
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// One kind of fault.
@@ -38,8 +41,21 @@ pub struct Campaign {
     pub share: u32,
     /// Whether it mounts file systems.
     pub mounts: bool,
+    /// Where its directories lie.
+    pub ground: Ground,
     /// Lives one life.
     pub live: fn(&mut Life<'_>) -> Result,
+}
+
+/// Where directories lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Every other life in memory.
+    Both,
+    /// On the disk of the build.
+    Disk,
+    /// In memory, where this run may mount: for faults that do not ask what a sync does.
+    Memory,
 }
 
 /// How much is to be done.
@@ -74,6 +90,8 @@ struct Run<'a> {
     campaign: &'a Campaign,
     tools: &'a Tools,
     scratch: &'a Path,
+    /// A file system in memory, if there is one.
+    memory: Option<&'a Path>,
     seed: u64,
     target: usize,
     deadline: Instant,
@@ -118,11 +136,14 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     let mut report = Report::new(plan.seed);
     println!("seed {}", plan.seed);
     let tools = tools?;
+    let memory = Disk::tmpfs(&scratch, MEMORY_BYTES).ok();
+    let memory_path = memory.as_ref().map(Disk::path);
     let shares: u32 = campaigns.iter().map(|campaign| campaign.share).sum();
     for campaign in campaigns {
         let part = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
-        report.add(run(campaign, plan, part, &tools, &scratch));
+        report.add(run(campaign, plan, part, &tools, &scratch, memory_path));
     }
+    drop(memory);
     // What failed stays; without it the directory is empty but for the tools.
     if report.passed() {
         fs::remove_dir_all(&scratch)?;
@@ -130,7 +151,14 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn run(campaign: &Campaign, plan: &Plan, part: Duration, tools: &Tools, scratch: &Path) -> Outcome {
+fn run(
+    campaign: &Campaign,
+    plan: &Plan,
+    part: Duration,
+    tools: &Tools,
+    scratch: &Path,
+    memory: Option<&Path>,
+) -> Outcome {
     let hours = plan.duration.as_secs_f64() / 3600.0;
     let target = match (plan.count, plan.ci) {
         (Some(count), _) => count,
@@ -142,6 +170,7 @@ fn run(campaign: &Campaign, plan: &Plan, part: Duration, tools: &Tools, scratch:
         campaign,
         tools,
         scratch,
+        memory,
         seed: plan.seed,
         target,
         deadline: started
@@ -204,7 +233,7 @@ impl Run<'_> {
         while self.goes_on() {
             let index = self.lives.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = self.live(index) {
-                let dir = self.dir(index);
+                let dir = self.keep(index);
                 let message = error.to_string();
                 let replay = format!(
                     "broker-torture {} --seed {} --life {index}",
@@ -232,7 +261,27 @@ impl Run<'_> {
     }
 
     fn dir(&self, index: u64) -> PathBuf {
-        self.scratch.join(format!("{}-{index}", self.campaign.name))
+        let in_memory = match self.campaign.ground {
+            Ground::Both => index % 2 == 0,
+            Ground::Disk => false,
+            Ground::Memory => true,
+        };
+        let ground = self.memory.filter(|_| in_memory).unwrap_or(self.scratch);
+        ground.join(self.name(index))
+    }
+
+    fn name(&self, index: u64) -> String {
+        format!("{}-{index}", self.campaign.name)
+    }
+
+    /// Puts what is left of a life where it outlives this run.
+    fn keep(&self, index: u64) -> PathBuf {
+        let (dir, kept) = (self.dir(index), self.scratch.join(self.name(index)));
+        if dir != kept && files::copy_all(&dir, &kept).is_ok() {
+            // It is kept elsewhere.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        kept
     }
 }
 
@@ -249,7 +298,7 @@ fn cannot_mount(scratch: &Path) -> Option<String> {
     let probe = || -> Result {
         let dir = scratch.join("probe");
         fs::create_dir(&dir)?;
-        let mounted = crate::disk::Disk::ext4(&dir)?;
+        let mounted = Disk::ext4(&dir)?;
         drop(mounted);
         Ok(fs::remove_dir_all(&dir)?)
     };

@@ -14,8 +14,8 @@ use crate::ledger::{Ledger, Outcome, Receipt, Request};
 use crate::{Result, ensure};
 
 const WRITERS: usize = 4;
-/// Large inserts of 40 KiB on average, against a first segment of 1 MiB.
-const BULK: usize = 20;
+/// Large inserts of 40 KiB on average: three times, they are more than a first segment holds.
+const BULK: usize = 12;
 /// After a refusal a client waits a little, as `Retry-After` would have it wait for longer.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::campaigns::{damage, power};
 use crate::ledger::{Insert, Ledger, Outcome};
 use crate::load;
@@ -19,6 +19,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 3 * CONTROLS.len(),
     share: 1,
     mounts: true,
+    ground: Ground::Disk,
     live,
 };
 

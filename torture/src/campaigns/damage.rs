@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::files::{change, change_file, copy_all, files, snapshot};
 use crate::ledger::Ledger;
 use crate::load;
@@ -26,6 +26,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 10_000,
     share: 15,
     mounts: false,
+    ground: Ground::Memory,
     live,
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::files::{copy_all, snapshot};
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
@@ -24,6 +24,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 200,
     share: 5,
     mounts: false,
+    ground: Ground::Both,
     live,
 };
 

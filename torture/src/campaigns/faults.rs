@@ -11,7 +11,7 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::ledger::Ledger;
 use crate::load::{self, Progress};
 use crate::server::{Place, STOP_MAX, Server};
@@ -26,6 +26,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 5_000,
     share: 30,
     mounts: false,
+    ground: Ground::Memory,
     live,
 };
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::check;
 use crate::disk::Disk;
 use crate::http::Client;
@@ -19,8 +19,16 @@ use crate::server::{Place, Server};
 use crate::{Result, ensure};
 
 /// The campaign.
-pub const CAMPAIGN: Campaign =
-    Campaign { name: "full", unit: "full disks", ci: 4, hour: 200, share: 10, mounts: true, live };
+pub const CAMPAIGN: Campaign = Campaign {
+    name: "full",
+    unit: "full disks",
+    ci: 4,
+    hour: 200,
+    share: 10,
+    mounts: true,
+    ground: Ground::Disk,
+    live,
+};
 
 const TIMES: usize = 4;
 const TMPFS_BYTES: u64 = 48 << 20;

@@ -9,14 +9,22 @@ use rand::Rng as _;
 use rustix::process::Signal;
 
 use crate::Result;
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::ledger::Ledger;
 use crate::load;
 use crate::server::Place;
 
 /// The campaign.
-pub const CAMPAIGN: Campaign =
-    Campaign { name: "kill", unit: "kills", ci: 100, hour: 5_000, share: 25, mounts: false, live };
+pub const CAMPAIGN: Campaign = Campaign {
+    name: "kill",
+    unit: "kills",
+    ci: 100,
+    hour: 5_000,
+    share: 25,
+    mounts: false,
+    ground: Ground::Both,
+    live,
+};
 
 const KILLS: usize = 40;
 /// A kill comes within this time of a start or of the wish to stop.

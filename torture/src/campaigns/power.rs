@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::Rng as _;
 use rustix::process::Signal;
 
-use crate::campaign::{Campaign, Life};
+use crate::campaign::{Campaign, Ground, Life};
 use crate::disk::Disk;
 use crate::ledger::Ledger;
 use crate::load;
@@ -26,6 +26,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 500,
     share: 15,
     mounts: true,
+    ground: Ground::Disk,
     live,
 };
 
