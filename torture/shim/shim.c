@@ -25,7 +25,7 @@
 /* The words, as shim.rs knows them too. */
 enum { ARMED, CALLS, SCOPES, NTH, FAULT, STICKY, MATCHED, STRUCK, CLOCK_MS, COUNTS };
 /* Calls, as bits of CALLS and as rows of COUNTS. */
-enum { WRITE, FDATASYNC, FSYNC, OPEN, RENAME, TRUNCATE, ALLOCATE, SYNC_RANGE, CALL_KINDS };
+enum { WRITE, FDATASYNC, FSYNC, OPEN, RENAME, TRUNCATE, ALLOCATE, SYNC_RANGE, READ, CALL_KINDS };
 /* Scopes, as bits of SCOPES and as columns of COUNTS. */
 enum { JOURNAL, PROJECTION, OTHER, SCOPE_KINDS, NOT_OURS = -1 };
 enum { NONE, FAIL_EIO, FAIL_ENOSPC, SHORT, STALL, SKIP, DONE_BUT_EIO };
@@ -122,6 +122,22 @@ ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) {
   if (fault == SHORT) return real(fd, v, 1, at);
   if (fails(fault)) return -1;
   return told(fault, real(fd, v, n, at));
+}
+
+static ssize_t read_at(const char *name, int fd, void *bytes, size_t len, off64_t at) {
+  ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, name);
+  int fault = OF_FD(READ, fd);
+  if (fault == SHORT && len > 1) return real(fd, bytes, len / 2, at);
+  return fails(fault) ? -1 : told(fault, real(fd, bytes, len, at));
+}
+ssize_t pread(int fd, void *b, size_t n, off_t at) { return read_at("pread", fd, b, n, at); }
+ssize_t pread64(int fd, void *b, size_t n, off64_t at) { return read_at("pread64", fd, b, n, at); }
+
+ssize_t read(int fd, void *bytes, size_t len) {
+  REAL(read);
+  int fault = fd > 2 ? OF_FD(READ, fd) : NONE;
+  if (fault == SHORT && len > 1) return real(fd, bytes, len / 2);
+  return fails(fault) ? -1 : told(fault, real(fd, bytes, len));
 }
 
 #define SYNC(name, call, parameters, arguments)                 \

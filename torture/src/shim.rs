@@ -35,8 +35,17 @@ const COUNTS: u64 = 9;
 const WORDS: u64 = COUNTS + (CALLS.len() * SCOPES.len()) as u64;
 
 /// Kinds of calls, in the order of `shim.c`.
-pub const CALLS: [&str; 8] =
-    ["pwrite", "fdatasync", "fsync", "open", "rename", "ftruncate", "fallocate", "sync_file_range"];
+pub const CALLS: [&str; 9] = [
+    "pwrite",
+    "fdatasync",
+    "fsync",
+    "open",
+    "rename",
+    "ftruncate",
+    "fallocate",
+    "sync_file_range",
+    "pread",
+];
 /// Files, in the order of `shim.c`.
 pub const SCOPES: [&str; 3] = ["journal", "projection", "other"];
 /// Faults, in the order of `shim.c`, from 1.

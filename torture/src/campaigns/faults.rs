@@ -118,6 +118,7 @@ impl Census {
         let kinds: &[Kind] = match CALLS[call] {
             "pwrite" => &[Kind::Eio, Kind::Enospc, Kind::Short, Kind::DoneButEio],
             "open" => &[Kind::Eio, Kind::Enospc],
+            "pread" => &[Kind::Eio, Kind::Short],
             _ => &[Kind::Eio, Kind::Enospc, Kind::DoneButEio],
         };
         let stalls = random.random_ratio(1, STALLS) && CALLS[call] != "open";
