@@ -262,7 +262,7 @@ impl Run<'_> {
 
     fn dir(&self, index: u64) -> PathBuf {
         let in_memory = match self.campaign.ground {
-            Ground::Both => index % 2 == 0,
+            Ground::Both => index.is_multiple_of(2),
             Ground::Disk => false,
             Ground::Memory => true,
         };

@@ -28,6 +28,7 @@ pub const CAMPAIGN: Campaign = Campaign {
 
 const KILLS: usize = 40;
 /// A kill comes within this time of a start or of the wish to stop.
+const MAKE_US: u64 = 30_000;
 const OPEN_US: u64 = 60_000;
 
 fn live(life: &mut Life<'_>) -> Result {
@@ -36,6 +37,13 @@ fn live(life: &mut Life<'_>) -> Result {
     let segment_bytes = sizes[life.random.random_range(0..sizes.len())];
     let place = Place { segment_bytes, ..Place::new(&dir) };
     let mut ledger = Ledger::default();
+    for _ in 0..life.random.random_range(0..4) {
+        // A directory that is being made takes a few milliseconds.
+        let server = place.spawn()?;
+        thread::park_timeout(Duration::from_micros(life.random.random_range(0..MAKE_US)));
+        server.kill()?;
+        life.survived("while the directory was made");
+    }
     for _ in 0..KILLS {
         if !life.goes_on() {
             break;
