@@ -49,10 +49,14 @@ impl Disk {
     }
 
     /// Cuts the power: from this moment nothing more reaches the image, whatever the page cache
-    /// holds. The image is copied as it is now; then `last_words` ends what uses the file system.
-    /// What is mounted afterwards, at the same place, is the copy.
-    pub fn cut_power(self, tools: &Tools, last_words: impl FnOnce() -> Result) -> Result<Self> {
-        run(Command::new(&tools.godown).arg(&self.at))?;
+    /// holds.
+    pub fn cut_power(&self, tools: &Tools) -> Result {
+        run(Command::new(&tools.godown).arg(&self.at))
+    }
+
+    /// After a cut: the image is copied as it is now, `last_words` ends what uses the file system,
+    /// and the copy is mounted in its place.
+    pub fn replace_by_copy(self, last_words: impl FnOnce() -> Result) -> Result<Self> {
         let copy = self.image.with_extension("copy");
         fs::copy(&self.image, &copy)?;
         last_words()?;

@@ -9,6 +9,10 @@ use crate::http::Answer;
 use crate::viewer::Viewer;
 use crate::{Result, ensure};
 
+/// How many of the inserts are large: one in so many.
+const LARGE_ONE_IN: u32 = 30;
+const LARGE_ONE_IN_HEAVY: u32 = 3;
+
 /// The book of one data directory.
 #[derive(Clone, Default)]
 pub struct Ledger {
@@ -16,6 +20,8 @@ pub struct Ledger {
     pub requests: Vec<Request>,
     /// The log as it was read last: it may only grow.
     pub lines: Vec<String>,
+    /// Whether a third of what is inserted is large, so that groups are.
+    pub heavy: bool,
     /// Pages that come back with the cursor that they have.
     pub viewers: Vec<Viewer>,
 }
@@ -75,9 +81,17 @@ impl Receipt {
     }
 }
 
+impl Ledger {
+    /// How many of the inserts are large: one in so many.
+    pub fn large_one_in(&self) -> u32 {
+        if self.heavy { LARGE_ONE_IN_HEAVY } else { LARGE_ONE_IN }
+    }
+}
+
 impl Request {
-    /// Some insert or batch; `guess` is a version that may be the newest.
-    pub fn random(random: &mut StdRng, guess: u64) -> Self {
+    /// Some insert or batch, one of `large_one_in` large; `guess` is a version that may be the
+    /// newest.
+    pub fn random(random: &mut StdRng, guess: u64, large_one_in: u32) -> Self {
         let is_batch = random.random_bool(0.3);
         let count = if is_batch { random.random_range(2..=8) } else { 1 };
         let has_ids = random.random_bool(0.6);
@@ -94,7 +108,7 @@ impl Request {
             });
             let expects = to.is_none() && random.random_bool(0.1);
             Insert {
-                data: data(random, &tag),
+                data: data(random, &tag, large_one_in),
                 expected_version: expects.then_some(guess),
                 event: if number == 5 { "prüf.ä€".to_owned() } else { format!("e.{number}") },
                 tag,
@@ -108,7 +122,7 @@ impl Request {
 
     /// One plain insert of an event.
     pub fn plain(random: &mut StdRng, event: &str) -> Self {
-        let mut request = Self::random(random, 0);
+        let mut request = Self::random(random, 0, LARGE_ONE_IN);
         request.inserts.truncate(1);
         request.is_batch = false;
         let insert = &mut request.inserts[0];
@@ -190,10 +204,12 @@ fn long(random: &mut StdRng, tag: &str) -> String {
 }
 
 /// Numbers that no parser keeps, escapes, and now and then many kilobytes.
-fn data(random: &mut StdRng, tag: &str) -> String {
-    match random.random_range(0..30) {
-        0 => long(random, tag),
-        1..7 => {
+fn data(random: &mut StdRng, tag: &str, large_one_in: u32) -> String {
+    if random.random_ratio(1, large_one_in) {
+        return long(random, tag);
+    }
+    match random.random_range(0..5) {
+        0 => {
             format!("{{\"n\":1.1000000000000000055,\"\\u0061\":[\"\\/\",-0.0],\"t\":\"{tag}\"}}")
         }
         _ => format!("{{\"t\":\"{tag}\",\"n\":{}}}", random.random::<u64>()),

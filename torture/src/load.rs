@@ -62,6 +62,7 @@ pub fn run<T>(
 ) -> Result<T> {
     let progress = Progress { writing: AtomicUsize::new(WRITERS), ..Progress::default() };
     let seeds: [u64; WRITERS] = std::array::from_fn(|_| random.random());
+    let large_one_in = ledger.large_one_in();
     let mut viewer = ledger.viewers.first().cloned().unwrap_or_default();
     let (acted, written, watched) = thread::scope(|scope| {
         let progress = &progress;
@@ -69,7 +70,7 @@ pub fn run<T>(
             scope.spawn(move || {
                 let mut requests = Vec::new();
                 let random = StdRng::seed_from_u64(seed);
-                let end = write(client, random, progress, &mut requests);
+                let end = write(client, random, large_one_in, progress, &mut requests);
                 progress.writing.fetch_sub(1, Ordering::Relaxed);
                 (requests, end)
             })
@@ -109,6 +110,7 @@ pub fn bulk(ledger: &mut Ledger, client: Client, random: &mut StdRng) -> Result 
 fn write(
     client: Client,
     mut random: StdRng,
+    large_one_in: u32,
     progress: &Progress,
     requests: &mut Vec<Request>,
 ) -> Result {
@@ -118,7 +120,7 @@ fn write(
         if random.random_bool(0.05) && !retry_one(&mut connection, &mut random, requests)? {
             return Ok(());
         }
-        let request = Request::random(&mut random, newest);
+        let request = Request::random(&mut random, newest, large_one_in);
         requests.push(request);
         let request = requests.last_mut().expect("it was pushed");
         let Some(answer) = post(&mut connection, &request.body())? else { return Ok(()) };
