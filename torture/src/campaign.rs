@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -141,7 +140,11 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     let shares: u32 = campaigns.iter().map(|campaign| campaign.share).sum();
     for campaign in campaigns {
         let part = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
-        report.add(run(campaign, plan, part, &tools, &scratch, memory_path));
+        let outcome = run(campaign, plan, part, &tools, &scratch, memory_path);
+        if campaigns.len() > 1 {
+            print!("{outcome}");
+        }
+        report.add(outcome);
     }
     drop(memory);
     // What failed stays; without it the directory is empty but for the tools.
@@ -213,8 +216,6 @@ fn run(
         failures,
         not_run,
     };
-    print!("{outcome}");
-    let _ = std::io::stdout().flush();
     outcome
 }
 
