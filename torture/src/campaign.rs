@@ -205,7 +205,7 @@ fn run(
         });
     }
     let failures = run.failures.into_inner().expect("no panic here");
-    let outcome = Outcome {
+    Outcome {
         name: campaign.name,
         unit: campaign.unit,
         target,
@@ -215,8 +215,7 @@ fn run(
         tally: run.tally.into_inner().expect("no panic here"),
         failures,
         not_run,
-    };
-    outcome
+    }
 }
 
 impl Run<'_> {
