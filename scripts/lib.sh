@@ -88,6 +88,14 @@ need_chromium() {
   fi
 }
 
+# What the fault campaigns call: a compiler for what they preload, and small file systems.
+need_torture_tools() {
+  need_debian gcc command -v cc
+  need_debian e2fsprogs command -v mkfs.ext4
+  need_debian mount command -v mount
+  need_debian util-linux command -v setpriv
+}
+
 # Finds cargo-deny 0.20, or builds it once into the user's cache, and sets $cargo_deny.
 need_cargo_deny() {
   local root=${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/broker-tools

@@ -9,6 +9,7 @@ need_rust
 need_client_modules
 need_chromium
 need_test_python
+need_torture_tools
 
 logs=$target/test-logs
 rm -rf "$logs"

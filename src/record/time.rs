@@ -1,6 +1,7 @@
 //! Time as records carry it: UTC, whole milliseconds, RFC 3339 on the wire.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -27,7 +28,9 @@ impl Timestamp {
     /// What the machine's clock says now; a clock before 1970 reads as 1970.
     #[must_use]
     pub fn now() -> Self {
-        Self::from_millis(u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0))
+        // `Utc::now` panics before 1970.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(MILLIS_MAX))
     }
 
     /// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off.

@@ -1,0 +1,306 @@
+//! A campaign is a list of lives, each a data directory that goes through many faults. Lives are
+//! independent, and each has its own seed, so one that failed can be lived again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use crate::disk::Disk;
+use crate::report::{Failure, Outcome, Report};
+use crate::shim::Tools;
+use crate::{Result, files, server};
+
+/// Lives at a time: they wait for disks and for time-outs more than they compute.
+const LANES: usize = 5;
+/// After so many failures a campaign has said what it has to say.
+const FAILURES_MAX: usize = 10;
+/// More than all lanes need.
+const MEMORY_BYTES: u64 = 4 << 30;
+const PROGRESS_EVERY: Duration = Duration::from_secs(30);
+
+/// One kind of fault.
+pub struct Campaign {
+    /// How it is called for.
+    pub name: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// How many of them `make test` does.
+    pub ci: usize,
+    /// How many of them an hour of `make torture` does.
+    pub hour: usize,
+    /// Share of the time that it may take, in percent.
+    pub share: u32,
+    /// Whether it mounts file systems.
+    pub mounts: bool,
+    /// Where its directories lie.
+    pub ground: Ground,
+    /// Lives one life.
+    pub live: fn(&mut Life<'_>) -> Result,
+}
+
+/// Where directories lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Every other life in memory.
+    Both,
+    /// On the disk of the build.
+    Disk,
+    /// In memory, where this run may mount: for faults that do not ask what a sync does.
+    Memory,
+}
+
+/// How much is to be done.
+pub struct Plan {
+    /// The slice of `make test`.
+    pub ci: bool,
+    /// Instead of what the campaign says.
+    pub count: Option<usize>,
+    /// All campaigns together take about this long.
+    pub duration: Duration,
+    /// Only this life.
+    pub life: Option<u64>,
+    /// Everything random follows from it, but for the timing of processes.
+    pub seed: u64,
+}
+
+/// One life, for a campaign to live.
+pub struct Life<'a> {
+    /// What the life is made of.
+    pub random: StdRng,
+    /// Which one it is.
+    pub index: u64,
+    /// A directory of its own.
+    pub dir: PathBuf,
+    /// What was compiled.
+    pub tools: &'a Tools,
+    run: &'a Run<'a>,
+}
+
+/// What lives of a campaign share.
+struct Run<'a> {
+    campaign: &'a Campaign,
+    tools: &'a Tools,
+    scratch: &'a Path,
+    /// A file system in memory, if there is one.
+    memory: Option<&'a Path>,
+    seed: u64,
+    target: usize,
+    deadline: Instant,
+    done: AtomicUsize,
+    lives: AtomicU64,
+    tally: Mutex<BTreeMap<String, usize>>,
+    failures: Mutex<Vec<Failure>>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let duration = Duration::from_secs(3600);
+        Self { ci: false, count: None, duration, life: None, seed: rand::random() }
+    }
+}
+
+impl Life<'_> {
+    /// Whether there is more to do.
+    pub fn goes_on(&self) -> bool {
+        self.run.goes_on()
+    }
+
+    /// One fault was gone through, and everything was right after it.
+    pub fn survived(&self, what: impl Into<String>) {
+        self.run.done.fetch_add(1, Ordering::Relaxed);
+        self.note(what);
+    }
+
+    /// Something for the report that is no fault.
+    pub fn note(&self, what: impl Into<String>) {
+        *self.run.tally.lock().expect("no panic here").entry(what.into()).or_default() += 1;
+    }
+}
+
+/// Runs campaigns one after the other.
+pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
+    server::binary()?;
+    let beside = std::env::current_exe()?;
+    let scratch = beside.with_file_name(format!("torture-{}", std::process::id()));
+    fs::create_dir(&scratch)?;
+    let tools = Tools::build(&scratch);
+    let mut report = Report::new(plan.seed);
+    println!("seed {}", plan.seed);
+    let tools = tools?;
+    let memory = Disk::tmpfs(&scratch, MEMORY_BYTES).ok();
+    let memory_path = memory.as_ref().map(Disk::path);
+    let shares: u32 = campaigns.iter().map(|campaign| campaign.share).sum();
+    for campaign in campaigns {
+        let part = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
+        let outcome = run(campaign, plan, part, &tools, &scratch, memory_path);
+        if campaigns.len() > 1 {
+            print!("{outcome}");
+        }
+        report.add(outcome);
+    }
+    drop(memory);
+    // What failed stays; without it the directory is empty but for the tools.
+    if report.passed() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    Ok(report)
+}
+
+fn run(
+    campaign: &Campaign,
+    plan: &Plan,
+    part: Duration,
+    tools: &Tools,
+    scratch: &Path,
+    memory: Option<&Path>,
+) -> Outcome {
+    let hours = plan.duration.as_secs_f64() / 3600.0;
+    let target = match (plan.count, plan.ci) {
+        (Some(count), _) => count,
+        (None, true) => campaign.ci,
+        (None, false) => (campaign.hour as f64 * hours).ceil() as usize,
+    };
+    let started = Instant::now();
+    let run = Run {
+        campaign,
+        tools,
+        scratch,
+        memory,
+        seed: plan.seed,
+        target,
+        deadline: started
+            + if plan.ci || plan.life.is_some() {
+                part.max(Duration::from_secs(3600))
+            } else {
+                part
+            },
+        done: AtomicUsize::new(0),
+        lives: AtomicU64::new(plan.life.unwrap_or(0)),
+        tally: Mutex::default(),
+        failures: Mutex::default(),
+    };
+    let not_run = if campaign.mounts { cannot_mount(scratch) } else { None };
+    if not_run.is_none() {
+        let lanes = if plan.life.is_some() { 1 } else { LANES };
+        thread::scope(|scope| {
+            let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(|| run.lane(plan.life))).collect();
+            let mut told = Instant::now();
+            while lanes.iter().any(|lane| !lane.is_finished()) {
+                thread::park_timeout(Duration::from_millis(50));
+                if told.elapsed() >= PROGRESS_EVERY {
+                    told = Instant::now();
+                    let (done, failed) = (run.done.load(Ordering::Relaxed), run.failed());
+                    let name = campaign.name;
+                    println!("{name}: {done} of {target} {}, {failed} failed", campaign.unit);
+                }
+            }
+        });
+    }
+    let failures = run.failures.into_inner().expect("no panic here");
+    Outcome {
+        name: campaign.name,
+        unit: campaign.unit,
+        target,
+        done: run.done.into_inner(),
+        lives: run.lives.into_inner(),
+        elapsed: started.elapsed(),
+        tally: run.tally.into_inner().expect("no panic here"),
+        failures,
+        not_run,
+    }
+}
+
+impl Run<'_> {
+    fn goes_on(&self) -> bool {
+        self.done.load(Ordering::Relaxed) < self.target
+            && Instant::now() < self.deadline
+            && self.failed() < FAILURES_MAX
+    }
+
+    fn failed(&self) -> usize {
+        self.failures.lock().expect("no panic here").len()
+    }
+
+    fn lane(&self, only: Option<u64>) {
+        while self.goes_on() {
+            let index = self.lives.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = self.live(index) {
+                let dir = self.keep(index);
+                let message = error.to_string();
+                let replay = format!(
+                    "broker-torture {} --seed {} --life {index}",
+                    self.campaign.name, self.seed
+                );
+                let failure = Failure { message, replay, kept: dir };
+                println!("{}: {failure}", self.campaign.name);
+                self.failures.lock().expect("no panic here").push(failure);
+            }
+            if only.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn live(&self, index: u64) -> Result {
+        let dir = self.dir(index);
+        fs::create_dir(&dir)?;
+        let name = self.campaign.name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
+        let seed = self.seed ^ name.rotate_left(32) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let random = StdRng::seed_from_u64(seed);
+        let mut life = Life { random, index, dir: dir.clone(), tools: self.tools, run: self };
+        (self.campaign.live)(&mut life)?;
+        Ok(fs::remove_dir_all(&dir)?)
+    }
+
+    fn dir(&self, index: u64) -> PathBuf {
+        let in_memory = match self.campaign.ground {
+            Ground::Both => index.is_multiple_of(2),
+            Ground::Disk => false,
+            Ground::Memory => true,
+        };
+        let ground = self.memory.filter(|_| in_memory).unwrap_or(self.scratch);
+        ground.join(self.name(index))
+    }
+
+    fn name(&self, index: u64) -> String {
+        format!("{}-{index}", self.campaign.name)
+    }
+
+    /// Puts what is left of a life where it outlives this run.
+    fn keep(&self, index: u64) -> PathBuf {
+        let (dir, kept) = (self.dir(index), self.scratch.join(self.name(index)));
+        if dir != kept && files::copy_all(&dir, &kept).is_ok() {
+            // It is kept elsewhere.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        kept
+    }
+}
+
+/// What is missing for campaigns that mount, as a sentence.
+fn cannot_mount(scratch: &Path) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("it mounts file systems, which needs root: sudo make torture".to_owned());
+    }
+    for (tool, package) in [("mkfs.ext4", "e2fsprogs"), ("mount", "mount")] {
+        if Command::new(tool).arg("-V").output().is_err() {
+            return Some(format!("{tool} is missing: apt-get install {package}"));
+        }
+    }
+    let probe = || -> Result {
+        let dir = scratch.join("probe");
+        fs::create_dir(&dir)?;
+        let mounted = Disk::ext4(&dir)?;
+        drop(mounted);
+        Ok(fs::remove_dir_all(&dir)?)
+    };
+    probe().err().map(|error| format!("loop devices cannot be mounted here: {error}"))
+}

@@ -1,0 +1,295 @@
+//! Damaged files. What a changed byte must lead to is said beforehand, by docs/FORMAT.md: every byte
+//! of a header or a group is covered, so the start is refused with the file, the place and the last
+//! good seq; what lies behind the last group is a torn tail, kept aside and warned about; the
+//! projection is rebuilt and the mark does without a slot, and every answer is right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::Rng as _;
+use rand::rngs::StdRng;
+
+use crate::campaign::{Campaign, Ground, Life};
+use crate::files::{change, change_file, copy_all, files, snapshot};
+use crate::ledger::Ledger;
+use crate::load;
+use crate::segments::{HEADER_BYTES, Segment, marked_group};
+use crate::server::{Ended, Place, START_MAX};
+use crate::{Result, ensure};
+
+/// The campaign.
+pub const CAMPAIGN: Campaign = Campaign {
+    name: "damage",
+    unit: "damaged directories",
+    ci: 200,
+    hour: 10_000,
+    share: 15,
+    mounts: false,
+    ground: Ground::Memory,
+    live,
+};
+
+const DAMAGES: usize = 40;
+
+/// A directory before it is damaged.
+struct Original {
+    data: PathBuf,
+    /// Its journal and projection as they were earlier.
+    stale: PathBuf,
+    segments: Vec<Segment>,
+    marked: u64,
+    ledger: Ledger,
+}
+
+/// What must come of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No start; the sentence names this file of the journal, or the next, and the place.
+    Refused { file: String, at: Option<(usize, u64)> },
+    /// No start, naming something of the directory.
+    RefusedSomewhere,
+    /// A start with everything there.
+    Whole,
+    /// The same, and a warning.
+    WholeWithWarning,
+    /// A last group that nothing proves: gone with a warning, or refused.
+    Unproven,
+}
+
+fn live(life: &mut Life<'_>) -> Result {
+    let original = Original::make(life)?;
+    for _ in 0..DAMAGES {
+        if !life.goes_on() {
+            break;
+        }
+        let copy = life.dir.join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_all(&original.data, &copy.join("data"))?;
+        let (what, expected) = original.damage(&mut life.random, &copy.join("data"))?;
+        let outcome = judge(&copy, &expected, &original.ledger, &mut life.random)
+            .map_err(|error| format!("{what}, expected {expected:?}: {error}"))?;
+        life.survived(outcome);
+    }
+    Ok(())
+}
+
+impl Original {
+    /// Several segments and restarts; ended well, or killed.
+    fn make(life: &mut Life<'_>) -> Result<Self> {
+        let dir = life.dir.join("original");
+        fs::create_dir(&dir)?;
+        let (data, stale) = (dir.join("data"), life.dir.join("stale"));
+        let place = Place::new(&dir);
+        let mut ledger = Ledger::default();
+        for run in 0..3 {
+            let server = place.serve()?;
+            load::bulk(&mut ledger, server.client(), &mut life.random)?;
+            load::run(&mut ledger, server.client(), &mut life.random, |progress| {
+                progress.until(40, Duration::from_secs(20));
+                Ok(())
+            })?;
+            ledger.check(server.client(), &mut life.random)?;
+            if run < 2 || life.random.random_bool(0.6) {
+                server.stop()?
+            } else {
+                server.kill()?
+            }
+            if run == 1 {
+                copy_all(&data, &stale)?;
+            }
+        }
+        let (segments, marked) = (Segment::all(&data)?, marked_group(&data)?);
+        ensure!(segments.len() > 2, "there are segments to damage: {}", segments.len());
+        Ok(Self { data, stale, segments, marked, ledger })
+    }
+
+    /// Damages a copy of it; says what was done and what must come of it.
+    fn damage(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+        match random.random_range(0..20) {
+            0..10 => self.damage_segment(random, copy),
+            10 => self.swap(random, copy),
+            11 | 12 => self.make_stale(random, copy),
+            13 | 14 => damage_mark(random, copy),
+            15 => {
+                let (what, _) = change_file(random, &copy.join("identity"))?;
+                Ok((what, Expected::Refused { file: "identity".to_owned(), at: None }))
+            }
+            16 => Ok((change_file(random, &copy.join("lock"))?.0, Expected::Whole)),
+            _ => {
+                let files = files(&copy.join("projection"))?;
+                let file = &files[random.random_range(0..files.len())];
+                Ok((change_file(random, file)?.0, Expected::Whole))
+            }
+        }
+    }
+
+    fn damage_segment(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+        let index = random.random_range(0..self.segments.len());
+        let segment = &self.segments[index];
+        let path = copy.join("journal").join(&segment.name);
+        let before = fs::read(&path)?;
+        // Mostly where something is written, and now and then behind it.
+        let behind = random.random_bool(0.2) && segment.end + 8 < segment.len;
+        let range = if behind { segment.end..segment.len } else { 0..segment.end };
+        let (what, after) = change(random, &before, range);
+        fs::write(&path, &after)?;
+        Ok((format!("{what} of {}", segment.name), self.expected(index, &before, &after)))
+    }
+
+    /// The rules of docs/FORMAT.md, sections 3, 4 and 6, for one damaged segment.
+    fn expected(&self, index: usize, before: &[u8], after: &[u8]) -> Expected {
+        let segment = &self.segments[index];
+        let is_last = index + 1 == self.segments.len();
+        if before.len() != after.len() {
+            let at = Some((0, segment.first_seq - 1));
+            return Expected::Refused { file: segment.name.clone(), at };
+        }
+        let Some(first) = before.iter().zip(after).position(|(before, after)| before != after)
+        else {
+            return Expected::Whole;
+        };
+        if is_last && first >= segment.end {
+            return Expected::WholeWithWarning;
+        }
+        // The group after the mark, when there is one, is proven by nothing.
+        let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
+        if last.is_some_and(|last| last.number > self.marked && first >= last.at) {
+            return Expected::Unproven;
+        }
+        let at = Some((segment.place_of(first), segment.seq_before(first)));
+        Expected::Refused { file: segment.name.clone(), at }
+    }
+
+    fn swap(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+        let journal = copy.join("journal");
+        let one = random.random_range(0..self.segments.len());
+        let other = (one + random.random_range(1..self.segments.len())) % self.segments.len();
+        let (one, other) = (&self.segments[one].name, &self.segments[other].name);
+        let how = random.random_range(0..3);
+        match how {
+            0 => {
+                fs::rename(journal.join(one), journal.join("aside"))?;
+                fs::rename(journal.join(other), journal.join(one))?;
+                fs::rename(journal.join("aside"), journal.join(other))?;
+            }
+            1 => fs::copy(journal.join(one), journal.join(other)).map(drop)?,
+            _ => fs::remove_file(journal.join(one))?,
+        }
+        let how = ["swapped", "copied over", "removed"][how];
+        Ok((format!("{one} {how} {other}"), Expected::RefusedSomewhere))
+    }
+
+    /// Files as they were before the last run, among those of now.
+    fn make_stale(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+        let restore = |name: &str| -> Result {
+            let (from, to) = (self.stale.join(name), copy.join(name));
+            if from.is_dir() {
+                fs::remove_dir_all(&to)?;
+                return copy_all(&from, &to);
+            }
+            fs::copy(from, to)?;
+            Ok(())
+        };
+        let what = ["journal", "projection", "journal/mark", "segment"][random.random_range(0..4)];
+        if what != "segment" {
+            restore(what)?;
+            // The history proves that there was more than a stale journal holds.
+            let stale_log = what == "journal";
+            let expected = if stale_log { Expected::RefusedSomewhere } else { Expected::Whole };
+            return Ok((format!("a stale {what}"), expected));
+        }
+        let stale = Segment::all(&self.stale)?;
+        let old = &stale[random.random_range(0..stale.len())].name;
+        restore(&format!("journal/{old}"))?;
+        let now = fs::read(self.data.join("journal").join(old))?;
+        let same = now == fs::read(self.stale.join("journal").join(old))?;
+        let expected = if same { Expected::Whole } else { Expected::RefusedSomewhere };
+        Ok((format!("a stale {old}"), expected))
+    }
+}
+
+/// docs/FORMAT.md, section 5: a damaged slot counts as absent. What lies between the slots is read
+/// by nobody.
+fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+    let path = copy.join("journal/mark");
+    let before = fs::read(&path)?;
+    let range = if random.random_bool(0.7) {
+        let slot = random.random_range(0..2) * 4096;
+        slot..slot + 80
+    } else {
+        0..before.len()
+    };
+    let (what, after) = change(random, &before, range);
+    fs::write(&path, &after)?;
+    let slots = [0..80, 4096..4176];
+    let whole = slots.clone().map(|slot| &before[slot]);
+    // Zeros are a slot that was never written, and a whole slot in the other's place is whole.
+    let is_damaged = |slot: std::ops::Range<usize>| {
+        let is_good = |after: &[u8]| whole.contains(&after) || after.iter().all(|byte| *byte == 0);
+        !after.get(slot).is_some_and(is_good)
+    };
+    let warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
+    let expected = if warned { Expected::WholeWithWarning } else { Expected::Whole };
+    Ok((format!("{what} of the mark"), expected))
+}
+
+/// Starts on a damaged directory and holds what comes of it against what must. Also the control's.
+pub fn judge(
+    dir: &Path,
+    expected: &Expected,
+    ledger: &Ledger,
+    random: &mut StdRng,
+) -> Result<&'static str> {
+    let place = Place::new(dir);
+    let before = snapshot(&dir.join("data/journal"))?;
+    let mut server = place.spawn()?;
+    if let Some(ended) = server.serving(START_MAX)? {
+        let same = snapshot(&dir.join("data/journal"))? == before;
+        ensure!(same, "the journal was changed by a start that was refused");
+        return refused(&ended, &dir.join("data"), expected);
+    }
+    let may_start = !matches!(expected, Expected::Refused { .. } | Expected::RefusedSomewhere);
+    if !may_start {
+        let log = server.client().lines("/log")?.len();
+        return Err(format!("it starts, with {log} records of {}", ledger.lines.len()).into());
+    }
+    let log = server.log();
+    let warned = log.contains("\"WARN\"") || log.contains("WARN ");
+    let silent = *expected == Expected::WholeWithWarning && !warned;
+    ensure!(!silent, "it starts without a warning: {log}");
+    if *expected == Expected::Unproven {
+        ensure!(warned, "it cuts a group without a warning");
+        server.kill()?;
+        return Ok("an unproven last group was cut with a warning");
+    }
+    let mut ledger = ledger.clone();
+    ledger.check(server.client(), random)?;
+    server.stop()?;
+    Ok(if warned { "started whole, with a warning" } else { "started whole" })
+}
+
+fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static str> {
+    let sentence = ended.explained()?;
+    ensure!(!ended.stderr.contains("panicked"), "it panicked: {}", ended.stderr);
+    ensure!(sentence.contains(&data.display().to_string()), "no file is named: {sentence}");
+    match expected {
+        Expected::Whole | Expected::WholeWithWarning => {
+            Err(format!("it is refused: {sentence}").into())
+        }
+        Expected::RefusedSomewhere | Expected::Unproven => Ok("refused"),
+        Expected::Refused { file, at: None } => {
+            ensure!(sentence.contains(file), "{file} is not named: {sentence}");
+            Ok("refused")
+        }
+        Expected::Refused { file, at: Some((at, last_good_seq)) } => {
+            let place = sentence.contains(&format!("{file} at byte {at}:"));
+            // Zeros up to the end of a segment look like its end; the next one tells.
+            let next = sentence.contains(".seg at byte 0:") && !sentence.contains(file);
+            let seq = sentence.contains(&format!("records up to seq {last_good_seq} "))
+                || sentence.contains(&format!("up to seq {last_good_seq} are"));
+            ensure!((place || next) && seq, "not the place or the last good seq: {sentence}");
+            Ok("refused with file, place and last good seq")
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Small file systems, each on an image file of its own, mounted in this run's mount namespace.
+//!
+//! `mount -o loop` sets up a loop device that detaches itself when its file system is unmounted, so
+//! no device is left behind, and none that somebody else set up is touched.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::shim::Tools;
+use crate::{Result, ensure};
+
+const EXT4_BYTES: u64 = 64 << 20;
+
+/// A mounted file system; unmounted when dropped.
+pub struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    /// A fresh ext4 in the file `dir/image`, mounted on `dir/disk`.
+    pub fn ext4(dir: &Path) -> Result<Self> {
+        let image = dir.join("image");
+        File::create(&image)?.set_len(EXT4_BYTES)?;
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        Self::mount(image, dir.join("disk"))
+    }
+
+    /// A fresh tmpfs of so many bytes, mounted on `dir/disk`.
+    pub fn tmpfs(dir: &Path, bytes: u64) -> Result<Self> {
+        let at = dir.join("disk");
+        fs::create_dir_all(&at)?;
+        let size = format!("size={bytes}");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "torture"]).arg(&at))?;
+        Ok(Self { image: PathBuf::new(), at })
+    }
+
+    /// Mounts what an image holds.
+    fn mount(image: PathBuf, at: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&at)?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at))?;
+        Ok(Self { image, at })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// Cuts the power: from this moment nothing more reaches the image, whatever the page cache
+    /// holds.
+    pub fn cut_power(&self, tools: &Tools) -> Result {
+        run(Command::new(&tools.godown).arg(&self.at))
+    }
+
+    /// After a cut: the image is copied as it is now, `last_words` ends what uses the file system,
+    /// and the copy is mounted in its place.
+    pub fn replace_by_copy(self, last_words: impl FnOnce() -> Result) -> Result<Self> {
+        let copy = self.image.with_extension("copy");
+        fs::copy(&self.image, &copy)?;
+        last_words()?;
+        let (image, at) = (self.image.clone(), self.at.clone());
+        drop(self);
+        fs::rename(copy, &image)?;
+        Self::mount(image, at)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Err(error) = run(Command::new("umount").arg(&self.at)) {
+            eprintln!("{error}");
+            // It goes when its last user does.
+            let _ = run(Command::new("umount").arg("--lazy").arg(&self.at));
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}", stderr.trim());
+    Ok(())
+}

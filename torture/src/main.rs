@@ -1,0 +1,121 @@
+//! Proof that no acknowledged event is ever lost or altered, by doing to the real binary what
+//! machines do.
+//!
+//! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--seed N] [--json FILE]`
+//! `broker-torture CAMPAIGN --seed N --life N` does again what one directory went through.
+//!
+//! Campaigns are in `campaigns/`, each a list of lives of a data directory; `campaign` hands lives
+//! to threads and keeps the directory of one that failed. `load` writes and watches, `ledger` is the
+//! book of it, `log` and `check` hold the server against the book. README.md says what is proven.
+
+mod campaign;
+mod campaigns;
+mod check;
+mod disk;
+mod files;
+mod http;
+mod ledger;
+mod load;
+mod log;
+mod report;
+mod segments;
+mod server;
+mod shim;
+mod viewer;
+
+use std::error::Error;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::campaign::{Campaign, Plan};
+use crate::report::Report;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Ends the function with an error unless something holds.
+#[macro_export]
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err(format!($($message)+).into());
+        }
+    };
+}
+
+const USAGE: &str = "usage: broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] \
+                     [--seed N] [--life N] [--json FILE]";
+
+/// Set in the process that has a mount namespace of its own.
+const INSIDE: &str = "BROKER_TORTURE_INSIDE";
+
+/// What to do.
+struct Arguments {
+    campaigns: Vec<&'static Campaign>,
+    plan: Plan,
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments)) {
+        Ok(report) if report.passed() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("broker-torture: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Report> {
+    enter_namespace()?;
+    let report = campaign::run_all(&arguments.campaigns, &arguments.plan)?;
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, report.json())?;
+    }
+    Ok(report)
+}
+
+/// What is mounted here is gone when the last process of this run is, however it ends; loop devices
+/// go with their mounts. Without the right to it, campaigns that mount say that they did not run.
+fn enter_namespace() -> Result {
+    if !rustix::process::geteuid().is_root() || std::env::var_os(INSIDE).is_some() {
+        return Ok(());
+    }
+    let private = ["--mount", "--propagation", "private"];
+    let may = Command::new("unshare").args(private).arg("true").output();
+    if may.is_ok_and(|output| output.status.success()) {
+        let mut again = Command::new("unshare");
+        again.args(private).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+        return Err(again.env(INSIDE, "1").exec().into());
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+        let (mut campaigns, mut json) = (Vec::new(), None);
+        let mut plan = Plan::default();
+        let mut words = words.peekable();
+        while let Some(word) = words.next() {
+            let mut number = || -> Result<u64> { Ok(words.next().ok_or(USAGE)?.parse()?) };
+            match word.as_str() {
+                "--ci" => plan.ci = true,
+                "--count" => plan.count = Some(number()? as usize),
+                "--duration" => plan.duration = Duration::from_secs(number()?),
+                "--life" => plan.life = Some(number()?),
+                "--seed" => plan.seed = number()?,
+                "--json" => json = Some(PathBuf::from(words.next().ok_or(USAGE)?)),
+                "all" => campaigns.extend(campaigns::ALL),
+                name => {
+                    let found = campaigns::ALL.iter().find(|campaign| campaign.name == name);
+                    campaigns.push(found.ok_or_else(|| format!("no campaign {name}; {USAGE}"))?);
+                }
+            }
+        }
+        ensure!(!campaigns.is_empty(), "{USAGE}");
+        Ok(Self { campaigns, plan, json })
+    }
+}

@@ -1,0 +1,130 @@
+//! What came of it, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+/// All campaigns of a run.
+pub struct Report {
+    seed: u64,
+    outcomes: Vec<Outcome>,
+}
+
+/// What came of one campaign.
+pub struct Outcome {
+    /// Its name.
+    pub name: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// How many were asked for.
+    pub target: usize,
+    /// How many were survived.
+    pub done: usize,
+    /// How many directories were used.
+    pub lives: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What happened, and how often.
+    pub tally: BTreeMap<String, usize>,
+    /// What broke a rule.
+    pub failures: Vec<Failure>,
+    /// Why it did not run at all.
+    pub not_run: Option<String>,
+}
+
+/// One broken rule.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which, and how.
+    pub message: String,
+    /// How to see it again.
+    pub replay: String,
+    /// Where everything is kept.
+    pub kept: PathBuf,
+}
+
+impl Report {
+    /// An empty one.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, outcomes: Vec::new() }
+    }
+
+    /// Adds what came of a campaign.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+    }
+
+    /// Whether every campaign ran and broke nothing. One that survived nothing did not run.
+    pub fn passed(&self) -> bool {
+        let good = |outcome: &Outcome| {
+            outcome.not_run.is_none() && outcome.failures.is_empty() && outcome.done > 0
+        };
+        !self.outcomes.is_empty() && self.outcomes.iter().all(good)
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> String {
+        let campaigns = self.outcomes.iter().map(|outcome| {
+            let failures = outcome.failures.iter().map(|failure| {
+                json!({"message": failure.message, "replay": failure.replay, "kept": failure.kept})
+            });
+            json!({
+                "campaign": outcome.name,
+                "unit": outcome.unit,
+                "target": outcome.target,
+                "survived": outcome.done,
+                "directories": outcome.lives,
+                "seconds": outcome.elapsed.as_secs_f64(),
+                "tally": outcome.tally,
+                "failures": failures.collect::<Vec<_>>(),
+                "not_run": outcome.not_run,
+            })
+        });
+        let campaigns: Vec<_> = campaigns.collect();
+        let passed = self.passed();
+        json!({"seed": self.seed, "passed": passed, "campaigns": campaigns}).to_string() + "\n"
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\nseed {}", self.seed)?;
+        self.outcomes.iter().try_for_each(|outcome| outcome.fmt(out))?;
+        writeln!(out, "{}", if self.passed() { "passed" } else { "FAILED" })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, unit, target, done, lives, elapsed, .. } = self;
+        if let Some(why) = &self.not_run {
+            return writeln!(out, "{name}: DID NOT RUN: {why}");
+        }
+        let (seconds, failed) = (elapsed.as_secs(), self.failures.len());
+        writeln!(
+            out,
+            "{name}: {done} of {target} {unit} survived on {lives} directories in {seconds} s, {failed} failed"
+        )?;
+        let tally: Vec<_> =
+            self.tally.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        if !tally.is_empty() {
+            writeln!(out, "    {}", tally.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.message.chars().take(3_000).collect();
+        write!(
+            out,
+            "FAILED: {shown}\n    again: {}\n    kept: {}",
+            self.replay,
+            self.kept.display()
+        )
+    }
+}

@@ -1,0 +1,225 @@
+//! The real binary as a process: started, stopped, killed by its own handle. It dies with the
+//! thread that started it (`setpriv --pdeathsig`), so an interrupted campaign leaves none behind.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::Client;
+use crate::shim::Shim;
+use crate::{Result, ensure};
+
+/// A stop after a fault takes at most this long; a second more for this machine.
+pub const STOP_MAX: Duration = Duration::from_secs(12);
+/// A start without a fault is a failure when it takes longer.
+pub const START_MAX: Duration = Duration::from_secs(60);
+
+/// What a server is started on.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Holds `data`, and takes the log.
+    pub dir: &'a Path,
+    /// Where `data` is, when it is elsewhere.
+    pub data: Option<&'a Path>,
+    /// What is loaded into it.
+    pub shim: Option<&'a Shim>,
+    /// `BROKER_SEGMENT_BYTES`.
+    pub segment_bytes: &'a str,
+}
+
+/// A process that was started; killed when dropped.
+pub struct Server {
+    child: Child,
+    stderr: PathBuf,
+    first_line: Receiver<String>,
+    /// Where it listens, once it has said so.
+    pub address: Option<SocketAddr>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its status.
+    pub status: ExitStatus,
+    /// All it said.
+    pub stderr: String,
+}
+
+/// The binary that is tortured: `BROKER_BIN`, or the one beside this program.
+pub fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("BROKER_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => std::env::current_exe()?.with_file_name("broker"),
+    };
+    ensure!(path.is_file(), "{} is missing: cargo build --workspace --bins", path.display());
+    Ok(path)
+}
+
+impl<'a> Place<'a> {
+    /// `dir/data`, in small segments, without a shim.
+    pub fn new(dir: &'a Path) -> Self {
+        Self { dir, data: None, shim: None, segment_bytes: "64KiB" }
+    }
+
+    /// With a shim.
+    pub fn with(self, shim: &'a Shim) -> Self {
+        Self { shim: Some(shim), ..self }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.data.map_or_else(|| self.dir.join("data"), Path::to_owned)
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn spawn(&self) -> Result<Server> {
+        let stderr = self.dir.join("stderr");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).env_clear();
+        command.current_dir(self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env("PORT", "0").env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
+        command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
+        if let Some(shim) = self.shim {
+            command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
+            command.env("TORTURE_DATA", self.data());
+        }
+        let mut child = command.stderr(File::create(&stderr)?).spawn()?;
+        let stdout = child.stdout.take().ok_or("standard output is piped")?;
+        let (tell, first_line) = channel();
+        thread::spawn(move || {
+            let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
+            // An end of it is an end of the process, which is told by the closed channel.
+            if stdout.read_line(&mut line).is_ok_and(|len| len > 0) {
+                let _ = tell.send(line);
+            }
+            drop(tell);
+            let _ = stdout.read_to_end(&mut Vec::new());
+        });
+        Ok(Server { child, stderr, first_line, address: None })
+    }
+
+    /// Starts it where nothing is wrong: it must serve.
+    pub fn serve(&self) -> Result<Server> {
+        let mut server = self.spawn()?;
+        match server.serving(START_MAX)? {
+            None => Ok(server),
+            Some(ended) => Err(format!("it does not start: {ended:?}").into()),
+        }
+    }
+}
+
+impl Server {
+    /// Waits until it serves; `Some` when it ended instead.
+    pub fn serving(&mut self, limit: Duration) -> Result<Option<Ended>> {
+        match self.first_line.recv_timeout(limit) {
+            Ok(line) => {
+                let address = line.trim().strip_prefix("listening on http://");
+                self.address = Some(address.ok_or("it says where it listens")?.parse()?);
+                Ok(None)
+            }
+            Err(RecvTimeoutError::Disconnected) => self.ended(STOP_MAX).map(Some),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("it neither serves nor ends within {limit:?}").into())
+            }
+        }
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        Client(self.address.expect("it was waited for"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self, limit: Duration) -> Result<Ended> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Ended { status, stderr: self.log() });
+            }
+            ensure!(Instant::now() < deadline, "it did not end within {limit:?}: {}", self.log());
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result {
+        let pid = Pid::from_raw(self.child.id().try_into()?).ok_or("a process has an id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// SIGTERM, and an end that must be a good one.
+    pub fn stop(mut self) -> Result {
+        self.signal(Signal::TERM)?;
+        let ended = self.ended(STOP_MAX)?;
+        ensure!(ended.status.success(), "a stop ends badly: {ended:?}");
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) -> Result {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGSTOP, and the wait until every thread stands still: calls under way are finished first.
+    pub fn freeze(&self) -> Result {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + STOP_MAX;
+        loop {
+            let mut still = true;
+            for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+                let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+                let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+                still &= matches!(state, Some('T') | None);
+            }
+            if still {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "it does not stand still");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// A stop must be told: not a crash, and with a sentence for whoever must act.
+    pub fn explained(&self) -> Result<String> {
+        let sentence = self.stderr.lines().find(|line| line.starts_with("broker: "));
+        let told = self.status.code().is_some_and(|code| code != 0);
+        match sentence {
+            Some(sentence) if told => Ok(sentence.to_owned()),
+            _ => Err(format!("an end without an explanation: {self:?}").into()),
+        }
+    }
+}
