@@ -315,7 +315,13 @@ impl Broker {
             engines.look_up(&mut submission)?;
             Ok(submission)
         });
-        looked_up.await.unwrap_or_else(|error| {
+        // A thread that a disk holds is not waited for: nothing was stored.
+        let looked_up = tokio::time::timeout(READ_WAIT, looked_up).await;
+        let looked_up = looked_up.map_err(|_| {
+            tracing::error!("a look-up of ids did not end");
+            ProposeError::IdsNotReady
+        });
+        looked_up?.unwrap_or_else(|error| {
             tracing::error!(%error, "a look-up of ids panicked");
             Err(ProposeError::IdsNotReady)
         })

@@ -51,6 +51,7 @@ mod subscription;
 mod projection;
 mod epochs;
 mod metrics;
+mod advance;
 mod broker;
 mod run;
 mod commands;

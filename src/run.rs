@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::Broker;
+use crate::advance::stopped_advancing;
 use crate::broker::StartError;
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
@@ -27,6 +28,15 @@ pub enum RunError {
     /// Settings that cannot be used, all of them.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// The start does not get anywhere; a thread is held, so the process should end.
+    #[error(
+        "the start has not advanced for 8 seconds: a call to the disk does not return; check the \
+         disk of {directory}, then start again"
+    )]
+    Hangs {
+        /// The data directory.
+        directory: String,
+    },
     /// The server failed.
     #[error("the server failed: {0}")]
     Serve(#[source] io::Error),
@@ -80,7 +90,11 @@ pub async fn serve(
     // A tenth is left for the process itself to end in.
     let grace = config.shutdown.mul_f64(0.9);
     let address = bound.address;
-    let broker = Broker::open(config).await?;
+    let directory = config.data_dir.display().to_string();
+    let broker = tokio::select! {
+        opened = Broker::open(config) => opened?,
+        () = stopped_advancing() => return Err(RunError::Hangs { directory }),
+    };
     let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
     let handle = server.handle();
     let mut serving = tokio::task::spawn_local(server);

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::SystemTime;
 
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The first record of this open could not be appended.
     #[error("the log cannot be appended to: {0}")]
     Append(#[from] AppendError),
+    /// The machine's clock is before 1970.
+    #[error("the machine's clock stands before 1970: set it, for records carry its time")]
+    Clock,
     /// Settings that cannot be used, all of them.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
@@ -59,6 +63,9 @@ pub enum StartError {
 
 pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     config.check()?;
+    if SystemTime::now() < SystemTime::UNIX_EPOCH {
+        return Err(StartError::Clock);
+    }
     let directory = Arc::new(DataDir::open(&config.data_dir)?);
     let projection = Projection::open(
         &directory.path().join("projection"),

@@ -113,10 +113,10 @@ pub enum DirError {
 /// Why the journal cannot be opened, read or closed.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The log is not what was written and acknowledged; nothing was changed.
+    /// The log is not what was written and acknowledged; nothing in it was changed.
     #[error(
         "the journal is damaged in {} at byte {offset}: {what}; all records up to seq \
-         {last_good_seq} are whole, and nothing was changed; restore the file from a backup, or \
+         {last_good_seq} are whole, and nothing in the log was changed; restore the file from a backup, or \
          start from an empty data directory",
         file.display()
     )]
