@@ -110,7 +110,10 @@ fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(),
                 0 => String::new(),
                 _ => format!("; {} more are applied at the next start", count(behind, "record")),
             };
-            say(format_args!("history: {} agree with the log{rest}", count(applied.seq, "record")))
+            say(format_args!(
+                "history: {} compared, all as in the log{rest}",
+                count(applied.seq, "record")
+            ))
         }
     }
 }

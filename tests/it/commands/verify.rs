@@ -43,7 +43,7 @@ fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
     let place = Place::filled();
     let said = after(&place, |_| {}).ok();
     assert!(said.contains("198 records in ") && said.contains("9 events"), "{said}");
-    assert!(said.contains("history: 198 records agree with the log"), "{said}");
+    assert!(said.contains("history: 198 records compared, all as in the log"), "{said}");
     assert!(said.ends_with("no damage was found\n"), "{said}");
     let said = after(&place, |data| {
         fs::remove_dir_all(data.join("projection")).expect("a projection");
