@@ -16,6 +16,7 @@ mod load;
 mod memory;
 mod peers;
 mod plot;
+mod quiet;
 mod replay;
 mod report;
 mod server;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, USAGE};
 use bare::Behind;
+use quiet::Ticks;
 use report::Report;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut report = Report::new();
+    let before = Ticks::now()?;
     match arguments.what.as_str() {
         "all" => {
             insert::run(&mut report)?;
@@ -70,6 +73,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         _ => return Err(USAGE.into()),
     }
+    // All servers have ended by now, so they are counted as this program's.
+    let elsewhere = (Ticks::now()?.elsewhere_since(&before) * 100.0).round();
+    report.note("used_elsewhere", &format!("{elsewhere} %"));
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
