@@ -1,7 +1,7 @@
 # Everything a day of work needs. `make` alone builds Broker and runs it.
 
 .DEFAULT_GOAL := run
-.PHONY: run test check client demo bench torture help
+.PHONY: run test check client demo bench bench-peers torture simulate help
 
 run: ## build (release) and run the server; ARGS="--port 9000" passes flags
 	@scripts/run.sh $(ARGS)
@@ -22,8 +22,11 @@ bench: ## measure, against floors measured in the same run
 	@cargo build --locked --release --package broker --package broker-bench
 	@"$${CARGO_TARGET_DIR:-target}/release/broker-bench" all
 
+bench-peers: ## measure beside Redis, NATS, PocketBase and sled, which are installed; half an hour
+	@scripts/bench-peers.sh $(ARGS)
+
 torture: ## do to the real binary what machines do, for an hour; DURATION=10m SEED=7 CAMPAIGNS="kill power"
 	@scripts/torture.sh
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,5 +1,6 @@
 # What the other scripts share; they source it. It takes them to the root of the checkout.
-# shellcheck shell=bash
+# What a function sets is used where it is sourced.
+# shellcheck shell=bash disable=SC2034
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -66,17 +67,33 @@ need_client_modules() {
   cp "$lock" "$installed"
 }
 
-# Makes a Python environment with what the tests ask for, and sets $python.
-need_test_python() {
-  local wanted=scripts/test-requirements.txt venv=$target/test-venv
-  python=$venv/bin/python
-  if cmp -s "$wanted" "$venv/installed.txt" && "$python" -c '' 2>/dev/null; then return; fi
+# need_python_environment DIRECTORY REQUIREMENTS: makes a Python environment that has exactly those.
+need_python_environment() {
+  local venv=$1 wanted=$2
+  if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c '' 2>/dev/null; then return; fi
   need_debian python3 command -v python3
   need_debian python3-venv python3 -c 'import ensurepip, venv'
-  say "making a Python environment for the tests"
+  say "making a Python environment with $wanted"
   quietly python3 -m venv --clear "$venv"
-  quietly "$python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted"
+  quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --requirement "$wanted"
   cp "$wanted" "$venv/installed.txt"
+}
+
+# Makes a Python environment with what the tests ask for, and sets $python.
+need_test_python() {
+  need_python_environment "$target/test-venv" scripts/test-requirements.txt
+  python=$target/test-venv/bin/python
+}
+
+# Finds the servers that Broker is compared with, or installs them, and sets $redis, $nats and
+# $pocketbase. Where systemd runs, Debian's package also starts a service on port 6379.
+need_peers() {
+  need_debian redis-server command -v redis-server
+  redis=$(command -v redis-server)
+  need_python_environment "$target/bench-venv" scripts/bench-requirements.txt
+  nats=$target/bench-venv/bin/nats-server
+  pocketbase=$target/bench-venv/bin/pocketbase
 }
 
 # Finds a Chromium, or installs Debian's, and sets $chromium.

@@ -1,17 +1,20 @@
 //! The floor of HTTP: actix, a handler that parses the body and answers as many bytes as a
-//! receipt has. No queue, no check of the JSON beyond its syntax, and no disk unless it is given a
-//! file: then the handler itself appends and syncs, which blocks its worker.
+//! receipt has. No queue, no check of the JSON beyond its syntax, and no disk unless it is given
+//! something behind it.
 
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::header;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::Result;
+use crate::history::sled_alone::Queue;
 use crate::insert::Appends;
 
 /// As long as the receipt of an insert of [`crate::workload`].
@@ -25,31 +28,67 @@ struct Insert<'a> {
     data: &'a RawValue,
 }
 
-/// What the handler appends to.
-type Log = web::Data<Option<Mutex<Appends>>>;
+/// What is behind the handler.
+pub enum Behind {
+    /// A file: the handler itself appends and syncs, which blocks its worker.
+    File(Mutex<Appends>),
+    /// sled, which a thread of its own fills; the answer does not wait for it.
+    Index(Arc<Queue>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Behind {
+    /// A new file.
+    pub fn file(path: &Path) -> Result<Self> {
+        Ok(Self::File(Mutex::new(Appends::new(path)?)))
+    }
+
+    /// A new database.
+    pub fn index(path: &Path) -> Result<Self> {
+        Ok(Self::Index(Queue::start(path)?))
+    }
+}
 
 /// Serves until it is killed; says where on standard output, as `broker` does.
-pub fn serve(file: Option<&Path>) -> io::Result<()> {
-    let log: Log = web::Data::new(file.map(Appends::new).transpose()?.map(Mutex::new));
+pub fn serve(behind: Behind) -> io::Result<()> {
+    let behind = web::Data::new(behind);
     actix_rt::System::new().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let app = move || App::new().app_data(log.clone()).route("/insert", web::post().to(insert));
+        let app = move || {
+            let app = App::new().app_data(behind.clone());
+            app.route("/insert", web::post().to(insert)).route("/health", web::get().to(health))
+        };
         let server = HttpServer::new(app).tcp_nodelay(true).listen(listener)?.run();
         writeln!(io::stdout(), "listening on http://{address}")?;
         server.await
     })
 }
 
-async fn insert(body: web::Bytes, log: Log) -> io::Result<HttpResponse> {
+async fn insert(body: web::Bytes, behind: web::Data<Behind>) -> io::Result<HttpResponse> {
     let insert = serde_json::from_slice::<Insert<'_>>(&body)?;
     if insert.event.is_empty() || insert.data.get().is_empty() {
         return Ok(HttpResponse::BadRequest().finish());
     }
-    if let Some(log) = log.as_ref() {
-        log.lock().unwrap_or_else(PoisonError::into_inner).append()?;
+    match behind.get_ref() {
+        Behind::File(log) => log.lock().unwrap_or_else(PoisonError::into_inner).append()?,
+        Behind::Index(queue) => {
+            let number = insert.event.rsplit('.').next().and_then(|number| number.parse().ok());
+            let Some(number) = number else { return Ok(HttpResponse::BadRequest().finish()) };
+            if !queue.take(number) {
+                return Ok(HttpResponse::ServiceUnavailable().finish());
+            }
+        }
+        Behind::Nothing => {}
     }
     let mut response = HttpResponse::Created();
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(response.insert_header((header::LOCATION, "/audit/bench.000000/100")).body(ANSWER))
+}
+
+/// As much of Broker's as is asked for.
+async fn health(behind: web::Data<Behind>) -> HttpResponse {
+    let Behind::Index(queue) = behind.get_ref() else { return HttpResponse::NotFound().finish() };
+    HttpResponse::Ok().json(json!({ "projection": { "seq": queue.applied() } }))
 }

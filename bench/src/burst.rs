@@ -6,6 +6,7 @@ use crate::Result;
 use crate::load::{self, Outcome};
 use crate::report::{Goal, Report};
 use crate::server::{Scratch, Server};
+use crate::wire::{Http, Wire};
 use crate::workload::Workload;
 
 const CONNECTIONS: usize = 64;
@@ -30,13 +31,13 @@ const ESTIMATE_BARE: f64 = 130_000.0;
 /// Measures and reports.
 pub fn run(report: &mut Report) -> Result<()> {
     let mut workload = Workload::new(2);
-    let requests: Vec<_> = (0..EVENTS).map(|event| workload.insert(event)).collect();
+    let requests = Http::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
     let (mut bare, mut broker) = (Runs::default(), Runs::default());
     for _ in 0..RUNS {
-        bare.run(&Server::bare()?, BARE_DURATION, &requests)?;
+        bare.add(&Server::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;
         // A fresh log each time, so that each run does the same.
         let scratch = Scratch::new()?;
-        broker.run(&Server::broker(&scratch, &[])?, DURATION, &requests)?;
+        broker.add(&Server::broker(&scratch, &[])?, CONNECTIONS, DURATION, &requests)?;
     }
     let per_second = |runs: &Runs| runs.of(|outcome| outcome.per_second);
     let pairs = per_second(&broker).into_iter().zip(per_second(&bare));
@@ -56,23 +57,36 @@ pub fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// What came of one server's runs.
 #[derive(Default)]
-struct Runs {
+pub struct Runs {
     outcomes: Vec<Outcome>,
-    server_cpu_us: Vec<f64>,
+    /// CPU that the server took a request, of each run.
+    pub server_cpu_us: Vec<f64>,
 }
 
 impl Runs {
-    fn run(&mut self, server: &Server, duration: Duration, requests: &[Vec<u8>]) -> Result<()> {
+    /// Loads a server for a time; it must refuse nothing.
+    pub fn add(
+        &mut self,
+        server: &Server,
+        connections: usize,
+        duration: Duration,
+        wire: &dyn Wire,
+    ) -> Result<()> {
         let before = server.cpu()?;
-        let outcome = load::run(server.address, CONNECTIONS, duration, requests)?;
+        let outcome = load::run(server.address, connections, duration, wire)?;
         let used = (server.cpu()? - before).as_secs_f64() * 1e6;
+        if outcome.refused > 0 {
+            return Err(format!("{} inserts were refused", outcome.refused).into());
+        }
         self.server_cpu_us.push(used / outcome.latencies_us.len() as f64);
         self.outcomes.push(outcome);
         Ok(())
     }
 
-    fn of(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+    /// A figure of each run.
+    pub fn of(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
         self.outcomes.iter().map(figure).collect()
     }
 }

@@ -49,22 +49,57 @@ impl Client {
 
     /// Sends a request and waits for the body of its answer, which must have the status.
     pub fn call(&mut self, request: &[u8], status: u16) -> io::Result<&[u8]> {
+        let response = self.exchange(request)?;
+        let body = &self.buffer[response.body_at..response.end];
+        if response.status != status {
+            return Err(refused(response.status, body));
+        }
+        Ok(body)
+    }
+
+    /// As `call`, or tells that the server answered 503.
+    pub fn call_unless_busy(&mut self, request: &[u8], status: u16) -> io::Result<bool> {
+        let response = self.exchange(request)?;
+        match response.status {
+            503 => Ok(false),
+            found if found == status => Ok(true),
+            found => Err(refused(found, &self.buffer[response.body_at..response.end])),
+        }
+    }
+
+    /// As `call` with status 200, of an answer in chunks, which are left in it.
+    pub fn call_streamed(&mut self, request: &[u8]) -> io::Result<&[u8]> {
+        self.stream.write_all(request)?;
+        let mut len = 0;
+        while !self.buffer[..len].ends_with(b"\r\n0\r\n\r\n") {
+            len += self.receive(len)?;
+        }
+        if !self.buffer.starts_with(b"HTTP/1.1 200 ") {
+            return Err(refused(0, &self.buffer[..len]));
+        }
+        Ok(&self.buffer[..len])
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Response> {
         self.stream.write_all(request)?;
         let mut len = 0;
         loop {
-            let read = self.stream.read(&mut self.buffer[len..])?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            len += read;
+            len += self.receive(len)?;
             if let Some(response) = parse(&self.buffer[..len]) {
-                let body = &self.buffer[response.body_at..response.end];
-                if response.status != status {
-                    let text = String::from_utf8_lossy(body);
-                    return Err(io::Error::other(format!("{}: {text}", response.status)));
-                }
-                return Ok(body);
+                return Ok(response);
             }
         }
     }
+
+    /// Reads on behind what was read.
+    fn receive(&mut self, len: usize) -> io::Result<usize> {
+        match self.stream.read(&mut self.buffer[len..])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => Ok(read),
+        }
+    }
+}
+
+fn refused(status: u16, body: &[u8]) -> io::Error {
+    io::Error::other(format!("{status}: {}", String::from_utf8_lossy(body)))
 }

@@ -115,7 +115,8 @@ impl Inserts {
     }
 }
 
-fn median_us(mut once: impl FnMut() -> Result<()>) -> Result<f64> {
+/// The median of so many times as one turn has, in microseconds.
+pub fn median_us(mut once: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut times = Vec::with_capacity(INSERTS);
     for _ in 0..INSERTS {
         let started = Instant::now();

@@ -1,6 +1,8 @@
 //! The load: one thread, many connections, each sending its next request when the last is
-//! answered. It shares the machine with what it measures, so it does as little as it can.
+//! answered. It shares the machine with what it measures, so it does as little as it can, and the
+//! same for every server.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,23 +11,34 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::Result;
-use crate::client::parse;
 use crate::server::cpu;
+use crate::wire::{Answer, Wire};
+
+/// After a refusal a connection waits so long before it asks again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Nothing that is measured here is silent for so long.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// What came of it.
 pub struct Outcome {
-    /// Answered 201 a second.
+    /// Taken in a second.
     pub per_second: f64,
-    /// Microseconds from a request to its answer, ascending.
+    /// Microseconds from a request to its answer, ascending; without refusals.
     pub latencies_us: Vec<u32>,
+    /// Refusals, each asked again.
+    pub refused: u64,
     /// CPU that the load itself took a request.
     pub cpu_us: f64,
 }
 
 struct Connection {
     stream: TcpStream,
+    index: usize,
     sent: Instant,
+    /// Number of the next request.
     next: usize,
+    request: Vec<u8>,
     answer: Vec<u8>,
 }
 
@@ -37,84 +50,106 @@ impl Outcome {
     }
 }
 
-/// Sends `requests` in turn over so many connections for a time.
+/// Asks over so many connections for a time; each begins with another of the requests.
 pub fn run(
     address: SocketAddr,
     connections: usize,
     duration: Duration,
-    requests: &[Vec<u8>],
+    wire: &dyn Wire,
 ) -> Result<Outcome> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(connections);
     let mut open = Vec::with_capacity(connections);
-    let started = Instant::now();
     for index in 0..connections {
-        let mut stream = TcpStream::from_std(connect(address)?);
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        wire.greet(&mut stream, index)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-        let next = index * requests.len() / connections;
-        open.push(Connection { stream, sent: started, next, answer: Vec::with_capacity(1024) });
+        open.push(Connection {
+            stream,
+            index,
+            sent: Instant::now(),
+            next: index * wire.count() / connections,
+            request: Vec::with_capacity(1024),
+            answer: Vec::with_capacity(1024),
+        });
     }
     let cpu_before = cpu(std::process::id())?;
     let started = Instant::now();
     for connection in &mut open {
-        connection.send(requests)?;
+        connection.send(wire)?;
     }
     let mut latencies_us = Vec::with_capacity(1 << 21);
+    let mut refused = 0;
+    // Those that wait, in the order of their refusals.
+    let mut waiting = VecDeque::new();
     let mut buffer = [0; 4096];
     while started.elapsed() < duration {
-        poll.poll(&mut events, Some(Duration::from_secs(5)))?;
-        if events.is_empty() {
+        let timeout = if waiting.is_empty() { SILENCE_MAX } else { PAUSE };
+        poll.poll(&mut events, Some(timeout))?;
+        if events.is_empty() && waiting.is_empty() {
             return Err("nothing was answered for five seconds".into());
         }
         for event in &events {
             let connection = &mut open[event.token().0];
-            if connection.receive(&mut buffer)? {
-                latencies_us.push(connection.sent.elapsed().as_micros() as u32);
-                connection.send(requests)?;
+            match connection.receive(wire, &mut buffer)? {
+                Answer::Busy => {
+                    refused += 1;
+                    waiting.push_back((Instant::now(), event.token().0));
+                }
+                Answer::Done => {
+                    latencies_us.push(connection.sent.elapsed().as_micros() as u32);
+                    connection.send(wire)?;
+                }
+                Answer::Part => {}
             }
         }
+        while waiting.front().is_some_and(|(since, _)| since.elapsed() >= PAUSE) {
+            let (_, index) = waiting.pop_front().expect("there is a front");
+            open[index].send(wire)?;
+        }
+    }
+    if latencies_us.is_empty() {
+        return Err("nothing was taken in".into());
     }
     let per_second = latencies_us.len() as f64 / started.elapsed().as_secs_f64();
     let cpu_used = cpu(std::process::id())? - cpu_before;
     let cpu_us = cpu_used.as_secs_f64() * 1e6 / latencies_us.len() as f64;
     latencies_us.sort_unstable();
-    Ok(Outcome { per_second, latencies_us, cpu_us })
-}
-
-fn connect(address: SocketAddr) -> std::io::Result<std::net::TcpStream> {
-    let stream = std::net::TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    Ok(stream)
+    Ok(Outcome { per_second, latencies_us, refused, cpu_us })
 }
 
 impl Connection {
     /// A request is far smaller than a socket's buffer, so one write takes it whole.
-    fn send(&mut self, requests: &[Vec<u8>]) -> Result<()> {
-        let request = &requests[self.next % requests.len()];
+    fn send(&mut self, wire: &dyn Wire) -> Result<()> {
+        self.request.clear();
+        wire.request(self.index, self.next, &mut self.request);
         self.next += 1;
         self.sent = Instant::now();
-        if self.stream.write(request)? < request.len() {
+        if self.stream.write(&self.request)? < self.request.len() {
             return Err("a request was written in part".into());
         }
         Ok(())
     }
 
-    /// Whether the answer is whole now. The buffer holds more than one answer, so one read empties
-    /// the socket, which is what the edge-triggered poll asks for.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<bool> {
+    /// What has arrived. The buffer holds more than one answer, so one read empties the socket,
+    /// which is what the edge-triggered poll asks for.
+    fn receive(&mut self, wire: &dyn Wire, buffer: &mut [u8]) -> Result<Answer> {
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err("the server closed a connection".into()),
             Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Ok(Answer::Part);
+            }
             Err(error) => return Err(error.into()),
         };
         self.answer.extend_from_slice(&buffer[..read]);
-        let Some(response) = parse(&self.answer) else { return Ok(false) };
-        if response.status != 201 || response.end != self.answer.len() {
-            return Err(String::from_utf8_lossy(&self.answer).into());
+        let answer = wire.answer(&self.answer)?;
+        if answer != Answer::Part {
+            self.answer.clear();
         }
-        self.answer.clear();
-        Ok(true)
+        Ok(answer)
     }
 }

@@ -1,40 +1,37 @@
-//! Measures the real `broker` binary against floors measured in the same run.
+//! Measures the real `broker` binary against floors and peers measured in the same run.
 //!
-//! `broker-bench all|insert|burst|replay|memory [--json FILE] [--svg FILE]`. The estimate in each
-//! bench's comment was written before its first run. Everything is on loopback, every loop is
-//! bounded, random bytes have fixed seeds, and only processes that it started are ended.
+//! `all` is `insert`, `burst`, `replay` and `memory`: Broker against floors. `compare` is `peers`,
+//! Broker beside Redis, NATS JetStream and PocketBase, and `history`, Broker with much behind it
+//! beside sled alone; it takes long. The estimate in each bench's comment was written before its
+//! first run. Everything is on loopback, every loop is bounded, random bytes have fixed seeds, and
+//! only processes that it started are ended.
 
+mod arguments;
 mod bare;
 mod burst;
 mod client;
+mod history;
 mod insert;
 mod load;
 mod memory;
+mod peers;
 mod plot;
+mod quiet;
 mod replay;
 mod report;
 mod server;
+mod wire;
 mod workload;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use arguments::{Arguments, USAGE};
+use bare::Behind;
+use quiet::Ticks;
 use report::Report;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-const USAGE: &str = "usage: broker-bench all|insert|burst|replay|memory [--json FILE] [--svg FILE]";
-
-/// What to run and where to write it, besides the table on standard output.
-#[derive(Default)]
-struct Arguments {
-    what: String,
-    json: Option<PathBuf>,
-    svg: Option<PathBuf>,
-    /// What `bare-server` appends to.
-    file: Option<PathBuf>,
-}
 
 fn main() -> ExitCode {
     let run = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
@@ -48,25 +45,37 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let all = arguments.what == "all";
     let mut report = Report::new();
+    let before = Ticks::now()?;
     match arguments.what.as_str() {
-        "bare-server" => return Ok(bare::serve(arguments.file.as_deref())?),
-        "all" | "insert" | "burst" | "replay" | "memory" => {}
+        "all" => {
+            insert::run(&mut report)?;
+            burst::run(&mut report)?;
+            replay::run(&mut report)?;
+            memory::run(&mut report)?;
+        }
+        "bare-server" => return Ok(bare::serve(behind(arguments)?)?),
+        "burst" => burst::run(&mut report)?,
+        "compare" => {
+            peers::run(&arguments.programs, arguments.burst, &mut report)?;
+            history::run(&arguments.history, &mut report)?;
+        }
+        "history" => history::run(&arguments.history, &mut report)?,
+        "insert" => insert::run(&mut report)?,
+        "memory" => memory::run(&mut report)?,
+        "peers" => peers::run(&arguments.programs, arguments.burst, &mut report)?,
+        "replay" => replay::run(&mut report)?,
+        "sled-fill" => {
+            let index = arguments.index.as_ref().ok_or(USAGE)?;
+            let records = arguments.history.records;
+            println!("{}", history::sled_alone::fill(index, records, arguments.events)?);
+            return Ok(());
+        }
         _ => return Err(USAGE.into()),
     }
-    if all || arguments.what == "insert" {
-        insert::run(&mut report)?;
-    }
-    if all || arguments.what == "burst" {
-        burst::run(&mut report)?;
-    }
-    if all || arguments.what == "replay" {
-        replay::run(&mut report)?;
-    }
-    if all || arguments.what == "memory" {
-        memory::run(&mut report)?;
-    }
+    // All servers have ended by now, so they are counted as this program's.
+    let elsewhere = (Ticks::now()?.elsewhere_since(&before) * 100.0).round();
+    report.note("used_elsewhere", &format!("{elsewhere} %"));
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
@@ -77,18 +86,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-impl Arguments {
-    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut arguments = Self { what: words.next().ok_or(USAGE)?, ..Self::default() };
-        while let Some(word) = words.next() {
-            let file = words.next().map(PathBuf::from);
-            match word.as_str() {
-                "--json" => arguments.json = Some(file.ok_or(USAGE)?),
-                "--file" => arguments.file = Some(file.ok_or(USAGE)?),
-                "--svg" => arguments.svg = Some(file.ok_or(USAGE)?),
-                _ => return Err(USAGE.into()),
-            }
-        }
-        Ok(arguments)
+fn behind(arguments: &Arguments) -> Result<Behind> {
+    match (&arguments.file, &arguments.index) {
+        (Some(file), None) => Behind::file(file),
+        (None, Some(index)) => Behind::index(index),
+        (None, None) => Ok(Behind::Nothing),
+        (Some(_), Some(_)) => Err(USAGE.into()),
     }
 }

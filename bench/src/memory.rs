@@ -130,7 +130,7 @@ fn subscribe(address: SocketAddr) -> Result<TcpStream> {
 }
 
 /// Bytes up to each file's last one that is not zero: the journal takes its files in advance.
-fn written(path: &Path) -> Result<u64> {
+pub fn written(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {
         let bytes = fs::read(entry?.path())?;
@@ -140,7 +140,7 @@ fn written(path: &Path) -> Result<u64> {
 }
 
 /// Bytes that the file system has given to everything below a directory.
-fn allocated(path: &Path) -> Result<u64> {
+pub fn allocated(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;

@@ -12,6 +12,7 @@ const TITLE: f64 = 44.0;
 
 const FLOOR: &str = "#b8c0cc";
 const BROKER: &str = "#2563eb";
+const PEER: &str = "#f59e0b";
 
 /// One group of bars of one unit.
 struct Panel {
@@ -23,7 +24,7 @@ struct Panel {
     goal: Option<f64>,
 }
 
-const PANELS: [Panel; 3] = [
+const PANELS: [Panel; 6] = [
     Panel {
         title: "One insert alone, median (shorter is better)",
         bench: "insert",
@@ -59,6 +60,37 @@ const PANELS: [Panel; 3] = [
         ],
         goal: None,
     },
+    Panel {
+        title: "One connection, each insert synced, median (shorter is better)",
+        bench: "1 conn",
+        unit: "µs",
+        bars: &[
+            ("floor: append, sync, bare handler", "floor: sync, bare handler", FLOOR),
+            ("broker", "Broker", BROKER),
+            ("redis", "Redis", PEER),
+        ],
+        goal: None,
+    },
+    Panel {
+        title: "64 connections, 200 B, each insert synced, a second (longer is better)",
+        bench: "64 conn",
+        unit: "/s",
+        bars: &[
+            ("bare handler, no disk", "bare handler, no disk", FLOOR),
+            ("broker", "Broker", BROKER),
+            ("redis", "Redis", PEER),
+            ("nats jetstream", "NATS JetStream", PEER),
+            ("pocketbase", "PocketBase", PEER),
+        ],
+        goal: None,
+    },
+    Panel {
+        title: "256 connections, 200 B, each insert synced, a second (longer is better)",
+        bench: "256 conn",
+        unit: "/s",
+        bars: &[("broker", "Broker", BROKER), ("redis", "Redis", PEER)],
+        goal: None,
+    },
 ];
 
 /// The plot of what was measured; a panel whose bench did not run is left out.
@@ -72,7 +104,7 @@ pub fn svg(report: &Report) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <title>Broker against floors measured in the same run</title>\n\
+         <title>Broker against what was measured in the same run</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
     )
 }

@@ -55,6 +55,11 @@ impl Report {
         Self { machine, figures: Vec::new() }
     }
 
+    /// Adds what else the machine has.
+    pub fn note(&mut self, name: &str, what: &str) {
+        self.machine[name] = what.into();
+    }
+
     /// Takes in a figure: of which bench, what, its unit, and the runs.
     pub fn add(
         &mut self,
@@ -136,7 +141,7 @@ impl fmt::Display for Report {
         writeln!(out, "machine: {}", self.machine)?;
         writeln!(
             out,
-            "{:<8}{:<42}{:>10}{:>10}  {:<19}{:<8}{:<12}",
+            "{:<10}{:<42}{:>10}{:>10}  {:<19}{:<8}{:<12}",
             "bench", "what", "estimate", "median", "least to greatest", "unit", "goal"
         )?;
         for Figure { bench, what, unit, measured, estimate, goal } in &self.figures {
@@ -147,7 +152,7 @@ impl fmt::Display for Report {
                 format!("{goal} {}", if goal.is_met(median) { "met" } else { "MISSED" })
             });
             let median = short(median);
-            let line = format!("{bench:<8}{what:<42}{estimate:>10}{median:>10}  {range:<19}");
+            let line = format!("{bench:<10}{what:<42}{estimate:>10}{median:>10}  {range:<19}");
             writeln!(out, "{}", format!("{line}{unit:<8}{goal}").trim_end())?;
         }
         Ok(())

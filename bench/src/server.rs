@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,15 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     /// Held open, so that it can write.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Scratch {
     /// Makes an empty one.
     pub fn new() -> Result<Self> {
-        let name = format!("bench-{}", std::process::id());
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bench-{}-{number}", std::process::id());
         let path = binary("broker-bench")?.with_file_name(name);
         if path.exists() {
             fs::remove_dir_all(&path)?;
@@ -70,6 +73,32 @@ impl Server {
         Self::start(command.args(["bare-server", "--file"]).arg(file))
     }
 
+    /// The bare handler that has sled alone behind it, in a new directory.
+    pub fn bare_indexed(directory: &Path) -> Result<Self> {
+        let mut command = Command::new(binary("broker-bench")?);
+        Self::start(command.args(["bare-server", "--index"]).arg(directory))
+    }
+
+    /// A foreign server, told to listen on `port` of loopback; what it says goes to a file `log` in
+    /// `scratch`.
+    pub fn foreign(scratch: &Scratch, command: &mut Command, port: u16) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let path = scratch.path().join("log");
+        let log = fs::File::create(&path)?;
+        let command = command.current_dir(scratch.path()).env_clear();
+        let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut server = Self { child, address, _stdout: None };
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = server.child.try_wait()?;
+            if ended.is_some() || started.elapsed() > TIMEOUT {
+                return Err(format!("it does not serve: {}", fs::read_to_string(path)?).into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
     fn start(command: &mut Command) -> Result<Self> {
         // Settings in the environment would change what is measured.
         let mut child = command.env_clear().stdout(Stdio::piped()).spawn()?;
@@ -79,7 +108,7 @@ impl Server {
         while stdout.read_line(&mut line)? > 0 {
             if let Some(address) = line.trim().strip_prefix("listening on http://") {
                 let address = address.parse()?;
-                return Ok(Self { child, address, _stdout: stdout });
+                return Ok(Self { child, address, _stdout: Some(stdout) });
             }
             line.clear();
         }
@@ -101,18 +130,29 @@ impl Server {
 
     /// Waits until the history has taken in everything, and a little for what follows from that.
     pub fn settle(&self) -> Result<()> {
+        self.caught_up(TIMEOUT)?;
+        thread::sleep(Duration::from_secs(1));
+        Ok(())
+    }
+
+    /// Waits until the history has taken in everything.
+    pub fn caught_up(&self, within: Duration) -> Result<()> {
         let started = Instant::now();
-        let mut client = Client::connect(self.address)?;
-        while started.elapsed() < TIMEOUT {
-            let body = client.call(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200)?;
-            let health: Value = serde_json::from_slice(body)?;
+        while started.elapsed() < within {
+            let health = self.health()?;
             if health["projection"]["lag"] == 0 && health["projection"]["state"] == "ready" {
-                thread::sleep(Duration::from_secs(1));
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(50));
         }
         Err("the history is still behind".into())
+    }
+
+    /// How it says that it is.
+    pub fn health(&self) -> Result<Value> {
+        let mut client = Client::connect(self.address)?;
+        let body = client.call(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200)?;
+        Ok(serde_json::from_slice(body)?)
     }
 }
 
@@ -122,6 +162,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Fills sled alone, in a process of its own, and tells the seconds.
+pub fn sled_fill(scratch: &Scratch, records: usize, events: usize) -> Result<f64> {
+    let mut command = Command::new(binary("broker-bench")?);
+    command.arg("sled-fill").arg("--index").arg(scratch.path().join("sled"));
+    command.args(["--records", &records.to_string(), "--events", &events.to_string()]);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("sled alone ended: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// A port of loopback that is free now.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// CPU that a process has used, in ticks of usually 10 ms.

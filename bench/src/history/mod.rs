@@ -1,0 +1,208 @@
+//! What a long history costs: load that lasts, inserts and reads beside it, a start after a crash,
+//! a rebuild of what is derived, and the disk.
+
+mod lasting;
+mod reads;
+pub mod sled_alone;
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::client::Client;
+use crate::memory::{allocated, written};
+use crate::report::{Goal, Report};
+use crate::server::{Scratch, Server, sled_fill};
+use crate::workload::Workload;
+
+/// Length of a value, as the goal for the disk has it.
+const DATA_BYTES: usize = 300;
+const BATCH: usize = 1_000;
+const WRITERS: usize = 4;
+const EVENTS_MAX: usize = 10_000;
+/// What much history is compared with: the same number of versions an event on the first page.
+const LITTLE: Size = Size { records: 10_000, events: 100 };
+const CRASHES: usize = 3;
+/// In the moment before a crash, so that the projection is behind.
+const CRASH_BATCHES: usize = 100;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Longer than ten million records take.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 30,000 a second,
+/// is never more than a million records behind.
+const ESTIMATE_FILL: f64 = 33_000.0;
+/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 2.5 GB opened from
+/// its last snapshot: 0.1, 0.1 and 1 s.
+const ESTIMATE_START_S: f64 = 1.2;
+/// Two keys a record, for each step has 1,000 of 10,000 events: 30 CPU-µs on a core of its own.
+const ESTIMATE_SLED: f64 = 33_000.0;
+/// 5 CPU-µs more for reading, checksums and the chain.
+const ESTIMATE_REBUILD: f64 = 28_000.0;
+/// 159, the name's 12, and the data; a thousand share the head of a group.
+const ESTIMATE_JOURNAL: f64 = 471.0;
+/// Measured for 1,000 events.
+const ESTIMATE_PROJECTION: f64 = 250.0;
+
+/// How much history.
+#[derive(Clone, Copy)]
+struct Size {
+    records: usize,
+    events: usize,
+}
+
+/// How long and how often.
+pub struct Settings {
+    /// Records of the long history.
+    pub records: usize,
+    /// Of the lasting load and the rebuild, which take minutes each.
+    pub rounds: usize,
+    /// How long the lasting load lasts.
+    pub lasting: Duration,
+}
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    lasting::run(settings.rounds, settings.lasting, report)?;
+    let records = settings.records.max(LITTLE.records);
+    let much = Size { records, events: EVENTS_MAX.min(records / 100) };
+    let (little_scratch, scratch) = (Scratch::new()?, Scratch::new()?);
+    let little_server = Server::broker(&little_scratch, &[])?;
+    let server = Server::broker(&scratch, &[])?;
+    fill(&little_server, LITTLE.records / LITTLE.events, LITTLE)?;
+    let started = Instant::now();
+    fill(&server, much.records / much.batch(), much)?;
+    let rate = much.records as f64 / started.elapsed().as_secs_f64();
+    let name = "history";
+    report.add(name, "records of 300 B in batches", "/s", &[rate]).estimate(ESTIMATE_FILL);
+    little_server.settle()?;
+    server.caught_up(PATIENCE)?;
+    rustix::fs::sync();
+    reads::run((&little_server, LITTLE), (&server, much), report)?;
+    drop(little_server);
+    let server = crashes(server, &scratch, much, report)?;
+    disk(&server, &scratch, report)?;
+    drop(server);
+    rebuild(settings.rounds, &scratch, much, report)
+}
+
+/// Kills the server while it takes in batches, and starts it again.
+fn crashes(
+    mut server: Server,
+    scratch: &Scratch,
+    size: Size,
+    report: &mut Report,
+) -> Result<Server> {
+    let mut runs: [Vec<f64>; 3] = Default::default();
+    for _ in 0..CRASHES {
+        fill(&server, CRASH_BATCHES, size)?;
+        // Killed, not asked to end.
+        drop(server);
+        let started = Instant::now();
+        server = Server::broker(scratch, &[])?;
+        Client::connect(server.address)?.call(&call_path("/readyz"), 200)?;
+        let ready = started.elapsed().as_secs_f64();
+        let lag = server.health()?["projection"]["lag"].as_f64().ok_or("a lag is a number")?;
+        server.caught_up(PATIENCE)?;
+        let all = [ready, lag, started.elapsed().as_secs_f64()];
+        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+    }
+    let [ready, lag, caught_up] = &runs;
+    let ready = report.add("crash", "kill -9 to ready", "s", ready);
+    ready.estimate(ESTIMATE_START_S).goal(Goal::AtMost(3.0));
+    report.add("crash", "records behind when ready", "", lag);
+    report.add("crash", "kill -9 to caught up", "s", caught_up);
+    Ok(server)
+}
+
+fn disk(server: &Server, scratch: &Scratch, report: &mut Report) -> Result<()> {
+    let records = server.health()?["seq"].as_f64().ok_or("a seq is a number")?;
+    let data = scratch.path().join("data");
+    let journal = written(&data.join("journal"))? as f64 / records;
+    let projection = allocated(&data.join("projection"))? as f64 / records;
+    report.add("disk", "a record of 300 B, journal", "B", &[journal]).estimate(ESTIMATE_JOURNAL);
+    let what = "a record of 300 B, projection";
+    report.add("disk", what, "B", &[projection]).estimate(ESTIMATE_PROJECTION);
+    let ratio = (journal + projection) / DATA_BYTES as f64;
+    let estimate = (ESTIMATE_JOURNAL + ESTIMATE_PROJECTION) / DATA_BYTES as f64;
+    let ratio = report.add("disk", "both / 300 B of the user", "x", &[ratio]);
+    ratio.estimate(estimate).goal(Goal::AtMost(4.0));
+    Ok(())
+}
+
+/// Removes the projection, and starts.
+fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) -> Result<()> {
+    let mut runs: [Vec<f64>; 3] = Default::default();
+    for _ in 0..rounds {
+        fs::remove_dir_all(scratch.path().join("data/projection"))?;
+        let alone = Scratch::new()?;
+        let sled = size.records as f64 / sled_fill(&alone, size.records, size.events)?;
+        drop(alone);
+        rustix::fs::sync();
+        let started = Instant::now();
+        let server = Server::broker(scratch, &[])?;
+        server.caught_up(PATIENCE)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let records = server.health()?["seq"].as_f64().ok_or("a seq is a number")?;
+        let rebuilt = records / seconds;
+        let all = [sled, rebuilt, rebuilt / sled];
+        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+    }
+    let [sled, rebuilt, ratio] = &runs;
+    report.add("rebuild", "sled alone", "/s", sled).estimate(ESTIMATE_SLED);
+    report.add("rebuild", "broker", "/s", rebuilt).estimate(ESTIMATE_REBUILD);
+    let ratio = report.add("rebuild", "broker / sled alone", "x", ratio);
+    ratio.estimate(ESTIMATE_REBUILD / ESTIMATE_SLED).goal(Goal::AtLeast(0.8));
+    Ok(())
+}
+
+/// Inserts so many batches over some connections; what is refused for now is asked again.
+fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
+    let mut workload = size.workload(8);
+    // The same again and again: what is stored of a value does not depend on the others.
+    let firsts = (0..size.events).step_by(size.batch());
+    let requests: Vec<_> =
+        firsts.map(|first| workload.batch(first..first + size.batch())).collect();
+    let next = AtomicUsize::new(0);
+    let write = || -> std::io::Result<()> {
+        let mut client = Client::connect(server.address)?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= batches {
+                return Ok(());
+            }
+            let refused_since = Instant::now();
+            while !client.call_unless_busy(&requests[number % requests.len()], 201)? {
+                if refused_since.elapsed() > PATIENCE {
+                    return Err(std::io::ErrorKind::TimedOut.into());
+                }
+                thread::sleep(BUSY_PAUSE);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(write)).collect();
+        let ends =
+            writers.into_iter().map(|writer| writer.join().expect("a writer does not panic"));
+        ends.collect::<std::io::Result<Vec<()>>>()
+    })?;
+    Ok(())
+}
+
+impl Size {
+    fn workload(self, seed: u64) -> Workload {
+        Workload::sized(seed, DATA_BYTES)
+    }
+
+    /// Records of a batch, which divides the events.
+    fn batch(self) -> usize {
+        (1..=BATCH.min(self.events)).rev().find(|len| self.events.is_multiple_of(*len)).unwrap_or(1)
+    }
+}
+
+/// A request that reads.
+fn call_path(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}

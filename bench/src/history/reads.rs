@@ -1,0 +1,104 @@
+//! What an insert, a page of history and a newest value cost with much history, against little.
+
+use std::time::Instant;
+
+use super::{Size, call_path};
+use crate::Result;
+use crate::client::Client;
+use crate::report::{Goal, Report, spread};
+use crate::server::Server;
+use crate::workload::{Workload, name};
+
+const ROUNDS: usize = 40;
+const TURN: usize = 25;
+const PAGE: usize = 100;
+
+/// Each kind of request in turn, on both stores.
+pub fn run(
+    (few, few_size): (&Server, Size),
+    (many, many_size): (&Server, Size),
+    report: &mut Report,
+) -> Result<()> {
+    let mut few = Reader::new(few, few_size)?;
+    let mut many = Reader::new(many, many_size)?;
+    for kind in [Kind::Insert, Kind::Page, Kind::Newest] {
+        let mut runs: [Vec<f64>; 3] = Default::default();
+        for _ in 0..ROUNDS {
+            let (few, many) = (few.turn_us(kind)?, many.turn_us(kind)?);
+            let all = [few, many, many / few];
+            runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+        }
+        let [few, many, ratio] = &runs;
+        // Sync and round trip; a hundred records that lie apart, read one by one; a look-up.
+        let (names, estimate) = match kind {
+            Kind::Insert => (["insert, little", "insert, much", "insert, much / little"], 160.0),
+            Kind::Page => {
+                (["page of 100, little", "page of 100, much", "page of 100, much / little"], 900.0)
+            }
+            Kind::Newest => {
+                (["newest read, little", "newest read, much", "newest read, much / little"], 60.0)
+            }
+        };
+        report.add("history", names[0], "us", few).estimate(estimate);
+        report.add("history", names[1], "us", many).estimate(estimate * 1.1);
+        let ratio = report.add("history", names[2], "x", ratio);
+        ratio.estimate(1.1).goal(Goal::AtMost(1.2));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Insert,
+    Newest,
+    Page,
+}
+
+/// One connection to a store.
+struct Reader {
+    client: Client,
+    size: Size,
+    workload: Workload,
+    /// Steps through the events without order, by a number that has no divisor in common.
+    event: usize,
+}
+
+impl Reader {
+    fn new(server: &Server, size: Size) -> Result<Self> {
+        let client = Client::connect(server.address)?;
+        Ok(Self { client, size, workload: size.workload(7), event: 0 })
+    }
+
+    /// The median of a turn in microseconds.
+    fn turn_us(&mut self, kind: Kind) -> Result<f64> {
+        let mut times = Vec::with_capacity(TURN);
+        for _ in 0..TURN {
+            self.event = (self.event + 7_919) % self.size.events;
+            let request = match kind {
+                Kind::Insert => self.workload.insert(self.event),
+                Kind::Newest => call_path(&format!("/latest?event={}", name(self.event))),
+                Kind::Page => call_path(&format!("/audit/{}?limit={PAGE}", name(self.event))),
+            };
+            let started = Instant::now();
+            match kind {
+                Kind::Insert => drop(self.client.call(&request, 201)?),
+                Kind::Newest => {
+                    let found = name(self.event);
+                    let body = self.client.call(&request, 200)?;
+                    if !body.windows(found.len()).any(|window| window == found.as_bytes()) {
+                        return Err("the newest value was not found".into());
+                    }
+                }
+                Kind::Page => {
+                    let page = self.client.call_streamed(&request)?;
+                    let records = page.windows(8).filter(|eight| eight == b"\"event\":").count();
+                    if records != PAGE {
+                        return Err(format!("a page has {records} records").into());
+                    }
+                }
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(spread(&times).median)
+    }
+}

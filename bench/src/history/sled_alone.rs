@@ -1,0 +1,179 @@
+//! sled with the entries that Broker's projection makes, in the same batches, and nothing else: no
+//! log to read, nothing to check, no checksum.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::workload::name;
+
+/// Broker's: records of a step, how long a short one waits for more, and how many may wait before
+/// one more is refused.
+const STEP_RECORDS_MAX: usize = 1_000;
+const REST: Duration = Duration::from_millis(50);
+const LAG_RECORDS_MAX: u64 = 1_000_000;
+
+/// A database that is opened as Broker opens its own.
+struct Index {
+    db: sled::Db,
+    seq: u64,
+}
+
+/// What an identity's pointer tells: the number of its history, and its newest version.
+#[derive(Clone, Copy)]
+struct Pointer {
+    number: u64,
+    version: u64,
+}
+
+impl Index {
+    fn open(path: &Path) -> Result<Self> {
+        let config = sled::Config::new().path(path).cache_capacity(64 << 20);
+        let db = config.segment_size(8 << 20).flush_every_ms(Some(500)).open()?;
+        Ok(Self { db, seq: 0 })
+    }
+
+    /// Applies a batch: a place for each record, a pointer for each event among them, a position.
+    fn step(&mut self, events: &[usize]) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        let mut moved: HashMap<Vec<u8>, Pointer> = HashMap::new();
+        for &event in events {
+            self.seq += 1;
+            let mut key = vec![b'n'];
+            key.extend_from_slice(name(event).as_bytes());
+            key.push(0);
+            let pointer = match moved.get_mut(&key) {
+                Some(pointer) => pointer,
+                None => {
+                    let known = self.db.get(&key)?.map(|value| Pointer::decode(&value));
+                    moved.entry(key).or_insert(known.unwrap_or(Pointer::unborn(self.seq)))
+                }
+            };
+            pointer.version += 1;
+            let mut key = [b'h'; 17];
+            key[1..9].copy_from_slice(&pointer.number.to_be_bytes());
+            key[9..].copy_from_slice(&pointer.version.to_be_bytes());
+            // A segment and an offset that grow, lengths that do not, and two checksums.
+            let mut place = [0; 30];
+            place[..8].copy_from_slice(&(self.seq * 448).to_be_bytes());
+            place[22..]
+                .copy_from_slice(&self.seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+            batch.insert(&key, &place);
+        }
+        for (key, pointer) in &moved {
+            batch.insert(key.as_slice(), pointer.encode(self.seq).as_slice());
+        }
+        let mut position = [0x5a; 85];
+        position[..8].copy_from_slice(&self.seq.to_be_bytes());
+        batch.insert(b"a", position.as_slice());
+        Ok(self.db.apply_batch(batch)?)
+    }
+}
+
+impl Pointer {
+    fn unborn(number: u64) -> Self {
+        Self { number, version: 0 }
+    }
+
+    /// Two times, the seq and a checksum follow in Broker's 44 bytes.
+    fn encode(self, seq: u64) -> [u8; 44] {
+        let mut value = [0; 44];
+        let fields = [self.number, self.version, seq, seq, seq];
+        for (part, field) in value.chunks_exact_mut(8).zip(fields) {
+            part.copy_from_slice(&field.to_be_bytes());
+        }
+        value
+    }
+
+    fn decode(value: &[u8]) -> Self {
+        let field = |at: usize| {
+            let bytes = value[at..at + 8].try_into().expect("the slice has eight bytes");
+            u64::from_be_bytes(bytes)
+        };
+        Self { number: field(0), version: field(8) }
+    }
+}
+
+/// Applies so many records of so many events as fast as it can, and tells the seconds.
+pub fn fill(path: &Path, records: usize, events: usize) -> Result<f64> {
+    let mut index = Index::open(path)?;
+    let started = Instant::now();
+    let mut step = Vec::with_capacity(STEP_RECORDS_MAX);
+    for first in (0..records).step_by(STEP_RECORDS_MAX) {
+        step.clear();
+        step.extend((first..records.min(first + STEP_RECORDS_MAX)).map(|record| record % events));
+        index.step(&step)?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// Records that wait, and the thread that applies them.
+pub struct Queue {
+    waiting: Mutex<VecDeque<usize>>,
+    filled: Condvar,
+    taken: AtomicU64,
+    applied: AtomicU64,
+}
+
+impl Queue {
+    /// Starts with an empty database, for as long as this program runs.
+    pub fn start(path: &Path) -> Result<Arc<Self>> {
+        let mut index = Index::open(path)?;
+        let queue = Arc::new(Self {
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            taken: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+        });
+        let ours = queue.clone();
+        thread::spawn(move || {
+            loop {
+                let step = ours.next();
+                if let Err(error) = index.step(&step) {
+                    eprintln!("sled: {error}");
+                    std::process::exit(1);
+                }
+                ours.applied.fetch_add(step.len() as u64, Ordering::Relaxed);
+            }
+        });
+        Ok(queue)
+    }
+
+    /// Takes a record of an event, unless too many wait.
+    pub fn take(&self, event: usize) -> bool {
+        if self.lag() >= LAG_RECORDS_MAX {
+            return false;
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back(event);
+        if waiting.len() == STEP_RECORDS_MAX {
+            self.filled.notify_one();
+        }
+        true
+    }
+
+    /// How many are applied.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// How many wait.
+    pub fn lag(&self) -> u64 {
+        let applied = self.applied();
+        self.taken.load(Ordering::Relaxed).saturating_sub(applied)
+    }
+
+    fn next(&self) -> Vec<usize> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_short = |waiting: &mut VecDeque<usize>| waiting.len() < STEP_RECORDS_MAX;
+        let waited = self.filled.wait_timeout_while(waiting, REST, is_short);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let len = waiting.len().min(STEP_RECORDS_MAX);
+        waiting.drain(..len).collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! One connection: Broker, what it must do at least, and Redis, in turn.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use super::{EVENTS, Redis, broker};
+use crate::Result;
+use crate::client::TIMEOUT;
+use crate::insert::{Appends, median_us};
+use crate::report::{Goal, Report};
+use crate::server::{Scratch, Server};
+use crate::wire::{Answer, Wire};
+use crate::workload::Workload;
+
+/// As many as [`Appends`] has room for, with the first, which is slow and not counted.
+const ROUNDS: usize = 160;
+
+/// The floor: 100 µs for append and sync, 40 for the round trip. Broker adds two wakes of 8 µs and
+/// 10 µs of work, or no wakes where the thread that brought the insert appends it: 150 to 166.
+const ESTIMATE_BROKER_US: f64 = 160.0;
+/// A file that grows has its size synced too: 150 µs; 30 for the round trip, since reading,
+/// appending, syncing and answering are one thread.
+const ESTIMATE_REDIS_US: f64 = 180.0;
+
+/// Measures and reports.
+pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
+    let (ours, theirs) = (Scratch::new()?, Scratch::new()?);
+    let mut appends = Appends::new(&ours.path().join("floor"))?;
+    let requests = broker(1);
+    let wire = Redis::new(&mut Workload::new(1), EVENTS);
+    let (bare, broker) = (Server::bare()?, Server::broker(&ours, &[])?);
+    let redis = Redis::start(redis, &theirs)?;
+    let mut bare = Alone::new(&bare, &requests)?;
+    let mut broker = Alone::new(&broker, &requests)?;
+    let mut redis = Alone::new(&redis, &wire)?;
+    let mut round = || -> Result<[f64; 4]> {
+        let append = median_us(|| Ok(appends.append()?))?;
+        let [bare, broker, redis] =
+            [&mut bare, &mut broker, &mut redis].map(|alone| median_us(|| alone.insert()));
+        Ok([append, bare?, broker?, redis?])
+    };
+    round()?;
+    let mut runs: [Vec<f64>; 5] = Default::default();
+    for _ in 0..ROUNDS {
+        let [append, bare, broker, redis] = round()?;
+        let floor = append + bare;
+        let all = [floor, broker, redis, broker / floor, redis / broker];
+        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+    }
+    let [floor, broker, redis, ratio, advantage] = &runs;
+    let name = "1 conn";
+    report.add(name, "floor: append, sync, bare handler", "us", floor).estimate(140.0);
+    report.add(name, "broker", "us", broker).estimate(ESTIMATE_BROKER_US);
+    report.add(name, "redis", "us", redis).estimate(ESTIMATE_REDIS_US);
+    let ratio = report.add(name, "broker / floor", "x", ratio);
+    ratio.estimate(ESTIMATE_BROKER_US / 140.0).goal(Goal::AtMost(1.2));
+    let advantage = report.add(name, "broker / redis, inserts a second", "x", advantage);
+    advantage.estimate(ESTIMATE_REDIS_US / ESTIMATE_BROKER_US).goal(Goal::AtLeast(1.0));
+    Ok(())
+}
+
+/// One connection that blocks.
+struct Alone<'a> {
+    stream: TcpStream,
+    wire: &'a dyn Wire,
+    next: usize,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl<'a> Alone<'a> {
+    fn new(server: &Server, wire: &'a dyn Wire) -> Result<Self> {
+        let mut stream = TcpStream::connect(server.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        wire.greet(&mut stream, 0)?;
+        Ok(Self { stream, wire, next: 0, request: Vec::new(), answer: Vec::new() })
+    }
+
+    fn insert(&mut self) -> Result<()> {
+        self.request.clear();
+        self.wire.request(0, self.next, &mut self.request);
+        self.next += 1;
+        self.stream.write_all(&self.request)?;
+        self.answer.clear();
+        let mut buffer = [0; 4096];
+        loop {
+            let read = self.stream.read(&mut buffer)?;
+            if read == 0 {
+                return Err("the server closed the connection".into());
+            }
+            self.answer.extend_from_slice(&buffer[..read]);
+            match self.wire.answer(&self.answer)? {
+                Answer::Busy => return Err("one insert at a time was refused".into()),
+                Answer::Done => return Ok(()),
+                Answer::Part => {}
+            }
+        }
+    }
+}

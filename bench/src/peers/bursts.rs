@@ -1,0 +1,121 @@
+//! Many connections at once, in short turns: each server anew in each round, so that all do the
+//! same on the same disk.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{EVENTS, Nats, Redis, broker, pocketbase};
+use crate::Result;
+use crate::burst::Runs;
+use crate::report::{Goal, Report};
+use crate::server::{Scratch, Server};
+use crate::wire::Wire;
+use crate::workload::Workload;
+
+const ROUNDS: usize = 3;
+const FEW: usize = 64;
+const MANY: usize = 256;
+
+/// The bare handler has no disk, and the slow ones nothing that gets better or worse: they settle
+/// sooner.
+const SHORT_MAX: Duration = Duration::from_secs(4);
+
+/// The burst bench's estimate of 60,000, less what it missed by: 55,600.
+const ESTIMATE_BROKER: f64 = 56_000.0;
+/// With 256 more requests share a read, a group and a sync.
+const ESTIMATE_BROKER_MANY: f64 = 60_000.0;
+/// One thread takes 6 µs a command, and syncs once for those that wait: 64 take 400 µs, and 250 of
+/// syncing a file that grows, in which the load tool sends what it can: 64 / 650 µs is the most.
+const ESTIMATE_REDIS: f64 = 80_000.0;
+/// 256 / 1,800 µs would be 140,000; the load tool's 4 µs, and both on two cores, make it less.
+const ESTIMATE_REDIS_MANY: f64 = 100_000.0;
+/// A sync for each message, of a file that grows: 200 µs, and Go's 50.
+const ESTIMATE_NATS: f64 = 4_000.0;
+/// A transaction for each record: 200 µs of sync, 400 of hooks, validation, JSON and SQLite.
+const ESTIMATE_POCKETBASE: f64 = 1_500.0;
+/// 64 under way at 56,000 a second are 1.1 ms, 3.5 times that now and then; Redis 0.8 and 3.
+const ESTIMATE_P99: f64 = 1.33;
+
+/// What Broker is compared with here.
+pub struct Peers<'a> {
+    pub nats: &'a Path,
+    pub pocketbase: &'a Path,
+    pub redis: &'a Path,
+}
+
+/// Measures and reports; a burst takes so long.
+pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()> {
+    let requests = broker(2);
+    let redis_wire = Redis::new(&mut Workload::new(2), EVENTS);
+    let nats_wire = Nats::new(&mut Workload::new(2), EVENTS);
+    let pocketbase_wire = pocketbase::requests(&mut Workload::new(2), EVENTS);
+    let short = burst.min(SHORT_MAX);
+    let [mut bare, mut ours, mut redis, mut nats, mut pocketbase] =
+        [(); 5].map(|()| Runs::default());
+    let [mut ours_many, mut redis_many] = [(); 2].map(|()| Runs::default());
+    for _ in 0..ROUNDS {
+        turn(&mut bare, |_| Server::bare(), FEW, short, &requests)?;
+        let start_ours = |scratch: &Scratch| Server::broker(scratch, &[]);
+        let start_redis = |scratch: &Scratch| Redis::start(peers.redis, scratch);
+        turn(&mut ours, start_ours, FEW, burst, &requests)?;
+        turn(&mut redis, start_redis, FEW, burst, &redis_wire)?;
+        turn(&mut ours_many, start_ours, MANY, burst, &requests)?;
+        turn(&mut redis_many, start_redis, MANY, burst, &redis_wire)?;
+        let start_nats = |scratch: &Scratch| Nats::start(peers.nats, scratch);
+        turn(&mut nats, start_nats, FEW, short, &nats_wire)?;
+        let start_pocketbase = |scratch: &Scratch| pocketbase::start(peers.pocketbase, scratch);
+        turn(&mut pocketbase, start_pocketbase, FEW, short, &pocketbase_wire)?;
+    }
+    let rate = |runs: &Runs| runs.of(|outcome| outcome.per_second);
+    let p99 = |runs: &Runs| runs.of(|outcome| outcome.quantile(0.99));
+    let name = "64 conn";
+    let (bare, broker, redis_rate) = (rate(&bare), rate(&ours), rate(&redis));
+    report.add(name, "bare handler, no disk", "/s", &bare).estimate(130_000.0);
+    report.add(name, "broker", "/s", &broker).estimate(ESTIMATE_BROKER);
+    report.add(name, "redis", "/s", &redis_rate).estimate(ESTIMATE_REDIS);
+    report.add(name, "nats jetstream", "/s", &rate(&nats)).estimate(ESTIMATE_NATS);
+    report.add(name, "pocketbase", "/s", &rate(&pocketbase)).estimate(ESTIMATE_POCKETBASE);
+    let ratios = [
+        ("broker / bare handler", &bare, 130_000.0, 0.5),
+        ("broker / redis", &redis_rate, ESTIMATE_REDIS, 1.0),
+        ("broker / nats jetstream", &rate(&nats), ESTIMATE_NATS, 10.0),
+        ("broker / pocketbase", &rate(&pocketbase), ESTIMATE_POCKETBASE, 10.0),
+    ];
+    for (what, theirs, estimate, goal) in ratios {
+        let ratio = report.add(name, what, "x", &by_run(&broker, theirs));
+        ratio.estimate(ESTIMATE_BROKER / estimate).goal(Goal::AtLeast(goal));
+    }
+    let (ours_p99, redis_p99) = (p99(&ours), p99(&redis));
+    report.add(name, "broker, p99", "us", &ours_p99).estimate(4_000.0);
+    report.add(name, "redis, p99", "us", &redis_p99).estimate(3_000.0);
+    let ratio = report.add(name, "broker / redis, p99", "x", &by_run(&ours_p99, &redis_p99));
+    ratio.estimate(ESTIMATE_P99).goal(Goal::AtMost(1.5));
+    report.add(name, "broker, CPU an insert", "us", &ours.server_cpu_us).estimate(25.0);
+    report.add(name, "redis, CPU an insert", "us", &redis.server_cpu_us).estimate(8.0);
+
+    let name = "256 conn";
+    let (broker, redis) = (rate(&ours_many), rate(&redis_many));
+    report.add(name, "broker", "/s", &broker).estimate(ESTIMATE_BROKER_MANY);
+    report.add(name, "redis", "/s", &redis).estimate(ESTIMATE_REDIS_MANY);
+    let ratio = report.add(name, "broker / redis", "x", &by_run(&broker, &redis));
+    ratio.estimate(ESTIMATE_BROKER_MANY / ESTIMATE_REDIS_MANY).goal(Goal::AtLeast(1.0));
+    Ok(())
+}
+
+/// One server on an empty directory, for a time.
+fn turn(
+    runs: &mut Runs,
+    start: impl Fn(&Scratch) -> Result<Server>,
+    connections: usize,
+    duration: Duration,
+    wire: &dyn Wire,
+) -> Result<()> {
+    // What the last one left to be written is not this one's.
+    rustix::fs::sync();
+    let scratch = Scratch::new()?;
+    runs.add(&start(&scratch)?, connections, duration, wire)
+}
+
+fn by_run(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}

@@ -1,0 +1,116 @@
+//! NATS JetStream with one stream on disk, and as little of its protocol as an acknowledged publish
+//! takes: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use crate::Result;
+use crate::client::TIMEOUT;
+use crate::server::{Scratch, Server, free_port};
+use crate::wire::{Answer, Wire, refusal};
+use crate::workload::{Workload, name};
+
+/// One stream holds all events. It keeps everything, as Broker does.
+const STREAM: &str = r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","retention":"limits","discard":"new","num_replicas":1,"allow_direct":true}"#;
+
+/// Publishes in the protocol of NATS.
+pub struct Nats {
+    /// Of each event what stands before and after the inbox of a connection.
+    requests: Vec<(String, String)>,
+}
+
+impl Nats {
+    /// The values of `workload` under the subjects of so many events.
+    pub fn new(workload: &mut Workload, events: usize) -> Self {
+        let request = |event| {
+            let value = workload.value();
+            (format!("PUB {} ", name(event)), format!(" {}\r\n{value}\r\n", value.len()))
+        };
+        Self { requests: (0..events).map(request).collect() }
+    }
+
+    /// Starts a server that syncs before it acknowledges, and makes the stream.
+    pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
+        let port = free_port()?;
+        let settings = format!(
+            "listen: \"127.0.0.1:{port}\"\n\
+             jetstream {{ store_dir: \"jetstream\", sync_interval: always }}\n"
+        );
+        fs::write(scratch.path().join("settings"), settings)?;
+        let mut command = Command::new(program);
+        let server = Server::foreign(scratch, command.args(["--config", "settings"]), port)?;
+        let mut stream = TcpStream::connect(server.address)?;
+        let nats = Self { requests: Vec::new() };
+        nats.greet(&mut stream, 0)?;
+        let len = STREAM.len();
+        write!(stream, "PUB $JS.API.STREAM.CREATE.BENCH {} {len}\r\n{STREAM}\r\n", inbox(0))?;
+        let answer = read_until(&mut stream, "}\r\n")?;
+        if answer.contains("\"error\"") || !answer.contains("\"config\"") {
+            return Err(refusal(answer.as_bytes()));
+        }
+        Ok(server)
+    }
+}
+
+impl Wire for Nats {
+    /// Subscribes to the connection's inbox, and waits until all that is known.
+    fn greet(&self, stream: &mut TcpStream, connection: usize) -> Result<()> {
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        let connect = r#"CONNECT {"verbose":false,"pedantic":false}"#;
+        write!(stream, "{connect}\r\nSUB {} 1\r\nPING\r\n", inbox(connection))?;
+        read_until(stream, "PONG\r\n")?;
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn request(&self, connection: usize, number: usize, out: &mut Vec<u8>) {
+        let (before, after) = &self.requests[number % self.requests.len()];
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(inbox(connection).as_bytes());
+        out.extend_from_slice(after.as_bytes());
+    }
+
+    /// `MSG`, inbox, subscription and length in a line, then the acknowledgement. A `PING` may
+    /// stand before it; none is answered, since the server waits for that longer than a run takes.
+    fn answer(&self, mut bytes: &[u8]) -> Result<Answer> {
+        while let Some(rest) = bytes.strip_prefix(b"PING\r\n") {
+            bytes = rest;
+        }
+        let Some(line_end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+            return Ok(Answer::Part);
+        };
+        let line = std::str::from_utf8(&bytes[..line_end])?;
+        let len = line.strip_prefix("MSG ").and_then(|rest| rest.rsplit(' ').next()?.parse().ok());
+        let len: usize = len.ok_or_else(|| refusal(bytes))?;
+        let Some(message) = bytes.get(line_end + 2..line_end + 2 + len + 2) else {
+            return Ok(Answer::Part);
+        };
+        if message.starts_with(br#"{"stream":"BENCH","#) {
+            return Ok(Answer::Done);
+        }
+        Err(refusal(bytes))
+    }
+}
+
+/// Where a connection is told that its message was taken in.
+fn inbox(connection: usize) -> String {
+    format!("_INBOX.{connection:04}")
+}
+
+fn read_until(stream: &mut TcpStream, end: &str) -> Result<String> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    while !bytes.ends_with(end.as_bytes()) {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(refusal(&bytes));
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    Ok(String::from_utf8(bytes)?)
+}

@@ -1,0 +1,60 @@
+//! Redis, which appends every command to a file.
+//!
+//! `XADD` is its nearest to an append: it makes an id of time and number, and keeps every entry of
+//! a stream for ranges. `RPUSH` would do less.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Result;
+use crate::server::{Scratch, Server, free_port};
+use crate::wire::{Answer, Wire, refusal};
+use crate::workload::{Workload, name};
+
+/// Inserts in the protocol of Redis.
+pub struct Redis {
+    requests: Vec<Vec<u8>>,
+}
+
+impl Redis {
+    /// The values of `workload` in the streams of so many events.
+    pub fn new(workload: &mut Workload, events: usize) -> Self {
+        let request = |event| command(&["XADD", &name(event), "*", "data", &workload.value()]);
+        Self { requests: (0..events).map(request).collect() }
+    }
+
+    /// Starts a server that syncs before it answers. It makes no snapshots, and never rewrites its
+    /// file, so that nothing but the appending is measured.
+    pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+        command.args(["--auto-aof-rewrite-percentage", "0"]);
+        Server::foreign(scratch, &mut command, port)
+    }
+}
+
+impl Wire for Redis {
+    fn count(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn request(&self, _connection: usize, number: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.requests[number % self.requests.len()]);
+    }
+
+    /// The new id: its length in a line, then itself in another.
+    fn answer(&self, bytes: &[u8]) -> Result<Answer> {
+        if !bytes.starts_with(b"$") {
+            return Err(refusal(bytes));
+        }
+        let lines = bytes.windows(2).filter(|two| two == b"\r\n").count();
+        Ok(if lines == 2 { Answer::Done } else { Answer::Part })
+    }
+}
+
+fn command(words: &[&str]) -> Vec<u8> {
+    let words_text = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), words_text.collect::<String>()).into_bytes()
+}
