@@ -27,14 +27,14 @@
 //!     4  CRC-32C of everything before
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::catalogue::Catalogue;
-use super::disk::Disk;
+use super::disk::{Disk, Sequential};
 use super::error::{JournalError, io_error};
 use super::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
@@ -68,7 +68,7 @@ pub struct Checkpoint {
 pub struct CheckpointWriter {
     journal: PathBuf,
     reader: Reader,
-    file: BufWriter<File>,
+    file: BufWriter<Sequential>,
     crc: u32,
     bytes: u64,
     synced_bytes: u64,
@@ -146,8 +146,9 @@ impl CheckpointWriter {
     pub fn begin(reader: &Reader) -> io::Result<Self> {
         let journal = reader.journal().to_owned();
         let path = journal.join(TEMPORARY);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let disk = Disk::default();
+        let file = disk.create(&path)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, Sequential { disk, file, at: 0 });
         let reader = reader.clone();
         let mut writer = Self { journal, reader, file, crc: 0, bytes: 0, synced_bytes: 0 };
         writer.put(&MAGIC)?;
@@ -169,7 +170,8 @@ impl CheckpointWriter {
         self.put(&stored)?;
         if self.bytes - self.synced_bytes >= SYNC_BYTES {
             self.file.flush()?;
-            self.file.get_ref().sync_data()?;
+            let Sequential { disk, file, .. } = self.file.get_ref();
+            disk.sync(file)?;
             self.synced_bytes = self.bytes;
         }
         Ok(())
@@ -189,9 +191,11 @@ impl CheckpointWriter {
         let crc = self.crc;
         self.put(&crc.to_le_bytes())?;
         let Self { journal, file, bytes, .. } = self;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(journal.join(TEMPORARY), path(&journal))?;
-        Disk::default().sync_dir(&journal)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Sequential { disk, file, .. } = file;
+        disk.sync_all(&file)?;
+        disk.rename(&journal.join(TEMPORARY), &path(&journal))?;
+        disk.sync_dir(&journal)?;
         Ok(bytes)
     }
 

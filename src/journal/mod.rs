@@ -47,6 +47,8 @@ use std::path::PathBuf;
 use crate::record::Seq;
 
 pub use checkpoint::{Checkpoint, CheckpointWriter};
+#[cfg(test)]
+pub(crate) use disk::simulated;
 pub use directory::DataDir;
 pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
