@@ -26,7 +26,7 @@ pub(super) struct Disk {
     #[cfg(test)]
     pub(super) faults: std::sync::Arc<faults::Faults>,
     #[cfg(test)]
-    pub(super) simulated: simulated::Here,
+    simulated: simulated::Here,
 }
 
 impl Disk {

@@ -66,7 +66,7 @@ struct State {
     planned: Option<(Fault, u64)>,
     dead: bool,
     /// What went wrong since this was asked last.
-    met: Option<Fault>,
+    met: Vec<Fault>,
     operations: u64,
 }
 
@@ -131,7 +131,7 @@ impl SimulatedDisk {
             unsynced_names: Vec::new(),
             planned: None,
             dead: false,
-            met: None,
+            met: Vec::new(),
             operations: 0,
         };
         state.names.insert(String::new(), Node::Directory);
@@ -150,10 +150,10 @@ impl SimulatedDisk {
     }
 
     /// What went wrong since this was asked last; nothing is planned afterwards.
-    pub(crate) fn take_met(&self) -> Option<Fault> {
+    pub(crate) fn take_met(&self) -> Vec<Fault> {
         let mut state = self.lock();
         state.planned = None;
-        state.met.take()
+        std::mem::take(&mut state.met)
     }
 
     /// Whether the process has died in an operation.
@@ -177,7 +177,7 @@ impl SimulatedDisk {
         let mut state = self.lock();
         state.dead = false;
         state.planned = None;
-        state.met = None;
+        state.met.clear();
         let State { random, files, names, .. } = &mut *state;
         for (path, node) in names.iter() {
             let Node::File(file) = node else { continue };
@@ -225,7 +225,8 @@ impl SimulatedDisk {
         state.by_inode.clear();
         state.unsynced_names.clear();
         state.names.retain(|path, _| path.is_empty());
-        (state.dead, state.planned, state.met) = (false, None, None);
+        (state.dead, state.planned) = (false, None);
+        state.met.clear();
         for (path, bytes) in image {
             let is_directory = path.ends_with('/');
             if let Some((parent, _)) = path.split_once('/') {
@@ -432,7 +433,7 @@ impl State {
             return Ok(None);
         }
         self.planned = None;
-        self.met = Some(fault);
+        self.met.push(fault);
         self.dead = fault == Fault::Death;
         Ok(Some(fault))
     }
