@@ -47,9 +47,9 @@ use std::path::PathBuf;
 use crate::record::Seq;
 
 pub use checkpoint::{Checkpoint, CheckpointWriter};
+pub use directory::DataDir;
 #[cfg(test)]
 pub(crate) use disk::simulated;
-pub use directory::DataDir;
 pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;

@@ -163,7 +163,12 @@ fn cut(
 }
 
 /// Writes a torn tail under the first name `torn-<last good seq>-<n>` that is free.
-fn keep(disk: &Disk, journal: &Path, last_good_seq: Seq, tail: &[u8]) -> Result<PathBuf, JournalError> {
+fn keep(
+    disk: &Disk,
+    journal: &Path,
+    last_good_seq: Seq,
+    tail: &[u8],
+) -> Result<PathBuf, JournalError> {
     let mut n = 1u32;
     loop {
         let path = journal.join(format!("torn-{last_good_seq}-{n}"));

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use rand::Rng as _;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 
 use super::process::{Process, Truth};
 use super::world::{World, is_damage};
@@ -43,7 +43,7 @@ pub(super) enum Verdict {
 }
 
 impl Damage {
-    pub fn draw(random: &mut StdRng, whole: &Image) -> Option<Self> {
+    pub fn draw(random: &mut SmallRng, whole: &Image) -> Option<Self> {
         let paths: Vec<&String> = whole.keys().collect();
         let path = paths.get(random.random_range(0..paths.len().max(1)))?;
         let bytes = &whole[*path];

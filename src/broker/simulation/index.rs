@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::Rng as _;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
@@ -45,7 +45,7 @@ impl Index {
     }
 
     /// What survives of it when the process ends now.
-    pub fn end(&self, random: &mut StdRng) {
+    pub fn end(&self, random: &mut SmallRng) {
         let mut held = self.lock();
         let kept = match random.random_range(0..8) {
             0 => 0,
@@ -79,7 +79,7 @@ impl Index {
     }
 
     /// Applies some more of the log.
-    pub fn step(&self, random: &mut StdRng) {
+    pub fn step(&self, random: &mut SmallRng) {
         let mut held = self.lock();
         let Some(reader) = held.reader.clone() else { return };
         let bytes_max = random.random_range(1..8_000);

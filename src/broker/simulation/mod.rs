@@ -26,7 +26,7 @@
 //! the trait by which the order asks it, as a map that lags, goes back, is lost and is built anew.
 //! The real one has its own tests.
 //!
-//! `BROKER_SIM_SEED=n` replays one seed, and prints all of its steps when it fails.
+//! `BROKER_SIM_SEED=n` replays one seed and prints all of its steps (`--no-capture`).
 //! `BROKER_SIM_SEEDS=count` runs so many, `BROKER_SIM_SECONDS=seconds` runs new ones for so long.
 
 mod damage;
@@ -72,13 +72,15 @@ fn live(seed: u64, steps_printed: usize) {
     }));
     SimulatedDisk::install(None);
     Timestamp::set_clock(None);
-    if let Err(panic) = lived {
-        let first = trace.len().saturating_sub(steps_printed);
+    if lived.is_err() {
         eprintln!("seed {seed} failed in its step {}; replay it with", trace.len());
         eprintln!("  BROKER_SIM_SEED={seed} cargo test --lib simulation");
-        trace[first..].iter().for_each(|said| eprintln!("  {said}"));
-        resume_unwind(panic);
     }
+    if lived.is_err() || steps_printed == usize::MAX {
+        let first = trace.len().saturating_sub(steps_printed);
+        trace[first..].iter().for_each(|said| eprintln!("  {said}"));
+    }
+    lived.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
 /// Lives through every `SHARES`th seed.

@@ -101,10 +101,8 @@ impl Process {
         let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let reader = journal.reader();
         index.follow(reader.clone());
-        let hub = Hub::new(
-            restored.newest,
-            HubOptions { window_bytes_max: config.window_bytes, epoch },
-        );
+        let hub =
+            Hub::new(restored.newest, HubOptions { window_bytes_max: config.window_bytes, epoch });
         let (truth, index) = (Truth::clone(truth), Index::clone(index));
         let order = ByHand::new(
             TruthfulLog { journal, truth: truth.clone(), _directory: directory.clone() },

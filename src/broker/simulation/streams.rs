@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rand::Rng as _;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use tokio::runtime::Runtime;
 
 use super::oracle::Oracle;
@@ -47,7 +47,7 @@ impl Streams {
     /// Somebody comes, comes back, goes, or reads on.
     pub fn step(
         &mut self,
-        random: &mut StdRng,
+        random: &mut SmallRng,
         process: &Process,
         truth: &Oracle,
         runtime: &Runtime,
@@ -92,7 +92,7 @@ impl Streams {
 }
 
 impl Client {
-    fn new(random: &mut StdRng, process: &Process) -> Self {
+    fn new(random: &mut SmallRng, process: &Process) -> Self {
         let filters = FILTERS[random.random_range(0..FILTERS.len())];
         let filters = FilterSet::parse(filters, 10).expect("they are filters");
         let user = USERS[random.random_range(0..USERS.len())];
@@ -190,9 +190,7 @@ impl Client {
 
     fn check(&self, truth: &Oracle) {
         let mut expected = truth.newest();
-        let visible = |record: &Record| {
-            record.seq() > self.since && self.interest.matches(record)
-        };
+        let visible = |record: &Record| record.seq() > self.since && self.interest.matches(record);
         expected.retain(|_, record| visible(record));
         assert_eq!(self.held, expected, "at rest a stream holds the newest, and nothing else");
         if self.mode == ReplayMode::All {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -21,7 +21,7 @@ use crate::newest::SliceLimits;
 use crate::record::Timestamp;
 
 pub(super) struct World<'a> {
-    pub random: StdRng,
+    pub random: SmallRng,
     pub trace: &'a mut Vec<String>,
     pub disk: Arc<SimulatedDisk>,
     pub index: Index,
@@ -60,7 +60,7 @@ impl<'a> World<'a> {
         runtime: &'a Runtime,
         trace: &'a mut Vec<String>,
     ) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
+        let mut random = SmallRng::seed_from_u64(seed);
         let root = tempfile::tempdir_in(parent).expect("a directory can be made");
         let disk = SimulatedDisk::new(root.path(), random.random());
         SimulatedDisk::install(Some(&disk));
@@ -90,7 +90,8 @@ impl<'a> World<'a> {
 
     /// Lives through so many steps, and ends whole.
     pub fn run(&mut self) {
-        let steps = self.random.random_range(50..300);
+        let steps_max = self.random.random_range(50..300);
+        let steps = self.random.random_range(50..=steps_max);
         let mut process = self.start();
         for _ in 0..steps {
             let said = self.step(&mut process);
@@ -169,8 +170,14 @@ impl<'a> World<'a> {
 
     /// Everything that can be read now.
     fn check(&mut self, process: &mut Process) {
+        let log = process.log().expect("the log can be read where it is not damaged");
+        self.truth.lock().unwrap().check_log(&log);
+        self.check_derived(process);
+    }
+
+    /// Everything that is derived from the log.
+    fn check_derived(&mut self, process: &mut Process) {
         let truth = self.truth.lock().unwrap();
-        truth.check_log(&process.log().expect("the log can be read where it is not damaged"));
         let mut newest: Vec<_> = truth.newest().into_values().collect();
         newest.sort_by_key(|record| record.seq());
         assert_eq!(process.newest(), newest, "the newest are the fold of the log");
@@ -246,7 +253,7 @@ impl<'a> World<'a> {
                     self.truth.lock().unwrap().recovered(&log);
                     let (head, index) = (log.len(), self.index.applied().map(|index| index.seq));
                     self.say(format!("started at {head}, index at {index:?}"));
-                    self.check(&mut process);
+                    self.check_derived(&mut process);
                     return process;
                 }
                 Ok(process) => drop(process),
@@ -311,7 +318,7 @@ impl<'a> World<'a> {
                 self.say("healed".to_owned());
                 let mut process = *process;
                 self.truth = truth;
-                self.check(&mut process);
+                self.check_derived(&mut process);
                 process
             }
             Verdict::Named => {
@@ -339,7 +346,7 @@ pub(super) fn is_damage(error: &StartError) -> bool {
     )
 }
 
-fn fault(random: &mut StdRng) -> Fault {
+fn fault(random: &mut SmallRng) -> Fault {
     match random.random_range(0..6) {
         0 => Fault::NoSpace,
         1 => Fault::Sync,

@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 /// What a disk writes whole or not at all.
@@ -54,7 +54,7 @@ pub(crate) enum Fault {
 
 #[derive(Debug)]
 struct State {
-    random: StdRng,
+    random: SmallRng,
     files: Vec<Content>,
     by_inode: HashMap<u64, usize>,
     /// By path from the root; `""` is the root.
@@ -123,7 +123,7 @@ impl SimulatedDisk {
     /// A disk with an empty directory at `root`, which must be there.
     pub(crate) fn new(root: &Path, seed: u64) -> Arc<Self> {
         let mut state = State {
-            random: StdRng::seed_from_u64(seed),
+            random: SmallRng::seed_from_u64(seed),
             files: Vec::new(),
             by_inode: HashMap::new(),
             names: BTreeMap::new(),
@@ -243,7 +243,11 @@ impl SimulatedDisk {
             state.by_inode.insert(inode, file);
             state.names.insert(path.clone(), Node::File(file));
             let length = bytes.len() as u64;
-            state.files.push(Content { synced: bytes.clone(), bytes: length, ..Content::default() });
+            state.files.push(Content {
+                synced: bytes.clone(),
+                bytes: length,
+                ..Content::default()
+            });
         }
         let names = state.names.clone();
         state.durable_names = names;
@@ -498,7 +502,7 @@ impl State {
 
 impl Content {
     /// What is synced, with so much of what is not.
-    fn image(&self, random: &mut StdRng, keeps: Keeps) -> Vec<u8> {
+    fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
         let mut image = self.synced.clone();
         for change in &self.unsynced {
             let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
@@ -521,7 +525,7 @@ impl Content {
     }
 }
 
-fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut StdRng, keeps: Keeps) {
+fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRng, keeps: Keeps) {
     let mut at = usize::try_from(at).expect("files are small");
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -539,7 +543,7 @@ fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut StdRng,
 
 impl Keeps {
     /// For one change among some: most torn ones would otherwise be torn everywhere.
-    fn draw(random: &mut StdRng) -> Self {
+    fn draw(random: &mut SmallRng) -> Self {
         match random.random_range(0..3) {
             0 => Self::All,
             1 => Self::Nothing,
@@ -547,7 +551,7 @@ impl Keeps {
         }
     }
 
-    fn decide(self, random: &mut StdRng) -> bool {
+    fn decide(self, random: &mut SmallRng) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
