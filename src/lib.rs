@@ -53,6 +53,9 @@ mod epochs;
 mod metrics;
 mod broker;
 mod run;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use broker::{Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
 pub use config::Config;

@@ -91,8 +91,7 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let mut source = Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 };
-        let (head, catalogue) = source.parts(log).map_err(|error| match error.kind() {
+        let (head, catalogue) = parts(file, log).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
             _ => error.to_string(),
         })?;
@@ -206,13 +205,18 @@ impl CheckpointWriter {
     }
 }
 
+/// Head and catalogue of a checkpoint that is whole and of this log.
+pub(super) fn parts(file: impl Read, log: Uuid) -> io::Result<(Seq, Catalogue)> {
+    Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
+}
+
 /// A file of which a checksum is kept.
-struct Checked {
-    file: BufReader<File>,
+struct Checked<R> {
+    file: BufReader<R>,
     crc: u32,
 }
 
-impl Checked {
+impl<R: Read> Checked<R> {
     fn parts(&mut self, log: Uuid) -> io::Result<(Seq, Catalogue)> {
         if self.array()? != MAGIC {
             return Err(io::Error::other("it is no checkpoint"));
@@ -245,7 +249,7 @@ impl Checked {
     }
 }
 
-impl Read for Checked {
+impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.crc = crc32c::crc32c_append(self.crc, &buffer[..read]);

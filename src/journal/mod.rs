@@ -28,6 +28,8 @@ mod earlier;
 mod error;
 mod follower;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identity;
 mod lock;
 mod mark;

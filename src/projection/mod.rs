@@ -29,6 +29,8 @@
 mod apply;
 mod directory;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handle;
 mod keys;
 mod life;

@@ -99,7 +99,7 @@ impl Index {
         if random.random_bool(0.3) {
             held.flushed = held.entries.len();
         }
-        if random.random_bool(0.5) {
+        if random.random_bool(0.8) {
             held.complete = true;
         }
     }

@@ -20,6 +20,9 @@ use crate::journal::{DirError, JournalError};
 use crate::newest::SliceLimits;
 use crate::record::Timestamp;
 
+/// Things that are damaged between two lives, one after the other.
+const DAMAGES_MAX: usize = 3;
+
 pub(super) struct World<'a> {
     pub random: SmallRng,
     pub trace: &'a mut Vec<String>,
@@ -98,7 +101,7 @@ impl<'a> World<'a> {
             self.say(said);
             process = match process.order.has_failed() || self.disk.is_dead() {
                 true => self.end_in_failure(process),
-                false if self.random.random_bool(0.02) => self.end_at_will(process),
+                false if self.random.random_bool(0.04) => self.end_at_will(process),
                 false => process,
             };
         }
@@ -115,23 +118,23 @@ impl<'a> World<'a> {
         let Self { random, disk, index, truth, runtime, inserts, streams, .. } = self;
         match random.random_range(0..100) {
             0..45 => inserts.insert(random, process, truth, (index, disk)),
-            45..56 => {
+            45..55 => {
                 process.teller.tell_now();
                 "tell".to_owned()
             }
-            56..76 => streams.step(random, process, &truth.lock().unwrap(), runtime),
-            76..86 => {
+            55..74 => streams.step(random, process, &truth.lock().unwrap(), runtime),
+            74..86 => {
                 index.step(random);
                 format!("index to {:?}", index.applied().map(|applied| applied.seq))
             }
             86..90 => self.checkpoint(process),
-            90..95 => {
+            90..96 => {
                 let fault = fault(random);
                 let operations = random.random_range(0..24);
                 disk.plan(fault, operations);
                 format!("{fault:?} in {operations}")
             }
-            95..98 => {
+            96..98 => {
                 self.check(process);
                 "check".to_owned()
             }
@@ -203,7 +206,13 @@ impl<'a> World<'a> {
         }
         match self.random.random_range(0..10) {
             0 if self.backup.is_some() => self.roll_back(),
-            1..5 => return self.damage(),
+            1..5 => {
+                for _ in 0..DAMAGES_MAX {
+                    if let Some(healed) = self.damage() {
+                        return healed;
+                    }
+                }
+            }
             _ => {}
         }
         self.start()
@@ -307,10 +316,11 @@ impl<'a> World<'a> {
         self.lossless = true;
     }
 
-    /// Damages a file, looks what a start says to it, and repairs the file.
-    fn damage(&mut self) -> Process {
+    /// Damages a file and looks what a start says to it: one that needs nothing of it goes on, and
+    /// otherwise the file is repaired.
+    fn damage(&mut self) -> Option<Process> {
         let whole = self.disk.image();
-        let Some(damage) = Damage::draw(&mut self.random, &whole) else { return self.start() };
+        let damage = Damage::draw(&mut self.random, &whole)?;
         self.say(format!("damage {damage:?}"));
         self.disk.replace(&damage.image(&whole));
         match damage.judge(self, &whole, self.lossless) {
@@ -319,11 +329,11 @@ impl<'a> World<'a> {
                 let mut process = *process;
                 self.truth = truth;
                 self.check_derived(&mut process);
-                process
+                Some(process)
             }
             Verdict::Named => {
                 self.disk.replace(&whole);
-                self.start()
+                None
             }
         }
     }
@@ -347,10 +357,10 @@ pub(super) fn is_damage(error: &StartError) -> bool {
 }
 
 fn fault(random: &mut SmallRng) -> Fault {
-    match random.random_range(0..6) {
+    match random.random_range(0..7) {
         0 => Fault::NoSpace,
-        1 => Fault::Sync,
-        2 => Fault::Write,
+        1 | 2 => Fault::Sync,
+        3 => Fault::Write,
         _ => Fault::Death,
     }
 }
