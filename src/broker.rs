@@ -6,6 +6,8 @@ mod alarm;
 mod checkpoints;
 mod engines;
 mod restored;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod verifier;
 mod watchdog;
@@ -36,7 +38,7 @@ use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{
-    Hub, Interest, Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError, Tail,
+    Hub, Interest, Mark, Replay, Start, Step, Subscriber, SubscriberError, Tail,
 };
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
@@ -238,8 +240,6 @@ impl Broker {
         self.inner.hub.subscribe(interest, start)
     }
 
-    /// A good cursor continues; any other means that the client must discard what it held, and
-    /// then even `replay=none` has to send everything, for the client missed an unknown part.
     fn start_of(&self, interest: &Interest, resume: Resume, mode: ReplayMode) -> Start {
         let good = match resume {
             Resume::After(cursor) => {
@@ -247,18 +247,7 @@ impl Broker {
             }
             Resume::Fresh | Resume::Lost => None,
         };
-        let replay = match mode {
-            ReplayMode::All => Replay::All(self.open_tail()),
-            ReplayMode::None if resume == Resume::Fresh => Replay::None,
-            ReplayMode::Latest | ReplayMode::None => Replay::Latest,
-        };
-        let reset = good.is_none() && resume != Resume::Fresh;
-        Start { position: good.unwrap_or(0), reset, replay }
-    }
-
-    fn open_tail(&self) -> OpenTail {
-        let reader = self.inner.reader.clone();
-        Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
+        beginning(good, resume, mode, &self.inner.reader)
     }
 
     /// The seq up to which everything is durable and visible.
@@ -365,6 +354,21 @@ impl Stream for Records {
             }
         }
     }
+}
+
+/// A good cursor continues; any other means that the client must discard what it held, and then
+/// even `replay=none` has to send everything, for the client missed an unknown part.
+fn beginning(good: Option<Seq>, resume: Resume, mode: ReplayMode, reader: &Reader) -> Start {
+    let replay = match mode {
+        ReplayMode::All => {
+            let reader = reader.clone();
+            Replay::All(Arc::new(move |after| Box::new(LogTail(reader.follow(after)))))
+        }
+        ReplayMode::None if resume == Resume::Fresh => Replay::None,
+        ReplayMode::Latest | ReplayMode::None => Replay::Latest,
+    };
+    let reset = good.is_none() && resume != Resume::Fresh;
+    Start { position: good.unwrap_or(0), reset, replay }
 }
 
 /// The journal as subscribers read it.

@@ -55,6 +55,9 @@ mod advance;
 mod broker;
 mod run;
 mod commands;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use broker::{Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
 pub use commands::operate;

@@ -50,7 +50,7 @@ impl Checkpoints {
         loop {
             let bytes = self.reader.bytes();
             if bytes - written_at >= due_bytes {
-                match self.write(rest) {
+                match self.write(SLICE, &mut || rest.rest(Duration::ZERO)) {
                     Ok(Some(size)) => {
                         due_bytes = self.due_bytes.max(size * DUE_TIMES);
                         debug!(bytes = size, "checkpoint written");
@@ -67,14 +67,19 @@ impl Checkpoints {
         }
     }
 
-    /// Its size in bytes, unless the broker ended or the log was found damaged meanwhile.
-    fn write(&self, rest: &Rest) -> io::Result<Option<u64>> {
+    /// Its size in bytes, unless the broker ended or the log was found damaged meanwhile. `go_on`
+    /// is asked after each slice; records may be committed meanwhile.
+    pub(super) fn write(
+        &self,
+        limits: SliceLimits,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<u64>> {
         debug_assert!(self.directory.path().is_dir(), "it is locked, so it is there");
         let mut writer = CheckpointWriter::begin(&self.reader)?;
         let mut opens = self.opens.iter().peekable();
         let mut position = 0;
         loop {
-            let slice = self.hub.with_newest(|newest| newest.after(position, SLICE, |_| true));
+            let slice = self.hub.with_newest(|newest| newest.after(position, limits, |_| true));
             for record in &slice.records {
                 while let Some(open) = opens.next_if(|open| open.seq() < record.seq()) {
                     writer.push(open)?;
@@ -85,7 +90,7 @@ impl Checkpoints {
             if slice.complete {
                 break;
             }
-            if !rest.rest(Duration::ZERO) {
+            if !go_on() {
                 return Ok(None);
             }
         }

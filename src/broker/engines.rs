@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::decide::{Proposed, is_same_insert};
 use crate::journal::{AppendError, Follower, Journal, Located, PlaceError, Reader};
 use crate::order::{Log, LookedUp, ProposeError, RestoredIds, Submission};
-use crate::projection::{IdLookup, ProjectionHandle};
+use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
 use crate::record::{Record, Seq, named_seqs};
 
 /// Bytes of the log that are read at a time.
@@ -31,9 +31,31 @@ impl Log for Journal {
     }
 }
 
+/// Finds ids that do not name their place; derived from the log, and behind it.
+pub(super) trait IdIndex: Send + 'static {
+    /// Records up to here can be found.
+    fn applied(&self) -> Seq;
+
+    /// The record that an id belongs to, as far as it is applied.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when nothing can be told now.
+    fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable>;
+}
+
+impl IdIndex for ProjectionHandle {
+    fn applied(&self) -> Seq {
+        Self::applied(self)
+    }
+
+    fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
+        Self::by_id(self, id)
+    }
+}
+
 /// Old ids are in the log and the projection, records by seq in the log.
-pub(super) struct Engines {
-    projection: ProjectionHandle,
+pub(super) struct Engines<P = ProjectionHandle> {
+    projection: P,
     reader: Reader,
     /// Where the last record was read: a batch that is sent again asks for one after the other.
     reading: Option<Reading>,
@@ -44,8 +66,8 @@ struct Reading {
     ahead: VecDeque<Located>,
 }
 
-impl Engines {
-    pub fn new(projection: ProjectionHandle, reader: Reader) -> Self {
+impl<P: IdIndex> Engines<P> {
+    pub fn new(projection: P, reader: Reader) -> Self {
         Self { projection, reader, reading: None }
     }
 
@@ -132,7 +154,7 @@ impl Reading {
     }
 }
 
-impl RestoredIds for Engines {
+impl<P: IdIndex> RestoredIds for Engines<P> {
     fn applied(&self) -> Seq {
         self.projection.applied()
     }

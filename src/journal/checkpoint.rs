@@ -27,14 +27,14 @@
 //!     4  CRC-32C of everything before
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::catalogue::Catalogue;
-use super::disk::Disk;
+use super::disk::{Disk, Sequential};
 use super::error::{JournalError, io_error};
 use super::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
@@ -68,7 +68,7 @@ pub struct Checkpoint {
 pub struct CheckpointWriter {
     journal: PathBuf,
     reader: Reader,
-    file: BufWriter<File>,
+    file: BufWriter<Sequential>,
     crc: u32,
     bytes: u64,
     synced_bytes: u64,
@@ -91,8 +91,7 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let mut source = Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 };
-        let (head, catalogue) = source.parts(log).map_err(|error| match error.kind() {
+        let (head, catalogue) = parts(file, log).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
             _ => error.to_string(),
         })?;
@@ -146,8 +145,9 @@ impl CheckpointWriter {
     pub fn begin(reader: &Reader) -> io::Result<Self> {
         let journal = reader.journal().to_owned();
         let path = journal.join(TEMPORARY);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let disk = Disk::default();
+        let file = disk.create(&path)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, Sequential { disk, file, at: 0 });
         let reader = reader.clone();
         let mut writer = Self { journal, reader, file, crc: 0, bytes: 0, synced_bytes: 0 };
         writer.put(&MAGIC)?;
@@ -169,7 +169,8 @@ impl CheckpointWriter {
         self.put(&stored)?;
         if self.bytes - self.synced_bytes >= SYNC_BYTES {
             self.file.flush()?;
-            self.file.get_ref().sync_data()?;
+            let Sequential { disk, file, .. } = self.file.get_ref();
+            disk.sync(file)?;
             self.synced_bytes = self.bytes;
         }
         Ok(())
@@ -189,9 +190,11 @@ impl CheckpointWriter {
         let crc = self.crc;
         self.put(&crc.to_le_bytes())?;
         let Self { journal, file, bytes, .. } = self;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(journal.join(TEMPORARY), path(&journal))?;
-        Disk::default().sync_dir(&journal)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Sequential { disk, file, .. } = file;
+        disk.sync_all(&file)?;
+        disk.rename(&journal.join(TEMPORARY), &path(&journal))?;
+        disk.sync_dir(&journal)?;
         Ok(bytes)
     }
 
@@ -202,13 +205,18 @@ impl CheckpointWriter {
     }
 }
 
+/// Head and catalogue of a checkpoint that is whole and of this log.
+pub(super) fn parts(file: impl Read, log: Uuid) -> io::Result<(Seq, Catalogue)> {
+    Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
+}
+
 /// A file of which a checksum is kept.
-struct Checked {
-    file: BufReader<File>,
+struct Checked<R> {
+    file: BufReader<R>,
     crc: u32,
 }
 
-impl Checked {
+impl<R: Read> Checked<R> {
     fn parts(&mut self, log: Uuid) -> io::Result<(Seq, Catalogue)> {
         if self.array()? != MAGIC {
             return Err(io::Error::other("it is no checkpoint"));
@@ -241,7 +249,7 @@ impl Checked {
     }
 }
 
-impl Read for Checked {
+impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.crc = crc32c::crc32c_append(self.crc, &buffer[..read]);

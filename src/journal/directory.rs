@@ -13,8 +13,8 @@
 //! before anything is written. The identity is written last, so that a crash while the directory
 //! is made leaves something that the next open completes.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl DataDir {
     }
 
     /// As [`DataDir::open`], with a first segment of `segment_bytes` when it is made.
-    pub(super) fn open_sized(path: &Path, segment_bytes: u64) -> Result<Self, DirError> {
+    pub(crate) fn open_sized(path: &Path, segment_bytes: u64) -> Result<Self, DirError> {
         Self::open_as(path, segment_bytes, Uuid::now_v7())
     }
 
@@ -195,7 +195,7 @@ fn make_dirs(path: &Path) -> Result<(), DirError> {
     let disk = Disk::default();
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     for path in missing.into_iter().rev() {
-        match fs::create_dir(path) {
+        match disk.create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(refused("making it", path)(error));
             }
@@ -213,17 +213,17 @@ fn make(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
     let disk = Disk::default();
     let journal = path.join(JOURNAL);
     // Everything in it was found to be a leftover without records.
-    match fs::remove_dir_all(&journal) {
+    match disk.remove_dir_all(&journal) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(refused("removing what an interrupted start left", &journal)(error));
         }
         _ => {}
     }
-    fs::create_dir(&journal).map_err(refused("making it", &journal))?;
+    disk.create_dir(&journal).map_err(refused("making it", &journal))?;
     make_journal(&disk, &journal, log, segment_bytes).map_err(refused("making it", &journal))?;
     disk.sync_dir(path).map_err(refused("syncing", path))?;
     let file = path.join(IDENTITY);
-    make_identity(path, &file, log).map_err(refused("writing", &file))?;
+    make_identity(&disk, path, &file, log).map_err(refused("writing", &file))?;
     disk.sync_dir(path).map_err(refused("syncing", path))?;
     Ok(log)
 }
@@ -235,20 +235,20 @@ fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> i
     let chain_before = [0; 32];
     let header = Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
     Prepared::own(disk, journal, file_bytes)?.name(journal, &header)?;
-    let mut mark = MarkFile::open(&journal.join(mark::NAME), log, &Found::default())?;
+    let mut mark = MarkFile::open(disk, &journal.join(mark::NAME), log, &Found::default())?;
     let nothing =
         Mark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
     mark.write(disk, &nothing)?;
-    mark.sync()?;
+    mark.sync(disk)?;
     disk.sync_dir(journal)
 }
 
-fn make_identity(path: &Path, file: &Path, log: Uuid) -> io::Result<()> {
+fn make_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Result<()> {
     let new = path.join(IDENTITY_NEW);
-    let mut out = File::create(&new)?;
-    out.write_all(identity::encode(log).as_bytes())?;
-    out.sync_all()?;
-    fs::rename(&new, file)
+    let out = disk.create(&new)?;
+    disk.write(&out, identity::encode(log).as_bytes(), 0)?;
+    disk.sync_all(&out)?;
+    disk.rename(&new, file)
 }
 
 /// For `map_err`: a system's refusal as one that tells what to do, where that is known.

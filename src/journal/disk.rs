@@ -1,15 +1,21 @@
 //! The only place that changes what the journal keeps on disk.
 //!
-//! Owns the four operations that durability rests on: write, sync, fill with zeros, sync a
+//! Owns every operation that durability rests on: write, sync, make, rename, remove, sync a
 //! directory.
 //! Promises nothing that the system does not; whoever calls decides what a failure means.
 //! Under test it fails on demand, in both ways that a write can fail: before and after the bytes
-//! were stored.
+//! were stored; and in a simulation every operation is known to a [`simulated`] disk, which decides
+//! what a power cut leaves.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+#[cfg(test)]
+pub(super) mod faults;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 256 * 1024;
@@ -19,6 +25,8 @@ const ZEROS_BYTES: usize = 256 * 1024;
 pub(super) struct Disk {
     #[cfg(test)]
     pub(super) faults: std::sync::Arc<faults::Faults>,
+    #[cfg(test)]
+    simulated: simulated::Here,
 }
 
 impl Disk {
@@ -26,6 +34,10 @@ impl Disk {
     pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         #[cfg(test)]
         self.faults.fail(faults::Fault::Write)?;
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.write(file, bytes, offset);
+        }
         file.write_all_at(bytes, offset)
     }
 
@@ -33,7 +45,42 @@ impl Disk {
     pub(super) fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         self.faults.fail(faults::Fault::Sync)?;
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.sync(file);
+        }
         file.sync_data()
+    }
+
+    /// Makes the file's bytes and its size durable.
+    pub(super) fn sync_all(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.sync(file);
+        }
+        file.sync_all()
+    }
+
+    /// Makes a file that must not be there yet.
+    pub(super) fn create_new(&self, path: &Path) -> io::Result<File> {
+        self.make(path, OpenOptions::new().read(true).write(true).create_new(true))
+    }
+
+    /// Makes a file, in the place of one that is there.
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+        self.make(path, OpenOptions::new().write(true).create(true).truncate(true))
+    }
+
+    /// Opens a file of `bytes` bytes to write to it, and makes it if it is missing.
+    pub(super) fn open_sized(&self, path: &Path, bytes: u64) -> io::Result<File> {
+        let file = self.make(path, OpenOptions::new().write(true).create(true).truncate(false))?;
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            disk.set_len(&file, bytes)?;
+            return Ok(file);
+        }
+        file.set_len(bytes)?;
+        Ok(file)
     }
 
     /// Makes a new file of `bytes` zeros and syncs it.
@@ -41,29 +88,115 @@ impl Disk {
     /// The zeros are written, not only allocated: measured on ext4, `fdatasync` of a write into
     /// extents that are allocated but unwritten is slower, because it changes metadata too.
     pub(super) fn create_zeros(&self, path: &Path, bytes: u64) -> io::Result<File> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = self.create_new(path)?;
         self.zero(&file, 0, bytes)?;
         #[cfg(test)]
         self.faults.fail(faults::Fault::Space)?;
-        file.sync_all()?;
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            disk.space()?;
+        }
+        self.sync_all(&file)?;
         Ok(file)
     }
 
     /// Overwrites `bytes` bytes from `offset` with zeros.
     pub(super) fn zero(&self, file: &File, mut offset: u64, bytes: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS_BYTES];
+        let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
         let end = offset + bytes;
         while offset < end {
-            let len = usize::try_from(end - offset).map_or(ZEROS_BYTES, |n| n.min(ZEROS_BYTES));
+            let len = usize::try_from(end - offset).map_or(zeros.len(), |n| n.min(zeros.len()));
+            #[cfg(test)]
+            if let Some(disk) = self.simulated.disk() {
+                disk.write(file, &zeros[..len], offset)?;
+                offset += len as u64;
+                continue;
+            }
             file.write_all_at(&zeros[..len], offset)?;
             offset += len as u64;
         }
         Ok(())
     }
 
+    /// Gives a file another name, in the place of one that has it.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.rename(from, to);
+        }
+        fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.remove(path);
+        }
+        fs::remove_file(path)
+    }
+
+    /// Makes a directory.
+    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.create_dir(path);
+        }
+        fs::create_dir(path)
+    }
+
+    /// Removes a directory and all that is in it.
+    pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.remove_dir_all(path);
+        }
+        fs::remove_dir_all(path)
+    }
+
     /// Makes names that were created, renamed or removed in a directory durable.
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.sync_dir(path);
+        }
         File::open(path)?.sync_all()
+    }
+
+    /// Whether threads must not run beside each other: what they did could not be replayed.
+    pub(super) fn is_replayed(&self) -> bool {
+        #[cfg(test)]
+        return self.simulated.disk().is_some();
+        #[cfg(not(test))]
+        false
+    }
+
+    fn make(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
+        #[cfg(test)]
+        if let Some(disk) = self.simulated.disk() {
+            return disk.make(path, options);
+        }
+        options.open(path)
+    }
+}
+
+/// Writes to a file from its beginning on.
+#[derive(Debug)]
+pub(super) struct Sequential {
+    pub(super) disk: Disk,
+    pub(super) file: File,
+    pub(super) at: u64,
+}
+
+impl io::Write for Sequential {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(&self.file, bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -71,43 +204,4 @@ impl Disk {
 pub(super) fn is_no_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-#[cfg(test)]
-pub(super) mod faults {
-    use std::io;
-    use std::sync::atomic::{AtomicU8, Ordering};
-
-    /// What fails next, until it is healed.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[repr(u8)]
-    pub(in crate::journal) enum Fault {
-        /// Nothing.
-        None,
-        /// Filling a new file: no space is left.
-        Space,
-        /// A sync, after the bytes were written.
-        Sync,
-        /// A write, before any byte is written.
-        Write,
-    }
-
-    #[derive(Debug, Default)]
-    pub(in crate::journal) struct Faults(AtomicU8);
-
-    impl Faults {
-        pub(in crate::journal) fn set(&self, fault: Fault) {
-            self.0.store(fault as u8, Ordering::SeqCst);
-        }
-
-        pub(super) fn fail(&self, fault: Fault) -> io::Result<()> {
-            if self.0.load(Ordering::SeqCst) != fault as u8 {
-                return Ok(());
-            }
-            Err(match fault {
-                Fault::Space => io::ErrorKind::StorageFull.into(),
-                _ => io::Error::from_raw_os_error(5),
-            })
-        }
-    }
 }

@@ -18,7 +18,7 @@
 //! **Promises** that a mark never claims more than was synced, since it is written after the sync.
 //! After a power cut it may claim less, for it is not synced. A damaged one counts as absent.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -100,9 +100,8 @@ impl MarkFile {
     }
 
     /// Opens the file for writing, and makes it when it is missing.
-    pub(super) fn open(path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        file.set_len(FILE_BYTES)?;
+    pub(super) fn open(disk: &Disk, path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
+        let file = disk.open_sized(path, FILE_BYTES)?;
         Ok(Self { file, log, next_slot: found.next_slot })
     }
 
@@ -114,8 +113,8 @@ impl MarkFile {
     }
 
     /// Makes what was written durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+    pub(super) fn sync(&self, disk: &Disk) -> io::Result<()> {
+        disk.sync_all(&self.file)
     }
 }
 
@@ -155,6 +154,14 @@ fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
     u64::from_le_bytes(out)
 }
 
+/// A slot that is read encodes to the same bytes.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(log: Uuid, bytes: &[u8]) {
+    if let Some(mark) = decode(log, bytes) {
+        assert_eq!(encode(log, &mark), bytes[..SLOT_BYTES]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt as _;
@@ -185,7 +192,7 @@ mod tests {
         let path = dir.path().join(NAME);
         let disk = Disk::default();
         assert_eq!(MarkFile::read(&path, LOG).unwrap(), Found::default());
-        let mut file = MarkFile::open(&path, LOG, &Found::default()).unwrap();
+        let mut file = MarkFile::open(&disk, &path, LOG, &Found::default()).unwrap();
         for group in 1..=3 {
             file.write(&disk, &mark(group)).unwrap();
             assert_eq!(MarkFile::read(&path, LOG).unwrap().mark, Some(mark(group)));
@@ -194,7 +201,7 @@ mod tests {
         file.file.write_all_at(b"spoilt", 16).unwrap();
         let found = MarkFile::read(&path, LOG).unwrap();
         assert_eq!((found.mark, found.damaged), (Some(mark(2)), true));
-        let mut file = MarkFile::open(&path, LOG, &found).unwrap();
+        let mut file = MarkFile::open(&disk, &path, LOG, &found).unwrap();
         file.write(&disk, &mark(4)).unwrap();
         let found = MarkFile::read(&path, LOG).unwrap();
         assert_eq!((found.mark, found.damaged), (Some(mark(4)), false));

@@ -29,6 +29,8 @@ mod earlier;
 mod error;
 mod follower;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identity;
 mod lock;
 mod mark;
@@ -51,6 +53,8 @@ use crate::record::Seq;
 
 pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use directory::DataDir;
+#[cfg(test)]
+pub(crate) use disk::simulated;
 pub use earlier::Earlier;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;

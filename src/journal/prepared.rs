@@ -5,7 +5,7 @@
 //! Promises that a segment's name appears only after its size and header are durable, and that a
 //! failure before that leaves no file behind. What a crash leaves is removed at the next open.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -65,7 +65,7 @@ impl Prepared {
         self.disk.write(&self.file, &header.encode(), 0)?;
         self.disk.sync(&self.file)?;
         let file = self.file.try_clone()?;
-        fs::rename(&self.path, segment::path(journal, header.first_seq))?;
+        self.disk.rename(&self.path, &segment::path(journal, header.first_seq))?;
         self.named = true;
         Ok(file)
     }
@@ -73,7 +73,7 @@ impl Prepared {
     fn create(disk: &Disk, path: PathBuf, bytes: u64) -> io::Result<Self> {
         let file = disk.create_zeros(&path, bytes).inspect_err(|_| {
             // A partial file would hold the space that others need.
-            let _ = fs::remove_file(&path);
+            let _ = disk.remove(&path);
         })?;
         Ok(Self { file, path, bytes, disk: disk.clone(), named: false })
     }
@@ -83,7 +83,7 @@ impl Drop for Prepared {
     fn drop(&mut self) {
         if !self.named {
             // Were it to stay, the next open would remove it.
-            let _ = fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
     }
 }
@@ -103,7 +103,12 @@ impl Ahead {
             .name("broker-segment".to_owned())
             .spawn(move || Prepared::create(&disk, path, bytes));
         self.state = match spawned {
-            Ok(thread) => State::Running { bytes, thread },
+            Ok(thread) => {
+                while self.disk.is_replayed() && !thread.is_finished() {
+                    std::thread::yield_now();
+                }
+                State::Running { bytes, thread }
+            }
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started to prepare a segment");
                 State::Failed

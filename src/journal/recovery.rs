@@ -4,7 +4,7 @@
 //! nothing is served before all of it is durable.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub(super) fn open(
     let Scan { end, catalogue, segment: last, torn, .. } = scan;
 
     for path in &files.leftovers {
-        fs::remove_file(path).map_err(io_error("removing", path))?;
+        disk.remove(path).map_err(io_error("removing", path))?;
     }
     let file = OpenOptions::new().read(true).write(true).open(&last.path);
     let file = file.map_err(io_error("opening", &last.path))?;
@@ -74,7 +74,7 @@ pub(super) fn open(
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
     // The last segment's name, too, may not have been durable.
     disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
-    let mark = MarkFile::open(&mark_path, dir.log_id(), &found)
+    let mark = MarkFile::open(&disk, &mark_path, dir.log_id(), &found)
         .map_err(io_error("opening", &mark_path))?;
 
     let report = OpenReport {
@@ -122,6 +122,7 @@ pub(super) fn list(journal: &Path) -> Result<Files, JournalError> {
         }
     }
     files.segments.sort();
+    files.leftovers.sort();
     Ok(files)
 }
 
@@ -153,7 +154,7 @@ fn cut(
     let Torn { offset, bytes } = torn;
     let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
     file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
-    let kept_at = keep(journal, last_good_seq, &tail)?;
+    let kept_at = keep(disk, journal, last_good_seq, &tail)?;
     disk.sync_dir(journal).map_err(io_error("syncing", journal))?;
     disk.zero(file, offset, bytes)
         .and_then(|()| disk.sync(file))
@@ -162,18 +163,23 @@ fn cut(
 }
 
 /// Writes a torn tail under the first name `torn-<last good seq>-<n>` that is free.
-fn keep(journal: &Path, last_good_seq: Seq, tail: &[u8]) -> Result<PathBuf, JournalError> {
+fn keep(
+    disk: &Disk,
+    journal: &Path,
+    last_good_seq: Seq,
+    tail: &[u8],
+) -> Result<PathBuf, JournalError> {
     let mut n = 1u32;
     loop {
         let path = journal.join(format!("torn-{last_good_seq}-{n}"));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(mut file) => {
-                let kept = file.write_all(tail).and_then(|()| file.sync_all());
+        match disk.create_new(&path) {
+            Ok(file) => {
+                let kept = disk.write(&file, tail, 0).and_then(|()| disk.sync_all(&file));
                 return match kept {
                     Ok(()) => Ok(path),
                     Err(error) => {
                         // A partial copy is worth nothing: the whole is still in the segment.
-                        let _ = fs::remove_file(&path);
+                        let _ = disk.remove(&path);
                         Err(io_error("keeping a torn group in", path)(error))
                     }
                 };

@@ -123,11 +123,12 @@ impl Journal {
     /// Those of the system.
     pub fn forget_checkpoint(dir: &DataDir) -> io::Result<()> {
         let journal = dir.journal();
-        match std::fs::remove_file(checkpoint::path(&journal)) {
+        let disk = Disk::default();
+        match disk.remove(&checkpoint::path(&journal)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Disk::default().sync_dir(&journal)
+        disk.sync_dir(&journal)
     }
 
     pub(super) fn start(start: Start) -> Self {
@@ -208,7 +209,7 @@ impl Journal {
     /// [`JournalError::Io`] when the mark could not be written; the log is whole all the same.
     pub fn close(mut self) -> Result<(), JournalError> {
         let mark = self.mark();
-        let written = self.mark.write(&self.disk, &mark).and_then(|()| self.mark.sync());
+        let written = self.mark.write(&self.disk, &mark).and_then(|()| self.mark.sync(&self.disk));
         written.map_err(io_error("writing", self.journal.join(mark::NAME)))
     }
 

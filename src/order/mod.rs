@@ -11,6 +11,8 @@ mod pace;
 mod queue;
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod lag;
@@ -31,6 +33,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+#[cfg(test)]
+pub use by_hand::ByHand;
 pub use ids::RecentIds;
 pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
 

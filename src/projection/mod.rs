@@ -32,6 +32,8 @@ mod apply;
 mod compare;
 mod directory;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handle;
 mod keys;
 mod life;

@@ -56,6 +56,9 @@ pub enum RecordError {
     /// A system record says something that this version does not understand.
     #[error("a system record: {0}")]
     System(String),
+    /// The time is later than any that was ever written.
+    #[error("the time lies past the year 9999")]
+    Time,
     /// A user breaks the rules for users.
     #[error("a user: {0}")]
     User(#[from] UserError),
@@ -107,12 +110,16 @@ impl<'a> StoredRecord<'a> {
         let meta = Meta::decode(self.meta)?;
         let event = Name::stored(meta.event)?;
         let to = meta.to.map(User::stored).transpose()?;
+        let time = Timestamp::from_millis(leaf.time_ms);
+        if time.millis() != leaf.time_ms {
+            return Err(RecordError::Time);
+        }
         Ok(Record::new(RecordParts {
             seq: leaf.seq,
             identity: Identity { event, to },
             version: meta.version,
             id: meta.id,
-            time: Timestamp::from_millis(leaf.time_ms),
+            time,
             author: meta.author.map(User::stored).transpose()?,
             salts: self.salts,
             data: self.data,

@@ -12,7 +12,19 @@ pub struct Timestamp(u64);
 /// 9999-12-31T23:59:59.999Z: RFC 3339 has no name for anything later.
 const MILLIS_MAX: u64 = 253_402_300_799_999;
 
+#[cfg(test)]
+thread_local! {
+    /// What this thread's clock says, where a test has set it.
+    static CLOCK: std::cell::Cell<Option<Timestamp>> = const { std::cell::Cell::new(None) };
+}
+
 impl Timestamp {
+    /// Sets this thread's clock, until it is set again.
+    #[cfg(test)]
+    pub(crate) fn set_clock(time: Option<Self>) {
+        CLOCK.set(time);
+    }
+
     /// From milliseconds since 1970; a time past the year 9999 is held at its end.
     #[must_use]
     pub fn from_millis(millis: u64) -> Self {
@@ -28,6 +40,10 @@ impl Timestamp {
     /// What the machine's clock says now; a clock before 1970 reads as 1970.
     #[must_use]
     pub fn now() -> Self {
+        #[cfg(test)]
+        if let Some(time) = CLOCK.get() {
+            return time;
+        }
         // `Utc::now` panics before 1970.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(MILLIS_MAX))

@@ -17,7 +17,9 @@ mod window;
 mod tests;
 
 #[cfg(test)]
-use hub::Teller;
+pub use hub::Teller;
 pub use hub::{Hub, HubOptions, Tail};
 pub use interest::Interest;
-pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
+#[cfg(test)]
+use subscriber::OpenTail;
+pub use subscriber::{Mark, Replay, Start, Step, Subscriber, SubscriberError};

@@ -1,0 +1,151 @@
+//! Damage to what is on the disk, and the judgement on what a start says to it.
+//!
+//! One thing is damaged at a time. It must be named, at the start or by the reading of what a
+//! checkpoint let it pass over, or be where nothing that counts is.
+
+use std::sync::{Arc, Mutex};
+
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+
+use super::process::{Process, Truth};
+use super::world::{World, is_damage};
+use crate::broker::StartError;
+use crate::journal::JournalError;
+use crate::journal::simulated::Image;
+
+#[derive(Clone, Debug)]
+pub(super) struct Damage {
+    path: String,
+    kind: Kind,
+    /// Where it begins.
+    at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Bits of one byte are other ones.
+    Bits(u8),
+    /// The file ends here.
+    Cut,
+    /// The file is not there.
+    Removed,
+    /// So many bytes are zero.
+    Zeros(usize),
+}
+
+/// What became of it.
+pub(super) enum Verdict {
+    /// Nothing that counts was lost: this process serves, on this truth.
+    Healed(Box<Process>, Truth),
+    /// It was refused, with its place.
+    Named,
+}
+
+impl Damage {
+    pub fn draw(random: &mut SmallRng, whole: &Image) -> Option<Self> {
+        let paths: Vec<&String> = whole.keys().collect();
+        let path = paths.get(random.random_range(0..paths.len().max(1)))?;
+        let bytes = &whole[*path];
+        if bytes.is_empty() {
+            return None;
+        }
+        // Most of a segment may be zeros, and most damage should not be there.
+        let used = used(bytes).max(1);
+        let end = if random.random_bool(0.9) { used } else { bytes.len() };
+        let at = random.random_range(0..end);
+        let kind = match random.random_range(0..10) {
+            0 => Kind::Removed,
+            1 => Kind::Cut,
+            2 => Kind::Zeros(random.random_range(1..600)),
+            3..6 => Kind::Bits(random.random_range(1..=255)),
+            _ => Kind::Bits(1 << random.random_range(0..8)),
+        };
+        let damage = Self { path: (*path).clone(), kind, at };
+        (damage.image(whole) != *whole).then_some(damage)
+    }
+
+    pub fn image(&self, whole: &Image) -> Image {
+        let mut image = whole.clone();
+        let bytes = image.get_mut(&self.path).expect("it was drawn from it");
+        match self.kind {
+            Kind::Bits(bits) => bytes[self.at] ^= bits,
+            Kind::Cut => bytes.truncate(self.at),
+            Kind::Removed => {
+                image.remove(&self.path);
+            }
+            Kind::Zeros(count) => {
+                let end = bytes.len().min(self.at + count);
+                bytes[self.at..end].fill(0);
+            }
+        }
+        image
+    }
+
+    /// Starts on the damaged directory. `lossless` says that nothing was being written and that
+    /// the mark shows all that was acknowledged.
+    pub fn judge(&self, world: &World<'_>, whole: &Image, lossless: bool) -> Verdict {
+        let oracle = world.truth.lock().unwrap().clone();
+        let in_flight = !oracle.in_flight.is_empty();
+        let last_group = oracle.last_group;
+        let truth: Truth = Arc::new(Mutex::new(oracle));
+        let before = world.disk.image();
+        let mut process = match world.try_start(&truth) {
+            Ok(process) => process,
+            Err(error) => {
+                assert_eq!(world.disk.image(), before, "a refused start changes nothing");
+                self.check_named(&error);
+                return Verdict::Named;
+            }
+        };
+        assert!(!self.is_identity(), "an identity that is not whole is refused");
+        let verified = process.earlier.take().map(|earlier| earlier.verify(&mut |_| true));
+        if let Some(Err(error)) = verified {
+            self.check_named(&error.into());
+            return Verdict::Named;
+        }
+        let log = process.log().expect("what was verified can be read");
+        if log.len() <= truth.lock().unwrap().log.len() {
+            // The one loss that FORMAT.md, section 6, admits: the power failed and took the mark
+            // with it, and the disk has damaged just the last group.
+            assert!(!lossless, "what was acknowledged is lost, and nothing was said");
+            assert!(log.len() > last_group, "more is lost than the last group");
+            return Verdict::Named;
+        }
+        truth.lock().unwrap().recovered(&log);
+        let counts = self.is_segment() && self.at < used(&whole[&self.path]);
+        assert!(!counts || in_flight, "damage was passed over");
+        Verdict::Healed(Box::new(process), truth)
+    }
+
+    fn check_named(&self, error: &StartError) {
+        assert!(is_damage(error), "{error}");
+        assert!(self.is_segment() || self.is_identity(), "refused without need: {error}");
+        if self.kind == Kind::Removed {
+            return;
+        }
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        assert!(error.to_string().contains(name), "it names another file: {error}");
+        if let StartError::Journal(
+            JournalError::Damage { offset, .. } | JournalError::Record { offset, .. },
+        ) = error
+        {
+            // What was cut off was behind where it was missed.
+            let is_before = *offset <= self.at as u64;
+            assert!(is_before, "it names a place behind the damage: {error}");
+        }
+    }
+
+    fn is_segment(&self) -> bool {
+        self.path.ends_with(".seg")
+    }
+
+    fn is_identity(&self) -> bool {
+        self.path == "identity"
+    }
+}
+
+/// Length without the zeros at the end.
+fn used(bytes: &[u8]) -> usize {
+    bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
+}

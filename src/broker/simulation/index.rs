@@ -1,0 +1,133 @@
+//! The model of the projection: an index of ids that lags behind the log, goes back to an older
+//! position when a process ends, is lost, and is built again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use uuid::Uuid;
+
+use crate::audit::{Digest, chain};
+use crate::broker::engines::IdIndex;
+use crate::journal::{Place, Reader};
+use crate::projection::{Applied, IdLookup, Unavailable};
+use crate::record::{Seq, names_place};
+
+/// Clones mean the same one.
+#[derive(Clone)]
+pub(super) struct Index(Arc<Mutex<Held>>);
+
+#[derive(Clone, Default)]
+struct Held {
+    /// Of every record that is applied.
+    entries: Vec<Entry>,
+    by_id: BTreeMap<Uuid, usize>,
+    /// How many of them are on the disk of the store.
+    flushed: usize,
+    /// Whether the walk through the ids is done, or was not needed.
+    complete: bool,
+    /// Of the process that runs.
+    reader: Option<Reader>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    /// Absent when the id names its place.
+    id: Option<Uuid>,
+    place: Place,
+    chain: Digest,
+}
+
+impl Index {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Held { complete: true, ..Held::default() })))
+    }
+
+    /// What survives of it when the process ends now.
+    pub fn end(&self, random: &mut SmallRng) {
+        let mut held = self.lock();
+        let kept = match random.random_range(0..8) {
+            0 => 0,
+            1..4 => held.entries.len(),
+            _ => random.random_range(held.flushed..=held.entries.len()),
+        };
+        held.entries.truncate(kept);
+        held.by_id.retain(|_, at| *at < kept);
+        held.flushed = kept;
+        held.complete = kept == 0;
+        held.reader = None;
+    }
+
+    /// What an open is told.
+    pub fn applied(&self) -> Option<Applied> {
+        let held = self.lock();
+        let last = held.entries.last()?;
+        let seq = held.entries.len() as Seq;
+        Some(Applied { seq, chain: last.chain, ids: Default::default() })
+    }
+
+    /// The log that it follows from now on.
+    pub fn follow(&self, reader: Reader) {
+        self.lock().reader = Some(reader);
+    }
+
+    /// Whether it knows every id of a log of so many records.
+    pub fn is_ready(&self, records: usize) -> bool {
+        let held = self.lock();
+        held.complete && held.entries.len() == records
+    }
+
+    /// Applies some more of the log.
+    pub fn step(&self, random: &mut SmallRng) {
+        let mut held = self.lock();
+        let Some(reader) = held.reader.clone() else { return };
+        let bytes_max = random.random_range(1..8_000);
+        let located = reader.follow(held.entries.len() as Seq).next_located(bytes_max);
+        for located in located.expect("the log can be read where it is not damaged") {
+            let id = located.meta().id;
+            let before = held.entries.last().map_or([0; 32], |last| last.chain);
+            let id = (!names_place(&id, located.seq, located.time)).then_some(id);
+            let at = held.entries.len();
+            if let Some(id) = id {
+                let twice = held.by_id.insert(id, at);
+                assert_eq!(twice, None, "an id is in the log once");
+            }
+            let chain = chain(&before, &located.leaf);
+            held.entries.push(Entry { id, place: located.place, chain });
+        }
+        if random.random_bool(0.3) {
+            held.flushed = held.entries.len();
+        }
+        if random.random_bool(0.8) {
+            held.complete = true;
+        }
+    }
+
+    /// Another one as this one is now.
+    pub fn copy(&self) -> Self {
+        let copy = Held { reader: None, ..self.lock().clone() };
+        assert!(copy.entries.iter().filter(|entry| entry.id.is_some()).count() == copy.by_id.len());
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IdIndex for Index {
+    fn applied(&self) -> Seq {
+        self.lock().entries.len() as Seq
+    }
+
+    fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
+        let held = self.lock();
+        let Some(at) = held.by_id.get(id) else {
+            return Ok(if held.complete { IdLookup::Absent } else { IdLookup::NotYet });
+        };
+        let reader = held.reader.as_ref().ok_or(Unavailable::Closed)?;
+        let record = reader.read_at(&held.entries[*at].place);
+        Ok(IdLookup::Found(record.expect("the log can be read where it is not damaged")))
+    }
+}

@@ -1,0 +1,217 @@
+//! Clients that insert: new things, retries of what they do not know, and what must be refused.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use uuid::Uuid;
+
+use super::index::Index;
+use super::oracle::{Fate, Oracle};
+use super::process::{Process, Truth};
+use crate::audit::Salts;
+use crate::decide::{Proposal, Proposed, Verdict};
+use crate::journal::simulated::SimulatedDisk;
+use crate::order::{ProposeError, Submission, Ticket};
+use crate::record::{Data, Identity, Name, NewEvent, Record, Timestamp, User, server_id};
+
+const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "profile.2"];
+const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
+/// Most proposals of one group.
+const TOGETHER_MAX: usize = 5;
+
+#[derive(Default)]
+pub(super) struct Inserts {
+    /// Whose outcome nobody knows, and whose ids their clients chose.
+    unknown: Vec<Proposal>,
+    /// Looked up, and not queued yet.
+    waiting: Vec<Submission>,
+}
+
+impl Inserts {
+    /// Nobody waits for a process that has ended.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// The clients have lost their memory with the server's.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Makes a group of some proposals and judges every answer. Answers what was done.
+    pub fn insert(
+        &mut self,
+        random: &mut SmallRng,
+        process: &mut Process,
+        truth: &Truth,
+        (index, disk): (&Index, &SimulatedDisk),
+    ) -> String {
+        let ready = index.is_ready(truth.lock().unwrap().log.len());
+        for _ in 0..random.random_range(1..=TOGETHER_MAX) {
+            let mut submission = Submission::new(self.proposal(random, &truth.lock().unwrap()));
+            if process.engines.look_up(&mut submission).is_err() {
+                panic!("the log can be read where it is not damaged");
+            }
+            self.waiting.push(submission);
+        }
+        // Some stay between the look-up and the queue.
+        let count = random.random_range(0..=self.waiting.len());
+        let now: Vec<_> = self.waiting.drain(..count).collect();
+        if now.len() == 1 && random.random() {
+            let proposal = now[0].proposal.clone();
+            let ticket = now.into_iter().next().map(|one| process.order.propose_here(one));
+            process.order.turn();
+            let ticket = ticket.expect("there is one");
+            return self.judge(vec![(proposal, ticket)], process, truth, (ready, disk));
+        }
+        let mut asked = Vec::new();
+        for submission in now {
+            let proposal = submission.proposal.clone();
+            asked.push((proposal, process.order.propose(submission)));
+        }
+        process.order.turn();
+        self.judge(asked, process, truth, (ready, disk))
+    }
+
+    fn judge(
+        &mut self,
+        asked: Vec<(Proposal, Result<Ticket, ProposeError>)>,
+        process: &Process,
+        truth: &Truth,
+        (ready, disk): (bool, &SimulatedDisk),
+    ) -> String {
+        let mut truth = truth.lock().unwrap();
+        let answers: Vec<_> =
+            asked.into_iter().map(|(proposal, ticket)| (proposal, answer(ticket))).collect();
+        let no_space = |answer: &Answer| matches!(answer, Err(ProposeError::NoSpace));
+        let fate = if process.order.has_failed() {
+            Fate::Failed
+        } else if answers.iter().any(|(_, answer)| no_space(answer)) {
+            Fate::NoSpace
+        } else {
+            Fate::Durable
+        };
+        let mut told = format!("insert {}: {fate:?}", answers.len());
+        for (proposal, answer) in answers {
+            truth.judge(&proposal, &answer, fate);
+            told.push_str(match &answer {
+                Ok(Verdict::Append(_)) => " append",
+                Ok(Verdict::Known(_)) => " known",
+                Err(ProposeError::Rejected(_)) => " rejected",
+                Err(ProposeError::IdsNotReady) => " not-ready",
+                Err(ProposeError::ProjectionLag { .. }) => " lag",
+                Err(_) => " failed",
+            });
+            let in_vain = matches!(answer, Err(ProposeError::IdsNotReady)) && ready;
+            assert!(!in_vain, "all ids can be found");
+            let unheard = disk.is_dead() || matches!(&answer, Err(ProposeError::Unknown));
+            let has_ids = proposal.events.iter().all(|proposed| proposed.event.id.is_some());
+            if unheard && has_ids {
+                self.unknown.push(proposal);
+            }
+        }
+        if fate == Fate::Durable {
+            truth.judged();
+        }
+        told
+    }
+
+    fn proposal(&mut self, random: &mut SmallRng, truth: &Oracle) -> Proposal {
+        if !self.unknown.is_empty() && random.random_bool(0.5) {
+            let at = random.random_range(0..self.unknown.len());
+            let proposal = self.unknown[at].clone();
+            // A client may well ask a third time.
+            if random.random_bool(0.7) {
+                self.unknown.swap_remove(at);
+            }
+            return proposal;
+        }
+        let len = if random.random_bool(0.2) { random.random_range(2..5) } else { 1 };
+        let mut events: Vec<_> = (0..len).map(|_| event(random, truth)).collect();
+        if len > 1 && random.random_bool(0.05) {
+            events[1].event.id = events[0].event.id;
+        }
+        Proposal { events }
+    }
+}
+
+type Answer = Result<Verdict, ProposeError>;
+
+/// It is there when the turn has ended.
+fn answer(ticket: Result<Ticket, ProposeError>) -> Answer {
+    let ticket = pin!(ticket?);
+    match ticket.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("a turn has ended without an answer"),
+    }
+}
+
+fn event(random: &mut SmallRng, truth: &Oracle) -> Proposed {
+    let old = some(random, &truth.log);
+    let event = match random.random_range(0..20) {
+        // The same again, after whatever time.
+        0..=2 if old.is_some() => again(old.expect("there is one")),
+        // An id that is taken, most likely.
+        3 if old.is_some() => {
+            NewEvent { id: old.map(|record| record.id()), ..fresh(random, truth) }
+        }
+        _ => fresh(random, truth),
+    };
+    let salts = Salts { meta: random.random(), data: random.random() };
+    Proposed { event, salts, id_random: random.random() }
+}
+
+fn some<'a>(random: &mut SmallRng, log: &'a [Arc<Record>]) -> Option<&'a Arc<Record>> {
+    if log.is_empty() {
+        return None;
+    }
+    let record = &log[random.random_range(0..log.len())];
+    (!record.event().is_system()).then_some(record)
+}
+
+fn again(record: &Record) -> NewEvent {
+    NewEvent {
+        identity: record.identity().clone(),
+        data: Data::checked(Bytes::copy_from_slice(record.data())),
+        id: Some(record.id()),
+        expected_version: None,
+        author: record.author().cloned(),
+    }
+}
+
+fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
+    let user = |random: &mut SmallRng| {
+        let user = USERS[random.random_range(0..USERS.len())];
+        user.map(|user| User::parse(user).expect("it is one"))
+    };
+    let name = NAMES[random.random_range(0..NAMES.len())];
+    let identity = Identity { event: Name::parse(name).expect("it is one"), to: user(random) };
+    let len = match random.random_range(0..20) {
+        0 => random.random_range(600..6_000),
+        1..=4 => random.random_range(100..600),
+        _ => random.random_range(1..40),
+    };
+    let letters: String = (0..len).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect();
+    let id = match random.random_range(0..10) {
+        0..=3 => None,
+        // One that looks as if it named a place, around the head.
+        4 => {
+            let near = truth.log.len() as u64 + random.random_range(0..6);
+            let time = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());
+            Some(server_id(near.saturating_sub(3).max(1), time, random.random()))
+        }
+        _ => Some(Uuid::from_u128(random.random())),
+    };
+    let version = truth.log.iter().filter(|record| *record.identity() == identity).count() as u64;
+    let expected_version = match random.random_range(0..10) {
+        0 => Some(version),
+        1 => Some(random.random_range(0..3)),
+        _ => None,
+    };
+    let data = Data::checked(Bytes::from(format!("\"{letters}\"")));
+    NewEvent { identity, data, id, expected_version, author: user(random) }
+}

@@ -1,0 +1,125 @@
+//! The simulation: order, decide, journal, ids, newest and subscribers in one thread, on a disk
+//! that tears, loses, reorders and fails, from one seed.
+//!
+//! **Owns** the world (`world`), its clients (`inserts`, `streams`), what must be (`oracle`), and
+//! what damages the disk (`damage`; faults, kills and power cuts are those of
+//! `journal/disk/simulated.rs`).
+//!
+//! **Promises** that a seed lives through the same again: there is one random number generator for
+//! the world and one for the disk, the clock is the world's, turns are taken by hand, and the
+//! thread that prepares a segment is waited for. What the production code draws by itself, the
+//! log's id and the epochs and salts of opens, decides nothing but bytes.
+//!
+//! **What is checked**
+//! - what was acknowledged is there once, with the same bytes, version and hash, in every later
+//!   read; nothing that was visible disappears;
+//! - an unknown outcome is there at most once, its group whole, and a retry answers what the log
+//!   holds;
+//! - versions are 1..n, ids are unique, times never fall, and every answer of the fold is the one
+//!   that a simpler model gives;
+//! - nobody is told of what is not durable; a stream never goes back, and at rest holds the newest
+//!   of what it may see, or all of it; a cursor of a history that was rolled back is not believed;
+//! - after a fault the right state, or an explicit error; a start is refused only for damage, and
+//!   damage is named.
+//!
+//! **Does not** simulate sled, which has threads of its own: `index` models the projection, behind
+//! the trait by which the order asks it, as a map that lags, goes back, is lost and is built anew.
+//! The real one has its own tests.
+//!
+//! `BROKER_SIM_SEED=n` replays one seed and prints all of its steps (`--no-capture`).
+//! `BROKER_SIM_SEEDS=count` runs so many, `BROKER_SIM_SECONDS=seconds` runs new ones for so long.
+
+mod damage;
+mod index;
+mod inserts;
+mod oracle;
+mod process;
+mod streams;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::journal::simulated::SimulatedDisk;
+use crate::record::Timestamp;
+use world::World;
+
+/// Seeds of an ordinary run of the tests.
+const SEEDS: u64 = 2_000;
+/// Tests that share them, beside each other.
+const SHARES: u64 = 4;
+/// Steps that are printed of a seed that failed among others.
+const STEPS_PRINTED: usize = 30;
+
+/// Memory, where the system has a directory in it.
+fn parent() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+/// Lives through one seed.
+fn live(seed: u64, steps_printed: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut trace = Vec::new();
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        World::new(seed, &parent(), &runtime, &mut trace).run();
+    }));
+    SimulatedDisk::install(None);
+    Timestamp::set_clock(None);
+    if lived.is_err() {
+        eprintln!("seed {seed} failed in its step {}; replay it with", trace.len());
+        eprintln!("  BROKER_SIM_SEED={seed} cargo test --lib simulation");
+    }
+    if lived.is_err() || steps_printed == usize::MAX {
+        let first = trace.len().saturating_sub(steps_printed);
+        trace[first..].iter().for_each(|said| eprintln!("  {said}"));
+    }
+    lived.unwrap_or_else(|panic| resume_unwind(panic));
+}
+
+/// Lives through every `SHARES`th seed.
+fn share(share: u64) {
+    if let Some(seed) = setting("BROKER_SIM_SEED") {
+        if share == 0 {
+            live(seed, usize::MAX);
+        }
+        return;
+    }
+    let Some(seconds) = setting("BROKER_SIM_SECONDS") else {
+        let seeds = setting("BROKER_SIM_SEEDS").unwrap_or(SEEDS);
+        (share..seeds).step_by(SHARES as usize).for_each(|seed| live(seed, STEPS_PRINTED));
+        return;
+    };
+    let (began, seconds) = (Instant::now(), Duration::from_secs(seconds));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let first = (now << 24) + share;
+    let seeds = (first..).step_by(SHARES as usize);
+    let lived = seeds.take_while(|_| began.elapsed() < seconds).map(|seed| live(seed, 30)).count();
+    eprintln!("{lived} seeds from {first} on");
+}
+
+#[test]
+fn the_first_quarter_of_the_seeds_lives_through_all_faults() {
+    share(0);
+}
+
+#[test]
+fn the_second_quarter_of_the_seeds_lives_through_all_faults() {
+    share(1);
+}
+
+#[test]
+fn the_third_quarter_of_the_seeds_lives_through_all_faults() {
+    share(2);
+}
+
+#[test]
+fn the_fourth_quarter_of_the_seeds_lives_through_all_faults() {
+    share(3);
+}

@@ -1,0 +1,237 @@
+//! What must be: the records that are durable, what may be beside them, and what the fold has to
+//! answer; written a second time, as simply as possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::audit::{Digest, chain};
+use crate::decide::{Proposal, Rejection, Verdict};
+use crate::epochs::open_name;
+use crate::order::ProposeError;
+use crate::record::{Identity, NewEvent, Record, Seq, Version};
+
+/// One log's truth. A clone is what a backup of it knows.
+#[derive(Clone, Default)]
+pub(super) struct Oracle {
+    /// Durable, by seq.
+    pub log: Vec<Arc<Record>>,
+    /// After each of them.
+    chain: Vec<Digest>,
+    /// Handed to the journal, and nobody knows whether it was stored.
+    pub in_flight: Vec<Arc<Record>>,
+    /// Whether a start may have left the record of its open.
+    pub start_failed: bool,
+    /// Where the last group begins in the log.
+    pub last_group: usize,
+    /// As far as all answers were judged.
+    fold: Fold,
+}
+
+#[derive(Clone, Default)]
+struct Fold {
+    records: usize,
+    versions: BTreeMap<Identity, Version>,
+    ids: BTreeMap<Uuid, usize>,
+}
+
+/// What became of the group that a proposal was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Durable,
+    /// The log failed in it, or before.
+    Failed,
+    /// There was no space for it.
+    NoSpace,
+}
+
+impl Oracle {
+    /// A group is durable.
+    pub fn durable(&mut self, group: &[Arc<Record>]) {
+        self.in_flight.clear();
+        self.last_group = self.log.len();
+        for record in group {
+            assert_eq!(record.seq(), self.log.len() as Seq + 1, "seqs have no gaps");
+            let time = self.log.last().map(|last| last.time());
+            assert!(time <= Some(record.time()), "times never fall");
+            let before = self.chain.last().unwrap_or(&[0; 32]);
+            self.chain.push(chain(before, &record.leaf().0.encode()));
+            self.log.push(record.clone());
+        }
+    }
+
+    /// Everything that is durable was answered, or found.
+    fn fold_all(&mut self) {
+        self.fold.take(&self.log[self.fold.records..]);
+    }
+
+    /// Compares with what an open gave back, and takes over what turned out to be durable.
+    pub fn recovered(&mut self, found: &[Record]) {
+        assert!(found.len() >= self.log.len(), "{} of {}", found.len(), self.log.len());
+        for (record, found) in self.log.iter().zip(found) {
+            same(record, found);
+        }
+        let mut rest = &found[self.log.len()..];
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if let (Some(first), Some(next)) = (in_flight.first(), rest.first())
+            && first.id() == next.id()
+        {
+            assert!(rest.len() >= in_flight.len(), "a group is there whole or not at all");
+            for (record, found) in in_flight.iter().zip(rest) {
+                same(record, found);
+            }
+            self.durable(&in_flight);
+            rest = &rest[in_flight.len()..];
+        }
+        assert!(!rest.is_empty(), "an open leaves a record");
+        assert!(rest.len() == 1 || self.start_failed, "what nobody appended is in the log");
+        for record in rest {
+            assert_eq!(record.event(), &open_name(), "what nobody appended is in the log");
+            self.durable(&[Arc::new(record.clone())]);
+        }
+        self.start_failed = false;
+        self.fold_all();
+    }
+
+    /// The whole log as a reader sees it now.
+    pub fn check_log(&self, found: &[Record]) {
+        assert_eq!(found.len(), self.log.len());
+        self.log.iter().zip(found).for_each(|(record, found)| same(record, found));
+    }
+
+    /// The chain after a seq.
+    pub fn chain_after(&self, seq: Seq) -> Digest {
+        self.chain[usize::try_from(seq).expect("logs are short") - 1]
+    }
+
+    /// The newest of everything that is for readers.
+    pub fn newest(&self) -> BTreeMap<Identity, Arc<Record>> {
+        let records = self.log.iter().filter(|record| !record.event().is_system());
+        records.map(|record| (record.identity().clone(), record.clone())).collect()
+    }
+
+    /// The record with an id.
+    pub fn find(&self, id: &Uuid) -> Option<&Arc<Record>> {
+        self.fold.ids.get(id).map(|at| &self.log[*at])
+    }
+
+    /// Whether an answer is right, after those to all proposals before it.
+    pub fn judge(
+        &mut self,
+        proposal: &Proposal,
+        answer: &Result<Verdict, ProposeError>,
+        fate: Fate,
+    ) {
+        let expected = self.expected(proposal);
+        match (answer, fate) {
+            (Ok(Verdict::Append(records)), Fate::Durable) => {
+                assert_eq!(expected, Expected::Append, "{proposal:?}");
+                assert_eq!(records.len(), proposal.events.len());
+                for (record, proposed) in records.iter().zip(&proposal.events) {
+                    made_of(record, &proposed.event);
+                    same(&self.log[at(record)], record);
+                }
+                self.fold.take(records);
+            }
+            (Ok(Verdict::Append(_)), _) => panic!("acknowledged, and not durable"),
+            (Ok(Verdict::Known(records)), _) => {
+                let ids = records.iter().map(|record| record.id()).collect();
+                assert_eq!(expected, Expected::Known(ids));
+                for record in records {
+                    same(self.log.get(at(record)).expect("what is known is durable"), record);
+                }
+            }
+            (Err(ProposeError::Rejected(rejection)), Fate::Durable) => {
+                assert_eq!(expected, Expected::Rejected(rejection.clone()));
+            }
+            (Err(ProposeError::Unknown | ProposeError::StorageFailed), Fate::Failed) => {}
+            (Err(ProposeError::NoSpace), Fate::NoSpace) => {}
+            (Err(ProposeError::IdsNotReady), _) => {
+                let ids = proposal.events.iter().filter_map(|proposed| proposed.event.id);
+                assert!(ids.count() > 0, "no id had to be looked up");
+            }
+            (Err(ProposeError::ProjectionLag { .. }), _) => {}
+            (answer, fate) => panic!("{answer:?} of a group that is {fate:?}"),
+        }
+    }
+
+    /// After the answers to a group: all that is durable was acknowledged.
+    pub fn judged(&self) {
+        assert_eq!(self.fold.records, self.log.len(), "what was appended was answered");
+    }
+
+    fn expected(&self, proposal: &Proposal) -> Expected {
+        let len = proposal.events.len();
+        let (mut inside, mut seen) = (BTreeSet::new(), Vec::new());
+        for (index, proposed) in proposal.events.iter().enumerate() {
+            let Some(id) = proposed.event.id else { continue };
+            if len > 1 && !inside.insert(id) {
+                return Expected::Rejected(Rejection::IdTwice { index, id });
+            }
+            let Some(record) = self.find(&id) else { continue };
+            let event = &proposed.event;
+            let is_same = (record.identity(), record.data(), record.author())
+                == (&event.identity, event.data.as_bytes(), event.author.as_ref());
+            if !is_same {
+                return Expected::Rejected(Rejection::IdTaken { index, id });
+            }
+            seen.push(id);
+        }
+        if seen.len() == len {
+            return Expected::Known(seen);
+        }
+        if !seen.is_empty() {
+            return Expected::Rejected(Rejection::PartlySeen { seen: seen.len(), len });
+        }
+        let mut versions = self.fold.versions.clone();
+        for (index, proposed) in proposal.events.iter().enumerate() {
+            let current = versions.entry(proposed.event.identity.clone()).or_default();
+            match proposed.event.expected_version {
+                Some(expected) if expected != *current => {
+                    let current = *current;
+                    let mismatch = Rejection::VersionMismatch { index, expected, current };
+                    return Expected::Rejected(mismatch);
+                }
+                _ => *current += 1,
+            }
+        }
+        Expected::Append
+    }
+}
+
+impl Fold {
+    fn take(&mut self, records: &[Arc<Record>]) {
+        for record in records {
+            let version = self.versions.entry(record.identity().clone()).or_default();
+            *version += 1;
+            assert_eq!(record.version(), *version, "versions are 1..n");
+            let twice = self.ids.insert(record.id(), self.records);
+            assert_eq!(twice, None, "an id is in the log once");
+            self.records += 1;
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    Append,
+    Known(Vec<Uuid>),
+    Rejected(Rejection),
+}
+
+fn at(record: &Record) -> usize {
+    usize::try_from(record.seq()).expect("logs are short") - 1
+}
+
+/// Equal salts and bytes have equal hashes.
+fn same(expected: &Record, found: &Record) {
+    assert_eq!(expected, found, "a record has changed");
+}
+
+fn made_of(record: &Record, event: &NewEvent) {
+    assert_eq!(record.identity(), &event.identity);
+    assert_eq!(record.data(), event.data.as_bytes());
+    assert_eq!(record.author(), event.author.as_ref());
+    assert!(event.id.is_none_or(|id| id == record.id()));
+}

@@ -1,0 +1,166 @@
+//! One life of a broker's process, without its threads.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::index::Index;
+use super::oracle::Oracle;
+use crate::broker::StartError;
+use crate::broker::checkpoints::Checkpoints;
+use crate::broker::engines::Engines;
+use crate::broker::restored::{Restart, restore};
+use crate::config::Config;
+use crate::decide::Limits;
+use crate::epochs::Epochs;
+use crate::journal::{AppendError, DataDir, Earlier, Journal, JournalError, Reader};
+use crate::newest::SliceLimits;
+use crate::order::{ByHand, Log, Observer};
+use crate::record::{Record, Seq};
+use crate::subscription::{Hub, HubOptions, Teller};
+
+/// What outlives a process, and is told what is durable.
+pub(super) type Truth = Arc<Mutex<Oracle>>;
+
+/// What a start is told.
+pub(super) struct Site<'a> {
+    pub root: &'a Path,
+    pub first_segment_bytes: u64,
+    pub config: &'a Config,
+    pub index: &'a Index,
+    pub truth: &'a Truth,
+}
+
+pub(super) struct Process {
+    pub order: ByHand<TruthfulLog, Announcer, Engines<Index>>,
+    pub engines: Engines<Index>,
+    pub hub: Arc<Hub>,
+    pub teller: Teller,
+    pub reader: Reader,
+    pub epochs: Epochs,
+    pub earlier: Option<Earlier>,
+    opens: Vec<Arc<Record>>,
+    directory: Arc<DataDir>,
+}
+
+/// The journal, with the oracle beside it.
+pub(super) struct TruthfulLog {
+    journal: Journal,
+    truth: Truth,
+    _directory: Arc<DataDir>,
+}
+
+impl Log for TruthfulLog {
+    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        self.truth.lock().unwrap().in_flight = records.to_vec();
+        let appended = self.journal.append(records);
+        let mut truth = self.truth.lock().unwrap();
+        match &appended {
+            Ok(()) => truth.durable(records),
+            Err(AppendError::NoSpace(_)) => truth.in_flight.clear(),
+            Err(AppendError::Final(_)) => {}
+        }
+        appended
+    }
+
+    fn close(self) -> Result<(), String> {
+        self.journal.close().map_err(|error| error.to_string())
+    }
+}
+
+pub(super) struct Announcer {
+    hub: Arc<Hub>,
+    truth: Truth,
+}
+
+impl Observer for Announcer {
+    fn committed(&mut self, group: &[Arc<Record>]) {
+        {
+            let truth = self.truth.lock().unwrap();
+            let last = &truth.log[truth.log.len() - group.len()..];
+            assert_eq!(last, group, "nobody is told of what is not durable");
+        }
+        self.hub.commit(group);
+    }
+
+    fn acknowledged(&mut self) {
+        self.hub.announce();
+    }
+
+    fn failed(&mut self, _: &AppendError) {}
+}
+
+impl Process {
+    /// As `broker::start::open`.
+    pub fn start(site: &Site<'_>) -> Result<Self, StartError> {
+        let Site { root, first_segment_bytes, config, index, truth } = site;
+        let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
+        let applied = index.applied();
+        let Restart { mut journal, mut restored, earlier, .. } =
+            restore(&directory, config, applied.as_ref())?;
+        assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
+        let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
+        let reader = journal.reader();
+        index.follow(reader.clone());
+        let hub =
+            Hub::new(restored.newest, HubOptions { window_bytes_max: config.window_bytes, epoch });
+        let (truth, index) = (Truth::clone(truth), Index::clone(index));
+        let order = ByHand::new(
+            TruthfulLog { journal, truth: truth.clone(), _directory: directory.clone() },
+            restored.state,
+            restored.recent,
+            Engines::new(index.clone(), reader.clone()),
+            Announcer { hub: hub.clone(), truth },
+            Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX },
+        );
+        let engines = Engines::new(index, reader.clone());
+        let (epochs, opens) = (restored.epochs, restored.opens);
+        let teller = hub.teller();
+        Ok(Self { order, engines, hub, teller, reader, epochs, earlier, opens, directory })
+    }
+
+    /// What writes a checkpoint beside the serving.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints {
+            hub: self.hub.clone(),
+            reader: self.reader.clone(),
+            opens: self.opens.clone(),
+            due_bytes: 0,
+            bytes_read: 0,
+            trusted: Arc::new(Mutex::new(true)),
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// Everything that is durable, read anew.
+    pub fn log(&self) -> Result<Vec<Record>, JournalError> {
+        let mut follower = self.reader.follow(0);
+        let mut log = Vec::new();
+        loop {
+            let records = follower.next(4_096)?;
+            if records.is_empty() {
+                return Ok(log);
+            }
+            log.extend(records);
+        }
+    }
+
+    /// The newest, seen in small steps.
+    pub fn newest(&self) -> Vec<Arc<Record>> {
+        let limits = SliceLimits { examined_max: 3, bytes_max: 1_000 };
+        let (mut newest, mut position): (Vec<_>, Seq) = (Vec::new(), 0);
+        loop {
+            let slice = self.hub.with_newest(|newest| newest.after(position, limits, |_| true));
+            newest.extend(slice.records);
+            position = slice.position;
+            if slice.complete {
+                return newest;
+            }
+        }
+    }
+
+    /// Ends as a clean shutdown does.
+    pub fn close(self) {
+        self.hub.close();
+        self.order.close();
+    }
+}

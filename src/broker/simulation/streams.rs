@@ -1,0 +1,202 @@
+//! Clients that subscribe: some keep up, some lag, some come back with a cursor, some see every
+//! version.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use tokio::runtime::Runtime;
+
+use super::oracle::Oracle;
+use super::process::Process;
+use crate::broker::{ReplayMode, Resume, beginning};
+use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
+use crate::subscription::{Interest, Mark, Step, Subscriber};
+
+const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "profile.*"]];
+const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
+/// Most streams at a time.
+const STREAMS_MAX: usize = 6;
+
+#[derive(Default)]
+pub(super) struct Streams(Vec<Client>);
+
+struct Client {
+    interest: Interest,
+    mode: ReplayMode,
+    subscriber: Option<Subscriber>,
+    /// Of the last thing that it got.
+    cursor: Option<Cursor>,
+    position: Seq,
+    held: BTreeMap<Identity, Arc<Record>>,
+    /// Where what it asked for begins.
+    since: Seq,
+    /// With `replay=all`: everything since.
+    seen: Vec<Seq>,
+}
+
+impl Streams {
+    /// The process has ended.
+    pub fn end(&mut self) {
+        self.0.iter_mut().for_each(|client| client.subscriber = None);
+    }
+
+    /// Somebody comes, comes back, goes, or reads on.
+    pub fn step(
+        &mut self,
+        random: &mut SmallRng,
+        process: &Process,
+        truth: &Oracle,
+        runtime: &Runtime,
+    ) -> String {
+        if self.0.is_empty() || self.0.len() < STREAMS_MAX && random.random_bool(0.1) {
+            self.0.push(Client::new(random, process));
+            return format!("stream {} comes", self.0.len() - 1);
+        }
+        let at = random.random_range(0..self.0.len());
+        let client = &mut self.0[at];
+        match random.random_range(0..10) {
+            0 if client.subscriber.is_some() => {
+                client.subscriber = None;
+                format!("stream {at} goes")
+            }
+            1 => {
+                *client = Client::new(random, process);
+                format!("stream {at} is another")
+            }
+            _ if client.subscriber.is_none() => {
+                client.come_back(process);
+                format!("stream {at} comes back to {}", client.position)
+            }
+            _ => {
+                client.read(random.random_range(1..4), truth, runtime);
+                format!("stream {at} reads to {}", client.position)
+            }
+        }
+    }
+
+    /// At rest every client holds the newest of what it may see, and nothing else.
+    pub fn settle(&mut self, process: &Process, truth: &Oracle, runtime: &Runtime) {
+        process.teller.tell_now();
+        for client in &mut self.0 {
+            if client.subscriber.is_none() {
+                client.come_back(process);
+            }
+            client.read(usize::MAX, truth, runtime);
+            client.check(truth);
+        }
+    }
+}
+
+impl Client {
+    fn new(random: &mut SmallRng, process: &Process) -> Self {
+        let filters = FILTERS[random.random_range(0..FILTERS.len())];
+        let filters = FilterSet::parse(filters, 10).expect("they are filters");
+        let user = USERS[random.random_range(0..USERS.len())];
+        let user = user.map(|user| User::parse(user).expect("it is one"));
+        let mode = match random.random_range(0..6) {
+            0 => ReplayMode::None,
+            1 | 2 => ReplayMode::All,
+            _ => ReplayMode::Latest,
+        };
+        let mut client = Self {
+            interest: Interest::new(filters, user),
+            mode,
+            subscriber: None,
+            cursor: None,
+            position: 0,
+            held: BTreeMap::new(),
+            since: 0,
+            seen: Vec::new(),
+        };
+        client.subscribe(process, Resume::Fresh);
+        client
+    }
+
+    fn come_back(&mut self, process: &Process) {
+        let resume = self.cursor.map_or(Resume::Fresh, Resume::After);
+        if resume == Resume::Fresh {
+            self.discard();
+        }
+        self.subscribe(process, resume);
+    }
+
+    fn subscribe(&mut self, process: &Process, resume: Resume) {
+        let head = process.hub.with_newest(|newest| newest.head());
+        let good = match resume {
+            Resume::After(cursor) => process.epochs.position(cursor, self.interest.view(), head),
+            _ => None,
+        };
+        if let (Some(good), Resume::After(cursor)) = (good, resume) {
+            assert_eq!(good, cursor.seq);
+        }
+        let start = beginning(good, resume, self.mode, &process.reader);
+        let subscriber = process.hub.subscribe(self.interest.clone(), start);
+        if self.mode == ReplayMode::None && resume == Resume::Fresh {
+            (self.since, self.position) = (head, head);
+        }
+        self.subscriber = Some(subscriber);
+    }
+
+    fn discard(&mut self) {
+        (self.position, self.since) = (0, 0);
+        self.held.clear();
+        self.seen.clear();
+    }
+
+    fn read(&mut self, steps: usize, truth: &Oracle, runtime: &Runtime) {
+        for _ in 0..steps {
+            let Some(subscriber) = &mut self.subscriber else { return };
+            // A step through the log runs on another thread: only a subscriber that follows and
+            // sleeps is at rest.
+            let step = poll_fn(|cx| match subscriber.poll_step(cx) {
+                Poll::Ready(step) => Poll::Ready(step),
+                Poll::Pending if subscriber.is_following() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let Some(step) = runtime.block_on(step) else { return };
+            self.take(step.expect("the log can be read where it is not damaged"), truth);
+        }
+    }
+
+    fn take(&mut self, step: Step, truth: &Oracle) {
+        if step.mark == Some(Mark::Reset) {
+            self.discard();
+        }
+        for record in step.records {
+            assert!(record.seq() > self.position, "positions rise strictly");
+            assert!(self.interest.matches(&record), "nothing that it may not see");
+            let index = usize::try_from(record.seq() - 1).expect("logs are short");
+            let durable = truth.log.get(index).expect("only what is durable is told");
+            assert_eq!(durable, &record);
+            self.position = record.seq();
+            self.seen.push(record.seq());
+            let before = self.held.insert(record.identity().clone(), record.clone());
+            let version = before.map_or(0, |before| before.version());
+            assert!(version < record.version(), "never backwards");
+        }
+        let Some(subscriber) = &self.subscriber else { return };
+        if let Some(Mark::Synced { .. }) = step.mark {
+            self.position = self.position.max(subscriber.position());
+        }
+        // Nothing was handed out under a cursor that is not there yet.
+        if self.position > 0 || step.mark.is_some() {
+            self.cursor = Some(subscriber.cursor(self.position));
+        }
+    }
+
+    fn check(&self, truth: &Oracle) {
+        let mut expected = truth.newest();
+        let visible = |record: &Record| record.seq() > self.since && self.interest.matches(record);
+        expected.retain(|_, record| visible(record));
+        assert_eq!(self.held, expected, "at rest a stream holds the newest, and nothing else");
+        if self.mode == ReplayMode::All {
+            let matching = truth.log.iter().filter(|record| visible(record));
+            let matching: Vec<_> = matching.map(|record| record.seq()).collect();
+            assert_eq!(self.seen, matching, "every version, once");
+        }
+    }
+}

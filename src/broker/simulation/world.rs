@@ -1,0 +1,366 @@
+//! The world of one seed: a disk, a process that lives and ends on it, clients, and the truth.
+
+use std::sync::{Arc, Mutex};
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::damage::{Damage, Verdict};
+use super::index::Index;
+use super::inserts::Inserts;
+use super::oracle::Oracle;
+use super::process::{Process, Site, Truth};
+use super::streams::Streams;
+use crate::broker::StartError;
+use crate::config::Config;
+use crate::journal::simulated::{Fault, Image, SimulatedDisk};
+use crate::journal::{DirError, JournalError};
+use crate::newest::SliceLimits;
+use crate::record::Timestamp;
+
+/// Things that are damaged between two lives, one after the other.
+const DAMAGES_MAX: usize = 3;
+
+pub(super) struct World<'a> {
+    pub random: SmallRng,
+    pub trace: &'a mut Vec<String>,
+    pub disk: Arc<SimulatedDisk>,
+    pub index: Index,
+    pub truth: Truth,
+    runtime: &'a Runtime,
+    root: TempDir,
+    config: Config,
+    first_segment_bytes: u64,
+    inserts: Inserts,
+    streams: Streams,
+    clock_ms: u64,
+    /// Whether the last process wrote all that it began, and the mark is there.
+    lossless: bool,
+    backup: Option<Backup>,
+}
+
+/// A data directory as a clean shutdown left it.
+struct Backup {
+    image: Image,
+    oracle: Oracle,
+    index: Index,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Clean,
+    Kill,
+    PowerCut,
+}
+
+impl<'a> World<'a> {
+    pub fn new(
+        seed: u64,
+        parent: &std::path::Path,
+        runtime: &'a Runtime,
+        trace: &'a mut Vec<String>,
+    ) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let root = tempfile::tempdir_in(parent).expect("a directory can be made");
+        let disk = SimulatedDisk::new(root.path(), random.random());
+        SimulatedDisk::install(Some(&disk));
+        let config = Config {
+            segment_bytes: [2_048, 4_096, 16_384][random.random_range(0..3)],
+            max_projection_lag: [40, 400, 100_000][random.random_range(0..3)],
+            window_bytes: [600, 4_000, 100_000][random.random_range(0..3)],
+            ..Config::default()
+        };
+        Self {
+            first_segment_bytes: [1_024, 4_096][random.random_range(0..2)],
+            random,
+            trace,
+            disk,
+            index: Index::new(),
+            truth: Arc::new(Mutex::new(Oracle::default())),
+            runtime,
+            root,
+            config,
+            inserts: Inserts::default(),
+            streams: Streams::default(),
+            clock_ms: 1_700_000_000_000,
+            lossless: true,
+            backup: None,
+        }
+    }
+
+    /// Lives through so many steps, and ends whole.
+    pub fn run(&mut self) {
+        let steps_max = self.random.random_range(50..300);
+        let steps = self.random.random_range(50..=steps_max);
+        let mut process = self.start();
+        for _ in 0..steps {
+            let said = self.step(&mut process);
+            self.say(said);
+            process = match process.order.has_failed() || self.disk.is_dead() {
+                true => self.end_in_failure(process),
+                false if self.random.random_bool(0.04) => self.end_at_will(process),
+                false => process,
+            };
+        }
+        self.disk.take_met();
+        self.check(&mut process);
+        process.close();
+        self.disk.restart();
+        let process = self.start();
+        drop(process);
+    }
+
+    fn step(&mut self, process: &mut Process) -> String {
+        self.tick();
+        let Self { random, disk, index, truth, runtime, inserts, streams, .. } = self;
+        match random.random_range(0..100) {
+            0..45 => inserts.insert(random, process, truth, (index, disk)),
+            45..55 => {
+                process.teller.tell_now();
+                "tell".to_owned()
+            }
+            55..74 => streams.step(random, process, &truth.lock().unwrap(), runtime),
+            74..86 => {
+                index.step(random);
+                format!("index to {:?}", index.applied().map(|applied| applied.seq))
+            }
+            86..90 => self.checkpoint(process),
+            90..96 => {
+                let fault = fault(random);
+                let operations = random.random_range(0..24);
+                disk.plan(fault, operations);
+                format!("{fault:?} in {operations}")
+            }
+            96..98 => {
+                self.check(process);
+                "check".to_owned()
+            }
+            _ => {
+                let Some(earlier) = process.earlier.take() else { return "verify".to_owned() };
+                let whole = earlier.verify(&mut |_| true);
+                assert!(whole.expect("the log is whole"), "nobody ended it");
+                "verified".to_owned()
+            }
+        }
+    }
+
+    /// Writes one in slices, with inserts between them.
+    fn checkpoint(&mut self, process: &mut Process) -> String {
+        let limits = SliceLimits { examined_max: 3, bytes_max: 2_000 };
+        let Self { random, disk, truth, inserts, index, .. } = self;
+        let checkpoints = process.checkpoints();
+        let written = checkpoints.write(limits, &mut || {
+            if random.random_bool(0.3) {
+                inserts.insert(random, process, truth, (index, disk));
+            }
+            !process.order.has_failed()
+        });
+        format!("checkpoint: {written:?}")
+    }
+
+    /// Mostly forward.
+    fn tick(&mut self) {
+        self.clock_ms = match self.random.random_range(0..50) {
+            0 => self.clock_ms - 5_000,
+            1 => self.clock_ms + 3_600_000,
+            _ => self.clock_ms + self.random.random_range(0..3),
+        };
+        Timestamp::set_clock(Some(Timestamp::from_millis(self.clock_ms)));
+    }
+
+    /// Everything that can be read now.
+    fn check(&mut self, process: &mut Process) {
+        let log = process.log().expect("the log can be read where it is not damaged");
+        self.truth.lock().unwrap().check_log(&log);
+        self.check_derived(process);
+    }
+
+    /// Everything that is derived from the log.
+    fn check_derived(&mut self, process: &mut Process) {
+        let truth = self.truth.lock().unwrap();
+        let mut newest: Vec<_> = truth.newest().into_values().collect();
+        newest.sort_by_key(|record| record.seq());
+        assert_eq!(process.newest(), newest, "the newest are the fold of the log");
+        let public = newest.iter().filter(|record| record.to().is_none()).count();
+        assert_eq!(process.hub.with_newest(|newest| newest.public_count()), public);
+        if let Some(applied) = self.index.applied() {
+            assert_eq!(applied.chain, truth.chain_after(applied.seq));
+        }
+        self.streams.settle(process, &truth, self.runtime);
+    }
+
+    fn end_in_failure(&mut self, process: Process) -> Process {
+        let end = if self.random.random() { End::Kill } else { End::PowerCut };
+        self.end(process, end);
+        self.start()
+    }
+
+    fn end_at_will(&mut self, process: Process) -> Process {
+        let end = [End::Clean, End::Kill, End::PowerCut][self.random.random_range(0..3)];
+        self.end(process, end);
+        if end == End::Clean && self.random.random() {
+            self.take_backup();
+        }
+        match self.random.random_range(0..10) {
+            0 if self.backup.is_some() => self.roll_back(),
+            1..5 => {
+                for _ in 0..DAMAGES_MAX {
+                    if let Some(healed) = self.damage() {
+                        return healed;
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.start()
+    }
+
+    fn end(&mut self, process: Process, end: End) {
+        let met = self.disk.take_met();
+        self.say(format!("{end:?} after {met:?}, operation {}", self.disk.operations()));
+        match end {
+            End::Clean => process.close(),
+            End::Kill | End::PowerCut => {
+                self.disk.die();
+                drop(process);
+            }
+        }
+        self.streams.end();
+        self.inserts.forget_waiting();
+        self.index.end(&mut self.random);
+        let in_flight = !self.truth.lock().unwrap().in_flight.is_empty();
+        self.lossless = end != End::PowerCut && met.is_empty() && !in_flight;
+        self.disk_after(end);
+    }
+
+    fn disk_after(&mut self, end: End) {
+        match end {
+            End::PowerCut => self.disk.cut_power(),
+            End::Clean | End::Kill => self.disk.restart(),
+        }
+    }
+
+    /// Starts, perhaps after some that fail, and checks what came back.
+    fn start(&mut self) -> Process {
+        for attempt in 0.. {
+            let faulty = attempt < 3 && self.random.random_bool(0.3);
+            if faulty {
+                let fault = fault(&mut self.random);
+                let operations = self.random.random_range(0..40);
+                self.disk.plan(fault, operations);
+                self.say(format!("start, {fault:?} in {operations}"));
+            }
+            self.tick();
+            let started = self.try_start(&self.truth);
+            let met = self.disk.take_met();
+            match started {
+                Ok(mut process) if !self.disk.is_dead() => {
+                    let log = process.log().expect("the log can be read where it is not damaged");
+                    self.truth.lock().unwrap().recovered(&log);
+                    let (head, index) = (log.len(), self.index.applied().map(|index| index.seq));
+                    self.say(format!("started at {head}, index at {index:?}"));
+                    self.check_derived(&mut process);
+                    return process;
+                }
+                Ok(process) => drop(process),
+                Err(error) => {
+                    assert!(!met.is_empty(), "nothing was wrong: {error}");
+                    assert!(!is_damage(&error), "nothing is damaged: {error}");
+                }
+            }
+            self.truth.lock().unwrap().start_failed = true;
+            let end = if self.random.random() { End::Kill } else { End::PowerCut };
+            self.say(format!("start failed in {met:?}, {end:?}"));
+            self.disk.die();
+            self.disk_after(end);
+        }
+        unreachable!("an attempt without a fault succeeds")
+    }
+
+    pub fn try_start(&self, truth: &Truth) -> Result<Process, StartError> {
+        Process::start(&Site {
+            root: self.root.path(),
+            first_segment_bytes: self.first_segment_bytes,
+            config: &self.config,
+            index: &self.index,
+            truth,
+        })
+    }
+
+    fn take_backup(&mut self) {
+        self.say("backup".to_owned());
+        self.backup = Some(Backup {
+            image: self.disk.image(),
+            oracle: self.truth.lock().unwrap().clone(),
+            index: self.index.copy(),
+        });
+    }
+
+    /// Somebody puts an old copy of the directory in its place.
+    fn roll_back(&mut self) {
+        let Some(backup) = self.backup.take() else { return };
+        self.say(format!("roll back to {}", backup.oracle.log.len()));
+        self.disk.replace(&backup.image);
+        let old = backup.oracle.log.len() as u64;
+        if self.index.applied().is_some_and(|applied| applied.seq > old) {
+            let error = self.try_start(&self.truth).err().expect("the index knows of more");
+            assert!(is_damage(&error), "{error}");
+            self.disk.replace(&backup.image);
+        }
+        self.index = backup.index;
+        self.truth = Arc::new(Mutex::new(backup.oracle));
+        self.inserts.forget();
+        self.lossless = true;
+    }
+
+    /// Damages a file and looks what a start says to it: one that needs nothing of it goes on, and
+    /// otherwise the file is repaired.
+    fn damage(&mut self) -> Option<Process> {
+        let whole = self.disk.image();
+        let damage = Damage::draw(&mut self.random, &whole)?;
+        self.say(format!("damage {damage:?}"));
+        self.disk.replace(&damage.image(&whole));
+        match damage.judge(self, &whole, self.lossless) {
+            Verdict::Healed(process, truth) => {
+                self.say("healed".to_owned());
+                let mut process = *process;
+                self.truth = truth;
+                self.check_derived(&mut process);
+                Some(process)
+            }
+            Verdict::Named => {
+                self.disk.replace(&whole);
+                None
+            }
+        }
+    }
+
+    fn say(&mut self, said: String) {
+        self.trace.push(said);
+    }
+}
+
+/// Whether an error claims that what is on the disk is not what was written.
+pub(super) fn is_damage(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::Directory(DirError::Identity { .. } | DirError::Foreign { .. })
+            | StartError::Journal(
+                JournalError::Damage { .. }
+                    | JournalError::DamagedRecord { .. }
+                    | JournalError::Record { .. }
+            )
+    )
+}
+
+fn fault(random: &mut SmallRng) -> Fault {
+    match random.random_range(0..7) {
+        0 => Fault::NoSpace,
+        1 | 2 => Fault::Sync,
+        3 => Fault::Write,
+        _ => Fault::Death,
+    }
+}

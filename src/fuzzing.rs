@@ -1,0 +1,184 @@
+//! Every parser of foreign bytes, as a function of bytes that panics when a property is broken.
+//!
+//! Owns the properties: what is decoded encodes to the same bytes, what is compacted stays so and
+//! means the same to another parser, an error lies within the text. Where a checksum guards a
+//! parser, the bytes are tried as they are, and once more with the checksum made good, so that what
+//! stands behind it is met too.
+//!
+//! It is there under test and for the fuzzer (`cfg(fuzzing)`), in no other build. `fuzz/` has a
+//! target for each, which `cargo fuzz` runs; a test replays their corpora on stable, see
+//! `fuzz/README.md`.
+
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::audit::{LEAF_BYTES, Leaf};
+pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place};
+pub use crate::projection::fuzzing::index;
+use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};
+use crate::record::{
+    Cursor, DEPTH_MAX_DEFAULT, Filter, FilterSet, Meta, Name, Record, StoredRecord, User,
+};
+
+/// A target: its name in `fuzz/`, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them, by name.
+pub const TARGETS: [Target; 13] = [
+    ("checkpoint", checkpoint),
+    ("cursor", cursor),
+    ("filter", filter),
+    ("frame", frame),
+    ("header", header),
+    ("identity", identity),
+    ("index", index),
+    ("json", json),
+    ("leaf", leaf),
+    ("mark", mark),
+    ("name", name),
+    ("place", place),
+    ("record", record),
+];
+
+/// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses
+/// others refuse, but for what I-JSON adds.
+pub fn json(bytes: &[u8]) {
+    let theirs = serde_json::from_slice::<Value>(bytes);
+    match compact(bytes, Limits { depth_max: DEPTH_MAX_DEFAULT }) {
+        Ok(kept) => {
+            assert!(kept.len() <= bytes.len(), "nothing is added");
+            let again = compact(&kept, Limits { depth_max: DEPTH_MAX_DEFAULT });
+            assert_eq!(again.as_ref(), Ok(&kept), "compacted twice is compacted once");
+            assert!(serde_json::from_slice::<IgnoredAny>(&kept).is_ok(), "others can read it");
+            // A number may be too large for them.
+            if let Ok(value) = theirs {
+                let kept: Value = serde_json::from_slice(&kept).expect("they read it before");
+                assert_eq!(kept, value, "it means what it meant");
+            }
+        }
+        Err(JsonError { kind, line, column, offset }) => {
+            let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
+            assert!((1..=lines).contains(&line), "the line is one of the text's");
+            assert!(offset <= bytes.len(), "the place lies within the text");
+            assert!((1..=bytes.len() + 1).contains(&column), "so does the column");
+            let stricter = matches!(
+                kind,
+                JsonErrorKind::DuplicateKey(_)
+                    | JsonErrorKind::LoneSurrogate(_)
+                    | JsonErrorKind::TooDeep { .. }
+            );
+            assert!(stricter || theirs.is_err(), "others can read it: {kind}");
+        }
+    }
+}
+
+/// Names and users: what is taken is kept as it is, and is taken from the disk as well.
+pub fn name(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(name) = Name::parse(text) {
+        assert_eq!(name.as_str(), text);
+        assert!(!name.is_system(), "nobody else names what is Broker's own");
+        assert_eq!(Name::stored(text).as_ref(), Ok(&name));
+        let filter = Filter::parse(text).expect("a name is a filter for itself");
+        assert_eq!(filter.is_exact(), Some(&name));
+        assert!(filter.matches(&name));
+    }
+    if let Ok(name) = Name::stored(text) {
+        assert_eq!(name.as_str(), text);
+    }
+    if let Ok(user) = User::parse(text) {
+        assert_eq!(user.as_str(), text);
+        assert_eq!(User::stored(text), Ok(user));
+    }
+}
+
+/// Filters and a name, one a line, the name last.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut filters: Vec<&str> = text.lines().collect();
+    let name = filters.pop().and_then(|name| Name::parse(name).ok());
+    let parsed: Vec<_> = filters.iter().map(|filter| Filter::parse(filter)).collect();
+    let set = FilterSet::parse(&filters, 100);
+    if filters.len() <= 100 {
+        assert_eq!(set.is_ok(), parsed.iter().all(Result::is_ok));
+    }
+    for (filter, text) in parsed.iter().zip(&filters) {
+        let Ok(filter) = filter else { continue };
+        assert_eq!(filter.as_str(), *text);
+        if let Some(name) = &name {
+            assert_eq!(filter.matches(name), covers(text, name.as_str()), "{text} on {name:?}");
+        }
+    }
+    let Ok(set) = set else { return };
+    let again = FilterSet::parse(set.canonical(), 100).expect("it was parsed before");
+    assert_eq!(again, set, "what is canonical stays so");
+    if let Some(name) = &name {
+        let mut filters = parsed.iter().flatten();
+        assert_eq!(
+            set.matches(name),
+            filters.any(|filter| filter.matches(name)) || parsed.is_empty()
+        );
+    }
+}
+
+/// The grammar of NATS, as it is written down.
+fn covers(filter: &str, name: &str) -> bool {
+    let (filter, name): (Vec<_>, Vec<_>) = (filter.split('.').collect(), name.split('.').collect());
+    let fixed = filter.strip_suffix(&[">"]).unwrap_or(&filter);
+    let long_enough = if fixed.len() < filter.len() {
+        name.len() > fixed.len()
+    } else {
+        name.len() == fixed.len()
+    };
+    long_enough && fixed.iter().zip(&name).all(|(wanted, token)| *wanted == "*" || wanted == token)
+}
+
+/// A cursor has one way to be written.
+pub fn cursor(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string(), text);
+    }
+}
+
+/// A leaf, and what is behind it as a meta.
+pub fn leaf(bytes: &[u8]) {
+    if let Some((leaf, _)) = bytes.split_first_chunk::<LEAF_BYTES>()
+        && let Ok(decoded) = Leaf::decode(leaf)
+    {
+        assert_eq!(&decoded.encode(), leaf);
+    }
+    let meta = bytes.get(LEAF_BYTES..).unwrap_or(bytes);
+    if let Ok(decoded) = Meta::decode(meta) {
+        let mut again = Vec::new();
+        decoded.encode_into(&mut again);
+        assert_eq!(again, meta);
+    }
+}
+
+/// A stored record.
+pub fn record(bytes: &[u8]) {
+    stored(bytes);
+    if let Some(rest) = bytes.get(4..) {
+        let mut mended = crc32c::crc32c(rest).to_le_bytes().to_vec();
+        mended.extend_from_slice(rest);
+        stored(&mended);
+    }
+}
+
+fn stored(bytes: &[u8]) {
+    let Ok(stored) = StoredRecord::decode(bytes) else { return };
+    let Ok(record) = stored.to_record() else { return };
+    assert_eq!(record.encode_stored(), bytes);
+    is_what_was_stored(&record, &stored);
+}
+
+/// A record that was read back shows the stored bytes and hashes to the stored leaf.
+pub(crate) fn is_what_was_stored(record: &Record, stored: &StoredRecord<'_>) {
+    let (leaf, meta) = record.leaf();
+    assert_eq!((&leaf.encode(), meta.as_slice()), (stored.leaf, stored.meta));
+    assert_eq!((record.data(), record.salts()), (stored.data, &stored.salts));
+}
+
+#[cfg(test)]
+mod tests;

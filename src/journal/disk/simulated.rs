@@ -1,0 +1,573 @@
+//! A disk that knows what it owes, for simulations.
+//!
+//! The files are real, so that whatever reads them needs no change, and hold what a process would
+//! see: the page cache. Beside them stands what was synced, and everything after that in order.
+//! Owns what each kind of end leaves: a kill everything that was written; a power cut whatever a
+//! disk may hold: unsynced writes in part, by sectors and in any order, files too short or with
+//! zeros for an end, names lost or kept.
+//! Promises that the same seed and the same operations give the same outcomes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };
+}
+
+/// The disk that a handle was made under, if that was in a simulation.
+#[derive(Clone, Debug)]
+pub(super) struct Here(Option<Arc<SimulatedDisk>>);
+
+/// Files below one directory.
+#[derive(Debug)]
+pub(crate) struct SimulatedDisk {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+/// Every file by its path, as a process sees it.
+pub(crate) type Image = BTreeMap<String, Vec<u8>>;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The process dies in an operation, which may have been done, or half done.
+    Death,
+    /// The next new file finds no space.
+    NoSpace,
+    /// A sync fails, and what it should have written may or may not be there later.
+    Sync,
+    /// A write fails, after some of its bytes were stored.
+    Write,
+}
+
+#[derive(Debug)]
+struct State {
+    random: SmallRng,
+    files: Vec<Content>,
+    by_inode: HashMap<u64, usize>,
+    /// By path from the root; `""` is the root.
+    names: BTreeMap<String, Node>,
+    durable_names: BTreeMap<String, Node>,
+    /// In order.
+    unsynced_names: Vec<NameChange>,
+    /// A fault, and how many operations until then.
+    planned: Option<(Fault, u64)>,
+    dead: bool,
+    /// What went wrong since this was asked last.
+    met: Vec<Fault>,
+    operations: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Directory,
+    File(usize),
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    synced: Vec<u8>,
+    /// In order.
+    unsynced: Vec<Change>,
+    bytes: u64,
+    /// Whether a sync failed: then the page cache may forget what is not on the disk.
+    doubtful: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Length(u64),
+    Write(u64, Vec<u8>),
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Add(String, Node),
+    Remove(String),
+    Rename(String, String, Node),
+}
+
+/// How much of what is not synced a power cut keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    All,
+    Nothing,
+    Some,
+}
+
+impl Default for Here {
+    fn default() -> Self {
+        Self(CURRENT.with_borrow(Clone::clone))
+    }
+}
+
+impl Here {
+    pub(super) fn disk(&self) -> Option<&SimulatedDisk> {
+        self.0.as_deref()
+    }
+}
+
+impl SimulatedDisk {
+    /// A disk with an empty directory at `root`, which must be there.
+    pub(crate) fn new(root: &Path, seed: u64) -> Arc<Self> {
+        let mut state = State {
+            random: SmallRng::seed_from_u64(seed),
+            files: Vec::new(),
+            by_inode: HashMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            unsynced_names: Vec::new(),
+            planned: None,
+            dead: false,
+            met: Vec::new(),
+            operations: 0,
+        };
+        state.names.insert(String::new(), Node::Directory);
+        state.durable_names.clone_from(&state.names);
+        Arc::new(Self { root: root.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// Every journal that this thread opens from now on is on this disk.
+    pub(crate) fn install(disk: Option<&Arc<Self>>) {
+        CURRENT.set(disk.cloned());
+    }
+
+    /// So many operations from now, the next one that can fail so does.
+    pub(crate) fn plan(&self, fault: Fault, operations: u64) {
+        self.lock().planned = Some((fault, operations));
+    }
+
+    /// What went wrong since this was asked last; nothing is planned afterwards.
+    pub(crate) fn take_met(&self) -> Vec<Fault> {
+        let mut state = self.lock();
+        state.planned = None;
+        std::mem::take(&mut state.met)
+    }
+
+    /// Whether the process has died in an operation.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.lock().dead
+    }
+
+    /// From now on nothing is done any more.
+    pub(crate) fn die(&self) {
+        self.lock().dead = true;
+    }
+
+    /// How many operations there were.
+    pub(crate) fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// After a death: another process finds everything that was written, but for what a failed
+    /// sync may have cost.
+    pub(crate) fn restart(&self) {
+        let mut state = self.lock();
+        state.dead = false;
+        state.planned = None;
+        state.met.clear();
+        let State { random, files, names, .. } = &mut *state;
+        for (path, node) in names.iter() {
+            let Node::File(file) = node else { continue };
+            let content = &mut files[*file];
+            if std::mem::take(&mut content.doubtful) && random.random() {
+                let bytes = content.image(random, Keeps::All);
+                content.bytes = bytes.len() as u64;
+                fs::write(self.root.join(path), bytes).expect("the real disk works");
+            }
+        }
+    }
+
+    /// After a death: the power was off, and this is what the disk holds.
+    pub(crate) fn cut_power(&self) {
+        let image = {
+            let mut state = self.lock();
+            let keeps = match state.random.random_range(0..6) {
+                0 => Keeps::All,
+                1 => Keeps::Nothing,
+                _ => Keeps::Some,
+            };
+            state.cut(keeps)
+        };
+        self.replace(&image);
+    }
+
+    /// What a process sees.
+    pub(crate) fn image(&self) -> Image {
+        let state = self.lock();
+        let files = state.names.iter().filter(|(_, node)| **node != Node::Directory);
+        let read = |path: &String| fs::read(self.root.join(path)).expect("the real disk works");
+        files.map(|(path, _)| (path.clone(), read(path))).collect()
+    }
+
+    /// Puts an image in the place of everything; all of it is synced.
+    pub(crate) fn replace(&self, image: &Image) {
+        let mut state = self.lock();
+        for entry in fs::read_dir(&self.root).expect("the real disk works") {
+            let path = entry.expect("the real disk works").path();
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.expect("the real disk works");
+        }
+        state.files.clear();
+        state.by_inode.clear();
+        state.unsynced_names.clear();
+        state.names.retain(|path, _| path.is_empty());
+        (state.dead, state.planned) = (false, None);
+        state.met.clear();
+        for (path, bytes) in image {
+            let is_directory = path.ends_with('/');
+            if let Some((parent, _)) = path.split_once('/') {
+                fs::create_dir_all(self.root.join(parent)).expect("the real disk works");
+                state.names.insert(parent.to_owned(), Node::Directory);
+            }
+            if is_directory {
+                continue;
+            }
+            let real = self.root.join(path);
+            fs::write(&real, bytes).expect("the real disk works");
+            let file = state.files.len();
+            let inode = fs::metadata(&real).expect("the real disk works").ino();
+            state.by_inode.insert(inode, file);
+            state.names.insert(path.clone(), Node::File(file));
+            let length = bytes.len() as u64;
+            state.files.push(Content {
+                synced: bytes.clone(),
+                bytes: length,
+                ..Content::default()
+            });
+        }
+        let names = state.names.clone();
+        state.durable_names = names;
+    }
+
+    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        let fault = state.step(&[Fault::Write])?;
+        let kept = match fault {
+            None => bytes.len(),
+            Some(_) => state.some_of(bytes.len()),
+        };
+        if kept > 0 {
+            file.write_all_at(&bytes[..kept], offset)?;
+            let content = state.content(file)?;
+            content.unsynced.push(Change::Write(offset, bytes[..kept].to_vec()));
+            content.bytes = content.bytes.max(offset + kept as u64);
+        }
+        fault.map_or(Ok(()), |_| Err(failed()))
+    }
+
+    pub(super) fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.step(&[])?.is_some() {
+            return Err(failed());
+        }
+        let content = state.content(file)?;
+        if content.bytes != bytes {
+            file.set_len(bytes)?;
+            content.bytes = bytes;
+            content.unsynced.push(Change::Length(bytes));
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        let mut state = self.lock();
+        let fault = state.step(&[Fault::Sync])?;
+        // One that nobody hears of may have been done.
+        let done = fault.is_none() || fault == Some(Fault::Death) && state.random.random();
+        let mut random = state.random.clone();
+        let content = state.content(file)?;
+        match fault {
+            _ if done => content.synced = content.image(&mut random, Keeps::All),
+            Some(Fault::Death) => return Err(failed()),
+            _ => {
+                content.synced = content.image(&mut random, Keeps::Some);
+                content.doubtful = true;
+            }
+        }
+        content.unsynced.clear();
+        state.random = random;
+        fault.map_or(Ok(()), |_| Err(failed()))
+    }
+
+    /// Whether there is space for what was just written.
+    pub(super) fn space(&self) -> io::Result<()> {
+        match self.lock().step(&[Fault::NoSpace])? {
+            None => Ok(()),
+            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            Some(_) => Err(failed()),
+        }
+    }
+
+    pub(super) fn make(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
+        let mut state = self.lock();
+        if state.step(&[])?.is_some() {
+            return Err(failed());
+        }
+        let file = options.open(path)?;
+        let found = file.metadata()?;
+        let name = self.name(path);
+        if let Some(Node::File(known)) = state.names.get(&name).copied() {
+            let content = &mut state.files[known];
+            if content.bytes != found.len() {
+                content.bytes = found.len();
+                content.unsynced.push(Change::Length(found.len()));
+            }
+            return Ok(file);
+        }
+        let node = Node::File(state.files.len());
+        let index = state.files.len();
+        state.by_inode.insert(found.ino(), index);
+        state.files.push(Content::default());
+        state.names.insert(name.clone(), node);
+        state.unsynced_names.push(NameChange::Add(name, node));
+        Ok(file)
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let fault = state.step(&[])?;
+        if fault.is_some() && state.random.random() {
+            return Err(failed());
+        }
+        fs::rename(from, to)?;
+        let (from, to) = (self.name(from), self.name(to));
+        let node = state.names.remove(&from).expect("what was renamed was made before");
+        state.names.insert(to.clone(), node);
+        state.unsynced_names.push(NameChange::Rename(from, to, node));
+        fault.map_or(Ok(()), |_| Err(failed()))
+    }
+
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let fault = state.step(&[])?;
+        if fault.is_some() && state.random.random() {
+            return Err(failed());
+        }
+        fs::remove_file(path)?;
+        state.forget(self.name(path));
+        fault.map_or(Ok(()), |_| Err(failed()))
+    }
+
+    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.step(&[])?.is_some() {
+            return Err(failed());
+        }
+        fs::create_dir(path)?;
+        let name = self.name(path);
+        state.names.insert(name.clone(), Node::Directory);
+        state.unsynced_names.push(NameChange::Add(name, Node::Directory));
+        Ok(())
+    }
+
+    pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.step(&[])?.is_some() {
+            return Err(failed());
+        }
+        fs::remove_dir_all(path)?;
+        let (name, below) = (self.name(path), format!("{}/", self.name(path)));
+        let inside: Vec<String> =
+            state.names.keys().filter(|path| path.starts_with(&below)).cloned().collect();
+        inside.into_iter().for_each(|path| state.forget(path));
+        state.forget(name);
+        Ok(())
+    }
+
+    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let fault = state.step(&[Fault::Sync])?;
+        let directory = self.name(path);
+        let keeps = match fault {
+            None => Keeps::All,
+            Some(Fault::Death) if state.random.random() => Keeps::Nothing,
+            Some(_) => Keeps::Some,
+        };
+        if fault != Some(Fault::Death) || keeps != Keeps::Nothing {
+            let changes = std::mem::take(&mut state.unsynced_names);
+            for change in changes {
+                if change.directory() == directory {
+                    state.apply_name(change, keeps);
+                } else {
+                    state.unsynced_names.push(change);
+                }
+            }
+        }
+        fault.map_or(Ok(()), |_| Err(failed()))
+    }
+
+    fn name(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).expect("a journal keeps to its directory");
+        inside.to_str().expect("our names are text").to_owned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts an operation; answers what is to go wrong in it.
+    fn step(&mut self, possible: &[Fault]) -> io::Result<Option<Fault>> {
+        if self.dead {
+            return Err(failed());
+        }
+        self.operations += 1;
+        let Some((fault, operations)) = &mut self.planned else { return Ok(None) };
+        if *operations > 0 {
+            *operations -= 1;
+            return Ok(None);
+        }
+        let fault = *fault;
+        if fault != Fault::Death && !possible.contains(&fault) {
+            return Ok(None);
+        }
+        self.planned = None;
+        self.met.push(fault);
+        self.dead = fault == Fault::Death;
+        Ok(Some(fault))
+    }
+
+    /// How many of so many bytes are stored by a write that does not end well.
+    fn some_of(&mut self, bytes: usize) -> usize {
+        match self.random.random_range(0..4) {
+            0 => 0,
+            1 => bytes,
+            _ => self.random.random_range(0..=bytes),
+        }
+    }
+
+    fn content(&mut self, file: &File) -> io::Result<&mut Content> {
+        let index = self.by_inode[&file.metadata()?.ino()];
+        Ok(&mut self.files[index])
+    }
+
+    fn forget(&mut self, name: String) {
+        self.names.remove(&name);
+        self.unsynced_names.push(NameChange::Remove(name));
+    }
+
+    fn apply_name(&mut self, change: NameChange, keeps: Keeps) {
+        if !keeps.decide(&mut self.random) {
+            return;
+        }
+        match change {
+            NameChange::Add(name, node) => {
+                self.durable_names.insert(name, node);
+            }
+            NameChange::Remove(name) => {
+                self.durable_names.remove(&name);
+            }
+            NameChange::Rename(from, to, node) => {
+                self.durable_names.remove(&from);
+                self.durable_names.insert(to, node);
+            }
+        }
+    }
+
+    fn cut(&mut self, keeps: Keeps) -> Image {
+        for change in std::mem::take(&mut self.unsynced_names) {
+            self.apply_name(change, keeps);
+        }
+        let Self { random, files, durable_names, .. } = self;
+        let mut image = Image::new();
+        for (path, node) in durable_names.iter() {
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+            // Without its directory a file is lost.
+            if durable_names.get(above) != Some(&Node::Directory) || path.is_empty() {
+                continue;
+            }
+            match node {
+                Node::Directory => image.insert(format!("{path}/"), Vec::new()),
+                Node::File(file) => image.insert(path.clone(), files[*file].image(random, keeps)),
+            };
+        }
+        image
+    }
+}
+
+impl Content {
+    /// What is synced, with so much of what is not.
+    fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        for change in &self.unsynced {
+            let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
+            match change {
+                Change::Length(bytes) if keeps.decide(random) => {
+                    image.resize(usize::try_from(*bytes).expect("files are small"), 0);
+                }
+                Change::Length(_) => {}
+                Change::Write(offset, bytes) => {
+                    keep_sectors(&mut image, *offset, bytes, random, keeps);
+                }
+            }
+        }
+        let bytes = usize::try_from(self.bytes).expect("files are small");
+        // The size may have been written when the bytes were not.
+        if keeps == Keeps::Some && image.len() < bytes && random.random() {
+            image.resize(bytes, 0);
+        }
+        image
+    }
+}
+
+fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRng, keeps: Keeps) {
+    let mut at = usize::try_from(at).expect("files are small");
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let len = rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES);
+        let (sector, after) = rest.split_at(len);
+        if keeps.decide(random) {
+            if image.len() < at + len {
+                image.resize(at + len, 0);
+            }
+            image[at..at + len].copy_from_slice(sector);
+        }
+        (at, rest) = (at + len, after);
+    }
+}
+
+impl Keeps {
+    /// For one change among some: most torn ones would otherwise be torn everywhere.
+    fn draw(random: &mut SmallRng) -> Self {
+        match random.random_range(0..3) {
+            0 => Self::All,
+            1 => Self::Nothing,
+            _ => Self::Some,
+        }
+    }
+
+    fn decide(self, random: &mut SmallRng) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Some => random.random(),
+        }
+    }
+}
+
+impl NameChange {
+    /// The directory that it is made in; a rename stays in one.
+    fn directory(&self) -> &str {
+        let (Self::Add(name, _) | Self::Remove(name) | Self::Rename(name, ..)) = self;
+        name.rsplit_once('/').map_or("", |(above, _)| above)
+    }
+}
+
+fn failed() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}

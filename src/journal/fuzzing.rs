@@ -1,0 +1,145 @@
+//! Properties of what the journal reads back, for the fuzzer and its corpora.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::frame::{self, ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part};
+use super::segment::{self, Header};
+use super::{PLACE_BYTES, Place, checkpoint, identity, mark};
+use crate::audit::{LEAF_BYTES, Salts};
+use crate::fuzzing::is_what_was_stored;
+use crate::record::{Record, StoredRecord};
+
+/// The log of all entries.
+pub(crate) const LOG: Uuid = Uuid::from_u128(9);
+
+/// A segment's header.
+pub fn header(bytes: &[u8]) {
+    header_as_it_is(bytes);
+    let mut mended = bytes.to_vec();
+    if let Some((head, _)) = mended.split_first_chunk_mut::<{ segment::HEADER_BYTES }>() {
+        let crc = crc32c::crc32c(&head[..100]);
+        head[100..].copy_from_slice(&crc.to_le_bytes());
+        header_as_it_is(&mended);
+    }
+}
+
+fn header_as_it_is(bytes: &[u8]) {
+    if let Ok(header) = Header::decode(bytes) {
+        assert_eq!(header.encode(), bytes[..segment::HEADER_BYTES]);
+    }
+}
+
+/// A group, with its records.
+pub fn frame(bytes: &[u8]) {
+    frame_as_it_is(bytes);
+    let mut mended = bytes.to_vec();
+    if mend_frame(&mut mended).is_some() {
+        frame_as_it_is(&mended);
+    }
+}
+
+fn frame_as_it_is(bytes: &[u8]) {
+    let Ok(group) = frame::decode(LOG, bytes) else { return };
+    let length = usize::try_from(group.frame_bytes()).expect("it is in memory");
+    assert!(length <= bytes.len() && length.is_multiple_of(ALIGN_BYTES));
+    assert_eq!(group.last_seq() - group.first_seq + 1, u64::from(group.count));
+    let mut records = Vec::new();
+    for entry in group.entries() {
+        let Some(record) = entry.ok().as_ref().and_then(whole) else { return };
+        records.push(Arc::new(record));
+    }
+    assert_eq!(records.len(), group.count as usize);
+    // The chain before it, which the chain and the checksum of the head rest on, is not in it.
+    let place = frame::Place { log: LOG, group: group.number, chain_before: [0; 32] };
+    let again = frame::encode(&place, &records).bytes;
+    assert_eq!(again.len(), length);
+    assert_eq!(again[..36], bytes[..36]);
+    assert_eq!(again[HEADER_BYTES..], bytes[HEADER_BYTES..length]);
+}
+
+fn whole(entry: &Entry<'_>) -> Option<Record> {
+    let Part::Whole { salt: meta_salt, bytes: meta } = entry.meta else { return None };
+    let Part::Whole { salt: data_salt, bytes: data } = entry.data else { return None };
+    let salts = Salts { meta: meta_salt, data: data_salt };
+    let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
+    let record = stored.to_record().ok()?;
+    is_what_was_stored(&record, &stored);
+    assert_eq!(record.seq(), entry.facts.seq);
+    Some(record)
+}
+
+/// Makes the checksums of the parts and of the head good, as far as the lengths lead to them.
+fn mend_frame(bytes: &mut [u8]) -> Option<()> {
+    let number =
+        |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let count = number(bytes, 32)? as usize;
+    let first_seq = u64::from_le_bytes(*bytes.get(24..)?.first_chunk()?);
+    let parts_at = HEADER_BYTES.checked_add(count.checked_mul(ENTRY_BYTES)?)?;
+    bytes.get(..parts_at)?;
+    let mut at = parts_at;
+    for index in 0..count {
+        let lengths_at = HEADER_BYTES + count * LEAF_BYTES + index * 8;
+        for kind in [0u8, 1] {
+            let length = number(bytes, lengths_at + 4 * usize::from(kind))? as usize;
+            let Some(part) = bytes.get_mut(at..at + PART_BYTES + length) else { break };
+            let crc = crc32c::crc32c(&first_seq.wrapping_add(index as u64).to_le_bytes());
+            let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, &[kind]), &part[4..]);
+            part[..4].copy_from_slice(&crc.to_le_bytes());
+            at += PART_BYTES + length;
+        }
+    }
+    let crc = crc32c::crc32c_append(crc32c::crc32c(LOG.as_bytes()), &bytes[..36]);
+    let crc = crc32c::crc32c_append(crc, &bytes[40..parts_at]);
+    bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+    Some(())
+}
+
+/// The identity file.
+pub fn identity(bytes: &[u8]) {
+    identity_as_it_is(bytes);
+    if let Some(body) = bytes.len().checked_sub(16).map(|end| &bytes[..end]) {
+        let line = format!("crc32c {:08x}\n", crc32c::crc32c(body));
+        identity_as_it_is(&[body, line.as_bytes()].concat());
+    }
+}
+
+fn identity_as_it_is(bytes: &[u8]) {
+    if let Ok(log) = identity::decode(bytes) {
+        assert_eq!(identity::encode(log).as_bytes(), bytes);
+    }
+}
+
+/// A slot of the mark.
+pub fn mark(bytes: &[u8]) {
+    mark::fuzz(LOG, bytes);
+    let mut mended = bytes.to_vec();
+    if mended.len() >= 80 {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(LOG.as_bytes()), &mended[..76]);
+        mended[76..80].copy_from_slice(&crc.to_le_bytes());
+        mark::fuzz(LOG, &mended);
+    }
+}
+
+/// A checkpoint: its parts, and where the log is.
+pub fn checkpoint(bytes: &[u8]) {
+    checkpoint_as_it_is(bytes);
+    if let Some((body, _)) = bytes.split_last_chunk::<4>() {
+        checkpoint_as_it_is(&[body, &crc32c::crc32c(body).to_le_bytes()].concat());
+    }
+}
+
+fn checkpoint_as_it_is(bytes: &[u8]) {
+    if let Ok((head, catalogue)) = checkpoint::parts(bytes, LOG) {
+        let end = [&head.to_le_bytes(), catalogue.encode().as_slice()].concat();
+        assert!(bytes[..bytes.len() - 4].ends_with(&end));
+    }
+}
+
+/// A place: all bytes are one.
+pub fn place(bytes: &[u8]) {
+    if let Some((place, _)) = bytes.split_first_chunk::<PLACE_BYTES>() {
+        assert_eq!(&Place::decode(place).encode(), place);
+    }
+}
