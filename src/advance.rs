@@ -1,19 +1,20 @@
 //! Whether this process gets anywhere: a call to a disk that hangs answers neither well nor badly.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-/// Without any advance for so long, a call does not return: the slowest disks that work take a
-/// second. With the time to look, a start that hangs ends within 11 s.
-const STILL_MAX: Duration = Duration::from_secs(8);
-
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A process that only waits uses less processor time than this in [`STILL_MAX`] …
+/// Without any advance in so many looks, a call does not return: the slowest disks that work take a
+/// second. It is counted what was seen, not what a clock says, for the whole process may have stood
+/// still. A start that hangs ends within 11 s.
+const STILL_LOOKS_MAX: u32 = 16;
+
+/// A process that only waits uses less processor time than this in all looks …
 const CPU: Duration = Duration::from_millis(50);
 /// … and reads and writes less, of which looking is a part.
 const IO_BYTES: u64 = 64 << 10;
@@ -27,12 +28,13 @@ struct Done {
 
 /// Resolves when the process has not advanced for 8 s.
 pub(crate) async fn stopped_advancing() {
-    let (mut before, mut since) = (Done::now(), Instant::now());
-    while since.elapsed() < STILL_MAX {
+    let (mut before, mut looks) = (Done::now(), 0);
+    while looks < STILL_LOOKS_MAX {
         sleep(LOOK).await;
+        looks += 1;
         let now = Done::now();
         if now.is_past(before) {
-            (before, since) = (now, Instant::now());
+            (before, looks) = (now, 0);
         }
     }
 }

@@ -26,6 +26,10 @@ impl Log for Journal {
         Journal::append(self, records)
     }
 
+    fn has_room(&self, bytes: usize) -> bool {
+        Journal::has_room(self, bytes)
+    }
+
     fn close(self) -> Result<(), String> {
         Journal::close(self).map_err(|error| error.to_string())
     }

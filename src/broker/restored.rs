@@ -49,14 +49,40 @@ pub(super) fn restore(
     config: &Config,
     applied: Option<&Applied>,
 ) -> Result<Restart, StartError> {
+    let lag_max = config.max_projection_lag;
+    let (checkpoint, restored) = from_checkpoint(directory, lag_max);
+    let restart = read_log(directory, config, applied, checkpoint.as_ref(), restored)?;
+    match restart {
+        Some(restart) => Ok(restart),
+        None => {
+            warn!("the checkpoint is of another history of this log; the whole log is read");
+            let restored = Restored::new(lag_max);
+            let restart = read_log(directory, config, applied, None, restored)?;
+            Ok(restart.expect("without a checkpoint there is none to differ from"))
+        }
+    }
+}
+
+/// Reads the log behind a checkpoint; nothing, when the checkpoint is of another history.
+fn read_log(
+    directory: &DataDir,
+    config: &Config,
+    applied: Option<&Applied>,
+    checkpoint: Option<&Checkpoint>,
+    mut restored: Restored,
+) -> Result<Option<Restart>, StartError> {
     let applied_seq = applied.map_or(0, |applied| applied.seq);
     let lag_max = config.max_projection_lag;
-    let (checkpoint, mut restored) = from_checkpoint(directory, lag_max);
-    let through = checkpoint.as_ref().map_or(0, Checkpoint::head);
+    let through = checkpoint.map_or(0, Checkpoint::head);
+    let mut is_of_another_history = false;
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
         if record.seq() == applied_seq {
             restored.chain_at_applied = Some(*chain);
+        }
+        if record.seq() == through && checkpoint.is_some_and(|found| found.chain() != chain) {
+            is_of_another_history = true;
+            return Err(RecordError::System("the checkpoint knows another one".to_owned()));
         }
         if record.seq() > applied_seq {
             restored.remember_id(&record, lag_max);
@@ -70,13 +96,16 @@ pub(super) fn restore(
     };
     let known = Known {
         proven: applied_seq,
-        checkpoint: checkpoint.as_ref(),
+        checkpoint,
         // Without a projection all ids are looked up later, when it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
     };
     let options = Options { segment_bytes_max: config.segment_bytes };
-    let Opened { journal, report, earlier } =
-        Journal::open_knowing(directory, options, &known, &mut visit)?;
+    let opened = Journal::open_knowing(directory, options, &known, &mut visit);
+    if is_of_another_history {
+        return Ok(None);
+    }
+    let Opened { journal, report, earlier } = opened?;
     if let Some(torn) = &report.torn {
         warn!(
             file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
@@ -86,7 +115,7 @@ pub(super) fn restore(
         );
     }
     info!(records = report.records_read, seq = report.head, checkpoint = through, "log read");
-    Ok(Restart { journal, restored, earlier, bytes_read: report.bytes_read })
+    Ok(Some(Restart { journal, restored, earlier, bytes_read: report.bytes_read }))
 }
 
 /// What the last checkpoint gives back; without one that is of use, nothing.
@@ -95,6 +124,9 @@ fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Checkpoint>, Re
     let Some(checkpoint) = Journal::checkpoint(directory) else { return (None, restored) };
     let visited = checkpoint.visit(&mut |stored| {
         let record = Arc::new(stored.to_record()?);
+        if record.seq() <= restored.newest.head() {
+            return Err(RecordError::System("it is out of order in the checkpoint".to_owned()));
+        }
         restored.state.restore_newest(RestoredRecord::of(&record));
         restored.take(record)
     });

@@ -134,7 +134,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         due_bytes: config.checkpoint_bytes,
         bytes_read,
         trusted: trusted.clone(),
-        directory: directory.clone(),
+        _directory: directory.clone(),
     };
     work("checkpoints", Box::new(move |rest| checkpoints.run(rest)))?;
     if let Some(earlier) = earlier {

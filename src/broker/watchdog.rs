@@ -7,20 +7,23 @@ use tracing::error;
 use super::alarm::Alarm;
 use super::worker::Rest;
 
-/// An append that takes longer will not return: the slowest disks that work take a second. With
-/// the time to look and the time to end, a server that hangs is gone within 11 s.
-const APPEND_MAX: Duration = Duration::from_secs(8);
-
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// An append that is seen so often will not return: the slowest disks that work take a second. It
+/// is counted what was seen, not what a clock says, for the whole process may have stood still.
+/// With the time to end, a server that hangs is gone within 11 s.
+const LOOKS_MAX: u32 = 16;
+
 /// Looks until there is nothing to watch.
 pub(super) fn run(alarm: &Alarm, rest: &Rest) {
+    let (mut seen, mut looks) = (None, 0);
     while rest.rest(LOOK) && alarm.is_of_use() {
-        let Some(running) = alarm.appends.running() else { continue };
-        if running > APPEND_MAX {
-            let seconds = running.as_secs();
-            error!(seconds, "a write or sync of the log does not return; nothing is acknowledged");
+        let append = alarm.appends.running();
+        looks = if append.is_some() && append == seen { looks + 1 } else { 0 };
+        seen = append;
+        if looks >= LOOKS_MAX {
+            error!("a write or sync of the log does not return; nothing more is acknowledged");
             return alarm.raise();
         }
     }

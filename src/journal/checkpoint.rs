@@ -20,6 +20,7 @@
 //!     4  zeros: no more records
 //!     8  head: every record up to here was looked at; of an identity that has several of them in
 //!        the file, the last is the newest
+//!    32  chain after the record at the head
 //!     8  number of segments, s
 //!     8  number of landmarks, l
 //!  16 s  for each segment: seq of its first record, offset where its groups end
@@ -37,6 +38,7 @@ use super::catalogue::Catalogue;
 use super::disk::{Disk, Sequential};
 use super::error::{JournalError, io_error};
 use super::reader::Reader;
+use crate::audit::Digest;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 const NAME: &str = "checkpoint";
@@ -60,6 +62,7 @@ const RECORD_BYTES_MAX: u32 = 1 << 30;
 pub struct Checkpoint {
     path: PathBuf,
     head: Seq,
+    chain: Digest,
     pub(super) catalogue: Catalogue,
 }
 
@@ -68,7 +71,8 @@ pub struct Checkpoint {
 pub struct CheckpointWriter {
     journal: PathBuf,
     reader: Reader,
-    file: BufWriter<Sequential>,
+    /// Until it is finished.
+    file: Option<BufWriter<Sequential>>,
     crc: u32,
     bytes: u64,
     synced_bytes: u64,
@@ -91,17 +95,25 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let (head, catalogue) = parts(file, log).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
-            _ => error.to_string(),
-        })?;
-        Ok(Some(Self { path, head, catalogue }))
+        let Parts { head, chain, catalogue } =
+            parts(file, log).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
+                _ => error.to_string(),
+            })?;
+        Ok(Some(Self { path, head, chain, catalogue }))
     }
 
     /// Every record up to here is accounted for.
     #[must_use]
     pub fn head(&self) -> Seq {
         self.head
+    }
+
+    /// The log's chain after the record at its head: in a log where it is another, the checkpoint
+    /// stands for nothing.
+    #[must_use]
+    pub fn chain(&self) -> &Digest {
+        &self.chain
     }
 
     /// Shows its records, ascending by seq. Their commitments are the visitor's to verify.
@@ -148,6 +160,7 @@ impl CheckpointWriter {
         let disk = Disk::default();
         let file = disk.create(&path)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, Sequential { disk, file, at: 0 });
+        let file = Some(file);
         let reader = reader.clone();
         let mut writer = Self { journal, reader, file, crc: 0, bytes: 0, synced_bytes: 0 };
         writer.put(&MAGIC)?;
@@ -168,8 +181,9 @@ impl CheckpointWriter {
         self.put(&len.to_le_bytes())?;
         self.put(&stored)?;
         if self.bytes - self.synced_bytes >= SYNC_BYTES {
-            self.file.flush()?;
-            let Sequential { disk, file, .. } = self.file.get_ref();
+            let file = self.file()?;
+            file.flush()?;
+            let Sequential { disk, file, .. } = file.get_ref();
             disk.sync(file)?;
             self.synced_bytes = self.bytes;
         }
@@ -183,30 +197,57 @@ impl CheckpointWriter {
     /// # Errors
     /// Those of the system.
     pub fn finish(mut self, head: Seq) -> io::Result<u64> {
+        let chain = self.reader.chain_after(head).map_err(io::Error::other)?;
         self.put(&[0; 4])?;
         self.put(&head.to_le_bytes())?;
+        self.put(&chain)?;
         let catalogue = self.reader.catalogue();
         self.put(&catalogue.encode())?;
         let crc = self.crc;
         self.put(&crc.to_le_bytes())?;
-        let Self { journal, file, bytes, .. } = self;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let Sequential { disk, file, .. } = file;
-        disk.sync_all(&file)?;
+        let journal = self.journal.clone();
+        let file = self.file()?;
+        file.flush()?;
+        let Sequential { disk, file, .. } = file.get_ref();
+        disk.sync_all(file)?;
         disk.rename(&journal.join(TEMPORARY), &path(&journal))?;
         disk.sync_dir(&journal)?;
-        Ok(bytes)
+        self.file = None;
+        Ok(self.bytes)
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.crc = crc32c::crc32c_append(self.crc, bytes);
         self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes)
+        self.file()?.write_all(bytes)
+    }
+
+    fn file(&mut self) -> io::Result<&mut BufWriter<Sequential>> {
+        self.file.as_mut().ok_or_else(|| io::Error::other("the checkpoint is finished"))
     }
 }
 
-/// Head and catalogue of a checkpoint that is whole and of this log.
-pub(super) fn parts(file: impl Read, log: Uuid) -> io::Result<(Seq, Catalogue)> {
+impl Drop for CheckpointWriter {
+    /// What was not finished would hold the space that the log needs.
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Not written out: nothing of it is wanted.
+            let (Sequential { disk, .. }, _) = file.into_parts();
+            // Were it to stay, the next open would remove it.
+            let _ = disk.remove(&self.journal.join(TEMPORARY));
+        }
+    }
+}
+
+/// What a checkpoint states behind its records.
+pub(super) struct Parts {
+    pub(super) head: Seq,
+    pub(super) chain: Digest,
+    pub(super) catalogue: Catalogue,
+}
+
+/// What a checkpoint states, that is whole and of this log.
+pub(super) fn parts(file: impl Read, log: Uuid) -> io::Result<Parts> {
     Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
 }
 
@@ -217,7 +258,7 @@ struct Checked<R> {
 }
 
 impl<R: Read> Checked<R> {
-    fn parts(&mut self, log: Uuid) -> io::Result<(Seq, Catalogue)> {
+    fn parts(&mut self, log: Uuid) -> io::Result<Parts> {
         if self.array()? != MAGIC {
             return Err(io::Error::other("it is no checkpoint"));
         }
@@ -231,6 +272,7 @@ impl<R: Read> Checked<R> {
         let mut bytes = Vec::new();
         while next_record(self, &mut bytes)? {}
         let head = u64::from_le_bytes(self.array()?);
+        let chain = self.array()?;
         let catalogue = Catalogue::decode(self)?;
         let crc = self.crc;
         if u32::from_le_bytes(self.array()?) != crc {
@@ -239,7 +281,7 @@ impl<R: Read> Checked<R> {
         if !self.file.fill_buf()?.is_empty() {
             return Err(io::Error::other("something follows its end"));
         }
-        Ok((head, catalogue))
+        Ok(Parts { head, chain, catalogue })
     }
 
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {

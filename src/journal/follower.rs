@@ -11,7 +11,7 @@ use super::frame::{self, Entry, HEADER_BYTES, Part};
 use super::place::Located;
 use super::reader::Shared;
 use super::segment::FIRST_GROUP_AT;
-use crate::audit::{Salt, Salts, commit};
+use crate::audit::{Digest, Salt, Salts, commit};
 use crate::record::{Meta, Record, Seq, StoredRecord};
 
 /// Read at least this much at once, if there is so much: many groups are small.
@@ -24,6 +24,8 @@ const WINDOW_BYTES: u64 = 128 * 1024;
 pub struct Follower {
     shared: Arc<Shared>,
     position: Seq,
+    /// The chain after the last group that was used up.
+    chain: Digest,
     /// The next group; absent until the first record is there to be read.
     next: Option<Next>,
 }
@@ -48,7 +50,7 @@ struct Window {
 
 impl Follower {
     pub(super) fn new(shared: Arc<Shared>, after: Seq) -> Self {
-        Self { shared, position: after, next: None }
+        Self { shared, position: after, chain: Digest::default(), next: None }
     }
 
     /// Seq of the last record that was taken, or where following began.
@@ -75,6 +77,11 @@ impl Follower {
     /// As [`Follower::next`].
     pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<Located>, JournalError> {
         self.next_as(bytes_max, &located)
+    }
+
+    /// The chain after the position, when that is the end of a group that was taken.
+    pub(super) fn chain(&self) -> &Digest {
+        &self.chain
     }
 
     fn next_as<T>(&mut self, bytes_max: usize, make: Make<'_, T>) -> Result<Vec<T>, JournalError> {
@@ -158,6 +165,7 @@ impl Follower {
                 *taken_bytes += entry.stored_bytes;
             }
         }
+        self.chain = group.chain_after;
         next.first_seq = Some(last_seq + 1);
         next.spot.offset += frame_bytes;
         Ok(())

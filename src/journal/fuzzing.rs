@@ -131,8 +131,8 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 fn checkpoint_as_it_is(bytes: &[u8]) {
-    if let Ok((head, catalogue)) = checkpoint::parts(bytes, LOG) {
-        let end = [&head.to_le_bytes(), catalogue.encode().as_slice()].concat();
+    if let Ok(checkpoint::Parts { head, chain, catalogue }) = checkpoint::parts(bytes, LOG) {
+        let end = [&head.to_le_bytes()[..], &chain, catalogue.encode().as_slice()].concat();
         assert!(bytes[..bytes.len() - 4].ends_with(&end));
     }
 }

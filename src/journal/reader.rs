@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::catalogue::{Catalogue, Spot};
+use super::error::JournalError;
 use super::follower::Follower;
 use super::place::{self, Place, PlaceError};
 use super::segment;
-use crate::audit::Leaf;
+use crate::audit::{Digest, Leaf};
 use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 2 GiB of the largest segments.
@@ -97,6 +98,17 @@ impl Reader {
         state.waiting -= 1;
         self.wakes_seen.store(state.wakes, Ordering::Relaxed);
         self.durable()
+    }
+
+    /// The chain after the last record of a group.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the log cannot be read there.
+    pub(super) fn chain_after(&self, seq: Seq) -> Result<Digest, JournalError> {
+        let Some(before) = seq.checked_sub(1) else { return Ok(Digest::default()) };
+        let mut follower = self.follow(before);
+        follower.next_located(1)?;
+        Ok(*follower.chain())
     }
 
     /// Bytes of the log's segments up to the end of the last durable group.

@@ -197,6 +197,15 @@ impl Journal {
         self.end.seq
     }
 
+    /// Whether a group whose data and names take so many bytes surely fits the segment that is
+    /// written: another one takes as long as making a file of its size may.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let left = self.current.file_bytes.saturating_sub(self.current.end);
+        // Leaf, salts, lengths and names are less than what the data is weighed with.
+        left / 2 >= bytes as u64
+    }
+
     /// A reader of what is durable.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::ids::RecentIds;
 use super::local::{Log, Observer, RestoredIds};
-use super::pace::Pace;
 use super::queue::{Queued, Turn};
 use super::{LookedUp, ProposeError, Submission};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
@@ -32,7 +31,6 @@ pub(super) struct Appender<L, O, I> {
     pub observer: O,
     pub limits: Limits,
     pub failed: Arc<AtomicBool>,
-    pub pace: Arc<Pace>,
 }
 
 /// The answer to one proposal, held back until its group is durable: even a refusal tells of
@@ -51,6 +49,9 @@ struct Group {
 pub(super) trait Append: Send {
     /// Commits one group: `first`, or else what is queued. Answers how many submissions it was.
     fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize;
+
+    /// Whether a group of about so many bytes is only a write and a sync.
+    fn has_room(&self, bytes: usize) -> bool;
 
     /// Called once, after the last group.
     fn close(self: Box<Self>);
@@ -74,6 +75,10 @@ impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
         self.commit(group);
         turn.release(queued_bytes);
         submissions
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.log.has_room(bytes)
     }
 
     fn close(self: Box<Self>) {
@@ -172,8 +177,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn commit(&mut self, group: Group) {
         if !group.records.is_empty() {
             let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);
-            let append = || self.pace.time(|| self.log.append(&group.records));
-            if let Err(error) = span.in_scope(append) {
+            if let Err(error) = span.in_scope(|| self.log.append(&group.records)) {
                 return self.give_up(&error, group);
             }
             self.state.settle();

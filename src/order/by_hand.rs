@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::appender::{Append as _, Appender};
-use super::pace::Pace;
 use super::queue::{Pushed, Queue};
 use super::{Log, Observer, ProposeError, RecentIds, RestoredIds, Submission, Ticket};
 use crate::decide::{Limits, State};
@@ -31,9 +29,8 @@ impl<L: Log, O: Observer, I: RestoredIds> ByHand<L, O, I> {
         limits: Limits,
     ) -> Self {
         let failed = Arc::new(AtomicBool::new(false));
-        let pace = Arc::new(Pace::new(Duration::MAX));
         let appender =
-            Appender { log, state, recent, ids, observer, limits, failed: failed.clone(), pace };
+            Appender { log, state, recent, ids, observer, limits, failed: failed.clone() };
         Self { queue: Queue::new(QUEUE_BYTES_MAX), failed, appender: Box::new(appender) }
     }
 

@@ -23,6 +23,10 @@ impl Log for NoLog {
         Ok(())
     }
 
+    fn has_room(&self, _: usize) -> bool {
+        true
+    }
+
     fn close(self) -> Result<(), String> {
         Ok(())
     }

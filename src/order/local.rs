@@ -32,6 +32,9 @@ pub trait Log: Send + 'static {
     /// [`AppendError`]: whether anything may have been stored.
     fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError>;
 
+    /// Whether a group of about so many bytes is only a write and a sync.
+    fn has_room(&self, bytes: usize) -> bool;
+
     /// Called once, after the last group.
     ///
     /// # Errors
@@ -106,7 +109,7 @@ pub struct Appends {
 }
 
 impl Appends {
-    /// How long the append that runs now, if one does, has been running.
+    /// When the append that runs now, if one does, began, since some moment in the past.
     #[must_use]
     pub fn running(&self) -> Option<Duration> {
         self.pace.running()
@@ -147,13 +150,13 @@ impl Local {
             observer,
             limits: options.limits,
             failed: failed.clone(),
-            pace: pace.clone(),
         };
         let appender: Shared = Arc::new(Mutex::new(Some(Box::new(appender))));
         let order = Self { queue, failed, pace, appender };
         let (queue, appender) = (order.queue.clone(), order.appender.clone());
+        let pace = order.pace.clone();
         thread::Builder::new().name("order".to_owned()).spawn(move || {
-            run(&queue, &appender);
+            run(&queue, &appender, &pace);
             // Nobody waits any more when the receiver is gone.
             let _ = stopped.send(());
         })?;
@@ -178,6 +181,13 @@ impl Local {
     }
 }
 
+impl Drop for Local {
+    /// Nobody can propose any more: the thread finishes, closes the log and lets go of it.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl Order for Local {
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
         if self.failed.load(Ordering::Relaxed) {
@@ -187,13 +197,15 @@ impl Order for Local {
     }
 
     fn propose_here(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        if !self.pace.is_swift() || self.failed.load(Ordering::Relaxed) {
+        // Ids may have to be looked up in the log.
+        let has_ids = submission.proposal.events.iter().any(|proposed| proposed.event.id.is_some());
+        if has_ids || !self.pace.is_swift() || self.failed.load(Ordering::Relaxed) {
             return self.propose(submission);
         }
         match self.queue.push_or_append(submission, HERE_BYTES_MAX)? {
             Pushed::Queued(ticket) => Ok(ticket),
             Pushed::Turn(turn, queued, ticket) => {
-                append(&self.appender, turn, Some(queued));
+                append(&self.appender, &self.pace, turn, Some(queued));
                 Ok(ticket)
             }
         }
@@ -201,10 +213,10 @@ impl Order for Local {
 }
 
 /// The appending thread.
-fn run(queue: &Queue, appender: &Shared) {
+fn run(queue: &Queue, appender: &Shared, pace: &Pace) {
     while let Some(turn) = queue.wait() {
         // There is no turn after one that panicked.
-        if catch_unwind(AssertUnwindSafe(|| append(appender, turn, None))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| append(appender, pace, turn, None))).is_err() {
             error!("the appender panicked");
         }
     }
@@ -217,12 +229,16 @@ fn run(queue: &Queue, appender: &Shared) {
 }
 
 /// Commits one group in one's turn.
-fn append(appender: &Shared, turn: Turn, first: Option<Queued>) {
+fn append(appender: &Shared, pace: &Pace, turn: Turn, first: Option<Queued>) {
     let submissions = {
         // Nobody has a turn after one that panicked, or after the end.
         let Ok(mut appender) = appender.lock() else { return };
         let Some(appender) = appender.as_mut() else { return };
-        appender.append(&turn, first)
+        match first {
+            // What a new file for the log takes is too long for a caller.
+            Some(queued) if !appender.has_room(queued.bytes) => return turn.give_back(queued),
+            first => pace.time(|| appender.append(&turn, first)),
+        }
     };
     turn.end(submissions);
 }

@@ -39,11 +39,11 @@ impl Pace {
         typical > 0 && typical < self.swift_nanos
     }
 
-    /// How long the append that runs has been running.
+    /// When the append that runs began, since some moment in the past.
     pub fn running(&self) -> Option<Duration> {
         match self.began_nanos.load(Ordering::Relaxed) {
             0 => None,
-            began => Some(Duration::from_nanos(self.now().saturating_sub(began))),
+            began => Some(Duration::from_nanos(began)),
         }
     }
 

@@ -183,6 +183,16 @@ impl Turn {
         self.shared.release(bytes);
     }
 
+    /// Puts back what was taken, for the thread to append.
+    pub fn give_back(mut self, queued: Queued) {
+        self.ended = true;
+        let mut state = self.shared.lock();
+        state.taken = false;
+        state.quiet = false;
+        state.queued.push_front(queued);
+        self.shared.wake(state);
+    }
+
     /// Lets the next one append; this turn took in so many submissions.
     pub fn end(mut self, submissions: usize) {
         self.ended = true;
@@ -196,7 +206,8 @@ impl Turn {
 }
 
 impl Drop for Turn {
-    /// Whoever waits learns that nobody knows what became of its submission.
+    /// Whoever was being appended learns that nobody knows what became of it, and whoever was only
+    /// queued that it was not stored.
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -205,7 +216,11 @@ impl Drop for Turn {
         state.phase = Phase::Dead;
         let abandoned = std::mem::take(&mut state.queued);
         self.shared.wake(state);
-        self.shared.release(abandoned.iter().map(|queued| queued.bytes).sum());
+        for Queued { answer, bytes, .. } in abandoned {
+            self.shared.release(bytes);
+            // Nobody began to store it; and whoever went away meanwhile needs no answer.
+            let _ = answer.send(Err(ProposeError::StorageFailed));
+        }
     }
 }
 

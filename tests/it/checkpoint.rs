@@ -166,3 +166,42 @@ fn a_log_that_was_rolled_back_behind_its_checkpoint_is_refused() {
     let refusal = Program::try_start(command(dir.path())).err().expect("the start is refused");
     assert!(refusal.stderr.contains("was durable"), "{}", refusal.stderr);
 }
+
+/// A backup that was served has a history of its own under the same log id; its segments in the
+/// place of the original's leave a checkpoint that knows other records.
+#[test]
+fn a_checkpoint_of_another_history_of_the_same_log_is_left_aside() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (log, _, _) = checkpointed(dir.path());
+    // The copy is of before: it has the beginning only, and goes on in its own way.
+    let other = tempfile::tempdir().expect("a directory");
+    let program = Program::start(small(other.path()));
+    program.stop();
+    let copy = other.path().join("data");
+    fs::remove_dir_all(&copy).expect("it is there");
+    fs::create_dir_all(copy.join("journal")).expect("a directory");
+    fs::copy(dir.path().join("data/identity"), copy.join("identity")).expect("a copy");
+    let first = &segments(dir.path())[0];
+    let to = copy.join("journal").join(first.file_name().expect("a name"));
+    fs::copy(first, to).expect("a copy");
+    let mut command = small(other.path());
+    command.env("BROKER_CHECKPOINT_BYTES", "1GiB");
+    let program = Program::start(command);
+    insert_many(program.client, 40);
+    let (theirs, newest_there) = (program.client.lines("/log"), newest(program.client));
+    assert!(theirs.len() > log.len(), "it goes further than the checkpoint");
+    program.stop();
+
+    let journal = dir.path().join("data/journal");
+    segments(dir.path()).iter().for_each(|path| fs::remove_file(path).expect("it is there"));
+    fs::remove_file(journal.join("mark")).expect("it is there");
+    fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
+    for path in segments(other.path()) {
+        fs::copy(&path, journal.join(path.file_name().expect("a name"))).expect("a copy");
+    }
+    let program = Program::start(self::command(dir.path()));
+    assert!(program.log().contains("of another history"), "{}", program.log());
+    assert_eq!(newest(program.client), newest_there);
+    assert_eq!(program.client.lines("/log")[..theirs.len()], theirs);
+    program.stop();
+}

@@ -171,6 +171,23 @@ async fn two_brokers_on_one_directory_are_refused() {
 }
 
 #[actix_rt::test]
+async fn one_that_is_dropped_without_a_shutdown_lets_go_of_its_directory() {
+    let (broker, dir) = opened().await;
+    broker.insert(event("a", "1")).await.expect("inserted");
+    drop(broker);
+    let deadline = std::time::Instant::now() + crate::wire::PATIENCE;
+    let broker = loop {
+        match Broker::open(config(&dir)).await {
+            Ok(broker) => break broker,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+    };
+    let inserted = broker.insert(event("a", "2")).await.expect("inserted");
+    assert_eq!(inserted.records[0].version(), 2);
+    broker.shutdown().await;
+}
+
+#[actix_rt::test]
 async fn two_brokers_on_two_directories_are_two_logs() {
     let ((one, _dir), (other, _other_dir)) = (opened().await, opened().await);
     one.insert(event("a", "1")).await.expect("inserted");

@@ -62,6 +62,10 @@ impl Log for TruthfulLog {
         appended
     }
 
+    fn has_room(&self, bytes: usize) -> bool {
+        self.journal.has_room(bytes)
+    }
+
     fn close(self) -> Result<(), String> {
         self.journal.close().map_err(|error| error.to_string())
     }
@@ -127,7 +131,7 @@ impl Process {
             due_bytes: 0,
             bytes_read: 0,
             trusted: Arc::new(Mutex::new(true)),
-            directory: self.directory.clone(),
+            _directory: self.directory.clone(),
         }
     }
 

@@ -195,3 +195,33 @@ fn a_segment_that_is_missing_or_foreign_lets_everything_be_read() {
     std::fs::copy(theirs, checkpoint::path(&site.journal())).unwrap();
     assert_eq!(open(&site, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
 }
+
+#[test]
+fn one_that_was_not_finished_leaves_no_file_and_the_one_before() {
+    let site = site(40);
+    let journal = site.open().journal;
+    let before = std::fs::read(checkpoint::path(&site.journal())).unwrap();
+    let reader = journal.reader();
+    let mut writer = CheckpointWriter::begin(&reader).unwrap();
+    writer.push(&record(1, 5)).unwrap();
+    drop(writer);
+    assert_eq!(site.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
+    assert_eq!(std::fs::read(checkpoint::path(&site.journal())).unwrap(), before);
+}
+
+#[test]
+fn it_states_the_chain_at_its_head() {
+    let site = Site::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
+    let mut chains = vec![[0; 32]];
+    let dir = site.data_dir().unwrap();
+    let mut visit = |_: &StoredRecord<'_>, after: &Digest| {
+        chains.push(*after);
+        Ok(())
+    };
+    let journal = Journal::open(&dir, Options::default(), 0, &mut visit).unwrap().journal;
+    for head in [0, 2, 3, 6] {
+        CheckpointWriter::begin(&journal.reader()).unwrap().finish(head).unwrap();
+        let checkpoint = Journal::checkpoint(&dir).unwrap();
+        assert_eq!((checkpoint.head(), *checkpoint.chain()), (head, chains[head as usize]));
+    }
+}
