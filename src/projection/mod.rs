@@ -152,6 +152,10 @@ impl Projection {
             Start::Applied(..) if !agrees => {
                 Start::Doubt("it was derived from other records than the journal's".to_owned())
             }
+            Start::Applied(store, applied) => match led_astray(&store, &applied, &reader) {
+                None => Start::Applied(store, applied),
+                Some(doubt) => Start::Doubt(doubt),
+            },
             start => start,
         };
         let shared = Arc::new(Shared::new(reader));
@@ -173,6 +177,17 @@ impl Projection {
             }
         })?;
         Ok(handle)
+    }
+}
+
+/// What is wrong with the place of the last record that was applied.
+fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Option<String> {
+    // A log that cannot be read there is not the store's fault, and tells when it is read.
+    let located = log.follow(applied.seq.checked_sub(1)?).next_located(1).ok()?;
+    match scrub::leads_to(store, located.first()?) {
+        Ok(true) => None,
+        Ok(false) => Some("the log's records lie in other places".to_owned()),
+        Err(fault) => Some(fault.to_string()),
     }
 }
 

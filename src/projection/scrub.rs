@@ -9,7 +9,7 @@
 
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED, IDS, NAMES, Pointer};
+use super::keys::{self, APPLIED, IDS, NAMES, Pointer, Slot};
 use super::position::{Applied, IdSum};
 use super::store::{Fault, Store};
 use crate::journal::Located;
@@ -40,6 +40,19 @@ pub(super) fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, Fau
         return Err(Fault::Doubt("the counts of versions do not add up to the position"));
     }
     Ok(Some(applied))
+}
+
+/// Whether the place of a record, the last one applied, is where it lies: the same records may lie
+/// otherwise in a copy of the log, which has groups and segments of its own.
+pub(super) fn leads_to(store: &Store, located: &Located) -> Result<bool, Fault> {
+    let mut key = Vec::new();
+    let meta = located.meta();
+    keys::name_key_into(&mut key, &meta);
+    let Some(value) = store.get(&key)? else { return Ok(false) };
+    let number = Pointer::decode(&key, &value)?.number;
+    let key = Slot { number, version: meta.version }.key();
+    let Some(value) = store.get(&key)? else { return Ok(false) };
+    Ok(keys::place(&key, &value)? == located.place)
 }
 
 /// A walk through the index of ids, beside the steps of the same thread.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-use super::{Place, fill, random, until};
+use super::{Place, fill, random, settled, until};
 use crate::wire::Client;
 
 /// How many inserts a round of the test lets through: a log that grew at full speed would soon be
@@ -229,4 +229,30 @@ fn a_damaged_backup_is_not_restored() {
         assert!(!place.path(&to).exists());
         fs::write(segment, whole).expect("a segment");
     }
+}
+
+/// A backup has groups and segments of its own: beside the original's history every place in that
+/// would lead astray.
+#[test]
+fn the_log_of_a_backup_in_the_place_of_the_original_has_its_history_built_anew() {
+    let place = Place::new();
+    let program = place.serve("data");
+    fill(program.client);
+    let log = program.client.lines("/log");
+    let event = "/audit/w.0";
+    program.client.put("w.0", "1");
+    let history = program.client.lines(event);
+    settled(program.client);
+    // So that a start finds the history up to the end of the log.
+    program.stop();
+    place.serve("data").stop();
+    place.run(&["backup", "backup", "--data-dir", "data"]).ok();
+    let (data, backup) = (place.path("data/journal"), place.path("backup/journal"));
+    fs::remove_dir_all(&data).expect("it is there");
+    fs::rename(backup, &data).expect("it can be moved");
+    let program = place.serve("data");
+    until("the history is doubted", || program.log().contains("lie in other places"));
+    assert_eq!(program.client.lines(event), history);
+    assert_eq!(program.client.lines("/log")[..log.len()], log);
+    program.stop();
 }
