@@ -13,10 +13,9 @@ use crate::workload::Workload;
 const CONNECTIONS: usize = 64;
 const EVENTS: usize = 1_000;
 
-/// Of a step's 1,000 records of 1,000 events most are of different ones: two keys a record, 30 CPU-µs
-/// (engineering facts: 14 to 20 for one key in large batches). Beside a load that has two cores too
-/// the thread has a whole one only once that waits for it, which is soon: 1,000,000 / 30, less a
-/// tenth.
+/// Of a step's 1,000 records of 1,000 events most are of different ones: two keys a record, 30
+/// CPU-µs, where one key in a large batch takes 14 to 20. Beside a load that has two cores too the
+/// thread has a whole one only once that waits for it, which is soon: 1,000,000 / 30, less a tenth.
 const ESTIMATE_SLED: f64 = 30_000.0;
 /// Reading the log, a checksum for each key, hashing the chain: 5 CPU-µs more.
 const ESTIMATE_BROKER: f64 = 25_000.0;

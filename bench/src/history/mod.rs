@@ -22,7 +22,7 @@ const DATA_BYTES: usize = 300;
 const BATCH: usize = 1_000;
 const WRITERS: usize = 4;
 const EVENTS_MAX: usize = 10_000;
-/// What much history is compared with: the same number of versions an event on the first page.
+/// What much history is compared with; an event has a page of versions there too.
 const LITTLE: Size = Size { records: 10_000, events: 100 };
 const CRASHES: usize = 3;
 /// In the moment before a crash, so that the projection is behind.
@@ -31,11 +31,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Longer than ten million records take.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 30,000 a second,
-/// is never more than a million records behind.
+/// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 30,000 a
+/// second, is never more than a million records behind.
 const ESTIMATE_FILL: f64 = 33_000.0;
-/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 2.5 GB opened from
-/// its last snapshot: 0.1, 0.1 and 1 s.
+/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 2.5 GB opened
+/// from its last snapshot: 0.1, 0.1 and 1 s.
 const ESTIMATE_START_S: f64 = 1.2;
 /// Two keys a record, for each step has 1,000 of 10,000 events: 30 CPU-µs on a core of its own.
 const ESTIMATE_SLED: f64 = 33_000.0;

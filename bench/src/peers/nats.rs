@@ -14,7 +14,10 @@ use crate::wire::{Answer, Wire, refusal};
 use crate::workload::{Workload, name};
 
 /// One stream holds all events. It keeps everything, as Broker does.
-const STREAM: &str = r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","retention":"limits","discard":"new","num_replicas":1,"allow_direct":true}"#;
+const STREAM: &str = concat!(
+    r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","retention":"limits","#,
+    r#""discard":"new","num_replicas":1,"allow_direct":true}"#
+);
 
 /// Publishes in the protocol of NATS.
 pub struct Nats {
