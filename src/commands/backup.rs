@@ -7,7 +7,7 @@ use super::sequence::Sequence;
 use super::target::{Existing, Finished, Plan, Target, resolve};
 use super::{Failure, io_failure};
 use crate::config::Config;
-use crate::journal::{DirError, JournalError, Survey, Surveyed};
+use crate::journal::{DirError, JournalError, RESTORE, Survey, Surveyed};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
@@ -78,7 +78,7 @@ pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
     };
     Failure::Damage(format!(
         "the journal is damaged in {} at byte {offset}: {what}; the first bad record is {first}; \
-         restore the file, or all of the directory, from a backup",
+         {RESTORE}",
         file.display()
     ))
 }

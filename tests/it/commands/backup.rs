@@ -230,3 +230,36 @@ fn a_damaged_backup_is_not_restored() {
         fs::write(segment, whole).expect("a segment");
     }
 }
+
+/// A segment of a backup was to be put in the place of a damaged one, and was refused there.
+#[test]
+fn what_is_said_to_be_done_about_damage_mends_it() {
+    let place = Place::filled();
+    place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    let whole = place.exported("data");
+    let segment = place.segments("data").swap_remove(1);
+    let good = fs::read(&segment).expect("a segment");
+    let mut bytes = good.clone();
+    bytes[200] ^= 4;
+    fs::write(&segment, bytes).expect("a segment");
+    for args in [["verify", "--data-dir", "data"], ["inspect", "--data-dir", "data"]] {
+        let said = place.run(&args);
+        let said = format!("{}{}", said.stdout, said.stderr);
+        let words = "make a new data directory out of a whole backup with broker restore";
+        assert!(said.contains(words), "{said}");
+        assert!(!said.contains("restore the file"), "{said}");
+    }
+    let mut start = crate::program::small(&place.path(""));
+    start.env("BROKER_DATA_DIR", place.path("data"));
+    let refusal = crate::program::Program::try_start(start).err().expect("it is damaged");
+    assert!(refusal.stderr.contains("with broker restore"), "{}", refusal.stderr);
+    place.run(&["restore", "b", "--data-dir", "new"]).ok();
+    assert!(place.exported("new") == whole);
+
+    fs::write(&segment, good).expect("a segment");
+    place.write("data/identity", "somebody's");
+    let said = place.run(&["verify", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("copy the file of that name out of any backup"), "{said}");
+    fs::copy(place.path("b/identity"), place.path("data/identity")).expect("a file");
+    place.run(&["verify", "--data-dir", "data"]).ok();
+}
