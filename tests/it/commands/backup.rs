@@ -231,6 +231,40 @@ fn a_damaged_backup_is_not_restored() {
     }
 }
 
+/// The copy was taken for the unfinished one, renamed, and called whole; its source was gone.
+#[test]
+fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
+    let place = Place::filled();
+    place.run(&["backup", "d.partial.whole", "--data-dir", "data"]).ok();
+    super::copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
+    // The end of the log is missing, as it is when a copy is interrupted.
+    fs::remove_file(place.segments("d.partial").pop().expect("a segment")).expect("a file");
+    std::os::unix::fs::symlink(place.path("d.partial"), place.path("link")).expect("a link");
+    let before = crate::process::files(&place.path("d.partial"));
+    for from in ["d.partial", "link", "./d.partial/"] {
+        for to in ["d", "e"] {
+            let said = place.run(&["restore", from, "--data-dir", to]).refused(1);
+            assert!(said.contains("is a copy that was not finished"), "{from} {to}: {said}");
+        }
+    }
+    for data in ["d.partial", "link"] {
+        let said = place.run(&["backup", "d", "--data-dir", data]).refused(1);
+        assert!(said.contains("is where the directory that is copied lies"), "{data}: {said}");
+    }
+    for args in [
+        ["backup", "x.partial", "--data-dir", "data"],
+        ["restore", "d.partial.whole", "--data-dir", "x.partial"],
+    ] {
+        let said = place.run(&args).refused(1);
+        assert!(said.contains("has the name of a copy that is not finished"), "{said}");
+    }
+    assert!(crate::process::files(&place.path("d.partial")) == before);
+    assert!(!place.path("d").exists() && !place.path("e").exists());
+    // As it is meant.
+    std::fs::remove_dir_all(place.path("d.partial")).expect("a directory");
+    place.run(&["restore", "d.partial.whole", "--data-dir", "d"]).ok();
+}
+
 /// A segment of a backup was to be put in the place of a damaged one, and was refused there.
 #[test]
 fn what_is_said_to_be_done_about_damage_mends_it() {
