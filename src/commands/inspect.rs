@@ -238,6 +238,7 @@ fn text(report: &Report) -> Result<(), Failure> {
 fn word(part: Part) -> &'static str {
     match part {
         Part::Aside => "aside",
+        Part::Checkpoint => "checkpoint",
         Part::Control => "control",
         Part::Other => "other",
         Part::Projection => "projection",
