@@ -183,6 +183,7 @@ fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<Project
         Comparison::Differs { what, .. } => {
             ProjectionLine { state: "damaged", seq: None, what: Some(what) }
         }
+        Comparison::Held => unknown("its files are in use"),
         Comparison::Same(applied) => {
             ProjectionLine { state: "applied", seq: Some(applied.seq), what: None }
         }

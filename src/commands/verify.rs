@@ -104,6 +104,11 @@ fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(),
                 of.unwrap_or_default(),
             )))
         }
+        Comparison::Held => Err(Failure::Refused(format!(
+            "the copy of the history in {} is in use, and was not compared with the log: run the \
+             command again",
+            copy.path().display()
+        ))),
         Comparison::Same(applied) => {
             let behind = surveyed.head - applied.seq;
             let rest = match behind {
