@@ -13,6 +13,7 @@
 //! [`Operation`], which the command line makes.
 
 mod backup;
+mod checkpoint;
 mod export;
 mod import;
 mod inspect;
