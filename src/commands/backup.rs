@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::output::{self, Progress, count, hex, say};
 use super::sequence::Sequence;
-use super::target::{Existing, Finished, Plan, Target, resolve};
+use super::target::{Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished};
 use super::{Failure, io_failure};
 use crate::config::Config;
-use crate::journal::{DirError, JournalError, Survey, Surveyed};
+use crate::journal::{DirError, JournalError, RESTORE, Survey, Surveyed};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
@@ -34,6 +34,7 @@ pub(super) fn copy_all(
     survey: &Survey,
     plan: Plan<'_>,
 ) -> Result<(Finished, Surveyed), Failure> {
+    outside(survey.path(), plan.place)?;
     apart(survey.path(), plan.place)?;
     let mut target = Target::open(plan, &mut |_, _| Ok(()))?;
     let progress = Progress::bytes(what, Some(survey.log_bytes()));
@@ -78,13 +79,13 @@ pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
     };
     Failure::Damage(format!(
         "the journal is damaged in {} at byte {offset}: {what}; the first bad record is {first}; \
-         restore the file, or all of the directory, from a backup",
+         {RESTORE}",
         file.display()
     ))
 }
 
-/// Refuses to copy a directory into itself.
-fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
+/// Refuses to write into the directory that is copied.
+pub(super) fn outside(source: &Path, place: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
     let place = resolve(place)?;
     if place.starts_with(&source) {
@@ -97,8 +98,33 @@ fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// That a directory which is only read holds a log at all, said for its own kind.
+/// Refuses to copy a directory that lies where its own copy is written.
+fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
+    let source = source.canonicalize().map_err(io_failure("finding", source))?;
+    let place = resolve(place)?;
+    // It would be taken for what an earlier run has written, and be given the copy's name.
+    let unfinished = resolve(&unfinished(&place))?;
+    if unfinished.starts_with(&source) || source.starts_with(&unfinished) {
+        return Err(Failure::Refused(format!(
+            "a copy to {} is written as {} until it is whole, and that is where the directory that \
+             is copied lies: name another place, best on another disk",
+            place.display(),
+            unfinished.display()
+        )));
+    }
+    Ok(())
+}
+
+/// That a directory which is only read holds a log, and all of it that was copied; said for its own
+/// kind.
 pub(super) fn backup_of(path: &Path) -> Result<Survey, Failure> {
+    if is_unfinished(&resolve(path)?) {
+        return Err(Failure::Refused(format!(
+            "{} is a copy that was not finished, and may lack the end of the log: run the command \
+             again that was to make it, or name another backup",
+            path.display()
+        )));
+    }
     Survey::beside(path).map_err(|error| match error {
         DirError::NoLog { path } => Failure::Refused(format!(
             "{} holds no backup; name the directory of one",

@@ -5,11 +5,11 @@
 //! by byte, with what would be written; only where it ends, in a line that was cut or in the end
 //! of an earlier export, is it overwritten.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use super::backup::name_bad;
+use super::backup::{name_bad, outside};
 use super::lines::{Begin, End, Line, Lines};
 use super::output::{self, Progress, count, hex};
 use super::{Failure, io_failure};
@@ -23,7 +23,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     let mut out = if to == Path::new("-") {
         Out::Standard(BufWriter::new(io::stdout().lock()))
     } else {
-        Out::File(Continued::open(to)?)
+        Out::open(to, survey.path())?
     };
     let mut end = End { records: 0, seq: after, chain: Digest::default() };
     let mut begun = false;
@@ -76,9 +76,27 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
 enum Out<'a> {
     File(Continued),
     Standard(BufWriter<StdoutLock<'a>>),
+    /// What is no file holds nothing to go on from: to read a pipe would be to wait for its end.
+    Stream(PathBuf, BufWriter<File>),
 }
 
 impl Out<'_> {
+    /// Opens a file outside the data directory, which may hold the beginning, or whatever else has
+    /// a name.
+    fn open(path: &Path, data_dir: &Path) -> Result<Self, Failure> {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => {
+                let stream = OpenOptions::new().write(true).open(path);
+                let stream = stream.map_err(io_failure("opening", path))?;
+                Ok(Self::Stream(path.to_owned(), BufWriter::new(stream)))
+            }
+            Ok(_) | Err(_) => {
+                outside(data_dir, path)?;
+                Ok(Self::File(Continued::open(path)?))
+            }
+        }
+    }
+
     /// Writes a line, unless it is there; `ended` is how an export would end before it.
     fn put(&mut self, line: &str, ended: Option<&End>) -> Result<(), Failure> {
         match self {
@@ -86,6 +104,10 @@ impl Out<'_> {
             Self::Standard(out) => {
                 let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
                 put.map_err(output::written)
+            }
+            Self::Stream(path, out) => {
+                let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+                put.map_err(|error| streamed(path, error))
             }
         }
     }
@@ -95,7 +117,18 @@ impl Out<'_> {
         match self {
             Self::File(file) => file.finish(),
             Self::Standard(mut out) => out.flush().map(|()| 0).map_err(output::written),
+            Self::Stream(path, mut out) => {
+                out.flush().map(|()| 0).map_err(|error| streamed(&path, error))
+            }
         }
+    }
+}
+
+/// A failed write to what is no file.
+fn streamed(path: &Path, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Pipe,
+        _ => io_failure("writing to", path)(error),
     }
 }
 
@@ -200,7 +233,7 @@ impl Continued {
         let parent = path.parent().filter(|parent| *parent != Path::new(""));
         let synced =
             file.sync_all().and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
-        // What is no file, such as a pipe with a name, cannot be synced.
+        // There are file systems that cannot sync a directory.
         match synced {
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
                 Err(io_failure("syncing", &path)(error))

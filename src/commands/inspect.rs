@@ -183,6 +183,7 @@ fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<Project
         Comparison::Differs { what, .. } => {
             ProjectionLine { state: "damaged", seq: None, what: Some(what) }
         }
+        Comparison::Held => unknown("its files are in use"),
         Comparison::Same(applied) => {
             ProjectionLine { state: "applied", seq: Some(applied.seq), what: None }
         }
@@ -238,6 +239,7 @@ fn text(report: &Report) -> Result<(), Failure> {
 fn word(part: Part) -> &'static str {
     match part {
         Part::Aside => "aside",
+        Part::Checkpoint => "checkpoint",
         Part::Control => "control",
         Part::Other => "other",
         Part::Projection => "projection",

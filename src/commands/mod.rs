@@ -13,6 +13,7 @@
 //! [`Operation`], which the command line makes.
 
 mod backup;
+mod checkpoint;
 mod export;
 mod import;
 mod inspect;
@@ -94,8 +95,8 @@ enum Failure {
     /// The log cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Whoever reads standard output has gone.
-    #[error("standard output was closed")]
+    /// Whoever reads standard output, or a pipe, has gone.
+    #[error("the output was closed")]
     Pipe,
     /// What was asked for cannot be done with what is there.
     #[error("{0}")]

@@ -9,6 +9,10 @@ use crate::config::Config;
 use crate::journal::{DataDir, Survey, Surveyed};
 use crate::projection::{Comparison, Options, Projection, State, compare};
 
+/// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
+/// the largest cache is written.
+const HELD_TRIES_MAX: u32 = 20;
+
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log, which opening it would make.
     let survey = Survey::beside(&config.data_dir)?;
@@ -46,7 +50,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
 
     let progress = Progress::records("comparing the history with the log", head);
     let log = directory.log_id();
-    match compare(&dir, log, config.cache_bytes, &reader, |seq| progress.at(seq))? {
+    let mut compared = Comparison::Held;
+    for _ in 0..HELD_TRIES_MAX {
+        compared = compare(&dir, log, config.cache_bytes, &reader, |seq| progress.at(seq))?;
+        if compared != Comparison::Held {
+            break;
+        }
+    }
+    match compared {
         Comparison::Same(applied) if applied.seq == head => {}
         Comparison::Absent if head == 0 => {}
         Comparison::Absent | Comparison::Same(_) => {
@@ -64,10 +75,17 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
                 name.unwrap_or_default(),
             )));
         }
+        Comparison::Held => {
+            return Err(Failure::Refused(format!(
+                "the history in {} was built, and was not compared with the log, for it is still \
+                 being written after a minute: run broker verify",
+                dir.display()
+            )));
+        }
     }
     drop(progress);
     say(format_args!(
-        "the history was built from {} of the log, and agrees with them",
+        "the history was built from {} of the log, and agrees with it",
         count(head, "record")
     ))?;
     match aside {

@@ -72,9 +72,15 @@ impl Sequence {
         self.last_seq
     }
 
+    /// The newest version of each identity of clients' records.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (&Identity, Version)> {
+        let newest = self.versions.iter().map(|(identity, version)| (identity, *version));
+        newest.filter(|(identity, _)| !identity.event.is_system())
+    }
+
     /// Identities of clients' records.
     pub(super) fn events(&self) -> u64 {
-        self.versions.keys().filter(|identity| !identity.event.is_system()).count() as u64
+        self.newest().count() as u64
     }
 }
 

@@ -23,6 +23,9 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 /// … or so many records.
 const GROUP_RECORDS_MAX: usize = 4_096;
 
+/// Behind the name of a directory whose copy is not finished.
+const UNFINISHED: &str = ".partial";
+
 /// What becomes of a directory that is there and holds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
@@ -75,6 +78,13 @@ impl Target {
         visit: &mut dyn FnMut(&Record, &Digest) -> Result<(), RecordError>,
     ) -> Result<Self, Failure> {
         let place = resolve(plan.place)?;
+        if is_unfinished(&place) {
+            return Err(Failure::Refused(format!(
+                "{} has the name of a copy that is not finished: name a directory that does not \
+                 end in {UNFINISHED}",
+                place.display()
+            )));
+        }
         let at = match (occupant(&place)?, plan.existing) {
             (None, _) => beside(&place)?,
             (Some(_), Existing::Extend) => place.clone(),
@@ -209,6 +219,13 @@ pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
         if let Ok(existing) = above.canonicalize() {
             return Ok(missing.into_iter().rev().fold(existing, |path, name| path.join(name)));
         }
+        if above.is_symlink() {
+            return Err(Failure::Refused(format!(
+                "{} leads through a link to nothing, {}: write where it is to be",
+                place.display(),
+                above.display()
+            )));
+        }
         match (above.file_name(), above.parent()) {
             (Some(name), Some(parent)) => {
                 missing.push(name);
@@ -241,12 +258,12 @@ fn occupant(place: &Path) -> Result<Option<String>, Failure> {
 /// The name of an unfinished copy, in the same file system.
 fn beside(place: &Path) -> Result<PathBuf, Failure> {
     let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
-    let Some(name) = place.file_name() else {
+    if place.file_name().is_none() {
         return Err(Failure::Refused(format!(
             "{} cannot be made: name a directory",
             place.display()
         )));
-    };
+    }
     if device(place).is_some_and(|device_of_it| Some(device_of_it) != device(parent(place))) {
         return Err(Failure::Refused(format!(
             "{} is a file system of its own, and cannot be put in place as a whole: name a \
@@ -254,9 +271,19 @@ fn beside(place: &Path) -> Result<PathBuf, Failure> {
             place.display()
         )));
     }
-    let mut name = name.to_owned();
-    name.push(".partial");
-    Ok(place.with_file_name(name))
+    Ok(unfinished(place))
+}
+
+/// The name of a copy while it is not finished.
+pub(super) fn unfinished(place: &Path) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Whether a place that was resolved has such a name.
+pub(super) fn is_unfinished(place: &Path) -> bool {
+    place.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes())
 }
 
 fn parent(place: &Path) -> &Path {

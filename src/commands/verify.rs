@@ -6,6 +6,7 @@ use crate::projection::{Comparison, compare};
 
 use super::Failure;
 use super::backup::name_bad;
+use super::checkpoint::Standing;
 use super::output::{self, Progress, count, hex, say};
 use super::scratch::Scratch;
 use super::sequence::Sequence;
@@ -17,7 +18,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         )),
         error => error.into(),
     })?;
-    let (surveyed, events) = journal(&survey)?;
+    let (surveyed, events, checkpoint) = journal(&survey)?;
     let Surveyed { head, groups, chain, .. } = &surveyed;
     say(format_args!(
         "log {}: {} in {}, {}; the chain after seq {head} is {}",
@@ -30,12 +31,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     for note in notes(&surveyed) {
         say(format_args!("note: {note}"))?;
     }
+    say(checkpoint.judge(surveyed.head)?)?;
     history(&survey, &surveyed, config.cache_bytes)?;
     say("no damage was found")
 }
 
-/// Every checksum, commitment and link, and what records are to one another.
-fn journal(survey: &Survey) -> Result<(Surveyed, u64), Failure> {
+/// Every checksum, commitment and link, what records are to one another, and to the checkpoint.
+pub(super) fn journal(survey: &Survey) -> Result<(Surveyed, u64, Standing), Failure> {
+    let mut checkpoint = Standing::read(survey);
     let mut sequence = Sequence::with_ids();
     let progress = Progress::bytes("verifying the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
@@ -48,12 +51,13 @@ fn journal(survey: &Survey) -> Result<(Surveyed, u64), Failure> {
                     output::name(record),
                 ))
             })?;
+            checkpoint.take(record, &sequence)?;
         }
         progress.add(taken.bytes);
         Ok(())
     });
     let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
-    Ok((surveyed, sequence.events()))
+    Ok((surveyed, sequence.events(), checkpoint))
 }
 
 /// What is not as it should be, and is no damage to anything that was acknowledged.
@@ -61,11 +65,11 @@ pub(super) fn notes(surveyed: &Surveyed) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(tail) = &surveyed.tail {
         notes.push(format!(
-            "{} of {} from byte {} on are a group that was never written whole; nothing shows \
-             that it was acknowledged, and the next start keeps it aside",
-            count(tail.bytes, "byte"),
+            "a group in {} at byte {}, {} long, was never written whole; nothing shows that it was \
+             acknowledged, and the next start keeps it aside",
             tail.file.display(),
             tail.offset,
+            count(tail.bytes, "byte"),
         ));
     }
     match (surveyed.mark.seq, surveyed.mark.damaged) {
@@ -104,16 +108,18 @@ fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(),
                 of.unwrap_or_default(),
             )))
         }
+        Comparison::Held => Err(Failure::Refused(format!(
+            "the copy of the history in {} is in use, and was not compared with the log: run the \
+             command again",
+            copy.path().display()
+        ))),
         Comparison::Same(applied) => {
-            let behind = surveyed.head - applied.seq;
-            let rest = match behind {
+            let rest = match surveyed.head - applied.seq {
                 0 => String::new(),
-                _ => format!("; {} more are applied at the next start", count(behind, "record")),
+                behind => format!("; the next start applies {} more", count(behind, "record")),
             };
-            say(format_args!(
-                "history: {} compared, all as in the log{rest}",
-                count(applied.seq, "record")
-            ))
+            let compared = count(applied.seq, "record");
+            say(format_args!("history: {compared} compared, no difference{rest}"))
         }
     }
 }

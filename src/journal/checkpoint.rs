@@ -41,8 +41,8 @@ use super::reader::Reader;
 use crate::audit::Digest;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
-const NAME: &str = "checkpoint";
-const TEMPORARY: &str = "checkpoint.tmp";
+pub(super) const NAME: &str = "checkpoint";
+pub(super) const TEMPORARY: &str = "checkpoint.tmp";
 const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;

@@ -9,12 +9,18 @@ use uuid::Uuid;
 
 use crate::record::{RecordError, Seq};
 
+/// What to do about a damaged log. A single file of a backup is of no use in its place: a backup
+/// has the same records in other groups and segments.
+pub(crate) const RESTORE: &str =
+    "make a new data directory out of a whole backup with broker restore";
+
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, Error)]
 pub enum DirError {
     /// The identity file is not what Broker wrote.
     #[error(
-        "{} is damaged: {what}; restore this file from a backup of the data directory",
+        "{} is damaged: {what}; copy the file of that name out of any backup of this log: it is the \
+         same in all of them",
         path.display()
     )]
     Identity {
@@ -116,8 +122,8 @@ pub enum JournalError {
     /// The log is not what was written and acknowledged; nothing in it was changed.
     #[error(
         "the journal is damaged in {} at byte {offset}: {what}; all records up to seq \
-         {last_good_seq} are whole, and nothing in the log was changed; restore the file from a backup, or \
-         start from an empty data directory",
+         {last_good_seq} are whole, and nothing in the log was changed; {RESTORE}, or start from an \
+         empty one",
         file.display()
     )]
     Damage {
@@ -132,7 +138,7 @@ pub enum JournalError {
     },
     /// A record that was read by its place is not what was written.
     #[error(
-        "the journal is damaged in {} at byte {offset}: {what}; restore the file from a backup",
+        "the journal is damaged in {} at byte {offset}: {what}; {RESTORE}",
         file.display()
     )]
     DamagedRecord {

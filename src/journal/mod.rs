@@ -56,6 +56,7 @@ pub use directory::DataDir;
 #[cfg(test)]
 pub(crate) use disk::simulated;
 pub use earlier::Earlier;
+pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
 pub use pieces::{Part, Piece};

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::directory::{JOURNAL, LOCK, refused};
 use super::error::DirError;
 use super::survey::Survey;
-use super::{mark, segment};
+use super::{checkpoint, mark, segment};
 
 /// Something in the directory and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Piece {
 pub enum Part {
     /// A projection that was in doubt, kept aside.
     Aside,
+    /// The newest records as of a seq, whole or being written.
+    Checkpoint,
     /// Identity, lock, mark.
     Control,
     /// Anything that is not ours, or only there while something is made.
@@ -52,6 +54,7 @@ impl Survey {
                 for name in names(&self.path().join(JOURNAL))? {
                     let part = match name.as_str() {
                         mark::NAME => Part::Control,
+                        checkpoint::NAME | checkpoint::TEMPORARY => Part::Checkpoint,
                         name if segment::first_seq(name).is_some() => Part::Segment,
                         name if name.starts_with("torn-") => Part::Torn,
                         _ => Part::Other,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::checkpoint::{self, Checkpoint};
 use super::directory::{JOURNAL, LOCK, log_of, refused};
 use super::error::{DirError, JournalError, io_error};
 use super::lock::Watch;
@@ -248,6 +249,20 @@ impl Survey {
             mark: MarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
             reader: Reader::new(Arc::new(Shared::new(journal, self.log, seq, catalogue))),
         })
+    }
+
+    /// The checkpoint, if there is one; it is read through.
+    ///
+    /// # Errors
+    /// A sentence that says why it is of no use: an open ignores it.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, String> {
+        Checkpoint::read(&self.path.join(JOURNAL), self.log)
+    }
+
+    /// Where the checkpoint is, if there is one.
+    #[must_use]
+    pub fn checkpoint_path(&self) -> PathBuf {
+        checkpoint::path(&self.path.join(JOURNAL))
     }
 
     /// The record that damage was met in, read from the damaged place itself.

@@ -39,6 +39,9 @@ pub enum Comparison {
         /// The first record of the log that it is wrong about, when that can be told.
         record: Option<Box<Record>>,
     },
+    /// Its files are in use, or still being closed, and were so for some seconds: it was not
+    /// looked at.
+    Held,
     /// It holds exactly the log's records up to here.
     Same(Applied),
 }
@@ -110,6 +113,7 @@ fn with_store<E>(
             drop(store);
             Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
         }
+        Err(Fault::Held) => Ok(Comparison::Held),
         Err(fault) => Ok(differs(fault.to_string())),
     };
     if gone.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {

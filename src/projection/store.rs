@@ -40,6 +40,9 @@ pub(super) enum Fault {
     /// What it holds contradicts itself or the journal.
     #[error("{0}")]
     Doubt(&'static str),
+    /// Another handle has it open, or is closing it: nothing can be said of it.
+    #[error("its files are still in use")]
+    Held,
     /// Its files cannot be handled.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -96,11 +99,12 @@ impl Store {
         alive: mpsc::Sender<()>,
     ) -> Result<Self, Fault> {
         fs::create_dir_all(path)?;
+        // First: whoever is closing it may be writing a snapshot.
+        released(&path.join(DATA_FILE))?;
         for leftover in leftovers(path)? {
             tracing::warn!(path = %leftover.display(), "removing a snapshot that sled left half written");
             fs::remove_file(leftover)?;
         }
-        released(&path.join(DATA_FILE));
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes_max)
@@ -252,15 +256,17 @@ pub(super) fn is_young(path: &Path) -> bool {
 /// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
 /// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
 /// sound store in doubt.
-fn released(data_file: &Path) {
+fn released(data_file: &Path) -> Result<(), Fault> {
     let began = Instant::now();
-    let Ok(file) = File::open(data_file) else { return };
+    let Ok(file) = File::open(data_file) else { return Ok(()) };
     while let Err(TryLockError::WouldBlock) = file.try_lock() {
         if began.elapsed() >= RELEASE_TIMEOUT {
-            return tracing::warn!(path = %data_file.display(), "somebody holds the projection");
+            tracing::warn!(path = %data_file.display(), "somebody holds the projection");
+            return Err(Fault::Held);
         }
         thread::sleep(Duration::from_millis(2));
     }
+    Ok(())
 }
 
 /// Snapshots that sled was writing when it stopped: with one of them it never opens again.

@@ -98,3 +98,15 @@ fn another_logs_projection_and_one_that_is_ahead_are_found() {
     fs::write(world.dir().join("note"), "somebody's").unwrap();
     assert!(matches!(compared(&world), Comparison::Same(_)));
 }
+
+/// sled was still closing what a rebuild had built, and that was called a difference.
+#[test]
+fn a_projection_that_is_in_use_is_no_different_one() {
+    let world = World::with_records(30);
+    world.project();
+    let data_file = fs::File::open(world.store().join("db")).unwrap();
+    data_file.lock().unwrap();
+    assert_eq!(compared(&world), Comparison::Held);
+    data_file.unlock().unwrap();
+    assert!(matches!(compared(&world), Comparison::Same(_)));
+}

@@ -256,3 +256,70 @@ fn the_log_of_a_backup_in_the_place_of_the_original_has_its_history_built_anew()
     assert_eq!(program.client.lines("/log")[..log.len()], log);
     program.stop();
 }
+
+/// The copy was taken for the unfinished one, renamed, and called whole; its source was gone.
+#[test]
+fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
+    let place = Place::filled();
+    place.run(&["backup", "d.partial.whole", "--data-dir", "data"]).ok();
+    super::copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
+    // The end of the log is missing, as it is when a copy is interrupted.
+    fs::remove_file(place.segments("d.partial").pop().expect("a segment")).expect("a file");
+    std::os::unix::fs::symlink(place.path("d.partial"), place.path("link")).expect("a link");
+    let before = crate::process::files(&place.path("d.partial"));
+    for from in ["d.partial", "link", "./d.partial/"] {
+        for to in ["d", "e"] {
+            let said = place.run(&["restore", from, "--data-dir", to]).refused(1);
+            assert!(said.contains("is a copy that was not finished"), "{from} {to}: {said}");
+        }
+    }
+    for data in ["d.partial", "link"] {
+        let said = place.run(&["backup", "d", "--data-dir", data]).refused(1);
+        assert!(said.contains("is where the directory that is copied lies"), "{data}: {said}");
+    }
+    for args in [
+        ["backup", "x.partial", "--data-dir", "data"],
+        ["restore", "d.partial.whole", "--data-dir", "x.partial"],
+    ] {
+        let said = place.run(&args).refused(1);
+        assert!(said.contains("has the name of a copy that is not finished"), "{said}");
+    }
+    assert!(crate::process::files(&place.path("d.partial")) == before);
+    assert!(!place.path("d").exists() && !place.path("e").exists());
+    // As it is meant.
+    std::fs::remove_dir_all(place.path("d.partial")).expect("a directory");
+    place.run(&["restore", "d.partial.whole", "--data-dir", "d"]).ok();
+}
+
+/// A segment of a backup was to be put in the place of a damaged one, and was refused there.
+#[test]
+fn what_is_said_to_be_done_about_damage_mends_it() {
+    let place = Place::filled();
+    place.run(&["backup", "b", "--data-dir", "data"]).ok();
+    let whole = place.exported("data");
+    let segment = place.segments("data").swap_remove(1);
+    let good = fs::read(&segment).expect("a segment");
+    let mut bytes = good.clone();
+    bytes[200] ^= 4;
+    fs::write(&segment, bytes).expect("a segment");
+    for args in [["verify", "--data-dir", "data"], ["inspect", "--data-dir", "data"]] {
+        let said = place.run(&args);
+        let said = format!("{}{}", said.stdout, said.stderr);
+        let words = "make a new data directory out of a whole backup with broker restore";
+        assert!(said.contains(words), "{said}");
+        assert!(!said.contains("restore the file"), "{said}");
+    }
+    let mut start = crate::program::small(&place.path(""));
+    start.env("BROKER_DATA_DIR", place.path("data"));
+    let refusal = crate::program::Program::try_start(start).err().expect("it is damaged");
+    assert!(refusal.stderr.contains("with broker restore"), "{}", refusal.stderr);
+    place.run(&["restore", "b", "--data-dir", "new"]).ok();
+    assert!(place.exported("new") == whole);
+
+    fs::write(&segment, good).expect("a segment");
+    place.write("data/identity", "somebody's");
+    let said = place.run(&["verify", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("copy the file of that name out of any backup"), "{said}");
+    fs::copy(place.path("b/identity"), place.path("data/identity")).expect("a file");
+    place.run(&["verify", "--data-dir", "data"]).ok();
+}

@@ -1,7 +1,7 @@
 //! `broker export`: whole, cut and continued files.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use rand::Rng as _;
@@ -164,4 +164,46 @@ fn a_reader_that_goes_away_is_no_error_message() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(!output.status.success(), "a cut export is not a whole one");
+}
+
+/// A pipe was read first, and waited for for ever.
+#[test]
+fn a_pipe_takes_a_whole_export() {
+    let place = Place::filled();
+    let whole = place.exported("data");
+    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status();
+    assert!(made.expect("mkfifo").success());
+    let mut command = place.command(&["export", "pipe", "--data-dir", "data"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut read = String::new();
+    File::open(place.path("pipe")).expect("a pipe").read_to_string(&mut read).expect("UTF-8");
+    assert!(read == whole);
+    assert!(child.wait().expect("it ends").success());
+
+    let mut command = place.command(&["export", "/dev/stdout", "--data-dir", "data"]);
+    let output = command.stdout(Stdio::piped()).output().expect("it runs");
+    assert!(output.status.success() && output.stdout == whole.as_bytes());
+    place.run(&["export", "/dev/null", "--data-dir", "data"]).ok();
+    let said = place.run(&["export", "/dev/full", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("writing to /dev/full failed"), "{said}");
+    fs::create_dir(place.path("folder")).expect("a directory");
+    let said = place.run(&["export", "folder", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("opening folder failed"), "{said}");
+}
+
+/// An empty file was left among the segments, and the next start called it damage.
+#[test]
+fn an_export_into_its_data_directory_is_refused_and_leaves_nothing() {
+    let place = Place::filled();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(place.path(to), place.path(name));
+    link("data", "link").expect("a link");
+    link("data/journal/00000000000000000900.seg", "nowhere").expect("a link");
+    let before = crate::process::files(&place.path("data"));
+    for to in ["data/x", "data/journal/00000000000000000900.seg", "link/x", "./data/../data/x"] {
+        let said = place.run(&["export", to, "--data-dir", "data"]).refused(1);
+        assert!(said.contains("lies in the directory that is copied"), "{to}: {said}");
+    }
+    let said = place.run(&["export", "nowhere", "--data-dir", "data"]).refused(1);
+    assert!(said.contains("leads through a link to nothing"), "{said}");
+    assert!(crate::process::files(&place.path("data")) == before);
 }

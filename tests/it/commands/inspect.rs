@@ -75,3 +75,23 @@ fn what_is_left_of_a_damaged_directory_is_described() {
     assert!(damage.contains(&format!("seq {}", records + 1)), "{damage}");
     assert_eq!(report["bytes"]["aside"], 100);
 }
+
+#[test]
+fn a_checkpoint_is_known_to_be_ours() {
+    let place = Place::filled();
+    place.write("data/journal/checkpoint", [0; 70]);
+    place.write("data/journal/checkpoint.tmp", [0; 7]);
+    place.write("data/journal/notes.txt", "somebody's");
+    let report = inspect(&place);
+    let part = |name: &str| {
+        let pieces = report["pieces"].as_array().expect("an array");
+        let piece = pieces.iter().find(|piece| piece["name"] == format!("journal/{name}"));
+        piece.expect("it is listed")["part"].clone()
+    };
+    for (name, expected) in
+        [("checkpoint", "checkpoint"), ("checkpoint.tmp", "checkpoint"), ("notes.txt", "other")]
+    {
+        assert_eq!(part(name), expected, "{name}");
+    }
+    assert_eq!(report["bytes"]["checkpoint"], 77);
+}

@@ -10,13 +10,13 @@ fn a_rebuilt_history_is_that_of_the_log_and_the_old_one_is_kept() {
     let old = crate::process::files(&place.path("data/projection"));
     let journal = crate::process::files(&place.path("data/journal"));
     let said = place.run(&["rebuild", "--data-dir", "data"]).ok();
-    assert!(said.contains("built from 198 records of the log, and agrees with them"), "{said}");
+    assert!(said.contains("built from 198 records of the log, and agrees with it"), "{said}");
     let aside = place.path("data/projection.aside-1");
     assert!(said.contains(&format!("kept in {}, and may be deleted", aside.display())), "{said}");
     assert_eq!(crate::process::files(&aside), old);
     assert_eq!(crate::process::files(&place.path("data/journal")), journal);
     let said = place.run(&["verify", "--data-dir", "data"]).ok();
-    assert!(said.contains("history: 198 records agree"), "{said}");
+    assert!(said.contains("history: 198 records compared, no difference"), "{said}");
 
     let program = place.serve("data");
     super::settled(program.client);

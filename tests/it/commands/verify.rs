@@ -42,8 +42,9 @@ fn flip(file: &Path, at: usize, bit: u8) {
 fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
     let place = Place::filled();
     let said = after(&place, |_| {}).ok();
+    assert!(said.contains("checkpoint: there is none"), "{said}");
     assert!(said.contains("198 records in ") && said.contains("9 events"), "{said}");
-    assert!(said.contains("history: 198 records compared, all as in the log"), "{said}");
+    assert!(said.contains("history: 198 records compared, no difference"), "{said}");
     assert!(said.ends_with("no damage was found\n"), "{said}");
     let said = after(&place, |data| {
         fs::remove_dir_all(data.join("projection")).expect("a projection");
@@ -186,7 +187,10 @@ fn a_torn_tail_and_a_spoilt_mark_are_noted() {
         fs::write(&file, bytes).expect("a segment");
     });
     let said = said.ok();
-    assert!(said.contains("note: 5 bytes of ") && said.contains("never written whole"), "{said}");
+    assert!(
+        said.contains("note: a group in ") && said.contains(", 5 bytes long, was never"),
+        "{said}"
+    );
     let said =
         after(&place, |data| fs::remove_file(data.join("journal/mark")).expect("a mark")).ok();
     assert!(said.contains("note: the high-water mark is missing"), "{said}");
@@ -236,4 +240,54 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
         copy_all(&place.path("data/projection"), &data.join("projection"));
     });
     assert!(said.refused(1).contains("are missing from the log"));
+}
+
+/// A start believes a checkpoint that is whole, so it was to be verified too.
+#[test]
+fn the_checkpoint_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
+    let place = Place::new();
+    let checkpointed = |data: &str| {
+        let mut command = crate::program::small(&place.path(""));
+        command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_CHECKPOINT_BYTES", "64KiB");
+        let program = crate::program::Program::start(command);
+        super::fill(program.client);
+        let path = place.path(data).join("journal/checkpoint");
+        super::until("a checkpoint is written", || path.exists());
+        super::fill(program.client);
+        super::settled(program.client);
+        program.stop();
+    };
+    checkpointed("data");
+    checkpointed("other");
+    let said = after(&place, |_| {}).ok();
+    assert!(said.contains("checkpoint: ") && said.contains("as of seq "), "{said}");
+    assert!(!said.contains("note: "), "{said}");
+    let said = after(&place, |data| flip(&data.join("journal/checkpoint"), 300, 1)).ok();
+    assert!(said.contains("note: the checkpoint in ") && said.contains("of no use"), "{said}");
+    let said = after(&place, |data| {
+        let other = place.path("other/journal/checkpoint");
+        fs::copy(other, data.join("journal/checkpoint")).expect("a file");
+    });
+    let said = said.ok();
+    assert!(said.contains("note: ") && said.contains("belongs to another log"), "{said}");
+}
+
+#[test]
+fn one_record_is_counted_as_one() {
+    let place = Place::new();
+    place.serve("data").stop();
+    fs::remove_dir_all(place.path("data/projection")).expect("a projection");
+    let said = place.run(&["rebuild", "--data-dir", "data"]).ok();
+    assert!(said.contains("built from 1 record of the log, and agrees with it"), "{said}");
+    let said = after(&place, |_| {}).ok();
+    assert!(said.contains("history: 1 record compared, no difference\n"), "{said}");
+    let old = place.path("old");
+    copy_all(&place.path("data/projection"), &old);
+    place.serve("data").stop();
+    let said = after(&place, |data| {
+        fs::remove_dir_all(data.join("projection")).expect("a projection");
+        copy_all(&old, &data.join("projection"));
+    });
+    let said = said.ok();
+    assert!(said.contains("no difference; the next start applies 1 record more\n"), "{said}");
 }

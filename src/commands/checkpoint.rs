@@ -1,0 +1,278 @@
+//! The checkpoint against the log that it stands for: a start takes the newest values from it.
+//!
+//! Owns what `verify` says of a checkpoint. A start ignores one that is not whole, so that is only
+//! noted; it believes one that is whole, so whatever that says must be what the log says.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::path::PathBuf;
+use std::vec;
+
+use super::Failure;
+use super::output::{self, count};
+use super::sequence::Sequence;
+use crate::audit::Digest;
+use crate::epochs::open_name;
+use crate::journal::{Checkpoint, RESTORE, Survey};
+use crate::record::{Record, Seq};
+
+/// What a checkpoint says, and what the log has said of it so far.
+pub(super) struct Standing {
+    path: PathBuf,
+    found: Found,
+}
+
+enum Found {
+    Absent,
+    /// A start ignores it.
+    Useless(String),
+    Whole(Whole),
+}
+
+struct Whole {
+    checkpoint: Checkpoint,
+    /// Number of its records.
+    held: u64,
+    /// Those that the log has not come to yet, by seq and the hash of the leaf, ascending.
+    records: Peekable<vec::IntoIter<(Seq, Digest)>>,
+    /// The first contradiction.
+    wrong: Option<String>,
+}
+
+impl Standing {
+    /// Reads the checkpoint, if there is one.
+    pub(super) fn read(survey: &Survey) -> Self {
+        let found = match survey.checkpoint() {
+            Ok(None) => Found::Absent,
+            Ok(Some(checkpoint)) => {
+                Whole::read(checkpoint).map_or_else(Found::Useless, Found::Whole)
+            }
+            Err(why) => Found::Useless(why),
+        };
+        Self { path: survey.checkpoint_path(), found }
+    }
+
+    /// Takes the next record of the log, which the sequence has taken.
+    pub(super) fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
+        match &mut self.found {
+            Found::Whole(whole) => whole.take(record, sequence),
+            Found::Absent | Found::Useless(_) => Ok(()),
+        }
+    }
+
+    /// What is to be said of it, when the log ends with `head`.
+    pub(super) fn judge(&self, head: Seq) -> Result<String, Failure> {
+        let path = self.path.display();
+        let whole = match &self.found {
+            Found::Absent => {
+                return Ok("checkpoint: there is none; the next start reads the whole log".into());
+            }
+            Found::Useless(why) => {
+                return Ok(format!(
+                    "note: the checkpoint in {path} is of no use: {why}; the next start ignores \
+                     it, and reads the whole log"
+                ));
+            }
+            Found::Whole(whole) => whole,
+        };
+        let through = whole.checkpoint.head();
+        if let Some(wrong) = &whole.wrong {
+            return Err(Failure::Damage(format!(
+                "the checkpoint in {path} is damaged: {wrong}; the log is whole: remove this one \
+                 file, and the next start reads the whole log instead"
+            )));
+        }
+        if through > head {
+            return Err(Failure::Damage(format!(
+                "the log is damaged: it ends with seq {head}, and the checkpoint in {path} knows \
+                 of seq {through}: records that were acknowledged are missing; {RESTORE}"
+            )));
+        }
+        let held = count(whole.held, "record");
+        Ok(format!("checkpoint: {held} compared, the newest as of seq {through}, no difference"))
+    }
+}
+
+impl Whole {
+    /// Reads what there is to be compared, or says why a start would ignore it.
+    fn read(checkpoint: Checkpoint) -> Result<Self, String> {
+        let (mut records, mut wrong): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
+        let visited = checkpoint.visit(&mut |stored| {
+            let record = stored.to_record()?;
+            let seq = record.seq();
+            if seq > checkpoint.head() {
+                wrong.get_or_insert_with(|| {
+                    format!("it holds {}, after its own end", output::name(&record))
+                });
+            }
+            if records.last().is_some_and(|(before, _)| *before >= seq) {
+                wrong.get_or_insert_with(|| {
+                    format!("{} stands in it in the wrong place", output::name(&record))
+                });
+            }
+            records.push((seq, record.leaf().0.hash()));
+            Ok(())
+        });
+        visited.map_err(|error| error.to_string())?;
+        let held = records.len() as u64;
+        Ok(Self { checkpoint, held, records: records.into_iter().peekable(), wrong })
+    }
+
+    fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
+        let (seq, head) = (record.seq(), self.checkpoint.head());
+        if self.wrong.is_some() || seq > head {
+            return Ok(());
+        }
+        match self.records.next_if(|(held, _)| *held == seq) {
+            Some((_, hash)) if hash != record.leaf().0.hash() => {
+                self.wrong = Some(format!("of {} it holds another content", output::name(record)));
+            }
+            None if record.event() == &open_name() => {
+                self.wrong = Some(format!("it lacks {}", output::name(record)));
+            }
+            Some(_) | None => {}
+        }
+        if seq == head && self.wrong.is_none() {
+            self.wrong = self.lacking(sequence)?;
+        }
+        Ok(())
+    }
+
+    /// An event whose newest record, as of the head, it does not hold. All that it holds is the
+    /// log's and in the log's order, so the newest is also the last of its event.
+    fn lacking(&self, sequence: &Sequence) -> Result<Option<String>, Failure> {
+        let mut lacking: HashMap<_, _> = sequence.newest().collect();
+        self.checkpoint.visit(&mut |stored| {
+            let record = stored.to_record()?;
+            if lacking.get(record.identity()) == Some(&record.version()) {
+                lacking.remove(record.identity());
+            }
+            Ok(())
+        })?;
+        let name = |identity: &crate::record::Identity| {
+            let to = identity.to.as_ref().map(|to| to.as_str().to_owned());
+            (identity.event.as_str().to_owned(), to)
+        };
+        let first = lacking.into_iter().min_by_key(|(identity, _)| name(identity));
+        Ok(first.map(|(identity, version)| {
+            let (event, to) = name(identity);
+            let to = to.map(|to| format!(" to {to:?}")).unwrap_or_default();
+            format!("it lacks version {version} of event {event:?}{to}, the newest at its end")
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::super::verify::journal;
+    use super::*;
+    use crate::audit::Salts;
+    use crate::epochs::open_data;
+    use crate::journal::{CheckpointWriter, DataDir, Journal, Options};
+    use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
+
+    fn record(seq: Seq, event: &str, version: u64, data: &[u8]) -> Arc<Record> {
+        Arc::new(Record::new(RecordParts {
+            seq,
+            identity: Identity { event: Name::stored(event).unwrap(), to: None },
+            version,
+            id: Uuid::from_u128(seq.into()),
+            time: Timestamp::from_millis(seq),
+            author: None,
+            salts: Salts { meta: [1; 16], data: [2; 16] },
+            data,
+        }))
+    }
+
+    fn log() -> Vec<Arc<Record>> {
+        vec![
+            record(1, "broker:open", 1, &open_data(Epoch(1))),
+            record(2, "a", 1, b"1"),
+            record(3, "b", 1, b"1"),
+            record(4, "a", 2, b"2"),
+            record(5, "broker:open", 2, &open_data(Epoch(2))),
+            record(6, "b", 2, b"2"),
+        ]
+    }
+
+    /// What is said of a checkpoint of these records, as of `head`.
+    fn said(records: &[Arc<Record>], head: Seq) -> Result<String, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let options = Options { segment_bytes_max: 1 << 16 };
+        let mut journal_of =
+            Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal;
+        log().iter().for_each(|record| journal_of.append(std::slice::from_ref(record)).unwrap());
+        let mut writer = CheckpointWriter::begin(&journal_of.reader()).unwrap();
+        records.iter().for_each(|record| writer.push(record).unwrap());
+        writer.finish(head).unwrap();
+        journal_of.close().unwrap();
+        drop(data_dir);
+        let survey = Survey::alone(dir.path()).unwrap();
+        let (surveyed, _, standing) = journal(&survey)?;
+        standing.judge(surveyed.head)
+    }
+
+    fn of_seqs(seqs: &[u64]) -> Vec<Arc<Record>> {
+        seqs.iter().map(|seq| log()[*seq as usize - 1].clone()).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_that_holds_the_newest_is_sound_also_with_what_was_superseded() {
+        for (seqs, head) in
+            [(&[1, 3, 4, 5][..], 5), (&[1, 2, 3, 4, 5], 5), (&[1, 2], 2), (&[1, 4, 5, 6], 6)]
+        {
+            let said = said(&of_seqs(seqs), head).unwrap();
+            let words = format!("{} records compared, the newest as of seq {head}", seqs.len());
+            assert!(said.contains(&words), "{said}");
+        }
+        assert!(said(&of_seqs(&[1]), 1).unwrap().contains("checkpoint: 1 record compared"));
+    }
+
+    #[test]
+    fn a_checkpoint_that_contradicts_the_log_is_damage_and_is_to_be_removed() {
+        let mut other = of_seqs(&[1, 3, 4, 5]);
+        other[2] = record(4, "a", 2, b"3");
+        for (records, words) in [
+            (of_seqs(&[1, 4, 5]), "it lacks version 1 of event \"b\""),
+            (of_seqs(&[1, 2, 3, 5]), "it lacks version 2 of event \"a\""),
+            (of_seqs(&[1, 3, 4]), "it lacks seq 5 (event \"broker:open\", version 2)"),
+            (of_seqs(&[1, 4, 3, 5]), "seq 3 (event \"b\", version 1) stands in it in the wrong"),
+            (of_seqs(&[1, 3, 4, 5, 6]), "it holds seq 6 (event \"b\", version 2), after its own"),
+            (other, "of seq 4 (event \"a\", version 2) it holds another content"),
+        ] {
+            let failure = said(&records, 5).unwrap_err();
+            assert!(failure.is_damage());
+            let said = failure.to_string();
+            assert!(said.contains(words) && said.contains("remove this one file"), "{said}");
+        }
+    }
+
+    /// To remove the checkpoint would hide that records are missing.
+    #[test]
+    fn a_checkpoint_that_knows_of_more_than_the_log_shows_that_the_log_is_damaged() {
+        let failure = said(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
+        let said = failure.to_string();
+        assert!(failure.is_damage() && said.contains("acknowledged are missing"), "{said}");
+        assert!(said.contains("broker restore") && !said.contains("remove"), "{said}");
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_not_whole_is_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let options = Options { segment_bytes_max: 1 << 16 };
+        Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal.close().unwrap();
+        drop(data_dir);
+        let survey = Survey::alone(dir.path()).unwrap();
+        assert!(Standing::read(&survey).judge(0).unwrap().contains("there is none"));
+        fs::write(survey.checkpoint_path(), "somebody's text").unwrap();
+        let said = Standing::read(&survey).judge(0).unwrap();
+        assert!(said.starts_with("note: ") && said.contains("is of no use"), "{said}");
+    }
+}
