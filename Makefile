@@ -1,7 +1,7 @@
 # Everything a day of work needs. `make` alone builds Broker and runs it.
 
 .DEFAULT_GOAL := run
-.PHONY: run test check client demo bench help
+.PHONY: run test check client demo bench simulate help
 
 run: ## build (release) and run the server; ARGS="--port 9000" passes flags
 	@scripts/run.sh $(ARGS)
@@ -21,6 +21,9 @@ demo: ## start a fresh server and feed it real data; SPEED=0 is as fast as it ca
 bench: ## measure, against floors measured in the same run
 	@cargo build --locked --release --package broker --package broker-bench
 	@"$${CARGO_TARGET_DIR:-target}/release/broker-bench" all
+
+simulate: ## live through new seeds of the simulation, in release; SECONDS_MAX=3600
+	@BROKER_SIM_SECONDS=$(or $(SECONDS_MAX),600) cargo test --locked --release --lib simulation -- --no-capture
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

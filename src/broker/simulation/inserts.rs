@@ -28,7 +28,14 @@ pub(super) struct Inserts {
     /// Whose outcome nobody knows, and whose ids their clients chose.
     unknown: Vec<Proposal>,
     /// Looked up, and not queued yet.
-    waiting: Vec<Submission>,
+    waiting: Vec<Waiting>,
+}
+
+/// A submission between its look-up and the queue.
+struct Waiting {
+    submission: Submission,
+    /// How likely it is queued by the next turn: some are so late that what was looked up is let go.
+    haste: f64,
 }
 
 impl Inserts {
@@ -56,11 +63,11 @@ impl Inserts {
             if process.engines.look_up(&mut submission).is_err() {
                 panic!("the log can be read where it is not damaged");
             }
-            self.waiting.push(submission);
+            let haste = if random.random_bool(0.1) { 0.02 } else { 0.7 };
+            self.waiting.push(Waiting { submission, haste });
         }
-        // Some stay between the look-up and the queue.
-        let count = random.random_range(0..=self.waiting.len());
-        let now: Vec<_> = self.waiting.drain(..count).collect();
+        let queued = self.waiting.extract_if(.., |waiting| random.random_bool(waiting.haste));
+        let now: Vec<_> = queued.map(|waiting| waiting.submission).collect();
         if now.len() == 1 && random.random() {
             let proposal = now[0].proposal.clone();
             let ticket = now.into_iter().next().map(|one| process.order.propose_here(one));

@@ -5,6 +5,8 @@
 //! Owns what each kind of end leaves: a kill everything that was written; a power cut whatever a
 //! disk may hold: unsynced writes in part, by sectors and in any order, files too short or with
 //! zeros for an end, names lost or kept.
+//! A failed sync of a file drops what it should have written, in part; one of a directory does not,
+//! since file systems journal names, and stop when they cannot.
 //! Promises that the same seed and the same operations give the same outcomes.
 
 use std::cell::RefCell;
@@ -391,17 +393,12 @@ impl SimulatedDisk {
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[Fault::Sync])?;
-        let directory = self.name(path);
-        let keeps = match fault {
-            None => Keeps::All,
-            Some(Fault::Death) if state.random.random() => Keeps::Nothing,
-            Some(_) => Keeps::Some,
-        };
-        if fault != Some(Fault::Death) || keeps != Keeps::Nothing {
-            let changes = std::mem::take(&mut state.unsynced_names);
-            for change in changes {
+        // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.
+        if fault.is_none() || fault == Some(Fault::Death) && state.random.random() {
+            let directory = self.name(path);
+            for change in std::mem::take(&mut state.unsynced_names) {
                 if change.directory() == directory {
-                    state.apply_name(change, keeps);
+                    state.apply_name(change, Keeps::All);
                 } else {
                     state.unsynced_names.push(change);
                 }
