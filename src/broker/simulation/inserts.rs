@@ -63,6 +63,13 @@ impl Inserts {
             if process.engines.look_up(&mut submission).is_err() {
                 panic!("the log can be read where it is not damaged");
             }
+            // A client that did not wait for an answer: the same once more, and perhaps much later.
+            if random.random_bool(0.1) {
+                let proposal = submission.proposal.clone();
+                let (known, looked_up) = (submission.known.clone(), submission.looked_up);
+                let submission = Submission { proposal, known, looked_up };
+                self.waiting.push(Waiting { submission, haste: 0.02 });
+            }
             let haste = if random.random_bool(0.1) { 0.02 } else { 0.7 };
             self.waiting.push(Waiting { submission, haste });
         }
@@ -207,9 +214,10 @@ fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
         0..=3 => None,
         // One that looks as if it named a place, around the head.
         4 => {
-            let near = truth.log.len() as u64 + random.random_range(0..6);
-            let time = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());
-            Some(server_id(near.saturating_sub(3).max(1), time, random.random()))
+            let near = truth.log.len() as u64 + random.random_range(0..4);
+            let last = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());
+            let time = Timestamp::now().max(last);
+            Some(server_id(near.max(1), time, random.random()))
         }
         _ => Some(Uuid::from_u128(random.random())),
     };
