@@ -190,7 +190,7 @@ impl<'a> World<'a> {
         if let Some(applied) = self.index.applied() {
             assert_eq!(applied.chain, truth.chain_after(applied.seq));
         }
-        self.streams.settle(process, &truth, self.runtime);
+        self.streams.settle(&mut self.random, process, &truth, self.runtime);
     }
 
     fn end_in_failure(&mut self, process: Process) -> Process {
