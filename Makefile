@@ -28,5 +28,8 @@ bench-peers: ## measure beside Redis, NATS, PocketBase and sled, which are insta
 torture: ## do to the real binary what machines do, for an hour; DURATION=10m SEED=7 CAMPAIGNS="kill power"
 	@scripts/torture.sh
 
+simulate: ## live through new seeds of the simulation, in release; SECONDS_MAX=3600
+	@BROKER_SIM_SECONDS=$(or $(SECONDS_MAX),600) cargo test --locked --release --lib simulation -- --no-capture
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

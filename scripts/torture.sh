@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fault campaign, for an hour or for DURATION seconds (90m and 2h are understood), with
-# SEED or a new one. CAMPAIGNS names some of them. The report is also in target/torture.json.
+# Runs every fault campaign and the simulation, for an hour or for DURATION seconds (90m and 2h are
+# understood), with SEED or a new one. CAMPAIGNS names some of them. The report is also in target/torture.json.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -15,9 +15,22 @@ case $duration in
   *s) duration=${duration%s} ;;
 esac
 
+# A sixth of the time is the simulation's, in this process' own worlds.
+simulated=0
+if [ -z "${CAMPAIGNS:-}" ]; then
+  simulated=$((duration / 6))
+fi
+
 cargo build --locked --release --package broker --package broker-torture
 mkdir -p "$target"
+status=0
 # Several campaigns are several words.
 # shellcheck disable=SC2086
-exec "$target/release/broker-torture" ${CAMPAIGNS:-all} --duration "$duration" \
-  ${SEED:+--seed "$SEED"} --json "$target/torture.json"
+"$target/release/broker-torture" ${CAMPAIGNS:-all} --duration $((duration - simulated)) \
+  ${SEED:+--seed "$SEED"} --json "$target/torture.json" || status=1
+if [ "$simulated" -gt 0 ]; then
+  say "simulation"
+  BROKER_SIM_SECONDS=$simulated cargo test --locked --release --lib simulation -- --no-capture ||
+    status=1
+fi
+exit "$status"

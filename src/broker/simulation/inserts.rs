@@ -28,7 +28,14 @@ pub(super) struct Inserts {
     /// Whose outcome nobody knows, and whose ids their clients chose.
     unknown: Vec<Proposal>,
     /// Looked up, and not queued yet.
-    waiting: Vec<Submission>,
+    waiting: Vec<Waiting>,
+}
+
+/// A submission between its look-up and the queue.
+struct Waiting {
+    submission: Submission,
+    /// How likely it is queued by the next turn: some are so late that what was looked up is let go.
+    haste: f64,
 }
 
 impl Inserts {
@@ -56,11 +63,18 @@ impl Inserts {
             if process.engines.look_up(&mut submission).is_err() {
                 panic!("the log can be read where it is not damaged");
             }
-            self.waiting.push(submission);
+            // A client that did not wait for an answer: the same once more, and perhaps much later.
+            if random.random_bool(0.1) {
+                let proposal = submission.proposal.clone();
+                let (known, looked_up) = (submission.known.clone(), submission.looked_up);
+                let submission = Submission { proposal, known, looked_up };
+                self.waiting.push(Waiting { submission, haste: 0.02 });
+            }
+            let haste = if random.random_bool(0.1) { 0.02 } else { 0.7 };
+            self.waiting.push(Waiting { submission, haste });
         }
-        // Some stay between the look-up and the queue.
-        let count = random.random_range(0..=self.waiting.len());
-        let now: Vec<_> = self.waiting.drain(..count).collect();
+        let queued = self.waiting.extract_if(.., |waiting| random.random_bool(waiting.haste));
+        let now: Vec<_> = queued.map(|waiting| waiting.submission).collect();
         if now.len() == 1 && random.random() {
             let proposal = now[0].proposal.clone();
             let ticket = now.into_iter().next().map(|one| process.order.propose_here(one));
@@ -200,9 +214,10 @@ fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
         0..=3 => None,
         // One that looks as if it named a place, around the head.
         4 => {
-            let near = truth.log.len() as u64 + random.random_range(0..6);
-            let time = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());
-            Some(server_id(near.saturating_sub(3).max(1), time, random.random()))
+            let near = truth.log.len() as u64 + random.random_range(0..4);
+            let last = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());
+            let time = Timestamp::now().max(last);
+            Some(server_id(near.max(1), time, random.random()))
         }
         _ => Some(Uuid::from_u128(random.random())),
     };

@@ -78,11 +78,21 @@ impl Streams {
         }
     }
 
-    /// At rest every client holds the newest of what it may see, and nothing else.
-    pub fn settle(&mut self, process: &Process, truth: &Oracle, runtime: &Runtime) {
+    /// At rest every client holds the newest of what it may see, and nothing else. Some stay away,
+    /// and come back to a log that has gone on.
+    pub fn settle(
+        &mut self,
+        random: &mut SmallRng,
+        process: &Process,
+        truth: &Oracle,
+        runtime: &Runtime,
+    ) {
         process.teller.tell_now();
         for client in &mut self.0 {
             if client.subscriber.is_none() {
+                if random.random_bool(0.6) {
+                    continue;
+                }
                 client.come_back(process);
             }
             client.read(usize::MAX, truth, runtime);

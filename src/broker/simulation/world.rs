@@ -134,7 +134,8 @@ impl<'a> World<'a> {
                 disk.plan(fault, operations);
                 format!("{fault:?} in {operations}")
             }
-            96..98 => {
+            96 => self.copy_while_running(process),
+            97 => {
                 self.check(process);
                 "check".to_owned()
             }
@@ -189,7 +190,7 @@ impl<'a> World<'a> {
         if let Some(applied) = self.index.applied() {
             assert_eq!(applied.chain, truth.chain_after(applied.seq));
         }
-        self.streams.settle(process, &truth, self.runtime);
+        self.streams.settle(&mut self.random, process, &truth, self.runtime);
     }
 
     fn end_in_failure(&mut self, process: Process) -> Process {
@@ -202,10 +203,11 @@ impl<'a> World<'a> {
         let end = [End::Clean, End::Kill, End::PowerCut][self.random.random_range(0..3)];
         self.end(process, end);
         if end == End::Clean && self.random.random() {
-            self.take_backup();
+            let told = self.take_backup();
+            self.say(told);
         }
         match self.random.random_range(0..10) {
-            0 if self.backup.is_some() => self.roll_back(),
+            0 | 5 if self.backup.is_some() => self.roll_back(),
             1..5 => {
                 for _ in 0..DAMAGES_MAX {
                     if let Some(healed) = self.damage() {
@@ -290,13 +292,25 @@ impl<'a> World<'a> {
         })
     }
 
-    fn take_backup(&mut self) {
-        self.say("backup".to_owned());
+    fn take_backup(&mut self) -> String {
         self.backup = Some(Backup {
             image: self.disk.image(),
             oracle: self.truth.lock().unwrap().clone(),
             index: self.index.copy(),
         });
+        "backup".to_owned()
+    }
+
+    /// A copy in one moment, as a snapshot of a file system is: cursors of this very life may be
+    /// ahead of it.
+    fn copy_while_running(&mut self, process: &Process) -> String {
+        if process.order.has_failed() || self.disk.is_dead() {
+            return "no backup".to_owned();
+        }
+        let told = self.take_backup();
+        let index = self.backup.as_ref().expect("it was just made").index.clone();
+        index.end(&mut self.random);
+        told
     }
 
     /// Somebody puts an old copy of the directory in its place.

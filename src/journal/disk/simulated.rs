@@ -5,7 +5,11 @@
 //! Owns what each kind of end leaves: a kill everything that was written; a power cut whatever a
 //! disk may hold: unsynced writes in part, by sectors and in any order, files too short or with
 //! zeros for an end, names lost or kept.
+//! A failed sync of a file drops what it should have written, in part; one of a directory does not,
+//! since file systems journal names, and stop when they cannot.
 //! Promises that the same seed and the same operations give the same outcomes.
+
+mod content;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,8 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-/// What a disk writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
+use content::{Change, Content, Keeps};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };
@@ -76,35 +79,11 @@ enum Node {
     File(usize),
 }
 
-#[derive(Debug, Default)]
-struct Content {
-    synced: Vec<u8>,
-    /// In order.
-    unsynced: Vec<Change>,
-    bytes: u64,
-    /// Whether a sync failed: then the page cache may forget what is not on the disk.
-    doubtful: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Length(u64),
-    Write(u64, Vec<u8>),
-}
-
 #[derive(Clone, Debug)]
 enum NameChange {
     Add(String, Node),
     Remove(String),
     Rename(String, String, Node),
-}
-
-/// How much of what is not synced a power cut keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeps {
-    All,
-    Nothing,
-    Some,
 }
 
 impl Default for Here {
@@ -391,17 +370,12 @@ impl SimulatedDisk {
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[Fault::Sync])?;
-        let directory = self.name(path);
-        let keeps = match fault {
-            None => Keeps::All,
-            Some(Fault::Death) if state.random.random() => Keeps::Nothing,
-            Some(_) => Keeps::Some,
-        };
-        if fault != Some(Fault::Death) || keeps != Keeps::Nothing {
-            let changes = std::mem::take(&mut state.unsynced_names);
-            for change in changes {
+        // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.
+        if fault.is_none() || fault == Some(Fault::Death) && state.random.random() {
+            let directory = self.name(path);
+            for change in std::mem::take(&mut state.unsynced_names) {
                 if change.directory() == directory {
-                    state.apply_name(change, keeps);
+                    state.apply_name(change, Keeps::All);
                 } else {
                     state.unsynced_names.push(change);
                 }
@@ -497,66 +471,6 @@ impl State {
             };
         }
         image
-    }
-}
-
-impl Content {
-    /// What is synced, with so much of what is not.
-    fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
-        let mut image = self.synced.clone();
-        for change in &self.unsynced {
-            let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
-            match change {
-                Change::Length(bytes) if keeps.decide(random) => {
-                    image.resize(usize::try_from(*bytes).expect("files are small"), 0);
-                }
-                Change::Length(_) => {}
-                Change::Write(offset, bytes) => {
-                    keep_sectors(&mut image, *offset, bytes, random, keeps);
-                }
-            }
-        }
-        let bytes = usize::try_from(self.bytes).expect("files are small");
-        // The size may have been written when the bytes were not.
-        if keeps == Keeps::Some && image.len() < bytes && random.random() {
-            image.resize(bytes, 0);
-        }
-        image
-    }
-}
-
-fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRng, keeps: Keeps) {
-    let mut at = usize::try_from(at).expect("files are small");
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let len = rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES);
-        let (sector, after) = rest.split_at(len);
-        if keeps.decide(random) {
-            if image.len() < at + len {
-                image.resize(at + len, 0);
-            }
-            image[at..at + len].copy_from_slice(sector);
-        }
-        (at, rest) = (at + len, after);
-    }
-}
-
-impl Keeps {
-    /// For one change among some: most torn ones would otherwise be torn everywhere.
-    fn draw(random: &mut SmallRng) -> Self {
-        match random.random_range(0..3) {
-            0 => Self::All,
-            1 => Self::Nothing,
-            _ => Self::Some,
-        }
-    }
-
-    fn decide(self, random: &mut SmallRng) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Some => random.random(),
-        }
     }
 }
 

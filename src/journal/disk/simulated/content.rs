@@ -1,0 +1,91 @@
+//! One simulated file: what is synced, and everything after that in order.
+
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) synced: Vec<u8>,
+    /// In order.
+    pub(super) unsynced: Vec<Change>,
+    pub(super) bytes: u64,
+    /// Whether a sync failed: then the page cache may forget what is not on the disk.
+    pub(super) doubtful: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Length(u64),
+    Write(u64, Vec<u8>),
+}
+
+/// How much of what is not synced a power cut keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    All,
+    Nothing,
+    Some,
+}
+
+impl Content {
+    /// What is synced, with so much of what is not.
+    pub(super) fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        for change in &self.unsynced {
+            let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
+            match change {
+                Change::Length(bytes) if keeps.decide(random) => {
+                    image.resize(usize::try_from(*bytes).expect("files are small"), 0);
+                }
+                Change::Length(_) => {}
+                Change::Write(offset, bytes) => {
+                    keep_sectors(&mut image, *offset, bytes, random, keeps);
+                }
+            }
+        }
+        let bytes = usize::try_from(self.bytes).expect("files are small");
+        // The size may have been written when the bytes were not.
+        if keeps == Keeps::Some && image.len() < bytes && random.random() {
+            image.resize(bytes, 0);
+        }
+        image
+    }
+}
+
+fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRng, keeps: Keeps) {
+    let mut at = usize::try_from(at).expect("files are small");
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let len = rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES);
+        let (sector, after) = rest.split_at(len);
+        if keeps.decide(random) {
+            if image.len() < at + len {
+                image.resize(at + len, 0);
+            }
+            image[at..at + len].copy_from_slice(sector);
+        }
+        (at, rest) = (at + len, after);
+    }
+}
+
+impl Keeps {
+    /// For one change among some: most torn ones would otherwise be torn everywhere.
+    fn draw(random: &mut SmallRng) -> Self {
+        match random.random_range(0..3) {
+            0 => Self::All,
+            1 => Self::Nothing,
+            _ => Self::Some,
+        }
+    }
+
+    pub(super) fn decide(self, random: &mut SmallRng) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Some => random.random(),
+        }
+    }
+}
