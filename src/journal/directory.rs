@@ -64,7 +64,11 @@ impl DataDir {
         let lock = Lock::take(&path, &path.join(LOCK))?;
         // Another process may have made the directory, or begun to, until the lock was ours.
         let log = match log_of(&path)? {
-            Some(log) => log,
+            // Whoever made it may have ended before the identity's name was durable.
+            Some(log) => {
+                Disk::default().sync_dir(&path).map_err(refused("syncing", &path))?;
+                log
+            }
             None => make(&path, segment_bytes)?,
         };
         Ok(Self { path, log, lock: Arc::new(lock) })
