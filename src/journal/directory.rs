@@ -82,7 +82,15 @@ impl DataDir {
         let lock = Lock::take(&path, &path.join(LOCK))?;
         // Another process may have made the directory, or begun to, until the lock was ours.
         let log = match log_of(&path)? {
-            Some(log) => log,
+            // Whoever made it may have ended before the identity's name was durable, or the
+            // directory's own.
+            Some(log) => {
+                let disk = Disk::default();
+                for made in [Some(path.as_path()), path.parent()].into_iter().flatten() {
+                    disk.sync_dir(made).map_err(refused("syncing", made))?;
+                }
+                log
+            }
             None => make(&path, segment_bytes, new)?,
         };
         Ok(Self { path, log, lock: Arc::new(lock) })

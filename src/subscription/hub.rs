@@ -271,6 +271,10 @@ impl Teller {
         {
             // Held until all is listed: a view that joins meanwhile starts after the last record.
             let views = self.0.lock_views();
+            // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
+            if let Some(seq) = lost_through {
+                self.0.lost_through.store(seq, Ordering::Release);
+            }
             for record in &records {
                 let named = views.by_name.get(record.event()).into_iter().flatten();
                 for view in named.chain(&views.by_pattern) {
@@ -279,9 +283,6 @@ impl Teller {
                         touched.entry(Arc::as_ptr(view)).or_insert_with(|| view.clone());
                     }
                 }
-            }
-            if let Some(seq) = lost_through {
-                self.0.lost_through.store(seq, Ordering::Release);
             }
             self.0.told.store(last.seq(), Ordering::Release);
         }

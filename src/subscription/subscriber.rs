@@ -241,13 +241,12 @@ impl Subscriber {
     /// `Ready(None)` when it lagged and must catch up.
     fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let told = self.hub.told.load(Ordering::Acquire);
-        if self.position < self.hub.lost_through.load(Ordering::Acquire) {
-            self.catch_up();
-            return Poll::Ready(None);
-        }
         let seqs = {
             let mut queue = self.view.lock();
-            let Some(seqs) = queue.after(self.position, STEP_MATCHES_MAX) else {
+            let seqs = queue.after(self.position, STEP_MATCHES_MAX);
+            // Looked at after the list: what is listed behind a gap is told after the gap was.
+            let is_whole = self.position >= self.hub.lost_through.load(Ordering::Acquire);
+            let Some(seqs) = seqs.filter(|_| is_whole) else {
                 drop(queue);
                 self.catch_up();
                 return Poll::Ready(None);

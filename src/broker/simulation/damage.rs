@@ -132,7 +132,8 @@ impl Damage {
         ) = error
         {
             // What was cut off was behind where it was missed.
-            let is_before = *offset <= self.at as u64;
+            let extent = if let Kind::Zeros(count) = self.kind { count } else { 0 };
+            let is_before = *offset <= (self.at + extent) as u64;
             assert!(is_before, "it names a place behind the damage: {error}");
         }
     }
