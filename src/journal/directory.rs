@@ -82,13 +82,9 @@ impl DataDir {
         let lock = Lock::take(&path, &path.join(LOCK))?;
         // Another process may have made the directory, or begun to, until the lock was ours.
         let log = match log_of(&path)? {
-            // Whoever made it may have ended before the identity's name was durable, or the
-            // directory's own.
+            // Whoever made it may have ended before the identity's name was durable.
             Some(log) => {
-                let disk = Disk::default();
-                for made in [Some(path.as_path()), path.parent()].into_iter().flatten() {
-                    disk.sync_dir(made).map_err(refused("syncing", made))?;
-                }
+                Disk::default().sync_dir(&path).map_err(refused("syncing", &path))?;
                 log
             }
             None => make(&path, segment_bytes, new)?,
