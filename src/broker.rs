@@ -4,6 +4,7 @@
 
 mod alarm;
 mod checkpoints;
+mod consumers;
 mod engines;
 mod positions;
 mod restored;
@@ -24,6 +25,8 @@ use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use consumers::Consumers;
+pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
 pub use start::StartError;
 
@@ -59,6 +62,7 @@ struct Inner {
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
+    consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.

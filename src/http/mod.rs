@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod consume;
 mod etag;
 mod events;
 mod gate;
@@ -18,6 +19,7 @@ mod names;
 mod openapi;
 mod page;
 mod problem;
+mod produce;
 mod query;
 mod server;
 mod sse;
@@ -80,6 +82,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))
