@@ -21,11 +21,14 @@ mod page;
 mod problem;
 mod produce;
 mod query;
+mod refusals;
 mod server;
 mod sse;
 mod status;
 mod streams;
 mod wire;
+
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
@@ -37,6 +40,7 @@ pub(crate) use server::bind;
 
 use crate::Broker;
 use problem::{Code, Problem};
+use refusals::Refusals;
 use streams::Streams;
 
 /// What handlers share.
@@ -44,6 +48,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -59,7 +64,8 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        let shared =
+            Shared { broker: self.clone(), streams: Streams::default(), refusals: Arc::default() };
         Routes { shared: web::Data::new(shared) }
     }
 }

@@ -10,7 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Shared;
 use crate::broker::ConsumeError;
@@ -360,14 +360,14 @@ pub(super) async fn as_problem(
     }
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
-    if status.is_server_error() {
-        warn!(code, path = response.request().path(), "refused");
-    } else {
-        debug!(code, path = response.request().path(), "refused");
-    }
+    let path = response.request().path();
     if let Some(shared) = shared {
         shared.broker.metrics().refused(code);
+        if status.is_server_error() {
+            shared.refusals.warn(code, path);
+        }
     }
+    debug!(code, path, "refused");
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
         return Ok(response.map_into_right_body());
     }
