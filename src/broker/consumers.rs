@@ -163,14 +163,14 @@ impl Consumption {
         if newest.version() == self.after + 1 {
             return Ok(Some(newest));
         }
-        match self.from_history().await {
+        match self.look_up().await {
             Ok(Some(record)) => return Ok(Some(Arc::new(record))),
             // It may be behind: it has to have come so far.
             Ok(None) | Err(Unavailable::Behind { .. } | Unavailable::Rebuilding) => {}
             Err(error) => return Err(error.into()),
         }
         self.broker.caught_up().await?;
-        match self.from_history().await? {
+        match self.look_up().await? {
             Some(record) => Ok(Some(Arc::new(record))),
             None => Err(Unavailable::Doubt.into()),
         }
@@ -202,7 +202,7 @@ impl Consumption {
         self.broker.subscriber(Subscribe { filters: Some(filters), replay, ..Subscribe::default() })
     }
 
-    async fn from_history(&self) -> Result<Option<Record>, Unavailable> {
+    async fn look_up(&self) -> Result<Option<Record>, Unavailable> {
         let projection = self.broker.projection().clone();
         let identity = Identity { event: self.topic.clone(), to: None };
         let versions = self.after + 1..=Version::MAX;

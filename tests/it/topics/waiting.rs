@@ -143,6 +143,10 @@ fn waiting_requests_count_as_streams() {
     wait_for(&server, 1);
     client.get("/consume/cats?wait=60").problem(503, "too-many-streams");
     client.get("/consume/cats?consumer=c&wait=60").problem(503, "too-many-streams");
+    produce(client, "birds", "1");
+    let target = "/consume/birds?consumer=c&ack=1&wait=60";
+    client.get(target).problem(503, "too-many-streams");
+    assert_eq!(consume(client, "birds?consumer=c"), None, "the acknowledgement stands");
     // Who need not wait takes no place.
     produce(client, "dogs", "1");
     assert_eq!(consume(client, "dogs?wait=60"), Some(1));
