@@ -5,6 +5,7 @@
 mod alarm;
 mod checkpoints;
 mod engines;
+mod records;
 mod restored;
 #[cfg(test)]
 mod simulation;
@@ -13,17 +14,15 @@ mod verifier;
 mod watchdog;
 mod worker;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
 use engines::Engines;
+pub use records::Records;
 pub use start::StartError;
 
 use worker::Worker;
@@ -37,9 +36,7 @@ use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
-use crate::subscription::{
-    Hub, Interest, Mark, Replay, Start, Step, Subscriber, SubscriberError, Tail,
-};
+use crate::subscription::{Hub, Interest, Replay, Start, Subscriber, Tail};
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
@@ -177,7 +174,7 @@ impl Broker {
     /// changed meanwhile.
     #[must_use]
     pub fn subscribe(&self, subscribe: Subscribe) -> Records {
-        Records { subscriber: self.subscriber(subscribe), ready: Vec::new().into_iter() }
+        Records::new(self.subscriber(subscribe))
     }
 
     /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
@@ -314,45 +311,6 @@ impl Broker {
             tracing::error!(%error, "a look-up of ids panicked");
             Err(ProposeError::IdsNotReady)
         })
-    }
-}
-
-/// Records as a stream; ends when the broker shuts down.
-#[derive(Debug)]
-pub struct Records {
-    subscriber: Subscriber,
-    ready: std::vec::IntoIter<Arc<Record>>,
-}
-
-impl Records {
-    /// Where this stream stands: what [`Resume::After`] takes to continue.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        let next = self.ready.as_slice().first();
-        let seq = next.map_or(self.subscriber.position(), |record| record.seq() - 1);
-        self.subscriber.cursor(seq)
-    }
-}
-
-impl Stream for Records {
-    type Item = Result<Record, SubscriberError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(record) = self.ready.next() {
-                return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(record))));
-            }
-            match std::task::ready!(self.subscriber.poll_step(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step { mark: Some(Mark::Reset), .. })) => {
-                    return Poll::Ready(Some(Err(SubscriberError::Reset)));
-                }
-                Some(Ok(Step { records, mark: None | Some(Mark::Synced { .. }) })) => {
-                    self.ready = records.into_iter();
-                }
-            }
-        }
     }
 }
 
