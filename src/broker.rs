@@ -7,6 +7,7 @@ mod checkpoints;
 mod engines;
 mod records;
 mod restored;
+mod sink;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -23,6 +24,7 @@ use tokio::sync::{Mutex, watch};
 
 use engines::Engines;
 pub use records::Records;
+pub use sink::{EventSink, SinkError, SinkFailure};
 pub use start::StartError;
 
 use worker::Worker;
@@ -52,6 +54,8 @@ struct Inner {
     order: Local,
     stopped: Mutex<Option<Stopped>>,
     hub: Arc<Hub>,
+    /// Seq of the last record when it was opened.
+    opened_at: Seq,
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,

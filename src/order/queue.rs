@@ -3,18 +3,24 @@
 //! Owns who appends next: one thread at a time holds the [`Turn`], and only it takes from the
 //! queue. What is queued during a turn is taken by the next one, so that nobody has to be woken
 //! for it.
+//!
+//! Bytes are permits of a semaphore, which keeps whoever waits for some in line: what a turn frees
+//! goes to the first one that waits, and only what they leave to who comes then. Who does not wait
+//! pays for an exchange of one word.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
 use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
 const EVENT_OVERHEAD_BYTES: usize = 512;
+/// A submission holds no more of the queue, whatever it weighs: what a semaphore gives at once.
+const RESERVED_MAX: usize = u32::MAX as usize;
 
 /// The queue; clones mean the same one.
 #[derive(Clone, Debug)]
@@ -29,7 +35,13 @@ pub(super) struct Queued {
     pub submission: Submission,
     pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
     pub bytes: usize,
+    /// What it holds of the queue's bytes: less than it weighs where it alone is more than all.
+    pub reserved: usize,
 }
+
+/// A place in the queue for one submission; who drops it leaves.
+#[derive(Debug)]
+pub struct Reserved(OwnedSemaphorePermit);
 
 /// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
 #[derive(Debug)]
@@ -45,11 +57,12 @@ pub(super) enum Pushed {
     Turn(Turn, Queued, Ticket),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     queued: Condvar,
-    weight: AtomicUsize,
+    /// Bytes that are free; closed when nothing more is taken.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +89,10 @@ enum Phase {
 
 impl Queue {
     pub fn new(bytes_max: usize) -> Self {
-        Self { shared: Arc::default(), bytes_max }
+        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
+        let room = Arc::new(Semaphore::new(bytes_max));
+        let shared = Shared { state: Mutex::default(), queued: Condvar::new(), room };
+        Self { shared: Arc::new(shared), bytes_max }
     }
 
     /// Queues a submission.
@@ -84,6 +100,56 @@ impl Queue {
         let (queued, ticket) = self.weigh(submission)?;
         self.enqueue(self.shared.lock(), queued)?;
         Ok(ticket)
+    }
+
+    /// A place for a submission of this weight, if there is one now.
+    pub fn try_reserve(&self, submission: &Submission) -> Result<Reserved, ProposeError> {
+        let permits = self.permits(weigh(submission));
+        let reserved = self.shared.room.clone().try_acquire_many_owned(permits);
+        reserved.map(Reserved).map_err(refusal)
+    }
+
+    /// Waits in line for a place for a submission of this weight.
+    pub fn reserve(
+        &self,
+        submission: &Submission,
+    ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
+        let room = self.shared.room.clone();
+        let permits = self.permits(weigh(submission));
+        async move {
+            let reserved = room.acquire_many_owned(permits).await;
+            reserved.map(Reserved).map_err(|_| ProposeError::Stopping)
+        }
+    }
+
+    /// Waits in line until an event would have found room, and leaves that to whoever comes first.
+    pub fn room(&self) -> impl Future<Output = Result<(), ProposeError>> + Send + use<> {
+        let room = self.shared.room.clone();
+        let permits = self.permits(EVENT_OVERHEAD_BYTES);
+        async move { room.acquire_many(permits).await.map(drop).map_err(|_| ProposeError::Stopping) }
+    }
+
+    /// Whether an event would find room now, or learn that nothing more is taken.
+    pub fn has_room(&self) -> bool {
+        let free = self.shared.room.available_permits();
+        free >= EVENT_OVERHEAD_BYTES.min(self.bytes_max) || self.shared.room.is_closed()
+    }
+
+    /// Queues a submission in the place that was reserved for it.
+    pub fn push_into(
+        &self,
+        reserved: Reserved,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        let held = reserved.0.num_permits();
+        reserved.0.forget();
+        self.push_holding(held, submission)
+    }
+
+    /// Queues a submission beyond the bound, for a caller that can neither wait nor be refused.
+    pub fn push_beyond(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        let held = self.shared.room.forget_permits(self.reservation(weigh(&submission)));
+        self.push_holding(held, submission)
     }
 
     /// Queues a submission, or gives the caller the turn for it if it comes alone, as the one
@@ -134,23 +200,42 @@ impl Queue {
             state.phase = Phase::Stopping;
         }
         self.shared.wake(state);
+        self.shared.room.close();
     }
 
+    /// Bytes that are queued, or kept free for who waits in line for more.
     pub fn bytes(&self) -> usize {
-        self.shared.weight.load(Ordering::Relaxed)
+        self.bytes_max - self.shared.room.available_permits()
     }
 
     fn weigh(&self, submission: Submission) -> Result<(Queued, Ticket), ProposeError> {
         let bytes = weigh(&submission);
-        let before = self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
-        // An empty queue takes anything, so that one batch larger than the bound is not refused
-        // for ever.
-        if before != 0 && before + bytes > self.bytes_max {
-            self.shared.release(bytes);
-            return Err(ProposeError::QueueFull);
-        }
+        let reserved = self.reservation(bytes);
+        let permits = self.shared.room.try_acquire_many(self.permits(bytes));
+        permits.map(SemaphorePermit::forget).map_err(refusal)?;
         let (answer, ticket) = Ticket::new();
-        Ok((Queued { submission, answer, bytes }, ticket))
+        Ok((Queued { submission, answer, bytes, reserved }, ticket))
+    }
+
+    /// What a submission holds of the queue's bytes. An empty queue takes anything, so that one
+    /// batch larger than the bound is not refused for ever.
+    fn reservation(&self, bytes: usize) -> usize {
+        bytes.min(self.bytes_max).min(RESERVED_MAX)
+    }
+
+    fn permits(&self, bytes: usize) -> u32 {
+        u32::try_from(self.reservation(bytes)).expect("it is that at most")
+    }
+
+    fn push_holding(
+        &self,
+        reserved: usize,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        let bytes = weigh(&submission);
+        let (answer, ticket) = Ticket::new();
+        self.enqueue(self.shared.lock(), Queued { submission, answer, bytes, reserved })?;
+        Ok(ticket)
     }
 
     fn enqueue(
@@ -160,7 +245,7 @@ impl Queue {
     ) -> Result<(), ProposeError> {
         if state.phase != Phase::Open {
             drop(state);
-            self.shared.release(queued.bytes);
+            self.shared.release(queued.reserved);
             return Err(ProposeError::Stopping);
         }
         state.queued.push_back(queued);
@@ -179,8 +264,8 @@ impl Turn {
     }
 
     /// Called when submissions have left memory, not when they left the queue.
-    pub fn release(&self, bytes: usize) {
-        self.shared.release(bytes);
+    pub fn release(&self, reserved: usize) {
+        self.shared.release(reserved);
     }
 
     /// Puts back what was taken, for the thread to append.
@@ -216,8 +301,9 @@ impl Drop for Turn {
         state.phase = Phase::Dead;
         let abandoned = std::mem::take(&mut state.queued);
         self.shared.wake(state);
-        for Queued { answer, bytes, .. } in abandoned {
-            self.shared.release(bytes);
+        self.shared.room.close();
+        for Queued { answer, reserved, .. } in abandoned {
+            self.shared.release(reserved);
             // Nobody began to store it; and whoever went away meanwhile needs no answer.
             let _ = answer.send(Err(ProposeError::StorageFailed));
         }
@@ -239,8 +325,15 @@ impl Shared {
         }
     }
 
-    fn release(&self, bytes: usize) {
-        self.weight.fetch_sub(bytes, Ordering::Relaxed);
+    fn release(&self, reserved: usize) {
+        self.room.add_permits(reserved);
+    }
+}
+
+fn refusal(error: TryAcquireError) -> ProposeError {
+    match error {
+        TryAcquireError::Closed => ProposeError::Stopping,
+        TryAcquireError::NoPermits => ProposeError::QueueFull,
     }
 }
 
