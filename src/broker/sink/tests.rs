@@ -315,32 +315,19 @@ fn after_a_failed_sync_each_event_is_unknown_or_not_stored_and_none_is_forgotten
 fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
     let world = World::open();
     let (sink, next) = world.full();
-    // Fill beyond: the queue is full, and a sink that was ready before holds one event more.
+    // As if they had been ready before the queue was full.
     let mut holding = world.broker.sink();
-    holding.as_held(event(next));
+    holding.start_send_unpin(event(next)).unwrap();
     assert!(holding.held.is_some(), "it waits for room");
     let mut looking_up = world.broker.sink();
     let _guard = world.runtime.enter();
-    looking_up.as_held(event(next + 1).with_id(Uuid::from_u128(1)));
+    looking_up.start_send_unpin(event(next + 1).with_id(Uuid::from_u128(1))).unwrap();
     assert!(looking_up.held.is_some(), "its id is looked up");
     drop((sink, holding, looking_up));
     world.brake.release();
-    let last = world.broker.subscribe(Default::default());
-    let last = last.filter_map(async |record| {
-        let record = record.unwrap();
-        (value(&record) == next + 1).then_some(record)
-    });
-    world.run(std::pin::pin!(last).next()).unwrap();
+    world.run(world.broker.shutdown());
     assert_eq!(world.values(), (0..next + 2).collect::<Vec<_>>());
     assert_eq!(world.log().last().unwrap().id(), Uuid::from_u128(1));
-    world.close();
-}
-
-impl EventSink {
-    /// Sends as if it had been ready before the queue was full.
-    fn as_held(&mut self, event: NewEvent) {
-        self.start_send_unpin(event).unwrap();
-    }
 }
 
 #[test]
