@@ -65,9 +65,9 @@ impl Broker {
     /// A sink that appends each event that is sent into it, in order, and holds back a producer
     /// that is faster than the disk.
     ///
-    /// It is ready while the queue (`BROKER_QUEUE_BYTES`, which it shares with all other inserts)
-    /// has room, and holds one event more at most; producers that wait are served in the order in
-    /// which they came. It also waits while the readable history is so far behind that inserts are
+    /// It is ready while the queue (`BROKER_QUEUE_BYTES`) has room, and holds one event more at
+    /// most. All sinks together have half of the queue, so that nobody else is refused for them, and
+    /// are served in the order in which they came. It also waits while the readable history is so far behind that inserts are
     /// about to be refused (`BROKER_MAX_PROJECTION_LAG`). Flushing waits until everything that was
     /// sent is on stable storage, and so does closing; a sink that was closed can still be used.
     ///

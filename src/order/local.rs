@@ -165,7 +165,7 @@ impl Local {
         Ok((order, on_stopped))
     }
 
-    /// A place in the queue for a submission, if there is one now.
+    /// A place in the part of the queue for those who wait, if there is one now.
     ///
     /// # Errors
     /// As [`Order::propose`].
@@ -209,7 +209,7 @@ impl Local {
         self.queue.push_beyond(submission)
     }
 
-    /// Whether a small event would find room in the queue now, or be told why not.
+    /// Whether a small event would find a place in the queue now, or be told why not.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.queue.has_room()
@@ -234,7 +234,7 @@ impl Local {
         Appends { pace: self.pace.clone(), failed: self.failed.clone() }
     }
 
-    /// Bytes that wait in the queue.
+    /// Bytes that wait in the queue, or are kept free for who waits in line.
     #[must_use]
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes()
