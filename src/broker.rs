@@ -175,8 +175,29 @@ impl Broker {
     /// Records as they come: what is current first, then each new one.
     ///
     /// A stream that is not polled costs no queue: it continues with the newest version of what
-    /// changed meanwhile.
-    #[must_use]
+    /// changed meanwhile. It ends when the broker shuts down.
+    ///
+    /// # Errors
+    /// As a stream it fails with [`SubscriberError`]. Neither kind ends it:
+    /// [`Reset`](SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
+    /// and after [`Log`](SubscriberError::Log) the next poll tries again where it stood.
+    ///
+    /// ```
+    /// use broker::{Broker, Config, NewEvent, Subscribe};
+    /// use futures::{StreamExt as _, TryStreamExt as _};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
+    /// broker.insert(NewEvent::new("greeting", &"hello")?).await?;
+    ///
+    /// let newest = broker.subscribe(Subscribe::default()).take(1);
+    /// let names: Vec<_> = newest.map_ok(|record| record.event().to_string()).try_collect().await?;
+    /// assert_eq!(names, ["greeting"]);
+    /// # broker.shutdown().await;
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe(&self, subscribe: Subscribe) -> Records {
         Records::new(self.subscriber(subscribe))
     }

@@ -9,8 +9,9 @@ use futures_util::Stream;
 use crate::record::{Cursor, Record};
 use crate::subscription::{Mark, Step, Subscriber, SubscriberError};
 
-/// Records as a stream; ends when the broker shuts down.
+/// Records as a stream; see [`Broker::subscribe`](super::Broker::subscribe).
 #[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
 pub struct Records {
     subscriber: Subscriber,
     ready: std::vec::IntoIter<Arc<Record>>,
