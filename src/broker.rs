@@ -4,7 +4,9 @@
 
 mod alarm;
 mod checkpoints;
+mod consumers;
 mod engines;
+mod positions;
 mod records;
 mod restored;
 mod sink;
@@ -22,6 +24,8 @@ use std::time::Duration;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use consumers::Consumers;
+pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
 pub use records::Records;
 pub use sink::{EventSink, SinkError, SinkFailure};
@@ -59,6 +63,7 @@ struct Inner {
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
+    consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.

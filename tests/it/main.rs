@@ -24,3 +24,4 @@ mod process;
 mod recovery;
 mod streams;
 mod tidy;
+mod topics;
