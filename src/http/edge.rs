@@ -1,10 +1,11 @@
-//! What every request passes on its way in and out: one layer, for each layer of its own costs
-//! every insert an allocation and a pass over the headers.
+//! What every request passes on its way in and out: one layer, because each that stands by itself
+//! costs every insert an allocation and a pass over the headers.
 //!
 //! Owns the order of what is done: the `Host` is looked at last on the way in; on the way out come
 //! CORS, the form of what is refused, and the headers of every answer.
 //! Promises that a request without an `Origin`, which is no page's of another origin, costs nothing
 //! of CORS but the `Vary` that caches need.
+//! Does not decide which origins and hosts are allowed, nor what a refusal says.
 
 use std::rc::Rc;
 
