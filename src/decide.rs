@@ -221,7 +221,7 @@ impl State {
             return Ok(Verdict::Known(known));
         }
         match proposal.events.as_slice() {
-            [only] => self.check_one(&only.event, limits)?,
+            [only] => self.check_only(&only.event, &proposal, limits)?,
             _ => {
                 self.check_versions(&proposal)?;
                 self.check_room(&proposal, limits)?;
@@ -252,14 +252,17 @@ impl State {
         self.newest.get(identity).map_or(0, |held| held.version)
     }
 
-    /// As the two below, with one look at what is held: most proposals are one event.
-    fn check_one(&self, event: &NewEvent, limits: Limits) -> Result<(), Rejection> {
-        let held = self.newest.get(&event.identity);
-        check_version(0, event, held.map_or(0, |held| held.version))?;
-        if held.is_some() || event.identity.event.is_system() {
-            return Ok(());
-        }
-        self.check_limits(1, event.data.as_bytes().len(), limits)
+    /// As the two below, with one look at what is held: most proposals are one event, and most of
+    /// these need no room.
+    fn check_only(
+        &self,
+        only: &NewEvent,
+        proposal: &Proposal,
+        limits: Limits,
+    ) -> Result<(), Rejection> {
+        let held = self.newest.get(&only.identity);
+        check_version(0, only, held.map_or(0, |held| held.version))?;
+        if held.is_some() { Ok(()) } else { self.check_room(proposal, limits) }
     }
 
     /// Versions move on inside a batch, so an event expects what the events before it made.
@@ -295,15 +298,10 @@ impl State {
         if new.is_empty() {
             return Ok(());
         }
-        self.check_limits(new.len(), new.values().sum(), limits)
-    }
-
-    /// Whether so many more events with so many bytes have room.
-    fn check_limits(&self, events: usize, bytes: usize, limits: Limits) -> Result<(), Rejection> {
-        if self.counted + events > limits.events_max {
+        if self.counted + new.len() > limits.events_max {
             return Err(Rejection::TooManyEvents { limit: limits.events_max });
         }
-        if self.newest_bytes + bytes > limits.newest_bytes_max {
+        if self.newest_bytes + new.values().sum::<usize>() > limits.newest_bytes_max {
             return Err(Rejection::TooManyBytes { limit: limits.newest_bytes_max });
         }
         Ok(())
