@@ -96,7 +96,7 @@ fn prefix(request: &HttpRequest, config: &Config) -> String {
 }
 
 /// Checks the body once, as a whole, then takes it apart.
-fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+pub(super) fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The limit is on the data; the insert around it, and the batch around that, come on top.
     let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
