@@ -50,6 +50,11 @@ impl Inserts {
         self.proposing.is_none() && self.waiting.len() < WAITING_MAX && self.bytes < self.bytes_max
     }
 
+    /// Whether all are answered.
+    pub fn is_idle(&self) -> bool {
+        self.proposing.is_none() && self.waiting.is_empty()
+    }
+
     /// Proposes what a message of so many bytes asked for.
     pub fn push(
         &mut self,
