@@ -12,7 +12,7 @@ use tracing::{debug, error};
 
 use super::closing::Closing;
 use super::frames::{Frames, Received};
-use super::inserts::Inserts;
+use super::inserts::{Company, Inserts};
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
 use super::session::{Ask, Meaning, Reference, Session};
@@ -63,7 +63,7 @@ impl SocketStream {
             asked: None,
             end: session.end,
             outbox: Outbox::new(session.format),
-            pulse: Pulse::new(config.heartbeat, config.stall_timeout),
+            pulse: Pulse::new(config),
             ping: None,
             last_cursor: 0,
             last_synced: None,
@@ -86,7 +86,7 @@ impl SocketStream {
                 && self.inserts.has_room()
                 && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
-                return;
+                return self.frames.pause();
             }
             match self.frames.poll(cx) {
                 Poll::Pending => return,
@@ -129,7 +129,9 @@ impl SocketStream {
                 self.poll_subscriber(cx, reference.as_ref());
             }
             Ask::Insert { events, is_batch, reference } => {
-                self.inserts.push(events, is_batch, reference, bytes);
+                let company =
+                    if self.frames.has_more() { Company::Followed } else { Company::Alone };
+                self.inserts.push(events, is_batch, reference, bytes, company);
                 self.poll_inserts(cx);
             }
             Ask::Pong => self.outbox.pong_text(),
@@ -162,12 +164,14 @@ impl SocketStream {
     }
 
     fn poll_pulse(&mut self, cx: &mut Context<'_>) {
+        self.pulse.message_begun(self.frames.begun());
         while let Poll::Ready(due) = self.pulse.poll(cx) {
             match due {
                 Due::Ping => {
                     self.outbox.ping();
                     self.synced_again();
                 }
+                Due::Slow => return self.close(&Closing::slow(), "a message came too slowly"),
                 Due::Silent => return self.close(&Closing::silent(), "no pong came"),
             }
         }
