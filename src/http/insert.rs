@@ -16,7 +16,7 @@ use super::problem::{Code, Problem};
 use super::wire::{InsertBody, Receipt, Refusal};
 use crate::broker::Inserted;
 use crate::config::Config;
-use crate::record::json::{self, JsonError, Limits};
+use crate::record::json::{self, Limits};
 use crate::record::{Data, Identity, Name, NewEvent, User};
 
 /// How much of an error is shown that may quote what was sent.
@@ -73,10 +73,11 @@ pub(super) async fn insert(
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
+    Ok(receipt(&prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
 }
 
-fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
+/// What an insert answers, behind the path that the routes are reached by.
+pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
@@ -87,11 +88,14 @@ fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     response.body(inserted.receipts_json(is_batch))
 }
 
-/// What stands before `/insert`: the public URL's path, or the scope that these routes are in.
-fn prefix(request: &HttpRequest, config: &Config) -> String {
+/// What stands before `route`: the public URL's path, or the scope that these routes are in.
+pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> String {
     match &config.public_url {
         Some(url) => url.path().to_owned(),
-        None => request.path().strip_suffix("/insert").unwrap_or_default().to_owned(),
+        None => {
+            let scope = request.path().rsplit_once(route).map(|(scope, _)| scope);
+            scope.unwrap_or_default().to_owned()
+        }
     }
 }
 
@@ -100,7 +104,7 @@ pub(super) fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The limit is on the data; the insert around it, and the batch around that, come on top.
     let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
-    let compact = json::compact(body, Limits { depth_max }).map_err(|error| malformed(&error))?;
+    let compact = json::compact(body, Limits { depth_max })?;
     Ok((take_apart(&compact, is_batch, config)?, is_batch))
 }
 
@@ -129,14 +133,6 @@ pub(super) fn take_apart(
         })?);
     }
     Ok(events)
-}
-
-/// Where it is no JSON, and why.
-pub(super) fn malformed(error: &JsonError) -> Problem {
-    Problem::new(Code::MalformedJson)
-        .detail(error)
-        .member("line", error.line)
-        .member("column", error.column)
 }
 
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {

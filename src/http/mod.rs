@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod consume;
 mod etag;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -21,7 +22,9 @@ mod names;
 mod openapi;
 mod page;
 mod problem;
+mod produce;
 mod query;
+mod refusals;
 mod server;
 mod socket;
 mod sse;
@@ -30,6 +33,8 @@ mod streams;
 mod subscribe;
 mod wire;
 mod ws;
+
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
@@ -41,6 +46,7 @@ pub(crate) use server::bind;
 
 use crate::Broker;
 use problem::{Code, Problem};
+use refusals::Refusals;
 use streams::Streams;
 
 /// What handlers share.
@@ -48,6 +54,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -63,7 +70,8 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        let shared =
+            Shared { broker: self.clone(), streams: Streams::default(), refusals: Arc::default() };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -92,6 +100,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))

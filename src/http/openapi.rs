@@ -4,7 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, events, insert, latest, listing, log, status, subscribe, wire, ws};
+use super::{
+    audit, consume, events, insert, latest, listing, log, produce, status, subscribe, wire, ws,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,8 +16,9 @@ use super::{audit, events, insert, latest, listing, log, status, subscribe, wire
                        and a history that can be trusted. PROTOCOL.md is normative."
     ),
     paths(
-        insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe, listing::names, audit::history,
-        audit::version, log::log, status::health, status::livez, status::readyz, status::metrics,
+        insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe,
+        listing::names, audit::history, audit::version, log::log, produce::produce,
+        consume::consume, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(
@@ -24,6 +27,7 @@ use super::{audit, events, insert, latest, listing, log, status, subscribe, wire
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),
+        (name = "topics", description = "Produce to a topic, and consume it record by record"),
         (name = "audit", description = "The whole history"),
         (name = "status", description = "How the server is"),
     )

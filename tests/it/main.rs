@@ -24,3 +24,4 @@ mod process;
 mod recovery;
 mod sockets;
 mod tidy;
+mod topics;
