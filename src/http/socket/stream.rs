@@ -1,7 +1,7 @@
 //! An open socket as a response body.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
@@ -140,7 +140,7 @@ impl SocketStream {
             Ask::Change { subscribe, reference } => {
                 self.subscriber = self.broker.subscriber(subscribe);
                 // At once, so that each change is answered, also one that is changed again.
-                self.poll_subscriber(cx, reference.as_ref());
+                let _ = self.poll_subscriber(cx, reference.as_ref());
             }
             Ask::Insert { events, is_batch, reference } => {
                 let company =
@@ -200,21 +200,26 @@ impl SocketStream {
         }
     }
 
+    /// Until there is something to send: a step that says nothing in this format wakes nobody.
     fn poll_records(&mut self, cx: &mut Context<'_>) {
-        self.poll_subscriber(cx, None);
+        while self.leaving.is_none() && self.poll_subscriber(cx, None).is_ready() {
+            if self.outbox.len() > 0 {
+                return;
+            }
+        }
     }
 
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
-    fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) {
-        match self.subscriber.poll_step(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(step))) => self.tell(&step, reference),
-            Poll::Ready(Some(Err(error))) => {
+    fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
+        match ready!(self.subscriber.poll_step(cx)) {
+            Some(Ok(step)) => self.tell(&step, reference),
+            Some(Err(error)) => {
                 error!(%error, "a socket ended early");
                 self.leave(Closing::broken(), "the log cannot be read");
             }
-            Poll::Ready(None) => self.leave(Closing::away(), "shutdown"),
+            None => self.leave(Closing::away(), "shutdown"),
         }
+        Poll::Ready(())
     }
 
     fn tell(&mut self, step: &Step, reference: Option<&Reference>) {
