@@ -9,29 +9,22 @@
 mod arguments;
 mod bare;
 mod burst;
-mod client;
 mod history;
 mod insert;
 mod load;
 mod memory;
 mod peers;
-mod plot;
-mod quiet;
+mod panels;
 mod replay;
-mod report;
-mod server;
 mod wire;
-mod workload;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use arguments::{Arguments, USAGE};
 use bare::Behind;
-use quiet::Ticks;
-use report::Report;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use broker_bench::{
+    Result, appends, client, plot, quiet::Ticks, report, report::Report, server, workload,
+};
 
 fn main() -> ExitCode {
     let run = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
@@ -81,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         std::fs::write(path, report.json())?;
     }
     if let Some(path) = &arguments.svg {
-        std::fs::write(path, plot::svg(&report))?;
+        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
     }
     Ok(())
 }

@@ -1,0 +1,64 @@
+//! Puts thousands of subscribers on the real `broker` binary, on a bare loop of writes, and on the
+//! peers that Debian has packages of, in the same run with the same settings.
+//!
+//! The estimate in each scenario's comment was written before its first run. Everything is on
+//! loopback, every loop is bounded, and only processes that it started are ended.
+
+mod arguments;
+mod bare;
+mod crowd;
+mod pulse;
+mod rounds;
+mod run;
+mod scenarios;
+mod senders;
+mod socket;
+mod speech;
+mod target;
+mod value;
+
+use std::process::ExitCode;
+
+use broker_bench::Result;
+use broker_bench::quiet::Ticks;
+use broker_bench::report::Report;
+
+use arguments::{Arguments, usage};
+use scenarios::SCENARIOS;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    if arguments.what == "bare-server" {
+        return bare::serve();
+    }
+    let wanted = |name| arguments.what == "all" || arguments.what == name;
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect();
+    if scenarios.is_empty() {
+        return Err(usage());
+    }
+    socket::raise_descriptors()?;
+    let mut report = Report::new();
+    let before = Ticks::now()?;
+    for scenario in scenarios {
+        (scenario.run)(&arguments.settings, &mut report)
+            .map_err(|error| format!("{}: {error}", scenario.name))?;
+    }
+    // All servers have ended by now, so they are counted as this program's.
+    let elsewhere = (Ticks::now()?.elsewhere_since(&before) * 100.0).round();
+    report.note("used_elsewhere", &format!("{elsewhere} %"));
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, report.json())?;
+    }
+    Ok(())
+}
