@@ -7,6 +7,7 @@
 mod arguments;
 mod bare;
 mod crowd;
+mod panels;
 mod pulse;
 mod rounds;
 mod run;
@@ -20,6 +21,7 @@ mod value;
 use std::process::ExitCode;
 
 use broker_bench::Result;
+use broker_bench::plot;
 use broker_bench::quiet::Ticks;
 use broker_bench::report::Report;
 
@@ -48,17 +50,28 @@ fn run() -> Result<()> {
     }
     socket::raise_descriptors()?;
     let mut report = Report::new();
-    let before = Ticks::now()?;
+    let first = Ticks::now()?;
     for scenario in scenarios {
+        let before = Ticks::now()?;
         (scenario.run)(&arguments.settings, &mut report)
             .map_err(|error| format!("{}: {error}", scenario.name))?;
+        note_elsewhere(&mut report, &format!("used_elsewhere, {}", scenario.name), &before)?;
     }
-    // All servers have ended by now, so they are counted as this program's.
-    let elsewhere = (Ticks::now()?.elsewhere_since(&before) * 100.0).round();
-    report.note("used_elsewhere", &format!("{elsewhere} %"));
+    note_elsewhere(&mut report, "used_elsewhere", &first)?;
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
     }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
+    }
+    Ok(())
+}
+
+/// What others used of the machine. The servers have ended by now, so they are counted as this
+/// program's.
+fn note_elsewhere(report: &mut Report, name: &str, before: &Ticks) -> Result<()> {
+    let elsewhere = (Ticks::now()?.elsewhere_since(before) * 100.0).round();
+    report.note(name, &format!("{elsewhere} %"));
     Ok(())
 }

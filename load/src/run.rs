@@ -13,6 +13,11 @@ use crate::value::{self, now};
 
 /// So long nothing comes to those who wait for something.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// So many values, at most, are on their way to somebody while others are published as fast as
+/// they are acknowledged. Broker acknowledges what is durable, whoever has read it, so nothing else
+/// would keep publishers from leaving subscribers behind, where values are superseded; and the
+/// deliveries that are counted are those of every value.
+const UNDELIVERED_MAX: u64 = 64;
 /// Between two looks at the clock.
 const TURN_MAX: Duration = Duration::from_millis(100);
 
@@ -101,7 +106,7 @@ impl<'a> Plan<'a> {
         while at < until {
             let wait = match self.pace {
                 Pace::InFlight(_) => {
-                    while senders.send()? {}
+                    while self.backlog(crowd, senders) < UNDELIVERED_MAX && senders.send()? {}
                     TURN_MAX
                 }
                 Pace::PerSecond(rate) => {
@@ -116,6 +121,12 @@ impl<'a> Plan<'a> {
             at = now();
         }
         Ok(())
+    }
+
+    /// How many values are on their way, as many as those who listen lack on average.
+    fn backlog(&self, crowd: &Crowd, senders: &Senders) -> u64 {
+        let expected = u64::from(senders.sent) * self.listeners as u64;
+        expected.saturating_sub(crowd.heard.values).div_ceil(self.listeners.max(1) as u64)
     }
 }
 

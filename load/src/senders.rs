@@ -20,7 +20,7 @@ const ADDRESSES_FROM: usize = 15_000;
 /// How fast they publish.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many values are under way at any time.
+    /// So many values wait for their acknowledgement at any time.
     InFlight(usize),
     /// So many a second, whatever becomes of those before.
     PerSecond(f64),

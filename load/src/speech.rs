@@ -26,8 +26,6 @@ pub struct Greeting {
     pub start: &'static [u8],
     /// Stands where the subscription holds.
     pub held: &'static [u8],
-    /// How many values come at first.
-    pub values: u32,
 }
 
 impl Kind {
@@ -60,11 +58,11 @@ impl Kind {
     /// How the answer to that begins.
     pub fn greeting(self) -> &'static Greeting {
         match self {
-            Self::Bare => &Greeting { start: OK, held: b": held", values: 0 },
-            Self::Broker => &Greeting { start: OK, held: b"event:broker:synced", values: 0 },
-            Self::Nchan => &Greeting { start: OK, held: b": hi", values: 0 },
-            Self::Redis => &Greeting { start: b"*3\r\n", held: b":1\r\n", values: 0 },
-            Self::Sockets => &Greeting { start: b"HTTP/1.1 101", held: b"{\"synced\"", values: 0 },
+            Self::Bare => &Greeting { start: OK, held: b": held" },
+            Self::Broker => &Greeting { start: OK, held: b"event:broker:synced" },
+            Self::Nchan => &Greeting { start: OK, held: b": hi" },
+            Self::Redis => &Greeting { start: b"*3\r\n", held: b":1\r\n" },
+            Self::Sockets => &Greeting { start: b"HTTP/1.1 101", held: b"{\"synced\"" },
         }
     }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use broker_bench::Result;
 use broker_bench::server::{Scratch, Server, binary, free_port};
 
+use crate::crowd::Guests;
 use crate::speech::Kind;
 
 /// A server that runs.
@@ -44,6 +45,12 @@ impl Target {
             Kind::Redis => redis(&scratch)?,
         };
         Ok(Self { kind, server, _scratch: scratch })
+    }
+
+    /// So many who join it, and get no value before they are greeted.
+    pub fn guests(&self, count: usize) -> Guests {
+        let (address, greeting) = (self.address(), self.kind.greeting());
+        Guests { address, count, greeting, first_values: 0 }
     }
 
     /// Where it listens.

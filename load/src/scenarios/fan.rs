@@ -73,7 +73,7 @@ fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()
     let rounds = Rounds::measure(bench, settings, &Kind::ALL, |kind| {
         let target = Target::start(kind)?;
         let mut crowd = Crowd::new()?;
-        crowd.join(target.address(), subscribers, kind.greeting(), |_| kind.subscribe(EVENT))?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
         let pace = Pace::InFlight(IN_FLIGHT);
         Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
     })?;

@@ -58,7 +58,7 @@ fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Rep
     let rounds = Rounds::measure(bench.clone(), settings, &Kind::ALL, |kind| {
         let target = Target::start(kind)?;
         let mut crowd = Crowd::new()?;
-        crowd.join(target.address(), subscribers, kind.greeting(), |_| kind.subscribe(EVENT))?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
         let plan =
             Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, subscribers);
         if kind != Nchan {
