@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use broker_bench::Result;
@@ -59,10 +60,18 @@ impl Target {
     }
 }
 
+/// One that Debian's packages provide.
+fn program(path: &str) -> Result<Command> {
+    if !Path::new(path).exists() {
+        return Err(format!("{path} is missing: scripts/load.sh installs it").into());
+    }
+    Ok(Command::new(path))
+}
+
 /// Without persistence, so that publishing touches no disk.
 fn redis(scratch: &Scratch) -> Result<Server> {
     let port = free_port()?;
-    let mut command = Command::new("/usr/bin/redis-server");
+    let mut command = program("/usr/bin/redis-server")?;
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
     // It takes addresses of 127.0.0.0/8 other than 127.0.0.1 for foreign ones.
     command.args(["--appendonly", "no", "--maxclients", "12000", "--protected-mode", "no"]);
@@ -107,7 +116,7 @@ http {{
 "
     );
     fs::write(&conf, text)?;
-    let mut command = Command::new("/usr/sbin/nginx");
+    let mut command = program("/usr/sbin/nginx")?;
     command.arg("-c").arg(&conf).arg("-p").arg(path);
     Server::foreign(scratch, &mut command, port)
 }

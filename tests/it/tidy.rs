@@ -85,7 +85,7 @@ fn no_file_is_longer_than_one_can_read() {
 fn nothing_is_left_to_be_done_in_the_source() {
     // Put together, lest this file finds itself.
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("db", "g!")];
-    let all = ["src", "tests", "bench", "torture"].into_iter().flat_map(sources);
+    let all = ["src", "tests", "bench", "load", "torture"].into_iter().flat_map(sources);
     let left = all.flat_map(|(path, text)| {
         let lines = text.lines().enumerate();
         let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
