@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut report = Report::new();
+    let mut report = Report::begin();
     let before = Ticks::now()?;
     match arguments.what.as_str() {
         "all" => {

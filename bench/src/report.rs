@@ -41,7 +41,7 @@ pub enum Goal {
 
 impl Report {
     /// An empty one, with what the machine is.
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         let system = rustix::system::uname();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -14,7 +14,7 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: held\n";
 const PUBLISHED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
 /// As long as what Broker puts around a value: cursor, name, and the record's other members.
-const BEFORE: &[u8] = b"id:0198c0de7a317cc2-0000000000000100-0198c0de7a317cc20198c0de7a317cc2\n\
+const BEFORE: &[u8] = b"id:46f2790fd7178d57-100000-de2c9a771010fa4c\n\
     event:load.hot\ndata:{\"seq\":100000,\"event\":\"load.hot\",\"version\":100000,\
     \"id\":\"0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d\",\"timestamp\":\"2026-11-21T10:00:00.123Z\",\
     \"data\":";

@@ -49,7 +49,7 @@ fn run() -> Result<()> {
         return Err(usage());
     }
     socket::raise_descriptors()?;
-    let mut report = Report::new();
+    let mut report = Report::begin();
     let first = Ticks::now()?;
     for scenario in scenarios {
         let before = Ticks::now()?;

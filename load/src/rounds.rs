@@ -13,6 +13,9 @@ pub struct Rounds<T = Outcome> {
     of: Vec<(Kind, Vec<T>)>,
 }
 
+/// A figure, unless its kind is not among those that are measured.
+pub struct Measured<'a>(Option<&'a mut Figure>);
+
 impl<T> Rounds<T> {
     /// Measures.
     pub fn measure(
@@ -32,7 +35,7 @@ impl<T> Rounds<T> {
         Ok(Self { bench, of })
     }
 
-    /// A figure of one kind, unless it was not measured.
+    /// A figure of one kind.
     pub fn add<'a>(
         &self,
         report: &'a mut Report,
@@ -40,9 +43,10 @@ impl<T> Rounds<T> {
         what: &str,
         unit: &'static str,
         figure: impl Fn(&T) -> f64,
-    ) -> Option<&'a mut Figure> {
-        let runs = self.values(kind, figure)?;
-        Some(report.add(self.bench.as_str(), format!("{}, {what}", kind.name()), unit, &runs))
+    ) -> Measured<'a> {
+        let runs = self.values(kind, figure);
+        let what = format!("{}, {what}", kind.name());
+        Measured(runs.map(|runs| report.add(self.bench.as_str(), what, unit, &runs)))
     }
 
     /// What one kind has of what another has, run by run.
@@ -52,11 +56,11 @@ impl<T> Rounds<T> {
         [kind, other]: [Kind; 2],
         what: &str,
         figure: impl Fn(&T) -> f64,
-    ) -> Option<&'a mut Figure> {
-        let (values, others) = (self.values(kind, &figure)?, self.values(other, &figure)?);
-        let runs: Vec<_> = values.iter().zip(others).map(|(value, other)| value / other).collect();
+    ) -> Measured<'a> {
+        let [values, others] = [kind, other].map(|kind| self.values(kind, &figure));
+        let runs = values.zip(others).map(|(values, others)| ratios(&values, &others));
         let what = format!("{} / {}, {what}", kind.name(), other.name());
-        Some(report.add(self.bench.as_str(), what, "x", &runs))
+        Measured(runs.map(|runs| report.add(self.bench.as_str(), what, "x", &runs)))
     }
 
     /// What one kind has, run by run, unless it was not measured.
@@ -70,17 +74,33 @@ impl Rounds<Outcome> {
     /// Whether all came that was published, each once: of the others it is told, of Broker asked.
     pub fn add_whole(&self, report: &mut Report, kind: Kind) {
         let missing = self.add(report, kind, "deliveries missing", "%", Outcome::missing_percent);
-        if !matches!(kind, Kind::Broker | Kind::Sockets) {
-            return;
-        }
-        missing.map(|figure| figure.goal(Goal::AtMost(0.0)));
-        let counts: [(_, fn(&Outcome) -> f64); 2] = [
-            ("who got other than published", |outcome| outcome.incomplete as f64),
-            ("who missed the newest", |outcome| outcome.outdated as f64),
-        ];
-        for (what, count) in counts {
-            let figure = self.add(report, kind, what, "", count);
-            figure.map(|figure| figure.goal(Goal::AtMost(0.0)));
+        if kind == Kind::Broker {
+            missing.goal(Goal::AtMost(0.0));
+            let wrong = |outcome: &Outcome| outcome.incomplete as f64;
+            let wrong = self.add(report, kind, "who got other than published", "", wrong);
+            wrong.goal(Goal::AtMost(0.0));
+            let outdated = |outcome: &Outcome| outcome.outdated as f64;
+            let outdated = self.add(report, kind, "who missed the newest", "", outdated);
+            outdated.goal(Goal::AtMost(0.0));
         }
     }
+}
+
+impl Measured<'_> {
+    /// What was expected before the first run.
+    pub fn estimate(self, estimate: f64) -> Self {
+        Self(self.0.map(|figure| figure.estimate(estimate)))
+    }
+
+    /// What it should reach.
+    pub fn goal(self, goal: Goal) {
+        if let Some(figure) = self.0 {
+            figure.goal(goal);
+        }
+    }
+}
+
+/// Run by run, what one is of the other.
+pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
+    of.iter().zip(to).map(|(of, to)| of / to).collect()
 }

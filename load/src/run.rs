@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
             expected: u64::from(senders.sent) * self.listeners as u64,
             delivered: crowd.heard.values,
             incomplete: crowd.incomplete(senders.sent, senders.sum) - elsewhere,
-            outdated: self.listeners - crowd.heard.up_to_date,
+            outdated: self.listeners.saturating_sub(crowd.heard.up_to_date),
             latencies_us,
             answers_us,
             cpu: cpu_used,
@@ -131,11 +131,11 @@ impl<'a> Plan<'a> {
 }
 
 /// Waits for all answers, sends the last value, and waits until all have it, or for as long as
-/// anything comes.
+/// values come; heartbeats do not count.
 fn finish(crowd: &mut Crowd, senders: &mut Senders, listeners: usize) -> Result<()> {
     let silence_max = SILENCE_MAX.as_nanos() as u64;
     let mut heard_at = now();
-    let mut heard = (crowd.heard.bytes, senders.waiting);
+    let mut heard = (crowd.heard.values, senders.waiting);
     loop {
         if senders.waiting == 0 {
             if crowd.heard.last_number.is_none() {
@@ -149,8 +149,8 @@ fn finish(crowd: &mut Crowd, senders: &mut Senders, listeners: usize) -> Result<
         }
         crowd.turn(TURN_MAX)?;
         senders.take(crowd)?;
-        if heard != (crowd.heard.bytes, senders.waiting) {
-            (heard, heard_at) = ((crowd.heard.bytes, senders.waiting), now());
+        if heard != (crowd.heard.values, senders.waiting) {
+            (heard, heard_at) = ((crowd.heard.values, senders.waiting), now());
         } else if now() - heard_at > silence_max {
             return match senders.waiting {
                 0 => Ok(()),

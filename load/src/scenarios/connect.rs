@@ -35,9 +35,9 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     })?;
     for kind in kinds {
         let figure = rounds.add(report, kind, "until all have the value", "s", |seconds| *seconds);
-        figure.map(|figure| figure.estimate(ESTIMATE));
+        figure.estimate(ESTIMATE);
     }
     let ratio = rounds.ratio(report, [Broker, Nchan], "time", |seconds| *seconds);
-    ratio.map(|figure| figure.goal(Goal::AtMost(2.0)));
+    ratio.goal(Goal::AtMost(2.0));
     Ok(())
 }

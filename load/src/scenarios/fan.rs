@@ -78,12 +78,10 @@ fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()
         Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
     })?;
     for kind in Kind::ALL {
-        if let Some(figure) = rounds.add(report, kind, "deliveries", "/s", Outcome::per_second) {
-            figure.estimate(estimate(kind, subscribers));
-        }
-        if let Some(figure) = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us) {
-            figure.estimate(estimate_cpu_us(kind));
-        }
+        let per_second = rounds.add(report, kind, "deliveries", "/s", Outcome::per_second);
+        per_second.estimate(estimate(kind, subscribers));
+        let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
+        cpu.estimate(estimate_cpu_us(kind));
         rounds.add(report, kind, "crowd's CPU a delivery", "us", Outcome::own_cpu_us);
         rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
         rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
@@ -91,10 +89,10 @@ fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()
     }
     let at_least = if subscribers > 1_000 { 3.0 } else { 2.2 };
     let of_nchan = rounds.ratio(report, [Broker, Nchan], "deliveries", Outcome::per_second);
-    of_nchan.map(|figure| figure.goal(Goal::AtLeast(at_least)));
+    of_nchan.goal(Goal::AtLeast(at_least));
     let of_redis = rounds.ratio(report, [Broker, Redis], "deliveries", Outcome::per_second);
     if subscribers <= 1_000 {
-        of_redis.map(|figure| figure.goal(Goal::AtLeast(1.0)));
+        of_redis.goal(Goal::AtLeast(1.0));
     }
     rounds.ratio(report, [Broker, Bare], "deliveries", Outcome::per_second);
     Ok(())

@@ -27,12 +27,8 @@ fn estimate(kind: Kind) -> f64 {
     }
 }
 
-/// KB a subscriber.
-struct Idle {
-    connected: f64,
-    /// When one value went to everybody, so that whatever it takes to send has been taken.
-    after_a_delivery: f64,
-}
+/// When it is weighed: a delivery takes whatever it takes to send, and some of that stays.
+const STAGES: [&str; 2] = ["memory a subscriber, connected", "the same, after a delivery"];
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
@@ -49,21 +45,17 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         once(FIRST + subscribers, &mut crowd, &target)?;
         let after_a_delivery = target.server.memory()? - before;
         let each = |bytes: f64| bytes / 1e3 / subscribers as f64;
-        Ok(Idle { connected: each(connected), after_a_delivery: each(after_a_delivery) })
+        Ok([connected, after_a_delivery].map(each))
     })?;
     for kind in kinds {
-        let figures: [(_, fn(&Idle) -> f64); 2] = [
-            ("memory a subscriber, connected", |idle| idle.connected),
-            ("the same, after a delivery", |idle| idle.after_a_delivery),
-        ];
-        for (what, figure) in figures {
-            let Some(figure) = rounds.add(report, kind, what, "KB", figure) else { continue };
-            figure.estimate(estimate(kind));
+        for (stage, what) in STAGES.iter().enumerate() {
+            let figure = rounds.add(report, kind, what, "KB", |weighed| weighed[stage]);
+            let figure = figure.estimate(estimate(kind));
             if kind == Broker {
                 figure.goal(Goal::AtMost(GOAL_KB));
             }
         }
     }
-    rounds.ratio(report, [Broker, Nchan], "memory", |idle| idle.after_a_delivery);
+    rounds.ratio(report, [Broker, Nchan], "memory", |weighed| weighed[1]);
     Ok(())
 }

@@ -5,6 +5,7 @@ use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
 use crate::crowd::Crowd;
+use crate::rounds::ratios;
 use crate::run::{Plan, quantile};
 use crate::scenarios::EVENT;
 use crate::senders::Pace;
@@ -22,13 +23,12 @@ const ESTIMATE_RATIO: f64 = 0.99;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let (mut without, mut with, mut ratio, mut p99) = (vec![], vec![], vec![], vec![]);
+    let (mut without, mut with, mut p99) = (vec![], vec![], vec![]);
     for _ in 0..settings.runs {
         let [alone, _] = inserts(0, settings)?;
         let [beside, beside_p99] = inserts(settings.subscribers.unwrap_or(SUBSCRIBERS), settings)?;
         without.push(alone);
         with.push(beside);
-        ratio.push(beside / alone);
         p99.push(beside_p99);
     }
     let bench = "inserts";
@@ -37,7 +37,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let figure = report.add(bench, "broker, inserts, listeners elsewhere", "/s", &with);
     figure.estimate(ESTIMATE_PER_SECOND * ESTIMATE_RATIO);
     report.add(bench, "the same, acknowledged, p99", "ms", &p99);
-    let ratio = report.add(bench, "broker, with listeners / without", "x", &ratio);
+    let ratio =
+        report.add(bench, "broker, with listeners / without", "x", &ratios(&with, &without));
     ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtLeast(0.9));
     Ok(())
 }

@@ -42,8 +42,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     })?;
     for kind in kinds {
         let figure = rounds.add(report, kind, "until descriptors are back", "s", |s| *s);
-        let Some(figure) = figure else { continue };
-        figure.estimate(ESTIMATE);
+        let figure = figure.estimate(ESTIMATE);
         if kind == Broker {
             figure.goal(Goal::AtMost(3.0));
         }

@@ -8,7 +8,7 @@ use broker_bench::server::Scratch;
 use crate::arguments::Settings;
 use crate::crowd::Crowd;
 use crate::pulse::Pulse;
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, ratios};
 use crate::run::{Outcome, Plan, quantile};
 use crate::scenarios::EVENT;
 use crate::senders::Pace;
@@ -73,18 +73,16 @@ fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Rep
         Ok(outcome)
     })?;
     for kind in Kind::ALL {
-        if let Some(figure) = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us) {
-            figure.estimate(estimate_cpu_us(kind));
-        }
+        let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
+        cpu.estimate(estimate_cpu_us(kind));
         rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
-        if let Some(figure) = rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms) {
-            figure.estimate(estimate_p99_ms(kind, subscribers));
-        }
+        let p99 = rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
+        p99.estimate(estimate_p99_ms(kind, subscribers));
         rounds.add_whole(report, kind);
     }
     let cpu = rounds.ratio(report, [Broker, Nchan], "CPU a delivery", Outcome::cpu_us);
     if per_second > 2.0 {
-        cpu.map(|figure| figure.goal(Goal::AtMost(0.7)));
+        cpu.goal(Goal::AtMost(0.7));
     }
     rounds.ratio(report, [Broker, Bare], "CPU a delivery", Outcome::cpu_us);
     late(&bench, &rounds, &syncs_ms, report)
@@ -95,8 +93,8 @@ fn late(bench: &str, rounds: &Rounds, syncs_ms: &[f64], report: &mut Report) -> 
     let [broker, nchan] = [Broker, Nchan].map(|kind| rounds.values(kind, Outcome::p99_ms));
     let (Some(broker), Some(nchan)) = (broker, nchan) else { return Ok(()) };
     report.add(bench, "append and sync p99, beside nchan", "ms", syncs_ms).estimate(4.0);
-    let allowed = nchan.iter().zip(syncs_ms).map(|(nchan, sync)| nchan + sync);
-    let ratio: Vec<_> = broker.iter().zip(allowed).map(|(broker, most)| broker / most).collect();
+    let allowed: Vec<_> = nchan.iter().zip(syncs_ms).map(|(nchan, sync)| nchan + sync).collect();
+    let ratio = ratios(&broker, &allowed);
     let figure = report.add(bench, "broker / (nchan + sync), latency p99", "x", &ratio);
     figure.goal(Goal::AtMost(1.0));
     Ok(())

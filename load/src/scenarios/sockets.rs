@@ -8,6 +8,7 @@ use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
 use crate::crowd::{Crowd, Guests};
+use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
 use crate::senders::Pace;
@@ -20,11 +21,8 @@ const PER_SECOND: f64 = 20.0;
 
 /// Who listens, and the microseconds of CPU that a delivery is expected to cost: a frame's head of
 /// 4 bytes instead of a chunk's of 5, and an object around the record that is made once a view.
-const CASES: [(&str, &[Kind], f64); 3] = [
-    ("1,000 streams", &[Broker], 6.5),
-    ("1,000 sockets", &[Sockets], 7.0),
-    ("both, 1,000 each", &[Broker, Sockets], 6.7),
-];
+const CASES: [(&str, &[Kind], f64); 3] =
+    [("streams", &[Broker], 6.5), ("sockets", &[Sockets], 7.0), ("both", &[Broker, Sockets], 6.7)];
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
@@ -50,8 +48,9 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         wrong.goal(Goal::AtMost(0.0));
     }
     let [streams, sockets, _] = &outcomes;
-    let pairs = sockets.iter().zip(streams);
-    let ratio: Vec<_> = pairs.map(|(socket, stream)| socket.cpu_us() / stream.cpu_us()).collect();
+    let [sockets, streams] =
+        [sockets, streams].map(|runs| runs.iter().map(Outcome::cpu_us).collect::<Vec<_>>());
+    let ratio = ratios(&sockets, &streams);
     report.add("sockets", "sockets / streams, CPU a delivery", "x", &ratio).estimate(1.1);
     Ok(())
 }

@@ -18,6 +18,7 @@ use broker_bench::workload::Workload;
 use crate::arguments::Settings;
 use crate::crowd::Crowd;
 use crate::pulse::Pulse;
+use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
 use crate::senders::Pace;
@@ -43,7 +44,6 @@ const ESTIMATE_RATIO: f64 = 1.0;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let mut ratio = Vec::new();
     let (mut reading_ms, mut stalled_ms) = (Vec::new(), Vec::new());
     let (mut kernel, mut process) = (Vec::new(), Vec::new());
     let mut missing = Vec::new();
@@ -52,7 +52,6 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         let stalled = beside(Reader::Stalls, settings)?;
         reading_ms.push(reading.outcome.p99_ms());
         stalled_ms.push(stalled.outcome.p99_ms());
-        ratio.push(stalled.outcome.p99_ms() / reading.outcome.p99_ms());
         kernel.push(stalled.kernel_bytes / 1024.0);
         process.push((stalled.server_bytes - reading.server_bytes) / 1024.0);
         missing.push(stalled.outcome.missing_percent());
@@ -60,7 +59,12 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = "stalled";
     report.add(bench, "broker, others' p99, it reads", "ms", &reading_ms);
     report.add(bench, "broker, others' p99, it stalls", "ms", &stalled_ms);
-    let ratio = report.add(bench, "broker, others' p99, stalls / reads", "x", &ratio);
+    let ratio = report.add(
+        bench,
+        "broker, others' p99, stalls / reads",
+        "x",
+        &ratios(&stalled_ms, &reading_ms),
+    );
     ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtMost(1.2));
     let missing = report.add(bench, "broker, others' deliveries missing", "%", &missing);
     missing.goal(Goal::AtMost(0.0));

@@ -6,6 +6,7 @@ use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
 use crate::crowd::Crowd;
+use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
 use crate::senders::Pace;
@@ -29,15 +30,18 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let per_second =
         |outcomes: &[Outcome]| outcomes.iter().map(Outcome::per_second).collect::<Vec<_>>();
     let (one_per_second, own_per_second) = (per_second(&one), per_second(&own));
-    let ratio: Vec<_> =
-        own_per_second.iter().zip(&one_per_second).map(|(own, one)| own / one).collect();
     let missing: Vec<_> = one.iter().chain(&own).map(Outcome::missing_percent).collect();
     let bench = "views";
     report.add(bench, "broker, one view, deliveries", "/s", &one_per_second);
     report.add(bench, "broker, views of their own, deliveries", "/s", &own_per_second);
     let missing = report.add(bench, "broker, deliveries missing", "%", &missing);
     missing.goal(Goal::AtMost(0.0));
-    let ratio = report.add(bench, "broker, views of their own / one view", "x", &ratio);
+    let ratio = report.add(
+        bench,
+        "broker, views of their own / one view",
+        "x",
+        &ratios(&own_per_second, &one_per_second),
+    );
     ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtLeast(0.8));
     Ok(())
 }
