@@ -1,8 +1,9 @@
 //! The values: JSON that says when it was sent, and which it is, where a reader finds it without
 //! parsing anything.
 //!
-//! A stamp is `~`, the sender's monotonic clock in 16 hexadecimal digits, and the value's number in
-//! 8. No protocol that is measured here has a `~` of its own, or breaks a value in two.
+//! A stamp is `~~`, the sender's monotonic clock in 16 hexadecimal digits, and the value's number in
+//! 8. No protocol that is measured here has a `~~` of its own, for a WebSocket's length is below
+//! 0x7e00, or breaks a value in two.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ use broker_bench::Result;
 /// Length of a value, unless another is asked for.
 pub const BYTES: usize = 200;
 /// Length of a stamp.
-pub const STAMP_BYTES: usize = 25;
+pub const STAMP_BYTES: usize = 26;
 
 const MARK: u8 = b'~';
 
@@ -37,7 +38,7 @@ pub fn value(stamp: Stamp, bytes: usize) -> String {
     const ENDS: usize = r#"{"at":"","text":""}"#.len();
     let Stamp { at, number } = stamp;
     let mut value = String::with_capacity(bytes);
-    write!(value, "{{\"at\":\"~{at:016x}{number:08x}\",\"text\":\"").expect("a string takes all");
+    write!(value, "{{\"at\":\"~~{at:016x}{number:08x}\",\"text\":\"").expect("a string takes all");
     // As little as it takes to be no run of equal letters.
     let letters = (0..bytes.saturating_sub(ENDS + STAMP_BYTES)).map(|i| b'a' + (i * 7 % 26) as u8);
     value.extend(letters.map(char::from));
@@ -50,10 +51,14 @@ pub fn stamps(bytes: &[u8], mut each: impl FnMut(Stamp)) -> Result<usize> {
     let mut from = 0;
     while let Some(found) = memchr::memchr(MARK, &bytes[from..]) {
         let at = from + found;
-        let Some(stamp) = bytes.get(at + 1..at + STAMP_BYTES) else { return Ok(at) };
-        let stamp = std::str::from_utf8(stamp)?;
-        let digits = |range| u64::from_str_radix(&stamp[range], 16);
-        each(Stamp { at: digits(0..16)?, number: digits(16..24)? as u32 });
+        if bytes.get(at + 1).is_some_and(|next| *next != MARK) {
+            from = at + 1;
+            continue;
+        }
+        let Some(digits) = bytes.get(at + 2..at + STAMP_BYTES) else { return Ok(at) };
+        let digits = std::str::from_utf8(digits)?;
+        let number = |range| u64::from_str_radix(&digits[range], 16);
+        each(Stamp { at: number(0..16)?, number: number(16..24)? as u32 });
         from = at + STAMP_BYTES;
     }
     Ok(bytes.len())
@@ -68,7 +73,7 @@ mod tests {
         let sent = Stamp { at: 0x0123_4567_89ab_cdef, number: 0x0700_0001 };
         let value = value(sent, BYTES);
         assert_eq!(value.len(), BYTES);
-        let bytes = format!("data:{value}\n\ndata:{value}\n\n").into_bytes();
+        let bytes = format!("data:{value}\n\n~\u{1}data:{value}\n\n").into_bytes();
         for cut in 0..bytes.len() {
             let mut found = Vec::new();
             let kept = stamps(&bytes[..cut], |stamp| found.push(stamp)).expect("it is right");
