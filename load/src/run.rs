@@ -70,7 +70,7 @@ impl<'a> Plan<'a> {
     pub fn run(&self, crowd: &mut Crowd, target: &Target) -> Result<Outcome> {
         crowd.forget();
         crowd.heard.is_timed = true;
-        let mut senders = Senders::connect(crowd, target, self)?;
+        let mut senders = Senders::new(target, self);
         let (cpu_before, own_before) = (target.server.cpu()?, cpu(std::process::id())?);
         let started = now();
         self.publish(crowd, &mut senders, started)?;
@@ -106,11 +106,11 @@ impl<'a> Plan<'a> {
         while at < until {
             let wait = match self.pace {
                 Pace::InFlight(_) => {
-                    while self.backlog(crowd, senders) < UNDELIVERED_MAX && senders.send()? {}
+                    while self.backlog(crowd, senders) < UNDELIVERED_MAX && senders.send(crowd)? {}
                     TURN_MAX
                 }
                 Pace::PerSecond(rate) => {
-                    if at >= due && senders.send()? {
+                    if at >= due && senders.send(crowd)? {
                         due += (1e9 / rate) as u64;
                     }
                     Duration::from_nanos(due.saturating_sub(at)).min(TURN_MAX)
@@ -140,7 +140,7 @@ fn finish(crowd: &mut Crowd, senders: &mut Senders, listeners: usize) -> Result<
         if senders.waiting == 0 {
             if crowd.heard.last_number.is_none() {
                 crowd.heard.last_number = Some(senders.next());
-                senders.send()?;
+                senders.send(crowd)?;
             } else if crowd.heard.values >= u64::from(senders.sent) * listeners as u64
                 && crowd.heard.up_to_date >= listeners
             {

@@ -2,6 +2,7 @@
 //! thread and poll.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
@@ -29,9 +30,11 @@ pub enum Pace {
 /// The connections, and what was sent over them.
 pub struct Senders {
     kind: Kind,
+    address: SocketAddr,
     event: String,
     value_bytes: usize,
-    open: Vec<Sender>,
+    /// A connection each, or room for one.
+    slots: Vec<Option<Sender>>,
     /// Values that were sent.
     pub sent: u32,
     /// The sum of their numbers.
@@ -50,29 +53,24 @@ struct Sender {
 }
 
 impl Senders {
-    /// Connects them.
-    pub fn connect(crowd: &Crowd, target: &Target, plan: &Plan<'_>) -> Result<Self> {
+    /// None of them connected yet.
+    pub fn new(target: &Target, plan: &Plan<'_>) -> Self {
         let count = match plan.pace {
             Pace::InFlight(count) => count,
             // One that waits for its answer does not hold up the next.
             Pace::PerSecond(_) => 8,
         };
-        let open = (0..count).map(|index| -> Result<Sender> {
-            let stream = socket::connect(target.address(), ADDRESSES_FROM + index)?;
-            let mut stream = TcpStream::from_std(stream);
-            crowd.register(&mut stream, OTHERS_FROM + index)?;
-            Ok(Sender { stream, sent_at: None, answer: Vec::new() })
-        });
-        Ok(Self {
+        Self {
             kind: target.kind,
+            address: target.address(),
             event: plan.event.to_owned(),
             value_bytes: plan.value_bytes,
-            open: open.collect::<Result<_>>()?,
+            slots: (0..count).map(|_| None).collect(),
             sent: 0,
             sum: 0,
             waiting: 0,
             answers_us: Vec::new(),
-        })
+        }
     }
 
     /// The number of the next value.
@@ -80,11 +78,15 @@ impl Senders {
         self.sent + 1
     }
 
-    /// Sends a value over whichever connection is free; tells whether one was.
-    pub fn send(&mut self) -> Result<bool> {
+    /// Sends a value over whichever connection is free, or over a new one; tells whether there was.
+    pub fn send(&mut self, crowd: &Crowd) -> Result<bool> {
+        let is_free = |slot: &Option<Sender>| slot.as_ref().is_none_or(|s| s.sent_at.is_none());
+        // The first one, so that none is used so seldom that the server closes it meanwhile.
+        let Some(index) = self.slots.iter().position(is_free) else { return Ok(false) };
         let number = self.next();
-        let Some(sender) = self.open.iter_mut().find(|sender| sender.sent_at.is_none()) else {
-            return Ok(false);
+        let sender = match &mut self.slots[index] {
+            Some(sender) => sender,
+            slot => slot.insert(Sender::connect(crowd, self.address, index)?),
         };
         let at = now();
         let value = value::value(Stamp { at, number }, self.value_bytes);
@@ -103,9 +105,14 @@ impl Senders {
     /// Takes the answers that arrived in the crowd's last turn.
     pub fn take(&mut self, crowd: &Crowd) -> Result<()> {
         for token in &crowd.others {
-            let sender = &mut self.open[token - OTHERS_FROM];
+            let slot = &mut self.slots[token - OTHERS_FROM];
+            let Some(sender) = slot else { continue };
             let mut buffer = [0; 4096];
             match sender.stream.read(&mut buffer) {
+                Ok(0) if sender.sent_at.is_none() => {
+                    *slot = None;
+                    continue;
+                }
                 Ok(0) => return Err("the server closed a publisher's connection".into()),
                 Ok(read) => sender.answer.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -119,5 +126,13 @@ impl Senders {
             }
         }
         Ok(())
+    }
+}
+
+impl Sender {
+    fn connect(crowd: &Crowd, address: SocketAddr, index: usize) -> Result<Self> {
+        let mut stream = TcpStream::from_std(socket::connect(address, ADDRESSES_FROM + index)?);
+        crowd.register(&mut stream, OTHERS_FROM + index)?;
+        Ok(Self { stream, sent_at: None, answer: Vec::new() })
     }
 }

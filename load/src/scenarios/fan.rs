@@ -7,7 +7,7 @@ use crate::arguments::Settings;
 use crate::crowd::Crowd;
 use crate::rounds::Rounds;
 use crate::run::{Outcome, Plan};
-use crate::scenarios::EVENT;
+use crate::scenarios::{EVENT, once};
 use crate::senders::Pace;
 use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis};
 use crate::target::Target;
@@ -74,6 +74,7 @@ fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()
         let target = Target::start(kind)?;
         let mut crowd = Crowd::new()?;
         crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        once(subscribers, &mut crowd, &target)?;
         let pace = Pace::InFlight(IN_FLIGHT);
         Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
     })?;

@@ -10,7 +10,7 @@ use crate::crowd::Crowd;
 use crate::pulse::Pulse;
 use crate::rounds::{Rounds, ratios};
 use crate::run::{Outcome, Plan, quantile};
-use crate::scenarios::EVENT;
+use crate::scenarios::{EVENT, once};
 use crate::senders::Pace;
 use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis, Sockets};
 use crate::target::Target;
@@ -45,11 +45,10 @@ fn estimate_p99_ms(kind: Kind, subscribers: usize) -> f64 {
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    for (subscribers, per_second) in CASES {
-        let subscribers = settings.subscribers.unwrap_or(subscribers);
-        at(subscribers, per_second, settings, report)?;
+    if let Some(subscribers) = settings.subscribers {
+        return at(subscribers, CASES[0].1, settings, report);
     }
-    Ok(())
+    CASES.iter().try_for_each(|(subscribers, rate)| at(*subscribers, *rate, settings, report))
 }
 
 fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
@@ -59,6 +58,7 @@ fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Rep
         let target = Target::start(kind)?;
         let mut crowd = Crowd::new()?;
         crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        once(subscribers, &mut crowd, &target)?;
         let plan =
             Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, subscribers);
         if kind != Nchan {
