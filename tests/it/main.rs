@@ -22,3 +22,4 @@ mod openapi;
 mod process;
 mod recovery;
 mod tidy;
+mod topics;
