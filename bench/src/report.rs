@@ -81,6 +81,15 @@ impl Report {
         found.map(|figure| figure.measured.median)
     }
 
+    /// Whether each goal was met, and whose it is.
+    pub fn goals(&self) -> impl Iterator<Item = (bool, String)> {
+        let met = |figure: &Figure| {
+            let is_met = figure.goal?.is_met(figure.measured.median);
+            Some((is_met, format!("{}: {}", figure.bench, figure.what)))
+        };
+        self.figures.iter().filter_map(met)
+    }
+
     /// The machine and the figures.
     pub fn json(&self) -> String {
         let figures = self.figures.iter().map(|figure| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use broker_bench::Result;
 
+use crate::run::UNDELIVERED_MAX;
 use crate::scenarios::SCENARIOS;
 use crate::speech::Kind;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub runs: usize,
     /// How many subscribe, where it is not for the scenario to say.
     pub subscribers: Option<usize>,
+    /// The most values on their way to somebody while others follow as fast as they can.
+    pub undelivered_max: usize,
     /// What is compared.
     pub kinds: Vec<Kind>,
 }
@@ -38,7 +41,8 @@ impl Arguments {
         let what = words.next().ok_or_else(usage)?;
         let duration = Duration::from_secs(3);
         let kinds = Kind::ALL.to_vec();
-        let settings = Settings { duration, runs: 3, subscribers: None, kinds };
+        let undelivered_max = UNDELIVERED_MAX;
+        let settings = Settings { duration, runs: 3, subscribers: None, undelivered_max, kinds };
         let mut arguments = Self { what, json: None, svg: None, settings };
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(usage)?;
@@ -50,6 +54,7 @@ impl Arguments {
                 "--subscribers" => settings.subscribers = Some(count(&value)?),
                 "--svg" => arguments.svg = Some(value.into()),
                 "--targets" => settings.kinds = kinds_of(&value)?,
+                "--undelivered" => settings.undelivered_max = count(&value)?,
                 _ => return Err(usage()),
             }
         }
@@ -62,7 +67,8 @@ pub fn usage() -> Box<dyn std::error::Error> {
     let scenarios = SCENARIOS.iter().map(|s| format!("  {:<12}{}\n", s.name, s.meaning));
     format!(
         "usage: broker-load WHAT [--targets bare,broker,nchan,redis] [--subscribers N] \
-         [--seconds N] [--runs N] [--json FILE] [--svg FILE]\n  all         everything below\n{}",
+         [--seconds N] [--runs N] [--undelivered N] [--json FILE] [--svg FILE]\n\
+         \x20 all         everything below\n{}",
         scenarios.collect::<String>()
     )
     .into()

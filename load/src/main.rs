@@ -59,6 +59,9 @@ fn run() -> Result<()> {
     }
     note_elsewhere(&mut report, "used_elsewhere", &first)?;
     print!("{report}");
+    let (met, missed): (Vec<_>, Vec<_>) = report.goals().partition(|(is_met, _)| *is_met);
+    println!("goals: {} met, {} missed", met.len(), missed.len());
+    missed.iter().for_each(|(_, whose)| println!("missed: {whose}"));
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
     }

@@ -9,15 +9,13 @@ use broker_bench::server::cpu;
 use crate::crowd::Crowd;
 use crate::senders::{Pace, Senders};
 use crate::target::Target;
-use crate::value::{self, now};
+use crate::value::now;
 
 /// So long nothing comes to those who wait for something.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// So many values, at most, are on their way to somebody while others are published as fast as
-/// they are acknowledged. Broker acknowledges what is durable, whoever has read it, so nothing else
-/// would keep publishers from leaving subscribers behind, where values are superseded; and the
-/// deliveries that are counted are those of every value.
-const UNDELIVERED_MAX: u64 = 64;
+/// Values on their way, unless others are asked for: 30 KB a subscriber, which is a hundredth of
+/// Broker's window, and fits every server's socket buffer.
+pub const UNDELIVERED_MAX: usize = 64;
 /// Between two looks at the clock.
 const TURN_MAX: Duration = Duration::from_millis(100);
 
@@ -30,10 +28,15 @@ pub struct Plan<'a> {
     pub pace: Pace,
     /// For how long.
     pub duration: Duration,
-    /// Length of a value.
-    pub value_bytes: usize,
     /// How many of the crowd listen to that event.
     pub listeners: usize,
+    /// The most values that are on their way to somebody while more are published as fast as they
+    /// are acknowledged.
+    ///
+    /// Broker acknowledges what is durable, whoever has read it, so nothing else would keep
+    /// publishers from leaving subscribers behind, where values are superseded; and the deliveries
+    /// that are counted are those of every value.
+    pub undelivered_max: usize,
 }
 
 /// What came of it.
@@ -61,9 +64,9 @@ pub struct Outcome {
 }
 
 impl<'a> Plan<'a> {
-    /// Values of the usual length.
+    /// With the usual number of values on their way.
     pub fn new(event: &'a str, pace: Pace, duration: Duration, listeners: usize) -> Self {
-        Self { event, pace, duration, value_bytes: value::BYTES, listeners }
+        Self { event, pace, duration, listeners, undelivered_max: UNDELIVERED_MAX }
     }
 
     /// Does it.
@@ -106,7 +109,9 @@ impl<'a> Plan<'a> {
         while at < until {
             let wait = match self.pace {
                 Pace::InFlight(_) => {
-                    while self.backlog(crowd, senders) < UNDELIVERED_MAX && senders.send(crowd)? {}
+                    while self.undelivered(crowd, senders) < self.undelivered_max as u64
+                        && senders.send(crowd)?
+                    {}
                     TURN_MAX
                 }
                 Pace::PerSecond(rate) => {
@@ -124,7 +129,7 @@ impl<'a> Plan<'a> {
     }
 
     /// How many values are on their way, as many as those who listen lack on average.
-    fn backlog(&self, crowd: &Crowd, senders: &Senders) -> u64 {
+    fn undelivered(&self, crowd: &Crowd, senders: &Senders) -> u64 {
         let expected = u64::from(senders.sent) * self.listeners as u64;
         expected.saturating_sub(crowd.heard.values).div_ceil(self.listeners.max(1) as u64)
     }

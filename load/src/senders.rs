@@ -21,7 +21,7 @@ const ADDRESSES_FROM: usize = 15_000;
 /// How fast they publish.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many values wait for their acknowledgement at any time.
+    /// So many values wait for their acknowledgement, unless too many are not delivered yet.
     InFlight(usize),
     /// So many a second, whatever becomes of those before.
     PerSecond(f64),
@@ -32,7 +32,6 @@ pub struct Senders {
     kind: Kind,
     address: SocketAddr,
     event: String,
-    value_bytes: usize,
     /// A connection each, or room for one.
     slots: Vec<Option<Sender>>,
     /// Values that were sent.
@@ -64,7 +63,6 @@ impl Senders {
             kind: target.kind,
             address: target.address(),
             event: plan.event.to_owned(),
-            value_bytes: plan.value_bytes,
             slots: (0..count).map(|_| None).collect(),
             sent: 0,
             sum: 0,
@@ -89,7 +87,7 @@ impl Senders {
             slot => slot.insert(Sender::connect(crowd, self.address, index)?),
         };
         let at = now();
-        let value = value::value(Stamp { at, number }, self.value_bytes);
+        let value = value::value(Stamp { at, number });
         let request = self.kind.publish(&self.event, &value);
         // Far smaller than a socket's buffer, so one write takes it whole.
         if sender.stream.write(&request)? < request.len() {

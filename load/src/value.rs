@@ -11,8 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use broker_bench::Result;
 
-/// Length of a value, unless another is asked for.
-pub const BYTES: usize = 200;
+/// Length of a value.
+const BYTES: usize = 200;
 /// Length of a stamp.
 pub const STAMP_BYTES: usize = 26;
 
@@ -33,14 +33,14 @@ pub fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A value of so many bytes.
-pub fn value(stamp: Stamp, bytes: usize) -> String {
+/// A value of 200 bytes.
+pub fn value(stamp: Stamp) -> String {
     const ENDS: usize = r#"{"at":"","text":""}"#.len();
     let Stamp { at, number } = stamp;
-    let mut value = String::with_capacity(bytes);
+    let mut value = String::with_capacity(BYTES);
     write!(value, "{{\"at\":\"~~{at:016x}{number:08x}\",\"text\":\"").expect("a string takes all");
     // As little as it takes to be no run of equal letters.
-    let letters = (0..bytes.saturating_sub(ENDS + STAMP_BYTES)).map(|i| b'a' + (i * 7 % 26) as u8);
+    let letters = (0..BYTES - ENDS - STAMP_BYTES).map(|i| b'a' + (i * 7 % 26) as u8);
     value.extend(letters.map(char::from));
     value.push_str("\"}");
     value
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_value_has_its_length_and_its_stamp_is_found_however_it_arrives() {
         let sent = Stamp { at: 0x0123_4567_89ab_cdef, number: 0x0700_0001 };
-        let value = value(sent, BYTES);
+        let value = value(sent);
         assert_eq!(value.len(), BYTES);
         let bytes = format!("data:{value}\n\n~\u{1}data:{value}\n\n").into_bytes();
         for cut in 0..bytes.len() {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_stamp_that_something_broke_in_two_is_an_error() {
-        let value = value(Stamp { at: 1, number: 2 }, BYTES).replacen("00", "\r\n", 1);
+        let value = value(Stamp { at: 1, number: 2 }).replacen("00", "\r\n", 1);
         assert!(stamps(value.as_bytes(), |_| ()).is_err());
     }
 }

@@ -76,7 +76,9 @@ fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()
         crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
         once(subscribers, &mut crowd, &target)?;
         let pace = Pace::InFlight(IN_FLIGHT);
-        Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
+        let plan = Plan::new(EVENT, pace, settings.duration, subscribers);
+        let undelivered_max = settings.undelivered_max;
+        Plan { undelivered_max, ..plan }.run(&mut crowd, &target)
     })?;
     for kind in Kind::ALL {
         let per_second = rounds.add(report, kind, "deliveries", "/s", Outcome::per_second);

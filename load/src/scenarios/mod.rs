@@ -110,7 +110,7 @@ fn fill(target: &Target, numbers: Range<usize>, event: impl Fn(usize) -> String)
     for first in numbers.clone().step_by(BATCH) {
         let batch = (first..numbers.end.min(first + BATCH)).map(|number| {
             let stamp = Stamp { at: now(), number: number as u32 };
-            let value = value::value(stamp, value::BYTES);
+            let value = value::value(stamp);
             format!("{{\"event\":\"{}\",\"data\":{value}}}", event(number))
         });
         let batch = batch.collect::<Vec<_>>().join(",");
