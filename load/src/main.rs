@@ -51,10 +51,14 @@ fn run() -> Result<()> {
     socket::raise_descriptors()?;
     let mut report = Report::begin();
     let first = Ticks::now()?;
+    let mut failed = Vec::new();
     for scenario in scenarios {
         let before = Ticks::now()?;
-        (scenario.run)(&arguments.settings, &mut report)
-            .map_err(|error| format!("{}: {error}", scenario.name))?;
+        // The others are worth their minutes all the same.
+        if let Err(error) = (scenario.run)(&arguments.settings, &mut report) {
+            report.note(&format!("failed, {}", scenario.name), &error.to_string());
+            failed.push(format!("{}: {error}", scenario.name));
+        }
         note_elsewhere(&mut report, &format!("used_elsewhere, {}", scenario.name), &before)?;
     }
     note_elsewhere(&mut report, "used_elsewhere", &first)?;
@@ -68,7 +72,7 @@ fn run() -> Result<()> {
     if let Some(path) = &arguments.svg {
         std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 /// What others used of the machine. The servers have ended by now, so they are counted as this
