@@ -18,7 +18,7 @@ pub struct Target {
     pub kind: Kind,
     /// Its processes; they end before their directory does.
     pub server: Server,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 /// What a subscriber of nchan gets at first.
@@ -45,7 +45,16 @@ impl Target {
             Kind::Nchan => nchan(&scratch, first)?,
             Kind::Redis => redis(&scratch)?,
         };
-        Ok(Self { kind, server, _scratch: scratch })
+        Ok(Self { kind, server, scratch })
+    }
+
+    /// Broker again on the same log, so that nothing is left in its memory of how that came to be.
+    pub fn restart(self) -> Result<Self> {
+        let Self { kind, server, scratch } = self;
+        drop(server);
+        let server = Server::broker(&scratch, &[])?;
+        server.settle()?;
+        Ok(Self { kind, server, scratch })
     }
 
     /// So many who join it, and get no value before they are greeted.

@@ -55,10 +55,11 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let figure = report.add(bench, "broker, 10,000 values to one", "MB/s", &one);
     figure.estimate(ESTIMATE_MB_PER_SECOND).goal(Goal::AtLeast(150.0));
     fill(&target, VALUES..VALUES_MANY, |index| format!("replay.{index:06}"))?;
+    let target = target.restart()?;
+    let [_, before] = target.server.memory_peak()?;
     let (mut many, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..settings.runs {
         target.server.forget_memory_peak()?;
-        let [_, before] = target.server.memory_peak()?;
         many.push(read(&target, CLIENTS, VALUES_MANY)?);
         let [peak, _] = target.server.memory_peak()?;
         memory.push((peak - before) / 1e6);
