@@ -128,7 +128,7 @@ impl Server {
     /// Its share of memory in bytes, and its workers': what only they use, and their part of what
     /// they share.
     pub fn memory(&self) -> Result<f64> {
-        self.processes()?.into_iter().map(|pid| told(pid, "smaps_rollup", "Pss:")).sum()
+        self.processes()?.into_iter().map(memory).sum()
     }
 
     /// Descriptors that it and its workers have open.
@@ -215,6 +215,11 @@ pub fn sled_fill(scratch: &Scratch, records: usize, events: usize) -> Result<f64
 /// A port of loopback that is free now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A process's share of memory in bytes: what only it uses, and its part of what it shares.
+pub fn memory(pid: u32) -> Result<f64> {
+    told(pid, "smaps_rollup", "Pss:")
 }
 
 /// CPU that a process has used, in ticks of usually 10 ms.
