@@ -39,7 +39,7 @@ use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
-use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
+use crate::order::{Local, Order as _, ProposeError, Stopped, Submission, Ticket};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{Hub, Interest, Replay, Start, Subscriber, Tail};
@@ -90,6 +90,19 @@ pub struct Inserted {
     /// Whether they were appended now; otherwise their ids were seen before and these are the
     /// original records.
     pub fresh: bool,
+}
+
+impl Inserted {
+    /// The receipt, or those of a batch as an array.
+    pub(crate) fn receipts_json(&self, is_batch: bool) -> Vec<u8> {
+        if let [record] = self.records.as_slice()
+            && !is_batch
+        {
+            return record.receipt_json();
+        }
+        let receipts: Vec<_> = self.records.iter().map(|record| record.receipt_json()).collect();
+        [&b"["[..], &receipts.join(&b','), b"]"].concat()
+    }
 }
 
 impl From<Verdict> for Inserted {
@@ -164,8 +177,7 @@ impl Broker {
     /// # Errors
     /// As [`Broker::insert`].
     pub async fn insert_batch(&self, events: Vec<NewEvent>) -> Result<Inserted, ProposeError> {
-        let submission = self.look_up(events).await?;
-        Ok(self.inner.order.propose(submission)?.await?.into())
+        Ok(self.propose(events).await?.await?.into())
     }
 
     /// As [`Broker::insert_batch`], for a thread that may be held for one swift append.
@@ -173,8 +185,20 @@ impl Broker {
         &self,
         events: Vec<NewEvent>,
     ) -> Result<Inserted, ProposeError> {
+        Ok(self.propose_here(events).await?.await?.into())
+    }
+
+    /// The first half of [`Broker::insert_batch`]: what is proposed before something else is decided
+    /// before it. The ticket is the second half.
+    pub(crate) async fn propose(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
-        Ok(self.inner.order.propose_here(submission)?.await?.into())
+        self.inner.order.propose(submission)
+    }
+
+    /// The first half of [`Broker::insert_here`].
+    pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
+        let submission = self.look_up(events).await?;
+        self.inner.order.propose_here(submission)
     }
 
     /// Records as they come: what is current first, then each new one.

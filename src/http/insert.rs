@@ -84,17 +84,11 @@ pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> Http
     // Values that are made once for all answers.
     response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    let receipts = inserted.records.iter().map(|record| record.receipt_json());
-    let [record] = inserted.records.as_slice() else {
-        return response
-            .body([&b"["[..], &receipts.collect::<Vec<_>>().join(&b','), b"]"].concat());
-    };
-    if is_batch {
-        return response.body([&b"["[..], &record.receipt_json(), b"]"].concat());
+    if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
+        let location = location(prefix, record.identity(), record.version());
+        response.insert_header((header::LOCATION, location));
     }
-    let location = location(prefix, record.identity(), record.version());
-    response.insert_header((header::LOCATION, location));
-    response.body(record.receipt_json())
+    response.body(inserted.receipts_json(is_batch))
 }
 
 /// What stands before `route`: the public URL's path, or the scope that these routes are in.
@@ -106,7 +100,7 @@ pub(super) fn prefix<'a>(request: &'a HttpRequest, config: &'a Config, route: &s
 }
 
 /// Checks the body once, as a whole, then takes it apart.
-fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+pub(super) fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The limit is on the data; the insert around it, and the batch around that, come on top.
     let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
@@ -116,11 +110,20 @@ fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem
         Cow::Borrowed(_) => body.clone(),
         Cow::Owned(compact) => compact.into(),
     };
+    Ok((take_apart(&compact, is_batch, config)?, is_batch))
+}
+
+/// The events of one insert, or of a batch, in compact JSON that was checked before.
+pub(super) fn take_apart(
+    compact: &Bytes,
+    is_batch: bool,
+    config: &Config,
+) -> Result<Vec<NewEvent>, Problem> {
     if !is_batch {
-        return Ok((vec![parse_one(&compact, &compact).map_err(invalid)?], false));
+        return Ok(vec![parse_one(compact, compact).map_err(invalid)?]);
     }
     let items: Vec<&RawValue> =
-        serde_json::from_slice(&compact).map_err(|e| invalid(sentence(&e)))?;
+        serde_json::from_slice(compact).map_err(|e| invalid(sentence(&e)))?;
     if items.len() > config.max_batch.get() {
         let max = config.max_batch;
         return Err(Problem::new(Code::BatchTooLong)
@@ -129,12 +132,12 @@ fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem
     }
     let mut events = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let event = parse_one(item.get().as_bytes(), &compact);
+        let event = parse_one(item.get().as_bytes(), compact);
         events.push(event.map_err(|error| {
             invalid(format!("event {index} of the batch: {error}")).member("index", index)
         })?);
     }
-    Ok((events, true))
+    Ok(events)
 }
 
 /// Takes one insert apart; `json` lies in `compact`.

@@ -10,12 +10,15 @@ mod consume;
 mod edge;
 mod etag;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod history;
 mod insert;
 mod latest;
 mod listing;
 mod log;
+mod message;
 mod names;
 mod openapi;
 mod page;
@@ -24,10 +27,13 @@ mod produce;
 mod query;
 mod refusals;
 mod server;
+mod socket;
 mod sse;
 mod status;
 mod streams;
+mod subscribe;
 mod wire;
+mod ws;
 
 use std::sync::Arc;
 
@@ -83,6 +89,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .app_data(shared.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
+        .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
+        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(subscribe::topic)))
         .service(resource("/latest", READ, read().to(latest::latest)))
         .service(resource("/audit", READ, read().to(listing::names)))
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
