@@ -1,6 +1,7 @@
 //! `GET /events`: the subscription as server-sent events.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, error};
 
 use super::Shared;
@@ -20,7 +21,7 @@ use super::wire::Refusal;
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::record::{FilterSet, Seq};
+use crate::record::{FilterSet, Record, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
 /// How often a quiet stream may be told how far the log has come.
@@ -84,7 +85,7 @@ pub(super) async fn events(
     Ok(response.body(EventStream {
         subscriber,
         encoder: Encoder::new(dispatch),
-        heartbeat: heartbeat(config.heartbeat),
+        heartbeat: Heartbeat::new(config.heartbeat),
         last_cursor: 0,
         last_synced: None,
         ended: false,
@@ -138,18 +139,12 @@ fn accepts_event_stream(request: &HttpRequest) -> bool {
     })
 }
 
-fn heartbeat(period: Duration) -> Interval {
-    let mut interval = interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
 /// A subscription as a response body. actix asks for the next chunk only when the last one left
 /// its write buffer, so a slow client is only a position.
 struct EventStream {
     subscriber: Subscriber,
     encoder: Encoder,
-    heartbeat: Interval,
+    heartbeat: Heartbeat,
     /// The seq of the last id that was sent.
     last_cursor: Seq,
     last_synced: Option<Instant>,
@@ -167,11 +162,22 @@ impl Drop for EventStream {
 }
 
 impl EventStream {
+    /// What one view's subscribers get together is encoded once, but for the first block of each.
     fn encode(&mut self, step: &Step) -> Bytes {
-        for record in &step.records {
-            self.encoder.record(self.subscriber.cursor(record.seq()), record);
-            self.last_cursor = record.seq();
+        self.metrics.delivered.increment(step.records.len() as u64);
+        if let Some(last) = step.records.last() {
+            self.last_cursor = last.seq();
         }
+        if step.mark.is_none() && !self.encoder.is_first() {
+            let dispatch = self.encoder.dispatch();
+            let chunk = step.records.encoded(dispatch.encoding(), |records| {
+                let mut encoder = Encoder::of_view(dispatch);
+                encode_records(&mut encoder, &self.subscriber, records);
+                encoder.take().into()
+            });
+            return self.sent(chunk);
+        }
+        encode_records(&mut self.encoder, &self.subscriber, &step.records);
         match step.mark {
             Some(Mark::Reset) => {
                 self.encoder.mark(self.subscriber.cursor(0), Mark::Reset);
@@ -180,7 +186,6 @@ impl EventStream {
             Some(mark @ Mark::Synced { .. }) => self.synced(mark),
             None => {}
         }
-        self.metrics.delivered.increment(step.records.len() as u64);
         self.chunk()
     }
 
@@ -203,10 +208,51 @@ impl EventStream {
     }
 
     fn chunk(&mut self) -> Bytes {
-        let chunk = self.encoder.take();
+        let chunk = self.encoder.take().into();
+        self.sent(chunk)
+    }
+
+    fn sent(&mut self, chunk: Bytes) -> Bytes {
         self.metrics.delivered_bytes.increment(chunk.len() as u64);
-        self.heartbeat.reset();
-        chunk.into()
+        self.heartbeat.last_sent = Instant::now();
+        chunk
+    }
+}
+
+fn encode_records(encoder: &mut Encoder, subscriber: &Subscriber, records: &[Arc<Record>]) {
+    for record in records {
+        encoder.record(subscriber.cursor(record.seq()), record);
+    }
+}
+
+/// When an idle stream has to say that it lives. Whatever is sent puts it off, but the timer is
+/// set anew only when it rings: setting it for each delivery costs as much as encoding one.
+struct Heartbeat {
+    period: Duration,
+    last_sent: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(period: Duration) -> Self {
+        let last_sent = Instant::now();
+        Self { period, last_sent, timer: Box::pin(sleep_until(last_sent + period)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            std::task::ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let due = self.last_sent + self.period;
+            let is_due = due <= now;
+            if is_due {
+                self.last_sent = now;
+            }
+            self.timer.as_mut().reset(self.last_sent + self.period);
+            if is_due {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -237,8 +283,8 @@ impl MessageBody for EventStream {
             }
             Poll::Pending => {}
         }
-        match self.heartbeat.poll_tick(cx) {
-            Poll::Ready(_) => Poll::Ready(Some(Ok(self.beat()))),
+        match self.heartbeat.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Ok(self.beat()))),
             Poll::Pending => Poll::Pending,
         }
     }

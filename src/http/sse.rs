@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use rand::Rng as _;
 
 use crate::record::{Cursor, Record};
-use crate::subscription::Mark;
+use crate::subscription::{Encoding, Mark};
 
 /// The heartbeat is one line, not a block: a blank line would reach some pages as an empty message.
 pub(super) const HEARTBEAT: &[u8] = b":\n";
@@ -25,7 +25,17 @@ pub(super) enum Dispatch {
     Named,
 }
 
-/// Blocks on their way to one client.
+impl Dispatch {
+    /// Under what a batch keeps its blocks.
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::Message => Encoding::Message,
+            Self::Named => Encoding::Named,
+        }
+    }
+}
+
+/// Blocks on their way to one client, or to all of a view.
 #[derive(Debug)]
 pub(super) struct Encoder {
     dispatch: Dispatch,
@@ -37,6 +47,20 @@ pub(super) struct Encoder {
 impl Encoder {
     pub fn new(dispatch: Dispatch) -> Self {
         Self { dispatch, out: Vec::new(), first: true }
+    }
+
+    /// For blocks that any client of a view may get, except as its first.
+    pub fn of_view(dispatch: Dispatch) -> Self {
+        Self { dispatch, out: Vec::new(), first: false }
+    }
+
+    /// Whether the first block is still to come.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
+    pub fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 
     pub fn record(&mut self, cursor: Cursor, record: &Record) {
@@ -66,6 +90,8 @@ impl Encoder {
     }
 
     fn block(&mut self, cursor: Cursor, name: Option<&str>, data: &[u8]) {
+        // Beside the data: a cursor of up to 54 bytes, a name of up to 255, fields and retry.
+        self.out.reserve(data.len() + name.map_or(0, str::len) + 96);
         let mut head = String::with_capacity(64);
         writeln!(head, "id:{cursor}").expect("a string takes all text");
         if let Some(name) = name {
