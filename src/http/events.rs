@@ -9,6 +9,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use metrics::Counter;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, error};
 
@@ -20,7 +21,6 @@ use super::streams::Open;
 use super::wire::Refusal;
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::record::{FilterSet, Record, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
@@ -90,7 +90,8 @@ pub(super) async fn events(
         last_synced: None,
         ended: false,
         reason: "the client left",
-        metrics: broker.metrics().clone(),
+        delivered: broker.metrics().delivered.clone(),
+        delivered_bytes: broker.metrics().delivered_bytes.clone(),
         _open: open,
     }))
 }
@@ -151,7 +152,8 @@ struct EventStream {
     ended: bool,
     /// Why it ended, for the log.
     reason: &'static str,
-    metrics: Metrics,
+    delivered: Counter,
+    delivered_bytes: Counter,
     _open: Open,
 }
 
@@ -164,7 +166,7 @@ impl Drop for EventStream {
 impl EventStream {
     /// What one view's subscribers get together is encoded once, but for the first block of each.
     fn encode(&mut self, step: &Step) -> Bytes {
-        self.metrics.delivered.increment(step.records.len() as u64);
+        self.delivered.increment(step.records.len() as u64);
         if let Some(last) = step.records.last() {
             self.last_cursor = last.seq();
         }
@@ -213,7 +215,7 @@ impl EventStream {
     }
 
     fn sent(&mut self, chunk: Bytes) -> Bytes {
-        self.metrics.delivered_bytes.increment(chunk.len() as u64);
+        self.delivered_bytes.increment(chunk.len() as u64);
         self.heartbeat.last_sent = Instant::now();
         chunk
     }

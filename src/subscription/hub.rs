@@ -1,7 +1,5 @@
 //! The hub: what subscribers share; durable groups in.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::teller::{Teller, wake};
 use super::view::View;
@@ -11,6 +9,8 @@ use super::window::Window;
 use super::{Interest, Start, Subscriber};
 use crate::newest::Newest;
 use crate::record::{Epoch, Record, Seq};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Settings of the hub.
 #[derive(Clone, Copy, Debug)]

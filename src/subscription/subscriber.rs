@@ -3,8 +3,6 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use thiserror::Error;
@@ -14,6 +12,8 @@ use super::view::View;
 use super::{Batch, Hub, Tail};
 use crate::newest::SliceLimits;
 use crate::record::{Cursor, Record, Seq};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, PoisonError};
 
 /// Bytes of JSON that one step hands out; one record more than fits may be.
 const STEP_BYTES_MAX: usize = 64 << 10;

@@ -1,13 +1,13 @@
 //! The teller: durable records listed in the views that match them, subscribers woken.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::Hub;
 use super::view::View;
 use super::waiting::Arrived;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, PoisonError};
 
 /// Filter evaluations of one pass, some milliseconds: those who join or leave wait for a pass.
 const EVALUATIONS_MAX: usize = 1_024;

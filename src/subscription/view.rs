@@ -1,11 +1,11 @@
 //! A view: what all subscribers with the same interest share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::{Batch, Interest};
 use crate::record::{self, Record, Seq};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Matches that a queue keeps room for when it is empty.
 const MATCHES_KEPT: usize = 8;
