@@ -3,7 +3,7 @@
 use schedules::Run;
 
 /// Orders that are tried of each run; a failure prints the one that led there.
-const RANDOM: usize = 2_000;
+const RANDOM: usize = 500;
 /// Switches of threads at which a bug may hide, in schedules that look for few of them.
 const SWITCHES: usize = 3;
 

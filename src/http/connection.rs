@@ -41,7 +41,11 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Waits for the first bytes and looks at them, without taking them.
-    pub async fn peek(stream: &TcpStream, peer: SocketAddr, config: &ServiceConfig) -> Option<Self> {
+    pub async fn peek(
+        stream: &TcpStream,
+        peer: SocketAddr,
+        config: &ServiceConfig,
+    ) -> Option<Self> {
         let peek = poll_fn(|cx| {
             let mut bytes = [0; HEAD_BYTES_MAX];
             let mut buffer = ReadBuf::new(&mut bytes);

@@ -33,7 +33,11 @@ const ENCODINGS: usize = 2;
 impl Batch {
     /// What the batch looks like on the wire, for all subscribers of one view: a cursor is the
     /// view's.
-    pub fn encoded(&self, encoding: Encoding, encode: impl FnOnce(&[Arc<Record>]) -> Bytes) -> Bytes {
+    pub fn encoded(
+        &self,
+        encoding: Encoding,
+        encode: impl FnOnce(&[Arc<Record>]) -> Bytes,
+    ) -> Bytes {
         let made = self.0.encoded[encoding as usize].get_or_init(|| encode(&self.0.records));
         made.clone()
     }

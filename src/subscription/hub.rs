@@ -1,6 +1,5 @@
 //! The hub: what subscribers share; durable groups in.
 
-
 use super::teller::{Teller, wake};
 use super::view::View;
 use super::views::Views;
