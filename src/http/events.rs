@@ -1,7 +1,6 @@
 //! `GET /events`: the subscription as server-sent events.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::streams::Open;
 use super::wire::Refusal;
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::record::{FilterSet, Record, Seq};
+use crate::record::{FilterSet, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
 /// How often a quiet stream may be told how far the log has come.
@@ -174,12 +173,12 @@ impl EventStream {
             let dispatch = self.encoder.dispatch();
             let chunk = step.records.encoded(dispatch.encoding(), |records| {
                 let mut encoder = Encoder::of_view(dispatch);
-                encode_records(&mut encoder, &self.subscriber, records);
+                encoder.records(self.subscriber.cursor(0), records);
                 encoder.take().into()
             });
             return self.sent(chunk);
         }
-        encode_records(&mut self.encoder, &self.subscriber, &step.records);
+        self.encoder.records(self.subscriber.cursor(0), &step.records);
         match step.mark {
             Some(Mark::Reset) => {
                 self.encoder.mark(self.subscriber.cursor(0), Mark::Reset);
@@ -218,12 +217,6 @@ impl EventStream {
         self.delivered_bytes.increment(chunk.len() as u64);
         self.heartbeat.last_sent = Instant::now();
         chunk
-    }
-}
-
-fn encode_records(encoder: &mut Encoder, subscriber: &Subscriber, records: &[Arc<Record>]) {
-    for record in records {
-        encoder.record(subscriber.cursor(record.seq()), record);
     }
 }
 

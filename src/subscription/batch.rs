@@ -32,12 +32,15 @@ const ENCODINGS: usize = 2;
 
 impl Batch {
     /// What the batch looks like on the wire, for all subscribers of one view: a cursor is the
-    /// view's.
+    /// view's. Kept for the others, if there are any.
     pub fn encoded(
         &self,
         encoding: Encoding,
         encode: impl FnOnce(&[Arc<Record>]) -> Bytes,
     ) -> Bytes {
+        if Arc::strong_count(&self.0) == 1 {
+            return encode(&self.0.records);
+        }
         let made = self.0.encoded[encoding as usize].get_or_init(|| encode(&self.0.records));
         made.clone()
     }

@@ -7,8 +7,9 @@ use super::{Batch, Interest};
 use crate::record::{self, Record, Seq};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Matches that a queue keeps room for when it is empty.
-const MATCHES_KEPT: usize = 8;
+/// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not
+/// allocate in each pass.
+const MATCHES_KEPT: usize = 32;
 /// Bytes of JSON up to which a batch is kept for the view's other subscribers.
 const BATCH_KEPT_BYTES_MAX: usize = 128 << 10;
 
