@@ -4,8 +4,12 @@
 
 mod alarm;
 mod checkpoints;
+mod consumers;
 mod engines;
+mod positions;
+mod records;
 mod restored;
+mod sink;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -13,17 +17,18 @@ mod verifier;
 mod watchdog;
 mod worker;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use consumers::Consumers;
+pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
+pub use records::Records;
+pub use sink::{EventSink, SinkError, SinkFailure};
 pub use start::StartError;
 
 use worker::Worker;
@@ -37,9 +42,7 @@ use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
-use crate::subscription::{
-    Hub, Interest, Mark, Replay, Start, Step, Subscriber, SubscriberError, Tail,
-};
+use crate::subscription::{Hub, Interest, Replay, Start, Subscriber, Tail};
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
@@ -55,9 +58,12 @@ struct Inner {
     order: Local,
     stopped: Mutex<Option<Stopped>>,
     hub: Arc<Hub>,
+    /// Seq of the last record when it was opened.
+    opened_at: Seq,
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
+    consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.
@@ -174,10 +180,31 @@ impl Broker {
     /// Records as they come: what is current first, then each new one.
     ///
     /// A stream that is not polled costs no queue: it continues with the newest version of what
-    /// changed meanwhile.
-    #[must_use]
+    /// changed meanwhile. It ends when the broker shuts down.
+    ///
+    /// # Errors
+    /// As a stream it fails with [`SubscriberError`]. Neither kind ends it:
+    /// [`Reset`](SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
+    /// and after [`Log`](SubscriberError::Log) the next poll tries again where it stood.
+    ///
+    /// ```
+    /// use broker::{Broker, Config, NewEvent, Subscribe};
+    /// use futures::{StreamExt as _, TryStreamExt as _};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
+    /// broker.insert(NewEvent::new("greeting", &"hello")?).await?;
+    ///
+    /// let newest = broker.subscribe(Subscribe::default()).take(1);
+    /// let names: Vec<_> = newest.map_ok(|record| record.event().to_string()).try_collect().await?;
+    /// assert_eq!(names, ["greeting"]);
+    /// # broker.shutdown().await;
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe(&self, subscribe: Subscribe) -> Records {
-        Records { subscriber: self.subscriber(subscribe), ready: Vec::new().into_iter() }
+        Records::new(self.subscriber(subscribe))
     }
 
     /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
@@ -314,45 +341,6 @@ impl Broker {
             tracing::error!(%error, "a look-up of ids panicked");
             Err(ProposeError::IdsNotReady)
         })
-    }
-}
-
-/// Records as a stream; ends when the broker shuts down.
-#[derive(Debug)]
-pub struct Records {
-    subscriber: Subscriber,
-    ready: std::vec::IntoIter<Arc<Record>>,
-}
-
-impl Records {
-    /// Where this stream stands: what [`Resume::After`] takes to continue.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        let next = self.ready.as_slice().first();
-        let seq = next.map_or(self.subscriber.position(), |record| record.seq() - 1);
-        self.subscriber.cursor(seq)
-    }
-}
-
-impl Stream for Records {
-    type Item = Result<Record, SubscriberError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(record) = self.ready.next() {
-                return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(record))));
-            }
-            match std::task::ready!(self.subscriber.poll_step(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step { mark: Some(Mark::Reset), .. })) => {
-                    return Poll::Ready(Some(Err(SubscriberError::Reset)));
-                }
-                Some(Ok(Step { records, mark: None | Some(Mark::Synced { .. }) })) => {
-                    self.ready = records.into_iter();
-                }
-            }
-        }
     }
 }
 

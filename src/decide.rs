@@ -41,6 +41,14 @@ pub struct Limits {
     pub events_max: usize,
     /// Most bytes of newest values' data together.
     pub newest_bytes_max: usize,
+    /// Most positions of consumers.
+    pub consumers_max: usize,
+}
+
+impl Limits {
+    /// Everything is let in.
+    pub const NONE: Self =
+        Self { events_max: usize::MAX, newest_bytes_max: usize::MAX, consumers_max: usize::MAX };
 }
 
 /// Every id that was ever committed, and those decided but not yet committed.
@@ -56,6 +64,7 @@ pub struct State {
     /// Identities and bytes of data that count towards the limits: all but the system's own.
     counted: usize,
     newest_bytes: usize,
+    consumers: usize,
     last_seq: Seq,
     last_time: Timestamp,
     /// What the records decided since the last [`State::settle`] replaced, oldest first.
@@ -111,6 +120,12 @@ pub enum Rejection {
         /// Length of the batch.
         len: usize,
     },
+    /// The position of a new consumer would exceed the limit on consumers.
+    #[error("the limit of {limit} consumers is reached: only existing ones go on")]
+    TooManyConsumers {
+        /// The limit.
+        limit: usize,
+    },
     /// A new event would exceed the limit on events.
     #[error("the limit of {limit} events is reached: only existing events can be inserted")]
     TooManyEvents {
@@ -150,7 +165,7 @@ impl State {
     pub fn restore_newest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
-        let (_, before) = self.hold(record.identity, record.version, record.data_bytes);
+        let (_, before) = self.hold(record.identity, |_| record.version, record.data_bytes);
         self.settle();
         before
     }
@@ -205,8 +220,13 @@ impl State {
         if let Some(known) = find_known(&proposal, seen)? {
             return Ok(Verdict::Known(known));
         }
-        self.check_versions(&proposal)?;
-        self.check_room(&proposal, limits)?;
+        match proposal.events.as_slice() {
+            [only] => self.check_only(&only.event, &proposal, limits)?,
+            _ => {
+                self.check_versions(&proposal)?;
+                self.check_room(&proposal, limits)?;
+            }
+        }
         let time = now.max(self.last_time);
         self.last_time = time;
         let records = proposal.events.into_iter().map(|event| self.append(event, time)).collect();
@@ -216,6 +236,10 @@ impl State {
     /// Moves the counts from what was held to what is.
     fn count(&mut self, identity: &Identity, before: Option<Held>, now: Option<Held>) {
         if identity.event.is_system() {
+            if identity.event.is_consumer() {
+                self.consumers -= usize::from(before.is_some());
+                self.consumers += usize::from(now.is_some());
+            }
             return;
         }
         self.counted -= usize::from(before.is_some());
@@ -228,11 +252,21 @@ impl State {
         self.newest.get(identity).map_or(0, |held| held.version)
     }
 
+    /// As the two below, with one look at what is held: most proposals are one event, and most of
+    /// these need no room.
+    fn check_only(
+        &self,
+        only: &NewEvent,
+        proposal: &Proposal,
+        limits: Limits,
+    ) -> Result<(), Rejection> {
+        let held = self.newest.get(&only.identity);
+        check_version(0, only, held.map_or(0, |held| held.version))?;
+        if held.is_some() { Ok(()) } else { self.check_room(proposal, limits) }
+    }
+
     /// Versions move on inside a batch, so an event expects what the events before it made.
     fn check_versions(&self, proposal: &Proposal) -> Result<(), Rejection> {
-        if let [only] = proposal.events.as_slice() {
-            return check_version(0, &only.event, self.version(&only.event.identity));
-        }
         let mut versions: HashMap<&Identity, Version> = HashMap::new();
         for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
             let version =
@@ -243,15 +277,23 @@ impl State {
         Ok(())
     }
 
-    /// System records are Broker's own and need no room.
+    /// System records are Broker's own and need no room, but for those that clients cause.
     fn check_room(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
-        let mut new = HashMap::new();
+        let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;
-            if identity.event.is_system() || self.newest.contains_key(identity) {
+            if self.newest.contains_key(identity) {
                 continue;
             }
-            new.insert(identity, event.data.as_bytes().len());
+            if identity.event.is_consumer() {
+                consumers.insert(identity);
+            }
+            if !identity.event.is_system() {
+                new.insert(identity, event.data.as_bytes().len());
+            }
+        }
+        if !consumers.is_empty() && self.consumers + consumers.len() > limits.consumers_max {
+            return Err(Rejection::TooManyConsumers { limit: limits.consumers_max });
         }
         if new.is_empty() {
             return Ok(());
@@ -268,14 +310,13 @@ impl State {
     fn append(&mut self, proposed: Proposed, time: Timestamp) -> Arc<Record> {
         let Proposed { event, salts, id_random } = proposed;
         self.last_seq += 1;
-        let version = self.version(&event.identity) + 1;
         let data = event.data.as_bytes();
-        let (identity, _) = self.hold(event.identity, version, data.len());
+        let (identity, before) = self.hold(event.identity, |before| before + 1, data.len());
         let id = event.id.unwrap_or_else(|| server_id(self.last_seq, time, id_random));
         Arc::new(Record::new(RecordParts {
             seq: self.last_seq,
             identity,
-            version,
+            version: before + 1,
             id,
             time,
             author: event.author,
@@ -285,11 +326,11 @@ impl State {
     }
 
     /// Answers the identity as it is held, so that every record of it shares one allocation, and
-    /// the version that was held before.
+    /// the version that was held before, on which the new one may rest.
     fn hold(
         &mut self,
         identity: Identity,
-        version: Version,
+        version: impl FnOnce(Version) -> Version,
         data_bytes: usize,
     ) -> (Identity, Version) {
         let entry = self.newest.entry(identity);
@@ -298,11 +339,12 @@ impl State {
             Entry::Occupied(held) => Some(*held.get()),
             Entry::Vacant(_) => None,
         };
-        let held = Held { version, data_bytes };
+        let version_before = before.map_or(0, |held| held.version);
+        let held = Held { version: version(version_before), data_bytes };
         entry.insert_entry(held);
         self.count(&shared, before, Some(held));
         self.unsettled.push((shared.clone(), before));
-        (shared, before.map_or(0, |held| held.version))
+        (shared, version_before)
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::alarm::Alarm;
 use super::checkpoints::Checkpoints;
+use super::consumers::Consumers;
 use super::engines::Engines;
 use super::restored::{Restart, restore};
 use super::verifier::Verifier;
@@ -84,6 +85,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let reader = journal.reader();
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
     let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
+    let opened_at = restored.newest.head();
     let hub = Hub::new(restored.newest, options);
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
@@ -105,6 +107,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
             limits: Limits {
                 events_max: saturating(config.max_events),
                 newest_bytes_max: saturating(config.max_newest_bytes),
+                consumers_max: config.max_consumers.get(),
             },
             swift: SWIFT,
         },
@@ -150,9 +153,11 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         order,
         stopped: Mutex::new(Some(stopped)),
         hub,
+        opened_at,
         projection,
         reader,
         epochs: restored.epochs,
+        consumers: Consumers::default(),
         metrics,
         stopping: false.into(),
         failed,

@@ -7,6 +7,8 @@
 mod audit;
 mod body;
 mod connection;
+mod consume;
+mod edge;
 mod etag;
 mod events;
 mod gate;
@@ -19,23 +21,28 @@ mod names;
 mod openapi;
 mod page;
 mod problem;
+mod produce;
 mod query;
+mod refusals;
 mod server;
 mod sse;
 mod status;
 mod streams;
 mod wire;
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 pub use openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::Broker;
+use edge::Edge;
 use problem::{Code, Problem};
+use refusals::Refusals;
 use streams::Streams;
 
 /// What handlers share.
@@ -43,6 +50,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -58,7 +66,8 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        let shared =
+            Shared { broker: self.clone(), streams: Streams::default(), refusals: Arc::default() };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -71,9 +80,8 @@ impl Routes {
 }
 
 fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
-    let cors = gate::cors(&shared.broker.config().origin);
     let scope = web::scope("")
-        .app_data(shared)
+        .app_data(shared.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/latest", READ, read().to(latest::latest)))
@@ -81,6 +89,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))
@@ -91,10 +101,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/page.css", READ, read().to(page::style)))
         .service(resource("/icon.svg", READ, read().to(page::icon)))
         .default_service(web::to(not_found))
-        .wrap(from_fn(gate::check_host))
-        .wrap(cors)
-        .wrap(from_fn(problem::as_problem))
-        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")));
+        .wrap(Edge::new(shared));
     service.service(scope);
 }
 
