@@ -46,6 +46,7 @@ pub mod audit;
 mod decide;
 mod order;
 mod journal;
+mod sync;
 mod newest;
 mod subscription;
 mod projection;

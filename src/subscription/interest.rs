@@ -24,6 +24,12 @@ impl Interest {
         &self.filters
     }
 
+    /// Who asks.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// Whether the record is asked for and may be seen.
     #[must_use]
     pub fn matches(&self, record: &Record) -> bool {
