@@ -5,6 +5,7 @@
 mod alarm;
 mod checkpoints;
 mod engines;
+mod positions;
 mod restored;
 #[cfg(test)]
 mod simulation;
