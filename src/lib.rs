@@ -52,6 +52,7 @@ mod projection;
 mod epochs;
 mod metrics;
 mod advance;
+mod bridge;
 mod broker;
 mod run;
 mod commands;

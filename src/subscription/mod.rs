@@ -20,6 +20,4 @@ mod tests;
 pub use hub::Teller;
 pub use hub::{Hub, HubOptions, Tail};
 pub use interest::Interest;
-#[cfg(test)]
-use subscriber::OpenTail;
-pub use subscriber::{Mark, Replay, Start, Step, Subscriber, SubscriberError};
+pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
