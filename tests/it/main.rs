@@ -20,5 +20,7 @@ mod library;
 mod metrics;
 mod openapi;
 mod process;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod recovery;
 mod tidy;
