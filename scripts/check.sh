@@ -33,7 +33,8 @@ page_is_current() {
 }
 
 step "format" cargo fmt --all --check
-step "clippy" cargo clippy --locked --workspace --all-targets -- --deny warnings
+step "clippy" cargo clippy --locked --workspace --features broker/rabbitmq --all-targets -- \
+  --deny warnings
 step "dependencies" "$cargo_deny" --locked check --hide-inclusion-graph bans licenses sources
 step "client" npm --prefix client run --silent check
 step "page" page_is_current

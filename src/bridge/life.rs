@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::subscription::Interest;
 
 /// The longest pause before RabbitMQ is tried again.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A connection that lived so long was a good one: pauses begin small again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// How long the end may take: confirmations, a position, two goodbyes.
