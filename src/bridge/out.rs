@@ -126,6 +126,8 @@ impl<H: Host> Out<H> {
     ) -> Result<Ended, LinkError> {
         let mut keep = interval(KEEP_EVERY);
         keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What failed is tried again when it is time.
+        let mut is_kept = true;
         loop {
             while let Some(record) = flow.next_to_send() {
                 let sent = tokio::select! {
@@ -149,8 +151,8 @@ impl<H: Host> Out<H> {
                 Next::Time => is_time = true,
             }
             self.stand(flow, confirmed);
-            if is_time || self.position.is_far() {
-                self.keep().await;
+            if is_time || (is_kept && self.position.is_far()) {
+                is_kept = self.keep().await;
             }
         }
     }
@@ -211,11 +213,14 @@ impl<H: Host> Out<H> {
         }
     }
 
-    async fn keep(&mut self) {
-        if let Err(error) = self.position.keep(&self.host).await {
+    /// Keeps the position; whether it is kept now.
+    async fn keep(&mut self) -> bool {
+        let kept = self.position.keep(&self.host).await;
+        if let Err(error) = &kept {
             let seq = self.position.now();
             warn!(%error, seq, "the position could not be kept; some records may be sent again");
         }
+        kept.is_ok()
     }
 
     /// Waits a little for what RabbitMQ has still to confirm.
