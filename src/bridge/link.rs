@@ -1,14 +1,17 @@
 //! A connection to RabbitMQ with one channel, and what must be there on the far side.
 
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event, ExchangeKind};
 use thiserror::Error;
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::config::AmqpUrl;
 
@@ -25,6 +28,9 @@ pub(super) enum LinkError {
     /// RabbitMQ has ended the consumer: its queue was deleted, or its node goes.
     #[error("the queue is gone")]
     Cancelled,
+    /// Nothing more is heard of the connection.
+    #[error("the connection ended")]
+    Ended,
     /// The connection, or what RabbitMQ answered.
     #[error(transparent)]
     Lapin(#[from] lapin::Error),
@@ -42,7 +48,32 @@ pub(super) struct Link {
     pub channel: Channel,
 }
 
+/// What RabbitMQ says of a connection, also when nothing is asked of it.
+pub(super) struct Watch(Pin<Box<dyn Stream<Item = Event> + Send>>);
+
+impl Watch {
+    /// Returns when the connection is lost.
+    pub async fn lost(&mut self) -> LinkError {
+        while let Some(event) = self.0.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    warn!(reason, "RabbitMQ takes nothing for now; records wait in the log");
+                }
+                Event::ConnectionUnblocked => info!("RabbitMQ takes records again"),
+                Event::Error(error) => return error.into(),
+                _ => {}
+            }
+        }
+        LinkError::Ended
+    }
+}
+
 impl Link {
+    /// Tells when it is lost; from now on.
+    pub fn watch(&self) -> Watch {
+        Watch(Box::pin(self.connection.events_listener()))
+    }
+
     /// Connects, and makes the exchange if there is none.
     pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, LinkError> {
         within_setup(async {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::State;
 use super::host::Host;
 use super::life::{Ended, Stop};
-use super::link::{Link, LinkError, short};
+use super::link::{Link, LinkError, Watch, short};
 use super::message::{HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, came_in};
 use super::position::Position;
 use crate::config::AmqpUrl;
@@ -102,7 +102,8 @@ impl<H: Host> Out<H> {
         }
         let mut flow =
             Flow { subscriber, ahead: VecDeque::new(), unconfirmed: Unconfirmed::default() };
-        let ended = self.send(&link.channel, &mut flow, stop).await;
+        let mut watch = link.watch();
+        let ended = self.send(&link.channel, &mut watch, &mut flow, stop).await;
         if ended.is_ok() {
             self.settle(&mut flow).await;
             link.close().await;
@@ -121,6 +122,7 @@ impl<H: Host> Out<H> {
     async fn send(
         &mut self,
         channel: &Channel,
+        watch: &mut Watch,
         flow: &mut Flow,
         stop: &mut Stop,
     ) -> Result<Ended, LinkError> {
@@ -132,12 +134,14 @@ impl<H: Host> Out<H> {
             while let Some(record) = flow.next_to_send() {
                 let sent = tokio::select! {
                     sent = self.publish(channel, &record) => sent?,
+                    error = watch.lost() => return Err(error),
                     () = stop.wait() => return Ok(Ended::Stopped),
                 };
                 flow.unconfirmed.push(sent);
             }
             let next = tokio::select! {
                 next = self.next(flow) => next?,
+                error = watch.lost() => return Err(error),
                 _ = keep.tick() => Next::Time,
                 () = stop.wait() => return Ok(Ended::Stopped),
             };

@@ -71,5 +71,11 @@ fn every_record_arrives_in_order_through_kills_of_either_side() {
     wait_until_sent(broker.client);
     let ids: Vec<_> = far.take_all("all").iter().map(|message| message.id().to_owned()).collect();
     assert_eq!(ids, last);
+
+    // A connection that is lost while nothing goes out is noticed, too.
+    node.kill();
+    eventually("it is noticed", || {
+        (health(broker.client)["out"]["connected"] == false).then_some(())
+    });
     broker.stop();
 }
