@@ -22,6 +22,9 @@ pub trait Host: 'static {
     /// Identity of the log, the same for ever.
     fn log_id(&self) -> Uuid;
 
+    /// The seq of its last record.
+    fn head(&self) -> Seq;
+
     /// Every record after a seq, from the log.
     fn follow(&self, interest: Interest, after: Seq) -> Option<Subscriber>;
 

@@ -57,6 +57,8 @@ struct Flow {
     /// Read, and not published yet.
     ahead: VecDeque<Arc<Record>>,
     unconfirmed: Unconfirmed,
+    /// It has not caught up yet since it connected.
+    is_behind: bool,
 }
 
 /// Published, oldest first.
@@ -96,12 +98,17 @@ impl<H: Host> Out<H> {
         let Some(subscriber) = self.host.follow(self.interest.clone(), seq) else {
             return Ok(Ended::Finished);
         };
-        info!(%exchange, seq, "connected to RabbitMQ: records go out");
+        let lag = self.host.head().saturating_sub(seq);
+        info!(%exchange, seq, lag, "connected to RabbitMQ: records go out");
         if let Some(state) = &self.state.out {
             state.connect();
         }
-        let mut flow =
-            Flow { subscriber, ahead: VecDeque::new(), unconfirmed: Unconfirmed::default() };
+        let mut flow = Flow {
+            subscriber,
+            ahead: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
+            is_behind: true,
+        };
         let mut watch = link.watch();
         let ended = self.send(&link.channel, &mut watch, &mut flow, stop).await;
         if ended.is_ok() {
@@ -113,8 +120,13 @@ impl<H: Host> Out<H> {
 
     /// The connection is gone: the position is kept, and what waits is in the log.
     pub async fn lose(&mut self) {
-        if let Some(state) = &self.state.out {
+        if let Some(state) = &self.state.out
+            && state.is_connected()
+        {
             state.disconnect();
+            let seq = self.position.now();
+            let lag = self.host.head().saturating_sub(seq);
+            info!(seq, lag, "no records go to RabbitMQ; they wait in the log");
         }
         self.keep().await;
     }
@@ -209,9 +221,13 @@ impl<H: Host> Out<H> {
     }
 
     /// The position rises to what is confirmed.
-    fn stand(&mut self, flow: &Flow, confirmed: u64) {
+    fn stand(&mut self, flow: &mut Flow, confirmed: u64) {
         self.metrics.bridge.sent.increment(confirmed);
         self.position.rise(flow.position(), confirmed);
+        if flow.is_behind && flow.is_idle() {
+            flow.is_behind = false;
+            info!(seq = self.position.now(), lag = 0, "RabbitMQ has confirmed every record");
+        }
         if let Some(state) = &self.state.out {
             state.stand(self.position.now(), flow.is_idle());
         }

@@ -36,6 +36,10 @@ impl Host for Bridged {
         self.log_id
     }
 
+    fn head(&self) -> Seq {
+        self.broker().map_or(0, |broker| broker.head())
+    }
+
     fn follow(&self, interest: Interest, after: Seq) -> Option<Subscriber> {
         let broker = self.broker().ok()?;
         let replay = Replay::All(log_tails(broker.reader()));

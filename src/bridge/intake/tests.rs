@@ -36,6 +36,10 @@ impl Host for Model {
         Uuid::nil()
     }
 
+    fn head(&self) -> Seq {
+        self.log.borrow().state.last_seq()
+    }
+
     fn follow(&self, _: Interest, _: Seq) -> Option<Subscriber> {
         None
     }
