@@ -6,6 +6,7 @@ mod alarm;
 #[cfg(feature = "rabbitmq")]
 mod bridging;
 mod checkpoints;
+mod consumers;
 mod engines;
 mod positions;
 mod restored;
@@ -26,6 +27,8 @@ use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use consumers::Consumers;
+pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
 pub use start::StartError;
 
@@ -62,6 +65,7 @@ struct Inner {
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
+    consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.

@@ -20,6 +20,7 @@ pub struct Newest {
     head: Seq,
     public: usize,
     public_bytes: usize,
+    consumers: usize,
 }
 
 /// A bounded step through the newest records.
@@ -49,12 +50,19 @@ impl Newest {
         self.head = record.seq();
         let before = self.seqs.insert(record.identity().clone(), record.seq());
         let before = before.and_then(|seq| self.records.remove(&seq));
+        self.consumers += usize::from(before.is_none() && record.event().is_consumer());
         if record.to().is_none() && !record.event().is_system() {
             self.public += usize::from(before.is_none());
             self.public_bytes += record.json().len();
             self.public_bytes -= before.map_or(0, |old| old.json().len());
         }
         self.records.insert(record.seq(), record.clone());
+    }
+
+    /// How many consumers have a position.
+    #[must_use]
+    pub fn consumers(&self) -> usize {
+        self.consumers
     }
 
     /// The seq of the last applied record, system records included.

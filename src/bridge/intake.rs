@@ -114,6 +114,7 @@ fn passes(error: &ProposeError) -> bool {
             | Rejection::IdTaken { .. }
             | Rejection::IdTwice { .. }
             | Rejection::PartlySeen { .. }
+            | Rejection::TooManyConsumers { .. }
             | Rejection::VersionMismatch { .. } => false,
         },
         ProposeError::Stopping | ProposeError::StorageFailed | ProposeError::Unknown => false,

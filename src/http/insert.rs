@@ -73,10 +73,11 @@ pub(super) async fn insert(
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
+    Ok(receipt(&prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
 }
 
-fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
+/// What an insert answers, behind the path that the routes are reached by.
+pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
@@ -91,11 +92,14 @@ fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     response.body(receipts.collect::<String>())
 }
 
-/// What stands before `/insert`: the public URL's path, or the scope that these routes are in.
-fn prefix(request: &HttpRequest, config: &Config) -> String {
+/// What stands before `route`: the public URL's path, or the scope that these routes are in.
+pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> String {
     match &config.public_url {
         Some(url) => url.path().to_owned(),
-        None => request.path().strip_suffix("/insert").unwrap_or_default().to_owned(),
+        None => {
+            let scope = request.path().rsplit_once(route).map(|(scope, _)| scope);
+            scope.unwrap_or_default().to_owned()
+        }
     }
 }
 
@@ -104,12 +108,7 @@ fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem>
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The limit is on the data; the insert around it, and the batch around that, come on top.
     let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
-    let compact = json::compact(body, Limits { depth_max }).map_err(|error| {
-        Problem::new(Code::MalformedJson)
-            .detail(&error)
-            .member("line", error.line)
-            .member("column", error.column)
-    })?;
+    let compact = json::compact(body, Limits { depth_max })?;
     if !is_batch {
         return Ok((vec![parse_one(&compact).map_err(invalid)?], false));
     }

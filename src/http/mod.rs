@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod consume;
 mod etag;
 mod events;
 mod gate;
@@ -18,12 +19,16 @@ mod names;
 mod openapi;
 mod page;
 mod problem;
+mod produce;
 mod query;
+mod refusals;
 mod server;
 mod sse;
 mod status;
 mod streams;
 mod wire;
+
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
@@ -35,6 +40,7 @@ pub(crate) use server::bind;
 
 use crate::Broker;
 use problem::{Code, Problem};
+use refusals::Refusals;
 use streams::Streams;
 
 /// What handlers share.
@@ -42,6 +48,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -57,7 +64,8 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        let shared =
+            Shared { broker: self.clone(), streams: Streams::default(), refusals: Arc::default() };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -80,6 +88,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))

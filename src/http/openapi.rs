@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, events, insert, latest, listing, log, status, wire};
+use super::{audit, consume, events, insert, latest, listing, log, produce, status, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,7 @@ use super::{audit, events, insert, latest, listing, log, status, wire};
     ),
     paths(
         insert::insert, events::events, latest::latest, listing::names, audit::history,
-        audit::version, log::log, status::health, status::livez, status::readyz, status::metrics,
+        audit::version, log::log, produce::produce, consume::consume, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(
@@ -24,6 +24,7 @@ use super::{audit, events, insert, latest, listing, log, status, wire};
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),
+        (name = "topics", description = "Produce to a topic, and consume it record by record"),
         (name = "audit", description = "The whole history"),
         (name = "status", description = "How the server is"),
     )

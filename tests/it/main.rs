@@ -24,3 +24,4 @@ mod process;
 mod rabbitmq;
 mod recovery;
 mod tidy;
+mod topics;

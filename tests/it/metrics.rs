@@ -11,6 +11,8 @@ const METRICS: &[(&str, &str)] = &[
     ("broker_bridge_lag", "gauge"),
     ("broker_bridge_received_total", "counter"),
     ("broker_bridge_sent_total", "counter"),
+    ("broker_consumed_total", "counter"),
+    ("broker_consumers", "gauge"),
     ("broker_delivered_bytes", "counter"),
     ("broker_delivered_total", "counter"),
     ("broker_groups_total", "counter"),

@@ -19,7 +19,7 @@ use crate::order::{ProposeError, Submission, Ticket};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Timestamp, User, server_id};
 
 /// The last is a position, which its owner stores.
-const NAMES: [&str; 7] = ["a", "b", "a.b", "a.b.c", "profile.1", "profile.2", "broker:bridge.a"];
+const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "broker:p2"];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 /// Most proposals of one group.
 const TOGETHER_MAX: usize = 5;

@@ -114,7 +114,7 @@ impl Process {
             restored.recent,
             Engines::new(index.clone(), reader.clone()),
             Announcer { hub: hub.clone(), truth },
-            Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX },
+            Limits::NONE,
         );
         let engines = Engines::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);

@@ -40,8 +40,8 @@ fn a_data_directory_of_format_0_is_served_and_goes_on() {
         assert!(history.text().contains(line), "{line}");
     }
     let chosen = r#"{"event":"chosen","id":"0f8fad5b-d9cd-469f-a165-708676728911","data":true}"#;
-    client.insert(chosen.to_owned()).expect(200);
-    let next = client.insert(r#"{"event":"n","data":0}"#.to_owned()).expect(201);
+    client.insert(chosen).expect(200);
+    let next = client.insert(r#"{"event":"n","data":0}"#).expect(201);
     assert_eq!(next.json()["version"], 11);
     program.stop();
     place.run(&["verify", "--data-dir", "data"]).ok();

@@ -1,4 +1,4 @@
-//! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 18.
+//! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 19.
 
 mod away;
 mod far;
