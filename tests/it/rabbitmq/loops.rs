@@ -81,7 +81,7 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
     let lines = broker.client.lines("/log");
     let positions: Vec<_> = lines.iter().filter(|line| line.contains("broker:bridge.")).collect();
     assert!(positions.iter().any(|line| line.contains("\"event\":\"broker:bridge.public\"")));
-    assert!(positions.len() <= 4, "{positions:?}");
+    assert!(positions.len() <= 6, "one for what was confirmed since: {positions:?}");
     broker.stop();
 }
 
