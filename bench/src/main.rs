@@ -2,7 +2,7 @@
 //!
 //! `all` is `insert`, `burst`, `replay` and `memory`: Broker against floors. `compare` is `peers`,
 //! Broker beside Redis, NATS JetStream and PocketBase, and `history`, Broker with much behind it
-//! beside sled alone; it takes long. The estimate in each bench's comment was written before its
+//! beside sled alone; it takes long. `sink` is the library's sink on a disk that is made slow. The estimate in each bench's comment was written before its
 //! first run. Everything is on loopback, every loop is bounded, random bytes have fixed seeds, and
 //! only processes that it started are ended.
 
@@ -20,6 +20,7 @@ mod quiet;
 mod replay;
 mod report;
 mod server;
+mod sink;
 mod wire;
 mod workload;
 
@@ -65,6 +66,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         "memory" => memory::run(&mut report)?,
         "peers" => peers::run(&arguments.programs, arguments.burst, &mut report)?,
         "replay" => replay::run(&mut report)?,
+        "sink" => sink::run(arguments.sent, &mut report)?,
+        "sink-await" | "sink-fill" => {
+            let index = arguments.index.as_ref().ok_or(USAGE)?;
+            let records = arguments.history.records;
+            return sink::fill(index, records, arguments.what == "sink-await");
+        }
         "sled-fill" => {
             let index = arguments.index.as_ref().ok_or(USAGE)?;
             let records = arguments.history.records;

@@ -122,10 +122,7 @@ impl Server {
 
     /// Its share of memory in bytes: what only it uses, and its part of what it shares.
     pub fn memory(&self) -> Result<f64> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("Pss is told")?;
-        Ok(kib.trim().parse::<f64>()? * 1024.0)
+        memory(self.child.id())
     }
 
     /// Waits until the history has taken in everything, and a little for what follows from that.
@@ -179,6 +176,14 @@ pub fn sled_fill(scratch: &Scratch, records: usize, events: usize) -> Result<f64
 /// A port of loopback that is free now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A process's share of memory in bytes: what only it uses, and its part of what it shares.
+pub fn memory(pid: u32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("Pss is told")?;
+    Ok(kib.trim().parse::<f64>()? * 1024.0)
 }
 
 /// CPU that a process has used, in ticks of usually 10 ms.

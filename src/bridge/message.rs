@@ -105,7 +105,7 @@ impl Reading {
             let data = Bytes::copy_from_slice(record.data.get().as_bytes());
             (Name::parse(&record.event), record.to.map(|to| User::parse(&to)), data)
         } else {
-            (Name::parse(routing_key), None, compact.into())
+            (Name::parse(routing_key), None, compact.into_owned().into())
         };
         let event = match &self.event {
             Some(event) => event.clone(),

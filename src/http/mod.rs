@@ -7,14 +7,18 @@
 mod audit;
 mod body;
 mod consume;
+mod edge;
 mod etag;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod history;
 mod insert;
 mod latest;
 mod listing;
 mod log;
+mod message;
 mod names;
 mod openapi;
 mod page;
@@ -23,22 +27,25 @@ mod produce;
 mod query;
 mod refusals;
 mod server;
+mod socket;
 mod sse;
 mod status;
 mod streams;
+mod subscribe;
 mod wire;
+mod ws;
 
 use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 pub use openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::Broker;
+use edge::Edge;
 use problem::{Code, Problem};
 use refusals::Refusals;
 use streams::Streams;
@@ -78,11 +85,12 @@ impl Routes {
 }
 
 fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
-    let cors = gate::cors(&shared.broker.config().origin);
     let scope = web::scope("")
-        .app_data(shared)
+        .app_data(shared.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
+        .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
+        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(subscribe::topic)))
         .service(resource("/latest", READ, read().to(latest::latest)))
         .service(resource("/audit", READ, read().to(listing::names)))
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
@@ -100,10 +108,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/page.css", READ, read().to(page::style)))
         .service(resource("/icon.svg", READ, read().to(page::icon)))
         .default_service(web::to(not_found))
-        .wrap(from_fn(gate::check_host))
-        .wrap(cors)
-        .wrap(from_fn(problem::as_problem))
-        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")));
+        .wrap(Edge::new(shared));
     service.service(scope);
 }
 

@@ -4,7 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, consume, events, insert, latest, listing, log, produce, status, wire};
+use super::{
+    audit, consume, events, insert, latest, listing, log, produce, status, subscribe, wire, ws,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,8 +16,9 @@ use super::{audit, consume, events, insert, latest, listing, log, produce, statu
                        and a history that can be trusted. PROTOCOL.md is normative."
     ),
     paths(
-        insert::insert, events::events, latest::latest, listing::names, audit::history,
-        audit::version, log::log, produce::produce, consume::consume, status::health, status::livez, status::readyz, status::metrics,
+        insert::insert, events::events, latest::latest, ws::ws, subscribe::topic,
+        listing::names, audit::history, audit::version, log::log, produce::produce,
+        consume::consume, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(

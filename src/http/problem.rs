@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
@@ -43,11 +41,13 @@ pub(super) enum Code {
     InvalidEvent,
     LimitReached,
     MalformedJson,
+    MalformedMessage,
     MalformedName,
     MalformedQuery,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    OriginRefused,
     OutcomeUnknown,
     PartlySeen,
     Private,
@@ -60,6 +60,7 @@ pub(super) enum Code {
     UnknownEvent,
     UnknownVersion,
     UnsupportedMediaType,
+    UpgradeRequired,
     VersionMismatch,
 }
 
@@ -108,6 +109,9 @@ impl Code {
             Self::MalformedJson => {
                 (S::BAD_REQUEST, "malformed-json", "The body is not acceptable JSON")
             }
+            Self::MalformedMessage => {
+                (S::BAD_REQUEST, "malformed-message", "The message cannot be understood")
+            }
             Self::MalformedName => {
                 (S::BAD_REQUEST, "malformed-name", "The path names no possible event")
             }
@@ -121,6 +125,9 @@ impl Code {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
             }
             Self::NotFound => (S::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::OriginRefused => {
+                (S::FORBIDDEN, "origin-refused", "Pages of this origin may not connect")
+            }
             Self::OutcomeUnknown => (
                 S::INTERNAL_SERVER_ERROR,
                 "outcome-unknown",
@@ -152,6 +159,9 @@ impl Code {
             Self::UnknownVersion => (S::NOT_FOUND, "unknown-version", "The version does not exist"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
+            }
+            Self::UpgradeRequired => {
+                (S::UPGRADE_REQUIRED, "upgrade-required", "This is a WebSocket")
             }
             Self::VersionMismatch => {
                 (S::CONFLICT, "version-mismatch", "The newest version is another one")
@@ -207,7 +217,8 @@ impl Problem {
         self.code
     }
 
-    pub fn response(&self) -> HttpResponse {
+    /// The document.
+    pub fn json(&self) -> String {
         let (status, code, title) = self.code.entry();
         let document = Document {
             r#type: format!("urn:broker:problem:{code}"),
@@ -217,13 +228,19 @@ impl Problem {
             code,
             members: &self.members,
         };
-        let body = serde_json::to_vec(&document).expect("a document of strings serialises");
-        let mut response = HttpResponse::build(status);
+        serde_json::to_string(&document).expect("a document of strings serialises")
+    }
+
+    pub fn response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code.entry().0);
         response.content_type(PROBLEM_JSON).insert_header((header::CACHE_CONTROL, "no-store"));
         if self.code.is_retryable() {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
-        let mut response = response.body(body);
+        if self.code == Code::UpgradeRequired {
+            response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+        }
+        let mut response = response.body(self.json());
         response.extensions_mut().insert(self.code);
         response
     }
@@ -347,36 +364,29 @@ impl From<Unavailable> for Problem {
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
 /// every refusal.
-pub(super) async fn as_problem(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
-    let shared = request.app_data::<web::Data<Shared>>().cloned();
-    let response = next.call(request).await?;
+pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error {
-        return Ok(response.map_into_right_body());
+        return response;
     }
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
     let path = response.request().path();
-    if let Some(shared) = shared {
-        shared.broker.metrics().refused(code);
-        if status.is_server_error() {
-            shared.refusals.warn(code, path);
-        }
+    shared.broker.metrics().refused(code);
+    if status.is_server_error() {
+        shared.refusals.warn(code, path);
     }
     debug!(code, path, "refused");
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
-        return Ok(response.map_into_right_body());
+        return response;
     }
     let code = if status.is_server_error() { Code::Internal } else { Code::MalformedRequest };
     let mut problem = Problem::new(code);
     if let Some(error) = response.response().error().filter(|_| status.is_client_error()) {
         problem = problem.detail(error);
     }
-    Ok(response.into_response(problem.response()).map_into_left_body())
+    response.into_response(problem.response())
 }
 
 fn is_problem(content_type: Option<&HeaderValue>) -> bool {

@@ -1,11 +1,12 @@
 //! Broker from outside: the real server on any free port, assertions on bytes.
 //!
-//! `server` runs the library's server in this process, `program` the built binary; `wire` and
-//! `stream` are a client that sends and shows exactly the bytes it is told. The rest are tests,
+//! `server` runs the library's server in this process, `program` the built binary; `wire`,
+//! `stream` and `socket` are clients that send and show exactly the bytes they are told. The rest are tests,
 //! a file a part of the contract.
 
 mod program;
 mod server;
+mod socket;
 mod stream;
 mod wire;
 
@@ -14,6 +15,7 @@ mod checkpoint;
 mod commands;
 mod damage;
 mod events;
+mod examples;
 mod hardening;
 mod insert;
 mod library;
@@ -23,5 +25,7 @@ mod process;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod recovery;
+mod sockets;
+mod streams;
 mod tidy;
 mod topics;

@@ -1,4 +1,4 @@
-//! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 19.
+//! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 20.
 
 mod away;
 mod far;
