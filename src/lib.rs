@@ -53,6 +53,7 @@ mod projection;
 mod epochs;
 mod metrics;
 mod advance;
+mod bridge;
 mod broker;
 mod run;
 mod commands;

@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod operation;
 mod origin;
+mod rabbitmq;
 mod render;
 mod setters;
 mod table;
@@ -36,6 +37,7 @@ pub use environment::{Loaded, Unknown, temporary_dir};
 pub use error::{ConfigErrors, ValueError};
 pub use operation::{Operation, Show};
 pub use origin::{Origin, PublicUrl, WebOrigin};
+pub use rabbitmq::{AmqpUrl, RabbitMq};
 pub use render::{env_example, settings_markdown};
 pub use table::{SETTINGS, Setting, Takes};
 
@@ -96,6 +98,8 @@ pub struct Config {
     pub max_streams: NonZeroUsize,
     /// `BROKER_MAX_STREAMS_PER_ADDRESS`: the most streams of one client address.
     pub max_streams_per_address: NonZeroUsize,
+    /// `BROKER_RABBITMQ_…`: the bridge to RabbitMQ.
+    pub rabbitmq: RabbitMq,
     /// `BROKER_SHUTDOWN_SECONDS`: how long draining may take.
     pub shutdown: Duration,
     /// `BROKER_LOG`: a tracing filter.
@@ -143,6 +147,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             max_streams: const { NonZeroUsize::new(15_000).unwrap() },
             max_streams_per_address: const { NonZeroUsize::new(15_000).unwrap() },
+            rabbitmq: RabbitMq::default(),
             shutdown: Duration::from_secs(5),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
@@ -204,6 +209,7 @@ impl Config {
 
     /// Rules over more than one setting.
     fn check_together(&self, errors: &mut ConfigErrors) {
+        self.rabbitmq.check_together(errors);
         // There are no keys yet; when there are, one of them ends this rule.
         if !self.host.to_canonical().is_loopback() && !self.allow_open {
             errors.add(format!(

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, LogFormat, Origin, PublicUrl};
+use super::{Config, LogFormat, Origin, PublicUrl, RabbitMq};
 
 macro_rules! setters {
     ($($field:ident: $given:ty,)*) => {
@@ -48,6 +48,7 @@ setters! {
     stall_timeout: Duration,
     max_streams: NonZeroUsize,
     max_streams_per_address: NonZeroUsize,
+    rabbitmq: RabbitMq,
     shutdown: Duration,
     log: impl Into<String>,
     log_format: LogFormat,

@@ -22,8 +22,6 @@ mod tests;
 pub use batch::{Batch, Encoding};
 pub use hub::{Hub, HubOptions, Tail};
 pub use interest::Interest;
-#[cfg(test)]
-use subscriber::OpenTail;
-pub use subscriber::{Mark, Replay, Start, Step, Subscriber, SubscriberError};
+pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
 #[cfg(test)]
 pub use teller::Teller;
