@@ -94,6 +94,7 @@ async fn connections(
             async move { stopping.notified().await }
         })
         .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_allow_half_closed(false)
         .local_addr(address)
         .finish(app())
@@ -124,6 +125,9 @@ type Connected = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 /// How long a request's head may take. The server's clock for it is half a second coarse, so a
 /// shorter limit would refuse requests that came at once.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read a refusal that came before its whole body was sent.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for clients that take nothing: half of it, in whole seconds, so that
 /// the other half is left for the writer and the history.
