@@ -26,9 +26,15 @@ pub enum Encoding {
     Message,
     /// As server-sent events, each by its event's name.
     Named,
+    /// As messages of a socket: the data alone.
+    SocketBare,
+    /// As messages of a socket: objects with a cursor.
+    SocketMessages,
+    /// As messages of a socket: records.
+    SocketRecords,
 }
 
-const ENCODINGS: usize = 2;
+const ENCODINGS: usize = 5;
 
 impl Batch {
     /// What the batch looks like on the wire, for all subscribers of one view: a cursor is the

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::closing::Closing;
 use super::session::{Format, Reference};
 use crate::http::problem::Problem;
-use crate::record::{Cursor, Record};
-use crate::subscription::Mark;
+use crate::record::{Cursor, Record, Seq};
+use crate::subscription::{Batch, Encoding, Mark};
 
 /// Opcodes of RFC 6455, section 5.2.
 const TEXT: u8 = 1;
@@ -23,20 +23,26 @@ const REASON_BYTES_MAX: usize = 123;
 #[derive(Debug)]
 pub(super) struct Outbox {
     format: Format,
+    /// What comes first, if anything: other clients get the same bytes.
+    shared: Bytes,
     out: Vec<u8>,
 }
 
 impl Outbox {
     pub fn new(format: Format) -> Self {
-        Self { format, out: Vec::new() }
+        Self { format, shared: Bytes::new(), out: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.shared.len() + self.out.len()
     }
 
     /// What has been encoded since the last call; an idle socket holds no buffer.
     pub fn take(&mut self) -> Bytes {
+        if self.out.is_empty() {
+            return std::mem::take(&mut self.shared);
+        }
+        self.unshare();
         std::mem::take(&mut self.out).into()
     }
 
@@ -44,7 +50,24 @@ impl Outbox {
         self.format == Format::Messages
     }
 
-    pub fn record(&mut self, cursor: Cursor, record: &Record) {
+    /// Records that a view's subscribers get together are encoded once for all of them.
+    pub fn records(&mut self, batch: &Batch, cursor: impl Fn(Seq) -> Cursor) {
+        if self.len() > 0 {
+            return batch.into_iter().for_each(|record| self.record(cursor(record.seq()), record));
+        }
+        let encoding = match self.format {
+            Format::Bare => Encoding::SocketBare,
+            Format::Messages => Encoding::SocketMessages,
+            Format::Record => Encoding::SocketRecords,
+        };
+        self.shared = batch.encoded(encoding, |records| {
+            let mut outbox = Self::new(self.format);
+            records.iter().for_each(|record| outbox.record(cursor(record.seq()), record));
+            outbox.take()
+        });
+    }
+
+    fn record(&mut self, cursor: Cursor, record: &Record) {
         match self.format {
             Format::Bare => match serde_json::from_slice::<String>(record.data()) {
                 Ok(text) => self.text(&[text.as_bytes()]),
@@ -121,9 +144,17 @@ impl Outbox {
         self.frame(TEXT, parts);
     }
 
+    fn unshare(&mut self) {
+        if !self.shared.is_empty() {
+            let shared = std::mem::take(&mut self.shared);
+            self.out.splice(..0, shared);
+        }
+    }
+
     /// One whole frame, unmasked, as a server sends it (RFC 6455, section 5.2).
     fn frame(&mut self, opcode: u8, parts: &[&[u8]]) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.unshare();
         self.out.reserve(len + 10);
         self.out.push(0x80 | opcode);
         match (u8::try_from(len), u16::try_from(len)) {

@@ -223,9 +223,9 @@ impl SocketStream {
     }
 
     fn tell(&mut self, step: &Step, reference: Option<&Reference>) {
-        for record in &step.records {
-            self.outbox.record(self.subscriber.cursor(record.seq()), record);
-            self.last_cursor = record.seq();
+        if let Some(last) = step.records.last() {
+            self.outbox.records(&step.records, |seq| self.subscriber.cursor(seq));
+            self.last_cursor = last.seq();
         }
         if let Some(mark) = step.mark {
             self.mark(mark, reference);
