@@ -48,6 +48,7 @@ mod order;
 mod journal;
 mod newest;
 mod subscription;
+mod relay;
 mod projection;
 mod epochs;
 mod metrics;

@@ -47,6 +47,8 @@ setters! {
     stall_timeout: Duration,
     max_streams: NonZeroUsize,
     max_streams_per_address: NonZeroUsize,
+    max_registrations: NonZeroUsize,
+    registration_expiry: Duration,
     shutdown: Duration,
     log: impl Into<String>,
     log_format: LogFormat,

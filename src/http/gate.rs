@@ -2,7 +2,7 @@
 
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::web;
@@ -17,7 +17,7 @@ const PREFLIGHT_SECONDS: usize = 600;
 /// CORS by the setting: `*` excludes cookies, listed origins may send them.
 pub(super) fn cors(origin: &Origin) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST"])
+        .allowed_methods(["GET", "HEAD", "POST", "DELETE"])
         .allow_any_header()
         .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER])
         .max_age(PREFLIGHT_SECONDS)
@@ -41,7 +41,7 @@ pub(super) async fn check_host(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
     let shared = request.app_data::<web::Data<Shared>>().cloned();
-    let host = named_host(&request);
+    let host = named_host(request.head());
     let allowed =
         shared.as_ref().is_none_or(|shared| is_own_host(shared.broker.config(), host.as_deref()));
     if allowed {
@@ -58,13 +58,13 @@ pub(super) async fn check_host(
 
 /// The authority of an absolute target, else the one `Host`. RFC 9112, section 3.2, has a server
 /// refuse several; and what a page can set itself, such as `X-Forwarded-Host`, says nothing.
-fn named_host(request: &ServiceRequest) -> Option<String> {
-    let mut hosts = request.headers().get_all(header::HOST);
+pub(super) fn named_host(head: &RequestHead) -> Option<String> {
+    let mut hosts = head.headers().get_all(header::HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return None;
     }
-    match request.head().uri.authority() {
+    match head.uri.authority() {
         Some(authority) => Some(authority.as_str().to_owned()),
         None => host?.to_str().ok().map(str::to_owned),
     }

@@ -41,7 +41,9 @@ struct Insert<'a> {
 
 /// A member that is null is refused like any other wrong type: `"to": null` would otherwise tell
 /// everybody what a client meant for a user that it did not know.
-fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(super) fn present<'a, D: Deserializer<'a>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -73,10 +75,10 @@ pub(super) async fn insert(
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(&prefix(&request, broker.config()), &inserted, is_batch))
+    Ok(receipt(&prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
 }
 
-fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
+pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
@@ -91,25 +93,19 @@ fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     response.body(receipts.collect::<String>())
 }
 
-/// What stands before `/insert`: the public URL's path, or the scope that these routes are in.
-fn prefix(request: &HttpRequest, config: &Config) -> String {
+/// What stands before `route`: the public URL's path, or the scope that these routes are in.
+pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> String {
     match &config.public_url {
         Some(url) => url.path().to_owned(),
-        None => request.path().strip_suffix("/insert").unwrap_or_default().to_owned(),
+        None => request.path().strip_suffix(route).unwrap_or_default().to_owned(),
     }
 }
 
 /// Checks the body once, as a whole, then takes it apart.
 fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    // The limit is on the data; the insert around it, and the batch around that, come on top.
-    let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
-    let compact = json::compact(body, Limits { depth_max }).map_err(|error| {
-        Problem::new(Code::MalformedJson)
-            .detail(&error)
-            .member("line", error.line)
-            .member("column", error.column)
-    })?;
+    // The insert around the data, and the batch around that.
+    let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
     if !is_batch {
         return Ok((vec![parse_one(&compact).map_err(invalid)?], false));
     }
@@ -131,6 +127,17 @@ fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem>
     Ok((events, true))
 }
 
+/// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
+pub(super) fn compact(body: &[u8], levels: usize, config: &Config) -> Result<Vec<u8>, Problem> {
+    let depth_max = config.max_depth + levels;
+    json::compact(body, Limits { depth_max }).map_err(|error| {
+        Problem::new(Code::MalformedJson)
+            .detail(&error)
+            .member("line", error.line)
+            .member("column", error.column)
+    })
+}
+
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
     let insert: Insert<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
     let event: Cow<'_, str> = member("event", insert.event)?;
@@ -147,16 +154,16 @@ fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
     })
 }
 
-fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
+pub(super) fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
 }
 
-fn invalid(detail: impl std::fmt::Display) -> Problem {
+pub(super) fn invalid(detail: impl std::fmt::Display) -> Problem {
     Problem::new(Code::InvalidEvent).detail(detail)
 }
 
 /// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
-fn sentence(error: &serde_json::Error) -> String {
+pub(super) fn sentence(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
     match text.char_indices().nth(SENTENCE_CHARS_MAX) {

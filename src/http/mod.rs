@@ -19,6 +19,7 @@ mod openapi;
 mod page;
 mod problem;
 mod query;
+mod relay;
 mod server;
 mod sse;
 mod status;
@@ -34,6 +35,7 @@ pub use openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::Broker;
+use crate::relay::{Limits, Relay};
 use problem::{Code, Problem};
 use streams::Streams;
 
@@ -42,6 +44,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    relay: Relay,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -57,7 +60,11 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared = Shared { broker: self.clone(), streams: Streams::default() };
+        let relay = Relay::new(Limits {
+            registrations_max: self.config().max_registrations,
+            away_max: self.config().registration_expiry,
+        });
+        let shared = Shared { broker: self.clone(), streams: Streams::default(), relay };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -80,6 +87,9 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
+        .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
+        .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, events, insert, latest, listing, log, status, wire};
+use super::{audit, events, insert, latest, listing, log, relay, status, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,16 +15,18 @@ use super::{audit, events, insert, latest, listing, log, status, wire};
     ),
     paths(
         insert::insert, events::events, latest::latest, listing::names, audit::history,
-        audit::version, log::log, status::health, status::livez, status::readyz, status::metrics,
+        audit::version, log::log, relay::register, relay::forget, relay::publish, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(
         wire::InsertBody, wire::Receipt, wire::Record, wire::Latest, wire::Refusal,
         wire::AuditName, wire::Health, wire::ProjectionHealth,
+        relay::Registration, relay::Registered, relay::Message, relay::UserId,
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),
         (name = "audit", description = "The whole history"),
+        (name = "relay", description = "Messages to registered clients over WebSockets"),
         (name = "status", description = "How the server is"),
     )
 )]

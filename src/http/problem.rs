@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{debug, warn};
@@ -37,6 +37,7 @@ pub(super) enum Code {
     IdsNotReady,
     Internal,
     InvalidEvent,
+    InvalidRegistration,
     LimitReached,
     MalformedJson,
     MalformedName,
@@ -50,9 +51,11 @@ pub(super) enum Code {
     QueueFull,
     ShuttingDown,
     StorageFailed,
+    TooManyRegistrations,
     TooManyStreams,
     TooManyStreamsForAddress,
     UnknownEvent,
+    UnknownRegistration,
     UnknownVersion,
     UnsupportedMediaType,
     VersionMismatch,
@@ -89,6 +92,11 @@ impl Code {
             Self::InvalidEvent => {
                 (S::UNPROCESSABLE_ENTITY, "invalid-event", "The event cannot be accepted")
             }
+            Self::InvalidRegistration => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid-registration",
+                "The registration cannot be accepted",
+            ),
             Self::LimitReached => {
                 (S::INSUFFICIENT_STORAGE, "limit-reached", "No new events can be taken in")
             }
@@ -124,6 +132,9 @@ impl Code {
             Self::StorageFailed => {
                 (S::SERVICE_UNAVAILABLE, "storage-failed", "The server's storage failed")
             }
+            Self::TooManyRegistrations => {
+                (S::TOO_MANY_REQUESTS, "too-many-registrations", "All registrations are taken")
+            }
             Self::TooManyStreams => {
                 (S::SERVICE_UNAVAILABLE, "too-many-streams", "All streams are taken")
             }
@@ -133,6 +144,9 @@ impl Code {
                 "All streams of this address are taken",
             ),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown-event", "The event does not exist"),
+            Self::UnknownRegistration => {
+                (S::NOT_FOUND, "unknown-registration", "The registration does not exist")
+            }
             Self::UnknownVersion => (S::NOT_FOUND, "unknown-version", "The version does not exist"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
@@ -317,9 +331,9 @@ pub(super) async fn as_problem(
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
     if status.is_server_error() {
-        warn!(code, path = response.request().path(), "refused");
+        warn!(code, route = route(response.request()), "refused");
     } else {
-        debug!(code, path = response.request().path(), "refused");
+        debug!(code, route = route(response.request()), "refused");
     }
     if let Some(shared) = shared {
         shared.broker.metrics().refused(code);
@@ -333,6 +347,11 @@ pub(super) async fn as_problem(
         problem = problem.detail(error);
     }
     Ok(response.into_response(problem.response()).map_into_left_body())
+}
+
+/// Not the path: the id of a registration in it is a secret, and names may be personal.
+fn route(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "none".to_owned())
 }
 
 fn is_problem(content_type: Option<&HeaderValue>) -> bool {

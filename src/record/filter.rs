@@ -225,6 +225,11 @@ impl FilterSet {
         is_exact.then(|| self.filters.iter().filter_map(Filter::is_exact))
     }
 
+    /// Each filter, sorted by bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &Filter> {
+        self.filters.iter()
+    }
+
     /// The filters that have wildcards, in order.
     #[must_use]
     pub fn patterns(&self) -> &[Filter] {

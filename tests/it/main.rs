@@ -21,4 +21,5 @@ mod metrics;
 mod openapi;
 mod process;
 mod recovery;
+mod relay;
 mod tidy;
