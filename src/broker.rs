@@ -34,7 +34,7 @@ use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Follower, Reader};
 use crate::metrics::Metrics;
-use crate::order::{Local, Order as _, ProposeError, Stopped, Submission};
+use crate::order::{Local, Order as _, ProposeError, Stopped, Submission, Ticket};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
 use crate::subscription::{
@@ -84,6 +84,15 @@ pub struct Inserted {
     /// Whether they were appended now; otherwise their ids were seen before and these are the
     /// original records.
     pub fresh: bool,
+}
+
+impl Inserted {
+    /// The receipt, or those of a batch as an array.
+    pub(crate) fn receipts_json(&self, is_batch: bool) -> String {
+        let receipts: Vec<_> = self.records.iter().map(|record| record.receipt_json()).collect();
+        let receipts = receipts.join(",");
+        if is_batch { format!("[{receipts}]") } else { receipts }
+    }
 }
 
 impl From<Verdict> for Inserted {
@@ -167,8 +176,14 @@ impl Broker {
         &self,
         events: Vec<NewEvent>,
     ) -> Result<Inserted, ProposeError> {
+        Ok(self.propose_here(events).await?.await?.into())
+    }
+
+    /// The first half of [`Broker::insert_here`]: what is proposed before something else is decided
+    /// before it. The ticket is the second.
+    pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
-        Ok(self.inner.order.propose_here(submission)?.await?.into())
+        self.inner.order.propose_here(submission)
     }
 
     /// Records as they come: what is current first, then each new one.

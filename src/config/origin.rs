@@ -52,6 +52,18 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Whether the page whose `Origin` header says `origin` was served where `host` leads, in
+    /// whatever scheme: a proxy may add TLS.
+    #[must_use]
+    pub fn is_at(origin: &str, host: &Authority) -> bool {
+        WebOrigin::parse(origin).is_some_and(|origin| {
+            matches!(origin.scheme.as_str(), "http" | "https")
+                && origin.authority == host.clone().without_default_port(&origin.scheme)
+        })
+    }
+}
+
 impl WebOrigin {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;

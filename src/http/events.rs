@@ -24,7 +24,7 @@ use crate::record::{FilterSet, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
 /// How often a quiet stream may be told how far the log has come.
-const SYNCED_AGAIN: Duration = Duration::from_secs(60);
+pub(super) const SYNCED_AGAIN: Duration = Duration::from_secs(60);
 
 const PARAMETERS: [&str; 6] =
     ["event", "replay", "dispatch", "last_event_id", "lastEventId", "lastEventID"];
@@ -94,7 +94,8 @@ pub(super) async fn events(
     }))
 }
 
-fn subscription(
+/// What a query and the cursor beside it ask for.
+pub(super) fn subscription(
     request: &HttpRequest,
     query: &Query<'_>,
     config: &Config,

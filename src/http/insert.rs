@@ -16,7 +16,7 @@ use super::problem::{Code, Problem};
 use super::wire::{InsertBody, Receipt, Refusal};
 use crate::broker::Inserted;
 use crate::config::Config;
-use crate::record::json::{self, Limits};
+use crate::record::json::{self, JsonError, Limits};
 use crate::record::{Data, Identity, Name, NewEvent, User};
 
 /// How much of an error is shown that may quote what was sent.
@@ -82,15 +82,11 @@ pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> Http
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
-    let receipts = inserted.records.iter().map(|record| record.receipt_json());
-    if is_batch {
-        return response.body(format!("[{}]", receipts.collect::<Vec<_>>().join(",")));
-    }
-    if let Some(record) = inserted.records.first() {
+    if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
         let location = location(prefix, record.identity(), record.version());
         response.insert_header((header::LOCATION, location));
     }
-    response.body(receipts.collect::<String>())
+    response.body(inserted.receipts_json(is_batch))
 }
 
 /// What stands before `route`: the public URL's path, or the scope that these routes are in.
@@ -106,11 +102,20 @@ fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem>
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The insert around the data, and the batch around that.
     let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
+    Ok((take_apart(&compact, is_batch, config)?, is_batch))
+}
+
+/// The events of one insert, or of a batch, in compact JSON that was checked before.
+pub(super) fn take_apart(
+    compact: &[u8],
+    is_batch: bool,
+    config: &Config,
+) -> Result<Vec<NewEvent>, Problem> {
     if !is_batch {
-        return Ok((vec![parse_one(&compact).map_err(invalid)?], false));
+        return Ok(vec![parse_one(compact).map_err(invalid)?]);
     }
     let items: Vec<&RawValue> =
-        serde_json::from_slice(&compact).map_err(|e| invalid(sentence(&e)))?;
+        serde_json::from_slice(compact).map_err(|e| invalid(sentence(&e)))?;
     if items.len() > config.max_batch.get() {
         let max = config.max_batch;
         return Err(Problem::new(Code::BatchTooLong)
@@ -124,18 +129,21 @@ fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem>
             invalid(format!("event {index} of the batch: {error}")).member("index", index)
         })?);
     }
-    Ok((events, true))
+    Ok(events)
+}
+
+/// Where it is no JSON, and why.
+pub(super) fn malformed(error: &JsonError) -> Problem {
+    Problem::new(Code::MalformedJson)
+        .detail(error)
+        .member("line", error.line)
+        .member("column", error.column)
 }
 
 /// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
 pub(super) fn compact(body: &[u8], levels: usize, config: &Config) -> Result<Vec<u8>, Problem> {
     let depth_max = config.max_depth + levels;
-    json::compact(body, Limits { depth_max }).map_err(|error| {
-        Problem::new(Code::MalformedJson)
-            .detail(&error)
-            .member("line", error.line)
-            .member("column", error.column)
-    })
+    json::compact(body, Limits { depth_max }).map_err(|error| malformed(&error))
 }
 
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {

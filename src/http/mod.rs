@@ -14,6 +14,7 @@ mod insert;
 mod latest;
 mod listing;
 mod log;
+mod message;
 mod names;
 mod openapi;
 mod page;
@@ -21,10 +22,13 @@ mod problem;
 mod query;
 mod relay;
 mod server;
+mod socket;
 mod sse;
 mod status;
 mod streams;
+mod subscribe;
 mod wire;
+mod ws;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
@@ -82,6 +86,12 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .app_data(shared)
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
+        .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
+        .service(resource(
+            "/subscribe/{topic}",
+            &[Method::GET],
+            web::get().to(subscribe::subscribe),
+        ))
         .service(resource("/latest", READ, read().to(latest::latest)))
         .service(resource("/audit", READ, read().to(listing::names)))
         .service(resource("/audit/{event}", READ, read().to(audit::history)))

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, events, insert, latest, listing, log, relay, status, wire};
+use super::{audit, events, insert, latest, listing, log, relay, status, subscribe, wire, ws};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,8 +14,9 @@ use super::{audit, events, insert, latest, listing, log, relay, status, wire};
                        and a history that can be trusted. PROTOCOL.md is normative."
     ),
     paths(
-        insert::insert, events::events, latest::latest, listing::names, audit::history,
-        audit::version, log::log, relay::register, relay::forget, relay::publish, status::health, status::livez, status::readyz, status::metrics,
+        insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe,
+        listing::names, audit::history, audit::version, log::log, relay::register, relay::forget,
+        relay::publish, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(

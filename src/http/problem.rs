@@ -40,11 +40,13 @@ pub(super) enum Code {
     InvalidRegistration,
     LimitReached,
     MalformedJson,
+    MalformedMessage,
     MalformedName,
     MalformedQuery,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    OriginRefused,
     OutcomeUnknown,
     PartlySeen,
     Private,
@@ -58,6 +60,7 @@ pub(super) enum Code {
     UnknownRegistration,
     UnknownVersion,
     UnsupportedMediaType,
+    UpgradeRequired,
     VersionMismatch,
 }
 
@@ -103,6 +106,9 @@ impl Code {
             Self::MalformedJson => {
                 (S::BAD_REQUEST, "malformed-json", "The body is not acceptable JSON")
             }
+            Self::MalformedMessage => {
+                (S::BAD_REQUEST, "malformed-message", "The message cannot be understood")
+            }
             Self::MalformedName => {
                 (S::BAD_REQUEST, "malformed-name", "The path names no possible event")
             }
@@ -116,6 +122,9 @@ impl Code {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
             }
             Self::NotFound => (S::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::OriginRefused => {
+                (S::FORBIDDEN, "origin-refused", "Pages of this origin may not connect")
+            }
             Self::OutcomeUnknown => (
                 S::INTERNAL_SERVER_ERROR,
                 "outcome-unknown",
@@ -150,6 +159,9 @@ impl Code {
             Self::UnknownVersion => (S::NOT_FOUND, "unknown-version", "The version does not exist"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
+            }
+            Self::UpgradeRequired => {
+                (S::UPGRADE_REQUIRED, "upgrade-required", "This is a WebSocket")
             }
             Self::VersionMismatch => {
                 (S::CONFLICT, "version-mismatch", "The newest version is another one")
@@ -205,7 +217,8 @@ impl Problem {
         self.code
     }
 
-    pub fn response(&self) -> HttpResponse {
+    /// The document.
+    pub fn json(&self) -> String {
         let (status, code, title) = self.code.entry();
         let document = Document {
             r#type: format!("urn:broker:problem:{code}"),
@@ -215,13 +228,19 @@ impl Problem {
             code,
             members: &self.members,
         };
-        let body = serde_json::to_vec(&document).expect("a document of strings serialises");
-        let mut response = HttpResponse::build(status);
+        serde_json::to_string(&document).expect("a document of strings serialises")
+    }
+
+    pub fn response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code.entry().0);
         response.content_type(PROBLEM_JSON).insert_header((header::CACHE_CONTROL, "no-store"));
         if self.code.is_retryable() {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
-        let mut response = response.body(body);
+        if self.code == Code::UpgradeRequired {
+            response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+        }
+        let mut response = response.body(self.json());
         response.extensions_mut().insert(self.code);
         response
     }

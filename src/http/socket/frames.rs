@@ -1,0 +1,149 @@
+//! What a client sends: frames, put together to messages, within a size.
+//!
+//! Headers are judged as soon as they are there, before anything is kept for what they announce;
+//! unmasking and the order of fragments are `actix-http`'s.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_http::ws::{Codec, Frame, Item};
+use actix_web::dev::Payload;
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream as _;
+use tokio_util::codec::Decoder as _;
+
+/// The longest control frame (RFC 6455, section 5.5).
+const CONTROL_BYTES_MAX: u64 = 125;
+
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The closing handshake, with its code if it has one.
+    Close(Option<u16>),
+    /// The connection ended without one.
+    Gone,
+    /// A piece of a message, or a pong: a sign of life.
+    Nothing,
+    Ping(Bytes),
+    Text(String),
+}
+
+/// Why a client is not listened to any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Binary,
+    NotUtf8,
+    Protocol(&'static str),
+    TooLarge,
+}
+
+/// The incoming half of a socket.
+pub(super) struct Frames {
+    payload: Payload,
+    codec: Codec,
+    /// What came and is not a whole frame yet.
+    buffer: BytesMut,
+    /// The fragments of a message so far.
+    message: Vec<u8>,
+    message_bytes_max: usize,
+}
+
+impl Frames {
+    pub fn new(payload: Payload, message_bytes_max: usize) -> Self {
+        let codec = Codec::new().max_size(message_bytes_max);
+        let (buffer, message) = (BytesMut::new(), Vec::new());
+        Self { payload, codec, buffer, message, message_bytes_max }
+    }
+
+    /// The next frame. After an error or an end it must not be asked again.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Fault>> {
+        loop {
+            if let Some(frame) = self.frame()? {
+                return Poll::Ready(self.take_in(frame));
+            }
+            match ready!(Pin::new(&mut self.payload).poll_next(cx)) {
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(_)) | None => return Poll::Ready(Ok(Received::Gone)),
+            }
+        }
+    }
+
+    /// The next frame, if it is whole.
+    fn frame(&mut self) -> Result<Option<Frame>, Fault> {
+        let room = self.message_bytes_max - self.message.len();
+        let Some(frame_bytes) = frame_bytes(&self.buffer, room)? else { return Ok(None) };
+        if self.buffer.len() < frame_bytes {
+            return Ok(None);
+        }
+        let frame = self.codec.decode(&mut self.buffer);
+        if self.buffer.is_empty() {
+            // An idle socket holds no buffer.
+            self.buffer = BytesMut::new();
+        }
+        frame.map_err(|_| Fault::Protocol("a frame breaks RFC 6455"))
+    }
+
+    fn take_in(&mut self, frame: Frame) -> Result<Received, Fault> {
+        match frame {
+            Frame::Close(reason) => {
+                Ok(Received::Close(reason.map(|reason| u16::from(reason.code))))
+            }
+            Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => Err(Fault::Binary),
+            Frame::Ping(bytes) => Ok(Received::Ping(bytes)),
+            Frame::Pong(_) => Ok(Received::Nothing),
+            Frame::Text(bytes) => text(bytes.into()),
+            Frame::Continuation(Item::FirstText(bytes) | Item::Continue(bytes)) => {
+                self.message.extend_from_slice(&bytes);
+                Ok(Received::Nothing)
+            }
+            Frame::Continuation(Item::Last(bytes)) => {
+                self.message.extend_from_slice(&bytes);
+                text(std::mem::take(&mut self.message))
+            }
+        }
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<Received, Fault> {
+    String::from_utf8(bytes).map(Received::Text).map_err(|_| Fault::NotUtf8)
+}
+
+/// How long the frame at the front is, header and mask included; `None` until its header is there.
+///
+/// `message_bytes_max` is what a data frame may hold. A header that announces more, or that a
+/// client must not send (RFC 6455, sections 5.1, 5.2 and 5.5), is refused at once: otherwise the
+/// frame behind it would be waited for, and kept.
+fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>, Fault> {
+    let [first, second, rest @ ..] = buffer else { return Ok(None) };
+    let (is_last, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
+    let is_control = opcode & 0x08 != 0;
+    if reserved != 0 {
+        return Err(Fault::Protocol("a reserved bit is set, and no extension was agreed on"));
+    }
+    if !matches!(opcode, 0..=2 | 8..=10) {
+        return Err(Fault::Protocol("an opcode that does not exist"));
+    }
+    if second & 0x80 == 0 {
+        return Err(Fault::Protocol("a client's frames must be masked"));
+    }
+    let (length_bytes, length) = match second & 0x7f {
+        126 => match rest.first_chunk::<2>() {
+            Some(bytes) => (2, u64::from(u16::from_be_bytes(*bytes))),
+            None => return Ok(None),
+        },
+        127 => match rest.first_chunk::<8>() {
+            Some(bytes) => (8, u64::from_be_bytes(*bytes)),
+            None => return Ok(None),
+        },
+        length => (0, u64::from(length)),
+    };
+    if is_control && (!is_last || length > CONTROL_BYTES_MAX) {
+        return Err(Fault::Protocol("a control frame is whole and at most 125 bytes"));
+    }
+    match usize::try_from(length) {
+        Ok(length) if is_control || length <= message_bytes_max => {
+            Ok(Some(2 + length_bytes + 4 + length))
+        }
+        _ => Err(Fault::TooLarge),
+    }
+}

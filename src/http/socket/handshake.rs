@@ -1,0 +1,87 @@
+//! The handshake (RFC 6455, section 4.2): who may open a socket, and how it is answered.
+
+use actix_http::ws::{HandshakeError, handshake_response, verify_handshake};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::session::Session;
+use super::stream::SocketStream;
+use crate::config::{Authority, Config, Origin};
+use crate::http::Shared;
+use crate::http::problem::{Code, Problem};
+
+/// A request that asks for a socket, and may have one.
+pub(in crate::http) struct Handshake<'a> {
+    request: &'a HttpRequest,
+    shared: &'a Shared,
+}
+
+impl<'a> Handshake<'a> {
+    /// Checks that `request` asks for a socket, and that its page may: browsers open sockets across
+    /// sites, with cookies and without a preflight, so that `Origin` is all that keeps a hostile
+    /// page from speaking as its visitor.
+    pub fn check(request: &'a HttpRequest, shared: &'a Shared) -> Result<Self, Problem> {
+        verify_handshake(request.head()).map_err(refusal)?;
+        check_origin(request, shared.broker.config())?;
+        Ok(Self { request, shared })
+    }
+
+    /// Opens the socket, if there is a place for one.
+    pub fn accept(self, payload: web::Payload, session: Session) -> Result<HttpResponse, Problem> {
+        let Self { request, shared } = self;
+        let broker = &shared.broker;
+        if broker.is_stopping() {
+            return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
+        }
+        let address = request.peer_addr().map(|address| address.ip());
+        let open = shared.streams.open(address, broker.config())?;
+        let stream = SocketStream::new(broker.clone(), payload.into_inner(), session, open);
+        let response = handshake_response(request.head()).message_body(stream);
+        let response = response.map_err(|error| {
+            tracing::error!(%error, "a handshake cannot be answered");
+            Problem::new(Code::Internal)
+        })?;
+        Ok(HttpResponse::from(response.map_into_boxed_body()))
+    }
+}
+
+fn refusal(error: HandshakeError) -> Problem {
+    let detail = match error {
+        HandshakeError::BadWebsocketKey => {
+            return Problem::new(Code::MalformedRequest)
+                .detail("Sec-WebSocket-Key must be 16 bytes in base64");
+        }
+        HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => {
+            "send Sec-WebSocket-Version: 13"
+        }
+        HandshakeError::GetMethodRequired
+        | HandshakeError::NoConnectionUpgrade
+        | HandshakeError::NoWebsocketUpgrade => {
+            "open it as a WebSocket, with Connection: Upgrade and Upgrade: websocket"
+        }
+    };
+    Problem::new(Code::UpgradeRequired).detail(detail)
+}
+
+/// No `Origin` means no page. A page of this server's own may, as it may with every other route.
+fn check_origin(request: &HttpRequest, config: &Config) -> Result<(), Problem> {
+    let own = own_authority(request);
+    for value in request.headers().get_all(header::ORIGIN) {
+        let origin = value.to_str().unwrap_or("an Origin that is no text");
+        let public =
+            config.public_url.as_ref().is_some_and(|url| url.origin().to_string() == origin);
+        let is_own = own.as_ref().is_some_and(|own| Origin::is_at(origin, own));
+        if !(config.origin.allows(origin) || public || is_own) {
+            return Err(Problem::new(Code::OriginRefused).detail(format!(
+                "pages of {origin:?} may not open sockets here; BROKER_ORIGIN says whose may"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where the client says it reaches this server.
+fn own_authority(request: &HttpRequest) -> Option<Authority> {
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    Authority::parse(host)
+}

@@ -1,0 +1,19 @@
+//! WebSockets (RFC 6455): one subscription a socket, and what its client says meanwhile.
+//!
+//! Owns the handshake, the frames both ways, the inserts in flight, pings, and the reason of every
+//! end. Promises that a socket costs what an event stream costs: a position and a view, no queue,
+//! everything new in one write; that what a client makes it hold is bounded by
+//! `BROKER_MAX_BODY_BYTES` and constants here; and that a page of another site gets no socket.
+//! Does not know what the routes on it mean: each hands in a [`Session`].
+
+mod closing;
+mod frames;
+mod handshake;
+mod inserts;
+mod outbox;
+mod pulse;
+mod session;
+mod stream;
+
+pub(super) use handshake::Handshake;
+pub(super) use session::{Ask, Format, Reference, Session};

@@ -1,0 +1,153 @@
+//! What a client gets: messages as text frames, on their way into one write.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+
+use super::closing::Closing;
+use super::session::{Format, Reference};
+use crate::http::problem::Problem;
+use crate::record::{Cursor, Record};
+use crate::subscription::Mark;
+
+/// Opcodes of RFC 6455, section 5.2.
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// The longest reason beside a code in a control frame of 125 bytes.
+const REASON_BYTES_MAX: usize = 123;
+
+/// Frames on their way to one client.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    format: Format,
+    out: Vec<u8>,
+}
+
+impl Outbox {
+    pub fn new(format: Format) -> Self {
+        Self { format, out: Vec::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// What has been encoded since the last call; an idle socket holds no buffer.
+    pub fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
+    }
+
+    pub fn has_marks(&self) -> bool {
+        self.format == Format::Messages
+    }
+
+    pub fn record(&mut self, cursor: Cursor, record: &Record) {
+        match self.format {
+            Format::Bare => match serde_json::from_slice::<String>(record.data()) {
+                Ok(text) => self.text(&[text.as_bytes()]),
+                Err(_) => self.text(&[record.data()]),
+            },
+            Format::Messages => {
+                let (cursor, len) = cursor_text(cursor);
+                self.text(&[
+                    b"{\"record\":",
+                    record.json(),
+                    b",\"cursor\":\"",
+                    &cursor[..len],
+                    b"\"}",
+                ]);
+            }
+            Format::Record => self.text(&[record.json()]),
+        }
+    }
+
+    /// A mark, and to which of the client's messages it belongs.
+    pub fn mark(&mut self, cursor: Cursor, mark: Mark, reference: Option<&Reference>) {
+        if !self.has_marks() {
+            return;
+        }
+        let message = match mark {
+            Mark::Reset => format!("{{\"reset\":{{\"cursor\":\"{cursor}\"}}"),
+            Mark::Synced { events } => {
+                format!("{{\"synced\":{{\"cursor\":\"{cursor}\",\"events\":{events}}}")
+            }
+        };
+        self.answer(message, reference);
+    }
+
+    /// A receipt, or an array of them.
+    pub fn receipt(&mut self, receipt: &str, reference: Option<&Reference>) {
+        self.answer(format!("{{\"receipt\":{receipt}"), reference);
+    }
+
+    pub fn problem(&mut self, problem: &Problem, reference: Option<&Reference>) {
+        self.answer(format!("{{\"problem\":{}", problem.json()), reference);
+    }
+
+    /// The answer to the text `ping`.
+    pub fn pong_text(&mut self) {
+        self.text(&[b"pong"]);
+    }
+
+    pub fn ping(&mut self) {
+        self.frame(PING, &[]);
+    }
+
+    pub fn pong(&mut self, payload: &[u8]) {
+        self.frame(PONG, &[payload]);
+    }
+
+    pub fn close(&mut self, closing: &Closing) {
+        let Some(code) = closing.code else { return self.frame(CLOSE, &[]) };
+        let reason = closing.reason.as_bytes();
+        debug_assert!(reason.len() <= REASON_BYTES_MAX, "a reason fits a control frame");
+        self.frame(CLOSE, &[&code.to_be_bytes(), reason]);
+    }
+
+    /// Closes the object that `message` began.
+    fn answer(&mut self, message: String, reference: Option<&Reference>) {
+        match reference {
+            Some(reference) => {
+                self.text(&[message.as_bytes(), b",\"ref\":", reference.json().as_bytes(), b"}"]);
+            }
+            None => self.text(&[message.as_bytes(), b"}"]),
+        }
+    }
+
+    fn text(&mut self, parts: &[&[u8]]) {
+        self.frame(TEXT, parts);
+    }
+
+    /// One whole frame, unmasked, as a server sends it (RFC 6455, section 5.2).
+    fn frame(&mut self, opcode: u8, parts: &[&[u8]]) {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.out.reserve(len + 10);
+        self.out.push(0x80 | opcode);
+        match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(len @ 0..=125), _) => self.out.push(len),
+            (_, Ok(len)) => {
+                self.out.push(126);
+                self.out.extend_from_slice(&len.to_be_bytes());
+            }
+            _ => {
+                self.out.push(127);
+                self.out.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+    }
+}
+
+/// A cursor as text on the stack: two times 16 digits, 20 digits and two hyphens at most.
+fn cursor_text(cursor: Cursor) -> ([u8; 54], usize) {
+    let mut text = [0; 54];
+    let mut rest = &mut text[..];
+    write!(rest, "{cursor}").expect("a cursor is at most 54 bytes");
+    let len = 54 - rest.len();
+    (text, len)
+}

@@ -1,0 +1,62 @@
+//! What a route makes of a socket.
+
+use futures_util::future::LocalBoxFuture;
+
+use super::closing::Closing;
+use crate::broker::Subscribe;
+use crate::http::problem::Problem;
+use crate::record::NewEvent;
+
+/// A socket's subscription, how it is told, and what its client may say.
+pub(in crate::http) struct Session {
+    /// What is told first.
+    pub subscribe: Subscribe,
+    /// How.
+    pub format: Format,
+    /// What the client's messages mean. Dropped when the socket has ended, with all it holds.
+    pub meaning: Meaning,
+    /// Ends the socket when it is ready; `None` leaves that to the client and to the shutdown.
+    pub end: Option<LocalBoxFuture<'static, Closing>>,
+}
+
+/// How records are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Format {
+    /// The data alone: a JSON string as its text, anything else as JSON. Marks are left out.
+    Bare,
+    /// `{"record":…,"cursor":…}`, and marks.
+    Messages,
+    /// The record alone. Marks are left out.
+    Record,
+}
+
+/// What the text of a client's message asks for.
+pub(in crate::http) type Meaning = Box<dyn FnMut(&str) -> Ask>;
+
+/// What a client asks for.
+pub(in crate::http) enum Ask {
+    /// Another subscription, from its beginning.
+    Change { subscribe: Subscribe, reference: Option<Reference> },
+    /// An insert: one event, or a batch, which is answered with an array.
+    Insert { events: Vec<NewEvent>, is_batch: bool, reference: Option<Reference> },
+    /// The text `pong`.
+    Pong,
+    /// What is wrong with the message; the socket stays open.
+    Refuse { problem: Problem, reference: Option<Reference> },
+}
+
+/// What a client put on its message to know the answer by: a JSON string or number, sent back as it
+/// came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Reference(String);
+
+impl Reference {
+    /// `json` is a string or a number of JSON.
+    pub fn new(json: &str) -> Self {
+        Self(json.to_owned())
+    }
+
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+}

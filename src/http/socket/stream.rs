@@ -1,0 +1,260 @@
+//! An open socket as a response body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::Payload;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::closing::Closing;
+use super::frames::{Frames, Received};
+use super::inserts::Inserts;
+use super::outbox::Outbox;
+use super::pulse::{Due, Pulse};
+use super::session::{Ask, Meaning, Reference, Session};
+use crate::Broker;
+use crate::http::events::SYNCED_AGAIN;
+use crate::http::problem::Problem;
+use crate::http::streams::Open;
+use crate::record::Seq;
+use crate::subscription::{Mark, Step, Subscriber};
+
+/// Bytes of answers after which a client is not listened to before it took them.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Frames that are looked at before others get their turn.
+const FRAMES_A_TURN: usize = 64;
+
+/// A socket. actix asks for the next chunk only when the last one left its write buffer, so a slow
+/// client is only a position, and one that takes no answers is not listened to.
+pub(super) struct SocketStream {
+    broker: Broker,
+    subscriber: Subscriber,
+    frames: Frames,
+    inserts: Inserts,
+    meaning: Meaning,
+    end: Option<LocalBoxFuture<'static, Closing>>,
+    outbox: Outbox,
+    pulse: Pulse,
+    /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
+    ping: Option<Bytes>,
+    /// The seq of the last cursor that was sent.
+    last_cursor: Seq,
+    last_synced: Option<Instant>,
+    /// Why it ended, for the log.
+    ended: Option<&'static str>,
+    _open: Open,
+}
+
+impl SocketStream {
+    pub fn new(broker: Broker, payload: Payload, session: Session, open: Open) -> Self {
+        let config = broker.config();
+        let bytes_max = config.max_body_bytes;
+        Self {
+            subscriber: broker.subscriber(session.subscribe),
+            frames: Frames::new(payload, bytes_max),
+            inserts: Inserts::new(broker.clone(), bytes_max),
+            meaning: session.meaning,
+            end: session.end,
+            outbox: Outbox::new(session.format),
+            pulse: Pulse::new(config.heartbeat, config.stall_timeout),
+            ping: None,
+            last_cursor: 0,
+            last_synced: None,
+            ended: None,
+            broker,
+            _open: open,
+        }
+    }
+
+    fn close(&mut self, closing: &Closing, why: &'static str) {
+        self.outbox.close(closing);
+        self.ended = Some(why);
+    }
+
+    /// Takes in what the client sent, as far as its answers are taken and its inserts stored.
+    fn poll_client(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..FRAMES_A_TURN {
+            let is_listening = self.inserts.has_room() && self.outbox.len() < ANSWER_BYTES_MAX;
+            if !is_listening || self.ended.is_some() {
+                return;
+            }
+            match self.frames.poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(received)) => {
+                    self.pulse.heard();
+                    self.take_in(received, cx);
+                    self.poll_inserts(cx);
+                }
+                Poll::Ready(Err(fault)) => {
+                    debug!(?fault, "a socket is closed");
+                    self.close(&fault.into(), "the client broke the protocol");
+                }
+            }
+        }
+        // There may be more.
+        cx.waker().wake_by_ref();
+    }
+
+    fn take_in(&mut self, received: Received, cx: &mut Context<'_>) {
+        match received {
+            Received::Close(code) => self.close(&Closing::echo(code), "the client closed it"),
+            Received::Gone => self.ended = Some("the client left"),
+            Received::Nothing => {}
+            Received::Ping(payload) => self.ping = Some(payload),
+            Received::Text(text) => match (self.meaning)(&text) {
+                Ask::Change { subscribe, reference } => {
+                    self.subscriber = self.broker.subscriber(subscribe);
+                    // So that each change is answered, also one that is changed at once again.
+                    self.poll_subscriber(cx, reference.as_ref());
+                }
+                Ask::Insert { events, is_batch, reference } => {
+                    self.inserts.push(events, is_batch, reference, text.len());
+                }
+                Ask::Pong => self.outbox.pong_text(),
+                Ask::Refuse { problem, reference } => self.refuse(&problem, reference.as_ref()),
+            },
+        }
+    }
+
+    fn refuse(&mut self, problem: &Problem, reference: Option<&Reference>) {
+        let (_, code, _) = problem.code().entry();
+        self.broker.metrics().refused(code);
+        self.outbox.problem(problem, reference);
+    }
+
+    fn poll_inserts(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready((answer, reference)) = self.inserts.poll(cx) {
+            match answer {
+                Ok(receipt) => self.outbox.receipt(&receipt, reference.as_ref()),
+                Err(problem) => self.refuse(&problem, reference.as_ref()),
+            }
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) {
+        if let Some(end) = &mut self.end
+            && let Poll::Ready(closing) = end.as_mut().poll(cx)
+        {
+            self.end = None;
+            self.close(&closing, "the route ended it");
+        }
+    }
+
+    fn poll_pulse(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(due) = self.pulse.poll(cx) {
+            match due {
+                Due::Ping => {
+                    self.outbox.ping();
+                    self.synced_again();
+                }
+                Due::Silent => return self.close(&Closing::silent(), "no pong came"),
+            }
+        }
+    }
+
+    /// On a quiet socket the cursor moves on now and then, so that a reconnect has little to skip.
+    fn synced_again(&mut self) {
+        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
+        let is_quiet = self.subscriber.is_following();
+        if due && is_quiet && self.subscriber.position() > self.last_cursor {
+            self.mark(Mark::Synced { events: 0 }, None);
+        }
+    }
+
+    fn poll_records(&mut self, cx: &mut Context<'_>) {
+        self.poll_subscriber(cx, None);
+    }
+
+    /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
+    fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) {
+        match self.subscriber.poll_step(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(step))) => self.tell(&step, reference),
+            Poll::Ready(Some(Err(error))) => {
+                error!(%error, "a socket ended early");
+                self.close(&Closing::broken(), "the log cannot be read");
+            }
+            Poll::Ready(None) => self.close(&Closing::away(), "shutdown"),
+        }
+    }
+
+    fn tell(&mut self, step: &Step, reference: Option<&Reference>) {
+        for record in &step.records {
+            self.outbox.record(self.subscriber.cursor(record.seq()), record);
+            self.last_cursor = record.seq();
+        }
+        if let Some(mark) = step.mark {
+            self.mark(mark, reference);
+        }
+        self.broker.metrics().delivered.increment(step.records.len() as u64);
+    }
+
+    fn mark(&mut self, mark: Mark, reference: Option<&Reference>) {
+        let seq = match mark {
+            Mark::Reset => 0,
+            Mark::Synced { .. } => {
+                self.last_synced = Some(Instant::now());
+                self.subscriber.position()
+            }
+        };
+        self.outbox.mark(self.subscriber.cursor(seq), mark, reference);
+        self.last_cursor = seq;
+    }
+
+    /// What there is to send now, all of it.
+    fn chunk(&mut self) -> Option<Bytes> {
+        if self.outbox.len() == 0 {
+            return None;
+        }
+        let chunk = self.outbox.take();
+        self.broker.metrics().delivered_bytes.increment(chunk.len() as u64);
+        Some(chunk)
+    }
+}
+
+impl MessageBody for SocketStream {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = &mut *self;
+        if this.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        this.poll_inserts(cx);
+        this.poll_client(cx);
+        if let Some(payload) = this.ping.take()
+            && this.ended.is_none()
+        {
+            this.outbox.pong(&payload);
+        }
+        // A client that is answered is told as well, however much it asks.
+        for poll in [Self::poll_end, Self::poll_pulse, Self::poll_records] {
+            if this.ended.is_none() {
+                poll(this, cx);
+            }
+        }
+        match this.chunk() {
+            Some(chunk) => Poll::Ready(Some(Ok(chunk))),
+            None if this.ended.is_some() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SocketStream {
+    fn drop(&mut self) {
+        let reason = self.ended.unwrap_or("the client left");
+        debug!(reason, seq = self.last_cursor, "socket ended");
+    }
+}
