@@ -39,6 +39,8 @@ pub struct Metrics {
     pub(crate) delivered_bytes: Counter,
     /// Open streams.
     pub(crate) streams: Gauge,
+    /// Registrations of relay clients.
+    pub(crate) registrations: Gauge,
     /// Subscribers of any kind.
     pub(crate) subscribers: Gauge,
     /// The log's last seq.
@@ -95,6 +97,11 @@ impl Metrics {
             delivered: counter("broker_delivered_total", count, "Records written to streams."),
             delivered_bytes: counter("broker_delivered_bytes", bytes, "Bytes written to streams."),
             streams: gauge("broker_streams", count, "Open streams."),
+            registrations: gauge(
+                "broker_registrations",
+                count,
+                "Registrations of relay clients, connected or not.",
+            ),
             subscribers: gauge("broker_subscribers", count, "Subscribers of any kind."),
             head: gauge("broker_log_seq", count, "The log's last seq."),
             applied: gauge("broker_projection_seq", count, "The projection's position."),

@@ -25,7 +25,7 @@ const SENTENCE_CHARS_MAX: usize = 200;
 /// The members of an insert, borrowed from the checked body; each is read by itself, so that an
 /// error names it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with event and data")]
+#[serde(deny_unknown_fields)]
 struct Insert<'a> {
     #[serde(borrow)]
     event: &'a RawValue,
@@ -147,7 +147,7 @@ pub(super) fn compact(body: &[u8], levels: usize, config: &Config) -> Result<Vec
 }
 
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
-    let insert: Insert<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
+    let insert: Insert<'_> = object(json, "an object with event and data")?;
     let event: Cow<'_, str> = member("event", insert.event)?;
     let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
     let to: Option<Cow<'_, str>> = insert.to.map(|to| member("to", to)).transpose()?;
@@ -162,6 +162,14 @@ fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
     })
 }
 
+/// Reads an object of compact JSON. serde would take an array of the members' values as well.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> Result<T, String> {
+    if json.first() != Some(&b'{') {
+        return Err(format!("send {expected}"));
+    }
+    serde_json::from_slice(json).map_err(|error| sentence(&error))
+}
+
 pub(super) fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
 }
@@ -171,7 +179,7 @@ pub(super) fn invalid(detail: impl std::fmt::Display) -> Problem {
 }
 
 /// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
-pub(super) fn sentence(error: &serde_json::Error) -> String {
+fn sentence(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
     match text.char_indices().nth(SENTENCE_CHARS_MAX) {

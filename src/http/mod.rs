@@ -99,6 +99,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/log", READ, read().to(log::log)))
         .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
         .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
+        .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))
         .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))

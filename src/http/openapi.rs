@@ -16,7 +16,7 @@ use super::{audit, events, insert, latest, listing, log, relay, status, subscrib
     paths(
         insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe,
         listing::names, audit::history, audit::version, log::log, relay::register, relay::forget,
-        relay::publish, status::health, status::livez, status::readyz, status::metrics,
+        relay::socket::connect, relay::publish, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(

@@ -203,6 +203,13 @@ impl FilterSet {
         Self::from_filters(vec![everything])
     }
 
+    /// The set of no filters, which matches nothing; what a client sends never means this, unless
+    /// whoever reads it says so.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::from_filters(Vec::new())
+    }
+
     fn from_filters(mut filters: Vec<Filter>) -> Self {
         filters.sort_unstable();
         filters.dedup();

@@ -45,8 +45,11 @@ pub struct Connection {
     topics: Topics,
     /// Everything up to here was handed out; this connection's alone.
     position: Arc<AtomicU64>,
-    ending: oneshot::Receiver<Ending>,
 }
+
+/// Ready when a connection has to end.
+#[derive(Debug)]
+pub struct Ends(oneshot::Receiver<Ending>);
 
 /// Why a connection has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,19 +77,26 @@ impl Relay {
         Ok(id)
     }
 
-    /// Takes a registration over from whoever is connected with it; `None` when there is none.
+    /// Whether there is such a registration.
     #[must_use]
-    pub fn connect(&self, id: Uuid) -> Option<Connection> {
+    pub fn knows(&self, id: Uuid) -> bool {
+        self.lock().knows(id, Instant::now())
+    }
+
+    /// Takes a registration over from whoever is connected with it, and what tells when to end;
+    /// `None` when there is none.
+    #[must_use]
+    pub fn connect(&self, id: Uuid) -> Option<(Connection, Ends)> {
         let taken = self.lock().connect(id, Instant::now())?;
-        Some(Connection {
+        let connection = Connection {
             relay: self.clone(),
             id,
             turn: taken.turn,
             user: taken.user,
             topics: taken.topics,
             position: taken.position,
-            ending: taken.ending,
-        })
+        };
+        Some((connection, Ends(taken.ending)))
     }
 
     /// Forgets a registration and ends its connection; false when there is none.
@@ -135,11 +145,14 @@ impl Connection {
         self.topics = topics.clone();
         self.relay.lock().change(self.id, self.turn, topics);
     }
+}
 
-    /// Waits until this connection has to end.
-    pub fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+impl Future for Ends {
+    type Output = Ending;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
         // Without a sender the table is gone, and the registration with it.
-        Pin::new(&mut self.ending).poll(cx).map(|told| told.unwrap_or(Ending::Forgotten))
+        Pin::new(&mut self.0).poll(cx).map(|told| told.unwrap_or(Ending::Forgotten))
     }
 }
 

@@ -85,6 +85,11 @@ impl Table {
         Ok(())
     }
 
+    pub fn knows(&mut self, id: Uuid, now: Instant) -> bool {
+        self.expire(now);
+        self.registrations.contains_key(&id)
+    }
+
     pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<Taken> {
         self.expire(now);
         let registration = self.registrations.get_mut(&id)?;
@@ -169,6 +174,10 @@ mod tests {
 
     const AWAY_MAX: Duration = Duration::from_secs(60);
 
+    fn nothing() -> Topics {
+        Topics::after(7, FilterSet::nothing())
+    }
+
     struct World {
         table: Table,
         now: Instant,
@@ -184,7 +193,7 @@ mod tests {
         fn register(&mut self) -> Result<Uuid, Full> {
             let id = Uuid::new_v4();
             let user = User::parse("ann").expect("a user");
-            self.table.add(id, (user, Topics::none(), 7), self.now).map(|()| id)
+            self.table.add(id, (user, nothing(), 7), self.now).map(|()| id)
         }
 
         fn connect(&mut self, id: Uuid) -> Option<Taken> {
@@ -266,7 +275,7 @@ mod tests {
         world.pass(1_000);
         let third = world.connect(id).expect("the old one's end did not leave it");
         assert_eq!(second.ending.try_recv(), Ok(Ending::TakenOver));
-        assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, Topics::none()));
+        assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, nothing()));
     }
 
     #[test]

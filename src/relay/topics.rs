@@ -9,31 +9,23 @@ use crate::record::{Filter, FilterSet, Name, Seq};
 /// match nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
-    /// What to subscribe to; `None` is nothing.
-    filters: Option<FilterSet>,
+    filters: FilterSet,
     /// Each filter with the position after which it counts.
     since: Vec<(Filter, Seq)>,
 }
 
 impl Topics {
-    /// Nothing, until the client says what.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { filters: None, since: Vec::new() }
-    }
-
     /// These filters from `position` on.
     #[must_use]
     pub fn after(position: Seq, filters: FilterSet) -> Self {
         let since = filters.iter().map(|filter| (filter.clone(), position)).collect();
-        Self { filters: Some(filters), since }
+        Self { filters, since }
     }
 
-    /// Other filters: who stood among the old ones keeps its position, the others count after
-    /// `position`. `None` is nothing at all.
+    /// Other filters: what stood among the old ones keeps its position, the others count after
+    /// `position`.
     #[must_use]
-    pub fn changed(&self, position: Seq, filters: Option<FilterSet>) -> Self {
-        let Some(filters) = filters else { return Self::none() };
+    pub fn changed(&self, position: Seq, filters: FilterSet) -> Self {
         let mut changed = Self::after(position, filters);
         for (filter, since) in &mut changed.since {
             if let Some((_, before)) = self.since.iter().find(|(known, _)| known == filter) {
@@ -43,10 +35,10 @@ impl Topics {
         changed
     }
 
-    /// What to subscribe to; `None` is nothing.
+    /// What to subscribe to.
     #[must_use]
-    pub fn filters(&self) -> Option<&FilterSet> {
-        self.filters.as_ref()
+    pub fn filters(&self) -> &FilterSet {
+        &self.filters
     }
 
     /// Whether a message of this name at this position is for the client.
@@ -70,10 +62,10 @@ mod tests {
 
     #[test]
     fn no_topics_want_nothing() {
-        assert!(!Topics::none().want(&name("cats"), 1));
-        let topics = Topics::after(0, filters(&["cats"])).changed(5, None);
-        assert_eq!(topics, Topics::none());
-        assert_eq!(topics.filters(), None);
+        let nothing = Topics::after(0, FilterSet::nothing());
+        assert!(!nothing.want(&name("cats"), 1));
+        let topics = Topics::after(0, filters(&["cats"])).changed(5, FilterSet::nothing());
+        assert_eq!(topics, nothing);
     }
 
     #[test]
@@ -81,7 +73,7 @@ mod tests {
         let topics = Topics::after(3, filters(&["cats", "birds"]));
         assert!(!topics.want(&name("cats"), 3));
         assert!(topics.want(&name("cats"), 4));
-        let topics = topics.changed(10, Some(filters(&["cats", "dogs"])));
+        let topics = topics.changed(10, filters(&["cats", "dogs"]));
         assert!(topics.want(&name("cats"), 4));
         assert!(!topics.want(&name("dogs"), 10));
         assert!(topics.want(&name("dogs"), 11));
@@ -91,7 +83,7 @@ mod tests {
     #[test]
     fn a_topic_that_comes_back_begins_anew() {
         let topics = Topics::after(0, filters(&["cats"]));
-        let topics = topics.changed(5, None).changed(8, Some(filters(&["cats"])));
+        let topics = topics.changed(5, FilterSet::nothing()).changed(8, filters(&["cats"]));
         assert!(!topics.want(&name("cats"), 8));
         assert!(topics.want(&name("cats"), 9));
     }
@@ -99,7 +91,7 @@ mod tests {
     #[test]
     fn any_of_several_filters_that_match_a_name_is_enough() {
         let topics = Topics::after(2, filters(&["pets.cats"]));
-        let topics = topics.changed(10, Some(filters(&["pets.cats", "pets.*"])));
+        let topics = topics.changed(10, filters(&["pets.cats", "pets.*"]));
         assert!(topics.want(&name("pets.cats"), 3));
         assert!(!topics.want(&name("pets.dogs"), 3));
         assert!(topics.want(&name("pets.dogs"), 11));

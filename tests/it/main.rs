@@ -6,6 +6,7 @@
 
 mod program;
 mod server;
+mod socket;
 mod stream;
 mod wire;
 

@@ -3,6 +3,7 @@
 //! Registrations are `crate::relay`'s; publishing is an insert, so a message is a record like any
 //! other: durable before it is delivered, seen by every stream that may see it, and in the audit.
 
+pub(super) mod socket;
 mod user_id;
 
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::body::read_json;
 use super::gate::named_host;
-use super::insert::{compact, invalid, member, prefix, present, receipt, sentence};
+use super::insert::{compact, invalid, member, object, prefix, present, receipt};
 use super::problem::{Code, Problem};
 use super::wire::{Receipt, Refusal};
 use crate::config::{Authority, Config};
@@ -29,7 +30,7 @@ pub(super) use user_id::UserId;
 
 /// A relay client that is to connect.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with user_id")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Registration<'a> {
     #[serde(borrow)]
     #[schema(value_type = UserId)]
@@ -50,7 +51,7 @@ pub(super) struct Registered {
 
 /// A message to everybody who has the topic, or to one user.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object with topic and message")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Message<'a> {
     /// The event's name
     #[serde(borrow)]
@@ -95,8 +96,7 @@ pub(super) async fn register(
     let (user, filters) = parse_registration(&compact(&body, 1, config)?, config)
         .map_err(|detail| Problem::new(Code::InvalidRegistration).detail(detail))?;
     let head = broker.head();
-    let topics = filters.map_or_else(Topics::none, |filters| Topics::after(head, filters));
-    let id = shared.relay.register(user, topics, head).map_err(|full| {
+    let id = shared.relay.register(user, Topics::after(head, filters), head).map_err(|full| {
         Problem::new(Code::TooManyRegistrations)
             .detail("come back soon: those that stay away expire")
             .member("limit", full.registrations_max.get())
@@ -177,25 +177,25 @@ fn socket_base(request: &HttpRequest, config: &Config) -> Result<String, Problem
     Ok(format!("{scheme}://{host}{}", prefix(request, config, "/register")))
 }
 
-fn parse_registration(json: &[u8], config: &Config) -> Result<(User, Option<FilterSet>), String> {
-    let body: Registration<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
+fn parse_registration(json: &[u8], config: &Config) -> Result<(User, FilterSet), String> {
+    let body: Registration<'_> = object(json, "an object with user_id")?;
     let user = user_id::parse(body.user_id)?;
-    let Some(topics) = body.topics else { return Ok((user, None)) };
-    Ok((user, parse_topics(topics, config)?))
+    let filters = body.topics.map(|topics| parse_topics(topics, config)).transpose()?;
+    Ok((user, filters.unwrap_or_else(FilterSet::nothing)))
 }
 
 /// None at all are nothing, unlike on a stream: a client that names nothing has asked for nothing.
-fn parse_topics(topics: &RawValue, config: &Config) -> Result<Option<FilterSet>, String> {
+fn parse_topics(topics: &RawValue, config: &Config) -> Result<FilterSet, String> {
     let topics: Vec<Cow<'_, str>> = member("topics", topics)?;
     if topics.is_empty() {
-        return Ok(None);
+        return Ok(FilterSet::nothing());
     }
     let filters = FilterSet::parse(topics, config.max_filters.get());
-    filters.map(Some).map_err(|error| format!("topics: {error}"))
+    filters.map_err(|error| format!("topics: {error}"))
 }
 
 fn parse_message(json: &[u8]) -> Result<NewEvent, String> {
-    let body: Message<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
+    let body: Message<'_> = object(json, "an object with topic and message")?;
     let topic: Cow<'_, str> = member("topic", body.topic)?;
     let event = Name::parse(&topic).map_err(|error| format!("topic: {error}"))?;
     Ok(NewEvent {

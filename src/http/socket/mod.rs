@@ -15,5 +15,6 @@ mod pulse;
 mod session;
 mod stream;
 
+pub(super) use closing::Closing;
 pub(super) use handshake::Handshake;
 pub(super) use session::{Ask, Format, Reference, Session};

@@ -1,6 +1,7 @@
 //! An open socket as a response body.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -15,12 +16,12 @@ use super::frames::{Frames, Received};
 use super::inserts::Inserts;
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
-use super::session::{Ask, Meaning, Reference, Session};
+use super::session::{Ask, Meaning, Passing, Reference, Session};
 use crate::Broker;
 use crate::http::events::SYNCED_AGAIN;
 use crate::http::problem::Problem;
 use crate::http::streams::Open;
-use crate::record::Seq;
+use crate::record::{Record, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
 /// Bytes of answers after which a client is not listened to before it took them.
@@ -37,6 +38,7 @@ pub(super) struct SocketStream {
     inserts: Inserts,
     meaning: Meaning,
     end: Option<LocalBoxFuture<'static, Closing>>,
+    passing: Option<Passing>,
     outbox: Outbox,
     pulse: Pulse,
     /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
@@ -59,6 +61,7 @@ impl SocketStream {
             inserts: Inserts::new(broker.clone(), bytes_max),
             meaning: session.meaning,
             end: session.end,
+            passing: session.passing,
             outbox: Outbox::new(session.format),
             pulse: Pulse::new(config.heartbeat, config.stall_timeout),
             ping: None,
@@ -172,13 +175,26 @@ impl SocketStream {
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
     fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) {
         match self.subscriber.poll_step(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(step))) => self.tell(&step, reference),
+            Poll::Pending => self.pass(&mut Vec::new()),
+            Poll::Ready(Some(Ok(mut step))) => {
+                self.pass(&mut step.records);
+                self.tell(&step, reference);
+                if self.outbox.len() == 0 {
+                    // Nothing of it is told here, and the subscriber waits for nothing yet.
+                    cx.waker().wake_by_ref();
+                }
+            }
             Poll::Ready(Some(Err(error))) => {
                 error!(%error, "a socket ended early");
                 self.close(&Closing::broken(), "the log cannot be read");
             }
             Poll::Ready(None) => self.close(&Closing::away(), "shutdown"),
+        }
+    }
+
+    fn pass(&mut self, records: &mut Vec<Arc<Record>>) {
+        if let Some(passing) = &mut self.passing {
+            passing(records, self.subscriber.position());
         }
     }
 
