@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::audit::{LEAF_BYTES, Leaf};
+pub use crate::http::fuzzing::{message, socket};
 pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place};
 pub use crate::projection::fuzzing::index;
 use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};
@@ -24,7 +25,7 @@ use crate::record::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("checkpoint", checkpoint),
     ("cursor", cursor),
     ("filter", filter),
@@ -35,9 +36,11 @@ pub const TARGETS: [Target; 13] = [
     ("json", json),
     ("leaf", leaf),
     ("mark", mark),
+    ("message", message),
     ("name", name),
     ("place", place),
     ("record", record),
+    ("socket", socket),
 ];
 
 /// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses

@@ -98,7 +98,7 @@ pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> Str
 }
 
 /// Checks the body once, as a whole, then takes it apart.
-fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+pub(super) fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The insert around the data, and the batch around that.
     let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;

@@ -49,6 +49,9 @@ pub(super) fn parse(text: &str, config: &Config) -> (Result<Wish, Problem>, Opti
 fn wish(members: &BTreeMap<Cow<'_, str>, &RawValue>, config: &Config) -> Result<Wish, Problem> {
     let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
     match (all.next(), all.next()) {
+        (Some(("insert", _)), Some(("topics", _))) => {
+            Err(unknown("insert and topics stand together, and an answer is to one of them"))
+        }
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
             let events = insert::take_apart(raw.as_bytes(), is_batch, config)?;
@@ -56,7 +59,11 @@ fn wish(members: &BTreeMap<Cow<'_, str>, &RawValue>, config: &Config) -> Result<
         }
         (Some(("topics", raw)), None) => topics(raw, config).map(Wish::Topics),
         (None, _) => Err(unknown("that object is empty")),
-        _ => Err(unknown("that object has another member, or both")),
+        (Some((first, _)), second) => {
+            let is_known = matches!(first, "insert" | "topics");
+            let other = second.filter(|_| is_known).map_or(first, |(second, _)| second);
+            Err(unknown(&format!("there is no member {other:.40?} here")))
+        }
     }
 }
 

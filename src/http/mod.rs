@@ -8,6 +8,8 @@ mod audit;
 mod body;
 mod etag;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod history;
 mod insert;

@@ -1,7 +1,7 @@
 //! Broker from outside: the real server on any free port, assertions on bytes.
 //!
-//! `server` runs the library's server in this process, `program` the built binary; `wire` and
-//! `stream` are a client that sends and shows exactly the bytes it is told. The rest are tests,
+//! `server` runs the library's server in this process, `program` the built binary; `wire`,
+//! `stream` and `socket` are clients that send and show exactly the bytes they are told. The rest are tests,
 //! a file a part of the contract.
 
 mod program;
@@ -23,4 +23,5 @@ mod openapi;
 mod process;
 mod recovery;
 mod relay;
+mod sockets;
 mod tidy;

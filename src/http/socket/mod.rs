@@ -8,6 +8,8 @@
 
 mod closing;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod inserts;
 mod outbox;

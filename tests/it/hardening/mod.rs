@@ -5,3 +5,4 @@ mod connections;
 mod names;
 mod pages;
 mod privacy;
+mod sockets;

@@ -1,0 +1,126 @@
+//! Limits, signs of life, and ends.
+
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, small};
+use crate::socket::{CLOSE, Frames, PING, PONG, Socket, refused};
+use crate::wire::eventually;
+
+fn streams(server: &Server) -> u64 {
+    server.client().get("/health").json()["streams"].as_u64().expect("a number")
+}
+
+#[test]
+fn sockets_and_event_streams_share_the_places_and_free_them() {
+    let server = Server::with(small().max_streams(2.try_into().expect("not 0")));
+    let stream = server.events("");
+    let socket = Socket::open(&server, "/ws");
+    for target in ["/ws", "/subscribe/a"] {
+        let answer = refused(server.address, target, &[]);
+        answer.problem(503, "too-many-streams");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    // Never 200 without a socket, whatever else the client takes.
+    refused(server.address, "/ws", &["Accept: text/event-stream"]).problem(503, "too-many-streams");
+    assert_eq!(socket.close(), None, "a close without a code is answered with one without");
+    eventually("the place is free", || (streams(&server) == 1).then_some(()));
+    let socket = Socket::open(&server, "/subscribe/a");
+    // Gone without a word.
+    drop((socket, stream));
+    eventually("the places are free", || (streams(&server) == 0).then_some(()));
+}
+
+#[test]
+fn one_address_has_so_many_places() {
+    let server = Server::with(small().max_streams_per_address(1.try_into().expect("not 0")));
+    let _socket = Socket::open(&server, "/ws");
+    refused(server.address, "/ws", &[]).problem(429, "too-many-streams-for-address");
+}
+
+#[test]
+fn a_shutdown_ends_every_socket_with_1001_and_a_time_to_come_back() {
+    let mut server = Server::with(small().shutdown(Duration::from_secs(5)));
+    let mut sockets: Vec<_> = (0..100)
+        .map(|n| Socket::open(&server, if n % 2 == 0 { "/ws" } else { "/subscribe/a" }))
+        .collect();
+    let began = Instant::now();
+    server.begin_stop();
+    let mut retries = Vec::new();
+    for socket in &mut sockets {
+        let (code, reason) = socket.end().expect("a close frame");
+        assert_eq!(code, 1001);
+        let retry = reason.strip_prefix("retry:").expect("when to come back");
+        retries.push(retry.parse::<u64>().expect("milliseconds"));
+    }
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(retries.iter().all(|retry| (1_000..=5_000).contains(retry)), "{retries:?}");
+    retries.dedup();
+    assert!(retries.len() > 1, "each at a time of its own");
+}
+
+#[test]
+fn a_quiet_socket_is_pinged_every_heartbeat_and_lives_by_its_pongs() {
+    let config = small().heartbeat(Duration::from_millis(50));
+    let server = Server::with(config.stall_timeout(Duration::from_millis(400)));
+    let mut socket = Frames::open(&server, "/ws");
+    assert!(socket.text().contains("synced"));
+    let began = Instant::now();
+    let mut pings = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        assert_eq!(socket.frame(), Some((PING, Vec::new())), "nothing else is said");
+        pings += 1;
+        socket.send(PONG, b"");
+    }
+    assert!(pings <= 41, "{pings} pings in two seconds: one a heartbeat");
+}
+
+#[test]
+fn a_socket_that_leaves_pings_unanswered_is_closed_with_1008() {
+    let config = small().heartbeat(Duration::from_millis(50));
+    let server = Server::with(config.stall_timeout(Duration::from_millis(400)));
+    let mut socket = Frames::open(&server, "/ws");
+    let began = Instant::now();
+    assert_eq!(socket.closed().0, 1008);
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    eventually("the place is free", || (streams(&server) == 0).then_some(()));
+}
+
+#[test]
+fn a_close_frame_is_answered_with_its_code_and_nothing_follows() {
+    let server = Server::start();
+    for code in [1000_u16, 1001, 3000, 4999] {
+        let mut socket = Frames::open(&server, "/ws?replay=none");
+        assert!(socket.text().contains("synced"));
+        let payload = [&code.to_be_bytes()[..], b"done"].concat();
+        socket.send(CLOSE, &payload);
+        server.client().put("after", "1");
+        assert_eq!(socket.frame(), Some((CLOSE, code.to_be_bytes().to_vec())));
+        assert_eq!(socket.frame(), None, "the server ends the connection");
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_close_is_done() {
+    let server = Server::start();
+    let mut socket = Frames::open(&server, "/ws");
+    let insert = crate::socket::masked(0x81, b"{\"insert\":{\"event\":\"last\",\"data\":1}}");
+    let close = crate::socket::masked(CLOSE, &1000_u16.to_be_bytes());
+    socket.connection.send([insert, close].concat());
+    assert_eq!(socket.closed().0, 1000);
+    eventually("it is stored", || (server.client().get("/audit/last").status == 200).then_some(()));
+}
+
+#[test]
+fn sockets_are_counted_and_their_refusals_too() {
+    let server = Server::start();
+    server.client().put("a", "1");
+    let mut socket = Socket::open(&server, "/ws");
+    socket.until_synced();
+    socket.ask("{\"topics\":[]}");
+    let metrics = server.client().get("/metrics").expect(200);
+    let has = |line: &str| metrics.text().lines().any(|l| l == line);
+    assert!(has("broker_streams 1"), "{}", metrics.text());
+    assert!(has("broker_delivered_total 1"), "{}", metrics.text());
+    assert!(has("broker_refused_total{code=\"malformed-message\"} 1"), "{}", metrics.text());
+}

@@ -1,0 +1,102 @@
+//! A socket that is not read from pays alone, as an event stream does.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::server::{Server, small};
+use crate::socket::{Frames, Socket};
+use crate::wire::Connection;
+
+const EVENTS: usize = 5;
+const ROUNDS: u64 = 400;
+
+/// Far more than sockets hold, behind a window that holds next to nothing.
+fn outrun(server: &Server) {
+    let data = "x".repeat(4_000);
+    for _ in 0..ROUNDS / 10 {
+        let batch: Vec<_> = (0..10 * EVENTS)
+            .map(|n| format!("{{\"event\":\"e{}\",\"data\":\"{data}\"}}", n % EVENTS))
+            .collect();
+        server.client().insert(format!("[{}]", batch.join(","))).expect(201);
+    }
+    server.client().put("end", "1");
+}
+
+/// Reads up to the record of `end`; the newest version of each event, and how many records came.
+fn read_to_the_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u64) {
+    let (mut newest, mut last_seq, mut records) = (HashMap::new(), 0, 0);
+    loop {
+        let message = next();
+        let record = &message["record"];
+        let Some(seq) = record["seq"].as_u64() else { continue };
+        assert!(seq > last_seq, "{seq} after {last_seq}");
+        (last_seq, records) = (seq, records + 1);
+        let event = record["event"].as_str().expect("a name").to_owned();
+        let version = record["version"].as_u64().expect("a version");
+        assert!(version > newest.insert(event.clone(), version).unwrap_or(0), "{record}");
+        if event == "end" {
+            return (newest, records);
+        }
+    }
+}
+
+fn stalled(server: &Server, query: &str) -> Frames {
+    let connection = Connection::with_receive_buffer(server.address, 4 << 10);
+    let mut socket = Frames::on(connection, &format!("/ws{query}"));
+    assert!(socket.text().contains("synced"));
+    socket
+}
+
+#[test]
+fn a_stalled_socket_skips_what_was_superseded_and_ends_on_the_newest() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let mut socket = stalled(&server, "");
+    outrun(&server);
+    let (newest, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
+    for event in 0..EVENTS {
+        assert_eq!(newest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+    }
+    let inserted = ROUNDS * EVENTS as u64;
+    assert!(records < inserted / 2, "{records} of {inserted} records");
+    for version in 1..=5 {
+        server.client().put("after", &version.to_string());
+        let message: Value = serde_json::from_str(&socket.text()).expect("JSON");
+        assert_eq!(message["record"]["version"], version, "it follows again");
+    }
+}
+
+#[test]
+fn a_stalled_socket_of_all_versions_gets_every_one() {
+    let server = Server::with(small().window_bytes(1 << 10));
+    let mut socket = stalled(&server, "?replay=all");
+    outrun(&server);
+    let (_, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
+    assert_eq!(records, ROUNDS * EVENTS as u64 + 1);
+}
+
+#[test]
+fn a_stalled_socket_holds_back_nobody() {
+    let server = Server::with(small().window_bytes(64 << 20));
+    let _slow = stalled(&server, "");
+    let mut fast = Socket::open(&server, "/ws?event=e0&event=end");
+    fast.until_synced();
+    std::thread::scope(|scope| {
+        scope.spawn(|| outrun(&server));
+        let (newest, records) = read_to_the_end(|| fast.json());
+        assert_eq!((newest["e0"], records), (ROUNDS, ROUNDS + 1), "each exactly once");
+    });
+}
+
+#[test]
+fn values_of_many_kilobytes_arrive_and_leave_whole() {
+    let server = Server::start();
+    let large = "é😀x".repeat(60_000);
+    let mut socket = Socket::open(&server, "/ws");
+    socket.until_synced();
+    socket.send(format!("{{\"insert\":{{\"event\":\"large\",\"data\":\"{large}\"}}}}"));
+    let messages = [socket.json(), socket.json()];
+    let record = messages.iter().find(|message| message.get("record").is_some());
+    assert_eq!(record.expect("a record")["record"]["data"], large);
+    assert_eq!(Socket::open(&server, "/subscribe/large").text(), large);
+}
