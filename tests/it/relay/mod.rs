@@ -2,6 +2,7 @@
 
 mod publish;
 mod register;
+mod secret;
 mod sockets;
 
 use serde_json::Value;
