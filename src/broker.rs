@@ -4,7 +4,9 @@
 
 mod alarm;
 mod checkpoints;
+mod consumers;
 mod engines;
+mod positions;
 mod restored;
 #[cfg(test)]
 mod simulation;
@@ -23,6 +25,8 @@ use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
+use consumers::Consumers;
+pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
 pub use start::StartError;
 
@@ -58,6 +62,7 @@ struct Inner {
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
+    consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
     /// Turns true when the log's storage failed for good.

@@ -41,6 +41,14 @@ pub struct Limits {
     pub events_max: usize,
     /// Most bytes of newest values' data together.
     pub newest_bytes_max: usize,
+    /// Most positions of consumers.
+    pub consumers_max: usize,
+}
+
+impl Limits {
+    /// Everything is let in.
+    pub const NONE: Self =
+        Self { events_max: usize::MAX, newest_bytes_max: usize::MAX, consumers_max: usize::MAX };
 }
 
 /// Every id that was ever committed, and those decided but not yet committed.
@@ -56,6 +64,7 @@ pub struct State {
     /// Identities and bytes of data that count towards the limits: all but the system's own.
     counted: usize,
     newest_bytes: usize,
+    consumers: usize,
     last_seq: Seq,
     last_time: Timestamp,
     /// What the records decided since the last [`State::settle`] replaced, oldest first.
@@ -110,6 +119,12 @@ pub enum Rejection {
         seen: usize,
         /// Length of the batch.
         len: usize,
+    },
+    /// The position of a new consumer would exceed the limit on consumers.
+    #[error("the limit of {limit} consumers is reached: only existing ones go on")]
+    TooManyConsumers {
+        /// The limit.
+        limit: usize,
     },
     /// A new event would exceed the limit on events.
     #[error("the limit of {limit} events is reached: only existing events can be inserted")]
@@ -216,6 +231,10 @@ impl State {
     /// Moves the counts from what was held to what is.
     fn count(&mut self, identity: &Identity, before: Option<Held>, now: Option<Held>) {
         if identity.event.is_system() {
+            if identity.event.is_consumer() {
+                self.consumers -= usize::from(before.is_some());
+                self.consumers += usize::from(now.is_some());
+            }
             return;
         }
         self.counted -= usize::from(before.is_some());
@@ -243,15 +262,23 @@ impl State {
         Ok(())
     }
 
-    /// System records are Broker's own and need no room.
+    /// System records are Broker's own and need no room, but for those that clients cause.
     fn check_room(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
-        let mut new = HashMap::new();
+        let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;
-            if identity.event.is_system() || self.newest.contains_key(identity) {
+            if self.newest.contains_key(identity) {
                 continue;
             }
-            new.insert(identity, event.data.as_bytes().len());
+            if identity.event.is_consumer() {
+                consumers.insert(identity);
+            }
+            if !identity.event.is_system() {
+                new.insert(identity, event.data.as_bytes().len());
+            }
+        }
+        if !consumers.is_empty() && self.consumers + consumers.len() > limits.consumers_max {
+            return Err(Rejection::TooManyConsumers { limit: limits.consumers_max });
         }
         if new.is_empty() {
             return Ok(());

@@ -37,6 +37,10 @@ pub struct Metrics {
     pub(crate) delivered: Counter,
     /// Bytes written to streams.
     pub(crate) delivered_bytes: Counter,
+    /// Records handed out by `/consume`.
+    pub(crate) consumed: Counter,
+    /// Consumers that have a position.
+    pub(crate) consumers: Gauge,
     /// Open streams.
     pub(crate) streams: Gauge,
     /// Registrations of relay clients.
@@ -96,6 +100,8 @@ impl Metrics {
             }),
             delivered: counter("broker_delivered_total", count, "Records written to streams."),
             delivered_bytes: counter("broker_delivered_bytes", bytes, "Bytes written to streams."),
+            consumed: counter("broker_consumed_total", count, "Records handed out to consumers."),
+            consumers: gauge("broker_consumers", count, "Consumers that have a position."),
             streams: gauge("broker_streams", count, "Open streams."),
             registrations: gauge(
                 "broker_registrations",

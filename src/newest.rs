@@ -2,8 +2,10 @@
 //!
 //! It is at once the replay of a first visit, the answer to a reconnect and the way back of a
 //! subscriber that lagged: each asks for what is newest after a position.
-//! Holds one record an identity and system records not at all.
-//! Knows nothing of engines, HTTP or who asks.
+//! It is also where positions of consumers are found: those are system records, held like any other
+//! and counted as none.
+//! Holds one record an identity. Knows nothing of engines, HTTP or who asks: that a system record
+//! is on no stream is for those who read to see to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ pub struct Newest {
     head: Seq,
     public: usize,
     public_bytes: usize,
+    consumers: usize,
 }
 
 /// A bounded step through the newest records.
@@ -45,17 +48,21 @@ impl Newest {
     pub fn apply(&mut self, record: &Arc<Record>) {
         assert!(record.seq() > self.head, "records come in the log's order");
         self.head = record.seq();
-        if record.event().is_system() {
-            return;
-        }
         let before = self.seqs.insert(record.identity().clone(), record.seq());
         let before = before.and_then(|seq| self.records.remove(&seq));
-        if record.to().is_none() {
+        self.consumers += usize::from(before.is_none() && record.event().is_consumer());
+        if record.to().is_none() && !record.event().is_system() {
             self.public += usize::from(before.is_none());
             self.public_bytes += record.json().len();
             self.public_bytes -= before.map_or(0, |old| old.json().len());
         }
         self.records.insert(record.seq(), record.clone());
+    }
+
+    /// How many consumers have a position.
+    #[must_use]
+    pub fn consumers(&self) -> usize {
+        self.consumers
     }
 
     /// The seq of the last applied record, system records included.
@@ -174,11 +181,10 @@ mod tests {
             for (index, name) in names.iter().enumerate() {
                 let seq = index as u64 + 1;
                 newest.apply(&record(seq, NAMES[*name], b"0"));
-                if *name != 3 {
-                    model.insert(NAMES[*name], seq);
-                }
+                model.insert(NAMES[*name], seq);
             }
-            prop_assert_eq!(newest.public_count(), model.len());
+            let public = model.keys().filter(|name| **name != NAMES[3]).count();
+            prop_assert_eq!(newest.public_count(), public);
             let mut expected: Vec<Seq> =
                 model.values().copied().filter(|seq| *seq > position).collect();
             expected.sort_unstable();
@@ -228,6 +234,7 @@ mod tests {
         let mut newest = Newest::default();
         newest.apply(&record(1, "a", b"\"a long value\""));
         newest.apply(&record(2, "a", b"1"));
+        newest.apply(&record(3, "broker:test", b"1"));
         let only = record(2, "a", b"1");
         assert_eq!(newest.public_bytes(), only.json().len());
     }

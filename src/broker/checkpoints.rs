@@ -1,6 +1,7 @@
 //! Writes checkpoints, so that a start reads the end of the log only.
 //!
-//! A checkpoint is a replay: the newest after nothing, slice by slice, until the head is reached.
+//! A checkpoint is a replay: the newest after nothing, slice by slice, until the head is reached;
+//! system records are in it, and of opens not only the newest.
 //! Records that are superseded meanwhile stand in it twice, and the later one counts; so nobody
 //! waits for it, and no copy of all newest values is made.
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::worker::Rest;
+use crate::epochs::open_name;
 use crate::journal::{CheckpointWriter, DataDir, Reader};
 use crate::newest::SliceLimits;
 use crate::record::Record;
@@ -30,7 +32,7 @@ const SLICE: SliceLimits = SliceLimits { examined_max: 1_024, bytes_max: 1 << 20
 pub(super) struct Checkpoints {
     pub hub: Arc<Hub>,
     pub reader: Reader,
-    /// The records of all opens, which are no newest values.
+    /// The records of all opens.
     pub opens: Vec<Arc<Record>>,
     /// How much the log grows at least between two.
     pub due_bytes: u64,
@@ -75,10 +77,13 @@ impl Checkpoints {
         go_on: &mut dyn FnMut() -> bool,
     ) -> io::Result<Option<u64>> {
         let mut writer = CheckpointWriter::begin(&self.reader)?;
+        let open = open_name();
         let mut opens = self.opens.iter().peekable();
         let mut position = 0;
         loop {
-            let slice = self.hub.with_newest(|newest| newest.after(position, limits, |_| true));
+            let slice = self.hub.with_newest(|newest| {
+                newest.after(position, limits, |record| record.event() != &open)
+            });
             for record in &slice.records {
                 while let Some(open) = opens.next_if(|open| open.seq() < record.seq()) {
                     writer.push(open)?;

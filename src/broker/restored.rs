@@ -190,7 +190,7 @@ impl Restored {
             expected_version: None,
             author: None,
         };
-        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let limits = Limits::NONE;
         let now = crate::record::Timestamp::now();
         let verdict = self.state.decide(propose(vec![event]), &NothingSeen, now, limits);
         let Ok(Verdict::Append(records)) = verdict else {

@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::alarm::Alarm;
 use super::checkpoints::Checkpoints;
+use super::consumers::Consumers;
 use super::engines::Engines;
 use super::restored::{Restart, restore};
 use super::verifier::Verifier;
@@ -105,6 +106,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
             limits: Limits {
                 events_max: saturating(config.max_events),
                 newest_bytes_max: saturating(config.max_newest_bytes),
+                consumers_max: config.max_consumers.get(),
             },
             swift: SWIFT,
         },
@@ -153,6 +155,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         projection,
         reader,
         epochs: restored.epochs,
+        consumers: Consumers::default(),
         metrics,
         stopping: false.into(),
         failed,

@@ -197,6 +197,8 @@ mod tests {
             record(4, "a", 2, b"2"),
             record(5, "broker:open", 2, &open_data(Epoch(2))),
             record(6, "b", 2, b"2"),
+            record(7, "broker:consumer.c.a", 1, b"{}"),
+            record(8, "broker:consumer.c.a", 2, b"{}"),
         ]
     }
 
@@ -224,9 +226,15 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_holds_the_newest_is_sound_also_with_what_was_superseded() {
-        for (seqs, head) in
-            [(&[1, 3, 4, 5][..], 5), (&[1, 2, 3, 4, 5], 5), (&[1, 2], 2), (&[1, 4, 5, 6], 6)]
-        {
+        for (seqs, head) in [
+            (&[1, 3, 4, 5][..], 5),
+            (&[1, 2, 3, 4, 5], 5),
+            (&[1, 2], 2),
+            (&[1, 4, 5, 6], 6),
+            (&[1, 4, 5, 6, 7], 7),
+            (&[1, 4, 5, 6, 8], 8),
+            (&[1, 4, 5, 6, 7, 8], 8),
+        ] {
             let said = said(&of_seqs(seqs), head).unwrap();
             let words = format!("{} records compared, the newest as of seq {head}", seqs.len());
             assert!(said.contains(&words), "{said}");
@@ -250,6 +258,15 @@ mod tests {
             assert!(failure.is_damage());
             let said = failure.to_string();
             assert!(said.contains(words) && said.contains("remove this one file"), "{said}");
+        }
+    }
+
+    /// A start would count the versions of a position anew, and versions would have gaps.
+    #[test]
+    fn a_checkpoint_without_the_newest_system_record_is_damage() {
+        for seqs in [&[1, 4, 5, 6][..], &[1, 4, 5, 6, 7]] {
+            let said = said(&of_seqs(seqs), 8).unwrap_err().to_string();
+            assert!(said.contains("lacks version 2 of event \"broker:consumer.c.a\""), "{said}");
         }
     }
 

@@ -72,15 +72,14 @@ impl Sequence {
         self.last_seq
     }
 
-    /// The newest version of each identity of clients' records.
+    /// The newest version of each identity, system records included.
     pub(super) fn newest(&self) -> impl Iterator<Item = (&Identity, Version)> {
-        let newest = self.versions.iter().map(|(identity, version)| (identity, *version));
-        newest.filter(|(identity, _)| !identity.event.is_system())
+        self.versions.iter().map(|(identity, version)| (identity, *version))
     }
 
     /// Identities of clients' records.
     pub(super) fn events(&self) -> u64 {
-        self.newest().count() as u64
+        self.newest().filter(|(identity, _)| !identity.event.is_system()).count() as u64
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Config {
     pub max_newest_bytes: u64,
     /// `BROKER_MAX_FILTERS`: the most filters of one subscription.
     pub max_filters: NonZeroUsize,
+    /// `BROKER_MAX_CONSUMERS`: the most consumers with a position, after which a new one is
+    /// refused.
+    pub max_consumers: NonZeroUsize,
     /// `BROKER_QUEUE_BYTES`: the most bytes that wait for the journal.
     pub queue_bytes: usize,
     /// `BROKER_WINDOW_BYTES`: recent records, within which a subscriber keeps up.
@@ -132,6 +135,7 @@ impl Default for Config {
             max_events: 1_000_000,
             max_newest_bytes: 1 << 30,
             max_filters: const { NonZeroUsize::new(100).unwrap() },
+            max_consumers: const { NonZeroUsize::new(10_000).unwrap() },
             queue_bytes: 64 << 20,
             window_bytes: 4 << 20,
             max_projection_lag: 1_000_000,

@@ -36,6 +36,7 @@ setters! {
     max_events: u64,
     max_newest_bytes: u64,
     max_filters: NonZeroUsize,
+    max_consumers: NonZeroUsize,
     queue_bytes: usize,
     window_bytes: usize,
     max_projection_lag: u64,

@@ -185,6 +185,16 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.max_filters.to_string(),
     },
     Setting {
+        name: "BROKER_MAX_CONSUMERS",
+        flag: "max-consumers",
+        takes: Takes::Value("CONSUMERS"),
+        default: "10000",
+        meaning: "Most named consumers, counted by topic; a new one is then 507, existing ones go on",
+        secret: false,
+        read: |config, text| put(&mut config.max_consumers, positive(text, 1_000_000)),
+        show: |config| config.max_consumers.to_string(),
+    },
+    Setting {
         name: "BROKER_QUEUE_BYTES",
         flag: "queue-bytes",
         takes: Takes::Value("BYTES"),

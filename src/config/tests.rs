@@ -54,6 +54,7 @@ fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
         ("BROKER_MAX_EVENTS", "5"),
         ("BROKER_MAX_NEWEST_BYTES", "6GiB"),
         ("BROKER_MAX_FILTERS", "7"),
+        ("BROKER_MAX_CONSUMERS", "77"),
         ("BROKER_QUEUE_BYTES", "8MiB"),
         ("BROKER_WINDOW_BYTES", "9000"),
         ("BROKER_MAX_PROJECTION_LAG", "10"),

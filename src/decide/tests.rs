@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{User, names_place};
+use crate::record::{Name, User, names_place};
 
-const NO_LIMITS: Limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+const NO_LIMITS: Limits = Limits::NONE;
 
 #[derive(Default)]
 struct Ids(HashMap<Uuid, Arc<Record>>);
@@ -85,15 +85,36 @@ fn audiences_have_versions_of_their_own() {
 fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
     let mut state = State::default();
     append(&mut state, vec![event("a", 1), event("b", 1)]);
-    let two = Limits { events_max: 2, newest_bytes_max: usize::MAX };
+    let two = Limits { events_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("a", 2), event("c", 1)], two);
     assert_eq!(refused, Rejection::TooManyEvents { limit: 2 });
-    let bytes = Limits { events_max: usize::MAX, newest_bytes_max: 2 };
+    let bytes = Limits { newest_bytes_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("c", 1)], bytes);
     assert_eq!(refused, Rejection::TooManyBytes { limit: 2 });
     let verdict = state.decide(proposal(vec![event("a", 222)]), &Ids::default(), at(1), bytes);
     assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
     assert_eq!(state.newest_bytes(), 4);
+}
+
+#[test]
+fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
+    let position = |name: &str| {
+        let identity = Identity { event: Name::stored(name).unwrap(), to: None };
+        NewEvent { identity, ..event("a", 1) }
+    };
+    let one = Limits { consumers_max: 1, ..Limits::NONE };
+    let mut state = State::default();
+    append(&mut state, vec![position("broker:consumer.c.t")]);
+    state.undo();
+    append(&mut state, vec![position("broker:consumer.c.t"), position("broker:bridge.b")]);
+    state.settle();
+    let refused = refuse(&mut state, vec![position("broker:consumer.d.t")], one);
+    assert_eq!(refused, Rejection::TooManyConsumers { limit: 1 });
+    for name in ["broker:consumer.c.t", "broker:bridge.c"] {
+        let goes_on = proposal(vec![position(name)]);
+        let verdict = state.decide(goes_on, &Ids::default(), at(1), one);
+        assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::problem::{Code, Problem};
 use super::wire::{InsertBody, Receipt, Refusal};
 use crate::broker::Inserted;
 use crate::config::Config;
-use crate::record::json::{self, JsonError, Limits};
+use crate::record::json::{self, Limits};
 use crate::record::{Data, Identity, Name, NewEvent, User};
 
 /// How much of an error is shown that may quote what was sent.
@@ -78,6 +78,7 @@ pub(super) async fn insert(
     Ok(receipt(&prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
 }
 
+/// What an insert answers, behind the path that the routes are reached by.
 pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
@@ -93,7 +94,10 @@ pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> Http
 pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> String {
     match &config.public_url {
         Some(url) => url.path().to_owned(),
-        None => request.path().strip_suffix(route).unwrap_or_default().to_owned(),
+        None => {
+            let scope = request.path().rsplit_once(route).map(|(scope, _)| scope);
+            scope.unwrap_or_default().to_owned()
+        }
     }
 }
 
@@ -132,18 +136,10 @@ pub(super) fn take_apart(
     Ok(events)
 }
 
-/// Where it is no JSON, and why.
-pub(super) fn malformed(error: &JsonError) -> Problem {
-    Problem::new(Code::MalformedJson)
-        .detail(error)
-        .member("line", error.line)
-        .member("column", error.column)
-}
-
 /// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
 pub(super) fn compact(body: &[u8], levels: usize, config: &Config) -> Result<Vec<u8>, Problem> {
     let depth_max = config.max_depth + levels;
-    json::compact(body, Limits { depth_max }).map_err(|error| malformed(&error))
+    Ok(json::compact(body, Limits { depth_max })?)
 }
 
 fn parse_one(json: &[u8]) -> Result<NewEvent, String> {

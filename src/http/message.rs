@@ -81,7 +81,7 @@ fn compact(text: &str, config: &Config) -> Result<Vec<u8>, Problem> {
     {
         return Ok(compact);
     }
-    Err(insert::malformed(&error))
+    Err(error.into())
 }
 
 fn has_batch(compact: &[u8]) -> bool {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod consume;
 mod etag;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -21,7 +22,9 @@ mod names;
 mod openapi;
 mod page;
 mod problem;
+mod produce;
 mod query;
+mod refusals;
 mod relay;
 mod server;
 mod socket;
@@ -31,6 +34,8 @@ mod streams;
 mod subscribe;
 mod wire;
 mod ws;
+
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
@@ -43,6 +48,7 @@ pub(crate) use server::bind;
 use crate::Broker;
 use crate::relay::{Limits, Relay};
 use problem::{Code, Problem};
+use refusals::Refusals;
 use streams::Streams;
 
 /// What handlers share.
@@ -51,6 +57,7 @@ struct Shared {
     broker: Broker,
     streams: Streams,
     relay: Relay,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes of a broker, for each worker of an actix application.
@@ -70,7 +77,12 @@ impl Broker {
             registrations_max: self.config().max_registrations,
             away_max: self.config().registration_expiry,
         });
-        let shared = Shared { broker: self.clone(), streams: Streams::default(), relay };
+        let shared = Shared {
+            broker: self.clone(),
+            streams: Streams::default(),
+            relay,
+            refusals: Arc::default(),
+        };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -99,6 +111,8 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/audit/{event}", READ, read().to(audit::history)))
         .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
         .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
         .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
         .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
         .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))

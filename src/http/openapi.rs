@@ -4,7 +4,10 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{audit, events, insert, latest, listing, log, relay, status, subscribe, wire, ws};
+use super::{
+    audit, consume, events, insert, latest, listing, log, produce, relay, status, subscribe, wire,
+    ws,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +18,8 @@ use super::{audit, events, insert, latest, listing, log, relay, status, subscrib
     ),
     paths(
         insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe,
-        listing::names, audit::history, audit::version, log::log, relay::register, relay::forget,
+        listing::names, audit::history, audit::version, log::log, produce::produce,
+        consume::consume, relay::register, relay::forget,
         relay::socket::connect, relay::publish, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
@@ -26,6 +30,7 @@ use super::{audit, events, insert, latest, listing, log, relay, status, subscrib
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),
+        (name = "topics", description = "Produce to a topic, and consume it record by record"),
         (name = "audit", description = "The whole history"),
         (name = "relay", description = "Messages to registered clients over WebSockets"),
         (name = "status", description = "How the server is"),

@@ -10,12 +10,14 @@ use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Shared;
+use crate::broker::ConsumeError;
 use crate::decide::Rejection;
 use crate::order::ProposeError;
 use crate::projection::Unavailable;
+use crate::record::json::JsonError;
 
 /// How long a client should wait that was refused for load.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -25,10 +27,12 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// What went wrong, for programs; stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
+    AckTooNew,
     BatchTooLong,
     Behind,
     BodyTimeout,
     BodyTooLarge,
+    ConsumerBusy,
     DiskFull,
     EmptyBatch,
     HostRefused,
@@ -53,6 +57,7 @@ pub(super) enum Code {
     QueueFull,
     ShuttingDown,
     StorageFailed,
+    TooManyConsumers,
     TooManyRegistrations,
     TooManyStreams,
     TooManyStreamsForAddress,
@@ -69,6 +74,11 @@ impl Code {
     pub fn entry(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
+            Self::AckTooNew => (
+                S::UNPROCESSABLE_ENTITY,
+                "ack-too-new",
+                "The version to acknowledge does not exist",
+            ),
             Self::BatchTooLong => {
                 (S::UNPROCESSABLE_ENTITY, "batch-too-long", "The batch has too many events")
             }
@@ -77,6 +87,9 @@ impl Code {
             }
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::ConsumerBusy => {
+                (S::CONFLICT, "consumer-busy", "Another request of this consumer waits")
+            }
             Self::DiskFull => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full"),
             Self::EmptyBatch => (S::UNPROCESSABLE_ENTITY, "empty-batch", "The batch has no events"),
             Self::HostRefused => {
@@ -140,6 +153,9 @@ impl Code {
             }
             Self::StorageFailed => {
                 (S::SERVICE_UNAVAILABLE, "storage-failed", "The server's storage failed")
+            }
+            Self::TooManyConsumers => {
+                (S::INSUFFICIENT_STORAGE, "too-many-consumers", "No new consumers can be taken in")
             }
             Self::TooManyRegistrations => {
                 (S::TOO_MANY_REQUESTS, "too-many-registrations", "All registrations are taken")
@@ -290,6 +306,33 @@ impl From<ProposeError> for Problem {
     }
 }
 
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        Self::new(Code::MalformedJson)
+            .detail(&error)
+            .member("line", error.line)
+            .member("column", error.column)
+    }
+}
+
+impl From<ConsumeError> for Problem {
+    fn from(error: ConsumeError) -> Self {
+        match error {
+            ConsumeError::AckTooNew { newest, .. } => Self::new(Code::AckTooNew)
+                .detail(format!("{error}: acknowledge what was delivered"))
+                .member("newest_version", newest),
+            ConsumeError::Busy => Self::new(Code::ConsumerBusy).detail(
+                "one worker a name at a time: let that request end, or choose another consumer",
+            ),
+            ConsumeError::Position => Self::new(Code::Internal),
+            ConsumeError::Propose(ProposeError::Unknown) => Self::new(Code::OutcomeUnknown)
+                .detail("the acknowledgement may have been stored; a retry is safe"),
+            ConsumeError::Propose(error) => error.into(),
+            ConsumeError::Unavailable(unavailable) => unavailable.into(),
+        }
+    }
+}
+
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let problem = match &rejection {
@@ -301,6 +344,7 @@ impl From<Rejection> for Problem {
                 Self::new(Code::IdTwice).member("index", *index).member("id", id.to_string())
             }
             Rejection::PartlySeen { seen, .. } => Self::new(Code::PartlySeen).member("seen", *seen),
+            Rejection::TooManyConsumers { .. } => Self::new(Code::TooManyConsumers),
             Rejection::TooManyBytes { .. } | Rejection::TooManyEvents { .. } => {
                 Self::new(Code::LimitReached)
             }
@@ -349,14 +393,14 @@ pub(super) async fn as_problem(
     }
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
-    if status.is_server_error() {
-        warn!(code, route = route(response.request()), "refused");
-    } else {
-        debug!(code, route = route(response.request()), "refused");
-    }
+    let route = route(response.request());
     if let Some(shared) = shared {
         shared.broker.metrics().refused(code);
+        if status.is_server_error() {
+            shared.refusals.warn(code, &route);
+        }
     }
+    debug!(code, route, "refused");
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
         return Ok(response.map_into_right_body());
     }

@@ -74,6 +74,7 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let (events, bytes, head) = broker
         .hub()
         .with_newest(|newest| (newest.public_count(), newest.public_bytes(), newest.head()));
+    metrics.consumers.set(broker.hub().with_newest(|newest| newest.consumers()) as f64);
     metrics.head.set(head as f64);
     metrics.applied.set(broker.projection().applied() as f64);
     metrics.lag.set(broker.projection().lag() as f64);

@@ -302,6 +302,8 @@ impl<'v> Scan<'v> {
             Some("a later segment follows".to_owned())
         } else if let Some((number, offset)) = self.later_group(bytes, at) {
             Some(format!("group {number} follows at byte {offset}"))
+        } else if let Some(offset) = Self::written_behind(bytes, at) {
+            Some(format!("something was written behind it, at byte {offset}"))
         } else {
             self.acknowledged()
         };
@@ -322,6 +324,14 @@ impl<'v> Scan<'v> {
             let group = frame::decode(self.log, &bytes[at..]).ok()?;
             (group.number > self.end.group).then_some((group.number, at))
         })
+    }
+
+    /// Where something stands behind the end that a group states. Its write ends there, so what is
+    /// behind was begun later. An interrupted write leaves the length as it is or not at all.
+    fn written_behind(bytes: &[u8], at: usize) -> Option<usize> {
+        let header = bytes[at..].first_chunk()?;
+        let end = at + usize::try_from(frame::frame_bytes(header).ok()?).ok()?;
+        bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
     }
 
     /// What shows that more was acknowledged than was read.

@@ -69,7 +69,7 @@ fn batch(len: u64) -> Submission {
 }
 
 fn start(state: State, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
-    let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+    let limits = Limits::NONE;
     let (order, _) = Local::start(
         NoLog,
         state,

@@ -57,7 +57,7 @@ impl ModelOrder {
             return Err(ProposeError::StorageFailed);
         }
         let seen = OnDisk(&disk.records);
-        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let limits = Limits::NONE;
         let now = Timestamp::from_millis(disk.records.len() as u64);
         let verdict = process.state.decide(submission.proposal, &seen, now, limits)?;
         let Verdict::Append(records) = &verdict else { return Ok(verdict) };

@@ -123,7 +123,7 @@ impl<const HERE: bool> Process<HERE> {
         });
         let journal = opened.unwrap().journal;
         let reader = journal.reader();
-        let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+        let limits = Limits::NONE;
         let recent = RecentIds::new(state.last_seq(), u64::MAX);
         let (order, stopped) = Local::start(
             FaultyLog { journal, outside: outside.clone(), _lock: lock },

@@ -61,7 +61,7 @@ impl RestoredIds for Deaf {
 
 fn start(swift: Duration) -> (Local, Stopped, Appended) {
     let appended = Appended::default();
-    let limits = Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX };
+    let limits = Limits::NONE;
     let options = LocalOptions { queue_bytes_max: 1 << 20, limits, swift };
     let log = MemoryLog(appended.clone());
     let (order, stopped) =

@@ -4,6 +4,7 @@
 //! Promises that `data` is kept byte for byte and that a record's JSON is encoded once.
 //! Knows nothing of engines, queues or HTTP.
 
+mod consumer;
 mod cursor;
 mod filter;
 mod id;
@@ -19,6 +20,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub use consumer::{CONSUMER_BYTES_MAX, Consumer, ConsumerError};
 pub use cursor::{Cursor, CursorError, Epoch, View};
 pub use filter::{Filter, FilterError, FilterSet, FilterSetError};
 pub use id::{named_seqs, names_place, server_id};

@@ -25,3 +25,4 @@ mod recovery;
 mod relay;
 mod sockets;
 mod tidy;
+mod topics;

@@ -7,6 +7,8 @@ use crate::wire::Client;
 
 /// Name and type of every metric there is.
 const METRICS: &[(&str, &str)] = &[
+    ("broker_consumed_total", "counter"),
+    ("broker_consumers", "gauge"),
     ("broker_delivered_bytes", "counter"),
     ("broker_delivered_total", "counter"),
     ("broker_groups_total", "counter"),

@@ -38,7 +38,8 @@ fn every_described_method_is_served_and_its_answers_are_described() {
     let document = server.client().get("/openapi.json").expect(200).json();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
-            let target = path.replace("{event}", "x").replace("{version}", "1");
+            let target = path.replace("{event}", "x").replace("{topic}", "x");
+            let target = target.replace("{version}", "1");
             let headers = ["Content-Type: application/json", "Accept: text/plain"];
             let body: &[u8] = if method == "post" { b"{}" } else { b"" };
             let method = method.to_uppercase();

@@ -18,7 +18,8 @@ use crate::journal::simulated::SimulatedDisk;
 use crate::order::{ProposeError, Submission, Ticket};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Timestamp, User, server_id};
 
-const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "profile.2"];
+/// The last is a position, which its owner stores.
+const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "broker:p2"];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 /// Most proposals of one group.
 const TOGETHER_MAX: usize = 5;
@@ -203,7 +204,9 @@ fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
         user.map(|user| User::parse(user).expect("it is one"))
     };
     let name = NAMES[random.random_range(0..NAMES.len())];
-    let identity = Identity { event: Name::parse(name).expect("it is one"), to: user(random) };
+    let event = Name::stored(name).expect("it is one");
+    let to = user(random).filter(|_| !event.is_system());
+    let identity = Identity { event, to };
     let len = match random.random_range(0..20) {
         0 => random.random_range(600..6_000),
         1..=4 => random.random_range(100..600),

@@ -114,7 +114,7 @@ impl Process {
             restored.recent,
             Engines::new(index.clone(), reader.clone()),
             Announcer { hub: hub.clone(), truth },
-            Limits { events_max: usize::MAX, newest_bytes_max: usize::MAX },
+            Limits::NONE,
         );
         let engines = Engines::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);
@@ -153,7 +153,9 @@ impl Process {
         let limits = SliceLimits { examined_max: 3, bytes_max: 1_000 };
         let (mut newest, mut position): (Vec<_>, Seq) = (Vec::new(), 0);
         loop {
-            let slice = self.hub.with_newest(|newest| newest.after(position, limits, |_| true));
+            let slice = self.hub.with_newest(|newest| {
+                newest.after(position, limits, |record| !record.event().is_system())
+            });
             newest.extend(slice.records);
             position = slice.position;
             if slice.complete {

@@ -259,6 +259,21 @@ fn a_stale_mark_proves_less_and_a_mark_ahead_proves_a_loss() {
     assert!(site.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
 }
 
+/// The power took the mark, and then the disk lost what ends the last group but one and begins the
+/// last: its remains show that the one before was whole once.
+#[test]
+fn remains_behind_a_group_show_that_it_was_synced() {
+    let site = Site::with_groups(&[&[300], &[300], &[300]]);
+    edit(&site.segments()[0], |bytes| {
+        let frames = frames(bytes);
+        bytes[frames[1].start + 200..frames[2].start + 200].fill(0);
+    });
+    fs::remove_file(site.mark()).unwrap();
+    let refused = site.refused(0);
+    assert_eq!(refused.last_good_seq, 1, "{refused:?}");
+    assert!(refused.what.contains("something was written behind it, at byte"), "{refused:?}");
+}
+
 /// Two directories with one identity and different histories: a copy that lived on by itself.
 #[test]
 fn a_mark_of_another_history_is_refused() {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod export;
+mod formats;
 mod import;
 mod inspect;
 mod rebuild;

@@ -1,0 +1,87 @@
+//! Acknowledgements that wait for each other, polled by hand.
+
+use futures_util::future::join_all;
+use futures_util::poll;
+
+use super::*;
+use crate::Config;
+use crate::record::NewEvent;
+
+async fn broker(dir: &tempfile::TempDir) -> Broker {
+    Broker::open(Config::default().data_dir(dir.path())).await.unwrap()
+}
+
+fn consumer() -> Consumer {
+    Consumer::parse(Name::parse("t").unwrap(), "c").unwrap()
+}
+
+async fn fill(broker: &Broker, versions: u64) {
+    for n in 0..versions {
+        broker.insert(NewEvent::new("t", &n).unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn acknowledgements_that_wait_are_stored_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(&dir).await;
+    fill(&broker, 20).await;
+    let request = broker.inner.consumers.enter(consumer(), false).unwrap();
+    let storing = request.ask(1);
+    let turn = storing.turn.lock().await;
+    let (first, second) = (&request, broker.inner.consumers.enter(consumer(), false).unwrap());
+    let acks = (1..=20).map(|ack| {
+        let request = if ack % 2 == 0 { first } else { &second };
+        Box::pin(broker.acknowledge(request, Some(ack)))
+    });
+    let mut acks: Vec<_> = acks.collect();
+    for ack in &mut acks {
+        assert!(poll!(ack).is_pending(), "somebody stores");
+    }
+    drop(turn);
+    let answers = join_all(acks).await;
+    assert!(answers.iter().all(|done| matches!(done, Ok(20))), "{answers:?}");
+    let position = broker.position(&consumer().position_name()).unwrap();
+    assert_eq!((position.version(), consumer().read(position.data())), (1, Ok(20)));
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_gives_up_before_it_is_stored_acknowledges_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(&dir).await;
+    fill(&broker, 5).await;
+    let request = broker.inner.consumers.enter(consumer(), false).unwrap();
+    let storing = request.ask(1);
+    let turn = storing.turn.lock().await;
+    {
+        let mut given_up = Box::pin(broker.acknowledge(&request, Some(5)));
+        assert!(poll!(&mut given_up).is_pending());
+    }
+    drop(turn);
+    assert_eq!(broker.acknowledge(&request, Some(2)).await.unwrap(), 2);
+    // An older one changes nothing.
+    assert_eq!(broker.acknowledge(&request, Some(1)).await.unwrap(), 2);
+    let position = broker.position(&consumer().position_name()).unwrap();
+    assert_eq!(position.version(), 1);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_consumer_that_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(&dir).await;
+    let consumers = &broker.inner.consumers;
+    let waiting = consumers.enter(consumer(), true).unwrap();
+    for waits in [true, false] {
+        assert!(matches!(consumers.enter(consumer(), waits), Err(ConsumeError::Busy)));
+    }
+    drop(waiting);
+    let first = consumers.enter(consumer(), false).unwrap();
+    let waiting = consumers.enter(consumer(), true).unwrap();
+    drop(first);
+    assert!(matches!(consumers.enter(consumer(), false), Err(ConsumeError::Busy)));
+    drop(waiting);
+    assert!(consumers.lock().is_empty());
+    broker.shutdown().await;
+}

@@ -1,0 +1,102 @@
+//! Positions: how far a reader of the log has come, kept in the log itself as a system record.
+//!
+//! Owns how a position is found and stored; what it says, and how it is named, is its owner's.
+//! Promises that a stored position is on stable storage, in the log's order and in every checkpoint,
+//! backup and export, and that it is found at once after a start: the newest version of each system
+//! record is held in memory with the newest values.
+//! Does not bound how many there are, nor keep two owners of one name apart.
+
+use std::sync::Arc;
+
+use super::Broker;
+use crate::order::ProposeError;
+use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
+
+impl Broker {
+    /// The newest position that was stored under a system name; nothing when none ever was.
+    pub(crate) fn position(&self, name: &Name) -> Option<Arc<Record>> {
+        debug_assert!(name.is_system(), "positions are the system's");
+        let identity = Identity { event: name.clone(), to: None };
+        self.inner.hub.with_newest(|newest| newest.find(&identity).cloned())
+    }
+
+    /// Stores a position under a system name; returns when it is on stable storage. With
+    /// `expected_version` only if that is its newest version now, 0 when there must be none: so two
+    /// who race do not undo one another.
+    ///
+    /// Positions that are stored at the same time share a sync with each other and with inserts.
+    ///
+    /// # Errors
+    /// [`ProposeError`], as of an insert: after [`Outcome::Unknown`](crate::Outcome::Unknown) it may
+    /// have been stored.
+    pub(crate) async fn store_position(
+        &self,
+        name: &Name,
+        data: Data,
+        expected_version: Option<Version>,
+    ) -> Result<Arc<Record>, ProposeError> {
+        debug_assert!(name.is_system(), "positions are the system's");
+        let identity = Identity { event: name.clone(), to: None };
+        let event = NewEvent { identity, data, id: None, expected_version, author: None };
+        let stored = self.insert_here(vec![event]).await?;
+        Ok(stored.records.into_iter().next().expect("one event makes one record"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::decide::Rejection;
+
+    fn config(dir: &tempfile::TempDir) -> Config {
+        // A checkpoint is due at once, and the log is read again for nothing before it.
+        Config::default().data_dir(dir.path()).segment_bytes(64 << 10).checkpoint_bytes(4 << 10)
+    }
+
+    fn data(n: Version) -> Data {
+        Data::checked(format!("{{\"n\":{n}}}").into())
+    }
+
+    /// A checkpoint used to leave system records out, so that after a start from one their versions
+    /// began anew.
+    #[tokio::test]
+    async fn a_position_is_found_and_counted_on_after_a_start_from_a_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::system("bridge.test");
+        let broker = Broker::open(config(&dir)).await.unwrap();
+        assert_eq!(broker.position(&name), None);
+        let mut version = 0;
+        while !dir.path().join("journal/checkpoint").exists() {
+            version += 1;
+            let stored = broker.store_position(&name, data(version), None).await.unwrap();
+            assert_eq!(stored.version(), version);
+            assert_eq!(broker.position(&name), Some(stored));
+        }
+        let mut last = broker.position(&name);
+        broker.shutdown().await;
+        for _ in 0..2 {
+            let broker = Broker::open(config(&dir)).await.unwrap();
+            assert_eq!(broker.position(&name), last);
+            let stored = broker.store_position(&name, data(version + 1), Some(version)).await;
+            last = Some(stored.unwrap());
+            version += 1;
+            broker.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_position_is_stored_only_after_the_one_that_was_expected() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::system("bridge.test");
+        let broker = Broker::open(config(&dir)).await.unwrap();
+        broker.store_position(&name, data(1), Some(0)).await.unwrap();
+        let refused = broker.store_position(&name, data(2), Some(0)).await.unwrap_err();
+        let ProposeError::Rejected(Rejection::VersionMismatch { current, .. }) = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(current, 1);
+        assert_eq!(broker.position(&name).unwrap().data(), data(1).as_bytes());
+        broker.shutdown().await;
+    }
+}

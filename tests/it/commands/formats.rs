@@ -1,0 +1,60 @@
+//! Formats are for ever: what the first release with them wrote is read by every later one.
+//!
+//! `fixtures/format-0` holds a data directory of two lives, with several segments, a checkpoint and
+//! a mark, and the export that was made of it.
+
+use super::*;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/format-0")
+}
+
+fn fixed_export() -> String {
+    fs::read_to_string(fixture().join("export.ndjson")).expect("the fixture")
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    copy_all(&fixture().join("data"), &place.path("data"));
+    place
+}
+
+#[test]
+fn a_data_directory_of_format_0_verifies_and_exports_the_same_bytes() {
+    let place = place();
+    place.run(&["verify", "--data-dir", "data"]).ok();
+    assert_eq!(place.exported("data"), fixed_export());
+}
+
+#[test]
+fn a_data_directory_of_format_0_is_served_and_goes_on() {
+    let place = place();
+    let program = place.serve("data");
+    let client = program.client;
+    settled(client);
+    let history = client.get("/audit/n").expect(200);
+    let export = fixed_export();
+    let public: Vec<_> = export.lines().filter(|line| is_public(line, "n")).collect();
+    assert_eq!(public.len(), 10);
+    for line in public {
+        assert!(history.text().contains(line), "{line}");
+    }
+    let chosen = r#"{"event":"chosen","id":"0f8fad5b-d9cd-469f-a165-708676728911","data":true}"#;
+    client.insert(chosen).expect(200);
+    let next = client.insert(r#"{"event":"n","data":0}"#).expect(201);
+    assert_eq!(next.json()["version"], 11);
+    program.stop();
+    place.run(&["verify", "--data-dir", "data"]).ok();
+}
+
+#[test]
+fn an_export_of_format_0_is_imported_and_comes_out_the_same() {
+    let place = Place::new();
+    place.write("export.ndjson", fixed_export());
+    place.run(&["import", "export.ndjson", "--data-dir", "data"]).ok();
+    assert_eq!(place.exported("data"), fixed_export());
+}
+
+fn is_public(line: &str, event: &str) -> bool {
+    line.contains(&format!("\"event\":\"{event}\"")) && !line.contains("\"to\":")
+}

@@ -1,0 +1,130 @@
+//! `GET /consume/{topic}` without a consumer: the oldest record after a version.
+
+use crate::server::Server;
+
+use super::{consume, produce};
+
+#[test]
+fn it_hands_out_the_oldest_record_after_a_version_as_it_was_streamed() {
+    let server = Server::start();
+    let client = server.client();
+    for n in 1..=5 {
+        produce(client, "cats", &format!("{{\"n\":{n}.0}}"));
+        produce(client, "dogs", "1");
+    }
+    let mut stream = server.events("?event=cats&replay=all");
+    for after in 0..5 {
+        let answer = client.get(&format!("/consume/cats?after={after}")).expect(200);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.text(), stream.block().data);
+        assert_eq!(answer.json()["version"], after + 1);
+    }
+    assert_eq!(consume(client, "cats"), Some(1));
+    // Nothing is kept: the same question has the same answer.
+    assert_eq!(consume(client, "cats?after=3"), Some(4));
+    assert_eq!(consume(client, "cats?after=3&wait=0"), Some(4));
+}
+
+#[test]
+fn without_a_record_it_is_204() {
+    let server = Server::start();
+    let client = server.client();
+    for target in ["nothing", "nothing?after=7", "nothing?consumer=c"] {
+        let answer = client.get(&format!("/consume/{target}")).expect(204);
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{target}");
+    }
+    produce(client, "cats", "1");
+    assert_eq!(consume(client, "cats?after=1"), None);
+    assert_eq!(consume(client, "cats?after=18446744073709551615"), None);
+}
+
+/// The history stands in the projection, which may be behind.
+#[test]
+fn a_long_history_is_handed_out_whole_also_after_a_restart() {
+    let server = Server::start();
+    let batch: Vec<_> = (1..=300).map(|n| format!("{{\"event\":\"cats\",\"data\":{n}}}")).collect();
+    let body = format!("[{}]", batch.join(","));
+    server.client().insert(&body).expect(201);
+    let read_all = |server: &Server| {
+        for after in (0..300).step_by(7) {
+            let target = format!("/consume/cats?after={after}");
+            let record = server.client().get(&target).expect(200).json();
+            assert_eq!(
+                (&record["version"], &record["data"]),
+                (&(after + 1).into(), &(after + 1).into())
+            );
+        }
+    };
+    read_all(&server);
+    let server = server.restart();
+    server.client().insert(&body).expect(201);
+    read_all(&server);
+    assert_eq!(consume(server.client(), "cats?after=599"), Some(600));
+}
+
+/// A request without a user sees what is public, and learns nothing of what is not.
+#[test]
+fn private_records_are_not_consumed_nor_counted() {
+    let server = Server::start();
+    let client = server.client();
+    let private = "{\"event\":\"cats\",\"data\":\"thesecret\",\"to\":\"ann\"}";
+    client.insert(private).expect(201);
+    assert_eq!(consume(client, "cats"), None);
+    let target = "/consume/cats?consumer=c&ack=1";
+    let problem = client.get(target).problem(422, "ack-too-new");
+    assert_eq!(problem["newest_version"], 0);
+    produce(client, "cats", "\"public\"");
+    client.insert(private).expect(201);
+    for target in ["cats", "cats?consumer=c"] {
+        let record = client.get(&format!("/consume/{target}")).expect(200).json();
+        assert_eq!((&record["version"], &record["data"]), (&1.into(), &"public".into()));
+    }
+    assert_eq!(consume(client, "cats?consumer=c&ack=1"), None);
+}
+
+#[test]
+fn a_parameter_that_cannot_be_understood_is_told() {
+    let server = Server::start();
+    let client = server.client();
+    for (query, words) in [
+        ("after=x", "after=\"x\" is not a version"),
+        ("after=-1", "is not a version"),
+        ("after=1&after=2", "stands twice"),
+        ("ack=1", "name it with consumer"),
+        ("ack=1&after=0", "name it with consumer"),
+        ("consumer=&ack=1", "name it with consumer"),
+        ("consumer=c&after=1", "leave out after"),
+        ("consumer=c&ack=x", "ack=\"x\" is not a version"),
+        ("consumer=a.b", "no `.`"),
+        ("consumer=a%20b", "consumer: "),
+        ("consumer=broker:x", "the system's own"),
+        ("wait=61", "wait=61 is more than 60 s"),
+        ("wait=1.5", "not a number of seconds"),
+        ("limit=1", "there is no parameter"),
+        ("to=ann", "there is no parameter"),
+    ] {
+        let problem = client.get(&format!("/consume/cats?{query}")).problem(400, "malformed-query");
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains(words), "{query}: {detail}");
+    }
+    let long = format!("/consume/cats?consumer={}", "c".repeat(101));
+    let problem = client.get(&long).problem(400, "malformed-query");
+    assert!(problem["detail"].as_str().expect("text").contains("at most 100"), "{problem}");
+    for topic in ["broker:open", "a%2Fb", "*", "error"] {
+        client.get(&format!("/consume/{topic}")).problem(400, "malformed-name");
+    }
+}
+
+/// HEAD would acknowledge, and wait.
+#[test]
+fn other_methods_are_405_and_acknowledge_nothing() {
+    let server = Server::start();
+    let client = server.client();
+    produce(client, "cats", "1");
+    for method in ["HEAD", "POST", "PUT", "DELETE"] {
+        let answer = client.send(method, "/consume/cats?consumer=c&ack=1", &[], b"");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET")), "{method}");
+    }
+    assert_eq!(consume(client, "cats?consumer=c"), Some(1));
+}

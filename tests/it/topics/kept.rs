@@ -1,0 +1,161 @@
+//! Positions through kill -9, and through every command that copies a log.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::program::{Program, command, run, small};
+use crate::wire::{Client, Connection, request};
+
+use super::{consume, positions, produce};
+
+const KILLS: usize = 6;
+const VERSIONS: u64 = 600;
+
+/// Checkpoints all the time, for starts take positions from them.
+fn server(dir: &Path) -> Program {
+    let mut command = small(dir);
+    command.env("BROKER_CHECKPOINT_BYTES", "4KiB");
+    Program::start(command)
+}
+
+/// A worker that acknowledges what it got with the next request, until the server is gone. `acked`
+/// is what was answered, so what must not be forgotten.
+fn work(client: Client, consumer: &str, acked: &AtomicU64) {
+    let mut connection = Connection::open(client.0);
+    let mut ack = None;
+    loop {
+        let mut target = format!("/consume/cats?consumer={consumer}");
+        if let Some(ack) = ack {
+            target.push_str(&format!("&ack={ack}"));
+        }
+        connection.send(request("GET", &target, &[], b""));
+        let Some(answer) = connection.answer("GET") else { return };
+        if let Some(ack) = ack {
+            acked.store(ack, Ordering::SeqCst);
+        }
+        if answer.status == 204 {
+            return;
+        }
+        let version = answer.expect(200).json()["version"].as_u64().expect("a version");
+        assert_eq!(version, acked.load(Ordering::SeqCst).max(ack.unwrap_or(0)) + 1, "in order");
+        ack = Some(version);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_not_delivered_again_after_kill_9_and_nothing_is_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = server(dir.path());
+    let batch = |from: u64| {
+        let events = (from..from + 100).map(|n| format!("{{\"event\":\"cats\",\"data\":{n}}}"));
+        format!("[{}]", events.collect::<Vec<_>>().join(","))
+    };
+    (0..VERSIONS)
+        .step_by(100)
+        .for_each(|from| drop(program.client.insert(batch(from)).expect(201)));
+    drop(program);
+    let consumers = ["a", "b"];
+    let acked = consumers.map(|_| AtomicU64::new(0));
+    for kill in 1..=KILLS {
+        let program = server(dir.path());
+        for (consumer, acked) in consumers.iter().zip(&acked) {
+            let next = consume(program.client, &format!("cats?consumer={consumer}"));
+            let next = next.expect("not all is consumed");
+            // The last acknowledgement may have been stored, and its answer cut off.
+            let known = acked.load(Ordering::SeqCst);
+            assert!(next == known + 1 || next == known + 2, "{next} after {known}");
+            acked.store(next - 1, Ordering::SeqCst);
+        }
+        let goal = acked[0].load(Ordering::SeqCst) + 40;
+        std::thread::scope(|scope| {
+            let client = program.client;
+            for (consumer, acked) in consumers.iter().zip(&acked) {
+                scope.spawn(move || work(client, consumer, acked));
+            }
+            while acked[0].load(Ordering::SeqCst) < goal {
+                std::thread::yield_now();
+            }
+            program.kill();
+        });
+        assert!(acked[0].load(Ordering::SeqCst) >= goal, "kill {kill}");
+    }
+    let program = server(dir.path());
+    for (consumer, acked) in consumers.iter().zip(&acked) {
+        work_on(program.client, consumer, acked);
+        assert_eq!(acked.load(Ordering::SeqCst), VERSIONS);
+    }
+    for consumer in consumers {
+        let found = positions(program.client);
+        let own = found.iter().filter(|record| record["data"]["consumer"] == consumer);
+        let versions: Vec<_> = own.map(|record| record["data"]["version"].as_u64()).collect();
+        assert!(versions.is_sorted_by(|one, two| one < two), "{versions:?}");
+    }
+    assert!(dir.path().join("data/journal/checkpoint").exists(), "starts had one");
+    program.stop();
+    verify(dir.path(), "data");
+}
+
+/// Takes over where the last process ended.
+fn work_on(client: Client, consumer: &str, acked: &AtomicU64) {
+    let next = consume(client, &format!("cats?consumer={consumer}")).expect("not all is consumed");
+    let known = acked.load(Ordering::SeqCst);
+    assert!(next == known + 1 || next == known + 2, "{next} after {known}");
+    acked.store(next - 1, Ordering::SeqCst);
+    work(client, consumer, acked);
+}
+
+fn operate(dir: &Path, args: &[&str]) -> String {
+    let mut command: Command = command(dir);
+    command.env("BROKER_SEGMENT_BYTES", "64KiB").args(args);
+    let (status, stdout, stderr) = run(command);
+    assert!(status.success(), "{args:?}: {stderr}");
+    stdout
+}
+
+fn verify(dir: &Path, data: &str) {
+    let said = operate(dir, &["verify", "--data-dir", data]);
+    assert!(said.contains("no damage was found"), "{said}");
+}
+
+#[test]
+fn positions_are_kept_by_backup_restore_export_import_and_rebuild() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let program = server(dir);
+    for n in 1..=9 {
+        produce(program.client, "cats", &n.to_string());
+    }
+    let long = "x".repeat(255);
+    produce(program.client, &long, "1");
+    for ack in 1..=7 {
+        consume(program.client, &format!("cats?consumer=c&ack={ack}"));
+    }
+    consume(program.client, &format!("{long}?consumer=c&ack=1"));
+    operate(dir, &["backup", "--data-dir", "data", "copy"]);
+    let before = positions(program.client);
+    assert_eq!(before.len(), 8);
+    program.stop();
+    verify(dir, "data");
+    operate(dir, &["restore", "--data-dir", "restored", "copy"]);
+    operate(dir, &["export", "--data-dir", "data", "all.ndjson"]);
+    operate(dir, &["import", "--data-dir", "imported", "all.ndjson"]);
+    operate(dir, &["rebuild", "--data-dir", "data"]);
+    for data in ["data", "restored", "imported"] {
+        verify(dir, data);
+        let mut command = small(dir);
+        command.env("BROKER_DATA_DIR", dir.join(data)).env("BROKER_MAX_CONSUMERS", "2");
+        let program = Program::start(command);
+        let client = program.client;
+        assert_eq!(positions(client), before, "{data}");
+        assert_eq!(consume(client, "cats?consumer=c"), Some(8), "{data}");
+        assert_eq!(consume(client, &format!("{long}?consumer=c")), None, "{data}");
+        client.get("/consume/cats?consumer=new").problem(507, "too-many-consumers");
+        assert_eq!(consume(client, "cats?consumer=c&ack=8"), Some(9), "{data}");
+        assert_eq!(positions(client).last().expect("some")["version"], 8, "{data}");
+        program.stop();
+        verify(dir, data);
+    }
+    let exported = operate(dir, &["export", "--data-dir", "data"]);
+    assert!(exported.contains("\"event\":\"broker:consumer.c.cats\""), "{exported}");
+}

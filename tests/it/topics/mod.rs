@@ -1,0 +1,46 @@
+//! `/produce` and `/consume`, sentence by sentence.
+
+mod consume;
+mod consumers;
+mod kept;
+mod produce;
+mod waiting;
+
+use serde_json::Value;
+
+use crate::wire::{Answer, Client};
+
+const JSON: &str = "Content-Type: application/json";
+
+/// Posts to `/produce/`, with a query if `target` has one.
+#[track_caller]
+fn send(client: Client, target: &str, body: impl AsRef<[u8]>) -> Answer {
+    client.send("POST", &format!("/produce/{target}"), &[JSON], body.as_ref())
+}
+
+/// Produces; the receipt.
+#[track_caller]
+fn produce(client: Client, topic: &str, data: &str) -> Value {
+    send(client, topic, data).expect(201).json()
+}
+
+/// The version that `/consume/` hands out, `None` when there is nothing.
+#[track_caller]
+fn consume(client: Client, target: &str) -> Option<u64> {
+    let answer = client.get(&format!("/consume/{target}"));
+    if answer.status == 204 {
+        assert_eq!(answer.body, b"");
+        return None;
+    }
+    answer.expect(200).json()["version"].as_u64()
+}
+
+/// The positions in the log, each with its seq, in order.
+fn positions(client: Client) -> Vec<Value> {
+    let lines = client.lines("/log");
+    let records = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let is_position = |record: &Value| {
+        record["event"].as_str().is_some_and(|event| event.starts_with("broker:consumer."))
+    };
+    records.filter(is_position).collect()
+}

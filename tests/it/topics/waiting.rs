@@ -1,0 +1,156 @@
+//! `wait`: an answer as soon as there is a record.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, small};
+use crate::wire::{Connection, eventually, request};
+
+use super::{consume, positions, produce};
+
+/// Asks, and does not wait for the answer.
+fn ask(server: &Server, target: &str) -> Connection {
+    let mut connection = server.connect();
+    connection.send(request("GET", &format!("/consume/{target}"), &[], b""));
+    connection
+}
+
+/// Until so many requests wait.
+fn wait_for(server: &Server, count: u64) {
+    eventually("they wait", || {
+        (server.client().get("/health").json()["streams"] == count).then_some(())
+    });
+}
+
+#[test]
+fn a_waiting_request_is_answered_by_the_next_record_of_its_topic() {
+    let server = Server::start();
+    let client = server.client();
+    produce(client, "cats", "1");
+    let targets = ["cats?after=1&wait=60", "cats?consumer=c&ack=1&wait=60", "dogs?wait=60"];
+    let mut asked = targets.map(|target| ask(&server, target));
+    wait_for(&server, 3);
+    // Neither of these is theirs.
+    produce(client, "birds", "1");
+    client.insert("{\"event\":\"cats\",\"data\":\"thesecret\",\"to\":\"ann\"}").expect(201);
+    assert_eq!(client.get("/health").json()["streams"], 3);
+    let before = Instant::now();
+    produce(client, "cats", "2");
+    for connection in &mut asked[..2] {
+        let answer = connection.answer("GET").expect("an answer").expect(200);
+        assert_eq!((&answer.json()["version"], &answer.json()["data"]), (&2.into(), &2.into()));
+    }
+    produce(client, "dogs", "3");
+    let answer = asked[2].answer("GET").expect("an answer").expect(200);
+    assert_eq!(answer.json()["data"], 3);
+    assert!(before.elapsed() < Duration::from_secs(30), "nobody waited to the end");
+    wait_for(&server, 0);
+    // Not acknowledged: delivered again, and at once.
+    assert_eq!(consume(client, "cats?consumer=c&wait=60"), Some(2));
+}
+
+#[test]
+fn a_wait_that_ends_without_a_record_is_204() {
+    let server = Server::start();
+    let before = Instant::now();
+    assert_eq!(consume(server.client(), "cats?wait=1"), None);
+    assert!(before.elapsed() >= Duration::from_secs(1), "{:?}", before.elapsed());
+}
+
+#[test]
+fn an_answer_after_a_version_yet_to_come_waits_for_that_one() {
+    let server = Server::start();
+    let client = server.client();
+    let mut asked = ask(&server, "cats?after=2&wait=60");
+    wait_for(&server, 1);
+    (1..=3).for_each(|n| drop(produce(client, "cats", &n.to_string())));
+    assert_eq!(asked.answer("GET").expect("an answer").expect(200).json()["version"], 3);
+}
+
+#[test]
+fn one_worker_a_name_waits_and_a_second_is_told() {
+    let server = Server::start();
+    let client = server.client();
+    produce(client, "cats", "1");
+    let mut first = ask(&server, "cats?consumer=c&ack=1&wait=60");
+    wait_for(&server, 1);
+    for query in ["wait=60", "wait=0", "ack=1"] {
+        let answer = client.get(&format!("/consume/cats?consumer=c&{query}"));
+        let problem = answer.problem(409, "consumer-busy");
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains("one worker a name"), "{detail}");
+    }
+    // Others do not hinder each other.
+    assert_eq!(consume(client, "cats?consumer=d"), Some(1));
+    assert_eq!(consume(client, "dogs?consumer=c"), None);
+    assert_eq!(consume(client, "cats"), Some(1));
+    produce(client, "cats", "2");
+    assert_eq!(first.answer("GET").expect("an answer").expect(200).json()["version"], 2);
+    assert_eq!(consume(client, "cats?consumer=c&wait=60"), Some(2));
+    assert_eq!(positions(client).len(), 1);
+}
+
+#[test]
+fn a_refused_second_worker_has_acknowledged_nothing() {
+    let server = Server::start();
+    let client = server.client();
+    let _first = ask(&server, "cats?consumer=c&after=&wait=60");
+    wait_for(&server, 1);
+    let mut other = ask(&server, "cats?after=5&wait=60");
+    wait_for(&server, 2);
+    client.get("/consume/cats?consumer=c&ack=0").problem(409, "consumer-busy");
+    assert!(positions(client).is_empty());
+    // The other is answered by what the first is answered by, and later.
+    (1..=6).for_each(|n| drop(produce(client, "cats", &n.to_string())));
+    assert_eq!(other.answer("GET").expect("an answer").expect(200).json()["version"], 6);
+    assert_eq!(consume(client, "cats?consumer=c"), Some(1));
+}
+
+#[test]
+fn a_worker_that_went_away_makes_room_for_the_next() {
+    let server = Server::start();
+    let gone = ask(&server, "cats?consumer=c&wait=60");
+    wait_for(&server, 1);
+    drop(gone);
+    eventually("its name is free", || {
+        let answer = server.client().get("/consume/cats?consumer=c");
+        (answer.status == 204).then_some(())
+    });
+    wait_for(&server, 0);
+}
+
+#[test]
+fn a_shutdown_ends_waiting_requests_and_says_so() {
+    let mut server = Server::start();
+    let mut asked = ["cats?wait=60", "cats?consumer=c&wait=60"].map(|target| ask(&server, target));
+    wait_for(&server, 2);
+    let before = Instant::now();
+    server.begin_stop();
+    for connection in &mut asked {
+        let answer = connection.answer("GET").expect("an answer");
+        answer.problem(503, "shutting-down");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    server.stop();
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+}
+
+#[test]
+fn waiting_requests_count_as_streams() {
+    let server = Server::with(small().max_streams(NonZeroUsize::MIN));
+    let client = server.client();
+    let mut first = ask(&server, "cats?wait=60");
+    wait_for(&server, 1);
+    client.get("/consume/cats?wait=60").problem(503, "too-many-streams");
+    client.get("/consume/cats?consumer=c&wait=60").problem(503, "too-many-streams");
+    produce(client, "birds", "1");
+    let target = "/consume/birds?consumer=c&ack=1&wait=60";
+    client.get(target).problem(503, "too-many-streams");
+    assert_eq!(consume(client, "birds?consumer=c"), None, "the acknowledgement stands");
+    // Who need not wait takes no place.
+    produce(client, "dogs", "1");
+    assert_eq!(consume(client, "dogs?wait=60"), Some(1));
+    assert_eq!(consume(client, "cats"), None);
+    produce(client, "cats", "1");
+    first.answer("GET").expect("an answer").expect(200);
+}
