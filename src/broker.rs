@@ -172,8 +172,7 @@ impl Broker {
     /// # Errors
     /// As [`Broker::insert`].
     pub async fn insert_batch(&self, events: Vec<NewEvent>) -> Result<Inserted, ProposeError> {
-        let submission = self.look_up(events).await?;
-        Ok(self.inner.order.propose(submission)?.await?.into())
+        Ok(self.propose(events).await?.await?.into())
     }
 
     /// As [`Broker::insert_batch`], for a thread that may be held for one swift append.
@@ -184,8 +183,14 @@ impl Broker {
         Ok(self.propose_here(events).await?.await?.into())
     }
 
-    /// The first half of [`Broker::insert_here`]: what is proposed before something else is decided
-    /// before it. The ticket is the second.
+    /// The first half of [`Broker::insert_batch`]: what is proposed before something else is decided
+    /// before it. The ticket is the second half.
+    pub(crate) async fn propose(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
+        let submission = self.look_up(events).await?;
+        self.inner.order.propose(submission)
+    }
+
+    /// The first half of [`Broker::insert_here`].
     pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
         self.inner.order.propose_here(submission)

@@ -13,7 +13,7 @@ use crate::record::FilterSet;
 
 /// A WebSocket that gets the newest value of one event and then every new one, as the bare message.
 #[utoipa::path(
-    get, path = "/subscribe/{topic}", tag = "events",
+    get, path = "/subscribe/{topic}", tag = "topics",
     params(
         ("topic" = String, Path, description = "The event's name, percent-encoded; no filter"),
         ("format" = Option<String>, Query, description = "`record`: whole records instead of their data"),

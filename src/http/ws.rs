@@ -36,12 +36,12 @@ pub(super) async fn ws(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let handshake = Handshake::check(&request, &shared)?;
-    let config = shared.broker.config().clone();
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
-    let subscribe = subscription(&request, &query, &config)?;
+    let subscribe = subscription(&request, &query, shared.broker.config())?;
     let (user, replay) = (subscribe.user.clone(), subscribe.replay);
+    let settings = shared.clone();
     let meaning = Box::new(move |text: &str| {
-        let (wish, reference) = message::parse(text, &config);
+        let (wish, reference) = message::parse(text, settings.broker.config());
         match wish {
             Ok(Wish::Insert { events, is_batch }) => Ask::Insert { events, is_batch, reference },
             Ok(Wish::Ping) => Ask::Pong,

@@ -47,6 +47,11 @@ impl Closing {
         Self::new(1008, "a ping was not answered in time")
     }
 
+    /// 1008: a message was begun and not ended in time.
+    pub fn slow() -> Self {
+        Self::new(1008, "a message came too slowly")
+    }
+
     /// 1011: not the client's doing; it says nothing of the inside.
     pub fn broken() -> Self {
         Self::new(1011, "the log cannot be read")

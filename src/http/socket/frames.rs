@@ -4,12 +4,13 @@
 //! unmasking and the order of fragments are `actix-http`'s.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use actix_http::ws::{Codec, Frame, Item};
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
+use tokio::time::Instant;
 use tokio_util::codec::Decoder as _;
 
 /// The longest control frame (RFC 6455, section 5.5).
@@ -46,13 +47,15 @@ pub(super) struct Frames {
     /// The fragments of a message so far.
     message: Vec<u8>,
     message_bytes_max: usize,
+    /// Since when a message is on its way that is not whole.
+    begun: Option<Instant>,
 }
 
 impl Frames {
     pub fn new(payload: Payload, message_bytes_max: usize) -> Self {
         let codec = Codec::new().max_size(message_bytes_max);
         let (buffer, message) = (BytesMut::new(), Vec::new());
-        Self { payload, codec, buffer, message, message_bytes_max }
+        Self { payload, codec, buffer, message, message_bytes_max, begun: None }
     }
 
     /// The next frame. After an error or an end it must not be asked again.
@@ -61,11 +64,31 @@ impl Frames {
             if let Some(frame) = self.frame()? {
                 return Poll::Ready(self.take_in(frame));
             }
-            match ready!(Pin::new(&mut self.payload).poll_next(cx)) {
-                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
-                Some(Err(_)) | None => return Poll::Ready(Ok(Received::Gone)),
+            match Pin::new(&mut self.payload).poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => self.buffer.extend_from_slice(&chunk),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Ok(Received::Gone)),
+                Poll::Pending => {
+                    let is_partial = self.has_more() || !self.message.is_empty();
+                    self.begun = is_partial.then(|| self.begun.unwrap_or_else(Instant::now));
+                    return Poll::Pending;
+                }
             }
         }
+    }
+
+    /// Whether something came that was not handed out yet.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Since when the client leaves a message unfinished.
+    pub fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    /// The client is not listened to for a while, and is not to blame.
+    pub fn pause(&mut self) {
+        self.begun = None;
     }
 
     /// The next frame, if it is whole.
@@ -84,6 +107,9 @@ impl Frames {
     }
 
     fn take_in(&mut self, frame: Frame) -> Result<Received, Fault> {
+        if matches!(frame, Frame::Text(_) | Frame::Continuation(Item::Last(_))) {
+            self.begun = None;
+        }
         match frame {
             Frame::Close(reason) => {
                 Ok(Received::Close(reason.map(|reason| u16::from(reason.code))))

@@ -29,6 +29,13 @@ pub(super) struct Inserts {
     bytes_max: usize,
 }
 
+/// Whether more of the client is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    Alone,
+    Followed,
+}
+
 /// What an answer needs to know.
 struct About {
     is_batch: bool,
@@ -50,19 +57,30 @@ impl Inserts {
         self.proposing.is_none() && self.waiting.len() < WAITING_MAX && self.bytes < self.bytes_max
     }
 
-    /// Proposes what a message of so many bytes asked for.
+    /// Whether all are answered.
+    pub fn is_idle(&self) -> bool {
+        self.proposing.is_none() && self.waiting.is_empty()
+    }
+
+    /// Proposes what a message of so many bytes asked for. One that comes alone may hold the
+    /// worker for one swift append; several are synced together.
     pub fn push(
         &mut self,
         events: Vec<NewEvent>,
         is_batch: bool,
         reference: Option<Reference>,
         bytes: usize,
+        company: Company,
     ) {
         debug_assert!(self.has_room(), "who pushes asked before");
         let about = About { is_batch, reference, bytes, since: Instant::now() };
         self.bytes += bytes;
         let broker = self.broker.clone();
-        let proposing = Box::pin(async move { broker.propose_here(events).await });
+        let comes_alone = company == Company::Alone && self.waiting.is_empty();
+        let proposing: LocalBoxFuture<'static, _> = match comes_alone {
+            true => Box::pin(async move { broker.propose_here(events).await }),
+            false => Box::pin(async move { broker.propose(events).await }),
+        };
         self.proposing = Some((proposing, about));
     }
 

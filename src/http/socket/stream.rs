@@ -13,7 +13,7 @@ use tracing::{debug, error};
 
 use super::closing::Closing;
 use super::frames::{Frames, Received};
-use super::inserts::Inserts;
+use super::inserts::{Company, Inserts};
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
 use super::session::{Ask, Meaning, Passing, Reference, Session};
@@ -37,6 +37,8 @@ pub(super) struct SocketStream {
     frames: Frames,
     inserts: Inserts,
     meaning: Meaning,
+    /// What the last message asks for, as long as it has to wait, and the bytes of that message.
+    asked: Option<(Ask, usize)>,
     end: Option<LocalBoxFuture<'static, Closing>>,
     passing: Option<Passing>,
     outbox: Outbox,
@@ -60,10 +62,11 @@ impl SocketStream {
             frames: Frames::new(payload, bytes_max),
             inserts: Inserts::new(broker.clone(), bytes_max),
             meaning: session.meaning,
+            asked: None,
             end: session.end,
             passing: session.passing,
             outbox: Outbox::new(session.format),
-            pulse: Pulse::new(config.heartbeat, config.stall_timeout),
+            pulse: Pulse::new(config),
             ping: None,
             last_cursor: 0,
             last_synced: None,
@@ -81,16 +84,18 @@ impl SocketStream {
     /// Takes in what the client sent, as far as its answers are taken and its inserts stored.
     fn poll_client(&mut self, cx: &mut Context<'_>) {
         for _ in 0..FRAMES_A_TURN {
-            let is_listening = self.inserts.has_room() && self.outbox.len() < ANSWER_BYTES_MAX;
+            self.do_asked(cx);
+            let is_listening = self.asked.is_none()
+                && self.inserts.has_room()
+                && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
-                return;
+                return self.frames.pause();
             }
             match self.frames.poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(received)) => {
                     self.pulse.heard();
-                    self.take_in(received, cx);
-                    self.poll_inserts(cx);
+                    self.take_in(received);
                 }
                 Poll::Ready(Err(fault)) => {
                     debug!(?fault, "a socket is closed");
@@ -98,28 +103,44 @@ impl SocketStream {
                 }
             }
         }
+        // Before records are told: what was asked for last may change which they are.
+        self.do_asked(cx);
         // There may be more.
         cx.waker().wake_by_ref();
     }
 
-    fn take_in(&mut self, received: Received, cx: &mut Context<'_>) {
+    fn take_in(&mut self, received: Received) {
         match received {
             Received::Close(code) => self.close(&Closing::echo(code), "the client closed it"),
             Received::Gone => self.ended = Some("the client left"),
             Received::Nothing => {}
             Received::Ping(payload) => self.ping = Some(payload),
-            Received::Text(text) => match (self.meaning)(&text) {
-                Ask::Change { subscribe, reference } => {
-                    self.subscriber = self.broker.subscriber(subscribe);
-                    // So that each change is answered, also one that is changed at once again.
-                    self.poll_subscriber(cx, reference.as_ref());
-                }
-                Ask::Insert { events, is_batch, reference } => {
-                    self.inserts.push(events, is_batch, reference, text.len());
-                }
-                Ask::Pong => self.outbox.pong_text(),
-                Ask::Refuse { problem, reference } => self.refuse(&problem, reference.as_ref()),
-            },
+            Received::Text(text) => self.asked = Some(((self.meaning)(&text), text.len())),
+        }
+    }
+
+    /// Does what the client asked for last. All is answered in order: what is no insert waits for
+    /// the inserts before it.
+    fn do_asked(&mut self, cx: &mut Context<'_>) {
+        let is_insert = matches!(self.asked, Some((Ask::Insert { .. }, _)));
+        if !is_insert && !self.inserts.is_idle() {
+            return;
+        }
+        let Some((ask, bytes)) = self.asked.take() else { return };
+        match ask {
+            Ask::Change { subscribe, reference } => {
+                self.subscriber = self.broker.subscriber(subscribe);
+                // At once, so that each change is answered, also one that is changed again.
+                self.poll_subscriber(cx, reference.as_ref());
+            }
+            Ask::Insert { events, is_batch, reference } => {
+                let company =
+                    if self.frames.has_more() { Company::Followed } else { Company::Alone };
+                self.inserts.push(events, is_batch, reference, bytes, company);
+                self.poll_inserts(cx);
+            }
+            Ask::Pong => self.outbox.pong_text(),
+            Ask::Refuse { problem, reference } => self.refuse(&problem, reference.as_ref()),
         }
     }
 
@@ -148,12 +169,14 @@ impl SocketStream {
     }
 
     fn poll_pulse(&mut self, cx: &mut Context<'_>) {
+        self.pulse.message_begun(self.frames.begun());
         while let Poll::Ready(due) = self.pulse.poll(cx) {
             match due {
                 Due::Ping => {
                     self.outbox.ping();
                     self.synced_again();
                 }
+                Due::Slow => return self.close(&Closing::slow(), "a message came too slowly"),
                 Due::Silent => return self.close(&Closing::silent(), "no pong came"),
             }
         }

@@ -220,6 +220,47 @@ fn a_client_that_takes_no_answers_is_not_listened_to() {
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
+/// A message that is begun and never ended holds its memory for ever, on as many sockets as there
+/// are (slowloris); pings between its pieces are no progress.
+#[test]
+fn a_message_that_does_not_end_is_closed_with_1008() {
+    let server = Server::with(small().body_timeout(Duration::from_millis(400)));
+    let half = &masked(TEXT, b"{\"topics\":[\"a\"]}")[..9];
+    let mut in_a_frame = open(&server);
+    in_a_frame.connection.send(half);
+    assert_eq!(in_a_frame.closed(), (1008, "a message came too slowly".to_owned()));
+    let mut in_pieces = open(&server);
+    in_pieces.send(TEXT_FIRST, b"{");
+    let began = Instant::now();
+    while in_pieces.send(PING, b"") && in_pieces.send(CONTINUED, b" ") {
+        match in_pieces.frame() {
+            Some((PONG, _)) => {}
+            Some((CLOSE, payload)) => {
+                assert_eq!(payload[..2], 1008_u16.to_be_bytes());
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+}
+
+/// Message after message, of which a piece is always on its way, is no slow message.
+#[test]
+fn many_messages_in_pieces_may_take_longer_than_one() {
+    let server = Server::with(small().body_timeout(Duration::from_millis(400)));
+    let mut socket = open(&server);
+    let message = masked(TEXT, b"ping");
+    let mut rest = &message[..];
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        // The end of one and the beginning of the next together.
+        socket.connection.send([rest, &message[..3]].concat());
+        rest = &message[3..];
+        assert_eq!(socket.text(), "pong");
+    }
+}
+
 /// Clients that leave in the middle of a frame, a message or a handshake.
 #[test]
 fn clients_that_leave_in_the_middle_of_a_frame_free_their_places() {

@@ -191,6 +191,31 @@ fn inserts_in_flight_are_decided_and_answered_in_the_order_they_were_sent() {
 }
 
 #[test]
+fn every_message_is_answered_in_the_order_it_was_sent() {
+    let server = Server::start();
+    let mut socket = quiet(&server);
+    for n in 0..100 {
+        let id = uuid::Uuid::new_v4();
+        socket.send(format!(
+            "{{\"insert\":{{\"event\":\"b\",\"data\":1,\"id\":\"{id}\"}},\"ref\":{n}}}"
+        ));
+        socket.send(format!("{{\"insert\":{{\"event\":\"*\",\"data\":1}},\"ref\":{n}}}"));
+        socket.send(format!("{{\"topics\":[\"nothing.{n}\"],\"ref\":{n}}}"));
+        socket.send("ping");
+    }
+    for n in 0..100 {
+        for answer in ["receipt", "problem", "reset"] {
+            // The topics before were synced in between, if there was time.
+            let message = socket.until(|message| message.get("synced").is_none()).pop();
+            let message = message.expect("an answer");
+            assert!(message.get(answer).is_some() && message["ref"] == n, "{n}: {message}");
+        }
+        let pong = std::iter::repeat_with(|| socket.text()).find(|text| !text.contains("synced"));
+        assert_eq!(pong.as_deref(), Some("pong"));
+    }
+}
+
+#[test]
 fn a_socket_sees_its_own_inserts_like_everybody() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/ws");
