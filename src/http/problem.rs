@@ -319,7 +319,7 @@ impl From<ConsumeError> for Problem {
     fn from(error: ConsumeError) -> Self {
         match error {
             ConsumeError::AckTooNew { newest, .. } => Self::new(Code::AckTooNew)
-                .detail(format!("{error}: acknowledge what was delivered"))
+                .detail(format!("{error}; acknowledge what was delivered"))
                 .member("newest_version", newest),
             ConsumeError::Busy => Self::new(Code::ConsumerBusy).detail(
                 "one worker a name at a time: let that request end, or choose another consumer",

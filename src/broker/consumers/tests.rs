@@ -85,3 +85,24 @@ async fn nothing_is_kept_of_a_consumer_that_is_not_served() {
     assert!(consumers.lock().is_empty());
     broker.shutdown().await;
 }
+
+/// What another version wrote is not guessed at, and nobody else is hindered by it.
+#[tokio::test]
+async fn a_position_that_cannot_be_understood_is_an_error_of_that_consumer_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(&dir).await;
+    fill(&broker, 2).await;
+    let name = consumer().position_name();
+    let strange = crate::record::Data::checked("{\"through\":1}".into());
+    broker.store_position(&name, strange, None).await.unwrap();
+    for ack in [None, Some(1)] {
+        let from = ConsumeFrom::Acknowledged { consumer: consumer(), ack };
+        let refused = broker.consume(consumer().topic().clone(), from, false).await.err();
+        assert!(matches!(refused, Some(ConsumeError::Position)), "{refused:?}");
+    }
+    let other = Consumer::parse(consumer().topic().clone(), "d").unwrap();
+    let from = ConsumeFrom::Acknowledged { consumer: other, ack: Some(1) };
+    let consumption = broker.consume(consumer().topic().clone(), from, false).await.ok().unwrap();
+    assert_eq!(consumption.next().await.unwrap().unwrap().version(), 2);
+    broker.shutdown().await;
+}
