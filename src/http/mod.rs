@@ -101,11 +101,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
-        .service(resource(
-            "/subscribe/{topic}",
-            &[Method::GET],
-            web::get().to(subscribe::subscribe),
-        ))
+        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(subscribe::topic)))
         .service(resource("/latest", READ, read().to(latest::latest)))
         .service(resource("/audit", READ, read().to(listing::names)))
         .service(resource("/audit/{event}", READ, read().to(audit::history)))

@@ -17,7 +17,7 @@ use super::{
                        and a history that can be trusted. PROTOCOL.md is normative."
     ),
     paths(
-        insert::insert, events::events, latest::latest, ws::ws, subscribe::subscribe,
+        insert::insert, events::events, latest::latest, ws::ws, subscribe::topic,
         listing::names, audit::history, audit::version, log::log, produce::produce,
         consume::consume, relay::register, relay::forget,
         relay::socket::connect, relay::publish, status::health, status::livez, status::readyz, status::metrics,

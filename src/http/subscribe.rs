@@ -27,7 +27,7 @@ use crate::record::FilterSet;
         (status = 503, description = "Too many streams, or shutting down", body = Refusal),
     )
 )]
-pub(super) async fn subscribe(
+pub(super) async fn topic(
     request: HttpRequest,
     payload: web::Payload,
     shared: web::Data<Shared>,
@@ -35,8 +35,8 @@ pub(super) async fn subscribe(
     let handshake = Handshake::check(&request, &shared)?;
     let query = Query::parse(request.query_string(), &["format"])?;
     let format = bare_or_record(&query)?;
-    let topic = event_in_path(&request, 0)?;
-    let filters = FilterSet::parse([topic.as_str()], 1).map_err(malformed)?;
+    let name = event_in_path(&request, 0)?;
+    let filters = FilterSet::parse([name.as_str()], 1).map_err(malformed)?;
     let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
     handshake.accept(
         payload,

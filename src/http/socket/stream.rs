@@ -48,6 +48,8 @@ pub(super) struct SocketStream {
     /// The seq of the last cursor that was sent.
     last_cursor: Seq,
     last_synced: Option<Instant>,
+    /// How it will end, and why, when the inserts before that are answered.
+    leaving: Option<(Closing, &'static str)>,
     /// Why it ended, for the log.
     ended: Option<&'static str>,
     _open: Open,
@@ -70,22 +72,34 @@ impl SocketStream {
             ping: None,
             last_cursor: 0,
             last_synced: None,
+            leaving: None,
             ended: None,
             broker,
             _open: open,
         }
     }
 
-    fn close(&mut self, closing: &Closing, why: &'static str) {
-        self.outbox.close(closing);
-        self.ended = Some(why);
+    /// Stops listening and telling, and closes when what was asked before is answered.
+    fn leave(&mut self, closing: Closing, why: &'static str) {
+        self.leaving.get_or_insert((closing, why));
+    }
+
+    fn close_if_answered(&mut self) {
+        if self.inserts.is_idle()
+            && self.asked.is_none()
+            && let Some((closing, why)) = self.leaving.take()
+        {
+            self.outbox.close(&closing);
+            self.ended = Some(why);
+        }
     }
 
     /// Takes in what the client sent, as far as its answers are taken and its inserts stored.
     fn poll_client(&mut self, cx: &mut Context<'_>) {
         for _ in 0..FRAMES_A_TURN {
             self.do_asked(cx);
-            let is_listening = self.asked.is_none()
+            let is_listening = self.leaving.is_none()
+                && self.asked.is_none()
                 && self.inserts.has_room()
                 && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
@@ -99,7 +113,7 @@ impl SocketStream {
                 }
                 Poll::Ready(Err(fault)) => {
                     debug!(?fault, "a socket is closed");
-                    self.close(&fault.into(), "the client broke the protocol");
+                    self.leave(fault.into(), "the client broke the protocol");
                 }
             }
         }
@@ -111,7 +125,7 @@ impl SocketStream {
 
     fn take_in(&mut self, received: Received) {
         match received {
-            Received::Close(code) => self.close(&Closing::echo(code), "the client closed it"),
+            Received::Close(code) => self.leave(Closing::echo(code), "the client closed it"),
             Received::Gone => self.ended = Some("the client left"),
             Received::Nothing => {}
             Received::Ping(payload) => self.ping = Some(payload),
@@ -164,7 +178,7 @@ impl SocketStream {
             && let Poll::Ready(closing) = end.as_mut().poll(cx)
         {
             self.end = None;
-            self.close(&closing, "the route ended it");
+            self.leave(closing, "the route ended it");
         }
     }
 
@@ -176,8 +190,8 @@ impl SocketStream {
                     self.outbox.ping();
                     self.synced_again();
                 }
-                Due::Slow => return self.close(&Closing::slow(), "a message came too slowly"),
-                Due::Silent => return self.close(&Closing::silent(), "no pong came"),
+                Due::Slow => return self.leave(Closing::slow(), "a message came too slowly"),
+                Due::Silent => return self.leave(Closing::silent(), "no pong came"),
             }
         }
     }
@@ -209,9 +223,9 @@ impl SocketStream {
             }
             Poll::Ready(Some(Err(error))) => {
                 error!(%error, "a socket ended early");
-                self.close(&Closing::broken(), "the log cannot be read");
+                self.leave(Closing::broken(), "the log cannot be read");
             }
-            Poll::Ready(None) => self.close(&Closing::away(), "shutdown"),
+            Poll::Ready(None) => self.leave(Closing::away(), "shutdown"),
         }
     }
 
@@ -272,17 +286,16 @@ impl MessageBody for SocketStream {
         }
         this.poll_inserts(cx);
         this.poll_client(cx);
-        if let Some(payload) = this.ping.take()
-            && this.ended.is_none()
-        {
+        if let Some(payload) = this.ping.take() {
             this.outbox.pong(&payload);
         }
         // A client that is answered is told as well, however much it asks.
         for poll in [Self::poll_end, Self::poll_pulse, Self::poll_records] {
-            if this.ended.is_none() {
+            if this.ended.is_none() && this.leaving.is_none() {
                 poll(this, cx);
             }
         }
+        this.close_if_answered();
         match this.chunk() {
             Some(chunk) => Poll::Ready(Some(Ok(chunk))),
             None if this.ended.is_some() => Poll::Ready(None),

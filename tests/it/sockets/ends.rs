@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::server::{Server, small};
-use crate::socket::{CLOSE, Frames, PING, PONG, Socket, refused};
+use crate::socket::{CLOSE, Frames, PING, PONG, Socket, TEXT, masked, refused};
 use crate::wire::eventually;
 
 fn streams(server: &Server) -> u64 {
@@ -101,14 +101,22 @@ fn a_close_frame_is_answered_with_its_code_and_nothing_follows() {
 }
 
 #[test]
-fn what_was_sent_before_a_close_is_done() {
+fn what_was_sent_before_a_close_is_answered_before_it() {
     let server = Server::start();
-    let mut socket = Frames::open(&server, "/ws");
-    let insert = crate::socket::masked(0x81, b"{\"insert\":{\"event\":\"last\",\"data\":1}}");
-    let close = crate::socket::masked(CLOSE, &1000_u16.to_be_bytes());
-    socket.connection.send([insert, close].concat());
-    assert_eq!(socket.closed().0, 1000);
-    eventually("it is stored", || (server.client().get("/audit/last").status == 200).then_some(()));
+    let mut socket = Frames::open(&server, "/ws?event=nothing");
+    assert!(socket.text().contains("synced"));
+    let insert = masked(TEXT, b"{\"insert\":{\"event\":\"last\",\"data\":1}}");
+    let problem = masked(TEXT, b"{}");
+    let close = masked(CLOSE, &1000_u16.to_be_bytes());
+    let late = masked(TEXT, b"ping");
+    socket.connection.send([insert.repeat(20), problem, close, late].concat());
+    for version in 1..=20 {
+        let receipt = socket.text();
+        assert!(receipt.contains(&format!("\"version\":{version},")), "{receipt}");
+    }
+    assert!(socket.text().starts_with("{\"problem\":"));
+    assert_eq!(socket.frame(), Some((CLOSE, 1000_u16.to_be_bytes().to_vec())));
+    assert_eq!(socket.frame(), None);
 }
 
 #[test]
