@@ -186,7 +186,8 @@ fn parse_registration(json: &[u8], config: &Config) -> Result<(User, FilterSet),
 
 /// None at all are nothing, unlike on a stream: a client that names nothing has asked for nothing.
 fn parse_topics(topics: &RawValue, config: &Config) -> Result<FilterSet, String> {
-    let topics: Vec<Cow<'_, str>> = member("topics", topics)?;
+    let topics: Vec<Cow<'_, str>> = serde_json::from_str(topics.get())
+        .map_err(|_| "topics: send an array of strings, each a name or a filter".to_owned())?;
     if topics.is_empty() {
         return Ok(FilterSet::nothing());
     }
