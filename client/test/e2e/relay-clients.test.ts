@@ -31,10 +31,14 @@ describe.each(Object.entries(socketClients))("%s", (_name, start) => {
 
   afterAll(() => client?.stop());
 
-  /** Registers and connects where the answer says, as it stands. */
-  async function connect(user_id: number | string, topics?: readonly string[]) {
-    const { url } = await post("register", { user_id, ...(topics && { topics }) });
-    return { url: new URL(url), socket: await client.open(new URL(url), server.url) };
+  /** Registers, connects where the answer says, as it stands, and waits until that is done. */
+  async function connect(user_id: number | string, topics: readonly string[]) {
+    const { url } = await post("register", { user_id, topics: [...topics, "opened"] });
+    const socket = await client.open(new URL(url), server.url);
+    await post("publish", { topic: "opened", message: "yes", user_id });
+    await until(() => socket.messages).toEqual(["yes"]);
+    socket.messages.length = 0;
+    return { url: new URL(url), socket };
   }
 
   test("gets what is published to its topics, and what is published to its user", async () => {
@@ -48,7 +52,7 @@ describe.each(Object.entries(socketClients))("%s", (_name, start) => {
   });
 
   test("changes its topics, and a pong says that they hold", async () => {
-    const { socket } = await connect(1);
+    const { socket } = await connect(1, []);
     await post("publish", { topic: "cats", message: "unheard" });
     socket.send('{"topics":["cats","dogs"]}');
     socket.send("ping");
@@ -59,8 +63,6 @@ describe.each(Object.entries(socketClients))("%s", (_name, start) => {
 
   test("is told when it is deleted, and when another connection takes over", async () => {
     const { url, socket } = await connect(1, ["cats"]);
-    socket.send("ping");
-    await until(() => socket.messages).toEqual(["pong"]);
     const second = await client.open(url, server.url);
     const takenOver = "another connection took the registration over";
     await until(() => socket.end).toEqual({ code: 4001, reason: takenOver, clean: true });
