@@ -1,7 +1,7 @@
 # Everything a day of work needs. `make` alone builds Broker and runs it.
 
 .DEFAULT_GOAL := run
-.PHONY: run test check client demo bench bench-peers torture simulate help
+.PHONY: run test check client demo bench bench-peers load torture simulate help
 
 run: ## build (release) and run the server; ARGS="--port 9000" passes flags
 	@scripts/run.sh $(ARGS)
@@ -24,6 +24,9 @@ bench: ## measure, against floors measured in the same run
 
 bench-peers: ## measure beside Redis, NATS, PocketBase and sled, which are installed; half an hour
 	@scripts/bench-peers.sh $(ARGS)
+
+load: ## live delivery to 10,000 beside nchan and Redis; ten minutes; ARGS="fan --seconds 1"
+	@scripts/load.sh $(ARGS)
 
 torture: ## do to the real binary what machines do, for an hour; DURATION=10m SEED=7 CAMPAIGNS="kill power"
 	@scripts/torture.sh

@@ -96,6 +96,30 @@ need_peers() {
   pocketbase=$target/bench-venv/bin/pocketbase
 }
 
+# Installs the servers that live delivery is compared with. Debian's packages also start them as
+# services, on ports 80 and 6379; one that was not there before is stopped again.
+need_load_peers() {
+  local had_nginx=yes had_redis=yes
+  # Not on every user's path.
+  test -x /usr/sbin/nginx || had_nginx=
+  command -v redis-server >/dev/null || had_redis=
+  need_debian iproute2 command -v ss
+  need_debian libnginx-mod-nchan test -e /usr/lib/nginx/modules/ngx_nchan_module.so
+  need_debian nginx test -x /usr/sbin/nginx
+  need_debian redis-server command -v redis-server
+  [ -n "$had_nginx" ] || stop_service nginx
+  [ -n "$had_redis" ] || stop_service redis-server
+}
+
+# Stops a service that a package has just started, now and at the next start of the machine.
+stop_service() {
+  if [ -d /run/systemd/system ]; then
+    quietly systemctl disable --now "$1"
+  elif command -v service >/dev/null && service "$1" status >/dev/null 2>&1; then
+    quietly service "$1" stop
+  fi
+}
+
 # Finds a Chromium, or installs Debian's, and sets $chromium.
 need_chromium() {
   chromium=${BROKER_TEST_CHROMIUM:-}

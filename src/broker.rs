@@ -7,7 +7,9 @@ mod checkpoints;
 mod consumers;
 mod engines;
 mod positions;
+mod records;
 mod restored;
+mod sink;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -15,19 +17,18 @@ mod verifier;
 mod watchdog;
 mod worker;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
 use consumers::Consumers;
 pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 use engines::Engines;
+pub use records::Records;
+pub use sink::{EventSink, SinkError, SinkFailure};
 pub use start::StartError;
 
 use worker::Worker;
@@ -41,9 +42,7 @@ use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission, Ticket};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
-use crate::subscription::{
-    Hub, Interest, Mark, Replay, Start, Step, Subscriber, SubscriberError, Tail,
-};
+use crate::subscription::{Hub, Interest, Replay, Start, Subscriber, Tail};
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
@@ -59,6 +58,8 @@ struct Inner {
     order: Local,
     stopped: Mutex<Option<Stopped>>,
     hub: Arc<Hub>,
+    /// Seq of the last record when it was opened.
+    opened_at: Seq,
     projection: ProjectionHandle,
     reader: Reader,
     epochs: Epochs,
@@ -93,10 +94,14 @@ pub struct Inserted {
 
 impl Inserted {
     /// The receipt, or those of a batch as an array.
-    pub(crate) fn receipts_json(&self, is_batch: bool) -> String {
+    pub(crate) fn receipts_json(&self, is_batch: bool) -> Vec<u8> {
+        if let [record] = self.records.as_slice()
+            && !is_batch
+        {
+            return record.receipt_json();
+        }
         let receipts: Vec<_> = self.records.iter().map(|record| record.receipt_json()).collect();
-        let receipts = receipts.join(",");
-        if is_batch { format!("[{receipts}]") } else { receipts }
+        [&b"["[..], &receipts.join(&b','), b"]"].concat()
     }
 }
 
@@ -199,10 +204,31 @@ impl Broker {
     /// Records as they come: what is current first, then each new one.
     ///
     /// A stream that is not polled costs no queue: it continues with the newest version of what
-    /// changed meanwhile.
-    #[must_use]
+    /// changed meanwhile. It ends when the broker shuts down.
+    ///
+    /// # Errors
+    /// As a stream it fails with [`SubscriberError`]. Neither kind ends it:
+    /// [`Reset`](SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
+    /// and after [`Log`](SubscriberError::Log) the next poll tries again where it stood.
+    ///
+    /// ```
+    /// use broker::{Broker, Config, NewEvent, Subscribe};
+    /// use futures::{StreamExt as _, TryStreamExt as _};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
+    /// broker.insert(NewEvent::new("greeting", &"hello")?).await?;
+    ///
+    /// let newest = broker.subscribe(Subscribe::default()).take(1);
+    /// let names: Vec<_> = newest.map_ok(|record| record.event().to_string()).try_collect().await?;
+    /// assert_eq!(names, ["greeting"]);
+    /// # broker.shutdown().await;
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe(&self, subscribe: Subscribe) -> Records {
-        Records { subscriber: self.subscriber(subscribe), ready: Vec::new().into_iter() }
+        Records::new(self.subscriber(subscribe))
     }
 
     /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
@@ -345,45 +371,6 @@ impl Broker {
             tracing::error!(%error, "a look-up of ids panicked");
             Err(ProposeError::IdsNotReady)
         })
-    }
-}
-
-/// Records as a stream; ends when the broker shuts down.
-#[derive(Debug)]
-pub struct Records {
-    subscriber: Subscriber,
-    ready: std::vec::IntoIter<Arc<Record>>,
-}
-
-impl Records {
-    /// Where this stream stands: what [`Resume::After`] takes to continue.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        let next = self.ready.as_slice().first();
-        let seq = next.map_or(self.subscriber.position(), |record| record.seq() - 1);
-        self.subscriber.cursor(seq)
-    }
-}
-
-impl Stream for Records {
-    type Item = Result<Record, SubscriberError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(record) = self.ready.next() {
-                return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(record))));
-            }
-            match std::task::ready!(self.subscriber.poll_step(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step { mark: Some(Mark::Reset), .. })) => {
-                    return Poll::Ready(Some(Err(SubscriberError::Reset)));
-                }
-                Some(Ok(Step { records, mark: None | Some(Mark::Synced { .. }) })) => {
-                    self.ready = records.into_iter();
-                }
-            }
-        }
     }
 }
 

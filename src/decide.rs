@@ -165,7 +165,7 @@ impl State {
     pub fn restore_newest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
-        let (_, before) = self.hold(record.identity, record.version, record.data_bytes);
+        let (_, before) = self.hold(record.identity, |_| record.version, record.data_bytes);
         self.settle();
         before
     }
@@ -220,8 +220,13 @@ impl State {
         if let Some(known) = find_known(&proposal, seen)? {
             return Ok(Verdict::Known(known));
         }
-        self.check_versions(&proposal)?;
-        self.check_room(&proposal, limits)?;
+        match proposal.events.as_slice() {
+            [only] => self.check_only(&only.event, &proposal, limits)?,
+            _ => {
+                self.check_versions(&proposal)?;
+                self.check_room(&proposal, limits)?;
+            }
+        }
         let time = now.max(self.last_time);
         self.last_time = time;
         let records = proposal.events.into_iter().map(|event| self.append(event, time)).collect();
@@ -247,11 +252,21 @@ impl State {
         self.newest.get(identity).map_or(0, |held| held.version)
     }
 
+    /// As the two below, with one look at what is held: most proposals are one event, and most of
+    /// these need no room.
+    fn check_only(
+        &self,
+        only: &NewEvent,
+        proposal: &Proposal,
+        limits: Limits,
+    ) -> Result<(), Rejection> {
+        let held = self.newest.get(&only.identity);
+        check_version(0, only, held.map_or(0, |held| held.version))?;
+        if held.is_some() { Ok(()) } else { self.check_room(proposal, limits) }
+    }
+
     /// Versions move on inside a batch, so an event expects what the events before it made.
     fn check_versions(&self, proposal: &Proposal) -> Result<(), Rejection> {
-        if let [only] = proposal.events.as_slice() {
-            return check_version(0, &only.event, self.version(&only.event.identity));
-        }
         let mut versions: HashMap<&Identity, Version> = HashMap::new();
         for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
             let version =
@@ -295,14 +310,13 @@ impl State {
     fn append(&mut self, proposed: Proposed, time: Timestamp) -> Arc<Record> {
         let Proposed { event, salts, id_random } = proposed;
         self.last_seq += 1;
-        let version = self.version(&event.identity) + 1;
         let data = event.data.as_bytes();
-        let (identity, _) = self.hold(event.identity, version, data.len());
+        let (identity, before) = self.hold(event.identity, |before| before + 1, data.len());
         let id = event.id.unwrap_or_else(|| server_id(self.last_seq, time, id_random));
         Arc::new(Record::new(RecordParts {
             seq: self.last_seq,
             identity,
-            version,
+            version: before + 1,
             id,
             time,
             author: event.author,
@@ -312,11 +326,11 @@ impl State {
     }
 
     /// Answers the identity as it is held, so that every record of it shares one allocation, and
-    /// the version that was held before.
+    /// the version that was held before, on which the new one may rest.
     fn hold(
         &mut self,
         identity: Identity,
-        version: Version,
+        version: impl FnOnce(Version) -> Version,
         data_bytes: usize,
     ) -> (Identity, Version) {
         let entry = self.newest.entry(identity);
@@ -325,11 +339,12 @@ impl State {
             Entry::Occupied(held) => Some(*held.get()),
             Entry::Vacant(_) => None,
         };
-        let held = Held { version, data_bytes };
+        let version_before = before.map_or(0, |held| held.version);
+        let held = Held { version: version(version_before), data_bytes };
         entry.insert_entry(held);
         self.count(&shared, before, Some(held));
         self.unsettled.push((shared.clone(), before));
-        (shared, before.map_or(0, |held| held.version))
+        (shared, version_before)
     }
 }
 

@@ -60,7 +60,10 @@ mod commands;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use broker::{Broker, Inserted, Records, ReplayMode, Resume, StartError, Subscribe};
+pub use broker::{
+    Broker, EventSink, Inserted, Records, ReplayMode, Resume, SinkError, SinkFailure, StartError,
+    Subscribe,
+};
 pub use commands::operate;
 pub use config::Config;
 pub use decide::Rejection;

@@ -9,6 +9,7 @@ use crate::{history, peers};
 /// What there is to ask for.
 pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
   all|insert|burst|replay|memory
+  sink     [--sent N]
   peers    --redis FILE --nats FILE --pocketbase FILE [--burst-seconds N]
   history  [--records N] [--rounds N] [--lasting-seconds N]
   compare  peers and history, with the flags of both";
@@ -23,10 +24,12 @@ pub struct Arguments {
     pub svg: Option<PathBuf>,
     /// What `bare-server` appends to.
     pub file: Option<PathBuf>,
-    /// Where `bare-server` and `sled-fill` make a database.
+    /// Where `bare-server`, `sled-fill` and `sink-fill` make a database.
     pub index: Option<PathBuf>,
     /// How many events `sled-fill` has.
     pub events: usize,
+    /// How many events `sink` sends.
+    pub sent: usize,
     /// What `peers` compares with.
     pub programs: peers::Programs,
     /// How long a burst of `peers` is.
@@ -45,6 +48,7 @@ impl Default for Arguments {
             file: None,
             index: None,
             events: 10_000,
+            sent: 1_000_000,
             programs: peers::Programs::default(),
             burst: Duration::from_secs(10),
             history: history::Settings { records: 10_000_000, rounds: 1, lasting },
@@ -71,6 +75,7 @@ impl Arguments {
                 "--records" => arguments.history.records = count(&value)? as usize,
                 "--redis" => arguments.programs.redis = Some(value.into()),
                 "--rounds" => arguments.history.rounds = count(&value)? as usize,
+                "--sent" => arguments.sent = count(&value)? as usize,
                 "--svg" => arguments.svg = Some(value.into()),
                 _ => return Err(USAGE.into()),
             }

@@ -14,8 +14,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::Result;
+use crate::appends::Appends;
 use crate::history::sled_alone::Queue;
-use crate::insert::Appends;
+use crate::insert::APPENDS;
 
 /// As long as the receipt of an insert of [`crate::workload`].
 const ANSWER: &str = "{\"seq\":100000,\"event\":\"bench.000000\",\"version\":100,\
@@ -41,7 +42,7 @@ pub enum Behind {
 impl Behind {
     /// A new file.
     pub fn file(path: &Path) -> Result<Self> {
-        Ok(Self::File(Mutex::new(Appends::new(path)?)))
+        Ok(Self::File(Mutex::new(Appends::new(path, APPENDS)?)))
     }
 
     /// A new database.

@@ -1,12 +1,9 @@
 //! One insert alone, against the least that it must do: one append and sync, and one round trip.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::time::Instant;
 
 use crate::Result;
+use crate::appends::Appends;
 use crate::client::Client;
 use crate::report::{Goal, Report, spread};
 use crate::server::{Scratch, Server};
@@ -16,11 +13,9 @@ use crate::workload::Workload;
 const ROUNDS: usize = 160;
 /// In each turn.
 const INSERTS: usize = 25;
+/// All that are appended.
+pub const APPENDS: usize = (ROUNDS + 1) * INSERTS;
 const EVENTS: usize = 1_000;
-
-/// What the journal writes for one value of the workload: head 72, leaf and lengths 92, checksums
-/// and salts 40, meta 40, data 200, to a multiple of 8.
-const FRAME_BYTES: usize = 448;
 
 /// The sync takes 100 µs (engineering facts: 55 to 103 for such frames), the bare round trip 40:
 /// two wakes through loopback. Broker adds two more wakes of a thread, to the appending one and
@@ -35,7 +30,7 @@ const ESTIMATE_RATIO: f64 = 1.19;
 /// were measured apart need not add up.
 pub fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut appends = Appends::new(&scratch.path().join("floor"))?;
+    let mut appends = Appends::new(&scratch.path().join("floor"), APPENDS)?;
     let mut bare = Inserts::into(Server::bare()?)?;
     let mut synced = Inserts::into(Server::bare_synced(&scratch.path().join("synced"))?)?;
     let mut broker = Inserts::into(Server::broker(&scratch, &[])?)?;
@@ -64,30 +59,6 @@ pub fn run(report: &mut Report) -> Result<()> {
     let ratio = report.add(name, "broker / handler that syncs", "x", synced_ratio);
     ratio.estimate(ESTIMATE_RATIO);
     Ok(())
-}
-
-/// Appends to a file of synced zeros, as the journal does.
-pub struct Appends {
-    file: File,
-    end: u64,
-}
-
-impl Appends {
-    /// Makes the file, with room for one run.
-    pub fn new(path: &Path) -> io::Result<Self> {
-        let file = File::create_new(path)?;
-        file.write_all_at(&vec![0; (ROUNDS + 1) * INSERTS * FRAME_BYTES], 0)?;
-        file.sync_all()?;
-        Ok(Self { file, end: 0 })
-    }
-
-    /// Appends a frame and syncs it.
-    pub fn append(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&[0xa5; FRAME_BYTES], self.end)?;
-        self.file.sync_data()?;
-        self.end += FRAME_BYTES as u64;
-        Ok(())
-    }
 }
 
 /// Inserts over one connection.

@@ -2,36 +2,31 @@
 //!
 //! `all` is `insert`, `burst`, `replay` and `memory`: Broker against floors. `compare` is `peers`,
 //! Broker beside Redis, NATS JetStream and PocketBase, and `history`, Broker with much behind it
-//! beside sled alone; it takes long. The estimate in each bench's comment was written before its
-//! first run. Everything is on loopback, every loop is bounded, random bytes have fixed seeds, and
-//! only processes that it started are ended.
+//! beside sled alone; it takes long. `sink` is the library's sink on a disk that is made slow. The
+//! estimate in each bench's comment was written before its first run. Everything is on loopback,
+//! every loop is bounded, random bytes have fixed seeds, and only processes that it started are
+//! ended.
 
 mod arguments;
 mod bare;
 mod burst;
-mod client;
 mod history;
 mod insert;
 mod load;
 mod memory;
+mod panels;
 mod peers;
-mod plot;
-mod quiet;
 mod replay;
-mod report;
-mod server;
+mod sink;
 mod wire;
-mod workload;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use arguments::{Arguments, USAGE};
 use bare::Behind;
-use quiet::Ticks;
-use report::Report;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use broker_bench::{
+    Result, appends, client, plot, quiet::Ticks, report, report::Report, server, workload,
+};
 
 fn main() -> ExitCode {
     let run = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
@@ -45,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut report = Report::new();
+    let mut report = Report::begin();
     let before = Ticks::now()?;
     match arguments.what.as_str() {
         "all" => {
@@ -65,6 +60,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         "memory" => memory::run(&mut report)?,
         "peers" => peers::run(&arguments.programs, arguments.burst, &mut report)?,
         "replay" => replay::run(&mut report)?,
+        "sink" => sink::run(arguments.sent, &mut report)?,
+        "sink-await" | "sink-fill" => {
+            let index = arguments.index.as_ref().ok_or(USAGE)?;
+            let records = arguments.history.records;
+            return sink::fill(index, records, arguments.what == "sink-await");
+        }
         "sled-fill" => {
             let index = arguments.index.as_ref().ok_or(USAGE)?;
             let records = arguments.history.records;
@@ -81,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         std::fs::write(path, report.json())?;
     }
     if let Some(path) = &arguments.svg {
-        std::fs::write(path, plot::svg(&report))?;
+        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
     }
     Ok(())
 }

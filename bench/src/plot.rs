@@ -10,101 +10,39 @@ const BARS: f64 = 440.0;
 const ROW: f64 = 26.0;
 const TITLE: f64 = 44.0;
 
-const FLOOR: &str = "#b8c0cc";
-const BROKER: &str = "#2563eb";
-const PEER: &str = "#f59e0b";
+/// The colour of what cannot be undercut.
+pub const FLOOR: &str = "#b8c0cc";
+/// The colour of Broker.
+pub const BROKER: &str = "#2563eb";
+/// The colour of the others.
+pub const PEER: &str = "#f59e0b";
 
 /// One group of bars of one unit.
-struct Panel {
-    title: &'static str,
-    bench: &'static str,
-    unit: &'static str,
+pub struct Panel {
+    /// What stands above it.
+    pub title: &'static str,
+    /// Of which bench its figures are.
+    pub bench: &'static str,
+    /// What its figures are counted in.
+    pub unit: &'static str,
     /// Figure, label and colour.
-    bars: &'static [(&'static str, &'static str, &'static str)],
-    goal: Option<f64>,
+    pub bars: &'static [(&'static str, &'static str, &'static str)],
+    /// Where a line is drawn.
+    pub goal: Option<f64>,
 }
 
-const PANELS: [Panel; 6] = [
-    Panel {
-        title: "One insert alone, median (shorter is better)",
-        bench: "insert",
-        unit: "µs",
-        bars: &[
-            ("raw append and fdatasync", "append and sync", FLOOR),
-            ("bare handler's round trip", "bare handler", FLOOR),
-            ("floor: both", "floor: both", FLOOR),
-            ("bare handler that appends and syncs", "bare handler that syncs", FLOOR),
-            ("broker", "Broker", BROKER),
-        ],
-        goal: None,
-    },
-    Panel {
-        title: "64 connections, 200 B, acknowledged a second (longer is better; line: goal)",
-        bench: "burst",
-        unit: "/s",
-        bars: &[
-            ("bare handler, answered", "bare handler, no disk", FLOOR),
-            ("broker, acknowledged", "Broker", BROKER),
-        ],
-        goal: Some(40_000.0),
-    },
-    Panel {
-        title: "Replay to one page (longer is better)",
-        bench: "replay",
-        unit: "MB/s",
-        bars: &[
-            ("1,000 values, loopback", "1,000 values, bare loop", FLOOR),
-            ("1,000 values, broker", "1,000 values, Broker", BROKER),
-            ("100,000 values, loopback", "100,000 values, bare loop", FLOOR),
-            ("100,000 values, broker", "100,000 values, Broker", BROKER),
-        ],
-        goal: None,
-    },
-    Panel {
-        title: "One connection, each insert synced, median (shorter is better)",
-        bench: "1 conn",
-        unit: "µs",
-        bars: &[
-            ("floor: append, sync, bare handler", "floor: sync, bare handler", FLOOR),
-            ("broker", "Broker", BROKER),
-            ("redis", "Redis", PEER),
-        ],
-        goal: None,
-    },
-    Panel {
-        title: "64 connections, 200 B, each insert synced, a second (longer is better)",
-        bench: "64 conn",
-        unit: "/s",
-        bars: &[
-            ("bare handler, no disk", "bare handler, no disk", FLOOR),
-            ("broker", "Broker", BROKER),
-            ("redis", "Redis", PEER),
-            ("nats jetstream", "NATS JetStream", PEER),
-            ("pocketbase", "PocketBase", PEER),
-        ],
-        goal: None,
-    },
-    Panel {
-        title: "256 connections, 200 B, each insert synced, a second (longer is better)",
-        bench: "256 conn",
-        unit: "/s",
-        bars: &[("broker", "Broker", BROKER), ("redis", "Redis", PEER)],
-        goal: None,
-    },
-];
-
 /// The plot of what was measured; a panel whose bench did not run is left out.
-pub fn svg(report: &Report) -> String {
+pub fn svg(title: &str, panels: &[Panel], report: &Report) -> String {
     let mut body = String::new();
     let mut top = 8.0;
-    for panel in &PANELS {
+    for panel in panels {
         top = draw(&mut body, panel, report, top);
     }
     let height = top + 12.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <title>Broker against what was measured in the same run</title>\n\
+         <title>{title}</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
     )
 }

@@ -12,8 +12,8 @@ pub struct Report {
 
 /// One measured number.
 pub struct Figure {
-    bench: &'static str,
-    what: &'static str,
+    bench: String,
+    what: String,
     unit: &'static str,
     measured: Spread,
     estimate: Option<f64>,
@@ -41,7 +41,7 @@ pub enum Goal {
 
 impl Report {
     /// An empty one, with what the machine is.
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         let system = rustix::system::uname();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -63,22 +63,31 @@ impl Report {
     /// Takes in a figure: of which bench, what, its unit, and the runs.
     pub fn add(
         &mut self,
-        bench: &'static str,
-        what: &'static str,
+        bench: impl Into<String>,
+        what: impl Into<String>,
         unit: &'static str,
         runs: &[f64],
     ) -> &mut Figure {
-        let figure =
-            Figure { bench, what, unit, measured: spread(runs), estimate: None, goal: None };
-        eprintln!("{bench}: {what}: {:.2} {unit}", figure.measured.median);
+        let (bench, what, measured) = (bench.into(), what.into(), spread(runs));
+        let figure = Figure { bench, what, unit, measured, estimate: None, goal: None };
+        eprintln!("{}: {}: {:.2} {unit}", figure.bench, figure.what, figure.measured.median);
         self.figures.push(figure);
         self.figures.last_mut().expect("it was just pushed")
     }
 
     /// The median of a figure, when it was measured.
     pub fn median(&self, bench: &str, what: &str) -> Option<f64> {
-        let found = self.figures.iter().find(|figure| (figure.bench, figure.what) == (bench, what));
+        let found = self.figures.iter().find(|figure| figure.bench == bench && figure.what == what);
         found.map(|figure| figure.measured.median)
+    }
+
+    /// Whether each goal was met, and whose it is.
+    pub fn goals(&self) -> impl Iterator<Item = (bool, String)> {
+        let met = |figure: &Figure| {
+            let is_met = figure.goal?.is_met(figure.measured.median);
+            Some((is_met, format!("{}: {}", figure.bench, figure.what)))
+        };
+        self.figures.iter().filter_map(met)
     }
 
     /// The machine and the figures.
@@ -141,7 +150,7 @@ impl fmt::Display for Report {
         writeln!(out, "machine: {}", self.machine)?;
         writeln!(
             out,
-            "{:<10}{:<42}{:>10}{:>10}  {:<19}{:<8}{:<12}",
+            "{:<12}{:<42}{:>10}{:>10}  {:<19}{:<8}{:<12}",
             "bench", "what", "estimate", "median", "least to greatest", "unit", "goal"
         )?;
         for Figure { bench, what, unit, measured, estimate, goal } in &self.figures {
@@ -152,7 +161,7 @@ impl fmt::Display for Report {
                 format!("{goal} {}", if goal.is_met(median) { "met" } else { "MISSED" })
             });
             let median = short(median);
-            let line = format!("{bench:<10}{what:<42}{estimate:>10}{median:>10}  {range:<19}");
+            let line = format!("{bench:<12}{what:<42}{estimate:>10}{median:>10}  {range:<19}");
             writeln!(out, "{}", format!("{line}{unit:<8}{goal}").trim_end())?;
         }
         Ok(())

@@ -9,10 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::Result;
 use crate::client::{Client, TIMEOUT};
+
+/// So long a server with workers may take to end them.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// A directory beside the binaries, so on their file system; removed in the end.
 pub struct Scratch(PathBuf);
@@ -31,8 +35,8 @@ impl Scratch {
     pub fn new() -> Result<Self> {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bench-{}-{number}", std::process::id());
-        let path = binary("broker-bench")?.with_file_name(name);
+        let name = format!("scratch-{}-{number}", std::process::id());
+        let path = std::env::current_exe()?.with_file_name(name);
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
@@ -99,7 +103,8 @@ impl Server {
         Ok(server)
     }
 
-    fn start(command: &mut Command) -> Result<Self> {
+    /// A server that says where it listens as `broker` does.
+    pub fn start(command: &mut Command) -> Result<Self> {
         // Settings in the environment would change what is measured.
         let mut child = command.env_clear().stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("standard output is piped")?;
@@ -115,17 +120,40 @@ impl Server {
         Err(format!("the server ended: {}", child.wait()?).into())
     }
 
-    /// CPU that it has used.
+    /// CPU that it and its workers have used.
     pub fn cpu(&self) -> Result<Duration> {
-        cpu(self.child.id())
+        self.processes()?.into_iter().map(cpu).sum()
     }
 
-    /// Its share of memory in bytes: what only it uses, and its part of what it shares.
+    /// Its share of memory in bytes, and its workers': what only they use, and their part of what
+    /// they share.
     pub fn memory(&self) -> Result<f64> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("Pss is told")?;
-        Ok(kib.trim().parse::<f64>()? * 1024.0)
+        self.processes()?.into_iter().map(memory).sum()
+    }
+
+    /// Descriptors that it and its workers have open.
+    pub fn descriptors(&self) -> Result<usize> {
+        let open = |pid| Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count());
+        self.processes()?.into_iter().map(open).sum()
+    }
+
+    /// Forgets how much memory it ever had, for `memory_peak`.
+    pub fn forget_memory_peak(&self) -> Result<()> {
+        Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    /// The most memory that was in its hands, in bytes, and what is now; workers not included.
+    pub fn memory_peak(&self) -> Result<[f64; 2]> {
+        let told = |name| told(self.child.id(), "status", name);
+        Ok([told("VmHWM:")?, told("VmRSS:")?])
+    }
+
+    /// Itself first, then its workers, which are the processes that it started.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        let own = self.child.id();
+        let workers = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+        let workers = workers.split_whitespace().map(str::parse);
+        Ok(std::iter::once(Ok(own)).chain(workers).collect::<std::result::Result<_, _>>()?)
     }
 
     /// Waits until the history has taken in everything, and a little for what follows from that.
@@ -158,7 +186,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is gone already when this fails.
+        // It is gone already when any of this fails.
+        if self.processes().is_ok_and(|processes| processes.len() > 1) {
+            // Its workers would live on, and what they used would not be counted as its own.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let started = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < END_MAX {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -181,6 +217,11 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// A process's share of memory in bytes: what only it uses, and its part of what it shares.
+pub fn memory(pid: u32) -> Result<f64> {
+    told(pid, "smaps_rollup", "Pss:")
+}
+
 /// CPU that a process has used, in ticks of usually 10 ms.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -191,7 +232,16 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
 }
 
-fn binary(name: &str) -> Result<PathBuf> {
+/// The bytes that a line of a file about a process tells.
+fn told(pid: u32, file: &str, name: &str) -> Result<f64> {
+    let lines = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+    let line = lines.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("memory is told")?;
+    Ok(kib.trim().parse::<f64>()? * 1024.0)
+}
+
+/// A program beside this one.
+pub fn binary(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
         return Err(format!("{} is missing: cargo build --release", path.display()).into());

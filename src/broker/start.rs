@@ -85,6 +85,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let reader = journal.reader();
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
     let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
+    let opened_at = restored.newest.head();
     let hub = Hub::new(restored.newest, options);
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
@@ -152,6 +153,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         order,
         stopped: Mutex::new(Some(stopped)),
         hub,
+        opened_at,
         projection,
         reader,
         epochs: restored.epochs,

@@ -28,15 +28,21 @@ pub(super) async fn read_json(
 }
 
 async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Problem> {
-    let mut body = BytesMut::new();
+    // Most bodies arrive at once, and are taken as they are.
+    let (mut only, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| Problem::new(Code::MalformedRequest).detail(error))?;
-        if body.len() + chunk.len() > bytes_max {
+        if only.len() + joined.len() + chunk.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        body.extend_from_slice(&chunk);
+        if only.is_empty() && joined.is_empty() {
+            only = chunk;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut only));
+        joined.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(if joined.is_empty() { only } else { joined.freeze() })
 }
 
 /// A browser must preflight `application/json`, so that no hostile page can post blindly.

@@ -30,7 +30,7 @@ pub fn message(bytes: &[u8]) {
 /// The same bytes as the insert of a message.
 fn as_insert(bytes: &[u8], config: &Config) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let posted = insert::parse(bytes, config);
+    let posted = insert::parse(&bytes::Bytes::copy_from_slice(bytes), config);
     let (wish, _) = message::parse(&format!("{{\"insert\":{text}}}"), config);
     match (posted, wish) {
         (Ok((posted, _)), Ok(Wish::Insert { events, .. })) => {

@@ -1,13 +1,9 @@
 //! Who may call from where: cross-origin pages, and names that lead to loopback.
 
 use actix_cors::Cors;
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
+use actix_web::dev::{RequestHead, ServiceRequest};
 use actix_web::http::header;
-use actix_web::middleware::Next;
-use actix_web::web;
 
-use super::Shared;
 use super::problem::{Code, Problem};
 use crate::config::{Authority, Config, Origin};
 
@@ -36,37 +32,30 @@ fn allow(cors: Cors, origin: Origin) -> Cors {
 /// On loopback, refuses a request whose `Host` is some other name: a page of a hostile site whose
 /// name was made to resolve to 127.0.0.1 is of the server's own origin to its browser (DNS
 /// rebinding).
-pub(super) async fn check_host(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
-    let shared = request.app_data::<web::Data<Shared>>().cloned();
+pub(super) fn check_host(request: &ServiceRequest, config: &Config) -> Result<(), Problem> {
     let host = named_host(request.head());
-    let allowed =
-        shared.as_ref().is_none_or(|shared| is_own_host(shared.broker.config(), host.as_deref()));
-    if allowed {
-        return Ok(next.call(request).await?.map_into_right_body());
+    if is_own_host(config, host) {
+        return Ok(());
     }
     let detail = format!(
         "{} is not a name of this server: use localhost or 127.0.0.1, or set BROKER_PUBLIC_URL \
          to the URL that a proxy serves it under",
-        host.as_deref().unwrap_or("a request without one Host header")
+        host.unwrap_or("a request without one Host header")
     );
-    let problem = Problem::new(Code::HostRefused).detail(detail);
-    Ok(request.into_response(problem.response()).map_into_left_body())
+    Err(Problem::new(Code::HostRefused).detail(detail))
 }
 
 /// The authority of an absolute target, else the one `Host`. RFC 9112, section 3.2, has a server
 /// refuse several; and what a page can set itself, such as `X-Forwarded-Host`, says nothing.
-pub(super) fn named_host(head: &RequestHead) -> Option<String> {
+pub(super) fn named_host(head: &RequestHead) -> Option<&str> {
     let mut hosts = head.headers().get_all(header::HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return None;
     }
     match head.uri.authority() {
-        Some(authority) => Some(authority.as_str().to_owned()),
-        None => host?.to_str().ok().map(str::to_owned),
+        Some(authority) => Some(authority.as_str()),
+        None => host?.to_str().ok(),
     }
 }
 

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -75,14 +76,16 @@ pub(super) async fn insert(
     let (events, is_batch) = parse(&body, broker.config())?;
     let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(&prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
+    Ok(receipt(prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
 }
 
 /// What an insert answers, behind the path that the routes are reached by.
 pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
-    response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
+    // Values that are made once for all answers.
+    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
         let location = location(prefix, record.identity(), record.version());
         response.insert_header((header::LOCATION, location));
@@ -91,32 +94,34 @@ pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> Http
 }
 
 /// What stands before `route`: the public URL's path, or the scope that these routes are in.
-pub(super) fn prefix(request: &HttpRequest, config: &Config, route: &str) -> String {
+pub(super) fn prefix<'a>(request: &'a HttpRequest, config: &'a Config, route: &str) -> &'a str {
     match &config.public_url {
-        Some(url) => url.path().to_owned(),
-        None => {
-            let scope = request.path().rsplit_once(route).map(|(scope, _)| scope);
-            scope.unwrap_or_default().to_owned()
-        }
+        Some(url) => url.path(),
+        None => request.path().rsplit_once(route).map(|(scope, _)| scope).unwrap_or_default(),
     }
 }
 
 /// Checks the body once, as a whole, then takes it apart.
-pub(super) fn parse(body: &[u8], config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+pub(super) fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     // The insert around the data, and the batch around that.
     let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
+    // Data is a part of these bytes, not a copy: it is copied into its record, where it stays.
+    let compact = match compact {
+        Cow::Borrowed(_) => body.clone(),
+        Cow::Owned(compact) => compact.into(),
+    };
     Ok((take_apart(&compact, is_batch, config)?, is_batch))
 }
 
 /// The events of one insert, or of a batch, in compact JSON that was checked before.
 pub(super) fn take_apart(
-    compact: &[u8],
+    compact: &Bytes,
     is_batch: bool,
     config: &Config,
 ) -> Result<Vec<NewEvent>, Problem> {
     if !is_batch {
-        return Ok(vec![parse_one(compact).map_err(invalid)?]);
+        return Ok(vec![parse_one(compact, compact).map_err(invalid)?]);
     }
     let items: Vec<&RawValue> =
         serde_json::from_slice(compact).map_err(|e| invalid(sentence(&e)))?;
@@ -128,7 +133,7 @@ pub(super) fn take_apart(
     }
     let mut events = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let event = parse_one(item.get().as_bytes());
+        let event = parse_one(item.get().as_bytes(), compact);
         events.push(event.map_err(|error| {
             invalid(format!("event {index} of the batch: {error}")).member("index", index)
         })?);
@@ -137,25 +142,39 @@ pub(super) fn take_apart(
 }
 
 /// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
-pub(super) fn compact(body: &[u8], levels: usize, config: &Config) -> Result<Vec<u8>, Problem> {
+pub(super) fn compact<'a>(
+    body: &'a [u8],
+    levels: usize,
+    config: &Config,
+) -> Result<Cow<'a, [u8]>, Problem> {
     let depth_max = config.max_depth + levels;
     Ok(json::compact(body, Limits { depth_max })?)
 }
 
-fn parse_one(json: &[u8]) -> Result<NewEvent, String> {
+/// Takes one insert apart; `json` lies in `compact`.
+fn parse_one(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
     let insert: Insert<'_> = object(json, "an object with event and data")?;
-    let event: Cow<'_, str> = member("event", insert.event)?;
+    let event = text("event", insert.event)?;
     let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
-    let to: Option<Cow<'_, str>> = insert.to.map(|to| member("to", to)).transpose()?;
+    let to = insert.to.map(|to| text("to", to)).transpose()?;
     let to = to.map(|to| User::parse(&to)).transpose().map_err(|error| format!("to: {error}"))?;
     let expected = insert.expected_version;
     Ok(NewEvent {
         identity: Identity { event, to },
-        data: Data::checked(insert.data.get().as_bytes().to_vec().into()),
+        data: Data::checked(compact.slice_ref(insert.data.get().as_bytes())),
         id: insert.id.map(|id| member("id", id)).transpose()?,
         expected_version: expected.map(|raw| member("expected_version", raw)).transpose()?,
         author: None,
     })
+}
+
+/// A string; one without escapes is not copied.
+pub(super) fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
+    let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => member(name, raw).map(Cow::Owned),
+    }
 }
 
 /// Reads an object of compact JSON. serde would take an array of the members' values as well.
@@ -166,7 +185,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> 
     serde_json::from_slice(json).map_err(|error| sentence(&error))
 }
 
-pub(super) fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
+fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
 }
 

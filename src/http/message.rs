@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::insert;
 use super::problem::{Code, Problem};
 use super::socket::Reference;
 use crate::config::Config;
-use crate::record::json::{self, JsonErrorKind, Limits};
+use crate::record::json::{self, JsonError, JsonErrorKind, Limits};
 use crate::record::{FilterSet, NewEvent};
 
 /// The longest `ref`, in bytes of JSON: it is sent back.
@@ -43,10 +44,14 @@ pub(super) fn parse(text: &str, config: &Config) -> (Result<Wish, Problem>, Opti
         Ok(reference) => reference,
         Err(problem) => return (Err(problem), None),
     };
-    (wish(&members, config), reference)
+    (wish(&members, &compact, config), reference)
 }
 
-fn wish(members: &BTreeMap<Cow<'_, str>, &RawValue>, config: &Config) -> Result<Wish, Problem> {
+fn wish(
+    members: &BTreeMap<Cow<'_, str>, &RawValue>,
+    compact: &Bytes,
+    config: &Config,
+) -> Result<Wish, Problem> {
     let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
     match (all.next(), all.next()) {
         (Some(("insert", _)), Some(("topics", _))) => {
@@ -54,7 +59,7 @@ fn wish(members: &BTreeMap<Cow<'_, str>, &RawValue>, config: &Config) -> Result<
         }
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
-            let events = insert::take_apart(raw.as_bytes(), is_batch, config)?;
+            let events = insert::take_apart(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
             Ok(Wish::Insert { events, is_batch })
         }
         (Some(("topics", raw)), None) => topics(raw, config).map(Wish::Topics),
@@ -69,8 +74,11 @@ fn wish(members: &BTreeMap<Cow<'_, str>, &RawValue>, config: &Config) -> Result<
 
 /// Checks a message once, as a whole. An insert has the depth that `POST /insert` gives it, and
 /// stands one deeper here.
-fn compact(text: &str, config: &Config) -> Result<Vec<u8>, Problem> {
-    let within = |depth_max| json::compact(text.as_bytes(), Limits { depth_max });
+fn compact(text: &str, config: &Config) -> Result<Bytes, Problem> {
+    let within = |depth_max| {
+        let compact = json::compact(text.as_bytes(), Limits { depth_max })?;
+        Ok::<Bytes, JsonError>(compact.into_owned().into())
+    };
     let error = match within(config.max_depth + 2) {
         Ok(compact) => return Ok(compact),
         Err(error) => error,

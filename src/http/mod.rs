@@ -7,6 +7,7 @@
 mod audit;
 mod body;
 mod consume;
+mod edge;
 mod etag;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -39,7 +40,6 @@ use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 pub use openapi::openapi_json;
@@ -47,6 +47,7 @@ pub(crate) use server::bind;
 
 use crate::Broker;
 use crate::relay::{Limits, Relay};
+use edge::Edge;
 use problem::{Code, Problem};
 use refusals::Refusals;
 use streams::Streams;
@@ -95,9 +96,8 @@ impl Routes {
 }
 
 fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
-    let cors = gate::cors(&shared.broker.config().origin);
     let scope = web::scope("")
-        .app_data(shared)
+        .app_data(shared.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
@@ -123,10 +123,7 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/page.css", READ, read().to(page::style)))
         .service(resource("/icon.svg", READ, read().to(page::icon)))
         .default_service(web::to(not_found))
-        .wrap(from_fn(gate::check_host))
-        .wrap(cors)
-        .wrap(from_fn(problem::as_problem))
-        .wrap(DefaultHeaders::new().add((header::X_CONTENT_TYPE_OPTIONS, "nosniff")));
+        .wrap(Edge::new(shared));
     service.service(scope);
 }
 

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
@@ -380,36 +378,29 @@ impl From<Unavailable> for Problem {
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
 /// every refusal.
-pub(super) async fn as_problem(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<BoxBody, impl MessageBody>>, actix_web::Error> {
-    let shared = request.app_data::<web::Data<Shared>>().cloned();
-    let response = next.call(request).await?;
+pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error {
-        return Ok(response.map_into_right_body());
+        return response;
     }
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
     let route = route(response.request());
-    if let Some(shared) = shared {
-        shared.broker.metrics().refused(code);
-        if status.is_server_error() {
-            shared.refusals.warn(code, &route);
-        }
+    shared.broker.metrics().refused(code);
+    if status.is_server_error() {
+        shared.refusals.warn(code, &route);
     }
     debug!(code, route, "refused");
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
-        return Ok(response.map_into_right_body());
+        return response;
     }
     let code = if status.is_server_error() { Code::Internal } else { Code::MalformedRequest };
     let mut problem = Problem::new(code);
     if let Some(error) = response.response().error().filter(|_| status.is_client_error()) {
         problem = problem.detail(error);
     }
-    Ok(response.into_response(problem.response()).map_into_left_body())
+    response.into_response(problem.response())
 }
 
 /// Not the path: the id of a registration in it is a secret, and names may be personal.

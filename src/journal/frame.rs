@@ -47,7 +47,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
-use crate::record::{Record, Seq};
+use crate::record::{META_BYTES_MAX, Record, Seq};
 
 pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes, part};
 
@@ -116,9 +116,9 @@ pub(super) fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
     let mut bytes = Vec::with_capacity(parts_at + parts + ALIGN_BYTES);
     bytes.resize(parts_at, 0);
     let mut chain_after = place.chain_before;
+    let mut meta = Vec::with_capacity(META_BYTES_MAX);
     for (i, record) in records.iter().enumerate() {
-        let (leaf, meta) = record.leaf();
-        let leaf = leaf.encode();
+        let leaf = record.leaf_into(&mut meta).encode();
         chain_after = chain(&chain_after, &leaf);
         bytes[HEADER_BYTES + i * LEAF_BYTES..][..LEAF_BYTES].copy_from_slice(&leaf);
         bytes[index_at + i * 8..][..4].copy_from_slice(&length(&meta));

@@ -54,7 +54,7 @@ use crate::record::Seq;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use directory::DataDir;
 #[cfg(test)]
-pub(crate) use disk::simulated;
+pub(crate) use disk::{faults::before_sync, simulated};
 pub use earlier::Earlier;
 pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};

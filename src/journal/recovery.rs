@@ -20,6 +20,9 @@ use super::{Known, OpenReport, Opened, Options, TornTail, prepared, segment};
 use crate::audit::Digest;
 use crate::record::{RecordError, Seq, StoredRecord};
 
+/// What the name of a torn tail ends with until the tail is surely cut from its segment.
+const CUTTING: &str = ".cutting";
+
 /// The tail is rewritten in pieces of this size.
 const REWRITE_BYTES: usize = 1024 * 1024;
 
@@ -28,6 +31,8 @@ pub(super) struct Files {
     /// First seq and path, in the order of the log.
     pub(super) segments: Vec<(Seq, PathBuf)>,
     leftovers: Vec<PathBuf>,
+    /// Torn tails of which nobody knows that they were cut.
+    cutting: Vec<PathBuf>,
 }
 
 /// See [`Journal::open`].
@@ -69,7 +74,10 @@ pub(super) fn open(
     }
     let file = OpenOptions::new().read(true).write(true).open(&last.path);
     let file = file.map_err(io_error("opening", &last.path))?;
-    let torn = torn.map(|torn| cut(&disk, &journal, &file, &last, end.seq, torn)).transpose()?;
+    let mut cutting = files.cutting;
+    let torn = torn.map(|torn| keep(&disk, &journal, &file, &last, end.seq, torn)).transpose()?;
+    cutting.extend(torn.iter().map(|torn| torn.kept_at.with_extension(&CUTTING[1..])));
+    cut(&disk, &journal, &file, &last, &cutting)?;
     let rewritten_bytes = rewrite(&disk, &file, synced_to(&found, &last), &last)
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
     // The last segment's name, too, may not have been durable.
@@ -106,12 +114,14 @@ fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
 }
 
 pub(super) fn list(journal: &Path) -> Result<Files, JournalError> {
-    let mut files = Files { segments: Vec::new(), leftovers: Vec::new() };
+    let mut files = Files { segments: Vec::new(), leftovers: Vec::new(), cutting: Vec::new() };
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
         let entry = entry.map_err(io_error("listing", journal))?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
         if prepared::is_leftover(&name) {
             files.leftovers.push(path);
+        } else if name.starts_with("torn-") && name.ends_with(CUTTING) {
+            files.cutting.push(path);
         } else if segment::is_segment(&name) {
             let Some(first_seq) = segment::first_seq(&name) else {
                 let what = "the name ends as a segment's does, and states no seq".to_owned();
@@ -142,8 +152,8 @@ fn read_from(
     scan.finish()
 }
 
-/// Keeps a torn tail aside, durably, and then overwrites it with zeros.
-fn cut(
+/// Keeps a torn tail aside, durably, before anything of it is changed.
+fn keep(
     disk: &Disk,
     journal: &Path,
     file: &File,
@@ -154,40 +164,62 @@ fn cut(
     let Torn { offset, bytes } = torn;
     let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
     file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
-    let kept_at = keep(disk, journal, last_good_seq, &tail)?;
+    let kept_at = keep_bytes(disk, journal, last_good_seq, &tail)?;
     disk.sync_dir(journal).map_err(io_error("syncing", journal))?;
-    disk.zero(file, offset, bytes)
-        .and_then(|()| disk.sync(file))
-        .map_err(io_error("cutting a torn group from", &last.path))?;
     Ok(TornTail { file: last.path.clone(), offset, bytes, kept_at, last_good_seq })
 }
 
-/// Writes a torn tail under the first name `torn-<last good seq>-<n>` that is free.
-fn keep(
+/// Writes a torn tail for the first name `torn-<last good seq>-<n>` that is free, and answers that
+/// name, which the file gets when the tail is cut.
+fn keep_bytes(
     disk: &Disk,
     journal: &Path,
     last_good_seq: Seq,
     tail: &[u8],
 ) -> Result<PathBuf, JournalError> {
-    let mut n = 1u32;
-    loop {
-        let path = journal.join(format!("torn-{last_good_seq}-{n}"));
-        match disk.create_new(&path) {
-            Ok(file) => {
-                let kept = disk.write(&file, tail, 0).and_then(|()| disk.sync_all(&file));
-                return match kept {
-                    Ok(()) => Ok(path),
-                    Err(error) => {
-                        // A partial copy is worth nothing: the whole is still in the segment.
-                        let _ = disk.remove(&path);
-                        Err(io_error("keeping a torn group in", path)(error))
-                    }
-                };
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
-            Err(error) => return Err(io_error("making", path)(error)),
+    for n in 1u32.. {
+        let kept_at = journal.join(format!("torn-{last_good_seq}-{n}"));
+        if kept_at.exists() {
+            continue;
         }
+        let path = journal.join(format!("torn-{last_good_seq}-{n}{CUTTING}"));
+        let file = match disk.create_new(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(io_error("making", path)(error)),
+        };
+        if let Err(error) = disk.write(&file, tail, 0).and_then(|()| disk.sync_all(&file)) {
+            // A partial copy is worth nothing: the whole is still in the segment.
+            let _ = disk.remove(&path);
+            return Err(io_error("keeping a torn group in", path)(error));
+        }
+        return Ok(kept_at);
     }
+    unreachable!("a directory does not hold so many files")
+}
+
+/// Overwrites what is behind the log with zeros and syncs it, while a torn tail may be there.
+///
+/// Zeros that are read do not show that it is gone: if the sync of an earlier cut failed, the system
+/// holds them in memory and believes them written, and a power cut brings the tail back, behind what
+/// was appended meanwhile. The name of what was kept aside tells, and changes afterwards.
+fn cut(
+    disk: &Disk,
+    journal: &Path,
+    file: &File,
+    last: &SegmentEnd,
+    cutting: &[PathBuf],
+) -> Result<(), JournalError> {
+    if cutting.is_empty() {
+        return Ok(());
+    }
+    disk.zero(file, last.offset, last.file_bytes - last.offset)
+        .and_then(|()| disk.sync(file))
+        .map_err(io_error("cutting a torn group from", &last.path))?;
+    for path in cutting {
+        disk.rename(path, &path.with_extension("")).map_err(io_error("renaming", path))?;
+    }
+    disk.sync_dir(journal).map_err(io_error("syncing", journal))
 }
 
 /// How far the mark shows that the last segment was synced.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ids::RecentIds;
 use super::local::{Log, Observer, RestoredIds};
-use super::queue::{Queued, Turn};
+use super::queue::{Held, Queued, Turn};
 use super::{LookedUp, ProposeError, Submission};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
@@ -43,6 +43,8 @@ struct Group {
     records: Vec<Arc<Record>>,
     answers: Vec<Answer>,
     queued_bytes: usize,
+    /// What they hold of the queue's bytes.
+    held: Held,
 }
 
 /// What the appending thread and callers do in their turn, whatever the engines are.
@@ -71,9 +73,9 @@ impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
                 }
             }
         }
-        let (submissions, queued_bytes) = (group.answers.len(), group.queued_bytes);
+        let (submissions, held) = (group.answers.len(), group.held);
         self.commit(group);
-        turn.release(queued_bytes);
+        turn.release(held);
         submissions
     }
 
@@ -90,8 +92,9 @@ impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
 
 impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     fn decide(&mut self, queued: Queued, group: &mut Group) {
-        let Queued { submission, answer, bytes } = queued;
+        let Queued { submission, answer, bytes, held } = queued;
         group.queued_bytes += bytes;
+        group.held.add(held);
         let verdict = self.verdict(submission, group);
         if let Ok(Verdict::Append(records)) = &verdict {
             group.records.extend(records.iter().cloned());

@@ -5,6 +5,7 @@
 //! comes alone may append by itself: waking a thread and being woken by it takes about as long as
 //! a sync.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use super::appender::{Append, Appender};
 use super::ids::RecentIds;
 use super::pace::Pace;
+pub use super::queue::Reserved;
 use super::queue::{Pushed, Queue, Queued, Turn};
 use super::{Order, ProposeError, Submission, Ticket};
 use crate::decide::{Limits, State};
@@ -163,6 +165,64 @@ impl Local {
         Ok((order, on_stopped))
     }
 
+    /// A place in the part of the queue for those who wait, if there is one now.
+    ///
+    /// # Errors
+    /// As [`Order::propose`].
+    pub fn try_reserve(&self, submission: &Submission) -> Result<Reserved, ProposeError> {
+        self.check()?;
+        self.queue.try_reserve(submission)
+    }
+
+    /// Waits for a place in the queue, in line with whoever else does.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopping`] when nothing more is taken.
+    pub fn reserve(
+        &self,
+        submission: &Submission,
+    ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
+        self.queue.reserve(submission)
+    }
+
+    /// As [`Order::propose`], in a place that was reserved for this submission.
+    ///
+    /// # Errors
+    /// As [`Order::propose`], but for [`ProposeError::QueueFull`].
+    pub fn propose_in(
+        &self,
+        reserved: Reserved,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        // What was waited for may have failed meanwhile.
+        self.check()?;
+        self.queue.push_into(reserved, submission)
+    }
+
+    /// As [`Order::propose`], but beyond the queue's bound: for a caller that can neither wait nor
+    /// tell anybody of a refusal.
+    ///
+    /// # Errors
+    /// As [`Order::propose`], but for [`ProposeError::QueueFull`].
+    pub fn propose_beyond(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        self.check()?;
+        self.queue.push_beyond(submission)
+    }
+
+    /// Whether a small event would find a place in the queue now, or be told why not.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
+    /// Waits in line until it would.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopping`] when nothing more is taken.
+    pub fn room(&self) -> impl Future<Output = Result<(), ProposeError>> + Send + use<> {
+        self.queue.room()
+    }
+
     /// Lets the thread finish what is queued and end.
     pub fn stop(&self) {
         self.queue.stop();
@@ -174,10 +234,16 @@ impl Local {
         Appends { pace: self.pace.clone(), failed: self.failed.clone() }
     }
 
-    /// Bytes that wait in the queue.
+    /// Bytes that wait in the queue, or are kept free for who waits in line.
     #[must_use]
     pub fn queue_bytes(&self) -> usize {
         self.queue.bytes()
+    }
+}
+
+impl Local {
+    fn check(&self) -> Result<(), ProposeError> {
+        if self.failed.load(Ordering::Relaxed) { Err(ProposeError::StorageFailed) } else { Ok(()) }
     }
 }
 
@@ -190,9 +256,7 @@ impl Drop for Local {
 
 impl Order for Local {
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        if self.failed.load(Ordering::Relaxed) {
-            return Err(ProposeError::StorageFailed);
-        }
+        self.check()?;
         self.queue.push(submission)
     }
 

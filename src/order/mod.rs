@@ -36,7 +36,9 @@ use uuid::Uuid;
 #[cfg(test)]
 pub use by_hand::ByHand;
 pub use ids::RecentIds;
-pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
+pub use local::{
+    Appends, Local, LocalOptions, Log, Observer, Reserved, RestoredIds, SWIFT, Stopped,
+};
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};

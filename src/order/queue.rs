@@ -3,24 +3,34 @@
 //! Owns who appends next: one thread at a time holds the [`Turn`], and only it takes from the
 //! queue. What is queued during a turn is taken by the next one, so that nobody has to be woken
 //! for it.
+//!
+//! Bytes are permits of a semaphore, which keeps whoever waits for some in line: what a turn frees
+//! goes to the first one that waits. Those who wait have a part of the queue only, so that they do
+//! not have others refused, who pay for an exchange of one word.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
 use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
 const EVENT_OVERHEAD_BYTES: usize = 512;
+/// A submission holds no more of the queue, whatever it weighs: what a semaphore gives at once.
+const RESERVED_MAX: usize = u32::MAX as usize;
+/// One part in so many of the queue is for those who wait in line: enough for dozens of groups,
+/// and as much for those who would be refused.
+const PATIENT_PART: usize = 2;
 
 /// The queue; clones mean the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     shared: Arc<Shared>,
     bytes_max: usize,
+    patient_bytes_max: usize,
 }
 
 /// A submission on its way, with the place to answer.
@@ -29,6 +39,22 @@ pub(super) struct Queued {
     pub submission: Submission,
     pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
     pub bytes: usize,
+    pub held: Held,
+}
+
+/// What submissions hold of the queue: less than they weigh where one alone is more than all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    bytes: usize,
+    /// Of the part for those who wait.
+    patient_bytes: usize,
+}
+
+/// A place in the queue for one submission; who drops it leaves.
+#[derive(Debug)]
+pub struct Reserved {
+    patient: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
@@ -45,11 +71,14 @@ pub(super) enum Pushed {
     Turn(Turn, Queued, Ticket),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     queued: Condvar,
-    weight: AtomicUsize,
+    /// Bytes that are free; closed when nothing more is taken.
+    room: Arc<Semaphore>,
+    /// Of those, what whoever waits in line may have. They wait here first, then there.
+    patient: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +105,15 @@ enum Phase {
 
 impl Queue {
     pub fn new(bytes_max: usize) -> Self {
-        Self { shared: Arc::default(), bytes_max }
+        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
+        let patient_bytes_max = bytes_max / PATIENT_PART;
+        let shared = Shared {
+            state: Mutex::default(),
+            queued: Condvar::new(),
+            room: Arc::new(Semaphore::new(bytes_max)),
+            patient: Arc::new(Semaphore::new(patient_bytes_max)),
+        };
+        Self { shared: Arc::new(shared), bytes_max, patient_bytes_max }
     }
 
     /// Queues a submission.
@@ -84,6 +121,60 @@ impl Queue {
         let (queued, ticket) = self.weigh(submission)?;
         self.enqueue(self.shared.lock(), queued)?;
         Ok(ticket)
+    }
+
+    /// A place for a submission of this weight among those who wait, if there is one now.
+    pub fn try_reserve(&self, submission: &Submission) -> Result<Reserved, ProposeError> {
+        let (patient, room) = self.permits(weigh(submission));
+        let patient = self.shared.patient.clone().try_acquire_many_owned(patient);
+        let patient = patient.map_err(refusal)?;
+        let room = self.shared.room.clone().try_acquire_many_owned(room).map_err(refusal)?;
+        Ok(Reserved { patient, room })
+    }
+
+    /// Waits in line for a place for a submission of this weight.
+    pub fn reserve(
+        &self,
+        submission: &Submission,
+    ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
+        self.line_up(weigh(submission))
+    }
+
+    /// Waits in line until an event would have found room, and leaves that to whoever comes first.
+    pub fn room(&self) -> impl Future<Output = Result<(), ProposeError>> + Send + use<> {
+        let reserve = self.line_up(EVENT_OVERHEAD_BYTES);
+        async move { reserve.await.map(drop) }
+    }
+
+    /// Whether an event of somebody who waits would find room now, or learn that nothing more is
+    /// taken.
+    pub fn has_room(&self) -> bool {
+        let Shared { room, patient, .. } = &*self.shared;
+        let is_free = |free: &Semaphore, bytes_max| {
+            free.available_permits() >= EVENT_OVERHEAD_BYTES.min(bytes_max)
+        };
+        room.is_closed()
+            || is_free(patient, self.patient_bytes_max) && is_free(room, self.bytes_max)
+    }
+
+    /// Queues a submission in the place that was reserved for it.
+    pub fn push_into(
+        &self,
+        reserved: Reserved,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        let Reserved { patient, room } = reserved;
+        let held = Held { bytes: room.num_permits(), patient_bytes: patient.num_permits() };
+        patient.forget();
+        room.forget();
+        self.push_holding(held, submission)
+    }
+
+    /// Queues a submission beyond the bound, for a caller that can neither wait nor be refused.
+    pub fn push_beyond(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        let wanted = self.held(weigh(&submission)).bytes;
+        let bytes = self.shared.room.forget_permits(wanted);
+        self.push_holding(Held { bytes, patient_bytes: 0 }, submission)
     }
 
     /// Queues a submission, or gives the caller the turn for it if it comes alone, as the one
@@ -134,23 +225,57 @@ impl Queue {
             state.phase = Phase::Stopping;
         }
         self.shared.wake(state);
+        self.shared.close();
     }
 
+    /// Bytes that are queued, or kept free for who waits in line for more.
     pub fn bytes(&self) -> usize {
-        self.shared.weight.load(Ordering::Relaxed)
+        self.bytes_max - self.shared.room.available_permits()
     }
 
     fn weigh(&self, submission: Submission) -> Result<(Queued, Ticket), ProposeError> {
         let bytes = weigh(&submission);
-        let before = self.shared.weight.fetch_add(bytes, Ordering::Relaxed);
-        // An empty queue takes anything, so that one batch larger than the bound is not refused
-        // for ever.
-        if before != 0 && before + bytes > self.bytes_max {
-            self.shared.release(bytes);
-            return Err(ProposeError::QueueFull);
-        }
+        let (_, permits) = self.permits(bytes);
+        let room = self.shared.room.try_acquire_many(permits);
+        room.map(SemaphorePermit::forget).map_err(refusal)?;
+        let held = Held { patient_bytes: 0, ..self.held(bytes) };
         let (answer, ticket) = Ticket::new();
-        Ok((Queued { submission, answer, bytes }, ticket))
+        Ok((Queued { submission, answer, bytes, held }, ticket))
+    }
+
+    fn line_up(
+        &self,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
+        let (shared, permits) = (self.shared.clone(), self.permits(bytes));
+        async move {
+            let stopping = |_| ProposeError::Stopping;
+            let patient = shared.patient.clone().acquire_many_owned(permits.0);
+            let patient = patient.await.map_err(stopping)?;
+            let room = shared.room.clone().acquire_many_owned(permits.1);
+            Ok(Reserved { patient, room: room.await.map_err(stopping)? })
+        }
+    }
+
+    /// What somebody who waits holds for so many bytes. An empty queue takes anything, so that one
+    /// batch larger than the bound is not refused for ever.
+    fn held(&self, bytes: usize) -> Held {
+        let bytes = bytes.min(RESERVED_MAX);
+        Held { bytes: bytes.min(self.bytes_max), patient_bytes: bytes.min(self.patient_bytes_max) }
+    }
+
+    /// The same as permits: among those who wait, and of all.
+    fn permits(&self, bytes: usize) -> (u32, u32) {
+        let Held { bytes, patient_bytes } = self.held(bytes);
+        let permits = |bytes| u32::try_from(bytes).expect("it is that at most");
+        (permits(patient_bytes), permits(bytes))
+    }
+
+    fn push_holding(&self, held: Held, submission: Submission) -> Result<Ticket, ProposeError> {
+        let bytes = weigh(&submission);
+        let (answer, ticket) = Ticket::new();
+        self.enqueue(self.shared.lock(), Queued { submission, answer, bytes, held })?;
+        Ok(ticket)
     }
 
     fn enqueue(
@@ -160,7 +285,7 @@ impl Queue {
     ) -> Result<(), ProposeError> {
         if state.phase != Phase::Open {
             drop(state);
-            self.shared.release(queued.bytes);
+            self.shared.release(queued.held);
             return Err(ProposeError::Stopping);
         }
         state.queued.push_back(queued);
@@ -172,6 +297,14 @@ impl Queue {
     }
 }
 
+impl Held {
+    /// Together with another.
+    pub fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.patient_bytes += other.patient_bytes;
+    }
+}
+
 impl Turn {
     /// The next submission.
     pub fn take(&self) -> Option<Queued> {
@@ -179,8 +312,8 @@ impl Turn {
     }
 
     /// Called when submissions have left memory, not when they left the queue.
-    pub fn release(&self, bytes: usize) {
-        self.shared.release(bytes);
+    pub fn release(&self, held: Held) {
+        self.shared.release(held);
     }
 
     /// Puts back what was taken, for the thread to append.
@@ -216,8 +349,9 @@ impl Drop for Turn {
         state.phase = Phase::Dead;
         let abandoned = std::mem::take(&mut state.queued);
         self.shared.wake(state);
-        for Queued { answer, bytes, .. } in abandoned {
-            self.shared.release(bytes);
+        self.shared.close();
+        for Queued { answer, held, .. } in abandoned {
+            self.shared.release(held);
             // Nobody began to store it; and whoever went away meanwhile needs no answer.
             let _ = answer.send(Err(ProposeError::StorageFailed));
         }
@@ -239,8 +373,21 @@ impl Shared {
         }
     }
 
-    fn release(&self, bytes: usize) {
-        self.weight.fetch_sub(bytes, Ordering::Relaxed);
+    fn close(&self) {
+        self.patient.close();
+        self.room.close();
+    }
+
+    fn release(&self, held: Held) {
+        self.room.add_permits(held.bytes);
+        self.patient.add_permits(held.patient_bytes);
+    }
+}
+
+fn refusal(error: TryAcquireError) -> ProposeError {
+    match error {
+        TryAcquireError::Closed => ProposeError::Stopping,
+        TryAcquireError::NoPermits => ProposeError::QueueFull,
     }
 }
 

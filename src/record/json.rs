@@ -14,6 +14,8 @@
 //! **Does not** build a value, judge the size or precision of numbers, normalise strings, refuse
 //! noncharacters such as U+FFFF, or limit the length: whoever reads the body does that.
 
+use std::borrow::Cow;
+
 mod error;
 mod scanner;
 mod string;
@@ -34,7 +36,8 @@ pub struct Limits {
     pub depth_max: usize,
 }
 
-/// Checks one JSON text and removes its insignificant whitespace; every other byte is untouched.
+/// Checks one JSON text and removes its insignificant whitespace; every other byte is untouched, and
+/// a text that holds none is answered as it is.
 ///
 /// The checks are those of RFC 8259, read strictly, and of RFC 7493 (I-JSON) for duplicate keys
 /// and surrogates. Keys are compared after unescaping, so `"a"` and `"\u0061"` are the same key.
@@ -44,6 +47,6 @@ pub struct Limits {
 ///
 /// The first thing that is wrong, with its place in `input`. Text that is not UTF-8 is reported
 /// before anything else.
-pub fn compact(input: &[u8], limits: Limits) -> Result<Vec<u8>, JsonError> {
+pub fn compact(input: &[u8], limits: Limits) -> Result<Cow<'_, [u8]>, JsonError> {
     Scanner::scan(input, limits).map_err(|fault| JsonError::at(input, fault.offset, *fault.kind))
 }

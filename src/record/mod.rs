@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 pub use consumer::{CONSUMER_BYTES_MAX, Consumer, ConsumerError};
 pub use cursor::{Cursor, CursorError, Epoch, View};
@@ -91,20 +92,25 @@ impl Record {
     #[must_use]
     pub fn new(parts: RecordParts<'_>) -> Self {
         let RecordParts { seq, identity, version, id, time, author, salts, data } = parts;
-        // 160 bytes hold the member names, two 20-digit numbers, the id and the timestamp.
-        let names = identity.event.as_str().len()
-            + author.as_ref().map_or(0, |user| user.as_str().len())
-            + identity.to.as_ref().map_or(0, |user| user.as_str().len());
-        let mut json = String::with_capacity(160 + names + data.len());
+        let users = [(",\"author\":", &author), (",\"to\":", &identity.to)];
+        let users = users.into_iter().filter_map(|(member, user)| Some((member, user.as_ref()?)));
+        let users_len = users.clone().map(|(member, user)| member.len() + 2 + user.as_str().len());
+        // Exact where no name has to be escaped: what is too long stays so as long as the record
+        // is the newest.
+        let mut json = String::with_capacity(
+            "{\"seq\":,\"event\":\"\",\"version\":,\"id\":\"\",\"timestamp\":\"\",\"data\":}".len()
+                + (digits(seq) + identity.event.as_str().len() + digits(version))
+                + (Hyphenated::LENGTH + "2026-11-21T10:00:00.123Z".len())
+                + (users_len.sum::<usize>() + data.len()),
+        );
         write!(json, "{{\"seq\":{seq},\"event\":").expect("a string takes all text");
         push_string(&mut json, identity.event.as_str());
-        write!(json, ",\"version\":{version},\"id\":\"{id}\",\"timestamp\":\"{time}\"")
-            .expect("a string takes all text");
-        for (member, user) in [("author", &author), ("to", &identity.to)] {
-            if let Some(user) = user {
-                write!(json, ",\"{member}\":").expect("a string takes all text");
-                push_string(&mut json, user.as_str());
-            }
+        write!(json, ",\"version\":{version},\"id\":\"").expect("a string takes all text");
+        json.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        write!(json, "\",\"timestamp\":\"{time}\"").expect("a string takes all text");
+        for (member, user) in users {
+            json.push_str(member);
+            push_string(&mut json, user.as_str());
         }
         json.push_str(",\"data\":");
         let data_at = json.len();
@@ -182,11 +188,8 @@ impl Record {
 
     /// The receipt: the record without `data`.
     #[must_use]
-    pub fn receipt_json(&self) -> String {
-        let members = &self.json[..self.data_at - ",\"data\":".len()];
-        let mut receipt = String::from_utf8_lossy(members).into_owned();
-        receipt.push('}');
-        receipt
+    pub fn receipt_json(&self) -> Vec<u8> {
+        [&self.json[..self.data_at - ",\"data\":".len()], b"}"].concat()
     }
 
     /// The record as the audit shows it: with `hash` and `salts` in hexadecimal, so that a reader
@@ -231,14 +234,20 @@ impl Record {
     #[must_use]
     pub fn leaf(&self) -> (Leaf, Vec<u8>) {
         let mut meta = Vec::with_capacity(META_BYTES_MAX);
-        self.meta().encode_into(&mut meta);
-        let leaf = Leaf {
+        (self.leaf_into(&mut meta), meta)
+    }
+
+    /// The leaf; `meta` becomes the encoded meta that it commits to.
+    #[must_use]
+    pub fn leaf_into(&self, meta: &mut Vec<u8>) -> Leaf {
+        meta.clear();
+        self.meta().encode_into(meta);
+        Leaf {
             seq: self.seq,
             time_ms: self.time.millis(),
-            meta: commit(&self.salts.meta, &meta),
+            meta: commit(&self.salts.meta, meta),
             data: commit(&self.salts.data, self.data()),
-        };
-        (leaf, meta)
+        }
     }
 
     /// The RFC 6962 leaf hash.
@@ -246,6 +255,10 @@ impl Record {
     pub fn hash(&self) -> Digest {
         self.leaf().0.hash()
     }
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or_default() as usize + 1
 }
 
 /// Lower-case hexadecimal, as digests and salts are shown.

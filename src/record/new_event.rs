@@ -53,7 +53,7 @@ impl Data {
     /// # Errors
     /// [`JsonError`] with line and column.
     pub fn parse(input: &[u8], limits: Limits) -> Result<Self, JsonError> {
-        json::compact(input, limits).map(|bytes| Self(bytes.into()))
+        json::compact(input, limits).map(|bytes| Self(bytes.into_owned().into()))
     }
 
     /// Data out of a body that was checked as a whole.

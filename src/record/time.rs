@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,10 +81,32 @@ fn from_signed(millis: i64) -> Result<Timestamp, String> {
 impl fmt::Display for Timestamp {
     /// `2026-11-21T10:00:00.123Z`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text();
+        out.write_str(std::str::from_utf8(&text).expect("digits and letters are ASCII"))
+    }
+}
+
+impl Timestamp {
+    /// As it is displayed; every record is made with one, so no general formatter is asked.
+    fn text(self) -> [u8; 24] {
         let millis = i64::try_from(self.0).expect("timestamps end with the year 9999");
         let time = DateTime::<Utc>::from_timestamp_millis(millis)
             .expect("timestamps end with the year 9999");
-        out.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: usize, len: usize, mut number: u32| {
+            for digit in text[at..at + len].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0, 4, time.year().unsigned_abs());
+        put(5, 2, time.month());
+        put(8, 2, time.day());
+        put(11, 2, time.hour());
+        put(14, 2, time.minute());
+        put(17, 2, time.second());
+        put(20, 3, time.timestamp_subsec_millis());
+        text
     }
 }
 
@@ -99,6 +121,9 @@ mod tests {
         fn a_timestamp_reads_back_as_it_was_printed(millis in 0..=MILLIS_MAX) {
             let time = Timestamp::from_millis(millis);
             prop_assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
+            let by_chrono = DateTime::<Utc>::from_timestamp_millis(millis.cast_signed()).unwrap();
+            let by_chrono = by_chrono.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            prop_assert_eq!(time.to_string(), by_chrono);
         }
     }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Lines of a file that one can still read as one thing.
 const LINES_MAX: usize = 500;
+/// Lines of an example.
+const EXAMPLE_LINES_MAX: usize = 150;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -82,10 +84,28 @@ fn no_file_is_longer_than_one_can_read() {
 }
 
 #[test]
+fn an_example_is_read_at_one_go() {
+    let long = sources("examples").into_iter().map(|(path, text)| (path, text.lines().count()));
+    let long: Vec<_> = long.filter(|(_, lines)| *lines >= EXAMPLE_LINES_MAX).collect();
+    assert_eq!(long, [], "leave out what does not teach");
+    let docs = sources("examples").into_iter().map(|(path, text)| {
+        let name = path.trim_start_matches("examples/").trim_end_matches(".rs").to_owned();
+        (
+            text.contains(&format!("//! cargo run --example {name}"))
+                || text.contains(&format!("| cargo run --example {name}")),
+            path,
+        )
+    });
+    let silent: Vec<_> = docs.filter(|(says_how, _)| !says_how).collect();
+    assert_eq!(silent, [], "each says how it is run");
+}
+
+#[test]
 fn nothing_is_left_to_be_done_in_the_source() {
     // Put together, lest this file finds itself.
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("db", "g!")];
-    let all = ["src", "tests", "bench", "torture"].into_iter().flat_map(sources);
+    let all = ["src", "examples", "tests", "bench", "load", "torture"];
+    let all = all.into_iter().flat_map(sources);
     let left = all.flat_map(|(path, text)| {
         let lines = text.lines().enumerate();
         let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));

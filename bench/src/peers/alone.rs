@@ -6,14 +6,15 @@ use std::path::Path;
 
 use super::{EVENTS, Redis, broker};
 use crate::Result;
+use crate::appends::Appends;
 use crate::client::TIMEOUT;
-use crate::insert::{Appends, median_us};
+use crate::insert::{APPENDS, median_us};
 use crate::report::{Goal, Report};
 use crate::server::{Scratch, Server};
 use crate::wire::{Answer, Wire};
 use crate::workload::Workload;
 
-/// As many as [`Appends`] has room for, with the first, which is slow and not counted.
+/// As many as there are of [`APPENDS`], with the first, which is slow and not counted.
 const ROUNDS: usize = 160;
 
 /// The floor: 100 µs for append and sync, 40 for the round trip. Broker adds two wakes of 8 µs and
@@ -26,7 +27,7 @@ const ESTIMATE_REDIS_US: f64 = 180.0;
 /// Measures and reports.
 pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
     let (ours, theirs) = (Scratch::new()?, Scratch::new()?);
-    let mut appends = Appends::new(&ours.path().join("floor"))?;
+    let mut appends = Appends::new(&ours.path().join("floor"), APPENDS)?;
     let requests = broker(1);
     let wire = Redis::new(&mut Workload::new(1), EVENTS);
     let (bare, broker) = (Server::bare()?, Server::broker(&ours, &[])?);

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::body::read_json;
 use super::gate::named_host;
-use super::insert::{compact, invalid, member, object, prefix, present, receipt};
+use super::insert::{compact, invalid, object, prefix, present, receipt, text};
 use super::problem::{Code, Problem};
 use super::wire::{Receipt, Refusal};
 use crate::config::{Authority, Config};
@@ -197,7 +197,7 @@ fn parse_topics(topics: &RawValue, config: &Config) -> Result<FilterSet, String>
 
 fn parse_message(json: &[u8]) -> Result<NewEvent, String> {
     let body: Message<'_> = object(json, "an object with topic and message")?;
-    let topic: Cow<'_, str> = member("topic", body.topic)?;
+    let topic = text("topic", body.topic)?;
     let event = Name::parse(&topic).map_err(|error| format!("topic: {error}"))?;
     Ok(NewEvent {
         identity: Identity { event, to: body.user_id.map(user_id::parse).transpose()? },

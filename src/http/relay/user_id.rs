@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::member;
+use super::text;
 use crate::record::User;
 
 /// A user: a string, or a whole number, which is the user of its decimal digits
@@ -20,12 +20,12 @@ pub(in crate::http) enum UserId {
 /// Reads a user. A whole number is the same user as the string of its digits; `1.0` and `1e3` are
 /// refused, for they are numbers of several spellings, and a user has one.
 pub(super) fn parse(raw: &RawValue) -> Result<User, String> {
-    let text: Cow<'_, str> = match raw.get() {
-        text if text.starts_with('"') => member("user_id", raw)?,
-        text if is_whole_number(text) => text.into(),
+    let user: Cow<'_, str> = match raw.get() {
+        json if json.starts_with('"') => text("user_id", raw)?,
+        json if is_whole_number(json) => json.into(),
         _ => return Err("user_id: write a string, or a whole number such as 42".to_owned()),
     };
-    User::parse(&text).map_err(|error| format!("user_id: {error}"))
+    User::parse(&user).map_err(|error| format!("user_id: {error}"))
 }
 
 /// Whether a JSON value is a number in its one plain spelling.

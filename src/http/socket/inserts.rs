@@ -45,7 +45,7 @@ struct About {
 }
 
 /// An answer: a receipt's JSON, or why there is none.
-pub(super) type Answer = (Result<String, Problem>, Option<Reference>);
+pub(super) type Answer = (Result<Vec<u8>, Problem>, Option<Reference>);
 
 impl Inserts {
     pub fn new(broker: Broker, bytes_max: usize) -> Self {

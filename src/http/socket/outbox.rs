@@ -75,16 +75,16 @@ impl Outbox {
                 format!("{{\"synced\":{{\"cursor\":\"{cursor}\",\"events\":{events}}}")
             }
         };
-        self.answer(message, reference);
+        self.answer(&[message.as_bytes()], reference);
     }
 
     /// A receipt, or an array of them.
-    pub fn receipt(&mut self, receipt: &str, reference: Option<&Reference>) {
-        self.answer(format!("{{\"receipt\":{receipt}"), reference);
+    pub fn receipt(&mut self, receipt: &[u8], reference: Option<&Reference>) {
+        self.answer(&[b"{\"receipt\":", receipt], reference);
     }
 
     pub fn problem(&mut self, problem: &Problem, reference: Option<&Reference>) {
-        self.answer(format!("{{\"problem\":{}", problem.json()), reference);
+        self.answer(&[b"{\"problem\":", problem.json().as_bytes()], reference);
     }
 
     /// The answer to the text `ping`.
@@ -108,13 +108,13 @@ impl Outbox {
     }
 
     /// Closes the object that `message` began.
-    fn answer(&mut self, message: String, reference: Option<&Reference>) {
-        match reference {
-            Some(reference) => {
-                self.text(&[message.as_bytes(), b",\"ref\":", reference.json().as_bytes(), b"}"]);
-            }
-            None => self.text(&[message.as_bytes(), b"}"]),
+    fn answer(&mut self, message: &[&[u8]], reference: Option<&Reference>) {
+        let mut parts = message.to_vec();
+        if let Some(reference) = reference {
+            parts.extend([b",\"ref\":", reference.json().as_bytes()]);
         }
+        parts.push(b"}");
+        self.text(&parts);
     }
 
     fn text(&mut self, parts: &[&[u8]]) {

@@ -145,7 +145,7 @@ impl SocketStream {
             Ask::Change { subscribe, reference } => {
                 self.subscriber = self.broker.subscriber(subscribe);
                 // At once, so that each change is answered, also one that is changed again.
-                self.poll_subscriber(cx, reference.as_ref());
+                let _ = self.poll_subscriber(cx, reference.as_ref());
             }
             Ask::Insert { events, is_batch, reference } => {
                 let company =
@@ -205,28 +205,33 @@ impl SocketStream {
         }
     }
 
+    /// Until there is something to send: a step that says nothing in this format wakes nobody.
     fn poll_records(&mut self, cx: &mut Context<'_>) {
-        self.poll_subscriber(cx, None);
+        while self.leaving.is_none() && self.poll_subscriber(cx, None).is_ready() {
+            if self.outbox.len() > 0 {
+                return;
+            }
+        }
     }
 
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
-    fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) {
-        match self.subscriber.poll_step(cx) {
-            Poll::Pending => self.pass(&mut Vec::new()),
-            Poll::Ready(Some(Ok(mut step))) => {
+    fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
+        let Poll::Ready(step) = self.subscriber.poll_step(cx) else {
+            self.pass(&mut Vec::new());
+            return Poll::Pending;
+        };
+        match step {
+            Some(Ok(mut step)) => {
                 self.pass(&mut step.records);
                 self.tell(&step, reference);
-                if self.outbox.len() == 0 {
-                    // Nothing of it is told here, and the subscriber waits for nothing yet.
-                    cx.waker().wake_by_ref();
-                }
             }
-            Poll::Ready(Some(Err(error))) => {
+            Some(Err(error)) => {
                 error!(%error, "a socket ended early");
                 self.leave(Closing::broken(), "the log cannot be read");
             }
-            Poll::Ready(None) => self.leave(Closing::away(), "shutdown"),
+            None => self.leave(Closing::away(), "shutdown"),
         }
+        Poll::Ready(())
     }
 
     fn pass(&mut self, records: &mut Vec<Arc<Record>>) {

@@ -1,7 +1,17 @@
 //! Faults that a test asks for by hand.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+thread_local! {
+    static BEFORE_SYNC: RefCell<Option<Hook>> = const { RefCell::new(None) };
+}
+
+/// What a sync does first: it may take its time, or fail.
+type Hook = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// What fails next, until it is healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +27,38 @@ pub(in crate::journal) enum Fault {
     Write,
 }
 
-#[derive(Debug, Default)]
-pub(in crate::journal) struct Faults(AtomicU8);
+pub(in crate::journal) struct Faults {
+    next: AtomicU8,
+    before_sync: Option<Hook>,
+}
+
+/// Every journal that this thread opens from now on does so before it syncs what it appended.
+pub(crate) fn before_sync(hook: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+    BEFORE_SYNC.set(Some(Arc::new(hook)));
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { next: AtomicU8::default(), before_sync: BEFORE_SYNC.with_borrow(Clone::clone) }
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Faults").field("next", &self.next).finish_non_exhaustive()
+    }
+}
 
 impl Faults {
     pub(in crate::journal) fn set(&self, fault: Fault) {
-        self.0.store(fault as u8, Ordering::SeqCst);
+        self.next.store(fault as u8, Ordering::SeqCst);
     }
 
     pub(super) fn fail(&self, fault: Fault) -> io::Result<()> {
-        if self.0.load(Ordering::SeqCst) != fault as u8 {
+        if let (Fault::Sync, Some(hook)) = (fault, &self.before_sync) {
+            hook()?;
+        }
+        if self.next.load(Ordering::SeqCst) != fault as u8 {
             return Ok(());
         }
         Err(match fault {

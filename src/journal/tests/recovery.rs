@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
+use crate::journal::simulated::{Fault, Image, SimulatedDisk};
 
 /// A closed journal of three groups in one segment, and where its last frame lies; the mark knows
 /// of the first two only.
@@ -193,4 +194,50 @@ fn a_visitor_that_refuses_a_record_refuses_the_start() {
     let refused = Journal::open(&dir, Options::default(), 0, &mut visit).unwrap_err();
     assert!(matches!(refused, JournalError::Record { seq: 3, .. }), "{refused}");
     assert_eq!(site.contents(), before);
+}
+
+/// Where a sync fails that makes the zeros of a cut durable, the system believes them written: the
+/// next open reads zeros, and a power cut later brought the tail back behind what was appended, or
+/// in a segment that another one followed.
+#[test]
+fn a_torn_tail_whose_cut_failed_does_not_come_back() {
+    let site = Site::with_groups(&[&[20], &[20]]);
+    let segment = &site.segments()[0];
+    let (used, mut bytes) = (used(segment), fs::read(segment).unwrap());
+    bytes[used..used + 900].fill(7);
+    fs::write(segment, &bytes).unwrap();
+    let mut failed = 0;
+    for (seed, after) in (0..12).flat_map(|seed| (0..12).map(move |after| (seed, after))) {
+        let place = Site::new();
+        let disk = SimulatedDisk::new(place.path(), seed);
+        disk.replace(&image(&site));
+        SimulatedDisk::install(Some(&disk));
+        {
+            let dir = place.data_dir().unwrap();
+            let options = Options { segment_bytes_max: SEGMENT_BYTES };
+            disk.plan(Fault::Sync, after);
+            let opened = Journal::open(&dir, options, 0, &mut |_, _| Ok(()));
+            failed += u32::from(opened.is_err());
+        }
+        disk.restart();
+        let mut journal = place.open().journal;
+        let head = journal.head();
+        journal.append(&group(head, &[100])).unwrap();
+        journal.append(&group(head + 1, &[3000])).unwrap();
+        drop(journal);
+        disk.cut_power();
+        assert_eq!(place.open().records.len(), 4, "seed {seed}, operation {after}");
+        SimulatedDisk::install(None);
+    }
+    assert!(failed > 48, "syncs of the open failed: {failed}");
+}
+
+/// The files of a data directory, as a simulated disk takes them.
+fn image(site: &Site) -> Image {
+    let mut image: Image = [("journal/".to_owned(), Vec::new())].into();
+    image.insert("identity".to_owned(), fs::read(site.path().join("identity")).unwrap());
+    for (name, bytes) in site.contents() {
+        image.insert(format!("journal/{name}"), bytes);
+    }
+    image
 }

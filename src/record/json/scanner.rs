@@ -55,13 +55,13 @@ pub(super) struct Scanner<'a> {
     /// The keys of all open objects, innermost last; those in a hash set are not here.
     keys: Vec<Cow<'a, str>>,
     /// Everything before `copied` is in `output`, or was whitespace. Bytes are copied in runs as
-    /// long as possible: a text that is compact already is one copy.
+    /// long as possible, and not at all before the first whitespace.
     copied: usize,
     output: Vec<u8>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn scan(input: &'a [u8], limits: Limits) -> Checked<Vec<u8>> {
+    pub(super) fn scan(input: &'a [u8], limits: Limits) -> Checked<Cow<'a, [u8]>> {
         let text = std::str::from_utf8(input)
             .map_err(|error| fault(error.valid_up_to(), JsonErrorKind::InvalidUtf8))?;
         if text.starts_with('\u{FEFF}') {
@@ -75,7 +75,7 @@ impl<'a> Scanner<'a> {
             frames: Vec::new(),
             keys: Vec::with_capacity(KEYS_COMPARED_MAX),
             copied: 0,
-            output: Vec::with_capacity(input.len()),
+            output: Vec::new(),
         };
         scanner.whitespace();
         if scanner.peek().is_none() {
@@ -84,8 +84,11 @@ impl<'a> Scanner<'a> {
         loop {
             scanner.value()?;
             if !scanner.advance()? {
+                if scanner.copied == 0 {
+                    return Ok(Cow::Borrowed(input));
+                }
                 scanner.output.extend_from_slice(&input[scanner.copied..]);
-                return Ok(scanner.output);
+                return Ok(Cow::Owned(scanner.output));
             }
         }
     }
@@ -326,6 +329,9 @@ impl<'a> Scanner<'a> {
         let is_whitespace = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\n' | b'\r');
         let len = rest.iter().take_while(is_whitespace).count();
         if len > 0 {
+            if self.copied == 0 {
+                self.output.reserve_exact(self.bytes.len() - len);
+            }
             self.output.extend_from_slice(&self.bytes[self.copied..self.position]);
             self.position += len;
             self.copied = self.position;

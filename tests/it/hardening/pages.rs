@@ -15,6 +15,26 @@ fn preflight(server: &Server, origin: &str, method: &str) -> Answer {
     server.client().send("OPTIONS", "/insert", &headers, b"")
 }
 
+/// A cache that keeps what a program was answered must not hand it to a page of another origin.
+#[test]
+fn an_answer_without_an_origin_says_what_it_varies_by_and_is_no_answer_to_a_page() {
+    let server = Server::with(with_origin("https://app.example.com"));
+    let insert = server.client().insert("{\"event\":\"a\",\"data\":1}").expect(201);
+    let vary = |answer: &Answer| answer.header("vary").map(str::to_owned);
+    let names = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    for target in ["/latest", "/health", "/nothing", "/insert"] {
+        let answer = server.client().get_with(target, &[]);
+        assert_eq!(vary(&answer).as_deref(), Some(names), "{target}");
+        assert_eq!(answer.header(ALLOW_ORIGIN), None);
+        let paged = server.client().get_with(target, &["Origin: https://app.example.com"]);
+        assert_eq!(vary(&paged), vary(&answer), "{target}");
+        assert_eq!(paged.header(ALLOW_ORIGIN), Some("https://app.example.com"), "{target}");
+    }
+    assert_eq!(vary(&insert).as_deref(), Some(names));
+    let history = server.client().get_with("/audit/a", &[]);
+    assert_eq!(vary(&history), Some(format!("Accept, {names}")));
+}
+
 fn with_origin(origin: &str) -> Config {
     small().origin(origin.parse().expect("an origin"))
 }
@@ -36,6 +56,10 @@ fn a_host_that_is_no_name_of_this_machine_is_refused_on_every_route() {
         "169.254.169.254",
         "[::ffff:7f00:1]x",
         "0x7f000001.example",
+        "localhost:",
+        "localhost:+80",
+        "localhost:65536",
+        "127.0.0.1:8a",
         "localhost evil.example",
         "",
     ];

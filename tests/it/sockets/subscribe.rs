@@ -1,8 +1,10 @@
 //! `GET /subscribe/{topic}`: the bare message.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::server::{Server, small};
 use crate::socket::{Socket, refused};
 
 #[test]
@@ -48,6 +50,18 @@ fn a_topic_that_nobody_named_yet_is_waited_for() {
     assert_eq!(socket.text(), "pong", "it is open, and nothing came before");
     server.client().put("later", "1");
     assert_eq!(socket.text(), "1");
+}
+
+/// The mark after the newest values says nothing here, and the first value after it once came with
+/// the next ping only.
+#[test]
+fn a_client_that_says_nothing_gets_a_value_when_it_is_there() {
+    let server = Server::with(small().heartbeat(Duration::from_secs(600)));
+    let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(&server, "/subscribe/later")).collect();
+    server.client().put("later", "1");
+    for socket in &mut sockets {
+        assert_eq!(socket.text(), "1");
+    }
 }
 
 #[test]

@@ -1,0 +1,13 @@
+/* Loaded into a process with LD_PRELOAD: each fdatasync, which is how the journal syncs, takes
+ * SLOW_SYNC_US microseconds longer, as on a slow disk. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int fdatasync(int fd) {
+  int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+  const char *slow = getenv("SLOW_SYNC_US");
+  if (slow) usleep(atoi(slow));
+  return real(fd);
+}

@@ -1,0 +1,154 @@
+//! A producer that never pauses, into a sink whose disk is slow: what it takes in memory.
+//!
+//! The producer is a process of its own, this program again, with Broker as a library in it. Every
+//! sync of its journal is made slower by `shim/slow.c`. Beside it the same events come in batches
+//! that are awaited one after the other, so that nothing ever queues: what memory grows by there is
+//! the log's and the history's, whoever inserts.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use broker::{Broker, Config, NewEvent};
+use futures_util::SinkExt as _;
+
+use crate::Result;
+use crate::report::{Goal, Report};
+use crate::server::{Scratch, memory};
+use crate::workload::{DATA_BYTES, name};
+
+/// Events of the producer between two samples of its memory.
+const STEP: usize = 10_000;
+/// Few, so that newest values are nothing.
+const EVENTS: usize = 100;
+/// Longer than any sync of a sound disk. A group is a MiB of the queue, 1,470 events, so the disk
+/// takes 29,000 a second: less than a producer makes, and than the history takes in.
+const SYNC_US: &str = "50000";
+
+/// 47,000 events of 712 bytes are the sinks' half of the queue, 32 MiB, and take about 800 bytes
+/// each: what was sent 240, its value 200, the way back to the sink 150, the allocations' rounding
+/// 200; and the history of 100,000 takes 8 MB. Before the first run this was 85, of a whole queue.
+const ESTIMATE_FULL_MB: f64 = 46.0;
+/// A recent id 16, sled's page table 60.
+const ESTIMATE_GROWTH: f64 = 80.0;
+
+/// Measures and reports.
+pub fn run(records: usize, report: &mut Report) -> Result<()> {
+    let sink = produce("sink-fill", records)?;
+    let awaited = produce("sink-await", records)?;
+    let full = (sink.full - sink.empty) / 1e6;
+    report.add("sink", "before the first event", "MB", &[sink.empty / 1e6]);
+    report.add("sink", "more, when the queue is full", "MB", &[full]).estimate(ESTIMATE_FULL_MB);
+    report.add("sink", "sent and not yet known durable, at most", "", &[sink.ahead_max as f64]);
+    let growth = report.add("sink", "an event more, through the sink", "B", &[sink.growth]);
+    growth.estimate(ESTIMATE_GROWTH);
+    let growth = report.add("sink", "an event more, awaited batches", "B", &[awaited.growth]);
+    growth.estimate(ESTIMATE_GROWTH);
+    let own = report.add(
+        "sink",
+        "an event more, of the sink itself",
+        "B",
+        &[sink.growth - awaited.growth],
+    );
+    // A hundredth of what an event is: noise of the allocator, and nothing that grows.
+    own.estimate(0.0).goal(Goal::AtMost(8.0));
+    report.add("sink", "events a second", "", &[records as f64 / sink.seconds]);
+    Ok(())
+}
+
+/// What a producer took, in bytes.
+struct Taken {
+    empty: f64,
+    /// When a tenth was sent, which is more than the queue holds.
+    full: f64,
+    /// By each event after that, from the line that fits the samples best.
+    growth: f64,
+    ahead_max: u64,
+    seconds: f64,
+}
+
+fn produce(what: &str, records: usize) -> Result<Taken> {
+    let scratch = Scratch::new()?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([what, "--records", &records.to_string(), "--index"])
+        .arg(scratch.path().join("data"))
+        .env_clear()
+        .env("LD_PRELOAD", shim(&scratch)?)
+        .env("SLOW_SYNC_US", SYNC_US)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let pid = child.id();
+    let lines = BufReader::new(child.stdout.take().ok_or("standard output is piped")?).lines();
+    let (mut samples, mut ahead_max, began) = (Vec::new(), 0, Instant::now());
+    for line in lines {
+        let line = line?;
+        let (sent, durable) = line.split_once(' ').ok_or("two numbers")?;
+        let (sent, durable): (u64, u64) = (sent.parse()?, durable.parse()?);
+        ahead_max = ahead_max.max(sent - durable);
+        samples.push((sent as f64, memory(pid)?));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(format!("{what} ended: {status}").into());
+    }
+    let tenth = records as f64 / 10.0;
+    let (_, empty) = *samples.first().ok_or("it told of nothing")?;
+    let after: Vec<_> = samples.into_iter().filter(|(sent, _)| *sent >= tenth).collect();
+    let (_, full) = *after.first().ok_or("it sent few")?;
+    Ok(Taken { empty, full, growth: slope(&after), ahead_max, seconds })
+}
+
+/// Of the line through points that is nearest to them, by least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (mean_x, mean_y) = (mean(|point| point.0), mean(|point| point.1));
+    let along: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    along / points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>()
+}
+
+/// Compiles it; `cc` is there wherever Rust links.
+fn shim(scratch: &Scratch) -> Result<PathBuf> {
+    let (source, library) = (scratch.path().join("slow.c"), scratch.path().join("slow.so"));
+    fs::write(&source, include_str!("../shim/slow.c"))?;
+    let mut made = Command::new("cc");
+    let made = made.args(["-O2", "-fPIC", "-shared", "-o"]).arg(&library).arg(&source).output()?;
+    if !made.status.success() {
+        return Err(format!("cc: {}", String::from_utf8_lossy(&made.stderr)).into());
+    }
+    Ok(library)
+}
+
+/// The producer: tells after every step how many it has sent, and how many are durable.
+pub fn fill(directory: &Path, records: usize, is_awaited: bool) -> Result<()> {
+    actix_rt::System::new().block_on(async {
+        let config = Config::default().data_dir(directory).cache_bytes(1 << 20);
+        let broker = Broker::open(config).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "0 0")?;
+        let mut sink = broker.sink();
+        let mut batch = Vec::new();
+        for n in 0..records {
+            let event = NewEvent::new(&name(n % EVENTS), &"x".repeat(DATA_BYTES - 2))?;
+            if is_awaited {
+                batch.push(event);
+                if batch.len() == STEP / 10 {
+                    broker.insert_batch(std::mem::take(&mut batch)).await?;
+                }
+            } else {
+                sink.feed(event).await?;
+            }
+            let sent = n + 1;
+            if sent % STEP == 0 {
+                let durable = if is_awaited { sent as u64 } else { sink.durable() };
+                writeln!(out, "{sent} {durable}")?;
+            }
+        }
+        sink.close().await?;
+        broker.shutdown().await;
+        Ok(())
+    })
+}

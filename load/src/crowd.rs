@@ -1,0 +1,263 @@
+//! The subscribers: as many sockets as are asked for, one thread, one poll, and one buffer that all
+//! read into, so that the crowd takes as little of the machine as it can, and the same for every
+//! server.
+//!
+//! It counts what arrives; it does not look into it further than a value's stamp.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use broker_bench::Result;
+
+use crate::socket;
+use crate::speech::Greeting;
+use crate::value::{self, Stamp};
+
+/// So many are connected and not greeted at any time: fewer than any of the servers lets wait, so
+/// that the kernel drops none, which it would make up for only a second later.
+const UNGREETED_MAX: usize = 400;
+/// The most that ever waits for a greeting gets: 4.5 GB at 30 MB/s.
+const JOIN_MAX: Duration = Duration::from_secs(150);
+/// Tokens from here on are not the crowd's.
+pub const OTHERS_FROM: usize = 1 << 20;
+/// So few, that those who publish are not kept waiting for long.
+const EVENTS_AT_ONCE: usize = 256;
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Who listens, and what they heard.
+pub struct Crowd {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    members: Vec<Member>,
+    greeted: usize,
+    /// Tokens of others that something arrived for in the last turn.
+    pub others: Vec<usize>,
+    /// What was heard since it was last put to nothing.
+    pub heard: Heard,
+}
+
+/// Who is to join.
+pub struct Guests {
+    /// Where.
+    pub address: SocketAddr,
+    /// How many.
+    pub count: usize,
+    /// How they are greeted.
+    pub greeting: &'static Greeting,
+    /// How many values each gets before it counts as greeted.
+    pub first_values: u32,
+}
+
+/// What all heard together.
+#[derive(Default)]
+pub struct Heard {
+    /// Deliveries.
+    pub values: u64,
+    /// Bytes, all that came.
+    pub bytes: u64,
+    /// From sending to reading, in microseconds; kept when `is_timed`.
+    pub latencies_us: Vec<u32>,
+    /// Whether latencies are of interest.
+    pub is_timed: bool,
+    /// When the last delivery was read.
+    pub last_at: u64,
+    /// The number of the value that is sent last.
+    pub last_number: Option<u32>,
+    /// How many have that one.
+    pub up_to_date: usize,
+}
+
+struct Member {
+    stream: TcpStream,
+    greeting: &'static Greeting,
+    first_values: u32,
+    is_held: bool,
+    is_greeted: bool,
+    has_started: bool,
+    /// What could not be understood without what follows it.
+    rest: Vec<u8>,
+    values: u32,
+    /// Of the numbers that it got: equal sums and equal counts are equal sets, near enough.
+    sum: u64,
+}
+
+impl Crowd {
+    /// Nobody.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_AT_ONCE),
+            buffer: vec![0; BUFFER_BYTES],
+            members: Vec::new(),
+            greeted: 0,
+            others: Vec::new(),
+            heard: Heard::default(),
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Lets more subscribe, each with a request of its own, and waits until all are greeted.
+    pub fn join(&mut self, guests: &Guests, request: impl Fn(usize) -> Vec<u8>) -> Result<()> {
+        let all = self.members.len() + guests.count;
+        let started = Instant::now();
+        while self.greeted < all {
+            while self.members.len() < all && self.members.len() - self.greeted < UNGREETED_MAX {
+                self.open(guests, &request(self.members.len()))?;
+            }
+            self.turn(Duration::from_secs(1))?;
+            if started.elapsed() > JOIN_MAX {
+                let greeted = self.greeted;
+                return Err(format!("{greeted} of {all} are greeted after {JOIN_MAX:?}").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, guests: &Guests, request: &[u8]) -> Result<()> {
+        let index = self.members.len();
+        let mut stream = socket::connect(guests.address, index)?;
+        if stream.write(request)? < request.len() {
+            return Err("a request was written in part".into());
+        }
+        let mut stream = TcpStream::from_std(stream);
+        self.register(&mut stream, index)?;
+        self.members.push(Member {
+            stream,
+            greeting: guests.greeting,
+            first_values: guests.first_values,
+            is_held: false,
+            is_greeted: false,
+            has_started: false,
+            rest: Vec::new(),
+            values: 0,
+            sum: 0,
+        });
+        Ok(())
+    }
+
+    /// Lets the poll look at a socket.
+    pub fn register(&self, stream: &mut TcpStream, token: usize) -> Result<()> {
+        Ok(self.poll.registry().register(stream, Token(token), Interest::READABLE)?)
+    }
+
+    /// Reads whatever arrived, or waits until something does.
+    pub fn turn(&mut self, timeout: Duration) -> Result<()> {
+        self.others.clear();
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            let Token(token) = event.token();
+            let Some(member) = self.members.get_mut(token) else {
+                self.others.push(token);
+                continue;
+            };
+            let was_greeted = member.is_greeted;
+            member.read(&mut self.buffer, &mut self.heard)?;
+            self.greeted += usize::from(member.is_greeted && !was_greeted);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was heard.
+    pub fn forget(&mut self) {
+        let is_timed = self.heard.is_timed;
+        self.heard = Heard { is_timed, ..Heard::default() };
+        for member in &mut self.members {
+            (member.values, member.sum) = (0, 0);
+        }
+    }
+
+    /// How many heard anything else than values of this count and of numbers that add up to this.
+    pub fn incomplete(&self, values: u32, sum: u64) -> usize {
+        self.members.iter().filter(|m| (m.values, m.sum) != (values, sum)).count()
+    }
+
+    /// Leaves without a word.
+    pub fn leave(&mut self) {
+        self.members.clear();
+        self.greeted = 0;
+    }
+}
+
+impl Member {
+    /// Empties the socket, which is what the edge-triggered poll asks for.
+    fn read(&mut self, buffer: &mut [u8], heard: &mut Heard) -> Result<()> {
+        loop {
+            let kept = self.rest.len();
+            buffer[..kept].copy_from_slice(&self.rest);
+            let read = match self.stream.read(&mut buffer[kept..]) {
+                Ok(0) => return Err(self.ended(&buffer[..kept])),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            self.take(&buffer[..kept + read], heard)?;
+            heard.bytes += read as u64;
+            if kept + read < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], heard: &mut Heard) -> Result<()> {
+        if !self.has_started {
+            let start = self.greeting.start;
+            if bytes.len() >= start.len() && !bytes.starts_with(start) {
+                return Err(self.ended(bytes));
+            }
+            self.has_started = bytes.len() >= start.len();
+        }
+        let now = value::now();
+        let (values, sum) = (&mut self.values, &mut self.sum);
+        let mut kept_from = value::stamps(bytes, |stamp| {
+            *values += 1;
+            *sum += u64::from(stamp.number);
+            heard.take(stamp, now);
+        })?;
+        if !self.is_greeted {
+            let held = self.greeting.held;
+            self.is_held |= memchr::memmem::find(bytes, held).is_some();
+            self.is_greeted = self.is_held && self.values >= self.first_values;
+            // Shorter than a stamp, so that none is found twice.
+            kept_from = kept_from.min(bytes.len().saturating_sub(held.len() - 1));
+        }
+        if !self.has_started {
+            kept_from = 0;
+        }
+        self.rest.clear();
+        self.rest.extend_from_slice(&bytes[kept_from..]);
+        Ok(())
+    }
+
+    fn ended(&self, bytes: &[u8]) -> Box<dyn std::error::Error> {
+        if bytes.starts_with(b"HTTP/1.1 404") {
+            return "the route is not there: the server answered 404".into();
+        }
+        let said = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
+        format!("the server ended a stream; it said: {said}").into()
+    }
+}
+
+impl Heard {
+    fn take(&mut self, stamp: Stamp, now: u64) {
+        self.values += 1;
+        self.last_at = now;
+        if self.is_timed {
+            self.latencies_us.push((now.saturating_sub(stamp.at) / 1_000) as u32);
+        }
+        if self.last_number == Some(stamp.number) {
+            self.up_to_date += 1;
+        }
+    }
+}

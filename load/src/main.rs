@@ -1,0 +1,84 @@
+//! Puts thousands of subscribers on the real `broker` binary, on a bare loop of writes, and on the
+//! peers that Debian has packages of, in the same run with the same settings.
+//!
+//! The estimate in each scenario's comment was written before its first run. Everything is on
+//! loopback, every loop is bounded, and only processes that it started are ended.
+
+mod arguments;
+mod bare;
+mod crowd;
+mod panels;
+mod pulse;
+mod rounds;
+mod run;
+mod scenarios;
+mod senders;
+mod socket;
+mod speech;
+mod target;
+mod value;
+
+use std::process::ExitCode;
+
+use broker_bench::Result;
+use broker_bench::plot;
+use broker_bench::quiet::Ticks;
+use broker_bench::report::Report;
+
+use arguments::{Arguments, usage};
+use scenarios::SCENARIOS;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    if arguments.what == "bare-server" {
+        return bare::serve();
+    }
+    let wanted = |name| arguments.what == "all" || arguments.what == name;
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect();
+    if scenarios.is_empty() {
+        return Err(usage());
+    }
+    socket::raise_descriptors()?;
+    let mut report = Report::begin();
+    let first = Ticks::now()?;
+    let mut failed = Vec::new();
+    for scenario in scenarios {
+        let before = Ticks::now()?;
+        // The others are worth their minutes all the same.
+        if let Err(error) = (scenario.run)(&arguments.settings, &mut report) {
+            report.note(&format!("failed, {}", scenario.name), &error.to_string());
+            failed.push(format!("{}: {error}", scenario.name));
+        }
+        note_elsewhere(&mut report, &format!("used_elsewhere, {}", scenario.name), &before)?;
+    }
+    note_elsewhere(&mut report, "used_elsewhere", &first)?;
+    print!("{report}");
+    let (met, missed): (Vec<_>, Vec<_>) = report.goals().partition(|(is_met, _)| *is_met);
+    println!("goals: {} met, {} missed", met.len(), missed.len());
+    missed.iter().for_each(|(_, whose)| println!("missed: {whose}"));
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, report.json())?;
+    }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
+}
+
+/// What others used of the machine. The servers have ended by now, so they are counted as this
+/// program's.
+fn note_elsewhere(report: &mut Report, name: &str, before: &Ticks) -> Result<()> {
+    let elsewhere = (Ticks::now()?.elsewhere_since(before) * 100.0).round();
+    report.note(name, &format!("{elsewhere} %"));
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Something that is done at a steady rate beside what is measured, and timed.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use broker_bench::Result;
+
+/// A thread that does it until it is ended.
+pub struct Pulse {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<Vec<u32>>>,
+}
+
+impl Pulse {
+    /// Begins to do it so often a second.
+    pub fn start(per_second: f64, once: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let interval = Duration::from_secs_f64(1.0 / per_second);
+        let over = is_over.clone();
+        Self { is_over, thread: thread::spawn(move || beat(&over, interval, once)) }
+    }
+
+    /// Ends it, and tells how many microseconds each time took, ascending.
+    pub fn end(self) -> Result<Vec<u32>> {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut took_us = self.thread.join().map_err(|_| "a thread panicked")??;
+        took_us.sort_unstable();
+        Ok(took_us)
+    }
+}
+
+fn beat(
+    is_over: &AtomicBool,
+    interval: Duration,
+    mut once: impl FnMut() -> io::Result<()>,
+) -> io::Result<Vec<u32>> {
+    let mut took_us = Vec::new();
+    let mut due = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        once()?;
+        took_us.push(started.elapsed().as_micros() as u32);
+        due += interval;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    Ok(took_us)
+}

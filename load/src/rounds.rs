@@ -1,0 +1,106 @@
+//! The same for each kind of server in turn, several times, for the machine drifts.
+
+use broker_bench::Result;
+use broker_bench::report::{Figure, Goal, Report};
+
+use crate::arguments::Settings;
+use crate::run::Outcome;
+use crate::speech::Kind;
+
+/// Outcomes by kind, in the order in which they were measured.
+pub struct Rounds<T = Outcome> {
+    bench: String,
+    of: Vec<(Kind, Vec<T>)>,
+}
+
+/// A figure, unless its kind is not among those that are measured.
+pub struct Measured<'a>(Option<&'a mut Figure>);
+
+impl<T> Rounds<T> {
+    /// Measures.
+    pub fn measure(
+        bench: String,
+        settings: &Settings,
+        kinds: &[Kind],
+        mut once: impl FnMut(Kind) -> Result<T>,
+    ) -> Result<Self> {
+        let wanted = kinds.iter().filter(|kind| settings.kinds.contains(kind));
+        let mut of: Vec<_> = wanted.map(|kind| (*kind, Vec::new())).collect();
+        for _ in 0..settings.runs {
+            for (kind, outcomes) in &mut of {
+                let outcome = once(*kind);
+                outcomes.push(outcome.map_err(|error| format!("{}: {error}", kind.name()))?);
+            }
+        }
+        Ok(Self { bench, of })
+    }
+
+    /// A figure of one kind.
+    pub fn add<'a>(
+        &self,
+        report: &'a mut Report,
+        kind: Kind,
+        what: &str,
+        unit: &'static str,
+        figure: impl Fn(&T) -> f64,
+    ) -> Measured<'a> {
+        let runs = self.values(kind, figure);
+        let what = format!("{}, {what}", kind.name());
+        Measured(runs.map(|runs| report.add(self.bench.as_str(), what, unit, &runs)))
+    }
+
+    /// What one kind has of what another has, run by run.
+    pub fn ratio<'a>(
+        &self,
+        report: &'a mut Report,
+        [kind, other]: [Kind; 2],
+        what: &str,
+        figure: impl Fn(&T) -> f64,
+    ) -> Measured<'a> {
+        let [values, others] = [kind, other].map(|kind| self.values(kind, &figure));
+        let runs = values.zip(others).map(|(values, others)| ratios(&values, &others));
+        let what = format!("{} / {}, {what}", kind.name(), other.name());
+        Measured(runs.map(|runs| report.add(self.bench.as_str(), what, "x", &runs)))
+    }
+
+    /// What one kind has, run by run, unless it was not measured.
+    pub fn values(&self, kind: Kind, figure: impl Fn(&T) -> f64) -> Option<Vec<f64>> {
+        let (_, outcomes) = self.of.iter().find(|(found, _)| *found == kind)?;
+        Some(outcomes.iter().map(figure).collect())
+    }
+}
+
+impl Rounds<Outcome> {
+    /// Whether all came that was published, each once: of the others it is told, of Broker asked.
+    pub fn add_whole(&self, report: &mut Report, kind: Kind) {
+        let missing = self.add(report, kind, "deliveries missing", "%", Outcome::missing_percent);
+        if kind == Kind::Broker {
+            missing.goal(Goal::AtMost(0.0));
+            let wrong = |outcome: &Outcome| outcome.incomplete as f64;
+            let wrong = self.add(report, kind, "who got other than published", "", wrong);
+            wrong.goal(Goal::AtMost(0.0));
+            let outdated = |outcome: &Outcome| outcome.outdated as f64;
+            let outdated = self.add(report, kind, "who missed the newest", "", outdated);
+            outdated.goal(Goal::AtMost(0.0));
+        }
+    }
+}
+
+impl Measured<'_> {
+    /// What was expected before the first run.
+    pub fn estimate(self, estimate: f64) -> Self {
+        Self(self.0.map(|figure| figure.estimate(estimate)))
+    }
+
+    /// What it should reach.
+    pub fn goal(self, goal: Goal) {
+        if let Some(figure) = self.0 {
+            figure.goal(goal);
+        }
+    }
+}
+
+/// Run by run, what one is of the other.
+pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
+    of.iter().zip(to).map(|(of, to)| of / to).collect()
+}

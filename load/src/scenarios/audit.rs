@@ -1,0 +1,51 @@
+//! The whole history of an event that has much of it.
+
+use std::time::Instant;
+
+use broker_bench::Result;
+use broker_bench::client::TIMEOUT;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::{Crowd, Guests};
+use crate::scenarios::{EVENT, fill};
+use crate::speech::{Greeting, Kind::Broker, get};
+use crate::target::Target;
+
+const VERSIONS: usize = 100_000;
+const READS: usize = 3;
+/// An answer that is over: the last chunk.
+const WHOLE: Greeting = Greeting { start: b"HTTP/1.1 200", held: b"\r\n0\r\n\r\n" };
+
+/// A version is found in sled's page by its place (0.5 us), read from the log in pages (0.3),
+/// checked (CRC of 500 bytes, 0.1) and written as JSON with hash and salts (1 us): 2 us on one
+/// core.
+const ESTIMATE_PER_SECOND: f64 = 500_000.0;
+/// MB: pages of the log and of the answer, and of the history, which it keeps.
+const ESTIMATE_MB: f64 = 4.0;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let target = Target::start(Broker)?;
+    fill(&target, 0..VERSIONS, |_| EVENT.to_owned())?;
+    target.server.caught_up(TIMEOUT)?;
+    let target = target.restart()?;
+    let [_, before] = target.server.memory_peak()?;
+    let (mut per_second, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..settings.runs * READS {
+        target.server.forget_memory_peak()?;
+        let mut crowd = Crowd::new()?;
+        let guests = Guests { first_values: VERSIONS as u32, greeting: &WHOLE, ..target.guests(1) };
+        let started = Instant::now();
+        crowd.join(&guests, |_| get(&format!("/audit/{EVENT}"), "Accept: application/json\r\n"))?;
+        per_second.push(VERSIONS as f64 / started.elapsed().as_secs_f64());
+        let [peak, _] = target.server.memory_peak()?;
+        memory.push((peak - before) / 1e6);
+    }
+    let figure = report.add("audit", "broker, 100,000 versions", "/s", &per_second);
+    figure.estimate(ESTIMATE_PER_SECOND).goal(Goal::AtLeast(300_000.0));
+    // Of what it was before the first, so that nothing hides in what one read leaves to the next.
+    let figure = report.add("audit", "broker, most memory for that", "MB", &memory);
+    figure.estimate(ESTIMATE_MB).goal(Goal::AtMost(8.0));
+    Ok(())
+}

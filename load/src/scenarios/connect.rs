@@ -1,0 +1,43 @@
+//! Ten thousand who come at the same time, to a server that has one value for them.
+
+use std::time::Instant;
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::{Crowd, Guests};
+use crate::rounds::Rounds;
+use crate::scenarios::{EVENT, once};
+use crate::speech::Kind::{Broker, Nchan};
+use crate::target::{First, Target};
+
+const SUBSCRIBERS: usize = 10_000;
+
+/// Seconds. On the server's side accepting and reading take 30 us, a stream's head and two blocks
+/// 20, and the poll 10, on two cores of which the crowd takes half: 10,000 x 60 us. nchan makes a
+/// subscriber for less, but its second worker asks the first for the channel.
+const ESTIMATE: f64 = 0.6;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    // The floor and Redis keep no value for those who come later.
+    let kinds = [Broker, Nchan];
+    let rounds = Rounds::measure("connect".to_owned(), settings, &kinds, |kind| {
+        let target = Target::start_with(kind, First::Newest)?;
+        let mut crowd = Crowd::new()?;
+        once(0, &mut crowd, &target)?;
+        let guests = Guests { first_values: 1, ..target.guests(subscribers) };
+        let started = Instant::now();
+        crowd.join(&guests, |_| kind.subscribe(EVENT))?;
+        Ok(started.elapsed().as_secs_f64())
+    })?;
+    for kind in kinds {
+        let figure = rounds.add(report, kind, "until all have the value", "s", |seconds| *seconds);
+        figure.estimate(ESTIMATE);
+    }
+    let ratio = rounds.ratio(report, [Broker, Nchan], "time", |seconds| *seconds);
+    ratio.goal(Goal::AtMost(2.0));
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! How many deliveries a second there can be: 8 values are under way at any time.
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::rounds::Rounds;
+use crate::run::{Outcome, Plan};
+use crate::scenarios::{EVENT, once};
+use crate::senders::Pace;
+use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis};
+use crate::target::Target;
+
+const SUBSCRIBERS: [usize; 2] = [1_000, 10_000];
+const IN_FLIGHT: usize = 8;
+
+/// A woken socket costs 2.9 us of one core, and the crowd 1 to 1.5 us to read from it, so a bare
+/// loop on one core, the crowd on the other, does 1,000,000 / 2.9 = 345,000, less what switching
+/// takes. nchan and Redis as others measured them on two cores: 170,000 and 420,000, and 140,000
+/// and 250,000 to 10,000, when the sockets no longer fit the caches.
+fn estimate(kind: Kind, subscribers: usize) -> f64 {
+    let many = subscribers > 1_000;
+    match kind {
+        Bare => 300_000.0,
+        // Two workers share the writes and the second core with the crowd; with eight values under
+        // way two or three wait for each subscriber, and leave in one write.
+        Broker | Kind::Sockets => {
+            if many {
+                500_000.0
+            } else {
+                370_000.0
+            }
+        }
+        Nchan => {
+            if many {
+                140_000.0
+            } else {
+                170_000.0
+            }
+        }
+        Redis => {
+            if many {
+                250_000.0
+            } else {
+                420_000.0
+            }
+        }
+    }
+}
+
+/// Microseconds of CPU: 2.9 of the socket, and what each does beside it. nchan's 5.4 and Redis'
+/// 2.0, which joins, are of others' measurements.
+fn estimate_cpu_us(kind: Kind) -> f64 {
+    match kind {
+        Bare => 3.0,
+        Broker | Kind::Sockets => 2.5,
+        Nchan => 5.4,
+        Redis => 2.0,
+    }
+}
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    match settings.subscribers {
+        Some(subscribers) => to(subscribers, settings, report),
+        None => SUBSCRIBERS.iter().try_for_each(|count| to(*count, settings, report)),
+    }
+}
+
+fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()> {
+    let bench = format!("fan {subscribers}");
+    let rounds = Rounds::measure(bench, settings, &Kind::ALL, |kind| {
+        let target = Target::start(kind)?;
+        let mut crowd = Crowd::new()?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        once(subscribers, &mut crowd, &target)?;
+        let pace = Pace::InFlight(IN_FLIGHT);
+        let plan = Plan::new(EVENT, pace, settings.duration, subscribers);
+        let undelivered_max = settings.undelivered_max;
+        Plan { undelivered_max, ..plan }.run(&mut crowd, &target)
+    })?;
+    for kind in Kind::ALL {
+        let per_second = rounds.add(report, kind, "deliveries", "/s", Outcome::per_second);
+        per_second.estimate(estimate(kind, subscribers));
+        let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
+        cpu.estimate(estimate_cpu_us(kind));
+        rounds.add(report, kind, "crowd's CPU a delivery", "us", Outcome::own_cpu_us);
+        rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
+        rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
+        rounds.add_whole(report, kind);
+    }
+    let at_least = if subscribers > 1_000 { 3.0 } else { 2.2 };
+    let of_nchan = rounds.ratio(report, [Broker, Nchan], "deliveries", Outcome::per_second);
+    of_nchan.goal(Goal::AtLeast(at_least));
+    let of_redis = rounds.ratio(report, [Broker, Redis], "deliveries", Outcome::per_second);
+    if subscribers <= 1_000 {
+        of_redis.goal(Goal::AtLeast(1.0));
+    }
+    rounds.ratio(report, [Broker, Bare], "deliveries", Outcome::per_second);
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What a subscriber costs that only waits.
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::rounds::Rounds;
+use crate::scenarios::{EVENT, once};
+use crate::speech::Kind::{self, Broker, Nchan, Redis};
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 10_000;
+/// The first ones make what all share.
+const FIRST: usize = 100;
+/// What nchan took when the goals were set.
+const GOAL_KB: f64 = 10.2;
+
+/// KB. actix has 8 KiB of read and of write buffer, partly touched, and 2 KB of tasks and
+/// timers; the stream's position, view and waker take under 1 KB. nchan as measured by others; a
+/// client of Redis has a struct of 1 KB and a reply buffer of 16 KiB, which shrinks to 1 KiB.
+fn estimate(kind: Kind) -> f64 {
+    match kind {
+        Nchan => 10.2,
+        Redis => 4.0,
+        _ => 11.0,
+    }
+}
+
+/// When it is weighed: a delivery takes whatever it takes to send, and some of that stays.
+const STAGES: [&str; 2] = ["memory a subscriber, connected", "the same, after a delivery"];
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let kinds = [Broker, Nchan, Redis];
+    let rounds = Rounds::measure("idle".to_owned(), settings, &kinds, |kind| {
+        let target = Target::start(kind)?;
+        let mut crowd = Crowd::new()?;
+        crowd.join(&target.guests(FIRST), |_| kind.subscribe(EVENT))?;
+        once(FIRST, &mut crowd, &target)?;
+        let before = target.server.memory()?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        let connected = target.server.memory()? - before;
+        once(FIRST + subscribers, &mut crowd, &target)?;
+        let after_a_delivery = target.server.memory()? - before;
+        let each = |bytes: f64| bytes / 1e3 / subscribers as f64;
+        Ok([connected, after_a_delivery].map(each))
+    })?;
+    for kind in kinds {
+        for (stage, what) in STAGES.iter().enumerate() {
+            let figure = rounds.add(report, kind, what, "KB", |weighed| weighed[stage]);
+            let figure = figure.estimate(estimate(kind));
+            if kind == Broker {
+                figure.goal(Goal::AtMost(GOAL_KB));
+            }
+        }
+    }
+    rounds.ratio(report, [Broker, Nchan], "memory", |weighed| weighed[1]);
+    Ok(())
+}

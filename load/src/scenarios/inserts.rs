@@ -1,0 +1,54 @@
+//! Whether those who listen to something else slow down those who insert.
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::rounds::ratios;
+use crate::run::{Plan, quantile};
+use crate::scenarios::EVENT;
+use crate::senders::Pace;
+use crate::speech::Kind::Broker;
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 1_000;
+const CONNECTIONS: usize = 64;
+const OTHER_EVENT: &str = "load.cold";
+
+/// As broker-bench's burst, whose load tool does the same: 60,000.
+const ESTIMATE_PER_SECOND: f64 = 50_000.0;
+/// A view that does not match costs one look in a table a group.
+const ESTIMATE_RATIO: f64 = 0.99;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let (mut without, mut with, mut p99) = (vec![], vec![], vec![]);
+    for _ in 0..settings.runs {
+        let [alone, _] = inserts(0, settings)?;
+        let [beside, beside_p99] = inserts(settings.subscribers.unwrap_or(SUBSCRIBERS), settings)?;
+        without.push(alone);
+        with.push(beside);
+        p99.push(beside_p99);
+    }
+    let bench = "inserts";
+    let figure = report.add(bench, "broker, inserts, nobody listens", "/s", &without);
+    figure.estimate(ESTIMATE_PER_SECOND);
+    let figure = report.add(bench, "broker, inserts, listeners elsewhere", "/s", &with);
+    figure.estimate(ESTIMATE_PER_SECOND * ESTIMATE_RATIO);
+    report.add(bench, "the same, acknowledged, p99", "ms", &p99);
+    let ratio =
+        report.add(bench, "broker, with listeners / without", "x", &ratios(&with, &without));
+    ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtLeast(0.9));
+    Ok(())
+}
+
+/// Acknowledged a second, and the milliseconds that 99 of 100 took.
+fn inserts(listeners_elsewhere: usize, settings: &Settings) -> Result<[f64; 2]> {
+    let target = Target::start(Broker)?;
+    let mut crowd = Crowd::new()?;
+    crowd.join(&target.guests(listeners_elsewhere), |_| Broker.subscribe(OTHER_EVENT))?;
+    let pace = Pace::InFlight(CONNECTIONS);
+    let outcome = Plan::new(EVENT, pace, settings.duration, 0).run(&mut crowd, &target)?;
+    Ok([f64::from(outcome.published) / outcome.seconds, quantile(&outcome.answers_us, 0.99)])
+}

@@ -1,0 +1,51 @@
+//! Two thousand who leave without a word, while nothing is inserted: how soon the server notices.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::rounds::Rounds;
+use crate::scenarios::EVENT;
+use crate::speech::Kind::{Broker, Nchan};
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 2_000;
+/// Whoever has not noticed by now never will.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Seconds: a FIN wakes the connection, which costs 20 us to take apart, on either worker.
+const ESTIMATE: f64 = 0.03;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let kinds = [Broker, Nchan];
+    let rounds = Rounds::measure("leave".to_owned(), settings, &kinds, |kind| {
+        let target = Target::start(kind)?;
+        let mut crowd = Crowd::new()?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        let without = target.server.descriptors()?.saturating_sub(subscribers);
+        let started = Instant::now();
+        crowd.leave();
+        while target.server.descriptors()? > without {
+            if started.elapsed() > WAIT_MAX {
+                return Err(format!("descriptors are not back after {WAIT_MAX:?}").into());
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(started.elapsed().as_secs_f64())
+    })?;
+    for kind in kinds {
+        let figure = rounds.add(report, kind, "until descriptors are back", "s", |s| *s);
+        let figure = figure.estimate(ESTIMATE);
+        if kind == Broker {
+            figure.goal(Goal::AtMost(3.0));
+        }
+    }
+    Ok(())
+}

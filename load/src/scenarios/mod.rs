@@ -1,0 +1,120 @@
+//! What is measured: each scenario is a row of the one table, and can be run alone.
+
+mod audit;
+mod connect;
+mod fan;
+mod idle;
+mod inserts;
+mod leave;
+mod rate;
+mod replay;
+mod sockets;
+mod stalled;
+mod storm;
+mod views;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use broker_bench::Result;
+use broker_bench::client::Client;
+use broker_bench::report::Report;
+use broker_bench::workload::post;
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::run::Plan;
+use crate::senders::Pace;
+use crate::target::Target;
+use crate::value::{self, Stamp, now};
+
+/// What most values are published as.
+const EVENT: &str = "load.hot";
+
+const BATCH: usize = 1_000;
+const TRIES: usize = 5;
+
+/// One of them.
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it measures.
+    pub meaning: &'static str,
+    /// Measures and reports.
+    pub run: fn(&Settings, &mut Report) -> Result<()>,
+}
+
+/// All, in the order in which `all` runs them.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "fan",
+        meaning: "deliveries a second to 1,000 and 10,000, 8 inserts in flight",
+        run: fan::run,
+    },
+    Scenario {
+        name: "rate",
+        meaning: "CPU a delivery and p99 at 20 a second to 1,000, and 2 a second to 10,000",
+        run: rate::run,
+    },
+    Scenario {
+        name: "idle",
+        meaning: "memory of a subscriber that only waits, 10,000 of them",
+        run: idle::run,
+    },
+    Scenario {
+        name: "stalled",
+        meaning: "one who does not read among 1,000 who do",
+        run: stalled::run,
+    },
+    Scenario { name: "connect", meaning: "10,000 who come at the same time", run: connect::run },
+    Scenario { name: "leave", meaning: "2,000 who leave without a word", run: leave::run },
+    Scenario { name: "views", meaning: "10,000 different views against one", run: views::run },
+    Scenario {
+        name: "inserts",
+        meaning: "64 connections insert, with and without 1,000 who listen to something else",
+        run: inserts::run,
+    },
+    Scenario {
+        name: "replay",
+        meaning: "10,000 newest values to one, 100,000 to 100 at once",
+        run: replay::run,
+    },
+    Scenario { name: "audit", meaning: "the history of 100,000 versions", run: audit::run },
+    Scenario {
+        name: "storm",
+        meaning: "10,000 come back with their cursors while others insert",
+        run: storm::run,
+    },
+    Scenario {
+        name: "sockets",
+        meaning: "1,000 WebSockets beside 1,000 streams",
+        run: sockets::run,
+    },
+];
+
+/// Publishes a little, to so many, until all of them get it: nchan greets before a subscription
+/// holds in every worker.
+fn once(listeners: usize, crowd: &mut Crowd, target: &Target) -> Result<()> {
+    let plan = Plan::new(EVENT, Pace::InFlight(1), Duration::from_millis(1), listeners);
+    for _ in 0..TRIES {
+        if plan.run(crowd, target)?.incomplete == 0 {
+            return Ok(());
+        }
+    }
+    Err(format!("not all of {listeners} hear what is published").into())
+}
+
+/// Inserts a value for each number, in batches.
+fn fill(target: &Target, numbers: Range<usize>, event: impl Fn(usize) -> String) -> Result<()> {
+    let mut client = Client::connect(target.address())?;
+    for first in numbers.clone().step_by(BATCH) {
+        let batch = (first..numbers.end.min(first + BATCH)).map(|number| {
+            let stamp = Stamp { at: now(), number: number as u32 };
+            let value = value::value(stamp);
+            format!("{{\"event\":\"{}\",\"data\":{value}}}", event(number))
+        });
+        let batch = batch.collect::<Vec<_>>().join(",");
+        client.call(&post("/insert", &format!("[{batch}]")), 201)?;
+    }
+    Ok(())
+}

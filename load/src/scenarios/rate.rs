@@ -1,0 +1,101 @@
+//! What a delivery costs, and how late it is, when the servers are far from their limits.
+
+use broker_bench::Result;
+use broker_bench::appends::Appends;
+use broker_bench::report::{Goal, Report};
+use broker_bench::server::Scratch;
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::pulse::Pulse;
+use crate::rounds::{Rounds, ratios};
+use crate::run::{Outcome, Plan, quantile};
+use crate::scenarios::{EVENT, once};
+use crate::senders::Pace;
+use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis, Sockets};
+use crate::target::Target;
+
+/// Subscribers, and values a second: 20,000 deliveries a second in both.
+const CASES: [(usize, f64); 2] = [(1_000, 20.0), (10_000, 2.0)];
+/// Room for as many as any run syncs.
+const SYNCS_MAX: usize = 10_000;
+
+/// Microseconds of CPU a delivery. The engineering facts have 4.2 for a bare loop, whose sockets
+/// have gone to sleep between two values, 5.0 for Redis, 7.2 for actix and 9.8 for nchan. Broker is
+/// actix without the encoding, which is shared.
+fn estimate_cpu_us(kind: Kind) -> f64 {
+    match kind {
+        Bare => 4.2,
+        Broker | Sockets => 6.5,
+        Nchan => 9.8,
+        Redis => 5.0,
+    }
+}
+
+/// Milliseconds: the last subscriber of a value waits until all before it were written to, half of
+/// that on two workers, and until the crowd has read as many, 1.5 us each, beside it. Broker adds a
+/// sync, of which one in a hundred takes 4 ms.
+fn estimate_p99_ms(kind: Kind, subscribers: usize) -> f64 {
+    let sync_ms = if matches!(kind, Broker | Sockets) { 4.0 } else { 0.0 };
+    let workers = if matches!(kind, Broker | Sockets | Nchan) { 2.0 } else { 1.0 };
+    let writing_us =
+        (estimate_cpu_us(kind) / workers).max(1.5) + if workers > 1.0 { 1.5 } else { 0.0 };
+    subscribers as f64 * writing_us / 1e3 + sync_ms
+}
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    if let Some(subscribers) = settings.subscribers {
+        return at(subscribers, CASES[0].1, settings, report);
+    }
+    CASES.iter().try_for_each(|(subscribers, rate)| at(*subscribers, *rate, settings, report))
+}
+
+fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
+    let bench = format!("rate {subscribers}");
+    let mut syncs_ms = Vec::new();
+    let rounds = Rounds::measure(bench.clone(), settings, &Kind::ALL, |kind| {
+        let target = Target::start(kind)?;
+        let mut crowd = Crowd::new()?;
+        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        once(subscribers, &mut crowd, &target)?;
+        let plan =
+            Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, subscribers);
+        if kind != Nchan {
+            return plan.run(&mut crowd, &target);
+        }
+        // nchan stores nothing, so what a sync takes in such a run is measured beside its own.
+        let scratch = Scratch::new()?;
+        let mut appends = Appends::new(&scratch.path().join("floor"), SYNCS_MAX)?;
+        let syncs = Pulse::start(per_second, move || appends.append());
+        let outcome = plan.run(&mut crowd, &target)?;
+        syncs_ms.push(quantile(&syncs.end()?, 0.99));
+        Ok(outcome)
+    })?;
+    for kind in Kind::ALL {
+        let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
+        cpu.estimate(estimate_cpu_us(kind));
+        rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
+        let p99 = rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
+        p99.estimate(estimate_p99_ms(kind, subscribers));
+        rounds.add_whole(report, kind);
+    }
+    let cpu = rounds.ratio(report, [Broker, Nchan], "CPU a delivery", Outcome::cpu_us);
+    if per_second > 2.0 {
+        cpu.goal(Goal::AtMost(0.7));
+    }
+    rounds.ratio(report, [Broker, Bare], "CPU a delivery", Outcome::cpu_us);
+    late(&bench, &rounds, &syncs_ms, report)
+}
+
+/// How much later than nchan's the worst of a hundred is, a sync's worst of a hundred aside.
+fn late(bench: &str, rounds: &Rounds, syncs_ms: &[f64], report: &mut Report) -> Result<()> {
+    let [broker, nchan] = [Broker, Nchan].map(|kind| rounds.values(kind, Outcome::p99_ms));
+    let (Some(broker), Some(nchan)) = (broker, nchan) else { return Ok(()) };
+    report.add(bench, "append and sync p99, beside nchan", "ms", syncs_ms).estimate(4.0);
+    let allowed: Vec<_> = nchan.iter().zip(syncs_ms).map(|(nchan, sync)| nchan + sync).collect();
+    let ratio = ratios(&broker, &allowed);
+    let figure = report.add(bench, "broker / (nchan + sync), latency p99", "x", &ratio);
+    figure.goal(Goal::AtMost(1.0));
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! First visits to a server that has much to tell: one of them, a hundred at once, and some beside
+//! those who listen already.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use broker_bench::Result;
+use broker_bench::client::TIMEOUT;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::{Crowd, Guests};
+use crate::pulse::Pulse;
+use crate::rounds::ratios;
+use crate::run::{Outcome, Plan};
+use crate::scenarios::{EVENT, fill};
+use crate::senders::Pace;
+use crate::speech::Kind::Broker;
+use crate::target::Target;
+
+const VALUES: usize = 10_000;
+const VALUES_MANY: usize = 100_000;
+const CLIENTS: usize = 100;
+/// Of 10,000 values, in a run.
+const READS: usize = 5;
+
+/// A value is a block of 450 bytes, which costs 0.4 us to encode and three copies on each side of
+/// the socket; broker-bench measured 830 MB/s for 100,000.
+const ESTIMATE_MB_PER_SECOND: f64 = 600.0;
+/// MB: a hundred clients of which each has at most a write buffer and some slices under way.
+const ESTIMATE_MB: f64 = 20.0;
+/// Those who listen already, values a second for them, and visits a second beside these.
+const LISTENERS: usize = 1_000;
+const PER_SECOND: f64 = 20.0;
+const VISITS_PER_SECOND: f64 = 2.0;
+const ALL: &str = "replay.%3E";
+
+/// A visit takes 60 ms of one core, and reading it as much of the other: every eighth value comes
+/// in such a time, and waits for a slice of the visit's, 1 ms, before each worker gets to it; but
+/// the crowd has to share its core.
+const ESTIMATE_LIVE_RATIO: f64 = 2.0;
+/// MB: a hundred times what one stalled reader may cost, 512 KiB.
+const GOAL_MB: f64 = CLIENTS as f64 * 0.512 * 1.024;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let target = Target::start(Broker)?;
+    let bench = "replay";
+    fill(&target, 0..VALUES, |index| format!("replay.{index:06}"))?;
+    let mut one = Vec::new();
+    for _ in 0..settings.runs * READS {
+        one.push(read(&target, 1, VALUES)?);
+    }
+    let figure = report.add(bench, "broker, 10,000 values to one", "MB/s", &one);
+    figure.estimate(ESTIMATE_MB_PER_SECOND).goal(Goal::AtLeast(150.0));
+    fill(&target, VALUES..VALUES_MANY, |index| format!("replay.{index:06}"))?;
+    let target = target.restart()?;
+    let [_, before] = target.server.memory_peak()?;
+    let (mut many, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..settings.runs {
+        target.server.forget_memory_peak()?;
+        many.push(read(&target, CLIENTS, VALUES_MANY)?);
+        let [peak, _] = target.server.memory_peak()?;
+        memory.push((peak - before) / 1e6);
+    }
+    let figure = report.add(bench, "broker, 100,000 values to 100", "MB/s", &many);
+    figure.estimate(ESTIMATE_MB_PER_SECOND);
+    let figure = report.add(bench, "broker, most memory for that", "MB", &memory);
+    figure.estimate(ESTIMATE_MB).goal(Goal::AtMost(GOAL_MB));
+    let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..settings.runs {
+        quiet.push(live(&target, settings)?.p99_ms());
+        let address = target.address();
+        let visits = Pulse::start(VISITS_PER_SECOND, move || visit(address));
+        beside.push(live(&target, settings)?.p99_ms());
+        visits.end()?;
+    }
+    report.add(bench, "broker, others' p99, no replay", "ms", &quiet);
+    report.add(bench, "broker, others' p99, beside replays", "ms", &beside);
+    let figure =
+        report.add(bench, "broker, others' p99, beside / without", "x", &ratios(&beside, &quiet));
+    figure.estimate(ESTIMATE_LIVE_RATIO);
+    Ok(())
+}
+
+/// Values for those who listen already.
+fn live(target: &Target, settings: &Settings) -> Result<Outcome> {
+    let mut crowd = Crowd::new()?;
+    crowd.join(&target.guests(LISTENERS), |_| Broker.subscribe(EVENT))?;
+    let pace = Pace::PerSecond(PER_SECOND);
+    Plan::new(EVENT, pace, settings.duration * 2, LISTENERS).run(&mut crowd, target)
+}
+
+/// Reads all newest values, in the calling thread.
+fn visit(address: SocketAddr) -> io::Result<()> {
+    const SYNCED: &[u8] = b"event:broker:synced";
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(&Broker.subscribe(ALL))?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut kept = 0;
+    loop {
+        let len = match stream.read(&mut buffer[kept..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => kept + read,
+        };
+        if memchr::memmem::find(&buffer[..len], SYNCED).is_some() {
+            return Ok(());
+        }
+        // The mark may have come in part.
+        kept = len.min(SYNCED.len() - 1);
+        buffer.copy_within(len - kept..len, 0);
+    }
+}
+
+/// MB a second, until every client has every value.
+fn read(target: &Target, clients: usize, values: usize) -> Result<f64> {
+    let mut crowd = Crowd::new()?;
+    let guests = Guests { first_values: values as u32, ..target.guests(clients) };
+    let started = Instant::now();
+    crowd.join(&guests, |_| Broker.subscribe(ALL))?;
+    Ok(crowd.heard.bytes as f64 / 1e6 / started.elapsed().as_secs_f64())
+}

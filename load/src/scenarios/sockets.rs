@@ -1,0 +1,84 @@
+//! WebSockets beside server-sent events, at the same rate: each alone, then both.
+
+use std::io::{Read as _, Write as _};
+
+use broker_bench::Result;
+use broker_bench::client::TIMEOUT;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::{Crowd, Guests};
+use crate::rounds::ratios;
+use crate::run::{Outcome, Plan};
+use crate::scenarios::EVENT;
+use crate::senders::Pace;
+use crate::socket;
+use crate::speech::Kind::{self, Broker, Sockets};
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 1_000;
+const PER_SECOND: f64 = 20.0;
+
+/// Who listens, and the microseconds of CPU that a delivery is expected to cost: a frame's head of
+/// 4 bytes instead of a chunk's of 5, and an object around the record that is made once a view.
+const CASES: [(&str, &[Kind], f64); 3] =
+    [("streams", &[Broker], 6.5), ("sockets", &[Sockets], 7.0), ("both", &[Broker, Sockets], 6.7)];
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    if !is_there()? {
+        report.note("sockets", "GET /ws is not there: the server answered 404");
+        eprintln!("sockets: GET /ws is not there: the server answered 404");
+        return Ok(());
+    }
+    let mut outcomes: [Vec<Outcome>; CASES.len()] = Default::default();
+    for _ in 0..settings.runs {
+        for ((_, kinds, _), outcomes) in CASES.iter().zip(&mut outcomes) {
+            outcomes.push(deliver(kinds, settings)?);
+        }
+    }
+    for ((who, _, estimate_us), outcomes) in CASES.iter().zip(&outcomes) {
+        let runs = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).collect::<Vec<_>>();
+        let bench = "sockets";
+        let cpu = report.add(bench, format!("{who}, CPU a delivery"), "us", &runs(Outcome::cpu_us));
+        cpu.estimate(*estimate_us);
+        report.add(bench, format!("{who}, latency p99"), "ms", &runs(Outcome::p99_ms));
+        let wrong = runs(|outcome| outcome.incomplete as f64);
+        let wrong = report.add(bench, format!("{who}, got other than published"), "", &wrong);
+        wrong.goal(Goal::AtMost(0.0));
+    }
+    let [streams, sockets, _] = &outcomes;
+    let [sockets, streams] =
+        [sockets, streams].map(|runs| runs.iter().map(Outcome::cpu_us).collect::<Vec<_>>());
+    let ratio = ratios(&sockets, &streams);
+    report.add("sockets", "sockets / streams, CPU a delivery", "x", &ratio).estimate(1.1);
+    Ok(())
+}
+
+fn deliver(kinds: &[Kind], settings: &Settings) -> Result<Outcome> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let target = Target::start(Broker)?;
+    let mut crowd = Crowd::new()?;
+    for kind in kinds {
+        let guests = Guests { greeting: kind.greeting(), ..target.guests(subscribers) };
+        crowd.join(&guests, |_| kind.subscribe(EVENT))?;
+    }
+    let (pace, listeners) = (Pace::PerSecond(PER_SECOND), crowd.len());
+    Plan::new(EVENT, pace, settings.duration * 2, listeners).run(&mut crowd, &target)
+}
+
+/// Whether the server has the route.
+fn is_there() -> Result<bool> {
+    let target = Target::start(Broker)?;
+    let mut stream = socket::connect(target.address(), 0)?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(&Sockets.subscribe(EVENT))?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    match &start {
+        b"HTTP/1.1 101" => Ok(true),
+        b"HTTP/1.1 404" => Ok(false),
+        _ => Err(format!("GET /ws was answered {}", String::from_utf8_lossy(&start)).into()),
+    }
+}

@@ -1,0 +1,144 @@
+//! One who does not read, among 1,000 who do.
+//!
+//! Beside the values that the others get, 1.6 MB a second of large ones are published under another
+//! name. One subscriber asked for these: in one run it reads them, in the other it never does.
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{io, thread};
+
+use broker_bench::Result;
+use broker_bench::client::Client;
+use broker_bench::report::{Goal, Report};
+use broker_bench::workload::Workload;
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::pulse::Pulse;
+use crate::rounds::ratios;
+use crate::run::{Outcome, Plan};
+use crate::scenarios::EVENT;
+use crate::senders::Pace;
+use crate::socket;
+use crate::speech::Kind::Broker;
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 1_000;
+const PER_SECOND: f64 = 20.0;
+const LARGE_PER_SECOND: f64 = 50.0;
+const LARGE_BYTES: usize = 32 << 10;
+/// The workload's event with number 0.
+const LARGE_EVENT: &str = "bench.000000";
+/// Those of the crowd come before it.
+const READER: usize = 14_000;
+const LOOKS_PER_SECOND: f64 = 4.0;
+
+/// A send buffer of 64 KiB, which the kernel doubles for what it needs itself and may overstep by
+/// one write: 288 KiB in the engineering facts.
+const ESTIMATE_KERNEL_KIB: f64 = 288.0;
+/// The reader takes no turn of its own, so the others should not notice.
+const ESTIMATE_RATIO: f64 = 1.0;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let (mut reading_ms, mut stalled_ms) = (Vec::new(), Vec::new());
+    let (mut kernel, mut process) = (Vec::new(), Vec::new());
+    let mut missing = Vec::new();
+    for _ in 0..settings.runs {
+        let reading = beside(Reader::Reads, settings)?;
+        let stalled = beside(Reader::Stalls, settings)?;
+        reading_ms.push(reading.outcome.p99_ms());
+        stalled_ms.push(stalled.outcome.p99_ms());
+        kernel.push(stalled.kernel_bytes / 1024.0);
+        process.push((stalled.server_bytes - reading.server_bytes) / 1024.0);
+        missing.push(stalled.outcome.missing_percent());
+    }
+    let bench = "stalled";
+    report.add(bench, "broker, others' p99, it reads", "ms", &reading_ms);
+    report.add(bench, "broker, others' p99, it stalls", "ms", &stalled_ms);
+    let ratio = report.add(
+        bench,
+        "broker, others' p99, stalls / reads",
+        "x",
+        &ratios(&stalled_ms, &reading_ms),
+    );
+    ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtMost(1.2));
+    let missing = report.add(bench, "broker, others' deliveries missing", "%", &missing);
+    missing.goal(Goal::AtMost(0.0));
+    let kernel = report.add(bench, "broker, kernel memory for it", "KiB", &kernel);
+    kernel.estimate(ESTIMATE_KERNEL_KIB).goal(Goal::AtMost(512.0));
+    report.add(bench, "broker, PSS, stalls - reads", "KiB", &process).estimate(64.0);
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Reads,
+    Stalls,
+}
+
+struct Measured {
+    outcome: Outcome,
+    /// The most that the kernel held for the reader's socket on the server's side.
+    kernel_bytes: f64,
+    server_bytes: f64,
+}
+
+fn beside(reader: Reader, settings: &Settings) -> Result<Measured> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let target = Target::start(Broker)?;
+    let mut crowd = Crowd::new()?;
+    crowd.join(&target.guests(subscribers), |_| Broker.subscribe(EVENT))?;
+    let stream = socket::connect(target.address(), READER)?;
+    stream.set_nonblocking(false)?;
+    io::Write::write_all(&mut &stream, &Broker.subscribe(LARGE_EVENT))?;
+    let most = Arc::new(AtomicU64::new(0));
+    let (seen, from, to) = (most.clone(), target.address(), stream.local_addr()?);
+    let looks = Pulse::start(LOOKS_PER_SECOND, move || {
+        seen.fetch_max(kernel_bytes(from, to)?, Ordering::Relaxed);
+        Ok(())
+    });
+    if reader == Reader::Reads {
+        let mut stream = stream.try_clone()?;
+        // It ends when the server does.
+        thread::spawn(move || while matches!(stream.read(&mut [0; 64 << 10]), Ok(1..)) {});
+    }
+    let large = Workload::sized(7, LARGE_BYTES).insert(0);
+    let mut client = Client::connect(target.address())?;
+    let inserts = Pulse::start(LARGE_PER_SECOND, move || client.call(&large, 201).map(|_| ()));
+    let pace = Pace::PerSecond(PER_SECOND);
+    let plan = Plan::new(EVENT, pace, settings.duration * 2, subscribers);
+    let outcome = plan.run(&mut crowd, &target)?;
+    let server_bytes = target.server.memory()?;
+    inserts.end()?;
+    looks.end()?;
+    still_open(&stream)?;
+    Ok(Measured { outcome, kernel_bytes: most.load(Ordering::Relaxed) as f64, server_bytes })
+}
+
+/// One that was closed early would cost nothing.
+fn still_open(stream: &TcpStream) -> Result<()> {
+    stream.set_nonblocking(true)?;
+    match stream.peek(&mut [0]) {
+        Ok(0) => Err("the server closed the reader's stream".into()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What `ss -m` tells of the socket at `from` towards `to`: all that is queued in either direction,
+/// and what is set aside for it.
+fn kernel_bytes(from: SocketAddr, to: SocketAddr) -> io::Result<u64> {
+    let filter = format!("src {from} and dst {to}");
+    let output = Command::new("ss").args(["-tmnH", &filter]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let memory = said.split_once("skmem:(").and_then(|(_, rest)| rest.split_once(')'));
+    let (memory, _) = memory.ok_or_else(|| io::Error::other(format!("ss said: {said}")))?;
+    // r and w are what is queued, f what is set aside; rb and tb are limits.
+    let parts = memory.split(',').filter_map(|part| part.split_at_checked(1));
+    let parts = parts.filter(|(name, _)| ["r", "w", "f"].contains(name));
+    Ok(parts.filter_map(|(_, bytes)| bytes.parse::<u64>().ok()).sum())
+}

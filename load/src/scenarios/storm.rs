@@ -1,0 +1,112 @@
+//! Ten thousand who were there, are cut off, and come back at once with their cursors, while others
+//! insert.
+
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use broker_bench::Result;
+use broker_bench::client::{Client, TIMEOUT};
+use broker_bench::report::{Goal, Report};
+use broker_bench::workload::Workload;
+
+use crate::arguments::Settings;
+use crate::crowd::{Crowd, Guests};
+use crate::pulse::Pulse;
+use crate::run::quantile;
+use crate::scenarios::fill;
+use crate::socket;
+use crate::speech::{Kind::Broker, get};
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 10_000;
+/// So many newest values are there, of which those who come back lack one: whoever gets more was
+/// not taken up where it left.
+const VALUES: usize = 100;
+const TARGET: &str = "/events?event=storm.%3E";
+const INSERTS_PER_SECOND: f64 = 200.0;
+/// How long inserts are timed before the storm.
+const CALM: Duration = Duration::from_secs(1);
+
+/// Seconds, as for those who connect for the first time: finding one value by index costs nothing
+/// beside accepting a connection.
+const ESTIMATE: f64 = 0.6;
+/// Milliseconds: an insert waits for the crowd and for streams that are being made.
+const ESTIMATE_P99_MS: f64 = 10.0;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let storms = (0..settings.runs).map(|_| storm(settings)).collect::<Result<Vec<_>>>()?;
+    let runs = |of: fn(&Storm) -> f64| storms.iter().map(of).collect::<Vec<_>>();
+    let bench = "storm";
+    let figure = report.add(bench, "broker, until all are synced", "s", &runs(|s| s.seconds));
+    figure.estimate(ESTIMATE);
+    let others = report.add(bench, "broker, who got other than was new", "", &runs(|s| s.wrong));
+    others.goal(Goal::AtMost(0.0));
+    report.add(bench, "broker, insert p99, before", "ms", &runs(|s| s.calm_p99_ms));
+    let figure = report.add(bench, "broker, insert p99, in the storm", "ms", &runs(|s| s.p99_ms));
+    figure.estimate(ESTIMATE_P99_MS);
+    Ok(())
+}
+
+struct Storm {
+    seconds: f64,
+    /// How many were told anything else than the one new value.
+    wrong: f64,
+    calm_p99_ms: f64,
+    p99_ms: f64,
+}
+
+fn storm(settings: &Settings) -> Result<Storm> {
+    let target = Target::start(Broker)?;
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    fill(&target, 0..VALUES, |index| format!("storm.{index:03}"))?;
+    let mut crowd = Crowd::new()?;
+    crowd.join(&target.guests(subscribers), |_| get(TARGET, ""))?;
+    let cursor = cursor(&target)?;
+    crowd.leave();
+    fill(&target, VALUES..VALUES + 1, |_| "storm.000".to_owned())?;
+    let calm = inserts(&target)?;
+    thread::sleep(CALM);
+    let calm = calm.end()?;
+    let during = inserts(&target)?;
+    crowd.forget();
+    let guests = Guests { first_values: 1, ..target.guests(subscribers) };
+    let head = format!("Accept: text/event-stream\r\nLast-Event-ID: {cursor}\r\n");
+    let started = Instant::now();
+    crowd.join(&guests, |_| get(TARGET, &head))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let during = during.end()?;
+    Ok(Storm {
+        seconds,
+        wrong: crowd.incomplete(1, VALUES as u64) as f64,
+        calm_p99_ms: quantile(&calm, 0.99),
+        p99_ms: quantile(&during, 0.99),
+    })
+}
+
+/// Inserts of an event that nobody listens to.
+fn inserts(target: &Target) -> Result<Pulse> {
+    let insert = Workload::new(8).insert(0);
+    let mut client = Client::connect(target.address())?;
+    Ok(Pulse::start(INSERTS_PER_SECOND, move || client.call(&insert, 201).map(|_| ())))
+}
+
+/// Where a subscriber stands that has heard everything: the id of the block that says so. All have
+/// the same view, so it is everyone's.
+fn cursor(target: &Target) -> Result<String> {
+    let mut stream = socket::connect(target.address(), 0)?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    io::Write::write_all(&mut stream, &get(TARGET, ""))?;
+    let (mut said, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    while memchr::memmem::find(&said, b"event:broker:synced").is_none() {
+        match io::Read::read(&mut stream, &mut buffer)? {
+            0 => return Err("a stream ended before it was synced".into()),
+            read => said.extend_from_slice(&buffer[..read]),
+        }
+    }
+    let said = String::from_utf8(said)?;
+    let (before, _) = said.split_once("event:broker:synced").ok_or("it was found")?;
+    let (_, cursor) = before.rsplit_once("id:").ok_or("a block has an id")?;
+    Ok(cursor.trim().to_owned())
+}

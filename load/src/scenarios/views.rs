@@ -1,0 +1,58 @@
+//! Ten thousand subscribers who each ask for something else besides, against as many who all ask
+//! for the same.
+
+use broker_bench::Result;
+use broker_bench::report::{Goal, Report};
+
+use crate::arguments::Settings;
+use crate::crowd::Crowd;
+use crate::rounds::ratios;
+use crate::run::{Outcome, Plan};
+use crate::scenarios::EVENT;
+use crate::senders::Pace;
+use crate::speech::Kind::Broker;
+use crate::target::Target;
+
+const SUBSCRIBERS: usize = 10_000;
+const IN_FLIGHT: usize = 8;
+
+/// With a view of its own each subscriber costs a look at what matches, and an id line, which
+/// takes 0.2 us of 2.
+const ESTIMATE_RATIO: f64 = 0.9;
+
+/// Measures and reports.
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let (mut one, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..settings.runs {
+        one.push(deliver(settings, |_| 0)?);
+        own.push(deliver(settings, |index| index)?);
+    }
+    let per_second =
+        |outcomes: &[Outcome]| outcomes.iter().map(Outcome::per_second).collect::<Vec<_>>();
+    let (one_per_second, own_per_second) = (per_second(&one), per_second(&own));
+    let missing: Vec<_> = one.iter().chain(&own).map(Outcome::missing_percent).collect();
+    let bench = "views";
+    report.add(bench, "broker, one view, deliveries", "/s", &one_per_second);
+    report.add(bench, "broker, views of their own, deliveries", "/s", &own_per_second);
+    let missing = report.add(bench, "broker, deliveries missing", "%", &missing);
+    missing.goal(Goal::AtMost(0.0));
+    let ratio = report.add(
+        bench,
+        "broker, views of their own / one view",
+        "x",
+        &ratios(&own_per_second, &one_per_second),
+    );
+    ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtLeast(0.8));
+    Ok(())
+}
+
+/// Each subscriber asks for the event, and for one of its own that is never published.
+fn deliver(settings: &Settings, own: impl Fn(usize) -> usize) -> Result<Outcome> {
+    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let target = Target::start(Broker)?;
+    let mut crowd = Crowd::new()?;
+    let request = |index| Broker.subscribe(&format!("{EVENT},own.{:05}", own(index)));
+    crowd.join(&target.guests(subscribers), request)?;
+    let pace = Pace::InFlight(IN_FLIGHT);
+    Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
+}

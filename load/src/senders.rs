@@ -1,0 +1,136 @@
+//! Those who publish: some connections, each with at most one value under way, in the crowd's own
+//! thread and poll.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+
+use broker_bench::Result;
+
+use crate::crowd::{Crowd, OTHERS_FROM};
+use crate::run::Plan;
+use crate::socket;
+use crate::speech::Kind;
+use crate::target::Target;
+use crate::value::{self, Stamp, now};
+
+/// Source addresses of their own.
+const ADDRESSES_FROM: usize = 15_000;
+
+/// How fast they publish.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many values wait for their acknowledgement, unless too many are not delivered yet.
+    InFlight(usize),
+    /// So many a second, whatever becomes of those before.
+    PerSecond(f64),
+}
+
+/// The connections, and what was sent over them.
+pub struct Senders {
+    kind: Kind,
+    address: SocketAddr,
+    event: String,
+    /// A connection each, or room for one.
+    slots: Vec<Option<Sender>>,
+    /// Values that were sent.
+    pub sent: u32,
+    /// The sum of their numbers.
+    pub sum: u64,
+    /// Values that were sent and not answered.
+    pub waiting: usize,
+    /// Microseconds from a value to its answer.
+    pub answers_us: Vec<u32>,
+}
+
+struct Sender {
+    stream: TcpStream,
+    /// Since when it waits.
+    sent_at: Option<u64>,
+    answer: Vec<u8>,
+}
+
+impl Senders {
+    /// None of them connected yet.
+    pub fn new(target: &Target, plan: &Plan<'_>) -> Self {
+        let count = match plan.pace {
+            Pace::InFlight(count) => count,
+            // One that waits for its answer does not hold up the next.
+            Pace::PerSecond(_) => 8,
+        };
+        Self {
+            kind: target.kind,
+            address: target.address(),
+            event: plan.event.to_owned(),
+            slots: (0..count).map(|_| None).collect(),
+            sent: 0,
+            sum: 0,
+            waiting: 0,
+            answers_us: Vec::new(),
+        }
+    }
+
+    /// The number of the next value.
+    pub fn next(&self) -> u32 {
+        self.sent + 1
+    }
+
+    /// Sends a value over whichever connection is free, or over a new one; tells whether there was.
+    pub fn send(&mut self, crowd: &Crowd) -> Result<bool> {
+        let is_free = |slot: &Option<Sender>| slot.as_ref().is_none_or(|s| s.sent_at.is_none());
+        // The first one, so that none is used so seldom that the server closes it meanwhile.
+        let Some(index) = self.slots.iter().position(is_free) else { return Ok(false) };
+        let number = self.next();
+        let sender = match &mut self.slots[index] {
+            Some(sender) => sender,
+            slot => slot.insert(Sender::connect(crowd, self.address, index)?),
+        };
+        let at = now();
+        let value = value::value(Stamp { at, number });
+        let request = self.kind.publish(&self.event, &value);
+        // Far smaller than a socket's buffer, so one write takes it whole.
+        if sender.stream.write(&request)? < request.len() {
+            return Err("a value was written in part".into());
+        }
+        sender.sent_at = Some(at);
+        self.sent = number;
+        self.sum += u64::from(number);
+        self.waiting += 1;
+        Ok(true)
+    }
+
+    /// Takes the answers that arrived in the crowd's last turn.
+    pub fn take(&mut self, crowd: &Crowd) -> Result<()> {
+        for token in &crowd.others {
+            let slot = &mut self.slots[token - OTHERS_FROM];
+            let Some(sender) = slot else { continue };
+            let mut buffer = [0; 4096];
+            match sender.stream.read(&mut buffer) {
+                Ok(0) if sender.sent_at.is_none() => {
+                    *slot = None;
+                    continue;
+                }
+                Ok(0) => return Err("the server closed a publisher's connection".into()),
+                Ok(read) => sender.answer.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if self.kind.is_published(&sender.answer)? {
+                sender.answer.clear();
+                let sent_at = sender.sent_at.take().ok_or("an answer to nothing")?;
+                self.answers_us.push((now().saturating_sub(sent_at) / 1_000) as u32);
+                self.waiting -= 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sender {
+    fn connect(crowd: &Crowd, address: SocketAddr, index: usize) -> Result<Self> {
+        let mut stream = TcpStream::from_std(socket::connect(address, ADDRESSES_FROM + index)?);
+        crowd.register(&mut stream, OTHERS_FROM + index)?;
+        Ok(Self { stream, sent_at: None, answer: Vec::new() })
+    }
+}

@@ -1,0 +1,34 @@
+//! Sockets that come from many addresses, as those of ten thousand browsers do: one address of
+//! 127.0.0.0/8 each.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect as reach, socket_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use broker_bench::Result;
+
+/// Connects from the address of the subscriber with this index. It blocks, which on loopback takes
+/// as long as the call itself; what comes back does not.
+pub fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrV4::new(source(index), 0))?;
+    reach(&socket, &address)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Takes as many descriptors as this process may have.
+pub fn raise_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// 127.1.0.1 and on, no octet above 250.
+fn source(index: usize) -> Ipv4Addr {
+    let (high, low) = (index / 250, index % 250);
+    Ipv4Addr::new(127, 1 + (high / 250) as u8, (high % 250) as u8, 1 + low as u8)
+}
