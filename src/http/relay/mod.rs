@@ -151,7 +151,7 @@ pub(super) async fn publish(
     let event = parse_message(&compact(&body, 1, config)?).map_err(invalid)?;
     let inserted = broker.insert_here(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(&prefix(&request, config, "/publish"), &inserted, false))
+    Ok(receipt(prefix(&request, config, "/publish"), &inserted, false))
 }
 
 /// A registration that is not, or is no more; without its id, which may be somebody's.
@@ -168,7 +168,7 @@ fn socket_base(request: &HttpRequest, config: &Config) -> Result<String, Problem
         let rest = url.strip_prefix("http").expect("a public URL is http or https");
         return Ok(format!("ws{}", rest.trim_end_matches('/')));
     }
-    let host = named_host(request.head()).as_deref().and_then(Authority::parse);
+    let host = named_host(request.head()).and_then(Authority::parse);
     let host = host.ok_or_else(|| {
         Problem::new(Code::MalformedRequest)
             .detail("send one Host header with this server's host, or set BROKER_PUBLIC_URL")
