@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := run
 .PHONY: run test check client demo bench bench-peers load torture simulate help
 
-run: ## build (release) and run the server; ARGS="--port 9000" passes flags
-	@scripts/run.sh $(ARGS)
+run: ## build (release) and run the server; ARGS="--port 9000" passes flags, FEATURES=rabbitmq adds the bridge
+	@FEATURES="$(FEATURES)" scripts/run.sh $(ARGS)
 
 test: ## run every test; what is missing for it is installed
 	@scripts/test.sh

@@ -129,6 +129,29 @@ need_chromium() {
   fi
 }
 
+# A RabbitMQ for the tests of the bridge. Each test starts its own, on loopback; nothing needs the
+# service that Debian's package brings, so a policy keeps that from being started (invoke-rc.d(8)),
+# unless the machine has one already.
+need_rabbitmq() {
+  local server=/usr/lib/rabbitmq/bin/rabbitmq-server policy=/usr/sbin/policy-rc.d
+  if [ -x "$server" ]; then return; fi
+  if [ "$(id -u)" -ne 0 ] || [ -e "$policy" ]; then
+    need_debian rabbitmq-server test -x "$server"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  # Also when the installation fails, which ends the script.
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  need_debian rabbitmq-server test -x "$server"
+  rm -f "$policy"
+  trap - EXIT
+  # Nor at the next boot, where systemd runs.
+  if command -v systemctl >/dev/null; then
+    systemctl disable rabbitmq-server.service epmd.service epmd.socket >/dev/null 2>&1 || true
+  fi
+}
+
 # What the fault campaigns call: a compiler for what they preload, and small file systems.
 need_torture_tools() {
   need_debian gcc command -v cc

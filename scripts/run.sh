@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds Broker and runs it with the flags given here.
+# Builds Broker and runs it with the flags given here. FEATURES=rabbitmq builds it with the bridge.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 need_rust
-cargo build --locked --release --bin broker
+cargo build --locked --release --bin broker ${FEATURES:+--features "$FEATURES"}
 exec "$target/release/broker" "$@"

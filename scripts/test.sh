@@ -10,6 +10,7 @@ need_client_modules
 need_chromium
 need_test_python
 need_torture_tools
+need_rabbitmq
 
 logs=$target/test-logs
 rm -rf "$logs"
@@ -42,15 +43,16 @@ suite() {
 
 suite client "$vitest_lines" npm --prefix client run --silent test
 
-# One build for the tests and the binary, so that both have the same features.
+# One build for the tests and the binary, so that both have the same features: all there are.
+features=(--features broker/rabbitmq)
 say "build"
-if cargo build --locked --workspace --bins --tests </dev/null; then
+if cargo build --locked --workspace "${features[@]}" --bins --tests </dev/null; then
   if cargo nextest --version >/dev/null 2>&1; then
-    suite rust "$nextest_lines" cargo nextest run --locked --workspace --no-fail-fast
+    suite rust "$nextest_lines" cargo nextest run --locked --workspace "${features[@]}" --no-fail-fast
   else
-    suite rust "$cargo_lines" cargo test --locked --workspace --tests --no-fail-fast
+    suite rust "$cargo_lines" cargo test --locked --workspace "${features[@]}" --tests --no-fail-fast
   fi
-  suite doc "$cargo_lines" cargo test --locked --workspace --doc --no-fail-fast
+  suite doc "$cargo_lines" cargo test --locked --workspace "${features[@]}" --doc --no-fail-fast
   BROKER_BIN=$target/debug/broker BROKER_TEST_CHROMIUM=$chromium BROKER_TEST_PYTHON=$python \
     suite e2e "$vitest_lines" npm --prefix client run --silent test:e2e
 else

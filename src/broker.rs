@@ -3,6 +3,8 @@
 //! Owns the start and the end, and the calls that an embedding program makes.
 
 mod alarm;
+#[cfg(feature = "rabbitmq")]
+mod bridging;
 mod checkpoints;
 mod consumers;
 mod engines;
@@ -34,6 +36,7 @@ pub use start::StartError;
 use worker::Worker;
 
 use crate::audit::Salts;
+use crate::bridge;
 use crate::config::Config;
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
@@ -42,7 +45,7 @@ use crate::metrics::Metrics;
 use crate::order::{Local, Order as _, ProposeError, Stopped, Submission, Ticket};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
-use crate::subscription::{Hub, Interest, Replay, Start, Subscriber, Tail};
+use crate::subscription::{Hub, Interest, OpenTail, Replay, Start, Subscriber, Tail};
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
@@ -71,6 +74,9 @@ struct Inner {
     /// Records that a checkpoint stands for and that were not read since the start.
     unverified: Arc<AtomicU64>,
     workers: Mutex<Vec<Worker>>,
+    /// Set at the end of the start, when one is set up.
+    #[cfg(feature = "rabbitmq")]
+    bridge: std::sync::OnceLock<bridge::Bridge>,
     /// Locked until the shutdown is complete.
     directory: Mutex<Option<Arc<DataDir>>>,
 }
@@ -160,7 +166,10 @@ impl Broker {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let opened = tokio::task::spawn_blocking(move || start::open(config)).await;
         let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
-        Ok(Self { inner: Arc::new(inner) })
+        let broker = Self { inner: Arc::new(inner) };
+        #[cfg(feature = "rabbitmq")]
+        broker.start_bridge().await?;
+        Ok(broker)
     }
 
     /// Appends one event; returns when it is on stable storage.
@@ -235,6 +244,11 @@ impl Broker {
     /// the projection.
     pub async fn shutdown(&self) {
         self.begin_shutdown();
+        #[cfg(feature = "rabbitmq")]
+        if let Some(bridge) = self.inner.bridge.get() {
+            // It keeps its position in the log.
+            bridge.stop().await;
+        }
         self.inner.order.stop();
         {
             // Held until the thread is gone, so that a second call waits too.
@@ -333,6 +347,14 @@ impl Broker {
         &self.inner.metrics
     }
 
+    /// How the bridge to RabbitMQ stands, if one is set up.
+    pub(crate) fn bridge_state(&self) -> Option<&bridge::State> {
+        #[cfg(feature = "rabbitmq")]
+        return self.inner.bridge.get().map(bridge::Bridge::state);
+        #[cfg(not(feature = "rabbitmq"))]
+        None
+    }
+
     pub(crate) fn queue_bytes(&self) -> usize {
         self.inner.order.queue_bytes()
     }
@@ -378,15 +400,18 @@ impl Broker {
 /// even `replay=none` has to send everything, for the client missed an unknown part.
 fn beginning(good: Option<Seq>, resume: Resume, mode: ReplayMode, reader: &Reader) -> Start {
     let replay = match mode {
-        ReplayMode::All => {
-            let reader = reader.clone();
-            Replay::All(Arc::new(move |after| Box::new(LogTail(reader.follow(after)))))
-        }
+        ReplayMode::All => Replay::All(log_tails(reader)),
         ReplayMode::None if resume == Resume::Fresh => Replay::None,
         ReplayMode::Latest | ReplayMode::None => Replay::Latest,
     };
     let reset = good.is_none() && resume != Resume::Fresh;
     Start { position: good.unwrap_or(0), reset, replay }
+}
+
+/// The journal, opened after any seq.
+fn log_tails(reader: &Reader) -> OpenTail {
+    let reader = reader.clone();
+    Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
 }
 
 /// The journal as subscribers read it.

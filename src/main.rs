@@ -65,7 +65,9 @@ fn fail(error: &RunError) -> ExitCode {
 
 /// To standard error: text for a terminal, JSON for whatever collects logs.
 fn start_log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // What lapin meets the bridge tells, with what becomes of it; a filter may still ask for it.
+    let filter = EnvFilter::try_new(format!("lapin=off,{}", config.log))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let is_text = match config.log_format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Json => false,

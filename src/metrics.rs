@@ -2,6 +2,8 @@
 //!
 //! Recorded into a recorder of its own, so that an embedding program's global one is left alone.
 
+mod bridge;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use bridge::Bridge;
 
 /// Bounds of latency buckets in seconds: a synced append takes 0.0001, a slow disk 0.1.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -61,6 +65,8 @@ pub struct Metrics {
     pub(crate) newest: Gauge,
     /// Bytes of the public newest values' JSON.
     pub(crate) newest_bytes: Gauge,
+    /// What the bridge to RabbitMQ does.
+    pub(crate) bridge: Bridge,
 }
 
 impl Metrics {
@@ -87,7 +93,9 @@ impl Metrics {
         let refused = "broker_refused_total";
         recorder.describe_counter(refused.into(), count, "Requests refused, by code.".into());
         let for_refused = recorder.clone();
+        let bridge = Bridge::new(&recorder);
         Self {
+            bridge,
             prometheus: recorder.handle(),
             records: counter("broker_records_total", count, "Records that became durable."),
             groups: counter("broker_groups_total", count, "Groups that were synced."),

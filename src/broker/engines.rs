@@ -115,6 +115,22 @@ impl<P: IdIndex> Engines<P> {
         Ok(())
     }
 
+    /// The durable record that an id belongs to, as far as the projection has come.
+    ///
+    /// # Errors
+    /// [`ProposeError::IdsNotReady`] when it cannot be known now.
+    #[cfg(feature = "rabbitmq")]
+    pub fn find(&mut self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
+        let named = self.named(id, self.reader.durable()).map_err(|error| {
+            error!(%error, "the log cannot be read where an id may belong");
+            ProposeError::IdsNotReady
+        })?;
+        match named {
+            Some(record) => Ok(Some(Arc::new(record))),
+            None => self.find_old(id),
+        }
+    }
+
     /// The record that an id names and belongs to, up to here.
     fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, PlaceError> {
         for seq in named_seqs(id, through) {

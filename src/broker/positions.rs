@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use super::Broker;
-use crate::order::ProposeError;
+use super::{Broker, Inserted, propose};
+use crate::order::{Order as _, ProposeError, Submission};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
 
 impl Broker {
@@ -38,7 +38,9 @@ impl Broker {
         debug_assert!(name.is_system(), "positions are the system's");
         let identity = Identity { event: name.clone(), to: None };
         let event = NewEvent { identity, data, id: None, expected_version, author: None };
-        let stored = self.insert_here(vec![event]).await?;
+        // Not refused while it shuts down: that is when last positions are stored.
+        let submission = Submission::new(propose(vec![event]));
+        let stored: Inserted = self.inner.order.propose_here(submission)?.await?.into();
         Ok(stored.records.into_iter().next().expect("one event makes one record"))
     }
 }

@@ -19,6 +19,7 @@ use super::restored::{Restart, restore};
 use super::verifier::Verifier;
 use super::worker::{Rest, Worker};
 use super::{Inner, watchdog};
+use crate::bridge;
 use crate::config::{Config, ConfigErrors};
 use crate::decide::Limits;
 use crate::journal::{AppendError, DataDir, DirError, JournalError};
@@ -31,6 +32,12 @@ use crate::subscription::{Hub, HubOptions};
 /// Why a broker does not start; each a full sentence that says what to change.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// A bridge is set up, and this build has none.
+    #[error(
+        "BROKER_RABBITMQ_URL is set, but this broker was built without the feature rabbitmq: build \
+         it with `cargo build --release --features rabbitmq`, or unset it"
+    )]
+    NoBridge,
     /// The first record of this open could not be appended.
     #[error("the log cannot be appended to: {0}")]
     Append(#[from] AppendError),
@@ -64,6 +71,9 @@ pub enum StartError {
 
 pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     config.check()?;
+    if config.rabbitmq.url.is_some() && !bridge::IS_BUILT {
+        return Err(StartError::NoBridge);
+    }
     if SystemTime::now() < SystemTime::UNIX_EPOCH {
         return Err(StartError::Clock);
     }
@@ -163,6 +173,8 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         failed,
         unverified,
         workers: Mutex::new(workers),
+        #[cfg(feature = "rabbitmq")]
+        bridge: std::sync::OnceLock::new(),
         directory: Mutex::new(Some(directory)),
     })
 }

@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod operation;
 mod origin;
+mod rabbitmq;
 mod render;
 mod setters;
 mod table;
@@ -36,6 +37,7 @@ pub use environment::{Loaded, Unknown, temporary_dir};
 pub use error::{ConfigErrors, ValueError};
 pub use operation::{Operation, Show};
 pub use origin::{Origin, PublicUrl, WebOrigin};
+pub use rabbitmq::{AmqpUrl, RabbitMq};
 pub use render::{env_example, settings_markdown};
 pub use table::{SETTINGS, Setting, Takes};
 
@@ -100,6 +102,8 @@ pub struct Config {
     pub max_registrations: NonZeroUsize,
     /// `BROKER_REGISTRATION_SECONDS`: how long a registration waits for its client.
     pub registration_expiry: Duration,
+    /// `BROKER_RABBITMQ_…`: the bridge to RabbitMQ.
+    pub rabbitmq: RabbitMq,
     /// `BROKER_SHUTDOWN_SECONDS`: how long draining may take.
     pub shutdown: Duration,
     /// `BROKER_LOG`: a tracing filter.
@@ -149,6 +153,7 @@ impl Default for Config {
             max_streams_per_address: const { NonZeroUsize::new(15_000).unwrap() },
             max_registrations: const { NonZeroUsize::new(10_000).unwrap() },
             registration_expiry: Duration::from_secs(60),
+            rabbitmq: RabbitMq::default(),
             shutdown: Duration::from_secs(5),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
@@ -210,6 +215,7 @@ impl Config {
 
     /// Rules over more than one setting.
     fn check_together(&self, errors: &mut ConfigErrors) {
+        self.rabbitmq.check_together(errors);
         // There are no keys yet; when there are, one of them ends this rule.
         if !self.host.to_canonical().is_loopback() && !self.allow_open {
             errors.add(format!(

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, LogFormat, Origin, PublicUrl};
+use super::{Config, LogFormat, Origin, PublicUrl, RabbitMq};
 
 macro_rules! setters {
     ($($field:ident: $given:ty,)*) => {
@@ -50,6 +50,7 @@ setters! {
     max_streams_per_address: NonZeroUsize,
     max_registrations: NonZeroUsize,
     registration_expiry: Duration,
+    rabbitmq: RabbitMq,
     shutdown: Duration,
     log: impl Into<String>,
     log_format: LogFormat,

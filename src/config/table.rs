@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::value::{
     bytes, in_words, number, positive, seconds, show_bytes, show_seconds, switch, tracing_filter,
 };
-use super::{Config, LogFormat, ValueError};
+use super::{AmqpUrl, Config, LogFormat, ValueError, rabbitmq};
+use crate::record::Name;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -326,6 +327,70 @@ pub const SETTINGS: &[Setting] = &[
         secret: false,
         read: |config, text| put(&mut config.registration_expiry, seconds(text, 86_400)),
         show: |config| show_seconds(config.registration_expiry),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_URL",
+        flag: "rabbitmq-url",
+        takes: Takes::Value("URL"),
+        default: "",
+        meaning: "RabbitMQ to exchange records with, such as amqp://user:password@localhost; needs \
+                  a build with the feature rabbitmq",
+        secret: true,
+        read: |config, text| put(&mut config.rabbitmq.url, text.parse().map(Some)),
+        show: |config| config.rabbitmq.url.as_ref().map_or_else(String::new, AmqpUrl::reveal),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_EXCHANGE",
+        flag: "rabbitmq-exchange",
+        takes: Takes::Value("EXCHANGE"),
+        default: "",
+        meaning: "Exchange of RabbitMQ that every record goes to, by its event as the routing key; \
+                  a durable topic exchange is made if there is none",
+        secret: false,
+        read: |config, text| put(&mut config.rabbitmq.exchange, rabbitmq::exchange(text)),
+        show: |config| config.rabbitmq.exchange.as_ref().map_or_else(String::new, Name::to_string),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_FILTERS",
+        flag: "rabbitmq-filters",
+        takes: Takes::Value("FILTERS"),
+        default: ">",
+        meaning: "Events that go to RabbitMQ: a comma-separated list of names or filters",
+        secret: false,
+        read: |config, text| put(&mut config.rabbitmq.filters, rabbitmq::filters(text)),
+        show: |config| rabbitmq::show_filters(&config.rabbitmq.filters),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_PRIVATE",
+        flag: "rabbitmq-private",
+        takes: Takes::Switch,
+        default: "false",
+        meaning: "Private records go to RabbitMQ too, where every consumer can read them",
+        secret: false,
+        read: |config, text| put(&mut config.rabbitmq.private, switch(text)),
+        show: |config| config.rabbitmq.private.to_string(),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_QUEUE",
+        flag: "rabbitmq-queue",
+        takes: Takes::Value("QUEUE"),
+        default: "",
+        meaning: "Queue of RabbitMQ whose messages are inserted; a durable one is made if there is \
+                  none",
+        secret: false,
+        read: |config, text| put(&mut config.rabbitmq.queue, rabbitmq::queue(text)),
+        show: |config| config.rabbitmq.queue.clone().unwrap_or_default(),
+    },
+    Setting {
+        name: "BROKER_RABBITMQ_EVENT",
+        flag: "rabbitmq-event",
+        takes: Takes::Value("EVENT"),
+        default: "",
+        meaning: "Event that messages of the queue become, instead of the one that their routing \
+                  key names",
+        secret: false,
+        read: |config, text| put(&mut config.rabbitmq.event, rabbitmq::name(text)),
+        show: |config| config.rabbitmq.event.as_ref().map_or_else(String::new, Name::to_string),
     },
     Setting {
         name: "BROKER_SHUTDOWN_SECONDS",

@@ -68,14 +68,23 @@ fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
         ("BROKER_MAX_STREAMS_PER_ADDRESS", "16"),
         ("BROKER_MAX_REGISTRATIONS", "18"),
         ("BROKER_REGISTRATION_SECONDS", "19"),
+        ("BROKER_RABBITMQ_URL", "amqp://ann:hunter2@localhost"),
+        ("BROKER_RABBITMQ_EXCHANGE", "events"),
+        ("BROKER_RABBITMQ_FILTERS", "a.*,b"),
+        ("BROKER_RABBITMQ_PRIVATE", "true"),
+        ("BROKER_RABBITMQ_QUEUE", "inbox"),
+        ("BROKER_RABBITMQ_EVENT", "mail"),
         ("BROKER_SHUTDOWN_SECONDS", "17"),
         ("BROKER_LOG", "warn,broker=debug"),
         ("BROKER_LOG_FORMAT", "json"),
     ];
     let given = config(&values).expect("values within bounds");
     let effective: Vec<_> = given.effective().collect();
-    let expected: Vec<_> =
-        values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let shown = |(name, value): &(&'static str, &str)| match *name {
+        "BROKER_RABBITMQ_URL" => (*name, "***".to_owned()),
+        _ => (*name, (*value).to_owned()),
+    };
+    let expected: Vec<_> = values.iter().map(shown).collect();
     assert_eq!(effective, expected);
     given.check().expect("what was read is within its bounds");
     let built = Config::default()
@@ -147,6 +156,23 @@ fn the_queue_has_room_for_the_largest_body() {
     let errors = errors.expect_err("a queue that is too small");
     assert_eq!(errors.sentences().len(), 1);
     assert!(errors.to_string().contains("write at least \"2MiB\""), "{errors}");
+}
+
+#[test]
+fn a_bridge_needs_a_url_and_a_way() {
+    let url = ("BROKER_RABBITMQ_URL", "amqp://localhost");
+    let (out, inward) = (("BROKER_RABBITMQ_EXCHANGE", "e"), ("BROKER_RABBITMQ_QUEUE", "q"));
+    for complete in [&[url, out][..], &[url, inward], &[url, out, inward], &[]] {
+        config(complete).expect("complete");
+    }
+    for (missing, settings) in
+        [("_EXCHANGE", &[url][..]), ("_URL", &[out]), ("_URL", &[inward]), ("_URL", &[out, inward])]
+    {
+        let errors = config(settings).expect_err("incomplete");
+        assert!(errors.to_string().contains(&format!("set BROKER_RABBITMQ{missing}")), "{errors}");
+    }
+    let errors = config(&[("BROKER_RABBITMQ_URL", "amqps://u:hunter2@h")]).expect_err("no TLS");
+    assert!(!errors.to_string().contains("hunter2"), "{errors}");
 }
 
 #[test]

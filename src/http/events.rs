@@ -8,7 +8,8 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use metrics::Counter;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, error};
 
 use super::Shared;
@@ -19,7 +20,6 @@ use super::streams::Open;
 use super::wire::Refusal;
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::record::{FilterSet, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
@@ -84,12 +84,13 @@ pub(super) async fn events(
     Ok(response.body(EventStream {
         subscriber,
         encoder: Encoder::new(dispatch),
-        heartbeat: heartbeat(config.heartbeat),
+        heartbeat: Heartbeat::new(config.heartbeat),
         last_cursor: 0,
         last_synced: None,
         ended: false,
         reason: "the client left",
-        metrics: broker.metrics().clone(),
+        delivered: broker.metrics().delivered.clone(),
+        delivered_bytes: broker.metrics().delivered_bytes.clone(),
         _open: open,
     }))
 }
@@ -139,25 +140,20 @@ fn accepts_event_stream(request: &HttpRequest) -> bool {
     })
 }
 
-fn heartbeat(period: Duration) -> Interval {
-    let mut interval = interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
 /// A subscription as a response body. actix asks for the next chunk only when the last one left
 /// its write buffer, so a slow client is only a position.
 struct EventStream {
     subscriber: Subscriber,
     encoder: Encoder,
-    heartbeat: Interval,
+    heartbeat: Heartbeat,
     /// The seq of the last id that was sent.
     last_cursor: Seq,
     last_synced: Option<Instant>,
     ended: bool,
     /// Why it ended, for the log.
     reason: &'static str,
-    metrics: Metrics,
+    delivered: Counter,
+    delivered_bytes: Counter,
     _open: Open,
 }
 
@@ -168,11 +164,22 @@ impl Drop for EventStream {
 }
 
 impl EventStream {
+    /// What one view's subscribers get together is encoded once, but for the first block of each.
     fn encode(&mut self, step: &Step) -> Bytes {
-        for record in &step.records {
-            self.encoder.record(self.subscriber.cursor(record.seq()), record);
-            self.last_cursor = record.seq();
+        self.delivered.increment(step.records.len() as u64);
+        if let Some(last) = step.records.last() {
+            self.last_cursor = last.seq();
         }
+        if step.mark.is_none() && !self.encoder.is_first() {
+            let dispatch = self.encoder.dispatch();
+            let chunk = step.records.encoded(dispatch.encoding(), |records| {
+                let mut encoder = Encoder::of_view(dispatch);
+                encoder.records(self.subscriber.cursor(0), records);
+                encoder.take().into()
+            });
+            return self.sent(chunk);
+        }
+        self.encoder.records(self.subscriber.cursor(0), &step.records);
         match step.mark {
             Some(Mark::Reset) => {
                 self.encoder.mark(self.subscriber.cursor(0), Mark::Reset);
@@ -181,7 +188,6 @@ impl EventStream {
             Some(mark @ Mark::Synced { .. }) => self.synced(mark),
             None => {}
         }
-        self.metrics.delivered.increment(step.records.len() as u64);
         self.chunk()
     }
 
@@ -204,10 +210,45 @@ impl EventStream {
     }
 
     fn chunk(&mut self) -> Bytes {
-        let chunk = self.encoder.take();
-        self.metrics.delivered_bytes.increment(chunk.len() as u64);
-        self.heartbeat.reset();
-        chunk.into()
+        let chunk = self.encoder.take().into();
+        self.sent(chunk)
+    }
+
+    fn sent(&mut self, chunk: Bytes) -> Bytes {
+        self.delivered_bytes.increment(chunk.len() as u64);
+        self.heartbeat.last_sent = Instant::now();
+        chunk
+    }
+}
+
+/// When an idle stream has to say that it lives. Whatever is sent puts it off, but the timer is
+/// set anew only when it rings: setting it for each delivery costs as much as encoding one.
+struct Heartbeat {
+    period: Duration,
+    last_sent: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(period: Duration) -> Self {
+        let last_sent = Instant::now();
+        Self { period, last_sent, timer: Box::pin(sleep_until(last_sent + period)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            std::task::ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let due = self.last_sent + self.period;
+            let is_due = due <= now;
+            if is_due {
+                self.last_sent = now;
+            }
+            self.timer.as_mut().reset(self.last_sent + self.period);
+            if is_due {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -238,8 +279,8 @@ impl MessageBody for EventStream {
             }
             Poll::Pending => {}
         }
-        match self.heartbeat.poll_tick(cx) {
-            Poll::Ready(_) => Poll::Ready(Some(Ok(self.beat()))),
+        match self.heartbeat.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Ok(self.beat()))),
             Poll::Pending => Poll::Pending,
         }
     }

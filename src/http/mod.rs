@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod connection;
 mod consume;
 mod edge;
 mod etag;

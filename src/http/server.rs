@@ -1,15 +1,23 @@
 //! The server: listening, sockets, and an end that streams survive.
 
-use std::any::Any;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::{App, HttpServer};
+use actix_http::{HttpService, KeepAlive, ServiceConfigBuilder};
+use actix_server::GracefulShutdownSignal;
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, Server, fn_factory, fn_service};
+use actix_web::rt::net::TcpStream;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tracing::{debug, info};
 
+use super::Routes;
+use super::connection::Opening;
 use crate::Broker;
 use crate::config::Config;
 
@@ -52,25 +60,74 @@ impl Bound {
     /// What actix says of the listener.
     pub fn serve(self, broker: Broker) -> io::Result<Server> {
         let config = broker.config().clone();
-        let routes = broker.routes();
-        let stall = config.stall_timeout;
-        let server = HttpServer::new(move || App::new().configure(routes.clone().into_config()))
-            .on_connect(move |connection, _| tune(connection, stall))
-            .h1_allow_half_closed(false)
-            .tcp_nodelay(true)
-            .max_connections(config.max_streams.get() + SPARE_CONNECTIONS)
-            .client_request_timeout(HEAD_TIMEOUT)
+        let (routes, stall, address) = (broker.routes(), config.stall_timeout, self.address);
+        let builder = Server::build()
+            .max_concurrent_connections(config.max_streams.get() + SPARE_CONNECTIONS)
             .shutdown_timeout(grace(config.shutdown).as_secs())
-            .disable_signals()
-            .listen(self.listener)?;
+            .disable_signals();
+        let stopping = builder.graceful_shutdown_signal();
+        let factory = move || {
+            let (routes, stopping) = (routes.clone(), stopping.clone());
+            fn_factory(move || connections(routes.clone(), stopping.clone(), address, stall))
+        };
+        let server = builder.listen("broker", self.listener, factory)?.run();
         info!(address = %self.address, "listening");
-        Ok(server.run())
+        Ok(server)
     }
 }
+
+/// What one worker does with its connections: those of streams are their own, all others actix's.
+async fn connections(
+    routes: Routes,
+    stopping: GracefulShutdownSignal,
+    address: SocketAddr,
+    stall: Duration,
+) -> Result<impl Service<TcpStream, Response = (), Error = (), Future = Connected>, ()> {
+    let app = || {
+        let app = App::new().configure(routes.clone().into_config());
+        map_config(app, |_| AppConfig::default())
+    };
+    let streams = app().into_factory().new_service(()).await.map_err(|_| ())?;
+    let requests = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .h1_allow_half_closed(false)
+        .local_addr(address)
+        .finish(app())
+        .tcp()
+        .new_service(())
+        .await?;
+    let (streams, requests) = (Rc::new(streams), Rc::new(requests));
+    let config = ServiceConfigBuilder::new().keep_alive(KeepAlive::Disabled).build();
+    Ok(fn_service(move |connection: TcpStream| -> Connected {
+        tune(&connection, stall);
+        let (streams, requests, config) = (streams.clone(), requests.clone(), config.clone());
+        Box::pin(async move {
+            let peer = connection.peer_addr().map_err(|_| ())?;
+            let Some(opening) = Opening::peek(&connection, peer, &config).await else {
+                // On the heap, so that a stream's task does not have room for it.
+                return Box::pin(requests.call(connection)).await.map_err(|_| ());
+            };
+            let (request, answering) = opening.accept(connection).map_err(|_| ())?;
+            let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
+            let (_, response) = response.into_parts();
+            answering.respond(response).map_err(|_| ())?.await.map_err(|_| ())
+        })
+    }))
+}
+
+type Connected = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
 /// How long a request's head may take. The server's clock for it is half a second coarse, so a
 /// shorter limit would refuse requests that came at once.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read a refusal that came before its whole body was sent.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for clients that take nothing: half of it, in whole seconds, so that
 /// the other half is left for the writer and the history.
@@ -83,11 +140,11 @@ fn grace(shutdown: Duration) -> Duration {
 const SPARE_CONNECTIONS: usize = 1_000;
 
 /// What a socket needs so that a client that stalls or vanishes costs little and not for long.
-fn tune(connection: &dyn Any, stall: Duration) {
-    let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
-    let socket = SockRef::from(stream);
+fn tune(connection: &TcpStream, stall: Duration) {
+    let socket = SockRef::from(connection);
     let tuned = socket
-        .set_send_buffer_size(SEND_BUFFER_BYTES)
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
         .and_then(|()| socket.set_tcp_user_timeout(Some(stall)))
         .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
     if let Err(error) = tuned {

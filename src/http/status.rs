@@ -5,7 +5,10 @@ use actix_web::{HttpResponse, web};
 
 use super::Shared;
 use super::problem::{Code, Problem};
-use super::wire::{Health, ProjectionHealth, Refusal};
+use super::wire::{
+    BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProjectionHealth, Refusal,
+};
+use crate::Broker;
 use crate::projection::State;
 
 /// How the server is, in some detail.
@@ -32,6 +35,7 @@ pub(super) async fn health(shared: web::Data<Shared>) -> HttpResponse {
             lag: projection.lag(),
             ids_readable: projection.ids_complete(),
         },
+        rabbitmq: bridge(broker),
     })
 }
 
@@ -60,7 +64,7 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Pr
     Ok(HttpResponse::Ok()
         .content_type("text/plain")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body("ok\n"))
+        .body(format!("ok\n{}", bridge_lines(&shared.broker))))
 }
 
 /// Counters and gauges.
@@ -85,10 +89,48 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     metrics.subscribers.set(broker.hub().subscribers() as f64);
     metrics.streams.set(shared.streams.len() as f64);
     metrics.registrations.set(shared.relay.len() as f64);
+    set_bridge(broker);
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(metrics.render())
+}
+
+/// A bridge that is away makes nothing here unready: inserts and reads go on, and what is to go out
+/// waits in the log. So it is told, and takes no server out of service.
+fn bridge_lines(broker: &Broker) -> String {
+    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return String::new() };
+    let standing = |connected| if connected { "connected" } else { "away" };
+    let out = out.map(|out| {
+        format!("rabbitmq out: {}, {} records behind\n", standing(out.connected), out.lag)
+    });
+    let inward = inward.map(|inward| format!("rabbitmq in: {}\n", standing(inward.connected)));
+    out.into_iter().chain(inward).collect()
+}
+
+fn bridge(broker: &Broker) -> Option<BridgeHealth> {
+    let state = broker.bridge_state()?;
+    let head = broker.head();
+    let out = state.out.as_ref().map(|out| BridgeOutHealth {
+        connected: out.is_connected(),
+        seq: out.position(),
+        lag: out.lag(head),
+    });
+    let inward = state.inward.as_ref();
+    let inward = inward.map(|inward| BridgeInHealth { connected: inward.is_connected() });
+    Some(BridgeHealth { out, inward })
+}
+
+fn set_bridge(broker: &Broker) {
+    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return };
+    let metrics = &broker.metrics().bridge;
+    if let Some(out) = out {
+        metrics.out_connected.set(f64::from(out.connected));
+        metrics.lag.set(out.lag as f64);
+    }
+    if let Some(inward) = inward {
+        metrics.in_connected.set(f64::from(inward.connected));
+    }
 }
 
 fn readiness(shared: &Shared) -> Result<(), Problem> {

@@ -138,6 +138,38 @@ pub(super) struct Health {
     pub unverified: u64,
     /// The history behind `/audit`
     pub projection: ProjectionHealth,
+    /// The bridge to RabbitMQ; absent when none is set up
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<BridgeHealth>,
+}
+
+/// How the bridge to RabbitMQ is; each way is absent when it is not set up.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BridgeHealth {
+    /// Records that go out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<BridgeOutHealth>,
+    /// Messages that come in
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub inward: Option<BridgeInHealth>,
+}
+
+/// How the way out is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BridgeOutHealth {
+    /// Whether RabbitMQ takes records now
+    pub connected: bool,
+    /// Every record up to here was confirmed by RabbitMQ, or is not to go out
+    pub seq: u64,
+    /// Records behind that which are not confirmed; 0 when none is to be sent
+    pub lag: u64,
+}
+
+/// How the way in is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BridgeInHealth {
+    /// Whether messages can come now
+    pub connected: bool,
 }
 
 /// How the history behind `/audit` is.

@@ -1,15 +1,15 @@
-//! The hub: durable groups in, views told, subscribers woken.
+//! The hub: what subscribers share; durable groups in.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-
+use super::teller::{Teller, wake};
 use super::view::View;
-use super::waiting::{Arrived, Waiting};
+use super::views::Views;
+use super::waiting::Waiting;
 use super::window::Window;
 use super::{Interest, Start, Subscriber};
 use crate::newest::Newest;
-use crate::record::{Epoch, Name, Record, Seq};
+use crate::record::{Epoch, Record, Seq};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Settings of the hub.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,6 @@ pub trait Tail: Send {
     fn position(&self) -> Seq;
 }
 
-/// View evaluations of one pass, some milliseconds: those who join or leave wait for a pass.
-const EVALUATIONS_MAX: usize = 1_024;
-
 /// Records that may wait to be told while nobody is there to hear of them.
 const UNTOLD_MAX: usize = 256;
 
@@ -51,22 +48,9 @@ pub struct Hub {
     pub(super) closed: AtomicBool,
     pub(super) epoch: Epoch,
     waiting: Mutex<Waiting>,
-    arrived: Condvar,
+    pub(super) arrived: Condvar,
     subscribers: AtomicUsize,
 }
-
-/// Views by what wakes them. A view of exact names only stands under each name, any other is
-/// evaluated for every record.
-#[derive(Debug, Default)]
-struct Views {
-    all: HashMap<Interest, (Arc<View>, usize)>,
-    by_name: HashMap<Name, Vec<Arc<View>>>,
-    by_pattern: Vec<Arc<View>>,
-}
-
-/// The end of the hub that takes in durable groups and tells them.
-#[derive(Debug)]
-pub struct Teller(Arc<Hub>);
 
 impl Hub {
     /// A hub on what the log gave back.
@@ -135,7 +119,7 @@ impl Hub {
     /// The end that tells; one thread runs it.
     #[must_use]
     pub fn teller(self: &Arc<Self>) -> Teller {
-        Teller(self.clone())
+        Teller::new(self.clone())
     }
 
     /// Ends every subscription and the teller.
@@ -154,149 +138,32 @@ impl Hub {
         self.closed.load(Ordering::SeqCst)
     }
 
-    fn wake_everybody(&self) {
-        let views: Vec<_> = self.lock_views().all.values().map(|(view, _)| view.clone()).collect();
+    pub(super) fn wake_everybody(&self) {
+        let views: Vec<_> = self.lock_views().iter().cloned().collect();
         wake(&views);
     }
 
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        let views = self.lock_views();
-        views.all.is_empty() && views.by_name.is_empty() && views.by_pattern.is_empty()
+        self.lock_views().is_bare()
     }
 
     fn join(&self, interest: Interest) -> Arc<View> {
         self.subscribers.fetch_add(1, Ordering::SeqCst);
-        let mut views = self.lock_views();
-        if let Some((view, members)) = views.all.get_mut(&interest) {
-            *members += 1;
-            return view.clone();
-        }
-        let view = Arc::new(View::new(interest.clone(), self.told.load(Ordering::Acquire)));
-        match interest.filters().exact_only() {
-            Some(names) => {
-                for name in names {
-                    views.by_name.entry(name.clone()).or_default().push(view.clone());
-                }
-            }
-            None => views.by_pattern.push(view.clone()),
-        }
-        views.all.insert(interest, (view.clone(), 1));
-        view
+        let make = |interest| View::new(interest, self.told.load(Ordering::Acquire));
+        self.lock_views().join(interest, make)
     }
 
-    pub(super) fn leave(&self, view: &Arc<View>) {
+    pub(super) fn leave(&self, view: &View) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        let mut views = self.lock_views();
-        let Some((_, members)) = views.all.get_mut(&view.interest) else { return };
-        *members -= 1;
-        if *members > 0 {
-            return;
-        }
-        views.all.remove(&view.interest);
-        match view.interest.filters().exact_only() {
-            Some(names) => names.for_each(|name| views.forget(name, view)),
-            None => views.by_pattern.retain(|other| !Arc::ptr_eq(other, view)),
-        }
+        self.lock_views().leave(&view.interest);
     }
 
-    fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_views(&self) -> MutexGuard<'_, Views> {
+    pub(super) fn lock_views(&self) -> MutexGuard<'_, Views> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Views {
-    fn forget(&mut self, name: &Name, view: &Arc<View>) {
-        if let Some(views) = self.by_name.get_mut(name) {
-            views.retain(|other| !Arc::ptr_eq(other, view));
-            if views.is_empty() {
-                self.by_name.remove(name);
-            }
-        }
-    }
-}
-
-impl Teller {
-    /// Tells until the hub closes.
-    pub fn run(self) {
-        while !self.0.closed.load(Ordering::SeqCst) {
-            let arrived = self.wait();
-            self.tell(arrived);
-        }
-    }
-
-    fn wait(&self) -> Arrived {
-        let slice = self.slice_records();
-        let mut waiting = self.0.lock_waiting();
-        while waiting.count() == 0 && !self.0.closed.load(Ordering::SeqCst) {
-            waiting = self.0.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        waiting.take(slice)
-    }
-
-    /// Tells what has arrived, without waiting: for those who drive the hub step by step.
-    #[cfg(test)]
-    pub fn tell_now(&self) {
-        loop {
-            let arrived = self.0.lock_waiting().take(self.slice_records());
-            if arrived.records.is_empty() {
-                return;
-            }
-            self.tell(arrived);
-        }
-    }
-
-    /// A burst wakes each subscriber once, as long as its evaluation does not hold up those who
-    /// join or leave meanwhile.
-    fn slice_records(&self) -> usize {
-        (EVALUATIONS_MAX / (1 + self.0.lock_views().by_pattern.len())).max(1)
-    }
-
-    fn tell(&self, arrived: Arrived) {
-        let Arrived { records, lost_through } = arrived;
-        let Some(last) = records.last() else { return };
-        let window_first = {
-            let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
-            if lost_through.is_some() {
-                window.clear();
-            }
-            records.iter().for_each(|record| window.push(record.clone()));
-            window.first().expect("a record was just pushed")
-        };
-        let mut touched: HashMap<*const View, Arc<View>> = HashMap::new();
-        {
-            // Held until all is listed: a view that joins meanwhile starts after the last record.
-            let views = self.0.lock_views();
-            // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
-            if let Some(seq) = lost_through {
-                self.0.lost_through.store(seq, Ordering::Release);
-            }
-            for record in &records {
-                let named = views.by_name.get(record.event()).into_iter().flatten();
-                for view in named.chain(&views.by_pattern) {
-                    if view.interest.matches(record) {
-                        view.lock().push(record.seq(), window_first);
-                        touched.entry(Arc::as_ptr(view)).or_insert_with(|| view.clone());
-                    }
-                }
-            }
-            self.0.told.store(last.seq(), Ordering::Release);
-        }
-        match lost_through {
-            Some(_) => self.0.wake_everybody(),
-            None => wake(touched.values()),
-        }
-    }
-}
-
-/// Wakers run outside of every lock: a woken task may be polled at once, elsewhere.
-fn wake<'a>(views: impl IntoIterator<Item = &'a Arc<View>>) {
-    for view in views {
-        let wakers = view.lock().wake_all();
-        wakers.into_iter().for_each(std::task::Waker::wake);
     }
 }

@@ -9,19 +9,34 @@ use crate::record::{FilterSet, Identity, Record, User, View};
 pub struct Interest {
     filters: FilterSet,
     user: Option<User>,
+    /// Private records of every user are seen.
+    everybodys: bool,
 }
 
 impl Interest {
     /// An interest of somebody, or of nobody in particular.
     #[must_use]
     pub fn new(filters: FilterSet, user: Option<User>) -> Self {
-        Self { filters, user }
+        Self { filters, user, everybodys: false }
+    }
+
+    /// An interest of whoever operates the log: private records of every user are seen.
+    #[cfg(feature = "rabbitmq")]
+    #[must_use]
+    pub fn of_everybody(filters: FilterSet) -> Self {
+        Self { filters, user: None, everybodys: true }
     }
 
     /// The filters.
     #[must_use]
     pub fn filters(&self) -> &FilterSet {
         &self.filters
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
     }
 
     /// Whether the record is asked for and may be seen.
@@ -33,12 +48,16 @@ impl Interest {
     /// System records are on no stream; private ones are their user's.
     #[must_use]
     pub fn may_see(&self, record: &Record) -> bool {
-        !record.event().is_system() && record.to().is_none_or(|to| self.user.as_ref() == Some(to))
+        let is_seen = |to: &User| self.everybodys || self.user.as_ref() == Some(to);
+        !record.event().is_system() && record.to().is_none_or(is_seen)
     }
 
-    /// Every identity that can match, when the filters are exact names only.
+    /// Every identity that can match, when the filters are exact names only and the users known.
     #[must_use]
     pub fn identities(&self) -> Option<Vec<Identity>> {
+        if self.everybodys {
+            return None;
+        }
         let names = self.filters.exact_only()?;
         let mut identities = Vec::new();
         for event in names {
@@ -58,7 +77,7 @@ impl Interest {
             digest.update(filter.as_bytes());
             digest.update([0]);
         }
-        digest.update([1]);
+        digest.update([1 + u8::from(self.everybodys)]);
         digest.update(self.user.as_ref().map_or("", User::as_str).as_bytes());
         let digest: [u8; 32] = digest.finalize().into();
         let (first, _) = digest.split_first_chunk::<8>().expect("a digest has 32 bytes");

@@ -6,20 +6,22 @@
 //! of everything that it may see and nothing that it may not, and that a slow one costs no queue.
 //! Knows nothing of engines, HTTP or actix.
 
+mod batch;
 mod hub;
 mod interest;
 mod subscriber;
+mod teller;
 mod view;
+mod views;
 mod waiting;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub use hub::Teller;
+pub use batch::{Batch, Encoding};
 pub use hub::{Hub, HubOptions, Tail};
 pub use interest::Interest;
+pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
 #[cfg(test)]
-use subscriber::OpenTail;
-pub use subscriber::{Mark, Replay, Start, Step, Subscriber, SubscriberError};
+pub use teller::Teller;

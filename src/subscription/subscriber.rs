@@ -3,17 +3,17 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::view::View;
-use super::{Hub, Tail};
+use super::{Batch, Hub, Tail};
 use crate::newest::SliceLimits;
 use crate::record::{Cursor, Record, Seq};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, PoisonError};
 
 /// Bytes of JSON that one step hands out; one record more than fits may be.
 const STEP_BYTES_MAX: usize = 64 << 10;
@@ -53,7 +53,7 @@ pub enum Replay {
 #[derive(Debug, Default)]
 pub struct Step {
     /// Ascending by seq, all after the position before.
-    pub records: Vec<Arc<Record>>,
+    pub records: Batch,
     /// What is to be said after them.
     pub mark: Option<Mark>,
 }
@@ -145,7 +145,7 @@ impl Subscriber {
     /// The cursor at a position of this subscription.
     #[must_use]
     pub fn cursor(&self, seq: Seq) -> Cursor {
-        Cursor { epoch: self.hub.epoch, seq, view: self.view.interest.view() }
+        Cursor { epoch: self.hub.epoch, seq, view: self.view.digest }
     }
 
     /// Whether it has caught up: then it waits only for what is told.
@@ -166,7 +166,7 @@ impl Subscriber {
             let step = match &mut self.phase {
                 Phase::Reset => {
                     self.catch_up();
-                    Some(Step { records: Vec::new(), mark: Some(Mark::Reset) })
+                    Some(Step { records: Batch::default(), mark: Some(Mark::Reset) })
                 }
                 Phase::CatchUp => self.step_newest(),
                 Phase::Log(reading) => match reading.poll(cx) {
@@ -235,44 +235,47 @@ impl Subscriber {
                 mark = Some(Mark::Synced { events: self.events + records.len() as u64 });
             }
         }
-        (mark.is_some() || !records.is_empty()).then_some(Step { records, mark })
+        let step = Step { records: records.into(), mark };
+        (mark.is_some() || !step.records.is_empty()).then_some(step)
     }
 
     /// `Ready(None)` when it lagged and must catch up.
     fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let told = self.hub.told.load(Ordering::Acquire);
-        let seqs = {
+        let batch = {
             let mut queue = self.view.lock();
-            let seqs = queue.after(self.position, STEP_MATCHES_MAX);
+            let is_listed = queue.is_whole_after(self.position);
             // Looked at after the list: what is listed behind a gap is told after the gap was.
             let is_whole = self.position >= self.hub.lost_through.load(Ordering::Acquire);
-            let Some(seqs) = seqs.filter(|_| is_whole) else {
-                drop(queue);
-                self.catch_up();
-                return Poll::Ready(None);
-            };
-            if seqs.is_empty() {
-                self.position = self.position.max(told);
-                queue.sleep(self.place, cx.waker());
-                return Poll::Pending;
+            if !(is_listed && is_whole) {
+                None
+            } else {
+                let batch = queue.after(self.position, |seqs| self.hub.find_in_window(seqs));
+                if batch.is_none() {
+                    self.position = self.position.max(told);
+                    queue.sleep(self.place, cx.waker());
+                    return Poll::Pending;
+                }
+                batch
             }
-            seqs
         };
-        let records = self.find_in_window(&seqs);
-        let Some(last) = records.last() else {
+        let Some((last, records)) = batch.and_then(|batch| Some((batch.last()?.seq(), batch)))
+        else {
             self.catch_up();
             return Poll::Ready(None);
         };
-        self.position = last.seq();
+        self.position = last;
         Poll::Ready(Some(Step { records, mark: None }))
     }
+}
 
+impl Hub {
     /// The records from the window, up to a step's bytes; none when the first is gone already.
-    fn find_in_window(&self, seqs: &[Seq]) -> Vec<Arc<Record>> {
-        let window = self.hub.window.read().unwrap_or_else(PoisonError::into_inner);
+    fn find_in_window(&self, seqs: &mut dyn Iterator<Item = Seq>) -> Vec<Arc<Record>> {
+        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
-        let mut records = Vec::with_capacity(seqs.len());
-        for record in seqs.iter().map_while(|seq| window.find(*seq)) {
+        let mut records = Vec::new();
+        for record in seqs.take(STEP_MATCHES_MAX).map_while(|seq| window.find(seq)) {
             bytes += record.json().len();
             records.push(record.clone());
             if bytes >= STEP_BYTES_MAX {

@@ -1,16 +1,24 @@
 //! A view: what all subscribers with the same interest share.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::Interest;
-use crate::record::Seq;
+use super::{Batch, Interest};
+use crate::record::{self, Record, Seq};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not
+/// allocate in each pass.
+const MATCHES_KEPT: usize = 32;
+/// Bytes of JSON up to which a batch is kept for the view's other subscribers.
+const BATCH_KEPT_BYTES_MAX: usize = 128 << 10;
 
 /// The recent matches of one interest, and the subscribers to wake.
 #[derive(Debug)]
 pub(super) struct View {
     pub interest: Interest,
+    /// What cursors of this view carry.
+    pub digest: record::View,
     queue: Mutex<Queue>,
 }
 
@@ -20,9 +28,24 @@ pub(super) struct Queue {
     matches: VecDeque<Seq>,
     /// Matches up to here are no longer listed, or were never: who stands before must catch up.
     dropped_through: Seq,
+    /// The pass of the teller that listed the last match.
+    pass: u64,
+    /// What the first subscriber of a pass was handed.
+    kept: Option<Kept>,
     /// One place a subscriber.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    asleep: usize,
+}
+
+/// A batch for the subscribers that stand where the first one stood.
+#[derive(Debug)]
+struct Kept {
+    /// The first match that it holds.
+    first: Seq,
+    batch: Batch,
+    /// Subscribers that have not taken it yet, if all stand where the first one stood.
+    awaited: usize,
 }
 
 impl View {
@@ -31,10 +54,13 @@ impl View {
         let queue = Queue {
             matches: VecDeque::new(),
             dropped_through: head,
+            pass: 0,
+            kept: None,
             wakers: Vec::new(),
             free: Vec::new(),
+            asleep: 0,
         };
-        Self { interest, queue: Mutex::new(queue) }
+        Self { digest: interest.view(), interest, queue: Mutex::new(queue) }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -43,7 +69,16 @@ impl View {
 }
 
 impl Queue {
-    pub fn push(&mut self, seq: Seq, window_first: Seq) {
+    /// Lists a match, and tells whether it is the first of its pass.
+    pub fn push(&mut self, seq: Seq, window_first: Seq, pass: u64) -> bool {
+        self.kept = None;
+        let is_first = std::mem::replace(&mut self.pass, pass) != pass;
+        if is_first && self.asleep == self.subscribers() {
+            // Each was woken after the last pass, and sleeps because it has taken everything.
+            self.dropped_through = self.matches.back().copied().unwrap_or(self.dropped_through);
+            self.matches.clear();
+            self.matches.shrink_to(MATCHES_KEPT);
+        }
         while let Some(oldest) = self.matches.front().copied() {
             if oldest >= window_first {
                 break;
@@ -52,15 +87,39 @@ impl Queue {
             self.dropped_through = oldest;
         }
         self.matches.push_back(seq);
+        is_first
     }
 
-    /// Matches after a position, or nothing when some may have been dropped.
-    pub fn after(&self, position: Seq, count_max: usize) -> Option<Vec<Seq>> {
-        if self.dropped_through > position {
-            return None;
-        }
+    /// Whether every match after a position is listed.
+    pub fn is_whole_after(&self, position: Seq) -> bool {
+        self.dropped_through <= position
+    }
+
+    /// The matches after a position, as `find` collects them; the same for all who stand there.
+    pub fn after(
+        &mut self,
+        position: Seq,
+        find: impl FnOnce(&mut dyn Iterator<Item = Seq>) -> Vec<Arc<Record>>,
+    ) -> Option<Batch> {
         let from = self.matches.partition_point(|seq| *seq <= position);
-        Some(self.matches.range(from..).take(count_max).copied().collect())
+        let first = *self.matches.get(from)?;
+        if let Some(kept) = &mut self.kept
+            && kept.first == first
+        {
+            let batch = kept.batch.clone();
+            kept.awaited -= 1;
+            if kept.awaited == 0 {
+                self.kept = None;
+            }
+            return Some(batch);
+        }
+        let batch = Batch::from(find(&mut self.matches.range(from..).copied()));
+        let awaited = self.subscribers() - 1;
+        let bytes: usize = batch.iter().map(|record| record.json().len()).sum();
+        if awaited > 0 && bytes <= BATCH_KEPT_BYTES_MAX && !batch.is_empty() {
+            self.kept = Some(Kept { first, batch: batch.clone(), awaited });
+        }
+        Some(batch)
     }
 
     pub fn join(&mut self) -> usize {
@@ -71,19 +130,30 @@ impl Queue {
     }
 
     pub fn leave(&mut self, place: usize) {
-        self.wakers[place] = None;
+        self.asleep -= usize::from(self.wakers[place].take().is_some());
         self.free.push(place);
+        if self.subscribers() == 0 {
+            self.kept = None;
+        }
     }
 
     pub fn sleep(&mut self, place: usize, waker: &Waker) {
         match &mut self.wakers[place] {
             Some(old) => old.clone_from(waker),
-            empty => *empty = Some(waker.clone()),
+            empty => {
+                *empty = Some(waker.clone());
+                self.asleep += 1;
+            }
         }
     }
 
     /// Whoever sleeps; each is woken once.
     pub fn wake_all(&mut self) -> Vec<Waker> {
+        self.asleep = 0;
         self.wakers.iter_mut().filter_map(Option::take).collect()
+    }
+
+    fn subscribers(&self) -> usize {
+        self.wakers.len() - self.free.len()
     }
 }

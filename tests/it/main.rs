@@ -22,6 +22,8 @@ mod library;
 mod metrics;
 mod openapi;
 mod process;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod recovery;
 mod relay;
 mod sockets;

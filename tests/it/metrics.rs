@@ -7,6 +7,10 @@ use crate::wire::Client;
 
 /// Name and type of every metric there is.
 const METRICS: &[(&str, &str)] = &[
+    ("broker_bridge_connected", "gauge"),
+    ("broker_bridge_lag", "gauge"),
+    ("broker_bridge_received_total", "counter"),
+    ("broker_bridge_sent_total", "counter"),
     ("broker_consumed_total", "counter"),
     ("broker_consumers", "gauge"),
     ("broker_delivered_bytes", "counter"),

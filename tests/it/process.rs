@@ -178,6 +178,20 @@ fn settings_at_fault_are_told_all_at_once() {
     assert!(!dir.path().join("data").exists(), "nothing was made");
 }
 
+#[cfg(not(feature = "rabbitmq"))]
+#[test]
+fn a_bridge_that_this_build_does_not_have_is_refused_with_the_feature_to_build() {
+    let dir = dir();
+    let mut command = small(dir.path());
+    command.env("BROKER_RABBITMQ_URL", "amqp://u:hunter2@localhost");
+    command.env("BROKER_RABBITMQ_QUEUE", "inbox");
+    let sentence = refused(command);
+    assert!(sentence.contains("BROKER_RABBITMQ_URL is set"), "{sentence}");
+    assert!(sentence.contains("cargo build --release --features rabbitmq"), "{sentence}");
+    assert!(!sentence.contains("hunter2"), "{sentence}");
+    assert!(!dir.path().join("data").exists(), "nothing was made");
+}
+
 #[test]
 fn help_names_every_variable_and_its_default() {
     let dir = dir();

@@ -67,11 +67,22 @@ impl EventStream {
         let mut headers = headers.to_vec();
         headers.push("Accept: text/event-stream");
         connection.send(request("GET", target, &headers, b""));
+        Self::begun(connection)
+    }
+
+    /// The answer to a request that was sent.
+    #[track_caller]
+    pub fn begun(mut connection: Connection) -> Self {
         let (status, headers) = connection.head().expect("the stream is answered");
         assert_eq!(status, 200, "{headers:?}");
         assert_eq!(headers.find("content-type"), Some("text/event-stream"));
         assert_eq!(headers.find("transfer-encoding"), Some("chunked"));
         Self { connection, headers, buffer: Vec::new(), lines: VecDeque::new(), ended: false }
+    }
+
+    /// Sends bytes that the server did not ask for.
+    pub fn say(&mut self, bytes: &[u8]) {
+        self.connection.send(bytes);
     }
 
     /// The next line without its LF; `None` at the end.

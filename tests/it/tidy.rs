@@ -70,6 +70,12 @@ fn actix_is_known_to_the_wire_and_the_binary_only() {
 }
 
 #[test]
+fn lapin_is_known_to_the_bridge_only() {
+    assert_eq!(strays(&["lapin::", "use lapin"], &["src/bridge/"]), [""; 0]);
+    assert!(!strays(&["lapin::"], &[]).is_empty(), "the search finds what is there");
+}
+
+#[test]
 fn the_environment_is_looked_at_in_the_configuration_and_the_binary_only() {
     let homes = ["src/config/", "src/main.rs", "src/broker/simulation/"];
     assert_eq!(strays(&["std::env", "env::var", "env::args"], &homes), [""; 0]);

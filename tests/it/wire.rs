@@ -102,6 +102,12 @@ impl Connection {
         Self { socket, buffer: Vec::new() }
     }
 
+    /// Ends with a reset (RST), as a process that was killed with bytes unread.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.socket);
+        socket.set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+
     /// Sends bytes; whether the other end took them.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).is_ok()

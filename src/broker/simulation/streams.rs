@@ -1,5 +1,5 @@
-//! Clients that subscribe: some keep up, some lag, some come back with a cursor, some see every
-//! version.
+//! Clients that subscribe: some keep up, some lag, some come back with a cursor, some change what
+//! they ask for, some see every version.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -67,6 +67,10 @@ impl Streams {
                 *client = Client::new(random, process);
                 format!("stream {at} is another")
             }
+            2 if client.subscriber.is_some() => {
+                client.change_view(random, process);
+                format!("stream {at} changes its view")
+            }
             _ if client.subscriber.is_none() => {
                 client.come_back(process);
                 format!("stream {at} comes back to {}", client.position)
@@ -103,8 +107,7 @@ impl Streams {
 
 impl Client {
     fn new(random: &mut SmallRng, process: &Process) -> Self {
-        let filters = FILTERS[random.random_range(0..FILTERS.len())];
-        let filters = FilterSet::parse(filters, 10).expect("they are filters");
+        let filters = any_filters(random);
         let user = USERS[random.random_range(0..USERS.len())];
         let user = user.map(|user| User::parse(user).expect("it is one"));
         let mode = match random.random_range(0..6) {
@@ -124,6 +127,14 @@ impl Client {
         };
         client.subscribe(process, Resume::Fresh);
         client
+    }
+
+    /// As if it came back with a cursor of another view: what it held is discarded when it hears
+    /// `Reset`, and whatever follows belongs to the new filters.
+    fn change_view(&mut self, random: &mut SmallRng, process: &Process) {
+        self.interest = Interest::new(any_filters(random), self.interest.user().cloned());
+        self.cursor = None;
+        self.subscribe(process, Resume::Lost);
     }
 
     fn come_back(&mut self, process: &Process) {
@@ -209,4 +220,9 @@ impl Client {
             assert_eq!(self.seen, matching, "every version, once");
         }
     }
+}
+
+fn any_filters(random: &mut SmallRng) -> FilterSet {
+    let filters = FILTERS[random.random_range(0..FILTERS.len())];
+    FilterSet::parse(filters, 10).expect("they are filters")
 }

@@ -22,6 +22,7 @@ use crate::http::subscribe::bare_or_record;
 use crate::http::wire::Refusal;
 use crate::record::{FilterSet, Record, Seq};
 use crate::relay::{Connection, Ending};
+use crate::subscription::Batch;
 
 /// What a client may send, beside the text `ping`.
 #[derive(Deserialize)]
@@ -109,9 +110,14 @@ impl Client {
         }
     }
 
-    fn pass(&self, records: &mut Vec<Arc<Record>>, position: Seq) {
+    fn pass(&self, records: &mut Batch, position: Seq) {
         let topics = self.connection.topics();
-        records.retain(|record| topics.want(record.event(), record.seq()));
+        let want = |record: &Arc<Record>| topics.want(record.event(), record.seq());
+        // What is shared with others is left as it is, as long as all of it is wanted.
+        if !records.iter().all(want) {
+            let wanted: Vec<_> = records.iter().filter(|record| want(record)).cloned().collect();
+            *records = wanted.into();
+        }
         self.connection.handed_out(position);
     }
 }

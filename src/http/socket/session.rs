@@ -1,13 +1,12 @@
 //! What a route makes of a socket.
 
-use std::sync::Arc;
-
 use futures_util::future::LocalBoxFuture;
 
 use super::closing::Closing;
 use crate::broker::Subscribe;
 use crate::http::problem::Problem;
-use crate::record::{NewEvent, Record, Seq};
+use crate::record::{NewEvent, Seq};
+use crate::subscription::Batch;
 
 /// A socket's subscription, how it is told, and what its client may say.
 pub(in crate::http) struct Session {
@@ -25,7 +24,7 @@ pub(in crate::http) struct Session {
 
 /// Is given the next records, of which it may take some away, and the subscriber's position behind
 /// them; also without records, when the position may have moved.
-pub(in crate::http) type Passing = Box<dyn FnMut(&mut Vec<Arc<Record>>, Seq)>;
+pub(in crate::http) type Passing = Box<dyn FnMut(&mut Batch, Seq)>;
 
 /// How records are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

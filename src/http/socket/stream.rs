@@ -1,7 +1,6 @@
 //! An open socket as a response body.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -21,8 +20,8 @@ use crate::Broker;
 use crate::http::events::SYNCED_AGAIN;
 use crate::http::problem::Problem;
 use crate::http::streams::Open;
-use crate::record::{Record, Seq};
-use crate::subscription::{Mark, Step, Subscriber};
+use crate::record::Seq;
+use crate::subscription::{Batch, Mark, Step, Subscriber};
 
 /// Bytes of answers after which a client is not listened to before it took them.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -217,7 +216,7 @@ impl SocketStream {
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
     fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
         let Poll::Ready(step) = self.subscriber.poll_step(cx) else {
-            self.pass(&mut Vec::new());
+            self.pass(&mut Batch::default());
             return Poll::Pending;
         };
         match step {
@@ -234,7 +233,7 @@ impl SocketStream {
         Poll::Ready(())
     }
 
-    fn pass(&mut self, records: &mut Vec<Arc<Record>>) {
+    fn pass(&mut self, records: &mut Batch) {
         if let Some(passing) = &mut self.passing {
             passing(records, self.subscriber.position());
         }

@@ -3,6 +3,7 @@
 mod ends;
 mod interop;
 mod latest;
+mod many;
 mod marks;
 mod replay;
 mod slow;

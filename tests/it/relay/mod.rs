@@ -1,4 +1,4 @@
-//! The message relay, sentence by sentence of section 18 of the protocol.
+//! The message relay, sentence by sentence of its section of the protocol.
 
 mod publish;
 mod register;

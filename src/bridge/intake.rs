@@ -1,0 +1,156 @@
+//! Taking messages in: inserts in the queue's order, until each has an answer for RabbitMQ.
+//!
+//! What waits together is one atomic batch, so that many messages share a sync and a failure that
+//! passes never lets a later message overtake an earlier one.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::backoff::Backoff;
+use super::host::Host;
+use crate::decide::{Rejection, Verdict};
+use crate::order::ProposeError;
+use crate::record::NewEvent;
+
+/// The longest pause before an insert that failed is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Its record is on stable storage now.
+    Inserted,
+    /// Its record was there before.
+    Known,
+    /// It can never be accepted; why.
+    Refused(String),
+}
+
+/// Inserts events in order; answers when each is on stable storage, or can never be.
+///
+/// # Errors
+/// When nothing can be inserted any more: what has no outcome was perhaps stored.
+pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Outcome>, ProposeError> {
+    let count = events.len();
+    if count > 1 && are_ids_distinct(&events) {
+        match persist(host, &events).await {
+            Ok(Verdict::Append(_)) => return Ok(vec![Outcome::Inserted; count]),
+            Ok(Verdict::Known(_)) => return Ok(vec![Outcome::Known; count]),
+            // Some of it was seen before, or cannot be accepted: each by itself tells which.
+            Err(ProposeError::Rejected(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut outcomes = Vec::with_capacity(count);
+    for event in events {
+        outcomes.push(take_one(host, event).await?);
+    }
+    Ok(outcomes)
+}
+
+async fn take_one<H: Host>(host: &H, event: NewEvent) -> Result<Outcome, ProposeError> {
+    match persist(host, std::slice::from_ref(&event)).await {
+        Ok(Verdict::Append(_)) => Ok(Outcome::Inserted),
+        Ok(Verdict::Known(_)) => Ok(Outcome::Known),
+        Err(ProposeError::Rejected(Rejection::IdTaken { id, .. })) => judge(host, id, &event).await,
+        Err(ProposeError::Rejected(rejection)) => Ok(Outcome::Refused(rejection.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// An id that is taken by the same value is our own record on its way back, without its headers;
+/// one that is taken by another value was used twice by whoever sent the message.
+async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Outcome, ProposeError> {
+    let mut pauses = Pauses::new();
+    let found = loop {
+        match host.find(id).await {
+            Ok(found) => break found,
+            Err(error) => pauses.pass(error).await?,
+        }
+    };
+    let is_same = found.is_some_and(|record| {
+        record.identity() == &event.identity && record.data() == event.data.as_bytes()
+    });
+    if is_same {
+        return Ok(Outcome::Known);
+    }
+    Ok(Outcome::Refused(format!(
+        "its id, {id} here, was already used for another insert: choose a new one"
+    )))
+}
+
+/// Inserts a batch, as often as it takes.
+async fn persist<H: Host>(host: &H, events: &[NewEvent]) -> Result<Verdict, ProposeError> {
+    let mut pauses = Pauses::new();
+    loop {
+        match host.insert(events.to_vec()).await {
+            Ok(verdict) => {
+                pauses.end();
+                return Ok(verdict);
+            }
+            Err(error) => pauses.pass(error).await?,
+        }
+    }
+}
+
+fn are_ids_distinct(events: &[NewEvent]) -> bool {
+    let mut ids = HashSet::new();
+    events.iter().filter_map(|event| event.id).all(|id| ids.insert(id))
+}
+
+/// Whether a failure passes by itself, or by what an operator does while messages wait.
+fn passes(error: &ProposeError) -> bool {
+    match error {
+        ProposeError::IdsNotReady
+        | ProposeError::NoSpace
+        | ProposeError::ProjectionLag { .. }
+        | ProposeError::QueueFull => true,
+        ProposeError::Rejected(rejection) => match rejection {
+            Rejection::TooManyBytes { .. } | Rejection::TooManyEvents { .. } => true,
+            Rejection::EmptyBatch
+            | Rejection::IdTaken { .. }
+            | Rejection::IdTwice { .. }
+            | Rejection::PartlySeen { .. }
+            | Rejection::TooManyConsumers { .. }
+            | Rejection::VersionMismatch { .. } => false,
+        },
+        ProposeError::Stopping | ProposeError::StorageFailed | ProposeError::Unknown => false,
+    }
+}
+
+/// The pauses of one insert; says in the log that messages wait, and that they go on.
+struct Pauses {
+    backoff: Backoff,
+    has_waited: bool,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        Self { backoff: Backoff::new(PAUSE_MAX), has_waited: false }
+    }
+
+    /// Pauses after a failure that passes; any other is given back.
+    async fn pass(&mut self, error: ProposeError) -> Result<(), ProposeError> {
+        if !passes(&error) {
+            return Err(error);
+        }
+        let pause = self.backoff.next();
+        let retry_seconds = pause.as_secs_f64();
+        warn!(%error, retry_seconds, "messages of RabbitMQ wait, for they cannot be inserted now");
+        self.has_waited = true;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    fn end(&self) {
+        if self.has_waited {
+            info!("messages of RabbitMQ are inserted again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

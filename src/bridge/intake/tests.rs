@@ -1,0 +1,187 @@
+//! Taking in against a log that fails when it is told to.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::*;
+use crate::audit::Salts;
+use crate::decide::{Limits, Proposal, Proposed, Seen, State};
+use crate::record::{Data, Name, Record, Seq, Timestamp};
+use crate::subscription::{Interest, Subscriber};
+
+/// A log in memory, decided by the real fold; what fails is next in `failures`.
+#[derive(Default)]
+struct Model {
+    log: RefCell<Log>,
+    failures: RefCell<VecDeque<ProposeError>>,
+    /// How many events each insert had.
+    inserts: RefCell<Vec<usize>>,
+}
+
+#[derive(Default)]
+struct Log {
+    state: State,
+    records: Vec<Arc<Record>>,
+}
+
+impl Seen for HashMap<Uuid, Arc<Record>> {
+    fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
+        self.get(id).cloned()
+    }
+}
+
+impl Host for Model {
+    fn log_id(&self) -> Uuid {
+        Uuid::nil()
+    }
+
+    fn head(&self) -> Seq {
+        self.log.borrow().state.last_seq()
+    }
+
+    fn follow(&self, _: Interest, _: Seq) -> Option<Subscriber> {
+        None
+    }
+
+    fn position(&self, _: &Name) -> Option<Arc<Record>> {
+        None
+    }
+
+    async fn store_position(&self, _: &Name, _: Data) -> Result<(), ProposeError> {
+        Ok(())
+    }
+
+    async fn insert(&self, events: Vec<NewEvent>) -> Result<Verdict, ProposeError> {
+        self.inserts.borrow_mut().push(events.len());
+        if let Some(error) = self.failures.borrow_mut().pop_front() {
+            return Err(error);
+        }
+        let salts = Salts { meta: [0; 16], data: [0; 16] };
+        let propose = |event| Proposed { event, salts, id_random: [0; 5] };
+        let proposal = Proposal { events: events.into_iter().map(propose).collect() };
+        let Log { state, records } = &mut *self.log.borrow_mut();
+        let seen: HashMap<_, _> =
+            records.iter().map(|record| (record.id(), record.clone())).collect();
+        let limits = Limits { events_max: 100, newest_bytes_max: 1 << 20, consumers_max: 1 };
+        let verdict = state.decide(proposal, &seen, Timestamp::from_millis(1), limits)?;
+        if let Verdict::Append(appended) = &verdict {
+            records.extend(appended.iter().cloned());
+        }
+        Ok(verdict)
+    }
+
+    async fn find(&self, id: Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
+        if let Some(error) = self.failures.borrow_mut().pop_front() {
+            return Err(error);
+        }
+        let log = self.log.borrow();
+        Ok(log.records.iter().find(|record| record.id() == id).cloned())
+    }
+}
+
+impl Model {
+    fn failing(failures: impl IntoIterator<Item = ProposeError>) -> Self {
+        let model = Self::default();
+        model.failures.borrow_mut().extend(failures);
+        model
+    }
+
+    /// The data of every record, in order.
+    fn data(&self) -> Vec<String> {
+        let log = self.log.borrow();
+        let text = |record: &Arc<Record>| String::from_utf8_lossy(record.data()).into_owned();
+        log.records.iter().map(text).collect()
+    }
+}
+
+/// An event with the id and value of a number.
+fn event(n: u32) -> NewEvent {
+    valued(n, n)
+}
+
+fn valued(id: u32, value: u32) -> NewEvent {
+    let event = NewEvent::new("a", &value).unwrap();
+    event.with_id(Uuid::from_u128(u128::from(id)))
+}
+
+#[tokio::test]
+async fn what_waits_together_is_one_insert_in_order() {
+    let model = Model::default();
+    let outcomes = take(&model, (1..=5).map(event).collect()).await.unwrap();
+    assert_eq!(outcomes, vec![Outcome::Inserted; 5]);
+    assert_eq!(*model.inserts.borrow(), [5]);
+    assert_eq!(model.data(), ["1", "2", "3", "4", "5"]);
+    assert_eq!(take(&model, Vec::new()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn messages_that_come_again_are_known_and_not_inserted_again() {
+    let model = Model::default();
+    take(&model, (1..=3).map(event).collect()).await.unwrap();
+    let again = take(&model, (1..=3).map(event).collect()).await.unwrap();
+    assert_eq!(again, vec![Outcome::Known; 3]);
+    let some = take(&model, (2..=5).map(event).collect()).await.unwrap();
+    let (known, new) = (Outcome::Known, Outcome::Inserted);
+    assert_eq!(some, [known.clone(), known.clone(), new.clone(), new.clone()]);
+    // The same message twice at once.
+    let twice = take(&model, vec![event(6), event(6)]).await.unwrap();
+    assert_eq!(twice, [new, known]);
+    assert_eq!(model.data(), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn an_id_that_another_message_had_is_refused_and_the_others_are_taken() {
+    let model = Model::default();
+    take(&model, vec![event(1)]).await.unwrap();
+    let outcomes = take(&model, vec![event(2), valued(1, 9), event(3)]).await.unwrap();
+    let [Outcome::Inserted, Outcome::Refused(reason), Outcome::Inserted] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(reason.contains("already used"), "{reason}");
+    assert_eq!(model.data(), ["1", "2", "3"]);
+}
+
+/// Somebody takes our records out of one queue and puts them into another, without their headers.
+#[tokio::test]
+async fn a_record_that_comes_back_without_its_headers_is_known_by_its_id() {
+    let model = Model::default();
+    take(&model, vec![event(1)]).await.unwrap();
+    let author = Some(crate::record::User::parse("somebody").unwrap());
+    let back = NewEvent { author, ..event(1) };
+    assert_eq!(take(&model, vec![back]).await.unwrap(), [Outcome::Known]);
+    assert_eq!(model.data(), ["1"]);
+}
+
+#[tokio::test]
+async fn failures_that_pass_are_tried_again_and_nothing_overtakes() {
+    let too_many = ProposeError::Rejected(Rejection::TooManyEvents { limit: 1 });
+    let model = Model::failing([ProposeError::QueueFull, too_many]);
+    let outcomes = take(&model, (1..=3).map(event).collect()).await.unwrap();
+    assert_eq!(outcomes, vec![Outcome::Inserted; 3]);
+    assert_eq!(*model.inserts.borrow(), [3, 3, 3], "the same batch again, whole");
+    assert_eq!(model.data(), ["1", "2", "3"]);
+    // Also while it is looked whose id it is.
+    let taken = ProposeError::Rejected(Rejection::IdTaken { index: 0, id: Uuid::nil() });
+    let model = Model::failing([taken, ProposeError::IdsNotReady]);
+    let outcomes = take(&model, vec![event(1)]).await.unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Refused(_)]), "{outcomes:?}");
+}
+
+#[test]
+fn what_an_operator_or_time_can_mend_passes() {
+    let lag = ProposeError::ProjectionLag { records: 7 };
+    let too_many = ProposeError::Rejected(Rejection::TooManyBytes { limit: 1 });
+    for error in [ProposeError::IdsNotReady, ProposeError::NoSpace, lag, too_many] {
+        assert!(passes(&error), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn when_nothing_can_be_inserted_any_more_no_message_has_an_outcome() {
+    for error in [ProposeError::Stopping, ProposeError::StorageFailed, ProposeError::Unknown] {
+        let model = Model::failing([error]);
+        assert!(take(&model, vec![event(1), event(2)]).await.is_err());
+        assert_eq!(model.inserts.borrow().len(), 1, "it is not tried again");
+    }
+}

@@ -1,0 +1,170 @@
+//! The way in: a queue's messages become inserts, and are acknowledged when these are.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::Consumer;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use tracing::{debug, error, info, warn};
+
+use super::State;
+use super::host::Host;
+use super::intake::{self, Outcome};
+use super::life::{Ended, Stop};
+use super::link::{Link, LinkError, short};
+use super::message::{HEADER_LOG, Incoming, Message, Reading};
+use crate::config::AmqpUrl;
+use crate::metrics::Metrics;
+
+/// Messages that RabbitMQ sends before it waits for an acknowledgement: what one sync takes, and
+/// 64 MiB of memory when each is as large as a body may be.
+const PREFETCH: u16 = 64;
+/// Bytes of messages that become one batch; one message more than fits may be.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The way in, with all that it needs.
+pub(super) struct Inward<H> {
+    pub host: H,
+    pub url: AmqpUrl,
+    pub reading: Reading,
+    pub state: Arc<State>,
+    pub metrics: Metrics,
+}
+
+impl<H: Host> Inward<H> {
+    /// Connects once and takes messages in until the end of the connection, or of the bridge.
+    pub async fn run(&self, stop: &mut Stop) -> Result<Ended, LinkError> {
+        let queue = &self.reading.queue;
+        let link = tokio::select! {
+            link = Link::to_queue(&self.url, queue) => link?,
+            () = stop.wait() => return Ok(Ended::Stopped),
+        };
+        link.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let consumer = link
+            .channel
+            .basic_consume(
+                short(queue),
+                short(""),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        info!(queue, "connected to RabbitMQ: messages come in");
+        if let Some(state) = &self.state.inward {
+            state.connect();
+        }
+        let ended = self.follow(consumer, stop).await?;
+        link.close().await;
+        Ok(ended)
+    }
+
+    /// The connection is gone.
+    pub fn lose(&self) {
+        if let Some(state) = &self.state.inward {
+            state.disconnect();
+        }
+    }
+
+    async fn follow(&self, mut consumer: Consumer, stop: &mut Stop) -> Result<Ended, LinkError> {
+        loop {
+            let first = tokio::select! {
+                next = consumer.next() => next.ok_or(LinkError::Cancelled)??,
+                () = stop.wait() => return Ok(Ended::Stopped),
+            };
+            let deliveries = waiting(first, &mut consumer);
+            if !self.take(deliveries).await? {
+                return Ok(Ended::Finished);
+            }
+        }
+    }
+
+    /// Takes messages in; false when nothing can be inserted any more. RabbitMQ hands out again
+    /// what was not answered.
+    async fn take(&self, deliveries: Vec<Delivery>) -> Result<bool, LinkError> {
+        let mut accepted = Vec::new();
+        let mut events = Vec::new();
+        for delivery in deliveries {
+            match self.reading.read(message(&delivery)) {
+                Incoming::Insert(event) => {
+                    events.push(event);
+                    accepted.push(delivery);
+                }
+                Incoming::Own => {
+                    self.metrics.bridge.known.increment(1);
+                    delivery.ack(BasicAckOptions::default()).await?;
+                }
+                Incoming::Refused(reason) => self.refuse(&delivery, &reason).await?,
+            }
+        }
+        let outcomes = match intake::take(&self.host, events).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                debug!(%error, "messages are not taken in any more");
+                return Ok(false);
+            }
+        };
+        for (delivery, outcome) in accepted.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Inserted => self.metrics.bridge.inserted.increment(1),
+                Outcome::Known => self.metrics.bridge.known.increment(1),
+                Outcome::Refused(reason) => {
+                    self.refuse(delivery, &reason).await?;
+                    continue;
+                }
+            }
+            delivery.ack(BasicAckOptions::default()).await?;
+        }
+        Ok(true)
+    }
+
+    /// RabbitMQ dead-letters the message, or drops it where nothing is set up for that.
+    async fn refuse(&self, delivery: &Delivery, reason: &str) -> Result<(), LinkError> {
+        let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
+        let routing_key = delivery.routing_key.as_str();
+        let queue = &self.reading.queue;
+        warn!(queue, routing_key, message_id, reason, "a message is refused, not to come again");
+        self.metrics.bridge.refused.increment(1);
+        delivery.reject(BasicRejectOptions { requeue: false }).await?;
+        Ok(())
+    }
+}
+
+/// The message and what has come behind it, without waiting.
+fn waiting(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
+    let mut bytes = first.data.len();
+    let mut deliveries = vec![first];
+    while deliveries.len() < usize::from(PREFETCH) && bytes < BATCH_BYTES_MAX {
+        match consumer.next().now_or_never() {
+            Some(Some(Ok(delivery))) => {
+                bytes += delivery.data.len();
+                deliveries.push(delivery);
+            }
+            // An end of the consumer is told again by the next look at it.
+            Some(Some(Err(error))) => {
+                error!(%error, "the consumer ended");
+                break;
+            }
+            Some(None) | None => break,
+        }
+    }
+    deliveries
+}
+
+fn message(delivery: &Delivery) -> Message<'_> {
+    let properties = &delivery.properties;
+    let headers = properties.headers().as_ref();
+    let log = headers.and_then(|headers| match headers.inner().get(HEADER_LOG)? {
+        AMQPValue::LongString(text) => Some(text.as_bytes()),
+        AMQPValue::ShortString(text) => Some(text.as_str().as_bytes()),
+        _ => None,
+    });
+    Message {
+        routing_key: delivery.routing_key.as_str(),
+        id: properties.message_id().as_ref().map(ShortString::as_str),
+        kind: properties.kind().as_ref().map(ShortString::as_str),
+        log,
+        body: &delivery.data,
+    }
+}

@@ -1,0 +1,220 @@
+//! The bridge's thread: both ways, each connected again when its connection is lost, until the end.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, warn};
+
+use super::State;
+use super::backoff::Backoff;
+use super::host::Host;
+use super::inward::Inward;
+use super::link::LinkError;
+use super::message::Reading;
+use super::out::Out;
+use super::position::Position;
+use super::state;
+use crate::config::{AmqpUrl, Config, RabbitMq};
+use crate::metrics::Metrics;
+use crate::subscription::Interest;
+
+/// The longest pause before RabbitMQ is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A connection that lived so long was a good one: pauses begin small again.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// How long the end may take: confirmations, a position, two goodbyes.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// A running bridge. Dropping it ends it, and does not wait.
+#[derive(Debug)]
+pub struct Bridge {
+    stop: watch::Sender<bool>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+    state: Arc<State>,
+}
+
+/// Why a way ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The log has ended.
+    Finished,
+    /// It was asked to.
+    Stopped,
+}
+
+/// The bridge's end, as its ways wait for it.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Returns when the bridge is to end, also at every later call.
+    pub async fn wait(&mut self) {
+        // A sender that is gone is a broker that was dropped.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+impl Bridge {
+    /// Starts the bridge that is set up, if one is, in a thread of its own.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start<H: Host + Clone + Send>(
+        host: H,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> io::Result<Option<Self>> {
+        let Some(url) = config.rabbitmq.url.clone() else { return Ok(None) };
+        let RabbitMq { exchange, queue, .. } = &config.rabbitmq;
+        let state = Arc::new(State {
+            out: exchange.as_ref().map(|_| state::Out::default()),
+            inward: queue.as_ref().map(|_| state::Inward::default()),
+        });
+        let out = way_out(&host, &url, config, &state, metrics);
+        let inward = way_in(&host, &url, config, &state, metrics);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new().name("bridge".to_owned()).spawn(move || {
+            let run = AssertUnwindSafe(|| run(runtime, out, inward, &Stop(stopped)));
+            if catch_unwind(run).is_err() {
+                error!("the bridge to RabbitMQ panicked; nothing goes out or comes in");
+            }
+            // Whoever waits for it may be gone.
+            let _ = end.send(());
+        })?;
+        Ok(Some(Self { stop, ended: Mutex::new(Some(ended)), state }))
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Ends both ways, and keeps the position; returns when that is done, or took too long.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let Some(ended) = self.ended.lock().await.take() else { return };
+        if timeout(STOP_MAX, ended).await.is_err() {
+            warn!("the bridge to RabbitMQ took too long to end; some records may be sent again");
+        }
+    }
+}
+
+fn way_out<H: Host + Clone>(
+    host: &H,
+    url: &AmqpUrl,
+    config: &Config,
+    state: &Arc<State>,
+    metrics: &Metrics,
+) -> Option<Out<H>> {
+    let RabbitMq { exchange, filters, private, .. } = config.rabbitmq.clone();
+    let exchange = exchange?;
+    let interest =
+        if private { Interest::of_everybody(filters) } else { Interest::new(filters, None) };
+    let position = Position::find(host, &exchange);
+    if let Some(out) = &state.out {
+        out.stand(position.now(), false);
+    }
+    Some(Out {
+        host: host.clone(),
+        url: url.clone(),
+        exchange,
+        interest,
+        position,
+        state: state.clone(),
+        metrics: metrics.clone(),
+    })
+}
+
+fn way_in<H: Host + Clone>(
+    host: &H,
+    url: &AmqpUrl,
+    config: &Config,
+    state: &Arc<State>,
+    metrics: &Metrics,
+) -> Option<Inward<H>> {
+    let reading = Reading {
+        log: host.log_id(),
+        queue: config.rabbitmq.queue.clone()?,
+        event: config.rabbitmq.event.clone(),
+        body_bytes_max: config.max_body_bytes,
+        depth_max: config.max_depth,
+    };
+    let (host, url) = (host.clone(), url.clone());
+    Some(Inward { host, url, reading, state: state.clone(), metrics: metrics.clone() })
+}
+
+fn run<H: Host>(runtime: Runtime, out: Option<Out<H>>, inward: Option<Inward<H>>, stop: &Stop) {
+    runtime.block_on(async {
+        let sending = async {
+            let Some(mut out) = out else { return };
+            let mut retry = Retry::new("out", stop);
+            loop {
+                let ended = out.run(&mut retry.stop).await;
+                out.lose().await;
+                if !retry.goes_on(ended).await {
+                    return;
+                }
+            }
+        };
+        let taking = async {
+            let Some(inward) = inward else { return };
+            let mut retry = Retry::new("in", stop);
+            loop {
+                let ended = inward.run(&mut retry.stop).await;
+                inward.lose();
+                if !retry.goes_on(ended).await {
+                    return;
+                }
+            }
+        };
+        tokio::join!(sending, taking);
+    });
+    // A connection that is being made may hold one of its threads.
+    runtime.shutdown_background();
+}
+
+/// When a way is tried again.
+struct Retry {
+    way: &'static str,
+    backoff: Backoff,
+    began: Instant,
+    stop: Stop,
+}
+
+impl Retry {
+    fn new(way: &'static str, stop: &Stop) -> Self {
+        Self { way, backoff: Backoff::new(PAUSE_MAX), began: Instant::now(), stop: stop.clone() }
+    }
+
+    /// Pauses after a connection was lost, or did not come about; false when it was the last.
+    async fn goes_on(&mut self, ended: Result<Ended, LinkError>) -> bool {
+        let way = self.way;
+        let error = match ended {
+            Ok(ended) => {
+                debug!(way, ?ended, "the bridge to RabbitMQ ended");
+                return false;
+            }
+            Err(error) => error,
+        };
+        if self.began.elapsed() >= GOOD_AFTER {
+            self.backoff.reset();
+        }
+        let pause = self.backoff.next();
+        let retry_seconds = pause.as_secs_f64();
+        warn!(way, %error, retry_seconds, "no connection to RabbitMQ; it is tried again");
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.stop.wait() => return false,
+        }
+        self.began = Instant::now();
+        true
+    }
+}

@@ -1,0 +1,167 @@
+//! A connection to RabbitMQ with one channel, and what must be there on the far side.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{FieldTable, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event, ExchangeKind};
+use thiserror::Error;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config::AmqpUrl;
+
+/// A server that says nothing for twice as long is lost.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// How long connecting may take, with all that must be there.
+const SETUP_MAX: Duration = Duration::from_secs(15);
+/// How long a goodbye may take.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+/// Why a connection ended, or did not come about.
+#[derive(Debug, Error)]
+pub(super) enum LinkError {
+    /// RabbitMQ has ended the consumer: its queue was deleted, or its node goes.
+    #[error("the queue is gone")]
+    Cancelled,
+    /// Nothing more is heard of the connection.
+    #[error("the connection ended")]
+    Ended,
+    /// The connection, or what RabbitMQ answered.
+    #[error(transparent)]
+    Lapin(#[from] lapin::Error),
+    /// RabbitMQ could not keep a record.
+    #[error("RabbitMQ refused a record; see its log")]
+    Refused,
+    /// The server took too long.
+    #[error("RabbitMQ did not answer within {} s", SETUP_MAX.as_secs())]
+    Slow,
+}
+
+/// A connection to RabbitMQ, and its one channel.
+pub(super) struct Link {
+    connection: Connection,
+    pub channel: Channel,
+}
+
+/// What RabbitMQ says of a connection, also when nothing is asked of it.
+pub(super) struct Watch(Pin<Box<dyn Stream<Item = Event> + Send>>);
+
+impl Watch {
+    /// Returns when the connection is lost.
+    pub async fn lost(&mut self) -> LinkError {
+        while let Some(event) = self.0.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    warn!(reason, "RabbitMQ takes nothing for now; records wait in the log");
+                }
+                Event::ConnectionUnblocked => info!("RabbitMQ takes records again"),
+                Event::Error(error) => return error.into(),
+                _ => {}
+            }
+        }
+        LinkError::Ended
+    }
+}
+
+impl Link {
+    /// Tells when it is lost; from now on.
+    pub fn watch(&self) -> Watch {
+        Watch(Box::pin(self.connection.events_listener()))
+    }
+
+    /// Connects, and makes the exchange if there is none.
+    pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, LinkError> {
+        within_setup(async {
+            let mut link = Self::connect(url, "broker out").await?;
+            let name = short(exchange);
+            let is_there =
+                ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            // Of whatever kind it is: its owner knows.
+            let asked = link.channel.exchange_declare(
+                name.clone(),
+                ExchangeKind::Topic,
+                is_there,
+                FieldTable::default(),
+            );
+            if link.is_missing(asked.await).await? {
+                let options =
+                    ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+                let kind = ExchangeKind::Topic;
+                link.channel.exchange_declare(name, kind, options, FieldTable::default()).await?;
+            }
+            Ok(link)
+        })
+        .await
+    }
+
+    /// Connects, and makes the queue if there is none.
+    pub async fn to_queue(url: &AmqpUrl, queue: &str) -> Result<Self, LinkError> {
+        within_setup(async {
+            let mut link = Self::connect(url, "broker in").await?;
+            let name = short(queue);
+            let is_there = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let asked = link.channel.queue_declare(name.clone(), is_there, FieldTable::default());
+            if link.is_missing(asked.await.map(drop)).await? {
+                let options =
+                    QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+                link.channel.queue_declare(name, options, FieldTable::default()).await?;
+            }
+            Ok(link)
+        })
+        .await
+    }
+
+    /// Says goodbye, so that RabbitMQ does not warn of a connection that was lost.
+    pub async fn close(self) {
+        let goodbye = self.connection.close(200, short("done"));
+        // It is over either way.
+        let _ = timeout(GOODBYE_MAX, goodbye).await;
+    }
+
+    async fn connect(url: &AmqpUrl, name: &str) -> Result<Self, LinkError> {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connection = Connection::connect_uri(uri(url), properties).await?;
+        let channel = connection.create_channel().await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// Whether RabbitMQ says that something is not there. It closes the channel with that answer,
+    /// so there is a new one after it.
+    async fn is_missing(&mut self, asked: lapin::Result<()>) -> Result<bool, LinkError> {
+        let Err(error) = asked else { return Ok(false) };
+        let is_missing = matches!(error.kind(), ErrorKind::ProtocolError(answer)
+            if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
+        if !is_missing {
+            return Err(error.into());
+        }
+        self.channel = self.connection.create_channel().await?;
+        Ok(true)
+    }
+}
+
+async fn within_setup<T>(
+    setup: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    timeout(SETUP_MAX, setup).await.unwrap_or(Err(LinkError::Slow))
+}
+
+/// A text of at most 255 bytes: all names here are checked to be.
+pub(super) fn short(text: &str) -> ShortString {
+    ShortString::from(text)
+}
+
+fn uri(url: &AmqpUrl) -> AMQPUri {
+    let AmqpUrl { host, port, user, password, vhost, .. } = url;
+    let userinfo = AMQPUserInfo { username: user.clone(), password: password.clone() };
+    AMQPUri {
+        scheme: AMQPScheme::AMQP,
+        authority: AMQPAuthority { userinfo, host: host.clone(), port: *port },
+        vhost: vhost.clone(),
+        query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
+    }
+}

@@ -1,0 +1,249 @@
+//! What a message of RabbitMQ says: an insert, something of our own, or nothing acceptable.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::AUTHOR;
+use crate::record::json::{self, Limits};
+use crate::record::{Data, Identity, Name, NewEvent, Record, User};
+
+/// The header that names the log that a message was published from.
+pub const HEADER_LOG: &str = "broker-log";
+/// The header with the record's seq in that log.
+pub const HEADER_SEQ: &str = "broker-seq";
+/// The header with the record's version.
+pub const HEADER_VERSION: &str = "broker-version";
+/// The property `type` of a message whose body is a record; any other body is data.
+pub const TYPE_RECORD: &str = "broker.record";
+
+/// What the ids of messages that are no UUIDs are mapped under (RFC 9562 section 5.5); for ever,
+/// because a message may come again at any time.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_8f0a_52c4_4c0f_9b8e_2d6a_7c91_e3b5);
+
+/// A message, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message<'a> {
+    pub routing_key: &'a str,
+    pub id: Option<&'a str>,
+    /// The property `type`.
+    pub kind: Option<&'a str>,
+    /// The header [`HEADER_LOG`].
+    pub log: Option<&'a [u8]>,
+    pub body: &'a [u8],
+}
+
+/// How messages of one queue are read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The log that this bridge belongs to.
+    pub log: Uuid,
+    pub queue: String,
+    /// The event that messages become, instead of what they name.
+    pub event: Option<Name>,
+    pub body_bytes_max: usize,
+    pub depth_max: usize,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    Insert(NewEvent),
+    /// This bridge published it: its record is in the log.
+    Own,
+    /// It can never be accepted; why, and what to change.
+    Refused(String),
+}
+
+/// A record as it is published, as far as it matters here; foreign members are ignored.
+#[derive(Deserialize)]
+#[serde(expecting = "a record: an object with event and data")]
+struct Published<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow, default)]
+    to: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Whether a record came in by a bridge, so that it does not go out again.
+pub fn came_in(record: &Record) -> bool {
+    record.author().is_some_and(|author| author.as_str() == AUTHOR)
+}
+
+impl Reading {
+    /// What the message is.
+    pub fn read(&self, message: Message<'_>) -> Incoming {
+        let log = self.log.to_string();
+        if message.log.is_some_and(|from| from == log.as_bytes()) {
+            return Incoming::Own;
+        }
+        self.insert(message).map_or_else(Incoming::Refused, Incoming::Insert)
+    }
+
+    fn insert(&self, message: Message<'_>) -> Result<NewEvent, String> {
+        let Message { routing_key, kind, body, .. } = message;
+        if body.len() > self.body_bytes_max {
+            return Err(format!(
+                "the body has {} bytes: send at most {}, or raise BROKER_MAX_BODY_BYTES",
+                body.len(),
+                self.body_bytes_max
+            ));
+        }
+        let is_record = kind == Some(TYPE_RECORD);
+        // The record around the data comes on top of the limit.
+        let depth_max = self.depth_max + usize::from(is_record);
+        let compact = json::compact(body, Limits { depth_max })
+            .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
+        let (named, to, data) = if is_record {
+            let record: Published<'_> = serde_json::from_slice(&compact)
+                .map_err(|error| format!("the body is not a record: {error}"))?;
+            let data = Bytes::copy_from_slice(record.data.get().as_bytes());
+            (Name::parse(&record.event), record.to.map(|to| User::parse(&to)), data)
+        } else {
+            (Name::parse(routing_key), None, compact.into_owned().into())
+        };
+        let event = match &self.event {
+            Some(event) => event.clone(),
+            None => named
+                .map_err(|error| format!("its event: {error}; or set BROKER_RABBITMQ_EVENT"))?,
+        };
+        let to = to.transpose().map_err(|error| format!("to: {error}"))?;
+        Ok(NewEvent {
+            identity: Identity { event, to },
+            data: Data::checked(data),
+            id: message.id.map(|id| self.id_of(id)),
+            expected_version: None,
+            author: Some(author()),
+        })
+    }
+
+    /// The id of a record whose message has this one.
+    fn id_of(&self, message_id: &str) -> Uuid {
+        Uuid::try_parse(message_id).unwrap_or_else(|_| {
+            let queue = Uuid::new_v5(&NAMESPACE, self.queue.as_bytes());
+            Uuid::new_v5(&queue, message_id.as_bytes())
+        })
+    }
+}
+
+fn author() -> User {
+    User::parse(AUTHOR).expect("it keeps the rules of users")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: Uuid = Uuid::from_u128(7);
+
+    fn reading() -> Reading {
+        let queue = "inbox".to_owned();
+        Reading { log: LOG, queue, event: None, body_bytes_max: 100, depth_max: 2 }
+    }
+
+    fn message<'a>(routing_key: &'a str, body: &'a str) -> Message<'a> {
+        Message { routing_key, body: body.as_bytes(), ..Message::default() }
+    }
+
+    #[track_caller]
+    fn inserted(incoming: Incoming) -> NewEvent {
+        match incoming {
+            Incoming::Insert(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(incoming: Incoming) -> String {
+        match incoming {
+            Incoming::Refused(reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_body_is_data_and_the_routing_key_its_event() {
+        let event = inserted(reading().read(message("a.b", " [1, 1.50]\r\n")));
+        assert_eq!(event.identity.event.as_str(), "a.b");
+        assert_eq!(event.data.as_bytes(), b"[1,1.50]");
+        assert_eq!((event.id, event.identity.to.clone()), (None, None));
+        assert_eq!(event.author.expect("an origin").as_str(), AUTHOR);
+    }
+
+    #[test]
+    fn a_record_of_another_broker_is_taken_apart() {
+        let body = r#"{"seq":9,"event":"note","version":4,"id":"x","to":"ann","data":[[1.0]]}"#;
+        let published = Message { kind: Some(TYPE_RECORD), ..message("elsewhere", body) };
+        let event = inserted(reading().read(published));
+        assert_eq!(event.identity.event.as_str(), "note");
+        assert_eq!(event.identity.to.expect("a user").as_str(), "ann");
+        assert_eq!(event.data.as_bytes(), b"[[1.0]]");
+        let plain = Message { kind: Some("note"), ..message("a", r#"{"event":"b"}"#) };
+        assert_eq!(inserted(reading().read(plain)).identity.event.as_str(), "a");
+    }
+
+    #[test]
+    fn what_this_log_published_is_its_own_and_what_another_did_is_not() {
+        let (own, other) = (LOG.to_string(), Uuid::from_u128(8).to_string());
+        let from = |log| Message { log: Some(log), ..message("a", "1") };
+        assert_eq!(reading().read(from(own.as_bytes())), Incoming::Own);
+        inserted(reading().read(from(other.as_bytes())));
+        // Even when nothing in it could be read.
+        let broken = Message { log: Some(own.as_bytes()), ..message("", "{") };
+        assert_eq!(reading().read(broken), Incoming::Own);
+    }
+
+    #[test]
+    fn an_id_is_kept_when_it_is_a_uuid_and_mapped_by_queue_and_id_otherwise() {
+        let id = |queue: &str, id| {
+            let reading = Reading { queue: queue.to_owned(), ..reading() };
+            let message = Message { id: Some(id), ..message("a", "1") };
+            inserted(reading.read(message)).id.expect("an id")
+        };
+        let uuid = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
+        assert_eq!(id("q", uuid).to_string(), uuid);
+        assert_eq!(id("q", "order 7"), id("q", "order 7"));
+        assert_ne!(id("q", "order 7"), id("q", "order 8"));
+        assert_ne!(id("q", "order 7"), id("p", "order 7"));
+        assert_eq!(id("q", "").get_version_num(), 5);
+        // For ever: PROTOCOL.md has it.
+        assert_eq!(id("inbox", "order 7").to_string(), "4d9decd0-9860-56fc-812b-2a4420bc8b56");
+    }
+
+    #[test]
+    fn what_can_never_be_accepted_is_refused_with_the_reason() {
+        for (key, body, reason) in [
+            ("a", "{\"a\":", "not acceptable JSON"),
+            ("a", "", "not acceptable JSON"),
+            ("a", "{\"a\":1,\"a\":2}", "not acceptable JSON"),
+            ("a", "[[[1]]]", "not acceptable JSON"),
+            ("a", &"1".repeat(101), "raise BROKER_MAX_BODY_BYTES"),
+            ("", "1", "the name is empty"),
+            ("a b", "1", "its event"),
+            ("broker:open", "1", "the system's own"),
+            ("#", "1", "set BROKER_RABBITMQ_EVENT"),
+        ] {
+            let said = refused(reading().read(message(key, body)));
+            assert!(said.contains(reason), "{said}");
+        }
+        for body in ["1", "{\"event\":\"a\"}", "{\"event\":1,\"data\":1}"] {
+            let published = Message { kind: Some(TYPE_RECORD), ..message("a", body) };
+            assert!(refused(reading().read(published)).contains("not a record"));
+        }
+        let private = r#"{"event":"a","to":"","data":1}"#;
+        let published = Message { kind: Some(TYPE_RECORD), ..message("a", private) };
+        assert!(refused(reading().read(published)).starts_with("to: "));
+    }
+
+    #[test]
+    fn a_configured_event_takes_every_message_whatever_it_is_called() {
+        let reading = Reading { event: Name::parse("mail").ok(), ..reading() };
+        let event = inserted(reading.read(message("no name!#", "1")));
+        assert_eq!(event.identity.event.as_str(), "mail");
+    }
+}

@@ -1,0 +1,337 @@
+//! The way out: records go to an exchange in the log's order, and the position follows what
+//! RabbitMQ confirms.
+//!
+//! The log is the queue: records are read from it as far as there is room for what is not confirmed
+//! yet, and after a connection was lost it is read again from the position.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
+
+use super::State;
+use super::host::Host;
+use super::life::{Ended, Stop};
+use super::link::{Link, LinkError, Watch, short};
+use super::message::{HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, came_in};
+use super::position::Position;
+use crate::config::AmqpUrl;
+use crate::metrics::Metrics;
+use crate::record::{Name, Record, Seq};
+use crate::subscription::{Batch, Interest, Step, Subscriber};
+
+/// Records that RabbitMQ has not confirmed yet: enough to keep it busy, and no more than it may
+/// have to be sent again.
+const UNCONFIRMED_MAX: usize = 256;
+/// Bytes of them, which lapin holds while RabbitMQ takes nothing; one record more than fits may be.
+const UNCONFIRMED_BYTES_MAX: usize = 4 << 20;
+/// How often the position is kept, as long as it moves.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for confirmations; what is not confirmed then is sent again.
+const CONFIRM_MAX: Duration = Duration::from_millis(500);
+/// The delivery mode of messages that RabbitMQ writes to its disk.
+const PERSISTENT: u8 = 2;
+
+/// The way out, with all that it needs.
+pub(super) struct Out<H> {
+    pub host: H,
+    pub url: AmqpUrl,
+    pub exchange: Name,
+    pub interest: Interest,
+    pub position: Position,
+    pub state: Arc<State>,
+    pub metrics: Metrics,
+}
+
+/// What was read and not confirmed yet, on one connection.
+struct Flow {
+    subscriber: Subscriber,
+    /// Read, and not published yet.
+    ahead: VecDeque<Arc<Record>>,
+    unconfirmed: Unconfirmed,
+    /// It has not caught up yet since it connected.
+    is_behind: bool,
+}
+
+/// Published, oldest first.
+#[derive(Default)]
+struct Unconfirmed {
+    sent: VecDeque<Sent>,
+    bytes: usize,
+}
+
+/// What happens next on a connection.
+enum Next {
+    /// RabbitMQ confirmed so many records.
+    Confirmed(u64),
+    /// The log has ended, or cannot be read.
+    End,
+    Read(Batch),
+    /// It is time to keep the position.
+    Time,
+}
+
+struct Sent {
+    seq: Seq,
+    bytes: usize,
+    confirm: PublisherConfirm,
+}
+
+impl<H: Host> Out<H> {
+    /// Connects once and sends until the end of the connection, or of the bridge.
+    pub async fn run(&mut self, stop: &mut Stop) -> Result<Ended, LinkError> {
+        let exchange = self.exchange.clone();
+        let link = tokio::select! {
+            link = Link::to_exchange(&self.url, exchange.as_str()) => link?,
+            () = stop.wait() => return Ok(Ended::Stopped),
+        };
+        link.channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let seq = self.position.now();
+        let Some(subscriber) = self.host.follow(self.interest.clone(), seq) else {
+            return Ok(Ended::Finished);
+        };
+        let lag = self.host.head().saturating_sub(seq);
+        info!(%exchange, seq, lag, "connected to RabbitMQ: records go out");
+        if let Some(state) = &self.state.out {
+            state.connect();
+        }
+        let mut flow = Flow {
+            subscriber,
+            ahead: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
+            is_behind: true,
+        };
+        let mut watch = link.watch();
+        let ended = self.send(&link.channel, &mut watch, &mut flow, stop).await;
+        if ended.is_ok() {
+            self.settle(&mut flow).await;
+            link.close().await;
+        }
+        ended
+    }
+
+    /// The connection is gone: the position is kept, and what waits is in the log.
+    pub async fn lose(&mut self) {
+        if let Some(state) = &self.state.out
+            && state.is_connected()
+        {
+            state.disconnect();
+            let seq = self.position.now();
+            let lag = self.host.head().saturating_sub(seq);
+            info!(seq, lag, "no records go to RabbitMQ; they wait in the log");
+        }
+        self.keep().await;
+    }
+
+    async fn send(
+        &mut self,
+        channel: &Channel,
+        watch: &mut Watch,
+        flow: &mut Flow,
+        stop: &mut Stop,
+    ) -> Result<Ended, LinkError> {
+        let mut keep = interval(KEEP_EVERY);
+        keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What failed is tried again when it is time.
+        let mut is_kept = true;
+        loop {
+            while let Some(record) = flow.next_to_send() {
+                let sent = tokio::select! {
+                    sent = self.publish(channel, &record) => sent?,
+                    error = watch.lost() => return Err(error),
+                    () = stop.wait() => return Ok(Ended::Stopped),
+                };
+                flow.unconfirmed.push(sent);
+            }
+            let next = tokio::select! {
+                next = self.next(flow) => next?,
+                error = watch.lost() => return Err(error),
+                _ = keep.tick() => Next::Time,
+                () = stop.wait() => return Ok(Ended::Stopped),
+            };
+            let (mut confirmed, mut is_time) = (0, false);
+            match next {
+                Next::Confirmed(count) => confirmed = count,
+                Next::End => return Ok(Ended::Finished),
+                Next::Read(records) => {
+                    flow.ahead.extend(records.into_iter().filter(|record| !came_in(record)));
+                }
+                Next::Time => is_time = true,
+            }
+            self.stand(flow, confirmed);
+            if is_time || (is_kept && self.position.is_far()) {
+                is_kept = self.keep().await;
+            }
+        }
+    }
+
+    /// What comes first: a confirmation, or, when all that was read is published, more of the log.
+    async fn next(&self, flow: &mut Flow) -> Result<Next, LinkError> {
+        let (can_read, rests) = (flow.ahead.is_empty(), flow.is_idle_but_for_the_log());
+        let Flow { subscriber, unconfirmed, .. } = flow;
+        tokio::select! {
+            biased;
+            confirmed = unconfirmed.confirm() => confirmed.map(Next::Confirmed),
+            next = self.read(subscriber, rests), if can_read => Ok(next),
+        }
+    }
+
+    async fn publish(&self, channel: &Channel, record: &Record) -> Result<Sent, LinkError> {
+        let json = record.json();
+        let confirm = channel
+            .basic_publish(
+                short(self.exchange.as_str()),
+                short(record.event().as_str()),
+                BasicPublishOptions::default(),
+                json,
+                properties(record, self.host.log_id()),
+            )
+            .await?;
+        Ok(Sent { seq: record.seq(), bytes: json.len(), confirm })
+    }
+
+    /// What comes next in the log; `rests` when nothing before it waits.
+    async fn read(&self, subscriber: &mut Subscriber, rests: bool) -> Next {
+        let step = poll_fn(|cx| {
+            let polled = subscriber.poll_step(cx);
+            if polled.is_pending() && rests && subscriber.is_following() {
+                // It has looked at everything, and moved on past what does not match.
+                if let Some(state) = &self.state.out {
+                    state.stand(subscriber.position(), true);
+                }
+            }
+            polled
+        });
+        match step.await {
+            Some(Ok(Step { records, .. })) => Next::Read(records),
+            Some(Err(error)) => {
+                error!(%error, "records cannot be read, so none go to RabbitMQ");
+                Next::End
+            }
+            None => Next::End,
+        }
+    }
+
+    /// The position rises to what is confirmed.
+    fn stand(&mut self, flow: &mut Flow, confirmed: u64) {
+        self.metrics.bridge.sent.increment(confirmed);
+        self.position.rise(flow.position(), confirmed);
+        if flow.is_behind && flow.is_idle() {
+            flow.is_behind = false;
+            info!(seq = self.position.now(), lag = 0, "RabbitMQ has confirmed every record");
+        }
+        if let Some(state) = &self.state.out {
+            state.stand(self.position.now(), flow.is_idle());
+        }
+    }
+
+    /// Keeps the position; whether it is kept now.
+    async fn keep(&mut self) -> bool {
+        let kept = self.position.keep(&self.host).await;
+        if let Err(error) = &kept {
+            let seq = self.position.now();
+            warn!(%error, seq, "the position could not be kept; some records may be sent again");
+        }
+        kept.is_ok()
+    }
+
+    /// Waits a little for what RabbitMQ has still to confirm.
+    async fn settle(&mut self, flow: &mut Flow) {
+        let end = Instant::now() + CONFIRM_MAX;
+        while !flow.unconfirmed.sent.is_empty() {
+            tokio::select! {
+                confirmed = flow.unconfirmed.confirm() => match confirmed {
+                    Ok(confirmed) => self.stand(flow, confirmed),
+                    Err(error) => return debug!(%error, "it will be sent again"),
+                },
+                () = sleep_until(end) => return,
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// The next record, if there is one and room for it.
+    fn next_to_send(&mut self) -> Option<Arc<Record>> {
+        if self.unconfirmed.has_room() { self.ahead.pop_front() } else { None }
+    }
+
+    /// Every record up to here was confirmed, or is not to go out.
+    fn position(&self) -> Seq {
+        let unconfirmed = self.unconfirmed.sent.front().map(|sent| sent.seq);
+        let next = unconfirmed.or_else(|| self.ahead.front().map(|record| record.seq()));
+        next.map_or_else(|| self.subscriber.position(), |next| next - 1)
+    }
+
+    /// Whether all that was read is confirmed.
+    fn is_idle_but_for_the_log(&self) -> bool {
+        self.unconfirmed.sent.is_empty() && self.ahead.is_empty()
+    }
+
+    /// Whether everything in the log was looked at, and all of it confirmed.
+    fn is_idle(&self) -> bool {
+        self.is_idle_but_for_the_log() && self.subscriber.is_following()
+    }
+}
+
+impl Unconfirmed {
+    fn has_room(&self) -> bool {
+        self.sent.len() < UNCONFIRMED_MAX && self.bytes < UNCONFIRMED_BYTES_MAX
+    }
+
+    fn push(&mut self, sent: Sent) {
+        self.bytes += sent.bytes;
+        self.sent.push_back(sent);
+    }
+
+    /// Waits for the oldest, for ever when there is none, and takes what is confirmed behind it;
+    /// how many.
+    async fn confirm(&mut self) -> Result<u64, LinkError> {
+        let Some(oldest) = self.sent.front_mut() else {
+            return std::future::pending().await;
+        };
+        let mut confirmation = (&mut oldest.confirm).await;
+        let mut confirmed = 0;
+        loop {
+            match confirmation? {
+                Confirmation::Ack(_) => {}
+                Confirmation::Nack(_) | Confirmation::NotRequested => {
+                    return Err(LinkError::Refused);
+                }
+            }
+            confirmed += 1;
+            if let Some(sent) = self.sent.pop_front() {
+                self.bytes -= sent.bytes;
+            }
+            let next = self.sent.front_mut();
+            match next.and_then(|sent| (&mut sent.confirm).now_or_never()) {
+                Some(ready) => confirmation = ready,
+                None => return Ok(confirmed),
+            }
+        }
+    }
+}
+
+fn properties(record: &Record, log: Uuid) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    let number = |number: u64| AMQPValue::LongLongInt(number.try_into().unwrap_or(i64::MAX));
+    headers.insert(HEADER_LOG.into(), AMQPValue::LongString(log.to_string().into()));
+    headers.insert(HEADER_SEQ.into(), number(record.seq()));
+    headers.insert(HEADER_VERSION.into(), number(record.version()));
+    BasicProperties::default()
+        .with_message_id(record.id().to_string().into())
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_type(TYPE_RECORD.into())
+        .with_app_id("broker".into())
+        .with_timestamp(record.time().millis() / 1_000)
+        .with_headers(headers)
+}

@@ -1,0 +1,61 @@
+//! What the bridge to RabbitMQ counts. All is there without a bridge, too, and stays at 0.
+
+use metrics::{Counter, Gauge, Key, Label, Recorder as _, Unit};
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+use super::METADATA;
+
+/// The metrics of the bridge.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "rabbitmq"), allow(dead_code, reason = "there is no bridge to count"))]
+pub struct Bridge {
+    /// Whether records go out now.
+    pub(crate) out_connected: Gauge,
+    /// Whether messages come in now.
+    pub(crate) in_connected: Gauge,
+    /// Records that RabbitMQ has not confirmed.
+    pub(crate) lag: Gauge,
+    /// Records that RabbitMQ confirmed.
+    pub(crate) sent: Counter,
+    /// Messages that became records.
+    pub(crate) inserted: Counter,
+    /// Messages whose record was there before.
+    pub(crate) known: Counter,
+    /// Messages that can never be accepted.
+    pub(crate) refused: Counter,
+}
+
+impl Bridge {
+    pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
+        let count = Some(Unit::Count);
+        let connected = "broker_bridge_connected";
+        let meaning = "Whether a way of the bridge to RabbitMQ is connected, 1 or 0.";
+        recorder.describe_gauge(connected.into(), count, meaning.into());
+        let lag = "broker_bridge_lag";
+        let meaning = "Records of the log that RabbitMQ has not confirmed, as far as they matter.";
+        recorder.describe_gauge(lag.into(), count, meaning.into());
+        let sent = "broker_bridge_sent_total";
+        let meaning = "Records that RabbitMQ confirmed.";
+        recorder.describe_counter(sent.into(), count, meaning.into());
+        let received = "broker_bridge_received_total";
+        let meaning = "Messages of RabbitMQ that were answered, by outcome.";
+        recorder.describe_counter(received.into(), count, meaning.into());
+        let way = |way| {
+            let key = Key::from_parts(connected, vec![Label::new("way", way)]);
+            recorder.register_gauge(&key, &METADATA)
+        };
+        let outcome = |outcome| {
+            let key = Key::from_parts(received, vec![Label::new("outcome", outcome)]);
+            recorder.register_counter(&key, &METADATA)
+        };
+        Self {
+            out_connected: way("out"),
+            in_connected: way("in"),
+            lag: recorder.register_gauge(&Key::from_static_name(lag), &METADATA),
+            sent: recorder.register_counter(&Key::from_static_name(sent), &METADATA),
+            inserted: outcome("inserted"),
+            known: outcome("known"),
+            refused: outcome("refused"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which views a record is told to, found by what they ask for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Interest;
+use super::view::View;
+use crate::record::{FilterSet, Identity, Record, User};
+
+/// All views, each once. Joining and leaving cost the same however many there are.
+///
+/// A view of exact names stands under each identity that it may see, so that a record finds its
+/// views by one look. Any other stands by its filters, which are evaluated once for all users.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    all: HashMap<Interest, Member>,
+    by_identity: HashMap<Identity, HashMap<Id, Arc<View>>>,
+    by_filters: HashMap<FilterSet, HashMap<Option<User>, Arc<View>>>,
+    last: Id,
+}
+
+type Id = u64;
+
+#[derive(Debug)]
+struct Member {
+    view: Arc<View>,
+    id: Id,
+    subscribers: usize,
+}
+
+impl Views {
+    /// The view of an interest, made by `make` when it is the first of its kind.
+    pub fn join(&mut self, interest: Interest, make: impl FnOnce(Interest) -> View) -> Arc<View> {
+        if let Some(member) = self.all.get_mut(&interest) {
+            member.subscribers += 1;
+            return member.view.clone();
+        }
+        self.last += 1;
+        let (id, view) = (self.last, Arc::new(make(interest.clone())));
+        match interest.identities() {
+            Some(identities) => {
+                for identity in identities {
+                    self.by_identity.entry(identity).or_default().insert(id, view.clone());
+                }
+            }
+            None => {
+                let users = self.by_filters.entry(interest.filters().clone()).or_default();
+                users.insert(interest.user().cloned(), view.clone());
+            }
+        }
+        self.all.insert(interest, Member { view: view.clone(), id, subscribers: 1 });
+        view
+    }
+
+    /// A subscriber leaves; its view goes with the last.
+    pub fn leave(&mut self, interest: &Interest) {
+        let Some(member) = self.all.get_mut(interest) else { return };
+        member.subscribers -= 1;
+        if member.subscribers > 0 {
+            return;
+        }
+        let id = member.id;
+        self.all.remove(interest);
+        match interest.identities() {
+            Some(identities) => identities.iter().for_each(|identity| self.forget(identity, id)),
+            None => self.forget_filters(interest),
+        }
+    }
+
+    /// Hands each view that may see a record and asks for it to `tell`.
+    pub fn of_record(&self, record: &Record, mut tell: impl FnMut(&Arc<View>)) {
+        if record.event().is_system() {
+            return;
+        }
+        let named = self.by_identity.get(record.identity());
+        named.into_iter().flat_map(HashMap::values).for_each(&mut tell);
+        for (filters, users) in &self.by_filters {
+            if !filters.matches(record.event()) {
+                continue;
+            }
+            match record.to() {
+                Some(_) => users.get(&record.to().cloned()).into_iter().for_each(&mut tell),
+                None => users.values().for_each(&mut tell),
+            }
+        }
+    }
+
+    /// How many filters one record is held against.
+    pub fn evaluations(&self) -> usize {
+        self.by_filters.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.all.values().map(|member| &member.view)
+    }
+
+    #[cfg(test)]
+    pub fn is_bare(&self) -> bool {
+        self.all.is_empty() && self.by_identity.is_empty() && self.by_filters.is_empty()
+    }
+
+    fn forget(&mut self, identity: &Identity, id: Id) {
+        if let Some(views) = self.by_identity.get_mut(identity) {
+            views.remove(&id);
+            if views.is_empty() {
+                self.by_identity.remove(identity);
+            }
+        }
+    }
+
+    fn forget_filters(&mut self, interest: &Interest) {
+        if let Some(users) = self.by_filters.get_mut(interest.filters()) {
+            users.remove(&interest.user().cloned());
+            if users.is_empty() {
+                self.by_filters.remove(interest.filters());
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Many streams at once: at the cap, when they leave, and when the server ends.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, small};
+use crate::stream::{EventStream, Said};
+use crate::wire::{Connection, eventually, request};
+
+/// A client that closes is noticed so soon, whether anything is inserted or not.
+const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+
+#[test]
+fn health_metrics_and_inserts_are_reachable_at_the_cap() {
+    const STREAMS: usize = 50;
+    let server = Server::with(small().max_streams(NonZeroUsize::new(STREAMS).expect("not 0")));
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| server.events("")).collect();
+    streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
+    server.client().get("/events").problem(503, "too-many-streams");
+    assert_eq!(server.client().get("/health").expect(200).json()["streams"], STREAMS);
+    server.client().get("/readyz").expect(200);
+    let metrics = server.client().get("/metrics").expect(200);
+    assert!(metrics.text().contains(&format!("\nbroker_streams {STREAMS}\n")), "{metrics:?}");
+    server.client().put("a", "1");
+    assert!(streams.iter_mut().all(|stream| stream.block().is("a")));
+}
+
+#[test]
+fn a_client_that_closes_or_resets_is_noticed_within_three_seconds_with_no_insert() {
+    const STREAMS: usize = 100;
+    // Neither a heartbeat nor the stall timeout helps.
+    let server = Server::with(
+        small().heartbeat(Duration::from_secs(600)).stall_timeout(Duration::from_secs(600)),
+    );
+    let open = || server.client().get("/health").expect(200).json()["streams"].as_u64();
+    for end in [drop, Connection::reset] {
+        let mut connections: Vec<_> = (0..STREAMS).map(|_| server.connect()).collect();
+        for connection in &mut connections {
+            connection.send(request("GET", "/events", &[], b""));
+            assert_eq!(connection.head().map(|(status, _)| status), Some(200));
+        }
+        assert_eq!(open(), Some(STREAMS as u64));
+        let left = Instant::now();
+        connections.into_iter().for_each(end);
+        eventually("every place is free", || (open() == Some(0)).then_some(()));
+        assert!(left.elapsed() < NOTICED_WITHIN, "{:?}", left.elapsed());
+    }
+}
+
+#[test]
+fn many_streams_end_with_the_server_in_time_and_what_was_acknowledged_is_there() {
+    const STREAMS: usize = 500;
+    let mut server = Server::with(small().shutdown(Duration::from_secs(5)));
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| server.events("")).collect();
+    streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
+    server.client().put("a", "1");
+    assert!(streams.iter_mut().all(|stream| stream.block().is("a")));
+    let began = Instant::now();
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    for stream in &mut streams {
+        assert!(matches!(stream.said(), Said::Goodbye(_)));
+    }
+    let server = server.restart();
+    assert_eq!(server.client().lines("/audit/a").len(), 1);
+}
+
+/// Most streams open a connection with their request and nothing else; any other way in has to
+/// lead to the same.
+#[test]
+fn a_stream_is_the_same_however_its_request_arrives() {
+    let server = Server::start();
+    server.client().put("a", "1");
+    let get = request("GET", "/events?event=a", &["Accept: text/event-stream"], b"");
+    let mut after_another = server.connect();
+    after_another.send(request("GET", "/livez", &[], b""));
+    after_another.answer("GET").expect("an answer").expect(200);
+    let mut with_another = server.connect();
+    let mut both = request("GET", "/livez", &[], b"");
+    both.extend_from_slice(&get);
+    with_another.send(both);
+    with_another.answer("GET").expect("an answer").expect(200);
+    let mut in_pieces = server.connect();
+    let (first, rest) = get.split_at(9);
+    in_pieces.send(first);
+    // By the time that this is answered the first piece was looked at.
+    server.client().get("/livez").expect(200);
+    in_pieces.send(rest);
+    let at_once = server.connect();
+    let mut absolute = server.connect();
+    absolute.send("GET http://localhost/events?event=a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut after = [after_another, at_once]
+        .map(|connection| EventStream::on(connection, "/events?event=a", &[]));
+    let begun = [with_another, in_pieces, absolute].map(EventStream::begun);
+    let mut streams: Vec<_> = after.iter_mut().map(EventStream::until_synced).collect();
+    let mut begun = begun;
+    streams.extend(begun.iter_mut().map(EventStream::until_synced));
+    for blocks in &streams {
+        assert_eq!(blocks.len(), 2);
+        assert_eq!((&blocks[0].id, &blocks[0].data), (&streams[0][0].id, &streams[0][0].data));
+    }
+    server.client().put("a", "2");
+    assert!(after.iter_mut().chain(&mut begun).all(|stream| stream.block().version() == 2));
+}
+
+/// A client that sends on and on after its request is not listened to, and costs nothing.
+#[test]
+fn a_client_that_goes_on_talking_hears_its_stream() {
+    let server = Server::start();
+    let mut stream = server.events("");
+    stream.until_synced();
+    for version in 1..=20 {
+        stream.say(&[b'x'; 10_000]);
+        server.client().put("a", &version.to_string());
+        assert_eq!(stream.block().version(), version);
+    }
+}

@@ -1,0 +1,99 @@
+//! RabbitMQ is away.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{bridged, health, insert_many, sample};
+use crate::program::Program;
+use crate::wire::{PATIENCE, eventually};
+
+const BOTH: [(&str, &str); 2] = [("EXCHANGE", "events"), ("QUEUE", "inbox")];
+
+/// Where nobody listens.
+fn nowhere() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").expect("any port");
+    format!("amqp://guest:hunter2@{}", free.local_addr().expect("an address"))
+}
+
+/// Resident memory in KiB.
+fn resident(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid()));
+    let status = status.expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim_end_matches("kB").trim().parse().expect("a number")
+}
+
+#[test]
+fn everything_else_goes_on_and_the_standing_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let broker = Program::start(bridged(dir.path(), &nowhere(), &BOTH));
+    let client = broker.client;
+    for n in 1..=3 {
+        client.put("a", &n.to_string());
+    }
+    let bridge = health(client);
+    assert_eq!(bridge["in"]["connected"], false);
+    let out = &bridge["out"];
+    assert_eq!((&out["connected"], &out["seq"]), (&Value::from(false), &Value::from(0)));
+    let lag = out["lag"].as_u64().expect("a number");
+    assert!(lag >= 3, "{lag}");
+    let ready = client.get("/readyz").expect(200);
+    let expected = format!("ok\nrabbitmq out: away, {lag} records behind\nrabbitmq in: away\n");
+    assert_eq!(ready.text(), expected);
+    assert_eq!(sample(client, "broker_bridge_connected{way=\"in\"}"), 0.0);
+    assert_eq!(sample(client, "broker_bridge_lag"), lag as f64);
+    eventually("each way is tried again", || {
+        let lines = broker.log_lines();
+        let tried = |way| {
+            let is_it = |line: &&Value| {
+                line["fields"]["way"] == way && line["fields"]["retry_seconds"].is_number()
+            };
+            lines.iter().filter(is_it).count() >= 2
+        };
+        (tried("out") && tried("in")).then_some(())
+    });
+    assert!(!broker.log().contains("hunter2"));
+    assert_eq!(broker.setting("BROKER_RABBITMQ_URL"), "***");
+    broker.stop();
+}
+
+/// The log is the queue: what waits for RabbitMQ takes no memory.
+#[test]
+fn memory_does_not_grow_with_what_waits() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = bridged(dir.path(), &nowhere(), &BOTH);
+    command.env("BROKER_SEGMENT_BYTES", "1MiB").env("BROKER_WINDOW_BYTES", "64KiB");
+    let broker = Program::start(command);
+    // Few and large, for what the history holds of each is not what is looked at here.
+    let insert = format!("{{\"event\":\"a\",\"data\":\"{}\"}}", "x".repeat(20_000));
+    let batch = format!("[{}]", vec![insert; 20].join(","));
+    let insert = |times: usize| {
+        for _ in 0..times {
+            broker.client.insert(&batch).expect(201);
+        }
+        broker.client.get("/audit/a?limit=1").expect(200);
+    };
+    insert(20);
+    let before = resident(&broker);
+    insert(80);
+    let grown_kib = resident(&broker).saturating_sub(before);
+    assert!(grown_kib < 12 << 10, "32 MB waited, and memory grew by {grown_kib} KiB");
+    assert!(health(broker.client)["out"]["lag"].as_u64() >= Some(2_000));
+    broker.stop();
+}
+
+/// A server that accepts and never answers holds up neither the start nor the end.
+#[test]
+fn a_server_that_says_nothing_holds_nothing_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("any port");
+    let url = format!("amqp://{}", silent.local_addr().expect("an address"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut broker = Program::start(bridged(dir.path(), &url, &BOTH));
+    insert_many(broker.client, "a", 0, 3);
+    let _connections = [silent.accept().expect("one way"), silent.accept().expect("the other")];
+    broker.signal(Signal::TERM);
+    assert!(broker.wait(PATIENCE).success(), "{}", broker.log());
+    assert!(!broker.log().contains("cut short"), "{}", broker.log());
+}

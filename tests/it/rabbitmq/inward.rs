@@ -1,0 +1,120 @@
+//! Messages come in.
+
+use serde_json::Value;
+
+use super::far::Far;
+use super::node::Node;
+use super::{sample, start};
+use crate::program::Program;
+use crate::wire::{Client, eventually};
+
+const SETTINGS: [(&str, &str); 1] = [("QUEUE", "inbox")];
+
+/// The data of an event's versions, as soon as there are so many.
+fn data(client: Client, event: &str, count: u64) -> Option<Vec<Value>> {
+    let latest = client.get(&format!("/latest?event={event}")).expect(200).json();
+    if latest["records"][0]["version"].as_u64().unwrap_or(0) < count {
+        return None;
+    }
+    let records = client.get(&format!("/audit/{event}")).expect(200).json();
+    let records = records.as_array().expect("an array");
+    Some(records.iter().map(|record| record["data"].clone()).collect())
+}
+
+/// The reasons that stand in the log for refused messages.
+fn reasons(broker: &Program) -> Vec<String> {
+    let lines = broker.log_lines();
+    let reason = |line: &Value| line["fields"]["reason"].as_str().map(str::to_owned);
+    lines.iter().filter_map(reason).collect()
+}
+
+#[test]
+fn every_message_becomes_one_record_in_order_through_kills_of_either_side() {
+    const COUNT: usize = 2_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start();
+    let far = Far::connect(&node);
+    far.queue("inbox", None);
+    far.exchange("jobs");
+    far.bind("inbox", "jobs", "job.#");
+    let messages: Vec<_> =
+        (0..COUNT).map(|n| (uuid::Uuid::new_v4().to_string(), n.to_string())).collect();
+    far.publish_all("job.run", &messages[..COUNT / 2], "jobs");
+
+    // Broker is killed while it takes them in.
+    let broker = start(dir.path(), &node, &SETTINGS);
+    eventually("some are in", || data(broker.client, "job.run", 10));
+    broker.kill();
+    let broker = start(dir.path(), &node, &SETTINGS);
+    far.publish_all("job.run", &messages[COUNT / 2..], "jobs");
+
+    // And RabbitMQ.
+    node.kill();
+    drop(far);
+    node.start_again();
+    let far = Far::connect(&node);
+    let all = eventually("all are in", || data(broker.client, "job.run", COUNT as u64));
+    let expected: Vec<_> = (0..COUNT).map(Value::from).collect();
+    assert_eq!(all.len(), COUNT, "each once");
+    assert!(all == expected, "in the order of the queue");
+
+    // Who published them does so again, for it was not sure.
+    far.publish_all("job.run", &messages, "jobs");
+    far.publish("jobs", "job.last", None, "true");
+    eventually("the last is in", || data(broker.client, "job.last", 1));
+    assert_eq!(data(broker.client, "job.run", 1).expect("a history").len(), COUNT);
+    eventually("all are acknowledged", || (far.count("inbox") == 0).then_some(()));
+    let records: Value = broker.client.get("/audit/job.run?limit=1").expect(200).json();
+    assert_eq!(records[0]["id"], messages[0].0, "the id of the message is the record's");
+    assert_eq!(records[0]["author"], "broker:rabbitmq", "where it is from");
+    // Acknowledged, or RabbitMQ would hand them out again.
+    broker.stop();
+    assert_eq!(far.count("inbox"), 0);
+}
+
+#[test]
+fn what_can_never_be_accepted_is_dead_lettered_with_its_reason_in_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start();
+    let far = Far::connect(&node);
+    far.queue("dead", None);
+    far.queue("inbox", Some("dead"));
+    far.exchange("jobs");
+    far.bind("inbox", "jobs", "#");
+    let broker = start(dir.path(), &node, &SETTINGS);
+    far.publish("jobs", "a", Some("order 7"), "[1, 1.50]");
+    far.publish("jobs", "a", Some("1"), "{\"n\":1");
+    far.publish("jobs", "broker:open", Some("2"), "1");
+    far.publish("jobs", "a b", Some("3"), "1");
+    // The same id with another value, and with the same.
+    far.publish("jobs", "a", Some("order 7"), "2");
+    far.publish("jobs", "a", Some("order 7"), "[1,1.50]");
+    // Without an id nobody can tell whether it is the same.
+    far.publish("jobs", "a", None, "3");
+    far.publish("jobs", "a", None, "3");
+    let data = eventually("the last is in", || data(broker.client, "a", 3));
+    let texts: Vec<_> = data.iter().map(Value::to_string).collect();
+    assert_eq!(texts, ["[1,1.5]", "3", "3"]);
+    let dead = far.take("dead", 4);
+    let ids: Vec<_> = dead.iter().map(|message| message.id()).collect();
+    assert_eq!(ids, ["1", "2", "3", "order 7"]);
+    let reasons = reasons(&broker);
+    for (reason, part) in
+        reasons.iter().zip(["not acceptable JSON", "the system's own", "its event", "already used"])
+    {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    let records: Value = broker.client.get("/audit/a?limit=1").expect(200).json();
+    // PROTOCOL.md says how an id that is no UUID becomes one.
+    assert_eq!(records[0]["id"], "4d9decd0-9860-56fc-812b-2a4420bc8b56");
+    let received = |outcome: &str| {
+        let name = format!("broker_bridge_received_total{{outcome=\"{outcome}\"}}");
+        sample(broker.client, &name)
+    };
+    eventually("all are counted", || {
+        let counted = (received("inserted"), received("known"), received("refused"));
+        (counted == (3.0, 1.0, 4.0)).then_some(())
+    });
+    broker.stop();
+}

@@ -1,0 +1,151 @@
+//! Both ways at once: what a message looks like, what stays, and what does not come round.
+
+use serde_json::Value;
+
+use super::far::Far;
+use super::node::Node;
+use super::{health, sample, start, wait_until_sent};
+use crate::wire::eventually;
+
+#[test]
+fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start();
+    let far = Far::connect(&node);
+    for exchange in ["public", "everything"] {
+        far.exchange(exchange);
+        far.queue(exchange, None);
+        far.bind(exchange, exchange, "#");
+    }
+    let filtered = [("EXCHANGE", "public"), ("FILTERS", "note.*")];
+    let broker = start(dir.path(), &node, &filtered);
+    let client = broker.client;
+    let receipt = client.put("note.a", "{\"x\":1.50}");
+    client.insert("{\"event\":\"note.a\",\"data\":2,\"to\":\"ann\"}").expect(201);
+    client.put("other", "3");
+    // More than a frame of AMQP holds.
+    let long = "x".repeat(300_000);
+    client.put("note.b", &format!("\"{long}\""));
+    wait_until_sent(client);
+
+    let messages = far.take_all("public");
+    let keys: Vec<_> = messages.iter().map(|message| message.key()).collect();
+    assert_eq!(keys, ["note.a", "note.b"]);
+    assert!(messages[1].json()["data"] == long, "whole");
+    let message = &messages[0];
+    assert_eq!(message.id(), receipt["id"]);
+    let record = format!("{},\"data\":{{\"x\":1.50}}}}", receipt.to_string().trim_end_matches('}'));
+    assert_eq!(message.json(), serde_json::from_str::<Value>(&record).expect("JSON"));
+    assert!(message.body().contains("\"data\":{\"x\":1.50}}"), "{}", message.body());
+    let properties = message.properties();
+    let text = |text: &str| Some(lapin::types::ShortString::from(text));
+    assert_eq!(properties.delivery_mode(), &Some(2));
+    assert_eq!(properties.content_type(), &text("application/json"));
+    assert_eq!(properties.kind(), &text("broker.record"));
+    assert_eq!(properties.app_id(), &text("broker"));
+    assert_eq!(message.header("broker-seq"), Some(receipt["seq"].to_string()));
+    assert_eq!(message.header("broker-version"), Some("1".to_owned()));
+    let log = message.header("broker-log").expect("an origin");
+    assert!(uuid::Uuid::parse_str(&log).is_ok(), "{log}");
+
+    assert_eq!(health(client)["out"]["connected"], true);
+    assert_eq!(health(client).get("in"), None, "it is not set up");
+    let ready = client.get("/readyz").expect(200);
+    assert_eq!(ready.text(), "ok\nrabbitmq out: connected, 0 records behind\n");
+    assert_eq!(sample(client, "broker_bridge_sent_total"), 2.0);
+    assert_eq!(sample(client, "broker_bridge_connected{way=\"out\"}"), 1.0);
+    assert_eq!(sample(client, "broker_bridge_lag"), 0.0);
+    let lines = broker.log_lines();
+    let told = |part: &str| {
+        let is_it = |line: &&Value| {
+            let message = line["fields"]["message"].as_str();
+            line["fields"]["lag"].is_number() && message.is_some_and(|text| text.contains(part))
+        };
+        lines.iter().find(is_it).map(|line| line["fields"]["seq"].clone())
+    };
+    assert_eq!(told("connected to RabbitMQ"), Some(Value::from(0)));
+    eventually("it is told", || broker.log().contains("confirmed every record").then_some(()));
+    assert!(!broker.log().contains("guest"), "the URL holds a password");
+    broker.stop();
+
+    // Another exchange has a position of its own, so it gets everything from the beginning.
+    let all = [("EXCHANGE", "everything"), ("PRIVATE", "true")];
+    let broker = start(dir.path(), &node, &all);
+    wait_until_sent(broker.client);
+    let messages = far.take_all("everything");
+    let seen: Vec<_> = messages.iter().map(|message| message.json()["data"].to_string()).collect();
+    assert_eq!(seen[..3], ["{\"x\":1.5}", "2", "3"]);
+    assert_eq!(seen.len(), 4);
+    assert_eq!(messages[1].json()["to"], "ann");
+    // Positions are system records, in the log and on no stream.
+    let lines = broker.client.lines("/log");
+    let positions: Vec<_> = lines.iter().filter(|line| line.contains("broker:bridge.")).collect();
+    assert!(positions.iter().any(|line| line.contains("\"event\":\"broker:bridge.public\"")));
+    assert!(positions.len() <= 6, "one for what was confirmed since: {positions:?}");
+    broker.stop();
+}
+
+#[test]
+fn nothing_comes_round_and_two_brokers_exchange_records() {
+    let (one_dir, other_dir) =
+        (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
+    let node = Node::start();
+    let far = Far::connect(&node);
+    far.exchange("events");
+    for queue in ["one", "other", "witness"] {
+        far.queue(queue, None);
+        far.bind(queue, "events", "#");
+    }
+    let one = start(one_dir.path(), &node, &[("EXCHANGE", "events"), ("QUEUE", "one")]);
+    let other = start(other_dir.path(), &node, &[("EXCHANGE", "events"), ("QUEUE", "other")]);
+    let receipt = one.client.put("note", "{\"from\":\"one\"}");
+    other.client.put("reply", "{\"from\":\"other\"}");
+    // A program that knows nothing of brokers.
+    far.publish("events", "plain", Some("p"), "{\"from\":\"far\"}");
+    let newest = |client: crate::wire::Client| {
+        eventually("all three are there", || {
+            let latest = client.get("/latest").expect(200).json();
+            let records = latest["records"].as_array().expect("records").clone();
+            (records.len() == 3).then_some(records)
+        })
+    };
+    for (broker, own) in [(&one, "note"), (&other, "reply")] {
+        for record in newest(broker.client) {
+            assert_eq!(record["version"], 1, "{record}");
+            let came_in = record["author"] == "broker:rabbitmq";
+            assert_eq!(came_in, record["event"] != own, "{record}");
+        }
+    }
+    let there: Value = other.client.get("/audit/note/1").expect(200).json();
+    assert_eq!((&there["id"], &there["data"]["from"]), (&receipt["id"], &Value::from("one")));
+
+    // Each has seen its own message again, and taken it for that.
+    for broker in [&one, &other] {
+        wait_until_sent(broker.client);
+        eventually("its own comes back", || {
+            let known = "broker_bridge_received_total{outcome=\"known\"}";
+            (sample(broker.client, known) == 1.0).then_some(())
+        });
+        assert_eq!(sample(broker.client, "broker_bridge_sent_total"), 1.0);
+    }
+    // The two records, and the message that never was one of ours: nothing went out twice.
+    let witnessed = far.take_all("witness");
+    let keys: Vec<_> = witnessed.iter().map(|message| message.key()).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+
+    // Somebody hands our record back without its headers: its id tells.
+    let note = witnessed.iter().find(|message| message.key() == "note").expect("the note");
+    far.publish("events", "note", Some(note.id()), &note.json()["data"].to_string());
+    eventually("it is known", || {
+        let known = "broker_bridge_received_total{outcome=\"known\"}";
+        (sample(one.client, known) == 2.0).then_some(())
+    });
+    assert_eq!(one.client.get("/audit/note").expect(200).json().as_array().map(Vec::len), Some(1));
+    let ready = one.client.get("/readyz").expect(200);
+    assert_eq!(
+        ready.text(),
+        "ok\nrabbitmq out: connected, 0 records behind\nrabbitmq in: connected\n"
+    );
+    one.stop();
+    other.stop();
+}

@@ -1,0 +1,81 @@
+//! Records go out.
+
+use std::collections::HashSet;
+
+use super::far::{Far, Message};
+use super::node::Node;
+use super::{health, insert_many, start, wait_until_sent};
+use crate::wire::eventually;
+
+/// The first message of each id, in the order in which they came.
+fn without_duplicates(messages: &[Message]) -> Vec<&Message> {
+    let mut seen = HashSet::new();
+    messages.iter().filter(|message| seen.insert(message.id().to_owned())).collect()
+}
+
+#[test]
+fn every_record_arrives_in_order_through_kills_of_either_side() {
+    const BATCH: usize = 250;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start();
+    let far = Far::connect(&node);
+    far.exchange("events");
+    far.queue("all", None);
+    far.bind("all", "events", "#");
+    let settings = [("EXCHANGE", "events")];
+    let mut expected = Vec::new();
+
+    // RabbitMQ is killed while records come to it, and inserts go on without it.
+    let broker = start(dir.path(), &node, &settings);
+    for batch in 0..4 {
+        expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
+    }
+    eventually("some arrive", || (far.count("all") > 10).then_some(()));
+    node.kill();
+    drop(far);
+    for batch in 4..8 {
+        expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
+    }
+    let out = eventually("it is noticed", || {
+        let out = health(broker.client)["out"].clone();
+        (out["connected"] == false).then_some(out)
+    });
+    assert!(out["lag"].as_u64() >= Some(4 * BATCH as u64), "{out}");
+    broker.client.get("/readyz").expect(200);
+    node.start_again();
+    let far = Far::connect(&node);
+
+    // Broker is killed while it catches up.
+    eventually("it is back", || (health(broker.client)["out"]["connected"] == true).then_some(()));
+    for batch in 8..12 {
+        expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
+    }
+    broker.kill();
+    let broker = start(dir.path(), &node, &settings);
+    expected.extend(insert_many(broker.client, "job.run", 12 * BATCH, BATCH));
+    wait_until_sent(broker.client);
+
+    let messages = far.take_all("all");
+    let once = without_duplicates(&messages);
+    let ids: Vec<_> = once.iter().map(|message| message.id().to_owned()).collect();
+    assert_eq!(ids.len(), expected.len(), "of {} messages", messages.len());
+    assert!(ids == expected, "in the order of the log");
+    assert!(once.is_sorted_by_key(|message| message.seq()));
+    let numbers: Vec<_> = once.iter().map(|message| message.json()["data"]["n"].clone()).collect();
+    assert!(numbers.iter().enumerate().all(|(index, n)| *n == index), "{numbers:?}");
+
+    // A clean restart sends nothing again.
+    broker.stop();
+    let broker = start(dir.path(), &node, &settings);
+    let last = insert_many(broker.client, "job.run", 13 * BATCH, 1);
+    wait_until_sent(broker.client);
+    let ids: Vec<_> = far.take_all("all").iter().map(|message| message.id().to_owned()).collect();
+    assert_eq!(ids, last);
+
+    // A connection that is lost while nothing goes out is noticed, too.
+    node.kill();
+    eventually("it is noticed", || {
+        (health(broker.client)["out"]["connected"] == false).then_some(())
+    });
+    broker.stop();
+}
