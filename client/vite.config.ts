@@ -19,6 +19,9 @@ export default defineConfig({
     host: "127.0.0.1",
     port: 5173,
     strictPort: true,
-    proxy: { "^/(insert|events|latest|audit|log|health)([/?]|$)": broker },
+    proxy: {
+      "^/(insert|events|latest|audit|log|health|register|publish)([/?]|$)": broker,
+      "^/ws/": { target: broker, ws: true },
+    },
   },
 });

@@ -305,6 +305,12 @@ impl Broker {
         self.inner.hub.subscribe(interest, start)
     }
 
+    /// The cursor at a position of the subscription with these filters and this user.
+    pub(crate) fn cursor_at(&self, filters: &FilterSet, user: &User, seq: Seq) -> Cursor {
+        let interest = Interest::new(filters.clone(), Some(user.clone()));
+        Cursor { epoch: self.inner.hub.epoch(), seq, view: interest.view() }
+    }
+
     fn start_of(&self, interest: &Interest, resume: Resume, mode: ReplayMode) -> Start {
         let good = match resume {
             Resume::After(cursor) => {

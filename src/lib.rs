@@ -49,6 +49,7 @@ mod journal;
 mod sync;
 mod newest;
 mod subscription;
+mod relay;
 mod projection;
 mod epochs;
 mod metrics;

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub(crate) consumers: Gauge,
     /// Open streams.
     pub(crate) streams: Gauge,
+    /// Registrations of relay clients.
+    pub(crate) registrations: Gauge,
     /// Subscribers of any kind.
     pub(crate) subscribers: Gauge,
     /// The log's last seq.
@@ -109,6 +111,11 @@ impl Metrics {
             consumed: counter("broker_consumed_total", count, "Records handed out to consumers."),
             consumers: gauge("broker_consumers", count, "Consumers that have a position."),
             streams: gauge("broker_streams", count, "Open streams."),
+            registrations: gauge(
+                "broker_registrations",
+                count,
+                "Registrations of relay clients, connected or not.",
+            ),
             subscribers: gauge("broker_subscribers", count, "Subscribers of any kind."),
             head: gauge("broker_log_seq", count, "The log's last seq."),
             applied: gauge("broker_projection_seq", count, "The projection's position."),

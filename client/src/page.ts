@@ -7,7 +7,9 @@ import { Inserter } from "./insert";
 import { List } from "./list";
 import { Newest } from "./newest";
 import { keyOf } from "./record";
+import { RelayTab } from "./relay";
 import { Stream } from "./stream";
+import { isRelayNamed, wireTabs } from "./tabs";
 
 /** Relative to the document, so that the page works under a path prefix too. */
 const base = new URL(document.baseURI);
@@ -56,13 +58,14 @@ function open({ event, to }: { event: string; to?: string | undefined }): void {
   if (held !== undefined) history.follow(held);
   void history.load();
   list.selected = keyOf(event, to);
-  window.history.replaceState(null, "", `#${encodeURIComponent(event)}`);
+  if (!isRelayNamed()) window.history.replaceState(null, "", `#${encodeURIComponent(event)}`);
   renderList();
   renderHistory();
 }
 
 /** The event that the address names; one that somebody mistyped is none. */
 function wantedEvent(): string {
+  if (isRelayNamed()) return "";
   try {
     return decodeURIComponent(location.hash.slice(1));
   } catch {
@@ -85,12 +88,25 @@ required("rows", HTMLElement).addEventListener("click", reveal);
 required("older", HTMLButtonElement).addEventListener("click", () => void history?.loadOlder());
 required("reconnect", HTMLButtonElement).addEventListener("click", () => stream.start());
 
+const relay = new RelayTab(base, (topic) => {
+  open({ event: topic });
+  reveal();
+});
+wireTabs((view) => {
+  if (view === "relay") relay.start();
+});
+
 const wanted = wantedEvent();
 if (wanted !== "") open({ event: wanted });
 stream.start();
 
-// A page kept for the back button holds no stream; it comes back with everything current.
-addEventListener("pagehide", () => stream.stop());
+// A page kept for the back button holds no stream, and is no client of the relay.
+addEventListener("pagehide", () => {
+  stream.stop();
+  relay.stop();
+});
 addEventListener("pageshow", (shown) => {
-  if (shown.persisted) stream.start();
+  if (!shown.persisted) return;
+  stream.start();
+  if (isRelayNamed()) relay.start();
 });

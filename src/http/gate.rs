@@ -1,7 +1,7 @@
 //! Who may call from where: cross-origin pages, and names that lead to loopback.
 
 use actix_cors::Cors;
-use actix_web::dev::ServiceRequest;
+use actix_web::dev::{RequestHead, ServiceRequest};
 use actix_web::http::header;
 
 use super::problem::{Code, Problem};
@@ -13,7 +13,7 @@ const PREFLIGHT_SECONDS: usize = 600;
 /// CORS by the setting: `*` excludes cookies, listed origins may send them.
 pub(super) fn cors(origin: &Origin) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST"])
+        .allowed_methods(["GET", "HEAD", "POST", "DELETE"])
         .allow_any_header()
         .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER])
         .max_age(PREFLIGHT_SECONDS)
@@ -33,7 +33,7 @@ fn allow(cors: Cors, origin: Origin) -> Cors {
 /// name was made to resolve to 127.0.0.1 is of the server's own origin to its browser (DNS
 /// rebinding).
 pub(super) fn check_host(request: &ServiceRequest, config: &Config) -> Result<(), Problem> {
-    let host = named_host(request);
+    let host = named_host(request.head());
     if is_own_host(config, host) {
         return Ok(());
     }
@@ -47,13 +47,13 @@ pub(super) fn check_host(request: &ServiceRequest, config: &Config) -> Result<()
 
 /// The authority of an absolute target, else the one `Host`. RFC 9112, section 3.2, has a server
 /// refuse several; and what a page can set itself, such as `X-Forwarded-Host`, says nothing.
-fn named_host(request: &ServiceRequest) -> Option<&str> {
-    let mut hosts = request.headers().get_all(header::HOST);
+pub(super) fn named_host(head: &RequestHead) -> Option<&str> {
+    let mut hosts = head.headers().get_all(header::HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return None;
     }
-    match request.head().uri.authority() {
+    match head.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => host?.to_str().ok(),
     }

@@ -26,7 +26,7 @@ const SENTENCE_CHARS_MAX: usize = 200;
 /// The members of an insert, borrowed from the checked body; each is read by itself, so that an
 /// error names it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with event and data")]
+#[serde(deny_unknown_fields)]
 struct Insert<'a> {
     #[serde(borrow)]
     event: &'a RawValue,
@@ -42,7 +42,9 @@ struct Insert<'a> {
 
 /// A member that is null is refused like any other wrong type: `"to": null` would otherwise tell
 /// everybody what a client meant for a user that it did not know.
-fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(super) fn present<'a, D: Deserializer<'a>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -102,9 +104,8 @@ pub(super) fn prefix<'a>(request: &'a HttpRequest, config: &'a Config, route: &s
 /// Checks the body once, as a whole, then takes it apart.
 pub(super) fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    // The limit is on the data; the insert around it, and the batch around that, come on top.
-    let depth_max = config.max_depth + if is_batch { 2 } else { 1 };
-    let compact = json::compact(body, Limits { depth_max })?;
+    // The insert around the data, and the batch around that.
+    let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
     // Data is a part of these bytes, not a copy: it is copied into its record, where it stays.
     let compact = match compact {
         Cow::Borrowed(_) => body.clone(),
@@ -140,9 +141,19 @@ pub(super) fn take_apart(
     Ok(events)
 }
 
+/// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
+pub(super) fn compact<'a>(
+    body: &'a [u8],
+    levels: usize,
+    config: &Config,
+) -> Result<Cow<'a, [u8]>, Problem> {
+    let depth_max = config.max_depth + levels;
+    Ok(json::compact(body, Limits { depth_max })?)
+}
+
 /// Takes one insert apart; `json` lies in `compact`.
 fn parse_one(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
-    let insert: Insert<'_> = serde_json::from_slice(json).map_err(|error| sentence(&error))?;
+    let insert: Insert<'_> = object(json, "an object with event and data")?;
     let event = text("event", insert.event)?;
     let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
     let to = insert.to.map(|to| text("to", to)).transpose()?;
@@ -158,7 +169,7 @@ fn parse_one(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
 }
 
 /// A string; one without escapes is not copied.
-fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
+pub(super) fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
     let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     match quoted.filter(|text| !text.contains('\\')) {
         Some(text) => Ok(Cow::Borrowed(text)),
@@ -166,11 +177,19 @@ fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
     }
 }
 
+/// Reads an object of compact JSON. serde would take an array of the members' values as well.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> Result<T, String> {
+    if json.first() != Some(&b'{') {
+        return Err(format!("send {expected}"));
+    }
+    serde_json::from_slice(json).map_err(|error| sentence(&error))
+}
+
 fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
 }
 
-fn invalid(detail: impl std::fmt::Display) -> Problem {
+pub(super) fn invalid(detail: impl std::fmt::Display) -> Problem {
     Problem::new(Code::InvalidEvent).detail(detail)
 }
 

@@ -27,6 +27,7 @@ mod problem;
 mod produce;
 mod query;
 mod refusals;
+mod relay;
 mod server;
 mod socket;
 mod sse;
@@ -46,6 +47,7 @@ pub use openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::Broker;
+use crate::relay::{Limits, Relay};
 use edge::Edge;
 use problem::{Code, Problem};
 use refusals::Refusals;
@@ -56,6 +58,7 @@ use streams::Streams;
 struct Shared {
     broker: Broker,
     streams: Streams,
+    relay: Relay,
     refusals: Arc<Refusals>,
 }
 
@@ -72,8 +75,16 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let shared =
-            Shared { broker: self.clone(), streams: Streams::default(), refusals: Arc::default() };
+        let relay = Relay::new(Limits {
+            registrations_max: self.config().max_registrations,
+            away_max: self.config().registration_expiry,
+        });
+        let shared = Shared {
+            broker: self.clone(),
+            streams: Streams::default(),
+            relay,
+            refusals: Arc::default(),
+        };
         Routes { shared: web::Data::new(shared) }
     }
 }
@@ -99,6 +110,10 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/log", READ, read().to(log::log)))
         .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
         .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
+        .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
+        .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
+        .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))
+        .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
         .service(resource("/health", READ, read().to(status::health)))
         .service(resource("/livez", READ, read().to(status::livez)))
         .service(resource("/readyz", READ, read().to(status::readyz)))

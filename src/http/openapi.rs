@@ -5,7 +5,8 @@ use actix_web::http::header;
 use utoipa::OpenApi;
 
 use super::{
-    audit, consume, events, insert, latest, listing, log, produce, status, subscribe, wire, ws,
+    audit, consume, events, insert, latest, listing, log, produce, relay, status, subscribe, wire,
+    ws,
 };
 
 #[derive(OpenApi)]
@@ -18,17 +19,20 @@ use super::{
     paths(
         insert::insert, events::events, latest::latest, ws::ws, subscribe::topic,
         listing::names, audit::history, audit::version, log::log, produce::produce,
-        consume::consume, status::health, status::livez, status::readyz, status::metrics,
+        consume::consume, relay::register, relay::forget,
+        relay::socket::connect, relay::publish, status::health, status::livez, status::readyz, status::metrics,
         openapi,
     ),
     components(schemas(
         wire::InsertBody, wire::Receipt, wire::Record, wire::Latest, wire::Refusal,
         wire::AuditName, wire::Health, wire::ProjectionHealth,
+        relay::Registration, relay::Registered, relay::Message, relay::UserId,
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),
         (name = "topics", description = "Produce to a topic, and consume it record by record"),
         (name = "audit", description = "The whole history"),
+        (name = "relay", description = "Messages to registered clients over WebSockets"),
         (name = "status", description = "How the server is"),
     )
 )]

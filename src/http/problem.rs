@@ -5,7 +5,7 @@ use std::fmt;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
@@ -39,6 +39,7 @@ pub(super) enum Code {
     IdsNotReady,
     Internal,
     InvalidEvent,
+    InvalidRegistration,
     LimitReached,
     MalformedJson,
     MalformedMessage,
@@ -55,9 +56,11 @@ pub(super) enum Code {
     ShuttingDown,
     StorageFailed,
     TooManyConsumers,
+    TooManyRegistrations,
     TooManyStreams,
     TooManyStreamsForAddress,
     UnknownEvent,
+    UnknownRegistration,
     UnknownVersion,
     UnsupportedMediaType,
     UpgradeRequired,
@@ -103,6 +106,11 @@ impl Code {
             Self::InvalidEvent => {
                 (S::UNPROCESSABLE_ENTITY, "invalid-event", "The event cannot be accepted")
             }
+            Self::InvalidRegistration => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid-registration",
+                "The registration cannot be accepted",
+            ),
             Self::LimitReached => {
                 (S::INSUFFICIENT_STORAGE, "limit-reached", "No new events can be taken in")
             }
@@ -147,6 +155,9 @@ impl Code {
             Self::TooManyConsumers => {
                 (S::INSUFFICIENT_STORAGE, "too-many-consumers", "No new consumers can be taken in")
             }
+            Self::TooManyRegistrations => {
+                (S::TOO_MANY_REQUESTS, "too-many-registrations", "All registrations are taken")
+            }
             Self::TooManyStreams => {
                 (S::SERVICE_UNAVAILABLE, "too-many-streams", "All streams are taken")
             }
@@ -156,6 +167,9 @@ impl Code {
                 "All streams of this address are taken",
             ),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown-event", "The event does not exist"),
+            Self::UnknownRegistration => {
+                (S::NOT_FOUND, "unknown-registration", "The registration does not exist")
+            }
             Self::UnknownVersion => (S::NOT_FOUND, "unknown-version", "The version does not exist"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
@@ -372,12 +386,12 @@ pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceR
     }
     let known = response.response().extensions().get::<Code>().copied();
     let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
-    let path = response.request().path();
+    let route = route(response.request());
     shared.broker.metrics().refused(code);
     if status.is_server_error() {
-        shared.refusals.warn(code, path);
+        shared.refusals.warn(code, &route);
     }
-    debug!(code, path, "refused");
+    debug!(code, route, "refused");
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
         return response;
     }
@@ -387,6 +401,11 @@ pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceR
         problem = problem.detail(error);
     }
     response.into_response(problem.response())
+}
+
+/// Not the path: the id of a registration in it is a secret, and names may be personal.
+fn route(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "none".to_owned())
 }
 
 fn is_problem(content_type: Option<&HeaderValue>) -> bool {

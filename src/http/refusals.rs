@@ -26,9 +26,9 @@ struct Told {
 
 impl Refusals {
     /// Warns, unless that was done just now.
-    pub fn warn(&self, code: &'static str, path: &str) {
+    pub fn warn(&self, code: &'static str, route: &str) {
         if let Some(more) = self.due(code, Instant::now()) {
-            warn!(code, path, more, "refused");
+            warn!(code, route, more, "refused");
         }
     }
 

@@ -88,6 +88,7 @@ pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     metrics.queue_bytes.set(broker.queue_bytes() as f64);
     metrics.subscribers.set(broker.hub().subscribers() as f64);
     metrics.streams.set(shared.streams.len() as f64);
+    metrics.registrations.set(shared.relay.len() as f64);
     set_bridge(broker);
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")

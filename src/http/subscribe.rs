@@ -38,7 +38,10 @@ pub(super) async fn topic(
     let name = event_in_path(&request, 0)?;
     let filters = FilterSet::parse([name.as_str()], 1).map_err(malformed)?;
     let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
-    handshake.accept(payload, Session { subscribe, format, meaning: Box::new(meaning), end: None })
+    handshake.accept(
+        payload,
+        Session { subscribe, format, meaning: Box::new(meaning), end: None, passing: None },
+    )
 }
 
 /// How a socket that speaks bare messages was asked to tell them.

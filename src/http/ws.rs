@@ -55,5 +55,8 @@ pub(super) async fn ws(
             Err(problem) => Ask::Refuse { problem, reference },
         }
     });
-    handshake.accept(payload, Session { subscribe, format: Format::Messages, meaning, end: None })
+    handshake.accept(
+        payload,
+        Session { subscribe, format: Format::Messages, meaning, end: None, passing: None },
+    )
 }

@@ -203,6 +203,13 @@ impl FilterSet {
         Self::from_filters(vec![everything])
     }
 
+    /// The set of no filters, which matches nothing; what a client sends never means this, unless
+    /// whoever reads it says so.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::from_filters(Vec::new())
+    }
+
     fn from_filters(mut filters: Vec<Filter>) -> Self {
         filters.sort_unstable();
         filters.dedup();
@@ -223,6 +230,11 @@ impl FilterSet {
     pub fn exact_only(&self) -> Option<impl Iterator<Item = &Name>> {
         let is_exact = self.patterns.is_empty();
         is_exact.then(|| self.filters.iter().filter_map(Filter::is_exact))
+    }
+
+    /// Each filter, sorted by bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &Filter> {
+        self.filters.iter()
     }
 
     /// The filters that have wildcards, in order.

@@ -25,6 +25,7 @@ mod process;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod recovery;
+mod relay;
 mod sockets;
 mod streams;
 mod tidy;

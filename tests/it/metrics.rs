@@ -26,6 +26,7 @@ const METRICS: &[(&str, &str)] = &[
     ("broker_queue_bytes", "gauge"),
     ("broker_records_total", "counter"),
     ("broker_refused_total", "counter"),
+    ("broker_registrations", "gauge"),
     ("broker_streams", "gauge"),
     ("broker_subscribers", "gauge"),
 ];

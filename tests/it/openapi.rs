@@ -9,11 +9,11 @@ use crate::server::Server;
 /// The page's own files, which are no interface.
 const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];
 
-/// What the source registers: `resource("/path", …`.
+/// What the source registers: `resource("/path", …`, on one line or on several.
 fn registered() -> BTreeSet<String> {
     let source = include_str!("../../src/http/mod.rs");
-    let paths = source.split(".service(resource(\"").skip(1);
-    paths.map(|rest| rest.split('"').next().expect("a path").to_owned()).collect()
+    let paths = source.split(".service(resource(").skip(1);
+    paths.map(|rest| rest.split('"').nth(1).expect("a path").to_owned()).collect()
 }
 
 #[test]

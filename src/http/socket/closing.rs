@@ -31,6 +31,17 @@ impl Closing {
         Self { code: Some(1001), reason: Cow::Owned(retry) }
     }
 
+    /// 1000: what the socket was for is no more.
+    pub fn forgotten() -> Self {
+        Self::new(1000, "the registration was deleted")
+    }
+
+    /// 4001, of the range for private use: who is told this must not come back by itself, or two
+    /// connections would take over from each other for ever.
+    pub fn taken_over() -> Self {
+        Self::new(4001, "another connection took the registration over")
+    }
+
     /// 1008: no pong, and nothing else, came in time.
     pub fn silent() -> Self {
         Self::new(1008, "a ping was not answered in time")

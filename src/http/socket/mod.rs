@@ -17,5 +17,6 @@ mod pulse;
 mod session;
 mod stream;
 
+pub(super) use closing::Closing;
 pub(super) use handshake::Handshake;
 pub(super) use session::{Ask, Format, Reference, Session};

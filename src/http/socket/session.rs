@@ -5,7 +5,8 @@ use futures_util::future::LocalBoxFuture;
 use super::closing::Closing;
 use crate::broker::Subscribe;
 use crate::http::problem::Problem;
-use crate::record::NewEvent;
+use crate::record::{NewEvent, Seq};
+use crate::subscription::Batch;
 
 /// A socket's subscription, how it is told, and what its client may say.
 pub(in crate::http) struct Session {
@@ -17,7 +18,13 @@ pub(in crate::http) struct Session {
     pub meaning: Meaning,
     /// Ends the socket when it is ready; `None` leaves that to the client and to the shutdown.
     pub end: Option<LocalBoxFuture<'static, Closing>>,
+    /// Sees what is handed out, for a route that keeps the position or leaves records out.
+    pub passing: Option<Passing>,
 }
+
+/// Is given the next records, of which it may take some away, and the subscriber's position behind
+/// them; also without records, when the position may have moved.
+pub(in crate::http) type Passing = Box<dyn FnMut(&mut Batch, Seq)>;
 
 /// How records are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! An open socket as a response body.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
@@ -15,13 +15,13 @@ use super::frames::{Frames, Received};
 use super::inserts::{Company, Inserts};
 use super::outbox::Outbox;
 use super::pulse::{Due, Pulse};
-use super::session::{Ask, Meaning, Reference, Session};
+use super::session::{Ask, Meaning, Passing, Reference, Session};
 use crate::Broker;
 use crate::http::events::SYNCED_AGAIN;
 use crate::http::problem::Problem;
 use crate::http::streams::Open;
 use crate::record::Seq;
-use crate::subscription::{Mark, Step, Subscriber};
+use crate::subscription::{Batch, Mark, Step, Subscriber};
 
 /// Bytes of answers after which a client is not listened to before it took them.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -39,6 +39,7 @@ pub(super) struct SocketStream {
     /// What the last message asks for, as long as it has to wait, and the bytes of that message.
     asked: Option<(Ask, usize)>,
     end: Option<LocalBoxFuture<'static, Closing>>,
+    passing: Option<Passing>,
     outbox: Outbox,
     pulse: Pulse,
     /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
@@ -64,6 +65,7 @@ impl SocketStream {
             meaning: session.meaning,
             asked: None,
             end: session.end,
+            passing: session.passing,
             outbox: Outbox::new(session.format),
             pulse: Pulse::new(config),
             ping: None,
@@ -114,6 +116,8 @@ impl SocketStream {
                 }
             }
         }
+        // Before records are told: what was asked for last may change which they are.
+        self.do_asked(cx);
         // There may be more.
         cx.waker().wake_by_ref();
     }
@@ -211,8 +215,15 @@ impl SocketStream {
 
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
     fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
-        match ready!(self.subscriber.poll_step(cx)) {
-            Some(Ok(step)) => self.tell(&step, reference),
+        let Poll::Ready(step) = self.subscriber.poll_step(cx) else {
+            self.pass(&mut Batch::default());
+            return Poll::Pending;
+        };
+        match step {
+            Some(Ok(mut step)) => {
+                self.pass(&mut step.records);
+                self.tell(&step, reference);
+            }
             Some(Err(error)) => {
                 error!(%error, "a socket ended early");
                 self.leave(Closing::broken(), "the log cannot be read");
@@ -220,6 +231,12 @@ impl SocketStream {
             None => self.leave(Closing::away(), "shutdown"),
         }
         Poll::Ready(())
+    }
+
+    fn pass(&mut self, records: &mut Batch) {
+        if let Some(passing) = &mut self.passing {
+            passing(records, self.subscriber.position());
+        }
     }
 
     fn tell(&mut self, step: &Step, reference: Option<&Reference>) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::server::{Server, small};
+use crate::socket::Socket;
 use crate::stream::EventStream;
 
 const SECRET: &str = "thesecret";
@@ -13,6 +14,26 @@ fn private(server: &Server, event: &str) {
     server.client().insert(body).expect(201);
 }
 
+/// The same by the relay's door.
+fn publish(server: &Server, topic: &str) {
+    let body = format!("{{\"topic\":\"{topic}\",\"message\":\"{SECRET}\",\"user_id\":\"{USER}\"}}");
+    let media = ["Content-Type: application/json"];
+    server.client().send("POST", "/publish", &media, body.as_bytes()).expect(201);
+}
+
+/// A relay client of `user`, who says that it is that user.
+fn relay(server: &Server, user: &str, topics: &str) -> Socket {
+    Socket::open(server, &registered(server, user, topics))
+}
+
+fn registered(server: &Server, user: &str, topics: &str) -> String {
+    let body = format!("{{\"user_id\":\"{user}\",\"topics\":{topics}}}");
+    let media = ["Content-Type: application/json"];
+    let answer = server.client().send("POST", "/register", &media, body.as_bytes()).expect(200);
+    let url = answer.json()["url"].as_str().expect("a url").to_owned();
+    url.strip_prefix("ws://localhost").expect("the host that was asked").to_owned()
+}
+
 /// The same question, put to every route.
 #[test]
 fn no_route_shows_a_private_record_or_its_name_or_its_user() {
@@ -20,6 +41,8 @@ fn no_route_shows_a_private_record_or_its_name_or_its_user() {
     server.client().put("public", "1");
     private(&server, "public");
     private(&server, "hiddenname");
+    publish(&server, "public");
+    publish(&server, "hiddenname");
     let server = server.restart();
     for target in [
         "/latest",
@@ -73,6 +96,77 @@ fn no_stream_shows_a_private_record() {
         );
         let blocks = reset.until_synced();
         assert!(blocks.iter().all(|block| !block.data.contains(SECRET)), "{query}");
+    }
+}
+
+/// A socket of everything, of the exact name, of all versions, and after its topics were changed.
+#[test]
+fn no_socket_shows_a_private_record() {
+    let server = Server::start();
+    private(&server, "note");
+    publish(&server, "note");
+    for query in ["", "?event=note", "?event=%3E", "?replay=all", "?replay=all&event=note"] {
+        let mut socket = Socket::open(&server, &format!("/ws{query}"));
+        let mut seen = socket.until_synced();
+        publish(&server, "note");
+        socket.send("{\"topics\":[\"note\",\"*\"]}");
+        seen.extend(socket.until_synced());
+        publish(&server, "note");
+        server.client().put("note", "\"public\"");
+        seen.extend(socket.until(|message| message["record"]["data"] == "public"));
+        let text = format!("{seen:?}");
+        assert!(!text.contains(SECRET) && !text.contains(USER), "{query}: {text}");
+    }
+    let mut socket = Socket::open(&server, "/subscribe/note");
+    assert_eq!(socket.text(), "public");
+    publish(&server, "note");
+    server.client().put("note", "\"the next\"");
+    assert_eq!(socket.text(), "the next");
+}
+
+/// Another user of the relay, with every topic there is: by a message, by one that came between
+/// registration and connection, by changed topics, by coming back, and far behind.
+#[test]
+fn no_relay_client_gets_the_messages_of_another_user() {
+    let server = Server::with(small().window_bytes(64 << 10));
+    private(&server, "note");
+    let path = registered(&server, "ben", "[\">\",\"note\"]");
+    publish(&server, "note");
+    let mut ben = Socket::open(&server, &format!("{path}?format=record"));
+    // A user of whose name the other one's is a beginning, and one that says the same in capitals.
+    let mut prefix = relay(&server, &USER[..3], "[\">\"]");
+    let mut capitals = relay(&server, &USER.to_uppercase(), "[\">\"]");
+    publish(&server, "note");
+    ben.send("{\"topics\":[\"*\",\"note\"]}");
+    publish(&server, "note");
+    ben.send("{\"topics\":[\">\"]}");
+    ben.close();
+    // Beyond the window, so that all of it is read from the log.
+    let event = format!("{{\"event\":\"note\",\"data\":\"{SECRET}\",\"to\":\"{USER}\"}}");
+    let batch = vec![event.as_str(); 900].join(",");
+    server.client().insert(format!("[{batch}]")).expect(201);
+    let mut ben = Socket::open(&server, &path);
+    publish(&server, "note");
+    server.client().put("note", "\"for all\"");
+    for socket in [&mut ben, &mut prefix, &mut capitals] {
+        assert_eq!(socket.text(), "for all");
+    }
+    // And the user gets them: the test looks where there is something.
+    let mut user = relay(&server, USER, "[\"note\"]");
+    publish(&server, "note");
+    assert_eq!(user.text(), SECRET);
+}
+
+/// Private messages must not show in what a relay client can count: gaps in versions.
+#[test]
+fn the_versions_that_a_relay_client_sees_have_no_gaps_where_others_got_messages() {
+    let server = Server::start();
+    let path = registered(&server, "ben", "[\"note\"]");
+    let mut ben = Socket::open(&server, &format!("{path}?format=record"));
+    for version in 1..=3 {
+        publish(&server, "note");
+        server.client().put("note", "1");
+        assert_eq!(ben.json()["version"], version);
     }
 }
 

@@ -44,6 +44,8 @@ fn what_is_no_insert_is_422_and_names_the_member() {
         ("{\"data\":1}", "event"),
         ("{\"event\":\"a\"}", "data"),
         ("{}", "event"),
+        // The members' values in their order are not the insert.
+        ("[[\"a\",1]]", "event 0 of the batch: send an object with event and data"),
         ("{\"event\":1,\"data\":1}", "string"),
         ("{\"event\":null,\"data\":1}", "string"),
         ("{\"event\":\"a\",\"data\":1,\"id\":\"no uuid\"}", "UUID"),

@@ -1,0 +1,307 @@
+//! The table of registrations; time is handed in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Ending, Topics};
+use crate::record::{Seq, User};
+
+/// How many registrations there may be, and how long one waits for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Registrations at once, connected or not. One is some 300 bytes, and its filters.
+    pub registrations_max: NonZeroUsize,
+    /// How long a registration is kept that nobody is connected with.
+    pub away_max: Duration,
+}
+
+/// There are as many registrations as there may be; some may expire soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("there are {registrations_max} registrations already")]
+pub struct Full {
+    /// The limit.
+    pub registrations_max: NonZeroUsize,
+}
+
+pub(super) struct Table {
+    limits: Limits,
+    registrations: HashMap<Uuid, Registration>,
+    /// When each registration that nobody is connected with expires, the soonest first.
+    away: BTreeSet<(Instant, Uuid)>,
+    turns: u64,
+}
+
+struct Registration {
+    user: User,
+    topics: Topics,
+    /// Of the newest connection: each has one of its own, so that one that was taken over and does
+    /// not know it yet moves nobody on.
+    position: Arc<AtomicU64>,
+    state: State,
+}
+
+enum State {
+    Away { until: Instant },
+    Connected { turn: u64, end: oneshot::Sender<Ending> },
+}
+
+/// What a connection is made of.
+pub(super) struct Taken {
+    pub turn: u64,
+    pub user: User,
+    pub topics: Topics,
+    pub position: Arc<AtomicU64>,
+    pub ending: oneshot::Receiver<Ending>,
+}
+
+impl Table {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, registrations: HashMap::new(), away: BTreeSet::new(), turns: 0 }
+    }
+
+    pub fn add(
+        &mut self,
+        id: Uuid,
+        (user, topics, position): (User, Topics, Seq),
+        now: Instant,
+    ) -> Result<(), Full> {
+        self.expire(now);
+        let Limits { registrations_max, away_max } = self.limits;
+        if self.registrations.len() >= registrations_max.get() {
+            return Err(Full { registrations_max });
+        }
+        let until = now + away_max;
+        let position = Arc::new(AtomicU64::new(position));
+        let state = State::Away { until };
+        self.registrations.insert(id, Registration { user, topics, position, state });
+        self.away.insert((until, id));
+        Ok(())
+    }
+
+    pub fn knows(&mut self, id: Uuid, now: Instant) -> bool {
+        self.expire(now);
+        self.registrations.contains_key(&id)
+    }
+
+    pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<Taken> {
+        self.expire(now);
+        let registration = self.registrations.get_mut(&id)?;
+        self.turns += 1;
+        let turn = self.turns;
+        let (end, ending) = oneshot::channel();
+        match std::mem::replace(&mut registration.state, State::Connected { turn, end }) {
+            State::Away { until } => {
+                self.away.remove(&(until, id));
+            }
+            // Whoever it was may be gone already.
+            State::Connected { end, .. } => drop(end.send(Ending::TakenOver)),
+        }
+        let position = registration.position.load(Ordering::Relaxed);
+        registration.position = Arc::new(AtomicU64::new(position));
+        Some(Taken {
+            turn,
+            user: registration.user.clone(),
+            topics: registration.topics.clone(),
+            position: registration.position.clone(),
+            ending,
+        })
+    }
+
+    /// Only the newest connection has a say.
+    pub fn change(&mut self, id: Uuid, turn: u64, topics: Topics) {
+        if let Some(registration) = self.connected(id, turn) {
+            registration.topics = topics;
+        }
+    }
+
+    /// The registration waits for its client again, unless another connection has taken it over.
+    pub fn leave(&mut self, id: Uuid, turn: u64, now: Instant) {
+        self.expire(now);
+        let until = now + self.limits.away_max;
+        if let Some(registration) = self.connected(id, turn) {
+            registration.state = State::Away { until };
+            self.away.insert((until, id));
+        }
+    }
+
+    pub fn forget(&mut self, id: Uuid, now: Instant) -> bool {
+        self.expire(now);
+        let Some(registration) = self.registrations.remove(&id) else { return false };
+        match registration.state {
+            State::Away { until } => {
+                self.away.remove(&(until, id));
+            }
+            // Whoever it was may be gone already.
+            State::Connected { end, .. } => drop(end.send(Ending::Forgotten)),
+        }
+        true
+    }
+
+    pub fn len(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.registrations.len()
+    }
+
+    fn connected(&mut self, id: Uuid, turn: u64) -> Option<&mut Registration> {
+        let registration = self.registrations.get_mut(&id)?;
+        let is_newest =
+            matches!(&registration.state, State::Connected { turn: t, .. } if *t == turn);
+        is_newest.then_some(registration)
+    }
+
+    /// Forgets what nobody came back for in time; each registration costs this once.
+    fn expire(&mut self, now: Instant) {
+        while let Some((until, id)) = self.away.first().copied()
+            && until <= now
+        {
+            self.away.remove(&(until, id));
+            self.registrations.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::FilterSet;
+
+    const AWAY_MAX: Duration = Duration::from_secs(60);
+
+    fn nothing() -> Topics {
+        Topics::after(7, FilterSet::nothing())
+    }
+
+    struct World {
+        table: Table,
+        now: Instant,
+    }
+
+    impl World {
+        fn with_room_for(registrations_max: usize) -> Self {
+            let registrations_max = NonZeroUsize::new(registrations_max).expect("some room");
+            let limits = Limits { registrations_max, away_max: AWAY_MAX };
+            Self { table: Table::new(limits), now: Instant::now() }
+        }
+
+        fn register(&mut self) -> Result<Uuid, Full> {
+            let id = Uuid::new_v4();
+            let user = User::parse("ann").expect("a user");
+            self.table.add(id, (user, nothing(), 7), self.now).map(|()| id)
+        }
+
+        fn connect(&mut self, id: Uuid) -> Option<Taken> {
+            self.table.connect(id, self.now)
+        }
+
+        fn leave(&mut self, id: Uuid, turn: u64) {
+            self.table.leave(id, turn, self.now);
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+        }
+
+        fn len(&mut self) -> usize {
+            self.table.len(self.now)
+        }
+    }
+
+    #[test]
+    fn a_registration_that_never_connects_expires() {
+        let mut world = World::with_room_for(10);
+        let id = world.register().expect("room");
+        world.pass(59);
+        assert_eq!(world.len(), 1);
+        world.pass(1);
+        assert!(world.connect(id).is_none());
+        assert_eq!(world.len(), 0);
+        assert!(!world.table.forget(id, world.now));
+    }
+
+    #[test]
+    fn a_connected_registration_does_not_expire_and_one_that_stays_away_does() {
+        let mut world = World::with_room_for(10);
+        let id = world.register().expect("room");
+        let first = world.connect(id).expect("it is there");
+        world.pass(1_000);
+        world.leave(id, first.turn);
+        world.pass(59);
+        let second = world.connect(id).expect("it came back in time");
+        world.pass(1_000);
+        world.leave(id, second.turn);
+        world.pass(60);
+        assert!(world.connect(id).is_none());
+        assert!(world.table.away.is_empty());
+    }
+
+    #[test]
+    fn there_are_never_more_than_the_limit_and_expiry_makes_room() {
+        let mut world = World::with_room_for(2);
+        let first = world.register().expect("room");
+        world.register().expect("room");
+        assert_eq!(
+            world.register(),
+            Err(Full { registrations_max: world.table.limits.registrations_max })
+        );
+        let taken = world.connect(first).expect("it is there");
+        world.pass(60);
+        world.register().expect("the other one has expired");
+        assert!(world.register().is_err());
+        drop(taken);
+        assert!(world.table.forget(first, world.now));
+        world.register().expect("one was forgotten");
+    }
+
+    #[test]
+    fn the_newest_connection_takes_over_where_the_one_before_stood() {
+        let mut world = World::with_room_for(1);
+        let id = world.register().expect("room");
+        let mut first = world.connect(id).expect("it is there");
+        first.position.store(20, Ordering::Relaxed);
+        let mut second = world.connect(id).expect("it is there");
+        assert_eq!(first.ending.try_recv(), Ok(Ending::TakenOver));
+        // The old one does not know it yet, and moves nobody.
+        first.position.store(30, Ordering::Relaxed);
+        world.table.change(id, first.turn, Topics::after(0, FilterSet::everything()));
+        world.leave(id, first.turn);
+        assert_eq!(second.position.load(Ordering::Relaxed), 20);
+        world.pass(1_000);
+        let third = world.connect(id).expect("the old one's end did not leave it");
+        assert_eq!(second.ending.try_recv(), Ok(Ending::TakenOver));
+        assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, nothing()));
+    }
+
+    #[test]
+    fn a_client_that_comes_back_has_its_topics_and_its_position() {
+        let mut world = World::with_room_for(1);
+        let id = world.register().expect("room");
+        let first = world.connect(id).expect("it is there");
+        assert_eq!(first.position.load(Ordering::Relaxed), 7);
+        let topics = Topics::after(9, FilterSet::everything());
+        world.table.change(id, first.turn, topics.clone());
+        first.position.store(12, Ordering::Relaxed);
+        world.leave(id, first.turn);
+        let second = world.connect(id).expect("it came back");
+        assert_eq!((second.position.load(Ordering::Relaxed), second.topics), (12, topics));
+    }
+
+    #[test]
+    fn what_is_forgotten_ends_its_connection_and_is_unknown_from_then_on() {
+        let mut world = World::with_room_for(1);
+        let id = world.register().expect("room");
+        let mut taken = world.connect(id).expect("it is there");
+        assert!(world.table.forget(id, world.now));
+        assert_eq!(taken.ending.try_recv(), Ok(Ending::Forgotten));
+        world.leave(id, taken.turn);
+        assert!(world.connect(id).is_none());
+        assert!(!world.table.forget(id, world.now));
+        assert_eq!((world.len(), world.table.away.len()), (0, 0));
+    }
+}

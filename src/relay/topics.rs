@@ -1,0 +1,99 @@
+//! What a relay client gets, and since when.
+
+use crate::record::{Filter, FilterSet, Name, Seq};
+
+/// Filters, each with the position after which it counts.
+///
+/// So what a client changes holds from then on, however far behind it is: a topic that stays misses
+/// nothing, one that is new begins now, and one that is gone is gone at once. No filters at all
+/// match nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    filters: FilterSet,
+    /// Each filter with the position after which it counts.
+    since: Vec<(Filter, Seq)>,
+}
+
+impl Topics {
+    /// These filters from `position` on.
+    #[must_use]
+    pub fn after(position: Seq, filters: FilterSet) -> Self {
+        let since = filters.iter().map(|filter| (filter.clone(), position)).collect();
+        Self { filters, since }
+    }
+
+    /// Other filters: what stood among the old ones keeps its position, the others count after
+    /// `position`.
+    #[must_use]
+    pub fn changed(&self, position: Seq, filters: FilterSet) -> Self {
+        let mut changed = Self::after(position, filters);
+        for (filter, since) in &mut changed.since {
+            if let Some((_, before)) = self.since.iter().find(|(known, _)| known == filter) {
+                *since = *before;
+            }
+        }
+        changed
+    }
+
+    /// What to subscribe to.
+    #[must_use]
+    pub fn filters(&self) -> &FilterSet {
+        &self.filters
+    }
+
+    /// Whether a message of this name at this position is for the client.
+    #[must_use]
+    pub fn want(&self, name: &Name, seq: Seq) -> bool {
+        self.since.iter().any(|(filter, since)| *since < seq && filter.matches(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(texts: &[&str]) -> FilterSet {
+        FilterSet::parse(texts, 10).expect("filters")
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).expect("a name")
+    }
+
+    #[test]
+    fn no_topics_want_nothing() {
+        let nothing = Topics::after(0, FilterSet::nothing());
+        assert!(!nothing.want(&name("cats"), 1));
+        let topics = Topics::after(0, filters(&["cats"])).changed(5, FilterSet::nothing());
+        assert_eq!(topics, nothing);
+    }
+
+    #[test]
+    fn a_topic_that_stays_misses_nothing_and_a_new_one_begins_now() {
+        let topics = Topics::after(3, filters(&["cats", "birds"]));
+        assert!(!topics.want(&name("cats"), 3));
+        assert!(topics.want(&name("cats"), 4));
+        let topics = topics.changed(10, filters(&["cats", "dogs"]));
+        assert!(topics.want(&name("cats"), 4));
+        assert!(!topics.want(&name("dogs"), 10));
+        assert!(topics.want(&name("dogs"), 11));
+        assert!(!topics.want(&name("birds"), 11));
+    }
+
+    #[test]
+    fn a_topic_that_comes_back_begins_anew() {
+        let topics = Topics::after(0, filters(&["cats"]));
+        let topics = topics.changed(5, FilterSet::nothing()).changed(8, filters(&["cats"]));
+        assert!(!topics.want(&name("cats"), 8));
+        assert!(topics.want(&name("cats"), 9));
+    }
+
+    #[test]
+    fn any_of_several_filters_that_match_a_name_is_enough() {
+        let topics = Topics::after(2, filters(&["pets.cats"]));
+        let topics = topics.changed(10, filters(&["pets.cats", "pets.*"]));
+        assert!(topics.want(&name("pets.cats"), 3));
+        assert!(!topics.want(&name("pets.dogs"), 3));
+        assert!(topics.want(&name("pets.dogs"), 11));
+    }
+}

@@ -1,0 +1,39 @@
+//! The message relay, sentence by sentence of its section of the protocol.
+
+mod publish;
+mod register;
+mod secret;
+mod sockets;
+
+use serde_json::Value;
+
+use crate::server::Server;
+use crate::wire::Answer;
+
+const JSON: &str = "Content-Type: application/json";
+
+fn post(server: &Server, route: &str, body: &str) -> Answer {
+    server.client().send("POST", route, &[JSON], body.as_bytes())
+}
+
+/// Registers; the path of the socket.
+#[track_caller]
+fn register(server: &Server, body: &str) -> String {
+    let answer = post(server, "/register", body).expect(200).json();
+    let url = answer["url"].as_str().expect("a url");
+    url.strip_prefix("ws://localhost").expect("the host that was asked").to_owned()
+}
+
+#[track_caller]
+fn publish(server: &Server, body: &str) -> Value {
+    post(server, "/publish", body).expect(201).json()
+}
+
+/// `/register/<uuid>`, of the socket's path.
+fn registration(path: &str) -> String {
+    path.replace("/ws/", "/register/")
+}
+
+fn delete(server: &Server, target: &str) -> Answer {
+    server.client().send("DELETE", target, &[], b"")
+}

@@ -1,0 +1,40 @@
+//! The id of a registration is a bearer secret: whoever reads it in a log is that user.
+
+use crate::program::{Program, small};
+use crate::socket::{Frames, TEXT, refused};
+
+use super::JSON;
+
+#[test]
+fn no_log_shows_the_id_of_a_registration_whatever_is_done_with_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = small(dir.path());
+    command.env("BROKER_LOG", "trace").env("BROKER_MAX_STREAMS", "1");
+    let program = Program::start(command);
+    let body = b"{\"user_id\":\"ann\",\"topics\":[\"cats\"]}";
+    let answer = program.client.send("POST", "/register", &[JSON], body).expect(200).json();
+    let url = answer["url"].as_str().expect("a url").to_owned();
+    let path = url.strip_prefix("ws://localhost").expect("the host");
+    let id = path.strip_prefix("/ws/").expect("a socket's path");
+    let address = program.client.0;
+
+    let mut socket = Frames::on(program.connect(), path);
+    socket.send(TEXT, b"not what is expected");
+    assert!(socket.text().contains("malformed-json"));
+    // Each of these is refused, and some are warnings.
+    refused(address, path, &[]).problem(503, "too-many-streams");
+    refused(address, path, &["Origin: https://evil.example"]).problem(403, "origin-refused");
+    refused(address, &format!("{path}?x=1"), &[]).problem(400, "malformed-query");
+    program.client.get(path).problem(426, "upgrade-required");
+    program.client.get(&format!("{path}/")).problem(404, "not-found");
+    let register = format!("/register/{id}");
+    program.client.get(&register).problem(405, "method-not-allowed");
+    program.client.send("DELETE", &register, &[], b"").expect(204);
+    program.client.send("DELETE", &register, &[], b"").problem(404, "unknown-registration");
+    refused(address, path, &[]).problem(404, "unknown-registration");
+
+    let log = program.log();
+    assert!(!log.contains(id) && !log.contains(&id.replace('-', "")), "{log}");
+    assert!(log.contains("too-many-streams") && log.contains("/ws/{uuid}"), "{log}");
+    assert!(log.contains("origin-refused") && log.contains("unknown-registration"), "{log}");
+}
