@@ -38,10 +38,10 @@ pub(super) async fn topic(
     let name = event_in_path(&request, 0)?;
     let filters = FilterSet::parse([name.as_str()], 1).map_err(malformed)?;
     let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
-    handshake.accept(
-        payload,
-        Session { subscribe, format, meaning: Box::new(meaning), end: None, passing: None },
-    )
+    let meaning = Box::new(meaning);
+    let session = Session { subscribe, format, meaning, end: None, passing: None };
+    let place = handshake.place()?;
+    handshake.accept(payload, session, place)
 }
 
 /// How a socket that speaks bare messages was asked to tell them.

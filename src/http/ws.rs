@@ -55,8 +55,8 @@ pub(super) async fn ws(
             Err(problem) => Ask::Refuse { problem, reference },
         }
     });
-    handshake.accept(
-        payload,
-        Session { subscribe, format: Format::Messages, meaning, end: None, passing: None },
-    )
+    let format = Format::Messages;
+    let session = Session { subscribe, format, meaning, end: None, passing: None };
+    let place = handshake.place()?;
+    handshake.accept(payload, session, place)
 }

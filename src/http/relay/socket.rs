@@ -59,6 +59,8 @@ pub(in crate::http) async fn connect(
         Uuid::try_parse(&path).ok().filter(|id| shared.relay.knows(*id)).ok_or_else(unknown)?;
     let handshake = Handshake::check(&request, &shared)?;
     let format = bare_or_record(&Query::parse(request.query_string(), &["format"])?)?;
+    // One that is refused does not end the connection that there is.
+    let place = handshake.place()?;
     let (connection, ends) = shared.relay.connect(id).ok_or_else(unknown)?;
     let client = Client { broker: shared.broker.clone(), connection };
     let subscribe = client.subscription();
@@ -73,7 +75,7 @@ pub(in crate::http) async fn connect(
             passing.borrow().pass(records, position);
         })),
     };
-    handshake.accept(payload, session)
+    handshake.accept(payload, session, place)
 }
 
 /// A registered client that is connected.

@@ -9,6 +9,7 @@ use super::stream::SocketStream;
 use crate::config::{Authority, Config, Origin};
 use crate::http::Shared;
 use crate::http::problem::{Code, Problem};
+use crate::http::streams::Open;
 
 /// A request that asks for a socket, and may have one.
 pub(in crate::http) struct Handshake<'a> {
@@ -26,16 +27,27 @@ impl<'a> Handshake<'a> {
         Ok(Self { request, shared })
     }
 
-    /// Opens the socket, if there is a place for one.
-    pub fn accept(self, payload: web::Payload, session: Session) -> Result<HttpResponse, Problem> {
-        let Self { request, shared } = self;
-        let broker = &shared.broker;
+    /// Takes a place for the socket, if there is one; to be asked for before the session does
+    /// anything to others.
+    pub fn place(&self) -> Result<Open, Problem> {
+        let broker = &self.shared.broker;
         if broker.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
         }
-        let address = request.peer_addr().map(|address| address.ip());
-        let open = shared.streams.open(address, broker.config())?;
-        let stream = SocketStream::new(broker.clone(), payload.into_inner(), session, open);
+        let address = self.request.peer_addr().map(|address| address.ip());
+        self.shared.streams.open(address, broker.config())
+    }
+
+    /// Opens the socket in its place.
+    pub fn accept(
+        self,
+        payload: web::Payload,
+        session: Session,
+        place: Open,
+    ) -> Result<HttpResponse, Problem> {
+        let Self { request, shared } = self;
+        let broker = shared.broker.clone();
+        let stream = SocketStream::new(broker, payload.into_inner(), session, place);
         let response = handshake_response(request.head()).message_body(stream);
         let response = response.map_err(|error| {
             tracing::error!(%error, "a handshake cannot be answered");
