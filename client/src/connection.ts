@@ -18,6 +18,9 @@ export type Signal =
   /** The mark broker:synced: everything current has been shown. */
   | { readonly type: "synced" };
 
+/** How a socket of the relay is closed when another one takes its registration over. */
+export const TAKEN_OVER = 4001;
+
 export const INITIAL: Connection = { phase: "connecting", failures: 0 };
 
 export function next(connection: Connection, signal: Signal): Connection {
@@ -67,6 +70,8 @@ export function describe(connection: Connection): string {
     case "reconnecting":
       return "Reconnecting";
     case "ended":
-      return `Ended, the server answered ${connection.status}`;
+      return connection.status === TAKEN_OVER
+        ? "Ended, another connection took over"
+        : `Ended, the server answered ${connection.status}`;
   }
 }

@@ -1,4 +1,4 @@
-import { backoffMs, type Connection, INITIAL, next, type Signal } from "./connection";
+import { backoffMs, type Connection, INITIAL, next, type Signal, TAKEN_OVER } from "./connection";
 import { type Received, receive } from "./record";
 
 export interface RelayHandlers {
@@ -107,9 +107,11 @@ export class RelayClient {
     socket.addEventListener("message", ({ data }: MessageEvent<string>) => {
       if (turn === this.#turn) this.#take(data);
     });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ code }: CloseEvent) => {
       if (turn !== this.#turn) return;
       this.#socket = undefined;
+      // Coming back would take it over in turn, for ever.
+      if (code === TAKEN_OVER) return this.#signal({ type: "refused", status: code });
       // A socket hides why it was not opened: most likely the registration has expired.
       this.#retry(() => (wasOpen ? this.#connect(turn) : void this.#register(turn)));
     });

@@ -74,7 +74,12 @@ impl<H: Host> Inward<H> {
                 () = stop.wait() => return Ok(Ended::Stopped),
             };
             let deliveries = waiting(first, &mut consumer);
-            if !self.take(deliveries).await? {
+            // What is not acknowledged comes again.
+            let goes_on = tokio::select! {
+                taken = self.take(deliveries) => taken?,
+                () = stop.wait() => return Ok(Ended::Stopped),
+            };
+            if !goes_on {
                 return Ok(Ended::Finished);
             }
         }

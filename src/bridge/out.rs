@@ -149,6 +149,8 @@ impl<H: Host> Out<H> {
                     error = watch.lost() => return Err(error),
                     () = stop.wait() => return Ok(Ended::Stopped),
                 };
+                // Until now it held back the position.
+                flow.ahead.pop_front();
                 flow.unconfirmed.push(sent);
             }
             let next = tokio::select! {
@@ -260,8 +262,8 @@ impl<H: Host> Out<H> {
 
 impl Flow {
     /// The next record, if there is one and room for it.
-    fn next_to_send(&mut self) -> Option<Arc<Record>> {
-        if self.unconfirmed.has_room() { self.ahead.pop_front() } else { None }
+    fn next_to_send(&self) -> Option<Arc<Record>> {
+        if self.unconfirmed.has_room() { self.ahead.front().cloned() } else { None }
     }
 
     /// Every record up to here was confirmed, or is not to go out.

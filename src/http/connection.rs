@@ -86,11 +86,12 @@ impl Opening {
     }
 }
 
-/// `GET /events`, with a query or without, in whatever scope.
+/// `GET /events`, with a query or without. What waits before it answers is not for here: nobody
+/// looks at the client meanwhile.
 fn is_for_stream(bytes: &[u8]) -> bool {
     let Some(target) = bytes.strip_prefix(b"GET ") else { return false };
     let path = target.split(|byte| matches!(byte, b' ' | b'?' | b'\r')).next().unwrap_or_default();
-    path.ends_with(b"/events") && bytes.ends_with(b"\r\n\r\n")
+    path == b"/events" && bytes.ends_with(b"\r\n\r\n")
 }
 
 /// A connection whose request was taken.

@@ -10,10 +10,11 @@
 use std::rc::Rc;
 
 use actix_cors::Cors;
+use actix_http::ConnectionType;
 use actix_web::Error;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, Version};
 use actix_web::web;
 use futures_util::future::{Either, LocalBoxFuture, ok};
 
@@ -137,5 +138,11 @@ fn add_vary(headers: &mut HeaderMap) {
 fn sealed(mut answer: ServiceResponse) -> ServiceResponse {
     let nosniff = HeaderValue::from_static("nosniff");
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    if answer.request().version() == Version::HTTP_10 {
+        // It knows no chunks (RFC 9112, section 6.1): a stream ends with its connection.
+        let head = answer.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
     answer
 }

@@ -101,6 +101,10 @@ pub(super) fn prefix<'a>(request: &'a HttpRequest, config: &'a Config, route: &s
     }
 }
 
+/// A shorter body is copied: it lies in a buffer of its connection, 8 KiB, which the queue that it
+/// may wait in does not weigh.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
 /// Checks the body once, as a whole, then takes it apart.
 pub(super) fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
@@ -108,6 +112,9 @@ pub(super) fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, boo
     let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
     // Data is a part of these bytes, not a copy: it is copied into its record, where it stays.
     let compact = match compact {
+        Cow::Borrowed(compact) if compact.len() < COPIED_BYTES_MAX => {
+            Bytes::copy_from_slice(compact)
+        }
         Cow::Borrowed(_) => body.clone(),
         Cow::Owned(compact) => compact.into(),
     };

@@ -16,6 +16,9 @@ use crate::record::{FilterSet, NewEvent};
 /// The longest `ref`, in bytes of JSON: it is sent back.
 const REFERENCE_BYTES_MAX: usize = 128;
 
+/// Of an unknown member's name, which is sent back.
+const MEMBER_CHARS_MAX: usize = 40;
+
 /// What a message asks for.
 #[derive(Debug)]
 pub(super) enum Wish {
@@ -29,7 +32,7 @@ pub(super) enum Wish {
 
 /// Reads one message; its `ref` is found even when nothing else is right with it.
 pub(super) fn parse(text: &str, config: &Config) -> (Result<Wish, Problem>, Option<Reference>) {
-    if text == "ping" {
+    if text.trim_end_matches(['\r', '\n']) == "ping" {
         return (Ok(Wish::Ping), None);
     }
     let compact = match compact(text, config) {
@@ -67,7 +70,8 @@ fn wish(
         (Some((first, _)), second) => {
             let is_known = matches!(first, "insert" | "topics");
             let other = second.filter(|_| is_known).map_or(first, |(second, _)| second);
-            Err(unknown(&format!("there is no member {other:.40?} here")))
+            let other: String = other.chars().take(MEMBER_CHARS_MAX).collect();
+            Err(unknown(&format!("there is no member {other:?} here")))
         }
     }
 }

@@ -65,7 +65,7 @@ struct Shared {
 /// The routes of a broker, for each worker of an actix application.
 ///
 /// The paths are relative to the scope that they are configured in. Clones count their streams
-/// together.
+/// together and share the relay's registrations: clone one, do not ask anew for each worker.
 #[derive(Clone)]
 pub struct Routes {
     shared: web::Data<Shared>,

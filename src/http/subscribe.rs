@@ -54,7 +54,7 @@ pub(super) fn bare_or_record(query: &Query<'_>) -> Result<Format, Problem> {
 }
 
 fn meaning(text: &str) -> Ask {
-    if text == "ping" {
+    if text.trim_end_matches(['\r', '\n']) == "ping" {
         return Ask::Pong;
     }
     let problem = Problem::new(Code::MalformedMessage)

@@ -74,9 +74,10 @@ pub(super) fn open(
     }
     let file = OpenOptions::new().read(true).write(true).open(&last.path);
     let file = file.map_err(io_error("opening", &last.path))?;
-    let mut cutting = files.cutting;
+    let mut cutting = files.cutting.clone();
     let torn = torn.map(|torn| keep(&disk, &journal, &file, &last, end.seq, torn)).transpose()?;
-    cutting.extend(torn.iter().map(|torn| torn.kept_at.with_extension(&CUTTING[1..])));
+    let kept = torn.iter().map(|torn| torn.kept_at.with_extension(&CUTTING[1..]));
+    cutting.extend(kept.filter(|path| !files.cutting.contains(path)));
     cut(&disk, &journal, &file, &last, &cutting)?;
     let rewritten_bytes = rewrite(&disk, &file, synced_to(&found, &last), &last)
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
@@ -185,7 +186,14 @@ fn keep_bytes(
         let path = journal.join(format!("torn-{last_good_seq}-{n}{CUTTING}"));
         let file = match disk.create_new(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Of an open that came no further: one copy is enough, if it is whole.
+                if is_same(&path, tail).map_err(io_error("reading", &path))? {
+                    sync_again(disk, &path).map_err(io_error("syncing", &path))?;
+                    return Ok(kept_at);
+                }
+                continue;
+            }
             Err(error) => return Err(io_error("making", path)(error)),
         };
         if let Err(error) = disk.write(&file, tail, 0).and_then(|()| disk.sync_all(&file)) {
@@ -196,6 +204,18 @@ fn keep_bytes(
         return Ok(kept_at);
     }
     unreachable!("a directory does not hold so many files")
+}
+
+fn is_same(path: &Path, tail: &[u8]) -> io::Result<bool> {
+    fs::read(path).map(|kept| kept == tail)
+}
+
+/// Writes as well: a sync that failed may have dropped what the system holds as written.
+fn sync_again(disk: &Disk, path: &Path) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    disk.write(&file, &bytes, 0)?;
+    disk.sync_all(&file)
 }
 
 /// Overwrites what is behind the log with zeros and syncs it, while a torn tail may be there.

@@ -16,7 +16,8 @@ use crate::record::{Seq, User};
 /// How many registrations there may be, and how long one waits for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Registrations at once, connected or not. One is some 300 bytes, and its filters.
+    /// Registrations at once, connected or not. One is some 300 bytes and its filters, which are
+    /// 35 KiB at most: 100 of 255 bytes, each with what a map and a parsed filter take.
     pub registrations_max: NonZeroUsize,
     /// How long a registration is kept that nobody is connected with.
     pub away_max: Duration,

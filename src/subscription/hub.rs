@@ -1,5 +1,7 @@
 //! The hub: what subscribers share; durable groups in.
 
+use tokio::sync::Semaphore;
+
 use super::teller::{Teller, wake};
 use super::view::View;
 use super::views::Views;
@@ -35,9 +37,14 @@ pub trait Tail: Send {
 /// Records that may wait to be told while nobody is there to hear of them.
 const UNTOLD_MAX: usize = 256;
 
+/// Reads of the log at once, those included whose subscriber has gone: look-ups need the threads
+/// and processors too, and a client can ask for such a read with every message.
+const LOG_READS_MAX: usize = 4;
+
 /// What subscribers share.
 #[derive(Debug)]
 pub struct Hub {
+    pub(super) log_reads: Arc<Semaphore>,
     pub(super) newest: RwLock<Newest>,
     pub(super) window: RwLock<Window>,
     views: Mutex<Views>,
@@ -58,6 +65,7 @@ impl Hub {
     pub fn new(newest: Newest, options: HubOptions) -> Arc<Self> {
         let told = AtomicU64::new(newest.head());
         Arc::new(Self {
+            log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
             newest: RwLock::new(newest),
             window: RwLock::new(Window::new(options.window_bytes_max)),
             views: Mutex::default(),

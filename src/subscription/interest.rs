@@ -13,6 +13,14 @@ pub struct Interest {
     everybodys: bool,
 }
 
+/// Whose records a view may hold beside the public ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Viewer {
+    Everybody,
+    Nobody,
+    User(User),
+}
+
 impl Interest {
     /// An interest of somebody, or of nobody in particular.
     #[must_use]
@@ -33,10 +41,19 @@ impl Interest {
         &self.filters
     }
 
-    /// Who asks.
-    #[must_use]
+    /// The user who asks.
+    #[cfg(test)]
     pub fn user(&self) -> Option<&User> {
         self.user.as_ref()
+    }
+
+    /// Whose private records are seen.
+    pub(super) fn viewer(&self) -> Viewer {
+        match &self.user {
+            _ if self.everybodys => Viewer::Everybody,
+            Some(user) => Viewer::User(user.clone()),
+            None => Viewer::Nobody,
+        }
     }
 
     /// Whether the record is asked for and may be seen.

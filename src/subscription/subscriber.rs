@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use thiserror::Error;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::view::View;
@@ -106,10 +107,15 @@ enum Phase {
 /// A tail that has read, and what it read.
 type Read = (Box<dyn Tail>, Result<Vec<Record>, String>);
 
+/// Waits for a turn at the log.
+type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
 /// A tail at rest, or on its way through the disk on a blocking thread.
 enum Reading {
-    Idle(Box<dyn Tail>),
     Busy(JoinHandle<Read>),
+    Idle(Box<dyn Tail>),
+    /// Whoever is dropped here waits no longer.
+    Queued(Box<dyn Tail>, Turn),
     /// Only while one becomes the other.
     Moving,
 }
@@ -169,9 +175,10 @@ impl Subscriber {
                     Some(Step { records: Batch::default(), mark: Some(Mark::Reset) })
                 }
                 Phase::CatchUp => self.step_newest(),
-                Phase::Log(reading) => match reading.poll(cx) {
+                Phase::Log(reading) => match reading.poll(cx, &self.hub.log_reads) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(reason)) => {
+                        self.catch_up();
                         return Poll::Ready(Some(Err(SubscriberError::Log(reason))));
                     }
                     Poll::Ready(Ok((records, position))) => self.step_log(records, position),
@@ -205,7 +212,8 @@ impl Subscriber {
     fn step_newest(&mut self) -> Option<Step> {
         let interest = &self.view.interest;
         let limits = SliceLimits { examined_max: STEP_EXAMINED_MAX, bytes_max: STEP_BYTES_MAX };
-        let slice = self.hub.with_newest(|newest| match interest.identities() {
+        let identities = interest.identities();
+        let slice = self.hub.with_newest(|newest| match identities {
             Some(identities) => {
                 newest.after_among(self.position, STEP_BYTES_MAX, identities.iter())
             }
@@ -295,15 +303,29 @@ impl Drop for Subscriber {
 
 impl Reading {
     /// The next records and the position after them.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Vec<Record>, Seq), String>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        log_reads: &Arc<Semaphore>,
+    ) -> Poll<Result<(Vec<Record>, Seq), String>> {
         loop {
             match mem::replace(self, Self::Moving) {
-                Self::Idle(mut tail) => {
-                    *self = Self::Busy(tokio::task::spawn_blocking(move || {
-                        let records = tail.next(STEP_LOG_BYTES_MAX);
-                        (tail, records)
-                    }));
+                Self::Idle(tail) => {
+                    *self = Self::Queued(tail, Box::pin(log_reads.clone().acquire_owned()));
                 }
+                Self::Queued(mut tail, mut turn) => match turn.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        *self = Self::Queued(tail, turn);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(turn) => {
+                        *self = Self::Busy(tokio::task::spawn_blocking(move || {
+                            let records = tail.next(STEP_LOG_BYTES_MAX);
+                            drop(turn);
+                            (tail, records)
+                        }));
+                    }
+                },
                 Self::Busy(mut job) => match Pin::new(&mut job).poll(cx) {
                     Poll::Pending => {
                         *self = Self::Busy(job);
@@ -335,8 +357,9 @@ impl fmt::Debug for Replay {
 impl fmt::Debug for Reading {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Idle(_) => "Idle",
             Self::Busy(_) => "Busy",
+            Self::Idle(_) => "Idle",
+            Self::Queued(..) => "Queued",
             Self::Moving => "Moving",
         })
     }

@@ -12,6 +12,9 @@ use crate::sync::{Arc, PoisonError};
 /// Filter evaluations of one pass, some milliseconds: those who join or leave wait for a pass.
 const EVALUATIONS_MAX: usize = 1_024;
 
+/// Matches that are listed before those who join or leave get their turn.
+const LISTED_MAX: usize = 4_096;
+
 /// The end of the hub that takes in durable groups and tells them.
 #[derive(Debug)]
 pub struct Teller {
@@ -63,7 +66,9 @@ impl Teller {
     fn tell(&self, arrived: Arrived) {
         let hub = &self.hub;
         let Arrived { records, lost_through } = arrived;
-        let Some(last) = records.last() else { return };
+        if records.is_empty() {
+            return;
+        }
         let window_first = {
             let mut window = hub.window.write().unwrap_or_else(PoisonError::into_inner);
             if lost_through.is_some() {
@@ -75,21 +80,27 @@ impl Teller {
         let pass = self.pass.get() + 1;
         self.pass.set(pass);
         let mut touched = Vec::new();
-        {
-            // Held until all is listed: a view that joins meanwhile starts after the last record.
+        // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
+        if let Some(seq) = lost_through {
+            hub.lost_through.store(seq, Ordering::Release);
+        }
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            // Held until what is listed is told: a view that joins then starts behind it.
             let views = hub.lock_views();
-            // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
-            if let Some(seq) = lost_through {
-                hub.lost_through.store(seq, Ordering::Release);
-            }
-            for record in &records {
+            let mut listed = 0;
+            while let Some((record, behind)) = rest.split_first()
+                && listed < LISTED_MAX
+            {
                 views.of_record(record, |view| {
+                    listed += 1;
                     if view.lock().push(record.seq(), window_first, pass) {
                         touched.push(view.clone());
                     }
                 });
+                hub.told.store(record.seq(), Ordering::Release);
+                rest = behind;
             }
-            hub.told.store(last.seq(), Ordering::Release);
         }
         match lost_through {
             Some(_) => hub.wake_everybody(),

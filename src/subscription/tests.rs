@@ -320,3 +320,65 @@ fn closing_the_hub_ends_every_subscription() {
         assert!(poll_fn(|cx| subscriber.poll_step(cx)).await.is_none());
     });
 }
+
+/// Views of everybody's records, as the bridge to RabbitMQ may have.
+#[cfg(feature = "rabbitmq")]
+mod everybody {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn poll(subscriber: &mut Subscriber) -> Option<Vec<Seq>> {
+        let step = poll_fn(|cx| subscriber.poll_step(cx)).now_or_never()?;
+        Some(step.unwrap().unwrap().records.iter().map(|record| record.seq()).collect())
+    }
+
+    /// Private records that come while a bridge with private records follows.
+    #[test]
+    fn a_view_of_everybody_is_told_private_records() {
+        let mut world = World::new();
+        let interest = Interest::of_everybody(FilterSet::everything());
+        let mut all = world.subscribe(&interest, Mode::Latest, 0);
+        assert_eq!(poll(&mut all), Some(vec![]));
+        assert_eq!(poll(&mut all), None);
+        world.insert("a", Some("ann"));
+        world.insert("b", None);
+        world.teller.tell_now();
+        assert_eq!(poll(&mut all), Some(vec![1, 2]));
+    }
+
+    /// A page without filters beside a bridge of everything.
+    #[test]
+    fn a_view_of_everybody_and_one_of_nobody_are_two() {
+        let mut world = World::new();
+        let bridge = Interest::of_everybody(FilterSet::everything());
+        let page = Interest::new(FilterSet::everything(), None);
+        let mut bridge = world.subscribe(&bridge, Mode::Latest, 0);
+        assert_eq!(poll(&mut bridge), Some(vec![]));
+        let mut page = world.subscribe(&page, Mode::Latest, 0);
+        assert_eq!(poll(&mut page), Some(vec![]));
+        assert_eq!((poll(&mut bridge), poll(&mut page)), (None, None));
+        world.insert("b", None);
+        world.teller.tell_now();
+        let got = (poll(&mut bridge), poll(&mut page));
+        assert_eq!(got, (Some(vec![1]), Some(vec![1])));
+    }
+
+    #[test]
+    fn what_is_kept_goes_when_all_sleep() {
+        let mut world = World::new();
+        let interest = Interest::new(FilterSet::everything(), None);
+        let mut first = world.subscribe(&interest, Mode::Latest, 0);
+        let mut stalled = world.subscribe(&interest, Mode::Latest, 0);
+        poll(&mut first);
+        poll(&mut first);
+        poll(&mut stalled);
+        poll(&mut stalled);
+        world.insert("b", None);
+        world.teller.tell_now();
+        assert_eq!(poll(&mut first), Some(vec![1]));
+        assert_eq!(poll(&mut first), None);
+        drop(stalled);
+        assert_eq!(Arc::strong_count(&world.log.lock().unwrap()[0]), 3, "log, newest, window");
+    }
+}

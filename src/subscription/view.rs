@@ -133,8 +133,10 @@ impl Queue {
         self.asleep -= usize::from(self.wakers[place].take().is_some());
         self.free.push(place);
         if self.subscribers() == 0 {
-            self.kept = None;
+            // After a storm a pass does not go through the places of all who left.
+            (self.wakers, self.free) = (Vec::new(), Vec::new());
         }
+        self.let_go_of_kept();
     }
 
     pub fn sleep(&mut self, place: usize, waker: &Waker) {
@@ -144,6 +146,14 @@ impl Queue {
                 *empty = Some(waker.clone());
                 self.asleep += 1;
             }
+        }
+        self.let_go_of_kept();
+    }
+
+    /// When all sleep, or have left, nobody comes for it.
+    fn let_go_of_kept(&mut self) {
+        if self.asleep == self.subscribers() {
+            self.kept = None;
         }
     }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Interest;
+use super::interest::Viewer;
 use super::view::View;
-use crate::record::{FilterSet, Identity, Record, User};
+use crate::record::{FilterSet, Identity, Record};
 
 /// All views, each once. Joining and leaving cost the same however many there are.
 ///
@@ -15,7 +16,7 @@ use crate::record::{FilterSet, Identity, Record, User};
 pub(super) struct Views {
     all: HashMap<Interest, Member>,
     by_identity: HashMap<Identity, HashMap<Id, Arc<View>>>,
-    by_filters: HashMap<FilterSet, HashMap<Option<User>, Arc<View>>>,
+    by_filters: HashMap<FilterSet, HashMap<Viewer, Arc<View>>>,
     last: Id,
 }
 
@@ -45,7 +46,7 @@ impl Views {
             }
             None => {
                 let users = self.by_filters.entry(interest.filters().clone()).or_default();
-                users.insert(interest.user().cloned(), view.clone());
+                users.insert(interest.viewer(), view.clone());
             }
         }
         self.all.insert(interest, Member { view: view.clone(), id, subscribers: 1 });
@@ -79,7 +80,10 @@ impl Views {
                 continue;
             }
             match record.to() {
-                Some(_) => users.get(&record.to().cloned()).into_iter().for_each(&mut tell),
+                Some(user) => {
+                    let theirs = [Viewer::User(user.clone()), Viewer::Everybody];
+                    theirs.iter().filter_map(|viewer| users.get(viewer)).for_each(&mut tell);
+                }
                 None => users.values().for_each(&mut tell),
             }
         }
@@ -110,7 +114,7 @@ impl Views {
 
     fn forget_filters(&mut self, interest: &Interest) {
         if let Some(users) = self.by_filters.get_mut(interest.filters()) {
-            users.remove(&interest.user().cloned());
+            users.remove(&interest.viewer());
             if users.is_empty() {
                 self.by_filters.remove(interest.filters());
             }

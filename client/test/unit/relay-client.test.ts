@@ -23,9 +23,9 @@ class FakeSocket extends EventTarget {
     this.sent.push(text);
   }
 
-  close() {
+  close(code = 1006) {
     this.readyState = 3;
-    this.dispatchEvent(new Event("close"));
+    this.dispatchEvent(Object.assign(new Event("close"), { code }));
   }
 }
 
@@ -123,6 +123,18 @@ test("topics are told as soon as they change, and again when the connection is n
   timers[0]?.run();
   sockets[1]?.open();
   expect(sockets[1]?.sent).toEqual(['{"topics":["birds"]}', "ping"]);
+});
+
+test("a client that was taken over stays away", async () => {
+  const { fake, sockets, timers, requests } = world(url("one"));
+  const { made, phases } = client(fake);
+  made.start();
+  await settle();
+  sockets[0]?.open();
+  sockets[0]?.close(4001);
+  expect(phases.at(-1)).toBe("ended");
+  expect(timers).toEqual([]);
+  expect(requests.length).toBe(1);
 });
 
 test("a lost connection comes back to the same registration, and to a new one when that is gone", async () => {

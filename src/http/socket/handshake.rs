@@ -8,6 +8,7 @@ use super::session::Session;
 use super::stream::SocketStream;
 use crate::config::{Authority, Config, Origin};
 use crate::http::Shared;
+use crate::http::gate::named_host;
 use crate::http::problem::{Code, Problem};
 use crate::http::streams::Open;
 
@@ -94,6 +95,5 @@ fn check_origin(request: &HttpRequest, config: &Config) -> Result<(), Problem> {
 
 /// Where the client says it reaches this server.
 fn own_authority(request: &HttpRequest) -> Option<Authority> {
-    let host = request.headers().get(header::HOST)?.to_str().ok()?;
-    Authority::parse(host)
+    named_host(request.head()).and_then(Authority::parse)
 }

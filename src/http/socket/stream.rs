@@ -49,6 +49,8 @@ pub(super) struct SocketStream {
     last_synced: Option<Instant>,
     /// How it will end, and why, when the inserts before that are answered.
     leaving: Option<(Closing, &'static str)>,
+    /// What a user gets may be private, and counts show nothing of that.
+    is_counted: bool,
     /// Why it ended, for the log.
     ended: Option<&'static str>,
     _open: Open,
@@ -59,6 +61,7 @@ impl SocketStream {
         let config = broker.config();
         let bytes_max = config.max_body_bytes;
         Self {
+            is_counted: session.subscribe.user.is_none(),
             subscriber: broker.subscriber(session.subscribe),
             frames: Frames::new(payload, bytes_max),
             inserts: Inserts::new(broker.clone(), bytes_max),
@@ -102,7 +105,9 @@ impl SocketStream {
                 && self.inserts.has_room()
                 && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
-                return self.frames.pause();
+                self.frames.pause();
+                // Its pongs may be among what is not read.
+                return self.pulse.heard();
             }
             match self.frames.poll(cx) {
                 Poll::Pending => return,
@@ -143,8 +148,11 @@ impl SocketStream {
         match ask {
             Ask::Change { subscribe, reference } => {
                 self.subscriber = self.broker.subscriber(subscribe);
-                // At once, so that each change is answered, also one that is changed again.
-                let _ = self.poll_subscriber(cx, reference.as_ref());
+                // At once, so that each change is answered, also one that is changed again. Where
+                // nothing is answered, such a change must not cost a read of the log.
+                if self.outbox.has_marks() {
+                    let _ = self.poll_subscriber(cx, reference.as_ref());
+                }
             }
             Ask::Insert { events, is_batch, reference } => {
                 let company =
@@ -247,7 +255,9 @@ impl SocketStream {
         if let Some(mark) = step.mark {
             self.mark(mark, reference);
         }
-        self.broker.metrics().delivered.increment(step.records.len() as u64);
+        if self.is_counted {
+            self.broker.metrics().delivered.increment(step.records.len() as u64);
+        }
     }
 
     fn mark(&mut self, mark: Mark, reference: Option<&Reference>) {
@@ -268,7 +278,9 @@ impl SocketStream {
             return None;
         }
         let chunk = self.outbox.take();
-        self.broker.metrics().delivered_bytes.increment(chunk.len() as u64);
+        if self.is_counted {
+            self.broker.metrics().delivered_bytes.increment(chunk.len() as u64);
+        }
         Some(chunk)
     }
 }

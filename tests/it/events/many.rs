@@ -1,5 +1,7 @@
 //! Many streams at once: at the cap, when they leave, and when the server ends.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -67,6 +69,22 @@ fn many_streams_end_with_the_server_in_time_and_what_was_acknowledged_is_there()
 
 /// Most streams open a connection with their request and nothing else; any other way in has to
 /// lead to the same.
+/// It would take the sizes of chunks for lines of the stream (RFC 9112, section 6.1).
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks() {
+    let server = Server::start();
+    for route in ["/events", "/audit/a", "/log"] {
+        server.client().put("a", "1");
+        let mut socket = TcpStream::connect(server.address).expect("it listens");
+        write!(socket, "GET {route} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let lines = BufReader::new(socket).lines().map_while(Result::ok);
+        let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        assert_eq!(head[0], "HTTP/1.0 200 OK", "{route}");
+        let has_chunks = head.iter().any(|line| line.starts_with("transfer-encoding"));
+        assert!(!has_chunks, "{route}: {head:?}");
+    }
+}
+
 #[test]
 fn a_stream_is_the_same_however_its_request_arrives() {
     let server = Server::start();

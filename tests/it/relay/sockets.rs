@@ -324,6 +324,28 @@ fn sockets_of_the_relay_are_counted_and_limited_as_streams_are() {
     socket.close();
     let mut socket = eventually("room", || (streams() == 0).then(|| Socket::open(&server, &path)));
     assert_eq!(before_pong(&mut socket), [""; 0]);
+    // One that would take over is refused too, and ends nothing.
+    refused(server.address, &path, &[]).problem(503, "too-many-streams");
+    change(&mut socket, "[\"cats\"]");
+    say(&server, "cats", "1");
+    assert_eq!(socket.text(), "1");
+}
+
+/// Each change once began a read of the log that nobody waited for and nothing bounded.
+#[test]
+fn changes_that_come_without_an_end_leave_the_server_to_others() {
+    let server = Server::start();
+    let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
+    (0..400).for_each(|n| say(&server, "dogs", &format!("\"{n} {}\"", "x".repeat(2_000))));
+    let mut socket = Socket::open(&server, &path);
+    for _ in 0..10_000 {
+        socket.send("{\"topics\":[\"cats\"]}");
+    }
+    let threads = std::fs::read_dir("/proc/self/task").expect("this is Linux").count();
+    assert!(threads < 100, "{threads} threads");
+    assert_eq!(before_pong(&mut socket), [""; 0]);
+    say(&server, "cats", "1");
+    assert_eq!(socket.text(), "1");
 }
 
 #[test]

@@ -234,6 +234,7 @@ fn a_socket_sees_its_own_inserts_like_everybody() {
 fn anything_else_is_a_problem_that_says_what_to_change_and_the_socket_stays_open() {
     let server = Server::with(small().max_filters(2_usize.try_into().expect("not 0")));
     let mut socket = quiet(&server);
+    let long = format!("{{\"{}\":1}}", "z".repeat(1_000));
     for (message, code, says) in [
         ("", "malformed-json", "there is no JSON value"),
         ("pong", "malformed-json", "line 1, column 1"),
@@ -242,6 +243,7 @@ fn anything_else_is_a_problem_that_says_what_to_change_and_the_socket_stays_open
         ("[]", "malformed-message", "send {\"topics\""),
         ("\"ping\"", "malformed-message", "send {\"topics\""),
         ("{}", "malformed-message", "empty"),
+        (&long, "malformed-message", "zzzzzzz\" here"),
         ("{\"subscribe\":[]}", "malformed-message", "\"subscribe\""),
         ("{\"topics\":[\"a\"],\"insert\":{}}", "malformed-message", "one of them"),
         ("{\"topics\":\"a\"}", "malformed-message", "array of strings"),
