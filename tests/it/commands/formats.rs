@@ -1,7 +1,7 @@
 //! Formats are for ever: what the first release with them wrote is read by every later one.
 //!
-//! `fixtures/format-0` holds a data directory of two lives, with several segments, a checkpoint and
-//! a mark, and the export that was made of it.
+//! `fixtures/format-0` holds a data directory of two lives, with several segments, a checkpoint, a
+//! mark and the positions of consumers, and the export that was made of it.
 
 use super::*;
 
@@ -39,6 +39,8 @@ fn a_data_directory_of_format_0_is_served_and_goes_on() {
     for line in public {
         assert!(history.text().contains(line), "{line}");
     }
+    // Both lives acknowledged: three versions, then six.
+    assert_eq!(client.get("/consume/n?consumer=worker-1").expect(200).json()["version"], 7);
     let chosen = r#"{"event":"chosen","id":"0f8fad5b-d9cd-469f-a165-708676728911","data":true}"#;
     client.insert(chosen).expect(200);
     let next = client.insert(r#"{"event":"n","data":0}"#).expect(201);
