@@ -98,6 +98,8 @@ pub struct Config {
     pub max_streams: NonZeroUsize,
     /// `BROKER_MAX_STREAMS_PER_ADDRESS`: the most streams of one client address.
     pub max_streams_per_address: NonZeroUsize,
+    /// `BROKER_MAX_STREAMS_PER_USER`: the most streams of one user.
+    pub max_streams_per_user: NonZeroUsize,
     /// `BROKER_MAX_REGISTRATIONS`: the most relay clients that are registered at once.
     pub max_registrations: NonZeroUsize,
     /// `BROKER_REGISTRATION_SECONDS`: how long a registration waits for its client.
@@ -151,6 +153,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             max_streams: const { NonZeroUsize::new(15_000).unwrap() },
             max_streams_per_address: const { NonZeroUsize::new(15_000).unwrap() },
+            max_streams_per_user: const { NonZeroUsize::new(15_000).unwrap() },
             max_registrations: const { NonZeroUsize::new(10_000).unwrap() },
             registration_expiry: Duration::from_secs(60),
             rabbitmq: RabbitMq::default(),

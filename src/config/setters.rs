@@ -48,6 +48,7 @@ setters! {
     stall_timeout: Duration,
     max_streams: NonZeroUsize,
     max_streams_per_address: NonZeroUsize,
+    max_streams_per_user: NonZeroUsize,
     max_registrations: NonZeroUsize,
     registration_expiry: Duration,
     rabbitmq: RabbitMq,

@@ -309,6 +309,16 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.max_streams_per_address.to_string(),
     },
     Setting {
+        name: "BROKER_MAX_STREAMS_PER_USER",
+        flag: "max-streams-per-user",
+        takes: Takes::Value("STREAMS"),
+        default: "15000",
+        meaning: "Most sockets of one relay user, who is whoever a client says it is",
+        secret: false,
+        read: |config, text| put(&mut config.max_streams_per_user, positive(text, 1_000_000)),
+        show: |config| config.max_streams_per_user.to_string(),
+    },
+    Setting {
         name: "BROKER_MAX_REGISTRATIONS",
         flag: "max-registrations",
         takes: Takes::Value("CLIENTS"),

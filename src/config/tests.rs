@@ -66,6 +66,7 @@ fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
         ("BROKER_STALL_TIMEOUT_SECONDS", "14"),
         ("BROKER_MAX_STREAMS", "15"),
         ("BROKER_MAX_STREAMS_PER_ADDRESS", "16"),
+        ("BROKER_MAX_STREAMS_PER_USER", "20"),
         ("BROKER_MAX_REGISTRATIONS", "18"),
         ("BROKER_REGISTRATION_SECONDS", "19"),
         ("BROKER_RABBITMQ_URL", "amqp://ann:hunter2@localhost"),

@@ -59,6 +59,7 @@ pub(super) enum Code {
     TooManyRegistrations,
     TooManyStreams,
     TooManyStreamsForAddress,
+    TooManyStreamsForUser,
     UnknownEvent,
     UnknownRegistration,
     UnknownVersion,
@@ -165,6 +166,11 @@ impl Code {
                 S::TOO_MANY_REQUESTS,
                 "too-many-streams-for-address",
                 "All streams of this address are taken",
+            ),
+            Self::TooManyStreamsForUser => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-streams-for-user",
+                "All streams of this user are taken",
             ),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown-event", "The event does not exist"),
             Self::UnknownRegistration => {

@@ -40,7 +40,7 @@ pub(super) async fn topic(
     let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
     let meaning = Box::new(meaning);
     let session = Session { subscribe, format, meaning, end: None, passing: None };
-    let place = handshake.place()?;
+    let place = handshake.place(None)?;
     handshake.accept(payload, session, place)
 }
 

@@ -57,6 +57,6 @@ pub(super) async fn ws(
     });
     let format = Format::Messages;
     let session = Session { subscribe, format, meaning, end: None, passing: None };
-    let place = handshake.place()?;
+    let place = handshake.place(None)?;
     handshake.accept(payload, session, place)
 }

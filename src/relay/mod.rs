@@ -77,10 +77,10 @@ impl Relay {
         Ok(id)
     }
 
-    /// Whether there is such a registration.
+    /// Whose registration it is, if there is such a one.
     #[must_use]
-    pub fn knows(&self, id: Uuid) -> bool {
-        self.lock().knows(id, Instant::now())
+    pub fn user(&self, id: Uuid) -> Option<User> {
+        self.lock().user(id, Instant::now())
     }
 
     /// Takes a registration over from whoever is connected with it, and what tells when to end;

@@ -86,9 +86,9 @@ impl Table {
         Ok(())
     }
 
-    pub fn knows(&mut self, id: Uuid, now: Instant) -> bool {
+    pub fn user(&mut self, id: Uuid, now: Instant) -> Option<User> {
         self.expire(now);
-        self.registrations.contains_key(&id)
+        self.registrations.get(&id).map(|registration| registration.user.clone())
     }
 
     pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<Taken> {

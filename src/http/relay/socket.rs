@@ -45,7 +45,7 @@ struct Wish<'a> {
         (status = 403, description = "Pages of this origin may not connect", body = Refusal),
         (status = 404, description = "There is no such registration", body = Refusal),
         (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
-        (status = 429, description = "Too many streams of this address", body = Refusal),
+        (status = 429, description = "Too many streams of this address or user", body = Refusal),
         (status = 503, description = "Too many streams, or shutting down", body = Refusal),
     )
 )]
@@ -55,12 +55,12 @@ pub(in crate::http) async fn connect(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let id =
-        Uuid::try_parse(&path).ok().filter(|id| shared.relay.knows(*id)).ok_or_else(unknown)?;
+    let id = Uuid::try_parse(&path).map_err(|_| unknown())?;
+    let user = shared.relay.user(id).ok_or_else(unknown)?;
     let handshake = Handshake::check(&request, &shared)?;
     let format = bare_or_record(&Query::parse(request.query_string(), &["format"])?)?;
     // One that is refused does not end the connection that there is.
-    let place = handshake.place()?;
+    let place = handshake.place(Some(user))?;
     let (connection, ends) = shared.relay.connect(id).ok_or_else(unknown)?;
     let client = Client { broker: shared.broker.clone(), connection };
     let subscribe = client.subscription();

@@ -11,6 +11,7 @@ use crate::http::Shared;
 use crate::http::gate::named_host;
 use crate::http::problem::{Code, Problem};
 use crate::http::streams::Open;
+use crate::record::User;
 
 /// A request that asks for a socket, and may have one.
 pub(in crate::http) struct Handshake<'a> {
@@ -30,13 +31,13 @@ impl<'a> Handshake<'a> {
 
     /// Takes a place for the socket, if there is one; to be asked for before the session does
     /// anything to others.
-    pub fn place(&self) -> Result<Open, Problem> {
+    pub fn place(&self, user: Option<User>) -> Result<Open, Problem> {
         let broker = &self.shared.broker;
         if broker.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
         }
         let address = self.request.peer_addr().map(|address| address.ip());
-        self.shared.streams.open(address, broker.config())
+        self.shared.streams.open_for(address, user, broker.config())
     }
 
     /// Opens the socket in its place.

@@ -331,6 +331,23 @@ fn sockets_of_the_relay_are_counted_and_limited_as_streams_are() {
     assert_eq!(socket.text(), "1");
 }
 
+#[test]
+fn sockets_of_one_user_are_limited_and_a_take_over_needs_a_place_too() {
+    let server = Server::with(small().max_streams_per_user(NonZeroUsize::MIN));
+    let mut ann = client(&server, "\"ann\"", "[\"cats\"]");
+    let second = register(&server, "{\"user_id\":\"ann\"}");
+    refused(server.address, &second, &[]).problem(429, "too-many-streams-for-user");
+    let mut bob = client(&server, "\"bob\"", "[\"cats\"]");
+    say(&server, "cats", "1");
+    assert_eq!((ann.text(), bob.text()), ("1".to_owned(), "1".to_owned()));
+    ann.close();
+    eventually("room", || {
+        let health = server.client().get("/health").expect(200).json();
+        (health["streams"] == 1).then_some(())
+    });
+    Socket::open(&server, &second);
+}
+
 /// Each change once began a read of the log that nobody waited for and nothing bounded.
 #[test]
 fn changes_that_come_without_an_end_leave_the_server_to_others() {
