@@ -94,14 +94,14 @@ impl Damage {
             Ok(process) => process,
             Err(error) => {
                 assert_eq!(world.disk.image(), before, "a refused start changes nothing");
-                self.check_named(&error);
+                self.check_named(whole, &error);
                 return Verdict::Named;
             }
         };
         assert!(!self.is_identity(), "an identity that is not whole is refused");
         let verified = process.earlier.take().map(|earlier| earlier.verify(&mut |_| true));
         if let Some(Err(error)) = verified {
-            self.check_named(&error.into());
+            self.check_named(whole, &error.into());
             return Verdict::Named;
         }
         let log = process.log().expect("what was verified can be read");
@@ -119,10 +119,13 @@ impl Damage {
         Verdict::Healed(Box::new(process), truth)
     }
 
-    fn check_named(&self, error: &StartError) {
+    fn check_named(&self, whole: &Image, error: &StartError) {
         assert!(is_damage(error), "{error}");
         assert!(self.is_segment() || self.is_identity(), "refused without need: {error}");
         if self.kind == Kind::Removed {
+            return;
+        }
+        if self.next_of_cut(whole).is_some_and(|next| error.to_string().contains(next)) {
             return;
         }
         let name = self.path.rsplit('/').next().unwrap_or_default();
@@ -136,6 +139,15 @@ impl Damage {
             let is_before = *offset <= (self.at + extent) as u64;
             assert!(is_before, "it names a place behind the damage: {error}");
         }
+    }
+
+    /// The segment in which the log does not go on where the one before it lost its last groups:
+    /// zeros are how a segment ends.
+    fn next_of_cut<'a>(&self, whole: &'a Image) -> Option<&'a str> {
+        let Kind::Zeros(count) = self.kind else { return None };
+        let is_cut = self.is_segment() && self.at + count >= used(&whole[&self.path]);
+        let mut later = whole.keys().filter(|path| path.ends_with(".seg") && **path > self.path);
+        later.next().filter(|_| is_cut)?.rsplit('/').next()
     }
 
     /// Whether nothing of the log is behind the damage.
