@@ -232,6 +232,34 @@ fn a_torn_tail_whose_cut_failed_does_not_come_back() {
     assert!(failed > 48, "syncs of the open failed: {failed}");
 }
 
+/// An open that dies before the cut finds the tail, and the copy of the one before, again: once it
+/// made another copy at each start.
+#[test]
+fn a_torn_tail_is_kept_once_however_often_an_open_comes_no_further() {
+    let torn = || {
+        let site = Site::with_groups(&[&[20]]);
+        let segment = site.segments().remove(0);
+        let (used, mut bytes) = (used(&segment), fs::read(&segment).unwrap());
+        bytes[used..used + 900].fill(7);
+        fs::write(&segment, &bytes).unwrap();
+        site
+    };
+    let kept = |site: &Site| {
+        let names = site.names().into_iter().filter(|name| name.starts_with("torn-"));
+        names.collect::<Vec<_>>()
+    };
+    let site = torn();
+    fs::write(site.journal().join("torn-1-1.cutting"), [7; 900]).unwrap();
+    assert_eq!(site.open().records.len(), 1);
+    assert_eq!(kept(&site), ["torn-1-1"]);
+
+    let site = torn();
+    fs::write(site.journal().join("torn-1-1.cutting"), [7; 300]).unwrap();
+    assert_eq!(site.open().records.len(), 1);
+    assert_eq!(kept(&site), ["torn-1-1", "torn-1-2"], "a copy that was cut short, and the whole");
+    assert_eq!(fs::read(site.journal().join("torn-1-2")).unwrap(), [7; 900]);
+}
+
 /// The files of a data directory, as a simulated disk takes them.
 fn image(site: &Site) -> Image {
     let mut image: Image = [("journal/".to_owned(), Vec::new())].into();
