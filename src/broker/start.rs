@@ -83,7 +83,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         directory.log_id(),
         crate::projection::Options {
             cache_bytes_max: config.cache_bytes,
-            give_way_records_max: config.max_projection_lag / 2,
+            give_way_records_max: config.max_projection_lag / 4 * 3,
         },
     );
     let applied = projection.applied();

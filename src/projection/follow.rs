@@ -12,7 +12,7 @@ use super::life::{End, Left, Life};
 use super::position::Applied;
 use super::progress::Progress;
 use super::scrub::{self, Scrub};
-use super::shared::{Phase, Shared, Status};
+use super::shared::{Phase, Rest, Shared, Status};
 use super::store::{self, Fault, Store};
 use crate::journal::JournalError;
 use crate::record::Seq;
@@ -29,8 +29,14 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// one that acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
-/// A burst is when this part of a step, or more, is inserted while the step is applied.
-const BURST_PART: u64 = 8;
+/// A burst is when at least so many records a second are inserted: that takes a tenth of a core.
+const BURST_RECORDS_A_SECOND: u64 = 4_000;
+
+/// In less time than this a few inserts that come together are not a burst.
+const BURST_MIN: Duration = Duration::from_millis(10);
+
+/// How often a rest looks whether the burst is over.
+const BURST_LOOK: Duration = Duration::from_millis(100);
 
 /// Further behind than this the projection is catching up: about 1 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
@@ -245,7 +251,9 @@ impl Follow {
                     scrub.stepped(records);
                 }
                 self.tell(&mut life);
-                self.give_way(&mut life, records.len() as u64, head, began.elapsed());
+                if self.is_burst(head, began.elapsed()) {
+                    self.give_way(&mut life);
+                }
             }
             self.check(&life)?;
             let scrubbed = life.scrub()?;
@@ -253,24 +261,38 @@ impl Follow {
                 self.tell(&mut life);
                 // The walk takes at most half of a core.
                 let wait = scrubbed.unwrap_or(IDLE_WAIT);
+                let began = Instant::now();
                 let head = self.shared.reader().wait_past(life.applied.seq, wait);
                 if (1..STEP_RECORDS_MAX as u64).contains(&(head - life.applied.seq)) {
-                    self.shared.rest(REST);
+                    // Either way there is something to apply.
+                    let _ = self.shared.rest(REST);
                 }
+                life.patience.recover(began.elapsed());
             }
         }
     }
 
-    /// In a burst the time goes to those who acknowledge, until the projection is far behind.
-    fn give_way(&self, life: &mut Life, applied: u64, head_before: Seq, took: Duration) {
-        let head = self.shared.head();
-        let is_burst = applied == STEP_RECORDS_MAX as u64
-            && head - head_before >= applied / BURST_PART
-            && head - life.applied.seq < self.give_way_records_max;
-        if is_burst {
-            let began = Instant::now();
-            self.shared.rest(life.patience.rest_after(took, began));
+    /// Whether many records came since `head`, and so long ago that was.
+    fn is_burst(&self, head: Seq, elapsed: Duration) -> bool {
+        let inserted = u128::from(self.shared.head() - head);
+        inserted * Duration::from_secs(1).as_nanos()
+            >= u128::from(BURST_RECORDS_A_SECOND) * elapsed.max(BURST_MIN).as_nanos()
+    }
+
+    /// In a burst the time goes to those who acknowledge, as long as patience lasts, unless the
+    /// projection is far behind or a reader waits for it.
+    fn give_way(&self, life: &mut Life) {
+        loop {
+            let (began, head) = (Instant::now(), self.shared.head());
+            let rest = life.patience.left().min(BURST_LOOK);
+            if rest.is_zero() || head - life.applied.seq >= self.give_way_records_max {
+                return;
+            }
+            let rested = self.shared.rest(rest);
             life.patience.spend(began.elapsed());
+            if rested == Rest::Ended || !self.is_burst(head, began.elapsed()) {
+                return;
+            }
         }
     }
 

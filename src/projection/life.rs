@@ -63,7 +63,7 @@ impl Life {
             told: 0,
             is_new: false,
             progress: None,
-            patience: Patience::new(Instant::now()),
+            patience: Patience::new(),
         }
     }
 

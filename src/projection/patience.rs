@@ -1,44 +1,42 @@
 //! How long the projection gives way to a burst of inserts.
 //!
 //! A record costs several times as much here as on the thread that acknowledges it, so in a burst
-//! this one would take the other's time. It rests instead, out of a budget that comes
-//! back slowly: a burst is taken in at full speed, while load that lasts is shared, so that readers
-//! of the history are not refused for long.
+//! this one would take the other's time. It rests instead, out of a budget that only a calm fills
+//! again: a burst is taken in at full speed, while load that lasts is shared, so that readers of
+//! the history are not refused for long.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Rest for a burst of 12 s; what it leaves behind is applied within about as long.
+/// Rest for a burst of so long; what it leaves behind is applied within about as long.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// Of the time that passes, this part comes back: the whole budget in 100 s.
-const REFILL_PART: u32 = 10;
-
-/// A rest is this many times as long as the step before it.
-const REST_TIMES: u32 = 4;
+/// Of the time for which there was nothing to apply, this part comes back.
+const REFILL_PART: u32 = 2;
 
 /// The budget of rest.
 #[derive(Debug)]
 pub(super) struct Patience {
     left: Duration,
-    at: Instant,
 }
 
 impl Patience {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: BUDGET, at: now }
+    pub(super) fn new() -> Self {
+        Self { left: BUDGET }
     }
 
-    /// How long to rest after a step that took so long.
-    pub(super) fn rest_after(&mut self, step: Duration, now: Instant) -> Duration {
-        let refill = now.duration_since(self.at) / REFILL_PART;
-        self.left = BUDGET.min(self.left + refill);
-        self.at = now;
-        self.left.min(step * REST_TIMES)
+    /// How long the projection may rest still.
+    pub(super) fn left(&self) -> Duration {
+        self.left
     }
 
-    /// What was really rested: a reader may have ended it.
+    /// The projection rested so long.
     pub(super) fn spend(&mut self, rested: Duration) {
         self.left = self.left.saturating_sub(rested);
+    }
+
+    /// There was nothing to apply for so long.
+    pub(super) fn recover(&mut self, calm: Duration) {
+        self.left = BUDGET.min(self.left + calm / REFILL_PART);
     }
 }
 
@@ -47,25 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_given_way_to_and_load_that_lasts_is_shared() {
-        let step = Duration::from_millis(40);
-        let mut now = Instant::now();
-        let mut patience = Patience::new(now);
-        let (began, mut rested) = (now, Duration::ZERO);
-        while now - began < Duration::from_secs(100) {
-            now += step;
-            let rest = patience.rest_after(step, now);
-            patience.spend(rest);
-            now += rest;
-            rested += rest;
-            if now - began < Duration::from_secs(10) {
-                assert_eq!(rest, step * REST_TIMES, "a burst");
-            }
-        }
-        assert!(rested < BUDGET * 2 + step * REST_TIMES, "{rested:?}");
-        // After a calm the budget is back.
-        now += BUDGET * REFILL_PART;
-        assert_eq!(patience.rest_after(step, now), step * REST_TIMES);
-        assert_eq!(patience.left, BUDGET);
+    fn a_burst_is_given_way_to_once_and_again_after_a_calm() {
+        let mut patience = Patience::new();
+        assert_eq!(patience.left(), BUDGET);
+        (0..200).for_each(|_| patience.spend(BUDGET / 100));
+        assert_eq!(patience.left(), Duration::ZERO);
+        patience.recover(BUDGET);
+        assert_eq!(patience.left(), BUDGET / REFILL_PART);
+        patience.recover(BUDGET * 100);
+        assert_eq!(patience.left(), BUDGET);
     }
 }

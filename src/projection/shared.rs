@@ -47,6 +47,14 @@ pub(super) struct Shared {
     hurried: Condvar,
 }
 
+/// How a rest went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// A reader waits, or the projection is closed.
+    Ended,
+    Whole,
+}
+
 /// A reader that waits for a position.
 pub(super) struct Waiting<'a>(&'a Shared);
 
@@ -140,11 +148,13 @@ impl Shared {
     }
 
     /// Lets the journal collect more for one step, unless a reader waits for it.
-    pub(super) fn rest(&self, rest: Duration) {
+    pub(super) fn rest(&self, rest: Duration) -> Rest {
         let hurry = self.hurry.lock().expect(NO_PANIC);
         let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
-        let (mut hurry, _) = self.hurried.wait_timeout_while(hurry, rest, waits).expect(NO_PANIC);
+        let rested = self.hurried.wait_timeout_while(hurry, rest, waits);
+        let (mut hurry, rested) = rested.expect(NO_PANIC);
         *hurry = false;
+        if rested.timed_out() { Rest::Whole } else { Rest::Ended }
     }
 
     /// Waits that long, unless the projection is closed.
