@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::{Broker, Inserted, propose};
-use crate::order::{Order as _, ProposeError, Submission};
+use crate::order::{ProposeError, Submission};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
 
 impl Broker {
@@ -40,7 +40,7 @@ impl Broker {
         let event = NewEvent { identity, data, id: None, expected_version, author: None };
         // Not refused while it shuts down: that is when last positions are stored.
         let submission = Submission::new(propose(vec![event]));
-        let stored: Inserted = self.inner.order.propose_here(submission)?.await?.into();
+        let stored: Inserted = self.submit_here(submission).await?.await?.into();
         Ok(stored.records.into_iter().next().expect("one event makes one record"))
     }
 }

@@ -17,6 +17,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::appender::{Append, Appender};
+use super::arrivals::{Arrival, Arrivals};
 use super::ids::RecentIds;
 use super::pace::Pace;
 pub use super::queue::Reserved;
@@ -98,6 +99,7 @@ pub struct Local {
     failed: Arc<AtomicBool>,
     pace: Arc<Pace>,
     appender: Shared,
+    arrivals: Arrivals,
 }
 
 /// Locked by whoever has the turn, so that nobody ever waits for the lock; empty after the end.
@@ -154,7 +156,8 @@ impl Local {
             failed: failed.clone(),
         };
         let appender: Shared = Arc::new(Mutex::new(Some(Box::new(appender))));
-        let order = Self { queue, failed, pace, appender };
+        let arrivals = Arrivals::default();
+        let order = Self { queue, failed, pace, appender, arrivals };
         let (queue, appender) = (order.queue.clone(), order.appender.clone());
         let pace = order.pace.clone();
         thread::Builder::new().name("order".to_owned()).spawn(move || {
@@ -232,6 +235,17 @@ impl Local {
     #[must_use]
     pub fn appends(&self) -> Appends {
         Appends { pace: self.pace.clone(), failed: self.failed.clone() }
+    }
+
+    /// Whether a caller that proposes now may have to append by itself; it then arrives first.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.queue.is_quiet()
+    }
+
+    /// Counts a caller that is about to propose.
+    pub fn arrive(&self) -> Arrival<'_> {
+        self.arrivals.arrive()
     }
 
     /// Bytes that wait in the queue, or are kept free for who waits in line.

@@ -5,6 +5,7 @@
 //! Knows nothing of HTTP.
 
 mod appender;
+mod arrivals;
 mod ids;
 mod local;
 mod pace;

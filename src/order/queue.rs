@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
@@ -74,6 +75,9 @@ pub(super) enum Pushed {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// Whether the last turn appended one submission and no other came meanwhile; written under the
+    /// lock.
+    quiet: AtomicBool,
     queued: Condvar,
     /// Bytes that are free; closed when nothing more is taken.
     room: Arc<Semaphore>,
@@ -89,8 +93,6 @@ struct State {
     taken: bool,
     /// Whether the thread waits for something to append.
     waits: bool,
-    /// Whether the last turn appended one submission and no other came meanwhile.
-    quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +111,7 @@ impl Queue {
         let patient_bytes_max = bytes_max / PATIENT_PART;
         let shared = Shared {
             state: Mutex::default(),
+            quiet: AtomicBool::new(false),
             queued: Condvar::new(),
             room: Arc::new(Semaphore::new(bytes_max)),
             patient: Arc::new(Semaphore::new(patient_bytes_max)),
@@ -186,7 +189,7 @@ impl Queue {
     ) -> Result<Pushed, ProposeError> {
         let (queued, ticket) = self.weigh(submission)?;
         let mut state = self.shared.lock();
-        let alone = state.quiet && !state.taken && state.queued.is_empty();
+        let alone = self.is_quiet() && !state.taken && state.queued.is_empty();
         if alone && queued.bytes <= bytes_max && state.phase == Phase::Open {
             state.taken = true;
             let turn = Turn { shared: self.shared.clone(), ended: false };
@@ -194,6 +197,11 @@ impl Queue {
         }
         self.enqueue(state, queued)?;
         Ok(Pushed::Queued(ticket))
+    }
+
+    /// Whether the last submission came alone.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.quiet.load(Ordering::Relaxed)
     }
 
     /// Waits for something to append; nothing when all is appended and no more will come.
@@ -321,7 +329,7 @@ impl Turn {
         self.ended = true;
         let mut state = self.shared.lock();
         state.taken = false;
-        state.quiet = false;
+        self.shared.quiet.store(false, Ordering::Relaxed);
         state.queued.push_front(queued);
         self.shared.wake(state);
     }
@@ -331,7 +339,8 @@ impl Turn {
         self.ended = true;
         let mut state = self.shared.lock();
         state.taken = false;
-        state.quiet = submissions == 1 && state.queued.is_empty();
+        let quiet = submissions == 1 && state.queued.is_empty();
+        self.shared.quiet.store(quiet, Ordering::Relaxed);
         if !state.queued.is_empty() || state.phase == Phase::Stopping {
             self.shared.wake(state);
         }
