@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     let mut begin = |out: &mut Out<'_>, chain: Digest| {
         begun = true;
         let begin = Begin { log: survey.log_id(), after, chain };
-        out.put(&begin.encode(), None)
+        out.put(begin.encode().as_bytes(), None)
     };
     if after == 0 {
         begin(&mut out, end.chain)?;
@@ -57,7 +57,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
             surveyed.head
         )));
     }
-    out.put(&end.encode(), Some(&end))?;
+    out.put(end.encode().as_bytes(), Some(&end))?;
     let kept = out.finish()?;
     let kept =
         if kept > 0 { format!(", of which {kept} were there already") } else { String::new() };
@@ -98,15 +98,15 @@ impl Out<'_> {
     }
 
     /// Writes a line, unless it is there; `ended` is how an export would end before it.
-    fn put(&mut self, line: &str, ended: Option<&End>) -> Result<(), Failure> {
+    fn put(&mut self, line: &[u8], ended: Option<&End>) -> Result<(), Failure> {
         match self {
             Self::File(file) => file.put(line, ended),
             Self::Standard(out) => {
-                let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+                let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
                 put.map_err(output::written)
             }
             Self::Stream(path, out) => {
-                let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+                let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
                 put.map_err(|error| streamed(path, error))
             }
         }
@@ -158,20 +158,20 @@ impl Continued {
         Ok(Self { path: path.to_owned(), state, good_bytes: 0, kept: 0 })
     }
 
-    fn put(&mut self, line: &str, ended: Option<&End>) -> Result<(), Failure> {
+    fn put(&mut self, line: &[u8], ended: Option<&End>) -> Result<(), Failure> {
         let State::Comparing(lines) = &mut self.state else { return self.write(line) };
         let is_first = lines.number == 0;
         let found = lines.next().map_err(io_failure("reading", &self.path))?;
         let goes_on = match found {
             None => false,
-            Some(Line::Whole(found)) if found == line.as_bytes() => {
+            Some(Line::Whole(found)) if found == line => {
                 self.good_bytes += line.len() as u64 + 1;
                 self.kept += u64::from(ended.is_some() && !End::is_end(found));
                 return Ok(());
             }
             // A cut first line is only ours when it is ours as far as it goes.
             Some(Line::Cut(found)) => {
-                if is_first && !line.as_bytes().starts_with(found) {
+                if is_first && !line.starts_with(found) {
                     return Err(self.foreign());
                 }
                 false
@@ -203,11 +203,11 @@ impl Continued {
         Ok(())
     }
 
-    fn write(&mut self, line: &str) -> Result<(), Failure> {
+    fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
         let State::Writing(out) = &mut self.state else {
             unreachable!("lines are written after those that are there");
         };
-        let put = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
+        let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
         put.map_err(io_failure("writing to", &self.path))
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::projection::{PageQuery, ProjectionHandle, Unavailable};
-use crate::record::{Identity, Record, Version};
+use crate::record::{AUDIT_BYTES, Identity, Record, Version};
 
 /// Records of one page; its bytes are bounded by the projection.
 const PAGE_RECORDS: usize = 256;
@@ -142,7 +142,8 @@ impl Range {
 }
 
 fn encode(records: &[Record], layout: Layout, first: bool) -> Vec<u8> {
-    let mut out = Vec::new();
+    let records_bytes: usize = records.iter().map(|record| record.json().len() + AUDIT_BYTES).sum();
+    let mut out = Vec::with_capacity(records_bytes + records.len() + 2);
     if layout == Layout::Array && first {
         out.push(b'[');
     }
@@ -150,7 +151,7 @@ fn encode(records: &[Record], layout: Layout, first: bool) -> Vec<u8> {
         if layout == Layout::Array && !(first && index == 0) {
             out.push(b',');
         }
-        out.extend_from_slice(record.audit_json().as_bytes());
+        record.audit_json_into(&mut out);
         if layout == Layout::Lines {
             out.push(b'\n');
         }

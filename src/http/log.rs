@@ -61,15 +61,14 @@ fn lines(follower: Follower, last: Seq) -> impl Stream<Item = Result<Bytes, std:
 }
 
 fn encode(records: &[Record], last: Seq) -> Bytes {
-    let mut out = String::new();
+    let mut out = Vec::new();
     for record in records.iter().take_while(|record| record.seq() <= last) {
         // Nobody is a user in open mode, so nobody may see what is private.
-        let line = match record.to() {
-            Some(_) => record.hidden_json(),
-            None => record.audit_json(),
-        };
-        out.push_str(&line);
-        out.push('\n');
+        match record.to() {
+            Some(_) => out.extend_from_slice(record.hidden_json().as_bytes()),
+            None => record.audit_json_into(&mut out),
+        }
+        out.push(b'\n');
     }
     out.into()
 }

@@ -87,6 +87,10 @@ pub struct RecordParts<'a> {
     pub data: &'a [u8],
 }
 
+/// What the audit adds to a record's JSON: a digest and two salts in hexadecimal, and their names.
+pub(crate) const AUDIT_BYTES: usize =
+    ",\"hash\":\"\",\"salts\":[\"\",\"\"]}".len() + 2 * (32 + 2 * 16);
+
 impl Record {
     /// Makes a record and encodes its JSON.
     #[must_use]
@@ -195,18 +199,22 @@ impl Record {
     /// The record as the audit shows it: with `hash` and `salts` in hexadecimal, so that a reader
     /// can check it.
     #[must_use]
-    pub fn audit_json(&self) -> String {
-        let members = &self.json[..self.json.len() - 1];
-        let mut json = String::with_capacity(members.len() + 160);
-        json.push_str(&String::from_utf8_lossy(members));
-        json.push_str(",\"hash\":\"");
-        push_hex(&mut json, &self.hash());
-        json.push_str("\",\"salts\":[\"");
-        push_hex(&mut json, &self.salts.meta);
-        json.push_str("\",\"");
-        push_hex(&mut json, &self.salts.data);
-        json.push_str("\"]}");
+    pub fn audit_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(self.json.len() + AUDIT_BYTES);
+        self.audit_json_into(&mut json);
         json
+    }
+
+    /// Appends what [`Record::audit_json`] is.
+    pub fn audit_json_into(&self, json: &mut Vec<u8>) {
+        json.extend_from_slice(&self.json[..self.json.len() - 1]);
+        json.extend_from_slice(b",\"hash\":\"");
+        json.extend(hex_digits(&self.hash()));
+        json.extend_from_slice(b"\",\"salts\":[\"");
+        json.extend(hex_digits(&self.salts.meta));
+        json.extend_from_slice(b"\",\"");
+        json.extend(hex_digits(&self.salts.data));
+        json.extend_from_slice(b"\"]}");
     }
 
     /// What a reader who may not see the record is shown of it: its place and hash.
@@ -263,11 +271,13 @@ fn digits(number: u64) -> usize {
 
 /// Lower-case hexadecimal, as digests and salts are shown.
 pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    out.extend(hex_digits(bytes).map(char::from));
+}
+
+fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    let digit = |half: u8| DIGITS[usize::from(half)];
+    bytes.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
 }
 
 /// A JSON string, escaped where RFC 8259 asks for it.

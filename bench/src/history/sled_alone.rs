@@ -13,7 +13,7 @@ use crate::workload::name;
 
 /// Broker's: records of a step, how long a short one waits for more, and how many may wait before
 /// one more is refused.
-const STEP_RECORDS_MAX: usize = 4_000;
+const STEP_RECORDS_MAX: usize = 1_000;
 const REST: Duration = Duration::from_millis(50);
 const LAG_RECORDS_MAX: u64 = 1_000_000;
 

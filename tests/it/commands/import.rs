@@ -159,7 +159,7 @@ impl Lines {
             salts: Salts { meta: [1; 16], data: [2; 16] },
             data: b"\"forged\"",
         });
-        self.0[at] = forged.audit_json();
+        self.0[at] = String::from_utf8(forged.audit_json()).expect("JSON is text");
     }
 }
 
