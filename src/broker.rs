@@ -6,8 +6,6 @@ mod alarm;
 #[cfg(feature = "rabbitmq")]
 mod bridging;
 mod checkpoints;
-#[cfg(test)]
-mod company;
 mod consumers;
 mod engines;
 mod positions;
@@ -27,7 +25,6 @@ use std::time::Duration;
 
 use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
-use tokio::task::yield_now;
 
 use consumers::Consumers;
 pub(crate) use consumers::{ConsumeError, ConsumeFrom};
@@ -210,21 +207,7 @@ impl Broker {
     /// The first half of [`Broker::insert_here`].
     pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
-        self.submit_here(submission).await
-    }
-
-    /// Proposes for a thread that may be held for one swift append, unless others wait for it.
-    async fn submit_here(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        let order = &self.inner.order;
-        if !order.is_quiet() {
-            return order.propose(submission);
-        }
-        let arrival = order.arrive();
-        if arrival.looks() {
-            // What this thread has heard of, or can hear of now, comes first.
-            yield_now().await;
-        }
-        if arrival.is_alone() { order.propose_here(submission) } else { order.propose(submission) }
+        self.inner.order.propose_among(submission).await
     }
 
     /// Records as they come: what is current first, then each new one.

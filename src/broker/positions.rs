@@ -40,7 +40,7 @@ impl Broker {
         let event = NewEvent { identity, data, id: None, expected_version, author: None };
         // Not refused while it shuts down: that is when last positions are stored.
         let submission = Submission::new(propose(vec![event]));
-        let stored: Inserted = self.submit_here(submission).await?.await?.into();
+        let stored: Inserted = self.inner.order.propose_among(submission).await?.await?.into();
         Ok(stored.records.into_iter().next().expect("one event makes one record"))
     }
 }

@@ -69,6 +69,10 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// In a burst the history falls behind by one part in so many of what it may: sinks wait later than
+/// that, and a start still remembers the ids of what it has not applied.
+const GIVE_WAY_PART: u64 = 2;
+
 pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     config.check()?;
     if config.rabbitmq.url.is_some() && !bridge::IS_BUILT {
@@ -83,7 +87,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         directory.log_id(),
         crate::projection::Options {
             cache_bytes_max: config.cache_bytes,
-            give_way_records_max: config.max_projection_lag / 4 * 3,
+            give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
         },
     );
     let applied = projection.applied();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One caller in so many lets others go first: that costs it about 6 us, and the others are found
 /// within so many syncs.
-const LOOK_EVERY: usize = 8;
+pub(super) const LOOK_EVERY: usize = 8;
 
 /// How many there are, and were.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Arrivals {
 
 /// One of them; it is gone when this is dropped.
 #[derive(Debug)]
-pub struct Arrival<'a> {
+pub(super) struct Arrival<'a> {
     arrivals: &'a Arrivals,
     number: usize,
 }
@@ -29,17 +29,20 @@ impl Arrivals {
         self.now.fetch_add(1, Ordering::Relaxed);
         Arrival { arrivals: self, number: self.ever.fetch_add(1, Ordering::Relaxed) }
     }
+
+    #[cfg(test)]
+    pub fn next_looks(&self) -> bool {
+        self.ever.load(Ordering::Relaxed).is_multiple_of(LOOK_EVERY)
+    }
 }
 
 impl Arrival<'_> {
     /// Whether it is this one's turn to let others go first.
-    #[must_use]
     pub fn looks(&self) -> bool {
         self.number.is_multiple_of(LOOK_EVERY)
     }
 
     /// Whether nobody else is about to propose.
-    #[must_use]
     pub fn is_alone(&self) -> bool {
         self.arrivals.now.load(Ordering::Relaxed) == 1
     }
@@ -48,5 +51,23 @@ impl Arrival<'_> {
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         self.arrivals.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_so_many_looks_and_whoever_comes_meanwhile_is_not_alone() {
+        let arrivals = Arrivals::default();
+        let looks: Vec<bool> = (0..2 * LOOK_EVERY).map(|_| arrivals.arrive().looks()).collect();
+        assert_eq!(looks.iter().filter(|looks| **looks).count(), 2);
+        let first = arrivals.arrive();
+        assert!(first.is_alone());
+        let second = arrivals.arrive();
+        assert!(!first.is_alone() && !second.is_alone());
+        drop(second);
+        assert!(first.is_alone());
     }
 }

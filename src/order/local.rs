@@ -13,11 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tracing::error;
 use uuid::Uuid;
 
 use super::appender::{Append, Appender};
-use super::arrivals::{Arrival, Arrivals};
+use super::arrivals::Arrivals;
 use super::ids::RecentIds;
 use super::pace::Pace;
 pub use super::queue::Reserved;
@@ -237,15 +238,21 @@ impl Local {
         Appends { pace: self.pace.clone(), failed: self.failed.clone() }
     }
 
-    /// Whether a caller that proposes now may have to append by itself; it then arrives first.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.queue.is_quiet()
-    }
-
-    /// Counts a caller that is about to propose.
-    pub fn arrive(&self) -> Arrival<'_> {
-        self.arrivals.arrive()
+    /// As [`Order::propose_here`], on a thread that others wait for too: once in a while it lets
+    /// them come first.
+    ///
+    /// # Errors
+    /// As [`Order::propose`].
+    pub async fn propose_among(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+        if !self.queue.is_quiet() {
+            return self.propose(submission);
+        }
+        let arrival = self.arrivals.arrive();
+        if arrival.looks() {
+            // What this thread has heard of, or can hear of now, comes first.
+            yield_now().await;
+        }
+        if arrival.is_alone() { self.propose_here(submission) } else { self.propose(submission) }
     }
 
     /// Bytes that wait in the queue, or are kept free for who waits in line.
@@ -256,6 +263,12 @@ impl Local {
 }
 
 impl Local {
+    /// Whether the next caller that could append by itself looks for others.
+    #[cfg(test)]
+    pub(super) fn next_looks(&self) -> bool {
+        self.arrivals.next_looks()
+    }
+
     fn check(&self) -> Result<(), ProposeError> {
         if self.failed.load(Ordering::Relaxed) { Err(ProposeError::StorageFailed) } else { Ok(()) }
     }

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
+use super::arrivals::LOOK_EVERY;
 use super::{
     Local, LocalOptions, Log, Observer, Order as _, ProposeError, RecentIds, RestoredIds, Stopped,
     Submission, Ticket,
@@ -104,6 +106,26 @@ fn appends_alone(swift: Duration) -> bool {
 fn a_caller_that_comes_alone_appends_by_itself_where_that_is_swift() {
     assert!(appends_alone(Duration::MAX));
     assert!(!appends_alone(Duration::ZERO));
+}
+
+/// Each was appended by its caller, on the thread that had all others to run, so a machine with one
+/// processor took in 64 connections' inserts one after the other.
+#[tokio::test]
+async fn callers_on_one_thread_find_each_other_and_leave_it_to_the_appending_thread() {
+    let (order, _stopped, appended) = start(Duration::MAX);
+    let caller = thread::current().name().unwrap_or_default().to_owned();
+    let by_callers = || appended.lock().unwrap().iter().filter(|name| **name == caller).count();
+    // Alone, until one appends by itself and the next is to look for others.
+    while !order.next_looks() || appended.lock().unwrap().last() != Some(&caller) {
+        order.propose_among(submission("x")).await.unwrap().await.unwrap();
+    }
+    let before = by_callers();
+    join_all((0..LOOK_EVERY).map(|_| async {
+        order.propose_among(submission("x")).await.unwrap().await.unwrap();
+    }))
+    .await;
+    // The one that looked may be alone after all others.
+    assert!(by_callers() <= before + 1, "{} were appended by their callers", by_callers() - before);
 }
 
 #[test]

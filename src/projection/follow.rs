@@ -29,14 +29,11 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// one that acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
-/// A burst is when at least so many records a second are inserted: that takes a tenth of a core.
+/// A burst is when so many records a second are inserted, which takes a tenth of a core …
 const BURST_RECORDS_A_SECOND: u64 = 4_000;
 
-/// In less time than this a few inserts that come together are not a burst.
-const BURST_MIN: Duration = Duration::from_millis(10);
-
-/// How often a rest looks whether the burst is over.
-const BURST_LOOK: Duration = Duration::from_millis(100);
+/// … for so long, after which a rest also looks whether it is over.
+const BURST_LOOK: Duration = Duration::from_millis(20);
 
 /// Further behind than this the projection is catching up: about 1 s of work.
 const LAG_RECORDS_MAX: u64 = 50_000;
@@ -251,8 +248,9 @@ impl Follow {
                     scrub.stepped(records);
                 }
                 self.tell(&mut life);
-                if self.is_burst(head, began.elapsed()) {
-                    self.give_way(&mut life);
+                // Clients are refused until the walk is over, or the store is built.
+                if life.scrub.is_none() && life.unread_until.is_none() {
+                    self.give_way(&mut life, head, began);
                 }
             }
             self.check(&life)?;
@@ -263,34 +261,33 @@ impl Follow {
                 let wait = scrubbed.unwrap_or(IDLE_WAIT);
                 let began = Instant::now();
                 let head = self.shared.reader().wait_past(life.applied.seq, wait);
+                life.patience.recover(began.elapsed());
                 if (1..STEP_RECORDS_MAX as u64).contains(&(head - life.applied.seq)) {
                     // Either way there is something to apply.
                     let _ = self.shared.rest(REST);
                 }
-                life.patience.recover(began.elapsed());
             }
         }
     }
 
-    /// Whether many records came since `head`, and so long ago that was.
-    fn is_burst(&self, head: Seq, elapsed: Duration) -> bool {
-        let inserted = u128::from(self.shared.head() - head);
-        inserted * Duration::from_secs(1).as_nanos()
-            >= u128::from(BURST_RECORDS_A_SECOND) * elapsed.max(BURST_MIN).as_nanos()
-    }
-
     /// In a burst the time goes to those who acknowledge, as long as patience lasts, unless the
-    /// projection is far behind or a reader waits for it.
-    fn give_way(&self, life: &mut Life) {
+    /// projection would be too far behind or a reader waits for it. `before` was the head at
+    /// `since`.
+    fn give_way(&self, life: &mut Life, mut before: Seq, mut since: Instant) {
         loop {
-            let (began, head) = (Instant::now(), self.shared.head());
+            let head = self.shared.head();
+            let inserted = head - before;
+            // As many again may come before the next look.
+            let is_far = head - life.applied.seq + inserted >= self.give_way_records_max;
             let rest = life.patience.left().min(BURST_LOOK);
-            if rest.is_zero() || head - life.applied.seq >= self.give_way_records_max {
+            if is_far || rest.is_zero() || !is_burst(inserted, since.elapsed()) {
                 return;
             }
+            (before, since) = (head, Instant::now());
             let rested = self.shared.rest(rest);
-            life.patience.spend(began.elapsed());
-            if rested == Rest::Ended || !self.is_burst(head, began.elapsed()) {
+            life.patience.spend(since.elapsed());
+            self.tell(life);
+            if rested == Rest::Ended {
                 return;
             }
         }
@@ -331,6 +328,27 @@ impl Follow {
     }
 }
 
+/// Whether so many records in so long are a burst.
+fn is_burst(records: u64, elapsed: Duration) -> bool {
+    u128::from(records) * Duration::from_secs(1).as_nanos()
+        >= u128::from(BURST_RECORDS_A_SECOND) * elapsed.max(BURST_LOOK).as_nanos()
+}
+
 fn unreadable(error: JournalError) -> End {
     End::Final(format!("the journal cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_inserts_that_come_together_are_no_burst() {
+        let ms = Duration::from_millis;
+        assert!(!is_burst(79, Duration::ZERO));
+        assert!(is_burst(80, Duration::ZERO));
+        assert!(is_burst(80, BURST_LOOK));
+        assert!(!is_burst(399, ms(100)));
+        assert!(is_burst(400, ms(100)));
+    }
 }

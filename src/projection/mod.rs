@@ -80,7 +80,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes_max: 64 << 20, give_way_records_max: 750_000 }
+        Self { cache_bytes_max: 64 << 20, give_way_records_max: 500_000 }
     }
 }
 

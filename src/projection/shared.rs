@@ -50,7 +50,7 @@ pub(super) struct Shared {
 /// How a rest went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// A reader waits, or the projection is closed.
+    /// A reader waits or has waited, or the projection is closed.
     Ended,
     Whole,
 }
@@ -147,7 +147,7 @@ impl Shared {
         Waiting(self)
     }
 
-    /// Lets the journal collect more for one step, unless a reader waits for it.
+    /// Rests that long, unless a reader waits.
     pub(super) fn rest(&self, rest: Duration) -> Rest {
         let hurry = self.hurry.lock().expect(NO_PANIC);
         let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;

@@ -89,7 +89,7 @@ pub struct RecordParts<'a> {
 
 /// What the audit adds to a record's JSON: a digest and two salts in hexadecimal, and their names.
 pub(crate) const AUDIT_BYTES: usize =
-    ",\"hash\":\"\",\"salts\":[\"\",\"\"]}".len() + 2 * (32 + 2 * 16);
+    ",\"hash\":\"\",\"salts\":[\"\",\"\"]".len() + 2 * (32 + 2 * 16);
 
 impl Record {
     /// Makes a record and encodes its JSON.

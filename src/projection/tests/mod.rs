@@ -1,5 +1,6 @@
 //! A journal, a projection of it, and a model that every read is compared with.
 
+mod burst;
 mod compare;
 mod damage;
 mod ids;
