@@ -120,6 +120,24 @@ impl Server {
         Err(format!("the server ended: {}", child.wait()?).into())
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Asks it to end, and tells how long that took.
+    pub fn end(&mut self) -> Result<Duration> {
+        let started = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        while !self.has_ended()? {
+            if started.elapsed() > END_MAX {
+                return Err(format!("it has not ended after {END_MAX:?}").into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(started.elapsed())
+    }
+
     /// CPU that it and its workers have used.
     pub fn cpu(&self) -> Result<Duration> {
         self.processes()?.into_iter().map(cpu).sum()

@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod drain;
 mod fan;
 mod idle;
 mod inserts;
@@ -68,6 +69,11 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "connect", meaning: "10,000 who come at the same time", run: connect::run },
     Scenario { name: "leave", meaning: "2,000 who leave without a word", run: leave::run },
+    Scenario {
+        name: "drain",
+        meaning: "SIGTERM while 10,000 listen and others insert",
+        run: drain::run,
+    },
     Scenario { name: "views", meaning: "10,000 different views against one", run: views::run },
     Scenario {
         name: "inserts",
