@@ -9,6 +9,7 @@
 mod batch;
 mod hub;
 mod interest;
+mod reading;
 mod subscriber;
 mod teller;
 mod view;

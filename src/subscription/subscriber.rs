@@ -2,13 +2,11 @@
 
 use std::fmt;
 use std::mem;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use thiserror::Error;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 
+use super::reading::Reading;
 use super::view::View;
 use super::{Batch, Hub, Tail};
 use crate::newest::SliceLimits;
@@ -22,9 +20,6 @@ const STEP_BYTES_MAX: usize = 64 << 10;
 const STEP_EXAMINED_MAX: usize = 1_024;
 /// Recent matches that one step looks at.
 const STEP_MATCHES_MAX: usize = 512;
-/// Bytes of the log that one step reads.
-const STEP_LOG_BYTES_MAX: usize = 256 << 10;
-
 /// Opens the log after a seq.
 pub type OpenTail = Arc<dyn Fn(Seq) -> Box<dyn Tail> + Send + Sync>;
 
@@ -102,22 +97,6 @@ enum Phase {
     CatchUp,
     Log(Reading),
     Follow,
-}
-
-/// A tail that has read, and what it read.
-type Read = (Box<dyn Tail>, Result<Vec<Record>, String>);
-
-/// Waits for a turn at the log.
-type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
-
-/// A tail at rest, or on its way through the disk on a blocking thread.
-enum Reading {
-    Busy(JoinHandle<Read>),
-    Idle(Box<dyn Tail>),
-    /// Whoever is dropped here waits no longer.
-    Queued(Box<dyn Tail>, Turn),
-    /// Only while one becomes the other.
-    Moving,
 }
 
 impl Subscriber {
@@ -301,66 +280,12 @@ impl Drop for Subscriber {
     }
 }
 
-impl Reading {
-    /// The next records and the position after them.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        log_reads: &Arc<Semaphore>,
-    ) -> Poll<Result<(Vec<Record>, Seq), String>> {
-        loop {
-            match mem::replace(self, Self::Moving) {
-                Self::Idle(tail) => {
-                    *self = Self::Queued(tail, Box::pin(log_reads.clone().acquire_owned()));
-                }
-                Self::Queued(mut tail, mut turn) => match turn.as_mut().poll(cx) {
-                    Poll::Pending => {
-                        *self = Self::Queued(tail, turn);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(turn) => {
-                        *self = Self::Busy(tokio::task::spawn_blocking(move || {
-                            let records = tail.next(STEP_LOG_BYTES_MAX);
-                            drop(turn);
-                            (tail, records)
-                        }));
-                    }
-                },
-                Self::Busy(mut job) => match Pin::new(&mut job).poll(cx) {
-                    Poll::Pending => {
-                        *self = Self::Busy(job);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Ok((tail, records))) => {
-                        let position = tail.position();
-                        *self = Self::Idle(tail);
-                        return Poll::Ready(records.map(|records| (records, position)));
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
-                },
-                Self::Moving => return Poll::Ready(Err("the reader has ended".to_owned())),
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Replay {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::All(_) => "All",
             Self::Latest => "Latest",
             Self::None => "None",
-        })
-    }
-}
-
-impl fmt::Debug for Reading {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Busy(_) => "Busy",
-            Self::Idle(_) => "Idle",
-            Self::Queued(..) => "Queued",
-            Self::Moving => "Moving",
         })
     }
 }
