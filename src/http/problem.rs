@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457): one table from code to status.
 
+mod causes;
+
 use std::fmt;
 
 use actix_web::dev::ServiceResponse;
@@ -11,11 +13,6 @@ use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::Shared;
-use crate::broker::ConsumeError;
-use crate::decide::Rejection;
-use crate::order::ProposeError;
-use crate::projection::Unavailable;
-use crate::record::json::JsonError;
 
 /// How long a client should wait that was refused for load.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -280,105 +277,6 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         self.response()
-    }
-}
-
-impl From<ProposeError> for Problem {
-    fn from(error: ProposeError) -> Self {
-        match error {
-            ProposeError::IdsNotReady => Self::new(Code::IdsNotReady)
-                .detail("older ids are being read in; retry soon, or insert without an id"),
-            ProposeError::NoSpace => {
-                Self::new(Code::DiskFull).detail("nothing was stored; reads go on")
-            }
-            ProposeError::ProjectionLag { .. } => {
-                Self::new(Code::Behind).detail("nothing was stored; retry soon")
-            }
-            ProposeError::QueueFull => {
-                Self::new(Code::QueueFull).detail("nothing was stored; retry soon")
-            }
-            ProposeError::Rejected(rejection) => rejection.into(),
-            ProposeError::Stopping => {
-                Self::new(Code::ShuttingDown).detail("nothing was stored; retry soon")
-            }
-            ProposeError::StorageFailed => {
-                Self::new(Code::StorageFailed).detail("nothing was stored")
-            }
-            ProposeError::Unknown => Self::new(Code::OutcomeUnknown)
-                .detail("it may have been stored; a retry with the same id is safe"),
-        }
-    }
-}
-
-impl From<JsonError> for Problem {
-    fn from(error: JsonError) -> Self {
-        Self::new(Code::MalformedJson)
-            .detail(&error)
-            .member("line", error.line)
-            .member("column", error.column)
-    }
-}
-
-impl From<ConsumeError> for Problem {
-    fn from(error: ConsumeError) -> Self {
-        match error {
-            ConsumeError::AckTooNew { newest, .. } => Self::new(Code::AckTooNew)
-                .detail(format!("{error}; acknowledge what was delivered"))
-                .member("newest_version", newest),
-            ConsumeError::Busy => Self::new(Code::ConsumerBusy).detail(
-                "one worker a name at a time: let that request end, or choose another consumer",
-            ),
-            ConsumeError::Position => Self::new(Code::Internal),
-            ConsumeError::Propose(ProposeError::Unknown) => Self::new(Code::OutcomeUnknown)
-                .detail("the acknowledgement may have been stored; a retry is safe"),
-            ConsumeError::Propose(error) => error.into(),
-            ConsumeError::Unavailable(unavailable) => unavailable.into(),
-        }
-    }
-}
-
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        let problem = match &rejection {
-            Rejection::EmptyBatch => Self::new(Code::EmptyBatch),
-            Rejection::IdTaken { index, id } => {
-                Self::new(Code::IdTaken).member("index", *index).member("id", id.to_string())
-            }
-            Rejection::IdTwice { index, id } => {
-                Self::new(Code::IdTwice).member("index", *index).member("id", id.to_string())
-            }
-            Rejection::PartlySeen { seen, .. } => Self::new(Code::PartlySeen).member("seen", *seen),
-            Rejection::TooManyConsumers { .. } => Self::new(Code::TooManyConsumers),
-            Rejection::TooManyBytes { .. } | Rejection::TooManyEvents { .. } => {
-                Self::new(Code::LimitReached)
-            }
-            Rejection::VersionMismatch { index, expected, current } => {
-                Self::new(Code::VersionMismatch)
-                    .member("index", *index)
-                    .member("expected_version", *expected)
-                    .member("current_version", *current)
-            }
-        };
-        problem.detail(rejection)
-    }
-}
-
-impl From<Unavailable> for Problem {
-    fn from(unavailable: Unavailable) -> Self {
-        match unavailable {
-            Unavailable::Behind { .. } => {
-                Self::new(Code::Behind).detail("the read waited for five seconds; retry soon")
-            }
-            Unavailable::Closed => Self::new(Code::ShuttingDown).detail("come back soon"),
-            Unavailable::Damaged => Self::new(Code::StorageFailed)
-                .detail("a record of this history cannot be read; everything else goes on"),
-            Unavailable::Doubt | Unavailable::Rebuilding => {
-                Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
-            }
-            Unavailable::Failed => {
-                Self::new(Code::StorageFailed).detail("the history cannot be read; inserts go on")
-            }
-        }
     }
 }
 
