@@ -1,6 +1,7 @@
 //! The broker: journal, order, newest, subscribers and projection, put together.
 //!
-//! Owns the start and the end, and the calls that an embedding program makes.
+//! Owns the start and the end. The calls that an embedding program makes stand where their noun is:
+//! `inserts`, `subscribe`, `records`, `sink`.
 
 mod alarm;
 #[cfg(feature = "rabbitmq")]
@@ -8,6 +9,7 @@ mod bridging;
 mod checkpoints;
 mod consumers;
 mod engines;
+mod inserts;
 mod positions;
 mod records;
 mod restored;
@@ -15,6 +17,7 @@ mod sink;
 #[cfg(test)]
 mod simulation;
 mod start;
+mod subscribe;
 mod verifier;
 mod watchdog;
 mod worker;
@@ -23,29 +26,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rand::RngCore as _;
 use tokio::sync::{Mutex, watch};
 
 use consumers::Consumers;
 pub(crate) use consumers::{ConsumeError, ConsumeFrom};
-use engines::Engines;
+pub use inserts::Inserted;
+pub(crate) use inserts::propose;
 pub use records::Records;
 pub use sink::{EventSink, SinkError, SinkFailure};
 pub use start::StartError;
-
+pub use subscribe::{ReplayMode, Resume, Subscribe};
 use worker::Worker;
 
-use crate::audit::Salts;
 use crate::bridge;
 use crate::config::Config;
-use crate::decide::{Proposal, Proposed, Verdict};
 use crate::epochs::Epochs;
-use crate::journal::{DataDir, Follower, Reader};
+use crate::journal::{DataDir, Reader};
 use crate::metrics::Metrics;
-use crate::order::{Local, Order as _, ProposeError, Stopped, Submission, Ticket};
+use crate::order::{Local, Stopped};
 use crate::projection::{ProjectionHandle, Unavailable};
-use crate::record::{Cursor, FilterSet, NewEvent, Record, Seq, User};
-use crate::subscription::{Hub, Interest, OpenTail, Replay, Start, Subscriber, Tail};
+use crate::record::Seq;
+use crate::subscription::Hub;
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
@@ -88,76 +89,6 @@ impl Drop for Inner {
     }
 }
 
-/// What an insert answers.
-#[derive(Clone, Debug)]
-pub struct Inserted {
-    /// The records, in the order of the events.
-    pub records: Vec<Arc<Record>>,
-    /// Whether they were appended now; otherwise their ids were seen before and these are the
-    /// original records.
-    pub fresh: bool,
-}
-
-impl Inserted {
-    /// The receipt, or those of a batch as an array.
-    pub(crate) fn receipts_json(&self, is_batch: bool) -> Vec<u8> {
-        if let [record] = self.records.as_slice()
-            && !is_batch
-        {
-            return record.receipt_json();
-        }
-        let receipts: Vec<_> = self.records.iter().map(|record| record.receipt_json()).collect();
-        [&b"["[..], &receipts.join(&b','), b"]"].concat()
-    }
-}
-
-impl From<Verdict> for Inserted {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Append(records) => Self { records, fresh: true },
-            Verdict::Known(records) => Self { records, fresh: false },
-        }
-    }
-}
-
-/// How a subscription begins.
-#[derive(Clone, Debug, Default)]
-pub struct Subscribe {
-    /// What is asked for; everything when not set.
-    pub filters: Option<FilterSet>,
-    /// Whose private records may be seen beside the public ones.
-    pub user: Option<User>,
-    /// Where it continues.
-    pub resume: Resume,
-    /// How it hears of what it missed.
-    pub replay: ReplayMode,
-}
-
-/// Where a subscription continues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resume {
-    /// After what an earlier subscription had received; good only with the same filters and user,
-    /// otherwise as [`Resume::Lost`].
-    After(Cursor),
-    /// The client holds nothing.
-    #[default]
-    Fresh,
-    /// The client holds something, and nobody can tell what: it must discard that.
-    Lost,
-}
-
-/// How a subscription without a good cursor starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReplayMode {
-    /// Every version from the log, none conflated, then and later.
-    All,
-    /// The newest version of everything.
-    #[default]
-    Latest,
-    /// Only what comes from now on.
-    None,
-}
-
 impl Broker {
     /// Opens the data directory of `config`, recovers its log and starts the threads.
     ///
@@ -170,74 +101,6 @@ impl Broker {
         #[cfg(feature = "rabbitmq")]
         broker.start_bridge().await?;
         Ok(broker)
-    }
-
-    /// Appends one event; returns when it is on stable storage.
-    ///
-    /// # Errors
-    /// [`ProposeError`]; its [`outcome`](ProposeError::outcome) says whether a retry with the same
-    /// id may be needed.
-    pub async fn insert(&self, event: NewEvent) -> Result<Inserted, ProposeError> {
-        self.insert_batch(vec![event]).await
-    }
-
-    /// Appends events atomically, decided in order; returns when all are on stable storage.
-    ///
-    /// # Errors
-    /// As [`Broker::insert`].
-    pub async fn insert_batch(&self, events: Vec<NewEvent>) -> Result<Inserted, ProposeError> {
-        Ok(self.propose(events).await?.await?.into())
-    }
-
-    /// As [`Broker::insert_batch`], for a thread that may be held for one swift append.
-    pub(crate) async fn insert_here(
-        &self,
-        events: Vec<NewEvent>,
-    ) -> Result<Inserted, ProposeError> {
-        Ok(self.propose_here(events).await?.await?.into())
-    }
-
-    /// The first half of [`Broker::insert_batch`]: what is proposed before something else is decided
-    /// before it. The ticket is the second half.
-    pub(crate) async fn propose(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
-        let submission = self.look_up(events).await?;
-        self.inner.order.propose(submission)
-    }
-
-    /// The first half of [`Broker::insert_here`].
-    pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
-        let submission = self.look_up(events).await?;
-        self.inner.order.propose_among(submission).await
-    }
-
-    /// Records as they come: what is current first, then each new one.
-    ///
-    /// A stream that is not polled costs no queue: it continues with the newest version of what
-    /// changed meanwhile. It ends when the broker shuts down.
-    ///
-    /// # Errors
-    /// As a stream it fails with [`SubscriberError`]. Neither kind ends it:
-    /// [`Reset`](SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
-    /// and after [`Log`](SubscriberError::Log) the next poll tries again where it stood.
-    ///
-    /// ```
-    /// use broker::{Broker, Config, NewEvent, Subscribe};
-    /// use futures::{StreamExt as _, TryStreamExt as _};
-    ///
-    /// # #[actix_rt::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let directory = tempfile::tempdir()?;
-    /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
-    /// broker.insert(NewEvent::new("greeting", &"hello")?).await?;
-    ///
-    /// let newest = broker.subscribe(Subscribe::default()).take(1);
-    /// let names: Vec<_> = newest.map_ok(|record| record.event().to_string()).try_collect().await?;
-    /// assert_eq!(names, ["greeting"]);
-    /// # broker.shutdown().await;
-    /// # Ok(()) }
-    /// ```
-    pub fn subscribe(&self, subscribe: Subscribe) -> Records {
-        Records::new(self.subscriber(subscribe))
     }
 
     /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
@@ -298,29 +161,6 @@ impl Broker {
         self.inner.failed.clone()
     }
 
-    pub(crate) fn subscriber(&self, subscribe: Subscribe) -> Subscriber {
-        let interest =
-            Interest::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
-        let start = self.start_of(&interest, subscribe.resume, subscribe.replay);
-        self.inner.hub.subscribe(interest, start)
-    }
-
-    /// The cursor at a position of the subscription with these filters and this user.
-    pub(crate) fn cursor_at(&self, filters: &FilterSet, user: &User, seq: Seq) -> Cursor {
-        let interest = Interest::new(filters.clone(), Some(user.clone()));
-        Cursor { epoch: self.inner.hub.epoch(), seq, view: interest.view() }
-    }
-
-    fn start_of(&self, interest: &Interest, resume: Resume, mode: ReplayMode) -> Start {
-        let good = match resume {
-            Resume::After(cursor) => {
-                self.inner.epochs.position(cursor, interest.view(), self.head())
-            }
-            Resume::Fresh | Resume::Lost => None,
-        };
-        beginning(good, resume, mode, &self.inner.reader)
-    }
-
     /// The seq up to which everything is durable and visible.
     pub(crate) fn head(&self) -> Seq {
         self.inner.hub.with_newest(|newest| newest.head())
@@ -366,77 +206,4 @@ impl Broker {
     pub(crate) async fn caught_up(&self) -> Result<(), Unavailable> {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }
-
-    /// Looks up the caller's ids, off the appending thread.
-    async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
-        if self.inner.stopping.load(Ordering::Relaxed) {
-            return Err(ProposeError::Stopping);
-        }
-        let has_ids = events.iter().any(|event| event.id.is_some());
-        let mut submission = Submission::new(propose(events));
-        if !has_ids {
-            return Ok(submission);
-        }
-        let Inner { projection, reader, .. } = &*self.inner;
-        let mut engines = Engines::new(projection.clone(), reader.clone());
-        let looked_up = tokio::task::spawn_blocking(move || {
-            engines.look_up(&mut submission)?;
-            Ok(submission)
-        });
-        // A thread that a disk holds is not waited for: nothing was stored.
-        let looked_up = tokio::time::timeout(READ_WAIT, looked_up).await;
-        let looked_up = looked_up.map_err(|_| {
-            tracing::error!("a look-up of ids did not end");
-            ProposeError::IdsNotReady
-        });
-        looked_up?.unwrap_or_else(|error| {
-            tracing::error!(%error, "a look-up of ids panicked");
-            Err(ProposeError::IdsNotReady)
-        })
-    }
-}
-
-/// A good cursor continues; any other means that the client must discard what it held, and then
-/// even `replay=none` has to send everything, for the client missed an unknown part.
-fn beginning(good: Option<Seq>, resume: Resume, mode: ReplayMode, reader: &Reader) -> Start {
-    let replay = match mode {
-        ReplayMode::All => Replay::All(log_tails(reader)),
-        ReplayMode::None if resume == Resume::Fresh => Replay::None,
-        ReplayMode::Latest | ReplayMode::None => Replay::Latest,
-    };
-    let reset = good.is_none() && resume != Resume::Fresh;
-    Start { position: good.unwrap_or(0), reset, replay }
-}
-
-/// The journal, opened after any seq.
-fn log_tails(reader: &Reader) -> OpenTail {
-    let reader = reader.clone();
-    Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
-}
-
-/// The journal as subscribers read it.
-struct LogTail(Follower);
-
-impl Tail for LogTail {
-    fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String> {
-        self.0.next(bytes_max).map_err(|error| error.to_string())
-    }
-
-    fn position(&self) -> Seq {
-        self.0.position()
-    }
-}
-
-/// Draws the random bytes that the records will need.
-pub(crate) fn propose(events: Vec<NewEvent>) -> Proposal {
-    let mut random = rand::rng();
-    let events = events.into_iter().map(|event| {
-        let mut salts = Salts { meta: [0; 16], data: [0; 16] };
-        let mut id_random = [0; 5];
-        random.fill_bytes(&mut salts.meta);
-        random.fill_bytes(&mut salts.data);
-        random.fill_bytes(&mut id_random);
-        Proposed { event, salts, id_random }
-    });
-    Proposal { events: events.collect() }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 use super::engines::Engines;
-use super::{Broker, Inner, StartError, log_tails};
+use super::subscribe::log_tails;
+use super::{Broker, Inner, StartError};
 use crate::bridge::{Bridge, Host};
 use crate::decide::Verdict;
 use crate::order::{Order as _, ProposeError};

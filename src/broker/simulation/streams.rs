@@ -12,7 +12,8 @@ use tokio::runtime::Runtime;
 
 use super::oracle::Oracle;
 use super::process::Process;
-use crate::broker::{ReplayMode, Resume, beginning};
+use crate::broker::subscribe::beginning;
+use crate::broker::{ReplayMode, Resume};
 use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
 use crate::subscription::{Interest, Mark, Step, Subscriber};
 
