@@ -8,12 +8,16 @@
 //! goes to the first one that waits. Those who wait have a part of the queue only, so that they do
 //! not have others refused, who pay for an exchange of one word.
 
+mod turn;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
+
+pub(super) use turn::Turn;
 
 use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
@@ -56,13 +60,6 @@ pub(super) struct Held {
 pub struct Reserved {
     patient: OwnedSemaphorePermit,
     room: OwnedSemaphorePermit,
-}
-
-/// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
-#[derive(Debug)]
-pub(super) struct Turn {
-    shared: Arc<Shared>,
-    ended: bool,
 }
 
 /// What became of a submission.
@@ -192,7 +189,7 @@ impl Queue {
         let alone = self.is_quiet() && !state.taken && state.queued.is_empty();
         if alone && queued.bytes <= bytes_max && state.phase == Phase::Open {
             state.taken = true;
-            let turn = Turn { shared: self.shared.clone(), ended: false };
+            let turn = Turn::new(&self.shared);
             return Ok(Pushed::Turn(turn, queued, ticket));
         }
         self.enqueue(state, queued)?;
@@ -218,7 +215,7 @@ impl Queue {
             }
             if !state.taken && !state.queued.is_empty() {
                 state.taken = true;
-                return Some(Turn { shared: self.shared.clone(), ended: false });
+                return Some(Turn::new(&self.shared));
             }
             state.waits = true;
             state = self.shared.queued.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -310,60 +307,6 @@ impl Held {
     pub fn add(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.patient_bytes += other.patient_bytes;
-    }
-}
-
-impl Turn {
-    /// The next submission.
-    pub fn take(&self) -> Option<Queued> {
-        self.shared.lock().queued.pop_front()
-    }
-
-    /// Called when submissions have left memory, not when they left the queue.
-    pub fn release(&self, held: Held) {
-        self.shared.release(held);
-    }
-
-    /// Puts back what was taken, for the thread to append.
-    pub fn give_back(mut self, queued: Queued) {
-        self.ended = true;
-        let mut state = self.shared.lock();
-        state.taken = false;
-        self.shared.quiet.store(false, Ordering::Relaxed);
-        state.queued.push_front(queued);
-        self.shared.wake(state);
-    }
-
-    /// Lets the next one append; this turn took in so many submissions.
-    pub fn end(mut self, submissions: usize) {
-        self.ended = true;
-        let mut state = self.shared.lock();
-        state.taken = false;
-        let quiet = submissions == 1 && state.queued.is_empty();
-        self.shared.quiet.store(quiet, Ordering::Relaxed);
-        if !state.queued.is_empty() || state.phase == Phase::Stopping {
-            self.shared.wake(state);
-        }
-    }
-}
-
-impl Drop for Turn {
-    /// Whoever was being appended learns that nobody knows what became of it, and whoever was only
-    /// queued that it was not stored.
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let mut state = self.shared.lock();
-        state.phase = Phase::Dead;
-        let abandoned = std::mem::take(&mut state.queued);
-        self.shared.wake(state);
-        self.shared.close();
-        for Queued { answer, held, .. } in abandoned {
-            self.shared.release(held);
-            // Nobody began to store it; and whoever went away meanwhile needs no answer.
-            let _ = answer.send(Err(ProposeError::StorageFailed));
-        }
     }
 }
 

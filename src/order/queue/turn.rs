@@ -1,0 +1,72 @@
+//! The turn to append: who has it takes from the queue, and nobody else does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Held, Phase, Queued, Shared};
+use crate::order::ProposeError;
+
+/// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
+#[derive(Debug)]
+pub struct Turn {
+    shared: Arc<Shared>,
+    ended: bool,
+}
+
+impl Turn {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), ended: false }
+    }
+
+    /// The next submission.
+    pub fn take(&self) -> Option<Queued> {
+        self.shared.lock().queued.pop_front()
+    }
+
+    /// Called when submissions have left memory, not when they left the queue.
+    pub fn release(&self, held: Held) {
+        self.shared.release(held);
+    }
+
+    /// Puts back what was taken, for the thread to append.
+    pub fn give_back(mut self, queued: Queued) {
+        self.ended = true;
+        let mut state = self.shared.lock();
+        state.taken = false;
+        self.shared.quiet.store(false, Ordering::Relaxed);
+        state.queued.push_front(queued);
+        self.shared.wake(state);
+    }
+
+    /// Lets the next one append; this turn took in so many submissions.
+    pub fn end(mut self, submissions: usize) {
+        self.ended = true;
+        let mut state = self.shared.lock();
+        state.taken = false;
+        let quiet = submissions == 1 && state.queued.is_empty();
+        self.shared.quiet.store(quiet, Ordering::Relaxed);
+        if !state.queued.is_empty() || state.phase == Phase::Stopping {
+            self.shared.wake(state);
+        }
+    }
+}
+
+impl Drop for Turn {
+    /// Whoever was being appended learns that nobody knows what became of it, and whoever was only
+    /// queued that it was not stored.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.phase = Phase::Dead;
+        let abandoned = std::mem::take(&mut state.queued);
+        self.shared.wake(state);
+        self.shared.close();
+        for Queued { answer, held, .. } in abandoned {
+            self.shared.release(held);
+            // Nobody began to store it; and whoever went away meanwhile needs no answer.
+            let _ = answer.send(Err(ProposeError::StorageFailed));
+        }
+    }
+}
