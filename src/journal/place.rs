@@ -23,6 +23,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -38,9 +39,11 @@ use crate::record::{Meta, Record, RecordError, Seq, StoredRecord, Timestamp};
 /// Length of an encoded place in bytes.
 pub const PLACE_BYTES: usize = 26;
 
-/// Leaf and parts that begin no further apart are read at once: what lies between them costs less
-/// than a second call. A group of one record has them 92 bytes apart.
-const READ_AT_ONCE_BYTES: u32 = 8 * 1024;
+/// What lies no further apart is read at once: what is between costs less than a second call. A
+/// group of one record has its leaf 92 bytes before its parts.
+const READ_AT_ONCE_BYTES: u64 = 8 << 10;
+/// Neighbours are read at once up to here.
+const STRETCH_BYTES_MAX: u64 = 256 << 10;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +123,9 @@ impl Place {
         }
     }
 
-    fn parts_bytes(&self) -> u64 {
+    /// Bytes of the record in it: those of its two parts, and of what goes with them.
+    #[must_use]
+    pub fn parts_bytes(&self) -> u64 {
         2 * PART_BYTES as u64 + u64::from(self.meta_bytes) + u64::from(self.data_bytes)
     }
 }
@@ -144,34 +149,35 @@ impl Located {
     }
 }
 
-/// The record in a place.
-pub(super) fn record(shared: &Shared, place: &Place) -> Result<Record, PlaceError> {
-    let spot = Open::new(shared, place)?;
-    // The lengths lie within a segment's extent, and so within memory's.
-    let parts_bytes = place.parts_bytes() as usize;
-    let (bytes, parts_at) = if place.leaf_before <= READ_AT_ONCE_BYTES {
-        let parts_at = place.leaf_before as usize;
-        (spot.read(spot.leaf_at, parts_at + parts_bytes)?, parts_at)
-    } else {
-        let mut bytes = spot.read(spot.leaf_at, LEAF_BYTES)?;
-        bytes.extend_from_slice(&spot.read(place.parts_at, parts_bytes)?);
-        (bytes, LEAF_BYTES)
-    };
-    let (leaf, facts) = spot.leaf(&bytes)?;
-    let meta_bytes = PART_BYTES + usize::from(place.meta_bytes);
-    let (meta, data) = bytes[parts_at..].split_at(meta_bytes);
-    let (meta_salt, meta) = spot.part(facts.seq, Kind::Meta, meta)?;
-    let (data_salt, data) = spot.part(facts.seq, Kind::Data, data)?;
-    let salts = Salts { meta: meta_salt, data: data_salt };
-    let record = StoredRecord { leaf, salts, meta, data }.to_record();
-    Ok(record.map_err(|error: RecordError| spot.damage(format!("seq {}: {error}", facts.seq)))?)
+/// The records in places, which are read together where they are neighbours that ascend.
+pub(super) fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
+    let mut spots: Vec<Open<'_>> = Vec::with_capacity(places.len());
+    for place in places {
+        spots.push(Open::new(shared, place, spots.last())?);
+    }
+    let (mut heads, mut tails) = (Stretch::default(), Stretch::default());
+    let records = spots.iter().enumerate().map(|(index, spot)| {
+        let ahead = &spots[index..];
+        let head = heads.read(spot, ahead.iter().map(|spot| (spot.segment, spot.head())))?;
+        let parts = match spot.is_together() {
+            true => &head[spot.place.leaf_before as usize..],
+            false => {
+                let apart = ahead.iter().filter(|spot| !spot.is_together());
+                tails.read(spot, apart.map(|spot| (spot.segment, spot.parts())))?
+            }
+        };
+        Ok(spot.record(head, parts)?)
+    });
+    records.collect()
 }
 
 /// The leaf of the record in a place.
 pub(super) fn leaf(shared: &Shared, place: &Place) -> Result<Leaf, PlaceError> {
-    let spot = Open::new(shared, place)?;
-    let bytes = spot.read(spot.leaf_at, LEAF_BYTES)?;
-    Ok(spot.leaf(&bytes)?.1)
+    let spot = Open::new(shared, place, None)?;
+    let leaf = spot.leaf_at..spot.leaf_at + LEAF_BYTES as u64;
+    let mut stretch = Stretch::default();
+    let bytes = stretch.read(&spot, std::iter::once((spot.segment, leaf)))?;
+    Ok(spot.leaf(bytes)?.1)
 }
 
 /// A place in a file that is open.
@@ -184,7 +190,12 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    fn new(shared: &'a Shared, place: &'a Place) -> Result<Self, PlaceError> {
+    /// `before` may be in the same file.
+    fn new(
+        shared: &'a Shared,
+        place: &'a Place,
+        before: Option<&Self>,
+    ) -> Result<Self, PlaceError> {
         let within = || {
             let segment = (place.segment as usize).checked_sub(1)?;
             let leaf_at = place.parts_at.checked_sub(u64::from(place.leaf_before))?;
@@ -193,15 +204,45 @@ impl<'a> Open<'a> {
             (apart && shared.holds(segment, end)).then_some((segment, leaf_at))
         };
         let (segment, leaf_at) = within().ok_or(PlaceError::Nowhere)?;
-        let file = shared.file_kept(segment);
+        let file = match before.filter(|before| before.segment == segment) {
+            Some(before) => Ok(before.file.clone()),
+            None => shared.file_kept(segment),
+        };
         let file = file.map_err(|error| io_error("opening", shared.path(segment))(error))?;
         Ok(Self { shared, place, segment, leaf_at, file })
     }
 
-    fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, JournalError> {
-        let mut bytes = vec![0; len];
-        match self.file.read_exact_at(&mut bytes, at) {
-            Ok(()) => Ok(bytes),
+    /// Whether leaf and parts are read at once.
+    fn is_together(&self) -> bool {
+        u64::from(self.place.leaf_before) <= READ_AT_ONCE_BYTES
+    }
+
+    /// Where the leaf lies, and the parts too if they are read with it.
+    fn head(&self) -> Range<u64> {
+        match self.is_together() {
+            true => self.leaf_at..self.parts().end,
+            false => self.leaf_at..self.leaf_at + LEAF_BYTES as u64,
+        }
+    }
+
+    fn parts(&self) -> Range<u64> {
+        self.place.parts_at..self.place.parts_at + self.place.parts_bytes()
+    }
+
+    /// The record with this leaf and these parts.
+    fn record(&self, leaf: &[u8], parts: &[u8]) -> Result<Record, JournalError> {
+        let (leaf, facts) = self.leaf(leaf)?;
+        let (meta, data) = parts.split_at(PART_BYTES + usize::from(self.place.meta_bytes));
+        let (meta_salt, meta) = self.part(facts.seq, Kind::Meta, meta)?;
+        let (data_salt, data) = self.part(facts.seq, Kind::Data, data)?;
+        let salts = Salts { meta: meta_salt, data: data_salt };
+        let record = StoredRecord { leaf, salts, meta, data }.to_record();
+        record.map_err(|error: RecordError| self.damage(format!("seq {}: {error}", facts.seq)))
+    }
+
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), JournalError> {
+        match self.file.read_exact_at(bytes, at) {
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damage("the file ends before the record does".to_owned()))
             }
@@ -238,6 +279,51 @@ impl<'a> Open<'a> {
             offset: self.leaf_at,
             what,
         }
+    }
+}
+
+/// What is read of one file at once: a record's bytes, and those of its neighbours.
+#[derive(Default)]
+struct Stretch {
+    segment: Option<usize>,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Stretch {
+    /// The bytes of the first of these, which is the spot's; those that follow it closely in the
+    /// file are read with it.
+    fn read(
+        &mut self,
+        spot: &Open<'_>,
+        mut ranges: impl Iterator<Item = (usize, Range<u64>)>,
+    ) -> Result<&[u8], JournalError> {
+        let (segment, wanted) = ranges.next().expect("the first is the spot's");
+        if !self.holds(segment, &wanted) {
+            let mut end = wanted.end;
+            for (other, next) in ranges {
+                let is_near = other == segment
+                    && (wanted.start..=end + READ_AT_ONCE_BYTES).contains(&next.start)
+                    && next.end - wanted.start <= STRETCH_BYTES_MAX;
+                if !is_near {
+                    break;
+                }
+                end = end.max(next.end);
+            }
+            // Not what it was, if the read fails.
+            self.segment = None;
+            // It lies within a segment, and so within memory.
+            self.bytes.resize((end - wanted.start) as usize, 0);
+            spot.read(wanted.start, &mut self.bytes)?;
+            (self.segment, self.at) = (Some(segment), wanted.start);
+        }
+        let from = (wanted.start - self.at) as usize;
+        Ok(&self.bytes[from..from + (wanted.end - wanted.start) as usize])
+    }
+
+    fn holds(&self, segment: usize, wanted: &Range<u64>) -> bool {
+        let end = self.at + self.bytes.len() as u64;
+        self.segment == Some(segment) && self.at <= wanted.start && wanted.end <= end
     }
 }
 

@@ -148,7 +148,17 @@ impl Reader {
     /// [`PlaceError::Nowhere`]: no record of this log lies there. [`PlaceError::Journal`]: the file
     /// was damaged since it was opened, or cannot be read.
     pub fn read_at(&self, place: &Place) -> Result<Record, PlaceError> {
-        place::record(&self.shared, place)
+        let mut records = self.read_all_at(std::slice::from_ref(place))?;
+        Ok(records.pop().expect("a place has a record"))
+    }
+
+    /// The records in several places, in their order; those that lie close to one another, and
+    /// ascend, are read together.
+    ///
+    /// # Errors
+    /// As [`Reader::read_at`], of any of them.
+    pub fn read_all_at(&self, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
+        place::records(&self.shared, places)
     }
 
     /// The leaf of the record in a place.

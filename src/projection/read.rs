@@ -14,9 +14,9 @@ use super::store::{Fault, Store};
 use crate::journal::{JournalError, Place, PlaceError, Reader};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
-/// Most bytes of records in one page, but for the last of them, which may exceed it: a page is
-/// held in memory.
-pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
+/// is held in memory.
+pub const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// Most identities that one call of `names` looks at: at about 2 us each, 20 ms.
 pub const NAMES_SCANNED_MAX: usize = 10_000;
@@ -110,28 +110,38 @@ pub(super) fn page(
         scan = scan.backward();
         versions = Box::new((first..=last).rev());
     }
-    let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
+    let (mut places, mut bytes) = (Vec::new(), 0);
     for version in versions.take(query.limit) {
         let (key, value) = scan.next().ok_or(MISSING)??;
         if Slot::of_key(&key)? != slot(version) {
             return Err(MISSING.into());
         }
-        let record = view.log.read_at(&keys::place(&key, &value)?)?;
+        let place = keys::place(&key, &value)?;
+        bytes += place.parts_bytes();
+        places.push(place);
+        if bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    // The log is read upwards: neighbours are read at once.
+    if query.descending {
+        places.reverse();
+    }
+    let oldest = if query.descending { last + 1 - places.len() as Version } else { first };
+    let mut records = view.log.read_all_at(&places)?;
+    let mut seq_before = None;
+    for (version, record) in (oldest..).zip(&records) {
         if record.identity() != identity || record.version() != version {
             return Err(ELSEWHERE.into());
         }
         pointer.check(version, record.seq(), record.time())?;
-        let in_order = records.last().is_none_or(|before| {
-            (before.seq() < record.seq()) != query.descending && before.seq() != record.seq()
-        });
-        if !in_order {
+        if seq_before.is_some_and(|before| before >= record.seq()) {
             return Err(Fault::Doubt("two history entries are out of order").into());
         }
-        bytes += record.json().len();
-        records.push(record);
-        if bytes >= PAGE_BYTES_MAX {
-            break;
-        }
+        seq_before = Some(record.seq());
+    }
+    if query.descending {
+        records.reverse();
     }
     Ok(records)
 }

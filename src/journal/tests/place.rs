@@ -77,6 +77,18 @@ proptest! {
             prop_assert_eq!(&reader.read_at(&place).unwrap(), record);
             prop_assert_eq!(reader.leaf_at(&place).unwrap(), record.leaf().0);
         }
+        // Together, with gaps, and the wrong way round.
+        for (step, descending) in [(1, false), (1, true), (3, false)] {
+            let together = located.iter().zip(&all).step_by(step);
+            let (mut places, mut expected): (Vec<_>, Vec<_>) =
+                together.map(|(located, record)| (located.place, record.clone())).unzip();
+            if descending {
+                places.reverse();
+                expected.reverse();
+            }
+            prop_assert_eq!(reader.read_all_at(&places).unwrap(), expected);
+        }
+        prop_assert_eq!(reader.read_all_at(&[]).unwrap(), []);
     }
 
     #[test]
