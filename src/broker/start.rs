@@ -88,6 +88,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         crate::projection::Options {
             cache_bytes_max: config.cache_bytes,
             give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
+            ..crate::projection::Options::default()
         },
     );
     let applied = projection.applied();

@@ -52,9 +52,9 @@ impl Broker {
     /// changed meanwhile. It ends when the broker shuts down.
     ///
     /// # Errors
-    /// As a stream it fails with [`SubscriberError`]. Neither kind ends it:
-    /// [`Reset`](SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
-    /// and after [`Log`](SubscriberError::Log) the next poll tries again where it stood.
+    /// As a stream it fails with [`SubscriberError`](crate::SubscriberError). Neither kind ends it:
+    /// [`Reset`](crate::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
+    /// and after [`Log`](crate::SubscriberError::Log) the next poll tries again where it stood.
     ///
     /// ```
     /// use broker::{Broker, Config, NewEvent, Subscribe};

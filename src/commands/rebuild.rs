@@ -26,7 +26,11 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     drop(progress);
 
     let dir = directory.path().join("projection");
-    let options = Options { cache_bytes_max: config.cache_bytes, give_way_records_max: 0 };
+    let options = Options {
+        cache_bytes_max: config.cache_bytes,
+        give_way_records_max: 0,
+        ..Options::default()
+    };
     let anew = Projection::anew(&dir, directory.log_id(), options);
     let (projection, aside) = anew.map_err(io_failure("moving aside", &dir))?;
     let handle = projection

@@ -1,4 +1,4 @@
-//! Places: where one record lies in the log, so that it is read without the rest of its group.
+//! Places: where one record lies in the log, so that it is read without searching its group.
 //!
 //! **Owns** what an index stores of a record, its one codec, and reading by it.
 //!
@@ -21,12 +21,15 @@
 //!
 //! A place stays good for ever: groups are never moved.
 
+mod stretch;
+
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use stretch::{READ_AT_ONCE_BYTES, Stretch};
 use thiserror::Error;
 
 use super::catalogue::Spot;
@@ -38,12 +41,6 @@ use crate::record::{Meta, Record, RecordError, Seq, StoredRecord, Timestamp};
 
 /// Length of an encoded place in bytes.
 pub const PLACE_BYTES: usize = 26;
-
-/// What lies no further apart is read at once: what is between costs less than a second call. A
-/// group of one record has its leaf 92 bytes before its parts.
-const READ_AT_ONCE_BYTES: u64 = 8 << 10;
-/// Neighbours are read at once up to here.
-const STRETCH_BYTES_MAX: u64 = 256 << 10;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +120,7 @@ impl Place {
         }
     }
 
-    /// Bytes of the record in it: those of its two parts, and of what goes with them.
+    /// Bytes of the record's two parts, with a checksum and a salt each.
     #[must_use]
     pub fn parts_bytes(&self) -> u64 {
         2 * PART_BYTES as u64 + u64::from(self.meta_bytes) + u64::from(self.data_bytes)
@@ -151,24 +148,28 @@ impl Located {
 
 /// The records in places, which are read together where they are neighbours that ascend.
 pub(super) fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
-    let mut spots: Vec<Open<'_>> = Vec::with_capacity(places.len());
-    for place in places {
-        spots.push(Open::new(shared, place, spots.last())?);
+    let mut records = Vec::with_capacity(places.len());
+    // One file after the other: a history may touch more of them than are kept open.
+    for places in places.chunk_by(|place, next| place.segment == next.segment) {
+        let mut spots: Vec<Open<'_>> = Vec::with_capacity(places.len());
+        for place in places {
+            spots.push(Open::new(shared, place, spots.last().map(|spot| &spot.file))?);
+        }
+        let (mut heads, mut tails) = (Stretch::default(), Stretch::default());
+        for (index, spot) in spots.iter().enumerate() {
+            let ahead = &spots[index..];
+            let head = heads.read(spot, ahead.iter().map(Open::head))?;
+            let parts = match spot.is_together() {
+                true => &head[spot.place.leaf_before as usize..],
+                false => {
+                    let apart = ahead.iter().filter(|spot| !spot.is_together());
+                    tails.read(spot, apart.map(Open::parts))?
+                }
+            };
+            records.push(spot.record(head, parts)?);
+        }
     }
-    let (mut heads, mut tails) = (Stretch::default(), Stretch::default());
-    let records = spots.iter().enumerate().map(|(index, spot)| {
-        let ahead = &spots[index..];
-        let head = heads.read(spot, ahead.iter().map(|spot| (spot.segment, spot.head())))?;
-        let parts = match spot.is_together() {
-            true => &head[spot.place.leaf_before as usize..],
-            false => {
-                let apart = ahead.iter().filter(|spot| !spot.is_together());
-                tails.read(spot, apart.map(|spot| (spot.segment, spot.parts())))?
-            }
-        };
-        Ok(spot.record(head, parts)?)
-    });
-    records.collect()
+    Ok(records)
 }
 
 /// The leaf of the record in a place.
@@ -176,7 +177,7 @@ pub(super) fn leaf(shared: &Shared, place: &Place) -> Result<Leaf, PlaceError> {
     let spot = Open::new(shared, place, None)?;
     let leaf = spot.leaf_at..spot.leaf_at + LEAF_BYTES as u64;
     let mut stretch = Stretch::default();
-    let bytes = stretch.read(&spot, std::iter::once((spot.segment, leaf)))?;
+    let bytes = stretch.read(&spot, std::iter::once(leaf))?;
     Ok(spot.leaf(bytes)?.1)
 }
 
@@ -190,11 +191,11 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// `before` may be in the same file.
+    /// With the segment's file, if that is open already.
     fn new(
         shared: &'a Shared,
         place: &'a Place,
-        before: Option<&Self>,
+        file: Option<&Arc<File>>,
     ) -> Result<Self, PlaceError> {
         let within = || {
             let segment = (place.segment as usize).checked_sub(1)?;
@@ -204,10 +205,7 @@ impl<'a> Open<'a> {
             (apart && shared.holds(segment, end)).then_some((segment, leaf_at))
         };
         let (segment, leaf_at) = within().ok_or(PlaceError::Nowhere)?;
-        let file = match before.filter(|before| before.segment == segment) {
-            Some(before) => Ok(before.file.clone()),
-            None => shared.file_kept(segment),
-        };
+        let file = file.map_or_else(|| shared.file_kept(segment), |file| Ok(file.clone()));
         let file = file.map_err(|error| io_error("opening", shared.path(segment))(error))?;
         Ok(Self { shared, place, segment, leaf_at, file })
     }
@@ -279,51 +277,6 @@ impl<'a> Open<'a> {
             offset: self.leaf_at,
             what,
         }
-    }
-}
-
-/// What is read of one file at once: a record's bytes, and those of its neighbours.
-#[derive(Default)]
-struct Stretch {
-    segment: Option<usize>,
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl Stretch {
-    /// The bytes of the first of these, which is the spot's; those that follow it closely in the
-    /// file are read with it.
-    fn read(
-        &mut self,
-        spot: &Open<'_>,
-        mut ranges: impl Iterator<Item = (usize, Range<u64>)>,
-    ) -> Result<&[u8], JournalError> {
-        let (segment, wanted) = ranges.next().expect("the first is the spot's");
-        if !self.holds(segment, &wanted) {
-            let mut end = wanted.end;
-            for (other, next) in ranges {
-                let is_near = other == segment
-                    && (wanted.start..=end + READ_AT_ONCE_BYTES).contains(&next.start)
-                    && next.end - wanted.start <= STRETCH_BYTES_MAX;
-                if !is_near {
-                    break;
-                }
-                end = end.max(next.end);
-            }
-            // Not what it was, if the read fails.
-            self.segment = None;
-            // It lies within a segment, and so within memory.
-            self.bytes.resize((end - wanted.start) as usize, 0);
-            spot.read(wanted.start, &mut self.bytes)?;
-            (self.segment, self.at) = (Some(segment), wanted.start);
-        }
-        let from = (wanted.start - self.at) as usize;
-        Ok(&self.bytes[from..from + (wanted.end - wanted.start) as usize])
-    }
-
-    fn holds(&self, segment: usize, wanted: &Range<u64>) -> bool {
-        let end = self.at + self.bytes.len() as u64;
-        self.segment == Some(segment) && self.at <= wanted.start && wanted.end <= end
     }
 }
 

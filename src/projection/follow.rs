@@ -29,10 +29,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// one that acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
-/// A burst is when so many records a second are inserted, which takes a tenth of a core …
-const BURST_RECORDS_A_SECOND: u64 = 4_000;
-
-/// … for so long, after which a rest also looks whether it is over.
+/// A burst lasts for so long at least, after which a rest looks whether it is over.
 const BURST_LOOK: Duration = Duration::from_millis(20);
 
 /// Further behind than this the projection is catching up: about 1 s of work.
@@ -64,6 +61,7 @@ pub(super) struct Follow {
     pub(super) log_id: Uuid,
     pub(super) cache_bytes_max: u64,
     pub(super) give_way_records_max: u64,
+    pub(super) burst_per_second: u64,
     pub(super) alive: mpsc::Sender<()>,
 }
 
@@ -280,7 +278,8 @@ impl Follow {
             // As many again may come before the next look.
             let is_far = head - life.applied.seq + inserted >= self.give_way_records_max;
             let rest = life.patience.left().min(BURST_LOOK);
-            if is_far || rest.is_zero() || !is_burst(inserted, since.elapsed()) {
+            let is_burst = is_burst(inserted, since.elapsed(), self.burst_per_second);
+            if is_far || rest.is_zero() || !is_burst {
                 return;
             }
             (before, since) = (head, Instant::now());
@@ -329,9 +328,9 @@ impl Follow {
 }
 
 /// Whether so many records in so long are a burst.
-fn is_burst(records: u64, elapsed: Duration) -> bool {
+fn is_burst(records: u64, elapsed: Duration, per_second: u64) -> bool {
     u128::from(records) * Duration::from_secs(1).as_nanos()
-        >= u128::from(BURST_RECORDS_A_SECOND) * elapsed.max(BURST_LOOK).as_nanos()
+        >= u128::from(per_second) * elapsed.max(BURST_LOOK).as_nanos()
 }
 
 fn unreadable(error: JournalError) -> End {
@@ -345,10 +344,10 @@ mod tests {
     #[test]
     fn a_few_inserts_that_come_together_are_no_burst() {
         let ms = Duration::from_millis;
-        assert!(!is_burst(79, Duration::ZERO));
-        assert!(is_burst(80, Duration::ZERO));
-        assert!(is_burst(80, BURST_LOOK));
-        assert!(!is_burst(399, ms(100)));
-        assert!(is_burst(400, ms(100)));
+        assert!(!is_burst(79, Duration::ZERO, 4_000));
+        assert!(is_burst(80, Duration::ZERO, 4_000));
+        assert!(is_burst(80, BURST_LOOK, 4_000));
+        assert!(!is_burst(399, ms(100), 4_000));
+        assert!(is_burst(400, ms(100), 4_000));
     }
 }

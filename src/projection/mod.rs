@@ -76,11 +76,18 @@ pub struct Options {
     pub cache_bytes_max: u64,
     /// How many records it may fall behind in order to leave the processor to a burst of inserts.
     pub give_way_records_max: u64,
+    /// So many records a second are a burst.
+    pub burst_per_second: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes_max: 64 << 20, give_way_records_max: 500_000 }
+        Self {
+            cache_bytes_max: 64 << 20,
+            give_way_records_max: 500_000,
+            // Their inserts take a tenth of a core.
+            burst_per_second: 4_000,
+        }
     }
 }
 
@@ -159,7 +166,7 @@ impl Projection {
             start => start,
         };
         let shared = Arc::new(Shared::new(reader));
-        let Options { cache_bytes_max, give_way_records_max } = options;
+        let Options { cache_bytes_max, give_way_records_max, burst_per_second } = options;
         let shared_by_thread = Arc::clone(&shared);
         let follow = Follow {
             shared: shared_by_thread,
@@ -167,6 +174,7 @@ impl Projection {
             log_id,
             cache_bytes_max,
             give_way_records_max,
+            burst_per_second,
             alive,
         };
         let handle = ProjectionHandle::new(Arc::clone(&shared), gone);

@@ -15,7 +15,7 @@ use crate::journal::{JournalError, Place, PlaceError, Reader};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
-/// is held in memory.
+/// is held in memory, as JSON, which takes some 100 bytes a record more.
 pub const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// Most identities that one call of `names` looks at: at about 2 us each, 20 ms.
@@ -127,10 +127,10 @@ pub(super) fn page(
     if query.descending {
         places.reverse();
     }
-    let oldest = if query.descending { last + 1 - places.len() as Version } else { first };
+    let oldest = if query.descending { last - (places.len() as Version - 1) } else { first };
     let mut records = view.log.read_all_at(&places)?;
     let mut seq_before = None;
-    for (version, record) in (oldest..).zip(&records) {
+    for (version, record) in (oldest..=last).zip(&records) {
         if record.identity() != identity || record.version() != version {
             return Err(ELSEWHERE.into());
         }

@@ -20,6 +20,7 @@ const STEP_BYTES_MAX: usize = 64 << 10;
 const STEP_EXAMINED_MAX: usize = 1_024;
 /// Recent matches that one step looks at.
 const STEP_MATCHES_MAX: usize = 512;
+
 /// Opens the log after a seq.
 pub type OpenTail = Arc<dyn Fn(Seq) -> Box<dyn Tail> + Send + Sync>;
 

@@ -127,6 +127,8 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
     let paths = site.segments();
     // One in a group of its own, one among others, one at the end of a large group.
     for seq in [1, 3, 125] {
+        // In the same group.
+        let before = (seq > 1).then(|| located[seq - 2].place);
         let (located, record) = (&located[seq - 1], &records[seq - 1]);
         let path = paths.iter().find(|path| {
             let bytes = fs::read(path).unwrap();
@@ -149,6 +151,8 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
             fs::write(path, changed).unwrap();
             let own = is_own(&at);
             assert_eq!(unchanged(&reader, &located.place, record), !own, "seq {seq}, byte {at}");
+            let together: Vec<_> = before.into_iter().chain([located.place]).collect();
+            assert!(!own || reader.read_all_at(&together).is_err(), "seq {seq}, byte {at}");
             let leaf = reader.leaf_at(&located.place);
             assert_eq!(leaf.is_ok(), !(leaf_at..leaf_at + 84).contains(&at));
         }
@@ -158,6 +162,16 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
         assert!(!unchanged(&reader, &located.place, record));
         fs::write(path, &whole[..end - 1]).unwrap();
         assert!(!unchanged(&reader, &located.place, record));
+        if let Some(before) = before {
+            // Read together with one that is whole, it is still the one that is named.
+            assert_eq!(reader.read_all_at(&[before]).unwrap().len(), 1);
+            match reader.read_all_at(&[before, located.place]) {
+                Err(PlaceError::Journal(JournalError::DamagedRecord { offset, .. })) => {
+                    assert_eq!(offset, leaf_at as u64);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
         fs::write(path, &whole).unwrap();
         assert!(unchanged(&reader, &located.place, record));
     }

@@ -30,7 +30,8 @@ use crate::record::{
 /// Long enough for any machine that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CACHE: Options = Options { cache_bytes_max: 8 << 20, give_way_records_max: 0 };
+const CACHE: Options =
+    Options { cache_bytes_max: 8 << 20, give_way_records_max: 0, burst_per_second: 4_000 };
 
 struct World {
     root: TempDir,
