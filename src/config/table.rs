@@ -241,7 +241,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "checkpoint-bytes",
         takes: Takes::Value("BYTES"),
         default: "32MiB",
-        meaning: "How much the log grows between checkpoints; a start reads about so much of it",
+        meaning: "Log between checkpoints; a start reads about so much, and what the history lacks",
         secret: false,
         read: |config, text| put(&mut config.checkpoint_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
         show: |config| show_bytes(config.checkpoint_bytes),

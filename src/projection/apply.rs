@@ -11,9 +11,8 @@ use crate::journal::Located;
 
 /// Most records in a step. Each is one key, two when its id is in the index; each identity among
 /// them is one more. Steps many times as large would write fewer pointers where identities repeat,
-/// and leave sled's pages in more pieces: with four thousand an event's history takes three times
-/// the memory to read, and 14 % more of the disk. Smaller ones keep the store closer behind the
-/// journal.
+/// and leave sled's pages in more pieces: with four thousand an event's history takes more memory
+/// to read, and 14 % more of the disk. Smaller ones keep the store closer behind the journal.
 pub(super) const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
