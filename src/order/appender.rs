@@ -67,7 +67,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
             None => {
                 while let Some(queued) = turn.take() {
                     self.decide(queued, &mut group);
-                    if group.is_full() {
+                    if group.is_full() || group.answers.len() >= turn.share {
                         break;
                     }
                 }

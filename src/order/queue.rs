@@ -1,13 +1,14 @@
 //! The bounded queue in front of the appender, weighed in bytes, and the turn to append.
 //!
 //! Owns who appends next: one thread at a time holds the [`Turn`], and only it takes from the
-//! queue. What is queued during a turn is taken by the next one, so that nobody has to be woken
-//! for it.
+//! queue. What is queued during a turn is taken by the next ones, so that nobody has to be woken
+//! for it; a crowd is taken in halves.
 //!
 //! Bytes are permits of a semaphore, which keeps whoever waits for some in line: what a turn frees
 //! goes to the first one that waits. Those who wait have a part of the queue only, so that they do
 //! not have others refused, who pay for an exchange of one word.
 
+mod crowd;
 mod turn;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
+use crowd::Crowd;
 pub(super) use turn::Turn;
 
 use super::{ProposeError, Submission, Ticket};
@@ -85,6 +87,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queued: VecDeque<Queued>,
+    crowd: Crowd,
     phase: Phase,
     /// Whether somebody holds the turn.
     taken: bool,
@@ -189,7 +192,7 @@ impl Queue {
         let alone = self.is_quiet() && !state.taken && state.queued.is_empty();
         if alone && queued.bytes <= bytes_max && state.phase == Phase::Open {
             state.taken = true;
-            let turn = Turn::new(&self.shared);
+            let turn = Turn::new(&self.shared, 1);
             return Ok(Pushed::Turn(turn, queued, ticket));
         }
         self.enqueue(state, queued)?;
@@ -215,7 +218,8 @@ impl Queue {
             }
             if !state.taken && !state.queued.is_empty() {
                 state.taken = true;
-                return Some(Turn::new(&self.shared));
+                let share = state.crowd.share(state.queued.len());
+                return Some(Turn::new(&self.shared, share));
             }
             state.waits = true;
             state = self.shared.queued.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! Who appends: callers and the thread in turns, without a lost wake, and what a panic leaves.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -22,11 +22,37 @@ type Appended = Arc<Mutex<Vec<String>>>;
 
 struct MemoryLog(Appended);
 
+/// Tells how many records each group has, the first of which waits for a word.
+struct HeldLog {
+    held: mpsc::Receiver<()>,
+    sizes: Arc<Mutex<Vec<usize>>>,
+}
+
 impl Log for MemoryLog {
     fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
         assert_ne!(records[0].data(), b"\"panic\"", "asked for");
         let name = thread::current().name().unwrap_or_default().to_owned();
         self.0.lock().unwrap().extend(records.iter().map(|_| name.clone()));
+        Ok(())
+    }
+
+    fn has_room(&self, _: usize) -> bool {
+        true
+    }
+
+    fn close(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Log for HeldLog {
+    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        let mut sizes = self.sizes.lock().unwrap();
+        sizes.push(records.len());
+        if let [_] = sizes[..] {
+            drop(sizes);
+            self.held.recv().unwrap();
+        }
         Ok(())
     }
 
@@ -63,13 +89,14 @@ impl RestoredIds for Deaf {
 
 fn start(swift: Duration) -> (Local, Stopped, Appended) {
     let appended = Appended::default();
-    let limits = Limits::NONE;
-    let options = LocalOptions { queue_bytes_max: 1 << 20, limits, swift };
-    let log = MemoryLog(appended.clone());
-    let (order, stopped) =
-        Local::start(log, State::default(), RecentIds::new(0, u64::MAX), Deaf, Deaf, options)
-            .unwrap();
+    let (order, stopped) = start_on(MemoryLog(appended.clone()), swift);
     (order, stopped, appended)
+}
+
+fn start_on(log: impl Log, swift: Duration) -> (Local, Stopped) {
+    let options = LocalOptions { queue_bytes_max: 1 << 20, limits: Limits::NONE, swift };
+    let recent = RecentIds::new(0, u64::MAX);
+    Local::start(log, State::default(), recent, Deaf, Deaf, options).unwrap()
 }
 
 fn submission(data: &str) -> Submission {
@@ -126,6 +153,25 @@ async fn callers_on_one_thread_find_each_other_and_leave_it_to_the_appending_thr
     .await;
     // The one that looked may be alone after all others.
     assert!(by_callers() <= before + 1, "{} were appended by their callers", by_callers() - before);
+}
+
+/// Otherwise the disk waits while a group of nearly all is decided, and then nearly all for the
+/// disk.
+#[test]
+fn a_crowd_is_taken_in_halves() {
+    let (go_on, held) = mpsc::channel();
+    let sizes = Arc::<Mutex<Vec<usize>>>::default();
+    let (order, _stopped) = start_on(HeldLog { held, sizes: sizes.clone() }, Duration::ZERO);
+    let first = order.propose(submission("x")).unwrap();
+    while sizes.lock().unwrap().is_empty() {
+        thread::yield_now();
+    }
+    let rest: Vec<_> = (0..99).map(|_| order.propose(submission("x")).unwrap()).collect();
+    go_on.send(()).unwrap();
+    for ticket in std::iter::once(first).chain(rest) {
+        version(Ok(ticket));
+    }
+    assert_eq!(*sizes.lock().unwrap(), [1, 50, 49]);
 }
 
 #[test]

@@ -10,12 +10,14 @@ use crate::order::ProposeError;
 #[derive(Debug)]
 pub struct Turn {
     shared: Arc<Shared>,
+    /// How many submissions it takes at most.
+    pub share: usize,
     ended: bool,
 }
 
 impl Turn {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: shared.clone(), ended: false }
+    pub(super) fn new(shared: &Arc<Shared>, share: usize) -> Self {
+        Self { shared: shared.clone(), share, ended: false }
     }
 
     /// The next submission.
@@ -43,9 +45,11 @@ impl Turn {
         self.ended = true;
         let mut state = self.shared.lock();
         state.taken = false;
-        let quiet = submissions == 1 && state.queued.is_empty();
+        let came = state.queued.len();
+        state.crowd.seen(submissions, came);
+        let quiet = submissions == 1 && came == 0;
         self.shared.quiet.store(quiet, Ordering::Relaxed);
-        if !state.queued.is_empty() || state.phase == Phase::Stopping {
+        if came > 0 || state.phase == Phase::Stopping {
             self.shared.wake(state);
         }
     }
