@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, ServiceConfigBuilder};
+use actix_http::{HttpService, KeepAlive, Protocol, ServiceConfigBuilder};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, map_config};
 use actix_web::App;
@@ -98,7 +98,6 @@ async fn connections(
         .h1_allow_half_closed(false)
         .local_addr(address)
         .finish(app())
-        .tcp()
         .new_service(())
         .await?;
     let (streams, requests) = (Rc::new(streams), Rc::new(requests));
@@ -108,14 +107,18 @@ async fn connections(
         let (streams, requests, config) = (streams.clone(), requests.clone(), config.clone());
         Box::pin(async move {
             let peer = connection.peer_addr().map_err(|_| ())?;
-            let Some(opening) = Opening::peek(&connection, peer, &config).await else {
+            match Opening::read(connection, peer, &config).await.map_err(|_| ())? {
+                Opening::Stream(request, answering) => {
+                    let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
+                    let (_, response) = response.into_parts();
+                    answering.respond(response).map_err(|_| ())?.await.map_err(|_| ())
+                }
                 // On the heap, so that a stream's task does not have room for it.
-                return Box::pin(requests.call(connection)).await.map_err(|_| ());
-            };
-            let (request, answering) = opening.accept(connection).map_err(|_| ())?;
-            let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
-            let (_, response) = response.into_parts();
-            answering.respond(response).map_err(|_| ())?.await.map_err(|_| ())
+                Opening::Other(connection) => {
+                    let connection = (connection, Protocol::Http1, Some(peer));
+                    Box::pin(requests.call(connection)).await.map_err(|_| ())
+                }
+            }
         })
     }))
 }
