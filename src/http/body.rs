@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -17,7 +17,7 @@ pub(super) async fn read_json(
     payload: web::Payload,
     config: &Config,
 ) -> Result<Bytes, Problem> {
-    check_media_type(request)?;
+    check_media_type(request.headers())?;
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|len| len > config.max_body_bytes) {
@@ -46,8 +46,8 @@ async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Prob
 }
 
 /// A browser must preflight `application/json`, so that no hostile page can post blindly.
-fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
-    let value = request.headers().get(header::CONTENT_TYPE);
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE);
     let essence = value.and_then(|value| value.to_str().ok()?.split(';').next());
     if essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
         return Ok(());

@@ -1,9 +1,11 @@
 //! What a connection is opened for: its first bytes tell.
 //!
-//! A stream has a connection of its own, which costs little while nothing happens.
+//! A stream has a connection of its own, which costs little while nothing happens; and inserts have
+//! one, which costs little an insert.
 //! Promises that any other request, and whatever is unusual about one, is actix's, byte for byte.
 //! Does not read HTTP: actix's codec does.
 
+mod inserting;
 mod resumed;
 mod streaming;
 
@@ -12,14 +14,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_http::h1::{Codec, Message, MessageType};
-use actix_http::{Request, ServiceConfig};
+use actix_http::{KeepAlive, Request, ServiceConfig, ServiceConfigBuilder};
 use actix_web::rt::net::TcpStream;
+use actix_web::web;
 use bytes::BytesMut;
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 
+pub(super) use inserting::Inserting;
 pub(super) use resumed::Resumed;
 pub(super) use streaming::Answering;
+
+use super::Shared;
 
 /// A page's request follows its connection at once; whoever waits longer is left to actix.
 const REQUEST_WAIT: Duration = Duration::from_secs(1);
@@ -30,29 +36,47 @@ const FIRST_BYTES_MAX: usize = 8 << 10;
 pub(super) enum Opening {
     /// One request for a stream, and what answers it.
     Stream(Request, Answering),
+    /// Inserts, one after the other.
+    Inserts(Inserting),
     /// Anything else.
     Other(Resumed),
 }
 
-impl Opening {
+/// What connections are opened with.
+pub(super) struct Opener {
+    shared: web::Data<Shared>,
+    /// For one request.
+    once: ServiceConfig,
+    /// For one after the other.
+    again: ServiceConfig,
+}
+
+impl Opener {
+    /// For clients that may think so long between two requests.
+    pub fn new(shared: web::Data<Shared>, idle_max: Duration) -> Self {
+        let config = |keep_alive| ServiceConfigBuilder::new().keep_alive(keep_alive).build();
+        let (once, again) = (config(KeepAlive::Disabled), config(KeepAlive::Timeout(idle_max)));
+        Self { shared, once, again }
+    }
+
     /// Waits for the first bytes.
     ///
     /// # Errors
     /// What the connection ended with.
-    pub async fn read(
-        stream: TcpStream,
-        peer: SocketAddr,
-        config: &ServiceConfig,
-    ) -> io::Result<Self> {
+    pub async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<Opening> {
         let Ok(bytes) = timeout(REQUEST_WAIT, first_bytes(&stream)).await else {
-            return Ok(Self::Other(Resumed::new(BytesMut::new(), stream)));
+            return Ok(Opening::Other(Resumed::new(BytesMut::new(), stream)));
         };
         let bytes = bytes?;
-        let Some((mut request, codec)) = request_for_stream(&bytes, config) else {
-            return Ok(Self::Other(Resumed::new(bytes, stream)));
+        if Inserting::is_opened_by(&bytes) {
+            let (shared, config) = (self.shared.clone(), self.again.clone());
+            return Ok(Opening::Inserts(Inserting::new(bytes, stream, shared, config)));
+        }
+        let Some((mut request, codec)) = request_for_stream(&bytes, &self.once) else {
+            return Ok(Opening::Other(Resumed::new(bytes, stream)));
         };
         request.head_mut().peer_addr = Some(peer);
-        Ok(Self::Stream(request, Answering::new(stream, codec)))
+        Ok(Opening::Stream(request, Answering::new(stream, codec)))
     }
 }
 

@@ -118,11 +118,17 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        match gate::check_host(&request, self.shared.broker.config()) {
+        match gate::check_host(request.head(), self.shared.broker.config()) {
             Ok(()) => Either::Left(self.service.call(request)),
             Err(problem) => Either::Right(ok(request.into_response(problem.response()))),
         }
     }
+}
+
+/// What every answer has that is none of CORS's.
+pub(super) fn dress(headers: &mut HeaderMap) {
+    add_vary(headers);
+    add_nosniff(headers);
 }
 
 fn add_vary(headers: &mut HeaderMap) {
@@ -135,9 +141,12 @@ fn add_vary(headers: &mut HeaderMap) {
 }
 
 /// No answer is to be taken for another type than it says.
+fn add_nosniff(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
 fn sealed(mut answer: ServiceResponse) -> ServiceResponse {
-    let nosniff = HeaderValue::from_static("nosniff");
-    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    add_nosniff(answer.headers_mut());
     if answer.request().version() == Version::HTTP_10 {
         // It knows no chunks (RFC 9112, section 6.1): a stream ends with its connection.
         let head = answer.response_mut().head_mut();

@@ -1,7 +1,7 @@
 //! Who may call from where: cross-origin pages, and names that lead to loopback.
 
 use actix_cors::Cors;
-use actix_web::dev::{RequestHead, ServiceRequest};
+use actix_web::dev::RequestHead;
 use actix_web::http::header;
 
 use super::problem::{Code, Problem};
@@ -32,8 +32,8 @@ fn allow(cors: Cors, origin: Origin) -> Cors {
 /// On loopback, refuses a request whose `Host` is some other name: a page of a hostile site whose
 /// name was made to resolve to 127.0.0.1 is of the server's own origin to its browser (DNS
 /// rebinding).
-pub(super) fn check_host(request: &ServiceRequest, config: &Config) -> Result<(), Problem> {
-    let host = named_host(request.head());
+pub(super) fn check_host(head: &RequestHead, config: &Config) -> Result<(), Problem> {
+    let host = named_host(head);
     if is_own_host(config, host) {
         return Ok(());
     }

@@ -15,6 +15,7 @@ use super::body::read_json;
 use super::names::location;
 use super::problem::{Code, Problem};
 use super::wire::{InsertBody, Receipt, Refusal};
+use crate::Broker;
 use crate::broker::Inserted;
 use crate::config::Config;
 use crate::record::json::{self, Limits};
@@ -70,13 +71,21 @@ pub(super) async fn insert(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
-    let body = read_json(&request, payload, broker.config()).await?;
+    let body = read_json(&request, payload, shared.broker.config()).await?;
+    answer(&shared.broker, &body, request.path()).await
+}
+
+/// What the route answers to a body, where `path` leads to it.
+pub(super) async fn answer(
+    broker: &Broker,
+    body: &Bytes,
+    path: &str,
+) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
-    let (events, is_batch) = parse(&body, broker.config())?;
+    let (events, is_batch) = parse(body, broker.config())?;
     let inserted = broker.insert_here(events).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(prefix(&request, broker.config(), "/insert"), &inserted, is_batch))
+    Ok(receipt(prefix(path, broker.config(), "/insert"), &inserted, is_batch))
 }
 
 /// What an insert answers, behind the path that the routes are reached by.
@@ -94,10 +103,10 @@ pub(super) fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> Http
 }
 
 /// What stands before `route`: the public URL's path, or the scope that these routes are in.
-pub(super) fn prefix<'a>(request: &'a HttpRequest, config: &'a Config, route: &str) -> &'a str {
+pub(super) fn prefix<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a str {
     match &config.public_url {
         Some(url) => url.path(),
-        None => request.path().rsplit_once(route).map(|(scope, _)| scope).unwrap_or_default(),
+        None => path.rsplit_once(route).map(|(scope, _)| scope).unwrap_or_default(),
     }
 }
 

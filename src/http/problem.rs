@@ -289,13 +289,7 @@ pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceR
         return response;
     }
     let known = response.response().extensions().get::<Code>().copied();
-    let (_, code, _) = known.unwrap_or(Code::MalformedRequest).entry();
-    let route = route(response.request());
-    shared.broker.metrics().refused(code);
-    if status.is_server_error() {
-        shared.refusals.warn(code, &route);
-    }
-    debug!(code, route, "refused");
+    count(known.unwrap_or(Code::MalformedRequest), status, &route(response.request()), shared);
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
         return response;
     }
@@ -305,6 +299,22 @@ pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceR
         problem = problem.detail(error);
     }
     response.into_response(problem.response())
+}
+
+/// The answer of a route that was refused, counted.
+pub(super) fn refused(problem: &Problem, route: &str, shared: &Shared) -> HttpResponse {
+    let response = problem.response();
+    count(problem.code(), response.status(), route, shared);
+    response
+}
+
+fn count(code: Code, status: StatusCode, route: &str, shared: &Shared) {
+    let (_, code, _) = code.entry();
+    shared.broker.metrics().refused(code);
+    if status.is_server_error() {
+        shared.refusals.warn(code, route);
+    }
+    debug!(code, route, "refused");
 }
 
 /// Not the path: the id of a registration in it is a secret, and names may be personal.

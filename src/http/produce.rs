@@ -53,5 +53,5 @@ pub(super) async fn produce(
     let event = NewEvent { identity, data, id, expected_version, author: None };
     let inserted = broker.insert_here(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(prefix(&request, broker.config(), "/produce/"), &inserted, false))
+    Ok(receipt(prefix(request.path(), broker.config(), "/produce/"), &inserted, false))
 }

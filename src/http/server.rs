@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Protocol, ServiceConfigBuilder};
+use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, map_config};
 use actix_web::App;
@@ -17,7 +17,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tracing::{debug, info};
 
 use super::Routes;
-use super::connection::Opening;
+use super::connection::{Opener, Opening};
 use crate::Broker;
 use crate::config::Config;
 
@@ -88,9 +88,11 @@ async fn connections(
         map_config(app, |_| AppConfig::default())
     };
     let streams = app().into_factory().new_service(()).await.map_err(|_| ())?;
+    let told = stopping.clone();
     let requests = HttpService::build()
+        .keep_alive(KeepAlive::Timeout(IDLE_MAX))
         .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
+            let stopping = told.clone();
             async move { stopping.notified().await }
         })
         .client_request_timeout(HEAD_TIMEOUT)
@@ -101,24 +103,29 @@ async fn connections(
         .new_service(())
         .await?;
     let (streams, requests) = (Rc::new(streams), Rc::new(requests));
-    let config = ServiceConfigBuilder::new().keep_alive(KeepAlive::Disabled).build();
+    let opener = Rc::new(Opener::new(routes.shared, IDLE_MAX));
     Ok(fn_service(move |connection: TcpStream| -> Connected {
         tune(&connection, stall);
-        let (streams, requests, config) = (streams.clone(), requests.clone(), config.clone());
+        let (streams, requests, opener) = (streams.clone(), requests.clone(), opener.clone());
+        let stopping = stopping.clone();
         Box::pin(async move {
             let peer = connection.peer_addr().map_err(|_| ())?;
-            match Opening::read(connection, peer, &config).await.map_err(|_| ())? {
+            // What is not a stream's is on the heap, so that a stream's task has no room for it.
+            let connection = match opener.open(connection, peer).await.map_err(|_| ())? {
                 Opening::Stream(request, answering) => {
                     let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
                     let (_, response) = response.into_parts();
-                    answering.respond(response).map_err(|_| ())?.await.map_err(|_| ())
+                    return answering.respond(response).map_err(|_| ())?.await.map_err(|_| ());
                 }
-                // On the heap, so that a stream's task does not have room for it.
-                Opening::Other(connection) => {
-                    let connection = (connection, Protocol::Http1, Some(peer));
-                    Box::pin(requests.call(connection)).await.map_err(|_| ())
+                Opening::Inserts(inserting) => {
+                    let served = Box::pin(inserting.serve(stopping, IDLE_MAX)).await;
+                    let Some(connection) = served.map_err(|_| ())? else { return Ok(()) };
+                    connection
                 }
-            }
+                Opening::Other(connection) => connection,
+            };
+            let connection = (connection, Protocol::Http1, Some(peer));
+            Box::pin(requests.call(connection)).await.map_err(|_| ())
         })
     }))
 }
@@ -128,6 +135,9 @@ type Connected = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 /// How long a request's head may take. The server's clock for it is half a second coarse, so a
 /// shorter limit would refuse requests that came at once.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may think between two requests.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read a refusal that came before its whole body was sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

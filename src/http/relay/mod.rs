@@ -151,7 +151,7 @@ pub(super) async fn publish(
     let event = parse_message(&compact(&body, 1, config)?).map_err(invalid)?;
     let inserted = broker.insert_here(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(prefix(&request, config, "/publish"), &inserted, false))
+    Ok(receipt(prefix(request.path(), config, "/publish"), &inserted, false))
 }
 
 /// A registration that is not, or is no more; without its id, which may be somebody's.
@@ -174,7 +174,7 @@ fn socket_base(request: &HttpRequest, config: &Config) -> Result<String, Problem
             .detail("send one Host header with this server's host, or set BROKER_PUBLIC_URL")
     })?;
     let scheme = if request.app_config().secure() { "wss" } else { "ws" };
-    Ok(format!("{scheme}://{host}{}", prefix(request, config, "/register")))
+    Ok(format!("{scheme}://{host}{}", prefix(request.path(), config, "/register")))
 }
 
 fn parse_registration(json: &[u8], config: &Config) -> Result<(User, FilterSet), String> {

@@ -1,6 +1,7 @@
 //! `POST /insert`, sentence by sentence.
 
 mod batches;
+mod connections;
 mod ids;
 mod refusals;
 mod versions;

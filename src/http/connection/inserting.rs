@@ -1,0 +1,206 @@
+//! A connection that is opened for an insert, for as long as it asks for nothing else.
+//!
+//! Owns the turns of such a connection: one request as a whole, its answer, the next one. Buffers,
+//! timers and routing for whatever may be asked are a fifth of what an insert costs, and more than
+//! its place in the log.
+//! Promises the answers of the route, by the same checks and the same handler; that what is not a
+//! plain insert is actix's, byte for byte, and so is the rest of its connection.
+//! Does not read HTTP: actix's codec does, both ways.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use actix_http::body::{BodySize, MessageBody as _};
+use actix_http::h1::{Codec, Message, MessageType};
+use actix_http::{ConnectionType, Request, ServiceConfig};
+use actix_server::GracefulShutdownSignal;
+use actix_web::http::header;
+use actix_web::http::{Method, Version};
+use actix_web::rt::net::TcpStream;
+use actix_web::{HttpResponse, web};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+use super::Resumed;
+use crate::http::{Shared, body, edge, gate, insert, problem};
+
+/// The one route.
+const PATH: &str = "/insert";
+/// Bytes of a request, with its head; a larger one is left to actix.
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// How long the rest of a request may take that came in parts, before it is left to actix.
+const REST_WAIT: Duration = Duration::from_secs(1);
+/// Room for what one read takes.
+const READ_BYTES: usize = 4 << 10;
+
+/// The connection.
+pub(in crate::http) struct Inserting {
+    stream: TcpStream,
+    shared: web::Data<Shared>,
+    config: ServiceConfig,
+    /// What was read and not answered yet.
+    input: BytesMut,
+}
+
+/// An insert that came as a whole.
+struct Plain {
+    body: Bytes,
+    /// How long it was, with its head.
+    len: usize,
+    /// Knows how it is to be answered.
+    codec: Codec,
+}
+
+enum Next {
+    Plain(Plain),
+    /// Something else, which lies in the input.
+    Other,
+    Closed,
+}
+
+impl Inserting {
+    /// Whether a connection that began with these bytes is for inserts.
+    pub(super) fn is_opened_by(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"POST /insert HTTP/1.1\r\n")
+    }
+
+    /// `config` says how long the client may think between two requests.
+    pub(super) fn new(
+        input: BytesMut,
+        stream: TcpStream,
+        shared: web::Data<Shared>,
+        config: ServiceConfig,
+    ) -> Self {
+        Self { stream, shared, config, input }
+    }
+
+    /// Answers insert by insert, until the client leaves or the server stops, or asks for something
+    /// else: then here is the connection.
+    ///
+    /// # Errors
+    /// What the connection ended with.
+    pub async fn serve(
+        mut self,
+        stopping: GracefulShutdownSignal,
+        idle_max: Duration,
+    ) -> io::Result<Option<Resumed>> {
+        let mut stopping = pin!(stopping.notified().fuse());
+        let mut output = BytesMut::new();
+        loop {
+            let mut plain = match self.next(stopping.as_mut(), idle_max).await? {
+                Next::Plain(plain) => plain,
+                Next::Other => return Ok(Some(Resumed::new(self.input, self.stream))),
+                Next::Closed => return Ok(None),
+            };
+            self.input.advance(plain.len);
+            let mut response = self.answer(&plain.body).await;
+            if has_ended(stopping.as_mut()) {
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
+            encode(response, &mut plain.codec, &mut output)?;
+            self.stream.write_all(&output).await?;
+            output.clear();
+            if !plain.codec.keep_alive() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for the next request.
+    async fn next(
+        &mut self,
+        mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
+        idle_max: Duration,
+    ) -> io::Result<Next> {
+        loop {
+            let is_idle = self.input.is_empty();
+            if !is_idle && let Some(next) = self.parse() {
+                return Ok(next);
+            }
+            if stopping.is_terminated() {
+                return Ok(if is_idle { Next::Closed } else { Next::Other });
+            }
+            self.input.reserve(READ_BYTES);
+            let wait = if is_idle { idle_max } else { REST_WAIT };
+            let read = timeout(wait, self.stream.read_buf(&mut self.input));
+            tokio::select! {
+                biased;
+                read = read => match read {
+                    Ok(Ok(0)) => return Ok(Next::Closed),
+                    Ok(read) => drop(read?),
+                    Err(_) if is_idle => return Ok(Next::Closed),
+                    Err(_) => return Ok(Next::Other),
+                },
+                () = stopping.as_mut() => {}
+            }
+        }
+    }
+
+    /// What lies in the input; nothing yet while a part is missing.
+    fn parse(&self) -> Option<Next> {
+        // A copy, so that what is not plain stays as it came.
+        let mut rest = BytesMut::from(&self.input[..]);
+        let mut codec = Codec::new(self.config.clone());
+        let more = || (self.input.len() >= REQUEST_BYTES_MAX).then_some(Next::Other);
+        match codec.decode(&mut rest) {
+            Ok(Some(Message::Item(request))) if self.is_plain(&request, &codec) => {}
+            Ok(None) => return more(),
+            _ => return Some(Next::Other),
+        }
+        let body = match codec.decode(&mut rest) {
+            Ok(Some(Message::Chunk(Some(body)))) => body,
+            Ok(None) => return more(),
+            _ => return Some(Next::Other),
+        };
+        match codec.decode(&mut rest) {
+            Ok(Some(_)) if body.len() <= self.shared.broker.config().max_body_bytes => {
+                let len = self.input.len() - rest.len();
+                Some(Next::Plain(Plain { body, len, codec }))
+            }
+            Ok(None) => more(),
+            _ => Some(Next::Other),
+        }
+    }
+
+    /// Whether there is nothing to a request but an insert of JSON with a length, of no page of
+    /// another origin, that every check lets through.
+    fn is_plain(&self, request: &Request, codec: &Codec) -> bool {
+        let head = request.head();
+        head.method == Method::POST
+            && head.version == Version::HTTP_11
+            && head.uri == PATH
+            && matches!(codec.message_type(), MessageType::Payload)
+            && !head.expect()
+            && !head.upgrade()
+            && !head.headers().contains_key(header::TRANSFER_ENCODING)
+            && !head.headers().contains_key(header::ORIGIN)
+            && gate::check_host(head, self.shared.broker.config()).is_ok()
+            && body::check_media_type(head.headers()).is_ok()
+    }
+
+    async fn answer(&self, body: &Bytes) -> HttpResponse {
+        let answer = insert::answer(&self.shared.broker, body, PATH).await;
+        let mut response =
+            answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, &self.shared));
+        edge::dress(response.headers_mut());
+        response
+    }
+}
+
+/// Whether the server stops; it is looked at without waiting.
+fn has_ended(mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>) -> bool {
+    stopping.is_terminated() || stopping.as_mut().now_or_never().is_some()
+}
+
+fn encode(response: HttpResponse, codec: &mut Codec, out: &mut BytesMut) -> io::Result<()> {
+    let (head, body) = response.into_parts();
+    let body = body.try_into_bytes().map_err(|_| io::Error::other("an answer without an end"))?;
+    let size = BodySize::Sized(body.len() as u64);
+    codec.encode(Message::Item((head.into(), size)), out)?;
+    codec.encode(Message::Chunk(Some(body)), out)
+}

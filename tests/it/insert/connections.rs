@@ -1,0 +1,169 @@
+//! A connection that is opened for an insert has a loop of its own: nobody can tell.
+
+use std::time::Duration;
+
+use crate::server::{Server, small};
+use crate::wire::{Answer, request};
+
+const JSON: &str = "Content-Type: application/json";
+
+fn insert(headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let headers = [&[JSON], headers].concat();
+    request("POST", "/insert", &headers, body.as_ref())
+}
+
+fn event(name: &str) -> String {
+    format!("{{\"event\":\"{name}\",\"data\":1}}")
+}
+
+/// The answer without what differs from one request to the next.
+fn shape(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let varies = ["date", "location", "content-length"];
+    let mut headers = answer.headers.0.clone();
+    headers.retain(|(name, _)| !varies.contains(&name.as_str()));
+    for (_, value) in &mut headers {
+        let mut words: Vec<_> = value.split(", ").collect();
+        words.sort_unstable();
+        *value = words.join(", ");
+    }
+    headers.sort();
+    let body = match answer.status {
+        200 | 201 => answer.json().as_object().map_or(0, serde_json::Map::len).to_string(),
+        _ => answer.text().to_owned(),
+    };
+    (answer.status, headers, body)
+}
+
+#[test]
+fn its_answers_are_those_of_any_connection() {
+    let server = Server::with(small().max_body_bytes(4_000));
+    let id = "{\"event\":\"i\",\"data\":1,\"id\":\"0192e4a0-0000-7000-8000-000000000001\"}";
+    let used = "{\"event\":\"i\",\"data\":2,\"id\":\"0192e4a0-0000-7000-8000-000000000001\"}";
+    let without_type = request("POST", "/insert", &[], event("a").as_bytes());
+    let chunked = "5\r\n{\"eve\r\n10\r\nnt\":\"a\",\"data\":1}\r\n0\r\n\r\n";
+    let cases = [
+        insert(&[], event("a")),
+        insert(&[], format!("[{},{}]", event("a"), event("b"))),
+        insert(&[], id),
+        insert(&[], used),
+        insert(&[], "{\"event\":\"a\",\"data\":}"),
+        insert(&[], "{\"event\":\"a\",\"data\":1,\"expected_version\":9}"),
+        insert(&[], format!("{{\"event\":\"a\",\"data\":\"{}\"}}", "x".repeat(3_000))),
+        insert(&[], format!("{{\"event\":\"a\",\"data\":\"{}\"}}", "x".repeat(4_000))),
+        insert(&[], ""),
+        insert(&["Origin: http://localhost:3000"], event("a")),
+        insert(&["Origin: https://elsewhere.example"], event("a")),
+        insert(&["Host: elsewhere.example"], event("a")),
+        insert(&["Transfer-Encoding: chunked"], chunked),
+        insert(&["Connection: keep-alive", "Accept: */*", "User-Agent: x"], event("a")),
+        insert(&["Connection: close"], event("a")),
+        without_type,
+        request("POST", "/insert?x=1", &[JSON], event("a").as_bytes()),
+        request("PUT", "/insert", &[JSON], event("a").as_bytes()),
+    ];
+    for case in cases {
+        let shown = String::from_utf8_lossy(&case).into_owned();
+        let mut other = server.connect();
+        other.send(request("GET", "/livez", &[], b""));
+        other.answer("GET").expect("an answer").expect(200);
+        let mut ours = server.connect();
+        ours.send(insert(&[], event("first")));
+        ours.answer("POST").expect("an answer").expect(201);
+        let [other, ours] = [other, ours].map(|mut connection| {
+            connection.send(&case);
+            shape(&connection.answer("POST").unwrap_or_else(|| panic!("no answer to {shown}")))
+        });
+        // Of an id only the first insert is new.
+        let (other, ours) = if shown.contains("0192e4a0") && other.0 == 201 {
+            ((200, other.1, other.2), ours)
+        } else {
+            (other, ours)
+        };
+        assert_eq!(other, ours, "{shown}");
+    }
+}
+
+#[test]
+fn requests_may_come_all_at_once_or_byte_by_byte() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let at_once: Vec<u8> = ["a", "b", "c"].map(|name| insert(&[], event(name))).concat();
+    connection.send(at_once);
+    for name in ["a", "b", "c"] {
+        let answer = connection.answer("POST").expect("an answer").expect(201);
+        assert_eq!(answer.header("location"), Some(format!("/audit/{name}/1").as_str()));
+    }
+    for byte in insert(&[], event("a")) {
+        connection.send([byte]);
+    }
+    let answer = connection.answer("POST").expect("an answer").expect(201);
+    assert_eq!(answer.header("location"), Some("/audit/a/2"));
+}
+
+#[test]
+fn it_may_ask_for_anything_else_at_any_time() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let get = |target| request("GET", target, &[], b"");
+    let mixed = [insert(&[], event("a")), get("/audit/a/1"), insert(&[], event("a"))].concat();
+    connection.send(mixed);
+    connection.answer("POST").expect("an answer").expect(201);
+    assert_eq!(connection.answer("GET").expect("an answer").expect(200).json()["version"], 1);
+    let second = connection.answer("POST").expect("an answer").expect(201);
+    assert_eq!(second.header("location"), Some("/audit/a/2"));
+
+    let mut connection = server.connect();
+    connection.send([insert(&[], event("a")), get("/events?event=a")].concat());
+    connection.answer("POST").expect("an answer").expect(201);
+    let (status, headers) = connection.head().expect("a stream");
+    assert_eq!((status, headers.find("content-type")), (200, Some("text/event-stream")));
+
+    let mut connection = server.connect();
+    connection.send(insert(&[], event("a")));
+    connection.answer("POST").expect("an answer").expect(201);
+    // An insert whose client waits to be asked for the body.
+    let body = event("b");
+    let length = format!("Content-Length: {}", body.len());
+    connection.send(request("POST", "/insert", &[JSON, "Expect: 100-continue", &length], b""));
+    assert_eq!(connection.head().expect("an answer").0, 100);
+    connection.send(body);
+    connection.answer("POST").expect("an answer").expect(201);
+}
+
+#[test]
+fn a_large_insert_follows_small_ones() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    for data in [10, 100_000, 10] {
+        let body = format!("{{\"event\":\"a\",\"data\":\"{}\"}}", "x".repeat(data));
+        connection.send(insert(&[], body));
+        connection.answer("POST").expect("an answer").expect(201);
+    }
+}
+
+#[test]
+fn it_is_closed_when_asked_to_and_when_the_server_stops() {
+    let server = Server::start();
+    let mut closing = server.connect();
+    closing.send(insert(&["Connection: close"], event("a")));
+    let answer = closing.answer("POST").expect("an answer").expect(201);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(closing.rest(), b"");
+
+    let mut idle = server.connect();
+    idle.send(insert(&[], event("a")));
+    idle.answer("POST").expect("an answer").expect(201);
+    drop(server);
+    assert_eq!(idle.rest(), b"");
+}
+
+/// Whoever sends the head and never the body would hold the connection for ever.
+#[test]
+fn a_body_that_does_not_come_is_408() {
+    let server = Server::with(small().body_timeout(Duration::from_millis(50)));
+    let mut connection = server.connect();
+    connection.send(insert(&[], event("a")));
+    connection.answer("POST").expect("an answer").expect(201);
+    connection.send(request("POST", "/insert", &[JSON, "Content-Length: 20"], b""));
+    connection.answer("POST").expect("an answer").problem(408, "body-timeout");
+}
