@@ -240,7 +240,8 @@ impl Follow {
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(&life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
-                let step = apply::step(&life.store, self.log_id, life.applied, records);
+                let Life { store, pointers, applied, .. } = &mut life;
+                let step = apply::step(store, pointers, self.log_id, *applied, records);
                 life.applied = step.map_err(|fault| life.left(fault))?;
                 if let Some(scrub) = &mut life.scrub {
                     scrub.stepped(records);

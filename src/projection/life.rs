@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::patience::Patience;
+use super::pointers::Pointers;
 use super::position::Applied;
 use super::progress::Progress;
 use super::scrub::Scrub;
@@ -15,6 +16,7 @@ use crate::record::Seq;
 pub(super) struct Life {
     pub(super) store: Arc<Store>,
     pub(super) applied: Applied,
+    pub(super) pointers: Pointers,
     /// What is left to prove of a store that was opened.
     pub(super) scrub: Option<Scrub>,
     /// The walk waits until this is applied, the head at the open: an id of a record up to there may
@@ -57,6 +59,7 @@ impl Life {
         Self {
             store: Arc::new(store),
             applied: Applied::default(),
+            pointers: Pointers::default(),
             scrub: None,
             scrub_from: 0,
             unread_until: None,

@@ -38,6 +38,7 @@ mod handle;
 mod keys;
 mod life;
 mod patience;
+mod pointers;
 mod position;
 mod progress;
 mod read;

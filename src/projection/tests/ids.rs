@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use super::super::apply;
 use super::super::keys;
+use super::super::pointers::Pointers;
 use super::super::position::Applied;
 use super::super::scrub::{self, Scrub};
 use super::super::store::{Batch, Store};
@@ -37,14 +38,14 @@ fn a_walk_beside_steps_ends_on_what_the_position_tells() {
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
     let (before, beside) = records.split_at(18_000);
-    let mut applied = Applied::default();
+    let (mut applied, mut pointers) = (Applied::default(), Pointers::default());
     for records in before.chunks(1_000) {
-        applied = apply::step(&store, log_id, applied, records).unwrap();
+        applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
     }
     let (mut scrub, mut slices) = (Scrub::new(), 0);
     for records in beside.chunks(3_000) {
         assert!(!scrub.slice(&store, &applied).unwrap());
-        applied = apply::step(&store, log_id, applied, records).unwrap();
+        applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
         scrub.stepped(records);
         slices += 1;
     }
@@ -59,7 +60,8 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
     let log_id = world.data_dir.log_id();
-    let applied = apply::step(&store, log_id, Applied::default(), &records).unwrap();
+    let pointers = &mut Pointers::default();
+    let applied = apply::step(&store, pointers, log_id, Applied::default(), &records).unwrap();
     let entries: Vec<_> = records.iter().filter_map(keys::id_entry).collect();
     let (key, value) = &entries[7];
     let put = |key: &[u8], value: &[u8]| {

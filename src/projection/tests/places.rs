@@ -6,14 +6,19 @@ use std::sync::mpsc;
 use super::super::keys::{self, Slot};
 use super::super::read::{self, Refusal, View};
 use super::super::store::{Batch, Store};
-use super::super::{apply, position::Applied};
+use super::super::{apply, pointers::Pointers, position::Applied};
 use super::*;
 use crate::journal::{PLACE_BYTES, Reader};
 
 /// A store of its own with everything of the journal in it, applied in steps of this length.
 fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {
+    applied_forgetting(world, name, step, usize::MAX)
+}
+
+/// The same, and every so many steps nothing is known of the store.
+fn applied_forgetting(world: &World, name: &str, step: usize, each: usize) -> (Store, Applied) {
     let store = Store::open(&world.root.path().join(name), 8 << 20, mpsc::channel().0).unwrap();
-    let mut position = Applied::default();
+    let (mut position, mut pointers, mut steps) = (Applied::default(), Pointers::default(), 0);
     let mut follower = world.journal.reader().follow(0);
     loop {
         let records = follower.next_located(64 << 10).unwrap();
@@ -22,7 +27,11 @@ fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {
         }
         for records in records.chunks(step) {
             let log_id = world.data_dir.log_id();
-            position = apply::step(&store, log_id, position, records).unwrap();
+            position = apply::step(&store, &mut pointers, log_id, position, records).unwrap();
+            steps += 1;
+            if steps % each == 0 {
+                pointers = Pointers::default();
+            }
         }
     }
 }
@@ -70,9 +79,11 @@ fn a_rebuild_makes_the_same_entries_as_any_steps() {
     let mut world = World::with_records(1_500);
     world.append(&[(identity("late", Some("bob")), b"1".to_vec())]);
     let (whole, position) = applied(&world, "whole", 1_000);
-    let (steps, same) = applied(&world, "steps", 7);
-    assert_eq!(position, same);
-    assert_eq!(contents(&whole), contents(&steps));
+    for (name, each) in [("steps", usize::MAX), ("forgetting", 1), ("now and then", 5)] {
+        let (steps, same) = applied_forgetting(&world, name, 7, each);
+        assert_eq!(position, same);
+        assert_eq!(contents(&whole), contents(&steps));
+    }
     let named = (1..=1_501).filter(|seq| is_named(*seq)).count();
     let of_kind = |kind: u8| contents(&whole).keys().filter(|key| key[0] == kind).count();
     assert_eq!(of_kind(keys::HISTORY), 1_501);

@@ -1,0 +1,77 @@
+//! The pointers of identities, while steps move them.
+//!
+//! Owns what is known of them beside the store: identities that were written to lately are written
+//! to again, and a look into the store for each would be an eighth of what a step costs.
+//! Promises the store's own pointers: what a step moved counts when the step is in the store.
+//! After an error they are to be dropped, with the store that they are of.
+
+use std::collections::HashMap;
+
+use super::keys::{self, Pointer, Slot};
+use super::store::{Fault, Store};
+use crate::journal::Located;
+
+/// Most identities that are known; each takes some 150 bytes and its name's.
+const KNOWN_MAX: usize = 16_384;
+
+/// Pointers of one store.
+#[derive(Debug, Default)]
+pub(super) struct Pointers {
+    /// As the store holds them.
+    known: HashMap<Vec<u8>, Pointer>,
+    /// What this step moved; each is written once.
+    moved: HashMap<Vec<u8>, Pointer>,
+    /// The key that is looked up.
+    key: Vec<u8>,
+}
+
+impl Pointers {
+    /// Moves the pointer of the record's identity on to it, and tells where the record goes.
+    ///
+    /// # Errors
+    /// [`Fault::Doubt`] when the record does not continue its identity's versions.
+    pub(super) fn point(&mut self, store: &Store, located: &Located) -> Result<Slot, Fault> {
+        let meta = located.meta();
+        let (version, seq, time) = (meta.version, located.seq, located.time);
+        keys::name_key_into(&mut self.key, &meta);
+        let pointer = match self.moved.get_mut(&self.key) {
+            Some(pointer) => pointer,
+            None => {
+                let (key, before) = match self.known.remove_entry(&self.key) {
+                    Some(known) => known,
+                    None => {
+                        let found = store.get(&self.key)?;
+                        let found = found.map(|value| Pointer::decode(&self.key, &value));
+                        let unborn = Pointer {
+                            number: seq,
+                            version: 0,
+                            first_time: time,
+                            last_time: time,
+                            seq: 0,
+                        };
+                        (self.key.clone(), found.transpose()?.unwrap_or(unborn))
+                    }
+                };
+                self.moved.entry(key).or_insert(before)
+            }
+        };
+        if version != pointer.version + 1 || seq <= pointer.seq {
+            return Err(Fault::Doubt("a record does not continue its identity's versions"));
+        }
+        *pointer = Pointer { version, last_time: time, seq, ..*pointer };
+        Ok(Slot { number: pointer.number, version })
+    }
+
+    /// What is to be written, with its keys.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&[u8], &Pointer)> {
+        self.moved.iter().map(|(key, pointer)| (key.as_slice(), pointer))
+    }
+
+    /// What was moved is in the store now.
+    pub(super) fn settle(&mut self) {
+        if self.known.len() + self.moved.len() > KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.extend(self.moved.drain());
+    }
+}
