@@ -62,6 +62,13 @@ fn sled_is_known_to_the_projection_only() {
     assert!(!strays(&["sled::"], &[]).is_empty(), "the search finds what is there");
 }
 
+/// The projection turns sled's garbage collection: another version would turn nothing.
+#[test]
+fn sled_and_the_projection_have_one_collector() {
+    let lock = include_str!("../../Cargo.lock");
+    assert_eq!(lock.matches("name = \"crossbeam-epoch\"").count(), 1);
+}
+
 #[test]
 fn actix_is_known_to_the_wire_and_the_binary_only() {
     let homes = ["src/http/", "src/main.rs"];
