@@ -1,6 +1,6 @@
 //! The order of one process: a queue, and one appender.
 //!
-//! Whoever has the turn drains what is queued, decides, and commits the group; while it syncs the
+//! Whoever has the turn takes from the queue, decides, and commits the group; while it syncs the
 //! next group collects. There is no timer. The turn is the appending thread's, but a caller that
 //! comes alone may append by itself: waking a thread and being woken by it takes about as long as
 //! a sync.
