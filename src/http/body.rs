@@ -18,13 +18,16 @@ pub(super) async fn read_json(
     config: &Config,
 ) -> Result<Bytes, Problem> {
     check_media_type(request.headers())?;
-    let declared = request.headers().get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|len| len > config.max_body_bytes) {
+    if declared_bytes(request.headers()).is_some_and(|len| len > config.max_body_bytes) {
         return Err(too_large(config.max_body_bytes));
     }
     let read = read(payload, config.max_body_bytes);
     timeout(config.body_timeout, read).await.unwrap_or_else(|_| Err(too_slow(config.body_timeout)))
+}
+
+/// How long a body is that says so.
+pub(super) fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Problem> {

@@ -27,7 +27,7 @@ pub(super) use streaming::Answering;
 
 use super::Shared;
 
-/// A page's request follows its connection at once; whoever waits longer is left to actix.
+/// A request follows its connection at once; whoever waits longer is left to actix.
 const REQUEST_WAIT: Duration = Duration::from_secs(1);
 /// Bytes that are looked at; a longer head is left to actix.
 const FIRST_BYTES_MAX: usize = 8 << 10;

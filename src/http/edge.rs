@@ -1,5 +1,6 @@
 //! What every request passes on its way in and out: one layer, because each that stands by itself
-//! costs every insert an allocation and a pass over the headers.
+//! costs every request an allocation and a pass over the headers. Plain inserts on connections of
+//! their own (`connection/inserting.rs`) pass the same checks, called from there.
 //!
 //! Owns the order of what is done: the `Host` is looked at last on the way in; on the way out come
 //! CORS, the form of what is refused, and the headers of every answer.

@@ -110,8 +110,8 @@ pub(super) fn prefix<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a 
     }
 }
 
-/// A shorter body is copied: it lies in a buffer of its connection, 8 KiB, which the queue that it
-/// may wait in does not weigh.
+/// A shorter body is copied: it lies in a buffer of its connection, 16 KiB at most, which the queue
+/// that it may wait in does not weigh.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// Checks the body once, as a whole, then takes it apart.

@@ -281,7 +281,7 @@ impl ResponseError for Problem {
 }
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
-/// every refusal.
+/// the refusal.
 pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();

@@ -49,7 +49,8 @@ struct Group {
 
 /// What the appending thread and callers do in their turn, whatever the engines are.
 pub(super) trait Append: Send {
-    /// Commits one group: `first`, or else what is queued. Answers how many submissions it was.
+    /// Commits one group: `first`, or else the turn's share of what is queued. Answers how many
+    /// submissions it was.
     fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize;
 
     /// Whether a group of about so many bytes is only a write and a sync.

@@ -57,7 +57,7 @@ impl<L: Log, O: Observer, I: RestoredIds> ByHand<L, O, I> {
         }
     }
 
-    /// Commits one group of what is queued, if anything is.
+    /// Commits one group of what is queued, if anything is; of few it is all.
     pub fn turn(&mut self) {
         if self.queue.bytes() == 0 {
             return;
@@ -75,7 +75,11 @@ impl<L: Log, O: Observer, I: RestoredIds> ByHand<L, O, I> {
 
     /// Ends as a clean shutdown does.
     pub fn close(mut self) {
-        self.turn();
+        self.queue.stop();
+        while let Some(turn) = self.queue.wait() {
+            let submissions = self.appender.append(&turn, None);
+            turn.end(submissions);
+        }
         self.appender.close();
     }
 }

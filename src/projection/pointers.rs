@@ -4,6 +4,8 @@
 //! to again, and a look into the store for each would be an eighth of what a step costs.
 //! Promises the store's own pointers: what a step moved counts when the step is in the store.
 //! After an error they are to be dropped, with the store that they are of.
+//! Does not look for damage in the store: what is known is written over it, readers check what they
+//! read, and an open compares all.
 
 use std::collections::HashMap;
 
@@ -11,7 +13,8 @@ use super::keys::{self, Pointer, Slot};
 use super::store::{Fault, Store};
 use crate::journal::Located;
 
-/// Most identities that are known; each takes some 150 bytes and its name's.
+/// Most identities that are known; each takes some 150 bytes and those of its names, which are 510
+/// at most: 2.5 to 11 MB.
 const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.

@@ -23,7 +23,7 @@ use actix_web::{HttpResponse, web};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::Resumed;
@@ -33,9 +33,9 @@ use crate::http::{Shared, body, edge, gate, insert, problem};
 const PATH: &str = "/insert";
 /// Bytes of a request, with its head; a larger one is left to actix.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
-/// How long the rest of a request may take that came in parts, before it is left to actix.
-const REST_WAIT: Duration = Duration::from_secs(1);
-/// Room for what one read takes.
+/// How long a request may take that came in parts, before it is left to actix and its limits.
+const WHOLE_WAIT: Duration = Duration::from_secs(1);
+/// Room for what one read takes; an answer that took more gives it back.
 const READ_BYTES: usize = 4 << 10;
 
 /// The connection.
@@ -79,8 +79,8 @@ impl Inserting {
         Self { stream, shared, config, input }
     }
 
-    /// Answers insert by insert, until the client leaves or the server stops, or asks for something
-    /// else: then here is the connection.
+    /// Answers insert by insert, until the client leaves or the server stops; or until it asks for
+    /// something else: then here is the connection.
     ///
     /// # Errors
     /// What the connection ended with.
@@ -98,45 +98,51 @@ impl Inserting {
                 Next::Closed => return Ok(None),
             };
             self.input.advance(plain.len);
-            let mut response = self.answer(&plain.body).await;
+            let Some(mut response) = self.answer(&plain.body).await? else { return Ok(None) };
             if has_ended(stopping.as_mut()) {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
             encode(response, &mut plain.codec, &mut output)?;
             self.stream.write_all(&output).await?;
             output.clear();
+            if output.capacity() > READ_BYTES {
+                output = BytesMut::new();
+            }
             if !plain.codec.keep_alive() {
                 return Ok(None);
             }
         }
     }
 
-    /// Waits for the next request.
+    /// Waits for the next request. One that has begun is waited for also while the server stops.
     async fn next(
         &mut self,
         mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
         idle_max: Duration,
     ) -> io::Result<Next> {
+        let mut deadline = None;
         loop {
             let is_idle = self.input.is_empty();
             if !is_idle && let Some(next) = self.parse() {
                 return Ok(next);
             }
-            if stopping.is_terminated() {
-                return Ok(if is_idle { Next::Closed } else { Next::Other });
+            if is_idle && stopping.is_terminated() {
+                return Ok(Next::Closed);
             }
-            self.input.reserve(READ_BYTES);
-            let wait = if is_idle { idle_max } else { REST_WAIT };
-            let read = timeout(wait, self.stream.read_buf(&mut self.input));
+            let now = Instant::now();
+            let deadline = match is_idle {
+                true => now + idle_max,
+                false => *deadline.get_or_insert(now + WHOLE_WAIT),
+            };
             tokio::select! {
                 biased;
-                read = read => match read {
+                read = timeout_at(deadline, read(&mut self.stream, &mut self.input)) => match read {
                     Ok(Ok(0)) => return Ok(Next::Closed),
                     Ok(read) => drop(read?),
                     Err(_) if is_idle => return Ok(Next::Closed),
                     Err(_) => return Ok(Next::Other),
                 },
-                () = stopping.as_mut() => {}
+                () = stopping.as_mut(), if is_idle => {}
             }
         }
     }
@@ -144,9 +150,10 @@ impl Inserting {
     /// What lies in the input; nothing yet while a part is missing.
     fn parse(&self) -> Option<Next> {
         // A copy, so that what is not plain stays as it came.
-        let mut rest = BytesMut::from(&self.input[..]);
+        let seen = &self.input[..self.input.len().min(REQUEST_BYTES_MAX)];
+        let mut rest = BytesMut::from(seen);
         let mut codec = Codec::new(self.config.clone());
-        let more = || (self.input.len() >= REQUEST_BYTES_MAX).then_some(Next::Other);
+        let more = || (seen.len() == REQUEST_BYTES_MAX).then_some(Next::Other);
         match codec.decode(&mut rest) {
             Ok(Some(Message::Item(request))) if self.is_plain(&request, &codec) => {}
             Ok(None) => return more(),
@@ -158,12 +165,9 @@ impl Inserting {
             _ => return Some(Next::Other),
         };
         match codec.decode(&mut rest) {
-            Ok(Some(_)) if body.len() <= self.shared.broker.config().max_body_bytes => {
-                let len = self.input.len() - rest.len();
-                Some(Next::Plain(Plain { body, len, codec }))
-            }
+            Ok(Some(_)) => Some(Next::Plain(Plain { body, len: seen.len() - rest.len(), codec })),
             Ok(None) => more(),
-            _ => Some(Next::Other),
+            Err(_) => Some(Next::Other),
         }
     }
 
@@ -181,15 +185,44 @@ impl Inserting {
             && !head.headers().contains_key(header::ORIGIN)
             && gate::check_host(head, self.shared.broker.config()).is_ok()
             && body::check_media_type(head.headers()).is_ok()
+            && body::declared_bytes(head.headers()).is_some_and(|len| len <= self.body_bytes_max())
     }
 
-    async fn answer(&self, body: &Bytes) -> HttpResponse {
-        let answer = insert::answer(&self.shared.broker, body, PATH).await;
-        let mut response =
-            answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, &self.shared));
-        edge::dress(response.headers_mut());
-        response
+    fn body_bytes_max(&self) -> usize {
+        self.shared.broker.config().max_body_bytes.min(REQUEST_BYTES_MAX)
     }
+
+    /// The answer to an insert; none when the client leaves before, which ends the waiting and not
+    /// the insert. What it sends meanwhile is for later.
+    async fn answer(&mut self, body: &Bytes) -> io::Result<Option<HttpResponse>> {
+        let mut answer = pin!(answer(&self.shared, body));
+        loop {
+            tokio::select! {
+                biased;
+                response = answer.as_mut() => return Ok(Some(response)),
+                read = read(&mut self.stream, &mut self.input),
+                    if self.input.len() < REQUEST_BYTES_MAX =>
+                {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the route answers, dressed as every answer is.
+async fn answer(shared: &Shared, body: &Bytes) -> HttpResponse {
+    let answer = insert::answer(&shared.broker, body, PATH).await;
+    let mut response = answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, shared));
+    edge::dress(response.headers_mut());
+    response
+}
+
+async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
+    input.reserve(READ_BYTES);
+    stream.read_buf(input).await
 }
 
 /// Whether the server stops; it is looked at without waiting.

@@ -10,7 +10,7 @@ use crate::order::ProposeError;
 #[derive(Debug)]
 pub struct Turn {
     shared: Arc<Shared>,
-    /// How many submissions it takes at most.
+    /// How many submissions its group is to have at most.
     pub share: usize,
     ended: bool,
 }

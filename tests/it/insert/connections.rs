@@ -1,9 +1,12 @@
 //! A connection that is opened for an insert has a loop of its own: nobody can tell.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use crate::server::{Server, small};
-use crate::wire::{Answer, request};
+use crate::wire::{Answer, PATIENCE, request};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -166,4 +169,25 @@ fn a_body_that_does_not_come_is_408() {
     connection.answer("POST").expect("an answer").expect(201);
     connection.send(request("POST", "/insert", &[JSON, "Content-Length: 20"], b""));
     connection.answer("POST").expect("an answer").problem(408, "body-timeout");
+}
+
+/// As whoever sends a little of it now and then.
+#[test]
+fn a_body_that_drips_is_408() {
+    let server = Server::with(small().body_timeout(Duration::from_millis(50)));
+    let mut dripping = TcpStream::connect(server.address).expect("the server accepts");
+    let mut reading = dripping.try_clone().expect("a second handle");
+    let head = request("POST", "/insert", &[JSON, "Content-Length: 10000"], b"");
+    dripping.write_all(&head).expect("it is taken");
+    let dripper = thread::spawn(move || {
+        while dripping.write_all(b" ").is_ok() {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    });
+    reading.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut answer = [0; 12];
+    reading.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    drop(server);
+    dripper.join().expect("it ends with its connection");
 }
