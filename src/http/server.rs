@@ -108,24 +108,31 @@ async fn connections(
         tune(&connection, stall);
         let (streams, requests, opener) = (streams.clone(), requests.clone(), opener.clone());
         let stopping = stopping.clone();
-        Box::pin(async move {
+        // On the heap until it is known what the connection is for: a stream's task has room for
+        // its position only.
+        let served = Box::pin(async move {
             let peer = connection.peer_addr().map_err(|_| ())?;
-            // What is not a stream's is on the heap, so that a stream's task has no room for it.
             let connection = match opener.open(connection, peer).await.map_err(|_| ())? {
                 Opening::Stream(request, answering) => {
                     let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
                     let (_, response) = response.into_parts();
-                    return answering.respond(response).map_err(|_| ())?.await.map_err(|_| ());
+                    return answering.respond(response).map(Some).map_err(|_| ());
                 }
                 Opening::Inserts(inserting) => {
                     let served = Box::pin(inserting.serve(stopping, IDLE_MAX)).await;
-                    let Some(connection) = served.map_err(|_| ())? else { return Ok(()) };
+                    let Some(connection) = served.map_err(|_| ())? else { return Ok(None) };
                     connection
                 }
                 Opening::Other(connection) => connection,
             };
             let connection = (connection, Protocol::Http1, Some(peer));
-            Box::pin(requests.call(connection)).await.map_err(|_| ())
+            Box::pin(requests.call(connection)).await.map(|()| None).map_err(|_| ())
+        });
+        Box::pin(async move {
+            match served.await? {
+                Some(streaming) => streaming.await.map_err(|_| ()),
+                None => Ok(()),
+            }
         })
     }))
 }
