@@ -37,6 +37,9 @@ step "clippy" cargo clippy --locked --workspace --features broker/rabbitmq --all
   --deny warnings
 # Tests are built with the feature, users build without.
 step "clippy without features" cargo clippy --locked --package broker -- --deny warnings
+# A workspace of its own, which nothing here builds: its lock file is to know our dependencies.
+step "lock file of the fuzz targets" quietly cargo metadata --locked --format-version 1 \
+  --manifest-path fuzz/Cargo.toml
 step "dependencies" "$cargo_deny" --locked check --hide-inclusion-graph bans licenses sources
 step "client" npm --prefix client run --silent check
 step "page" page_is_current

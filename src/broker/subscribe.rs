@@ -53,8 +53,9 @@ impl Broker {
     ///
     /// # Errors
     /// As a stream it fails with [`SubscriberError`](crate::SubscriberError). Neither kind ends it:
-    /// [`Reset`](crate::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good here,
-    /// and after [`Log`](crate::SubscriberError::Log) the next poll tries again where it stood.
+    /// [`Reset`](crate::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good
+    /// here, and after [`Log`](crate::SubscriberError::Log) the next poll tries again where it
+    /// stood.
     ///
     /// ```
     /// use broker::{Broker, Config, NewEvent, Subscribe};

@@ -146,6 +146,7 @@ fn add_nosniff(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
+/// The last that is done to an answer, whoever gave it.
 fn sealed(mut answer: ServiceResponse) -> ServiceResponse {
     add_nosniff(answer.headers_mut());
     if answer.request().version() == Version::HTTP_10 {

@@ -76,7 +76,8 @@ impl Bound {
     }
 }
 
-/// What one worker does with its connections: those of streams are their own, all others actix's.
+/// What one worker does with its connections: those of streams and inserts have loops of their own,
+/// all others are actix's.
 async fn connections(
     routes: Routes,
     stopping: GracefulShutdownSignal,

@@ -157,9 +157,9 @@ impl ProjectionHandle {
 
     /// Consecutive versions of an identity. Blocks.
     ///
-    /// The answer is shorter than `limit` where the versions end and where the records, as stored, exceed
-    /// [`PAGE_BYTES_MAX`](read::PAGE_BYTES_MAX); it is empty only when there is nothing in the
-    /// range.
+    /// The answer is shorter than `limit` where the versions end and where the records, as stored,
+    /// exceed [`PAGE_BYTES_MAX`](read::PAGE_BYTES_MAX); it is empty only when there is nothing in
+    /// the range.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.

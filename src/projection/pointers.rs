@@ -42,18 +42,7 @@ impl Pointers {
             None => {
                 let (key, before) = match self.known.remove_entry(&self.key) {
                     Some(known) => known,
-                    None => {
-                        let found = store.get(&self.key)?;
-                        let found = found.map(|value| Pointer::decode(&self.key, &value));
-                        let unborn = Pointer {
-                            number: seq,
-                            version: 0,
-                            first_time: time,
-                            last_time: time,
-                            seq: 0,
-                        };
-                        (self.key.clone(), found.transpose()?.unwrap_or(unborn))
-                    }
+                    None => (self.key.clone(), stored(store, &self.key, located)?),
                 };
                 self.moved.entry(key).or_insert(before)
             }
@@ -76,5 +65,14 @@ impl Pointers {
             self.known.clear();
         }
         self.known.extend(self.moved.drain());
+    }
+}
+
+/// What the store holds of the record's identity; before its first record, that there is none.
+fn stored(store: &Store, key: &[u8], located: &Located) -> Result<Pointer, Fault> {
+    let (seq, time) = (located.seq, located.time);
+    match store.get(key)? {
+        Some(value) => Pointer::decode(key, &value),
+        None => Ok(Pointer { number: seq, version: 0, first_time: time, last_time: time, seq: 0 }),
     }
 }

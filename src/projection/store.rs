@@ -31,10 +31,10 @@ const DATA_FILE: &str = "db";
 /// smallest step in it over 400 bytes.
 const UNWRITTEN_BYTES_MAX: usize = 256;
 
-/// Turns of sled's garbage collection after a batch. Every 128th read of a thread is one, but a batch
-/// counts as one read however large it is, and leaves some forty bags of what it replaced, of which
-/// a turn frees eight at most: a writer that does not read would hold a gigabyte of it, and twice
-/// the disk.
+/// Turns of sled's garbage collection after a batch. Every 128th read of a thread is one, but a
+/// batch counts as one read however large it is, and leaves some forty bags of what it replaced, of
+/// which a turn frees eight at most: a writer that does not read would hold a gigabyte of it, and
+/// twice the disk.
 const COLLECTIONS: usize = 16;
 
 /// How long an open waits for an earlier handle to let go.
