@@ -32,14 +32,17 @@ page_is_current() {
   fi
 }
 
+# A workspace of its own, which nothing here builds, so that nothing else would tell.
+fuzz_lock_is_current() {
+  (quietly cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml)
+}
+
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --features broker/rabbitmq --all-targets -- \
   --deny warnings
 # Tests are built with the feature, users build without.
 step "clippy without features" cargo clippy --locked --package broker -- --deny warnings
-# A workspace of its own, which nothing here builds: its lock file is to know our dependencies.
-step "lock file of the fuzz targets" quietly cargo metadata --locked --format-version 1 \
-  --manifest-path fuzz/Cargo.toml
+step "lock file of the fuzz targets" fuzz_lock_is_current
 step "dependencies" "$cargo_deny" --locked check --hide-inclusion-graph bans licenses sources
 step "client" npm --prefix client run --silent check
 step "page" page_is_current
