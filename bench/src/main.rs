@@ -28,6 +28,10 @@ use broker_bench::{
     Result, appends, client, plot, quiet::Ticks, report, report::Report, server, workload,
 };
 
+/// What is measured here, sled alone and bare handlers, has the allocator that the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let run = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
     match run {
