@@ -144,7 +144,7 @@ impl Default for Config {
             max_consumers: const { NonZeroUsize::new(10_000).unwrap() },
             queue_bytes: 64 << 20,
             window_bytes: 4 << 20,
-            max_projection_lag: 1_000_000,
+            max_projection_lag: 2_000_000,
             checkpoint_bytes: 32 << 20,
             segment_bytes: 64 << 20,
             cache_bytes: 64 << 20,

@@ -220,7 +220,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "BROKER_MAX_PROJECTION_LAG",
         flag: "max-projection-lag",
         takes: Takes::Value("RECORDS"),
-        default: "1000000",
+        default: "2000000",
         meaning: "Most records that the readable history may be behind the log; an insert is then 503",
         secret: false,
         read: |config, text| put(&mut config.max_projection_lag, number(text, 1..=1_000_000_000)),
