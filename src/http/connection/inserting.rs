@@ -23,7 +23,7 @@ use actix_web::{HttpResponse, web};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::Resumed;
@@ -90,16 +90,19 @@ impl Inserting {
         idle_max: Duration,
     ) -> io::Result<Option<Resumed>> {
         let mut stopping = pin!(stopping.notified().fuse());
+        // One for all requests: to put it off costs less than to make another.
+        let mut patience = pin!(sleep(idle_max));
         let mut output = BytesMut::new();
         loop {
-            let mut plain = match self.next(stopping.as_mut(), idle_max).await? {
+            patience.as_mut().reset(Instant::now() + idle_max);
+            let mut plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
                 Next::Plain(plain) => plain,
                 Next::Other => return Ok(Some(Resumed::new(self.input, self.stream))),
                 Next::Closed => return Ok(None),
             };
             self.input.advance(plain.len);
             let Some(mut response) = self.answer(&plain.body).await? else { return Ok(None) };
-            if has_ended(stopping.as_mut()) {
+            if self.shared.broker.is_stopping() {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
             encode(response, &mut plain.codec, &mut output)?;
@@ -114,13 +117,14 @@ impl Inserting {
         }
     }
 
-    /// Waits for the next request. One that has begun is waited for also while the server stops.
+    /// Waits for the next request, as long as there is patience; one that has begun, for
+    /// [`WHOLE_WAIT`], also while the server stops.
     async fn next(
         &mut self,
         mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
-        idle_max: Duration,
+        mut patience: Pin<&mut Sleep>,
     ) -> io::Result<Next> {
-        let mut deadline = None;
+        let mut has_begun = false;
         loop {
             let is_idle = self.input.is_empty();
             if !is_idle && let Some(next) = self.parse() {
@@ -129,19 +133,20 @@ impl Inserting {
             if is_idle && stopping.is_terminated() {
                 return Ok(Next::Closed);
             }
-            let now = Instant::now();
-            let deadline = match is_idle {
-                true => now + idle_max,
-                false => *deadline.get_or_insert(now + WHOLE_WAIT),
-            };
+            if !is_idle && !has_begun {
+                has_begun = true;
+                patience.as_mut().reset(Instant::now() + WHOLE_WAIT);
+            }
             tokio::select! {
                 biased;
-                read = timeout_at(deadline, read(&mut self.stream, &mut self.input)) => match read {
-                    Ok(Ok(0)) => return Ok(Next::Closed),
-                    Ok(read) => drop(read?),
-                    Err(_) if is_idle => return Ok(Next::Closed),
-                    Err(_) => return Ok(Next::Other),
-                },
+                read = read(&mut self.stream, &mut self.input) => {
+                    if read? == 0 {
+                        return Ok(Next::Closed);
+                    }
+                }
+                () = patience.as_mut() => {
+                    return Ok(if is_idle { Next::Closed } else { Next::Other });
+                }
                 () = stopping.as_mut(), if is_idle => {}
             }
         }
@@ -223,11 +228,6 @@ async fn answer(shared: &Shared, body: &Bytes) -> HttpResponse {
 async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
     input.reserve(READ_BYTES);
     stream.read_buf(input).await
-}
-
-/// Whether the server stops; it is looked at without waiting.
-fn has_ended(mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>) -> bool {
-    stopping.is_terminated() || stopping.as_mut().now_or_never().is_some()
 }
 
 fn encode(response: HttpResponse, codec: &mut Codec, out: &mut BytesMut) -> io::Result<()> {
