@@ -18,6 +18,8 @@ use crate::report::{Failure, Outcome, Report};
 use crate::shim::Tools;
 use crate::{Result, files, server};
 
+/// What `Campaign::hour` is for: a sixth of an hour of `make torture` is the simulation's.
+const HOUR: Duration = Duration::from_secs(3_000);
 /// Lives at a time: they wait for disks and for time-outs more than they compute.
 const LANES: usize = 5;
 /// After so many failures a campaign has said what it has to say.
@@ -102,8 +104,7 @@ struct Run<'a> {
 
 impl Default for Plan {
     fn default() -> Self {
-        let duration = Duration::from_secs(3600);
-        Self { ci: false, count: None, duration, life: None, seed: rand::random() }
+        Self { ci: false, count: None, duration: HOUR, life: None, seed: rand::random() }
     }
 }
 
@@ -162,7 +163,7 @@ fn run(
     scratch: &Path,
     memory: Option<&Path>,
 ) -> Outcome {
-    let hours = plan.duration.as_secs_f64() / 3600.0;
+    let hours = plan.duration.as_secs_f64() / HOUR.as_secs_f64();
     let target = match (plan.count, plan.ci) {
         (Some(count), _) => count,
         (None, true) => campaign.ci,
@@ -176,12 +177,7 @@ fn run(
         memory,
         seed: plan.seed,
         target,
-        deadline: started
-            + if plan.ci || plan.life.is_some() {
-                part.max(Duration::from_secs(3600))
-            } else {
-                part
-            },
+        deadline: started + if plan.ci || plan.life.is_some() { part.max(HOUR) } else { part },
         done: AtomicUsize::new(0),
         lives: AtomicU64::new(plan.life.unwrap_or(0)),
         tally: Mutex::default(),

@@ -22,7 +22,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "surprises",
     ci: 20,
     hour: 200,
-    share: 5,
+    share: 4,
     mounts: false,
     ground: Ground::Both,
     live,

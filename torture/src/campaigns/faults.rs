@@ -24,7 +24,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "points",
     ci: 150,
     hour: 5_000,
-    share: 35,
+    share: 30,
     mounts: false,
     ground: Ground::Memory,
     live,

@@ -24,7 +24,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "full disks",
     ci: 4,
     hour: 200,
-    share: 10,
+    share: 8,
     mounts: true,
     ground: Ground::Disk,
     live,

@@ -27,7 +27,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "power cuts",
     ci: 12,
     hour: 500,
-    share: 15,
+    share: 7,
     mounts: true,
     ground: Ground::Disk,
     live,
