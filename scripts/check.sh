@@ -41,7 +41,7 @@ step "format" cargo fmt --all --check
 step "clippy" cargo clippy --locked --workspace --features broker/rabbitmq --all-targets -- \
   --deny warnings
 # Tests are built with the feature, users build without.
-step "clippy without features" cargo clippy --locked --package broker -- --deny warnings
+step "clippy without features" cargo clippy --locked --package broker --no-default-features -- --deny warnings
 step "lock file of the fuzz targets" fuzz_lock_is_current
 step "dependencies" "$cargo_deny" --locked check --hide-inclusion-graph bans licenses sources
 step "client" npm --prefix client run --silent check

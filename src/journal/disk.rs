@@ -21,8 +21,8 @@ pub(crate) mod simulated;
 const ZEROS_BYTES: usize = 256 * 1024;
 
 /// Zeros of a new file are synced in parts of this size: whoever syncs a group meanwhile waits for
-/// one of them, 0.5 ms, and not for a segment, 30 ms.
-const SYNCED_BYTES: u64 = 512 * 1024;
+/// one of them, 0.5 ms, and not for a segment, 30 ms. Smaller under test, whose files are small.
+const SYNCED_BYTES: u64 = if cfg!(test) { 8 * 1024 } else { 512 * 1024 };
 
 /// A handle on the operations; clones share their faults.
 #[derive(Clone, Debug, Default)]
@@ -90,12 +90,21 @@ impl Disk {
     /// Makes a new file of `bytes` zeros and syncs it.
     ///
     /// The zeros are written, not only allocated: measured on ext4, `fdatasync` of a write into
-    /// extents that are allocated but unwritten is slower, because it changes metadata too.
-    pub(super) fn create_zeros(&self, path: &Path, bytes: u64) -> io::Result<File> {
+    /// extents that are allocated but unwritten is slower, because it changes metadata too. They
+    /// are synced in parts, for others who sync, until somebody waits for the file: then at once.
+    pub(super) fn create_zeros(
+        &self,
+        path: &Path,
+        bytes: u64,
+        is_awaited: impl Fn() -> bool,
+    ) -> io::Result<File> {
         let file = self.create_new(path)?;
         for offset in (0..bytes).step_by(SYNCED_BYTES as usize) {
-            self.zero(&file, offset, SYNCED_BYTES.min(bytes - offset))?;
-            self.sync_all(&file)?;
+            let len = SYNCED_BYTES.min(bytes - offset);
+            self.zero(&file, offset, len)?;
+            if offset + len < bytes && !is_awaited() {
+                self.sync_all(&file)?;
+            }
         }
         #[cfg(test)]
         self.faults.fail(faults::Fault::Space)?;

@@ -8,6 +8,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::disk::Disk;
@@ -43,6 +45,8 @@ enum State {
     Idle,
     Running {
         bytes: u64,
+        /// Whether somebody waits for it.
+        awaited: Arc<AtomicBool>,
         thread: JoinHandle<io::Result<Prepared>>,
     },
 }
@@ -50,7 +54,7 @@ enum State {
 impl Prepared {
     /// Makes one on the spot.
     pub(super) fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
-        Self::create(disk, journal.join(OWN), bytes)
+        Self::create(disk, journal.join(OWN), bytes, || true)
     }
 
     /// Size of the file.
@@ -70,8 +74,13 @@ impl Prepared {
         Ok(file)
     }
 
-    fn create(disk: &Disk, path: PathBuf, bytes: u64) -> io::Result<Self> {
-        let file = disk.create_zeros(&path, bytes).inspect_err(|_| {
+    fn create(
+        disk: &Disk,
+        path: PathBuf,
+        bytes: u64,
+        is_awaited: impl Fn() -> bool,
+    ) -> io::Result<Self> {
+        let file = disk.create_zeros(&path, bytes, is_awaited).inspect_err(|_| {
             // A partial file would hold the space that others need.
             let _ = disk.remove(&path);
         })?;
@@ -99,15 +108,20 @@ impl Ahead {
             return;
         }
         let (disk, path) = (self.disk.clone(), self.journal.join(NEXT));
+        let awaited = Arc::new(AtomicBool::new(false));
+        let is_awaited = {
+            let awaited = awaited.clone();
+            move || awaited.load(Ordering::Relaxed)
+        };
         let spawned = std::thread::Builder::new()
             .name("broker-segment".to_owned())
-            .spawn(move || Prepared::create(&disk, path, bytes));
+            .spawn(move || Prepared::create(&disk, path, bytes, is_awaited));
         self.state = match spawned {
             Ok(thread) => {
                 while self.disk.is_replayed() && !thread.is_finished() {
                     std::thread::yield_now();
                 }
-                State::Running { bytes, thread }
+                State::Running { bytes, awaited, thread }
             }
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started to prepare a segment");
@@ -124,7 +138,10 @@ impl Ahead {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Failed | State::Idle => None,
-            State::Running { thread, .. } => finished(thread),
+            State::Running { awaited, thread, .. } => {
+                awaited.store(true, Ordering::Relaxed);
+                finished(thread)
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache_bytes_max: 64 << 20,
-            give_way_records_max: 500_000,
+            give_way_records_max: 1_000_000,
             // Their inserts take a tenth of a core.
             burst_per_second: 4_000,
         }

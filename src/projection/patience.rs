@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-/// Rest for a burst of so long; what it leaves behind is applied within about as long.
+/// Rest for a burst of so long; what it leaves behind takes about twice as long to apply.
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// Of the time for which there was nothing to apply, this part comes back.

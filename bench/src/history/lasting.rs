@@ -1,5 +1,5 @@
-//! Load without pause: longer than the projection may fall behind, so it is the projection that
-//! says how much is taken in.
+//! Load without pause: longer than a burst, so the projection and the inserts share the processors,
+//! and in the end it is the projection that says how much is taken in.
 
 use std::time::Duration;
 

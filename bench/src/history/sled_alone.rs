@@ -15,7 +15,7 @@ use crate::workload::name;
 /// one more is refused.
 const STEP_RECORDS_MAX: usize = 1_000;
 const REST: Duration = Duration::from_millis(50);
-const LAG_RECORDS_MAX: u64 = 1_000_000;
+const LAG_RECORDS_MAX: u64 = 2_000_000;
 
 /// A database that is opened as Broker opens its own.
 struct Index {

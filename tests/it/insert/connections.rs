@@ -160,6 +160,28 @@ fn it_is_closed_when_asked_to_and_when_the_server_stops() {
     assert_eq!(idle.rest(), b"");
 }
 
+/// It learns whether its insert is stored, and that the connection ends.
+#[test]
+fn a_request_that_has_begun_is_answered_while_the_server_stops() {
+    let mut server = Server::start();
+    let (mut begun, mut idle) = (server.connect(), server.connect());
+    for connection in [&mut begun, &mut idle] {
+        connection.send(insert(&[], event("a")));
+        connection.answer("POST").expect("an answer").expect(201);
+    }
+    let body = event("b");
+    let length = format!("Content-Length: {}", body.len());
+    begun.send(request("POST", "/insert", &[JSON, &length], &body.as_bytes()[..5]));
+    server.begin_stop();
+    // The stop has been told to all connections.
+    assert_eq!(idle.rest(), b"");
+    begun.send(&body.as_bytes()[5..]);
+    let answer = begun.answer("POST").expect("an answer");
+    answer.problem(503, "shutting-down");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(begun.rest(), b"");
+}
+
 /// Whoever sends the head and never the body would hold the connection for ever.
 #[test]
 fn a_body_that_does_not_come_is_408() {
