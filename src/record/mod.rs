@@ -15,8 +15,6 @@ mod new_event;
 mod stored;
 mod time;
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
@@ -107,11 +105,18 @@ impl Record {
                 + (Hyphenated::LENGTH + "2026-11-21T10:00:00.123Z".len())
                 + (users_len.sum::<usize>() + data.len()),
         );
-        write!(json, "{{\"seq\":{seq},\"event\":").expect("a string takes all text");
+        // Every record is made here: no general formatter is asked.
+        json.push_str("{\"seq\":");
+        json.push_str(itoa::Buffer::new().format(seq));
+        json.push_str(",\"event\":");
         push_string(&mut json, identity.event.as_str());
-        write!(json, ",\"version\":{version},\"id\":\"").expect("a string takes all text");
+        json.push_str(",\"version\":");
+        json.push_str(itoa::Buffer::new().format(version));
+        json.push_str(",\"id\":\"");
         json.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-        write!(json, "\",\"timestamp\":\"{time}\"").expect("a string takes all text");
+        json.push_str("\",\"timestamp\":\"");
+        time.push_to(&mut json);
+        json.push('"');
         for (member, user) in users {
             json.push_str(member);
             push_string(&mut json, user.as_str());

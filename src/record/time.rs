@@ -81,13 +81,19 @@ fn from_signed(millis: i64) -> Result<Timestamp, String> {
 impl fmt::Display for Timestamp {
     /// `2026-11-21T10:00:00.123Z`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text();
-        out.write_str(std::str::from_utf8(&text).expect("digits and letters are ASCII"))
+        let mut text = String::new();
+        self.push_to(&mut text);
+        out.write_str(&text)
     }
 }
 
 impl Timestamp {
-    /// As it is displayed; every record is made with one, so no general formatter is asked.
+    /// Appends what it is displayed as.
+    pub(super) fn push_to(self, out: &mut String) {
+        out.push_str(std::str::from_utf8(&self.text()).expect("digits and letters are ASCII"));
+    }
+
+    /// Every record is made with one, so no general formatter is asked.
     fn text(self) -> [u8; 24] {
         let millis = i64::try_from(self.0).expect("timestamps end with the year 9999");
         let time = DateTime::<Utc>::from_timestamp_millis(millis)
