@@ -18,24 +18,48 @@ const STILL_LOOKS_MAX: u32 = 16;
 const CPU: Duration = Duration::from_millis(50);
 /// … and reads and writes less, of which looking is a part.
 const IO_BYTES: u64 = 64 << 10;
+/// One look counts for no more: a machine that is taken away for a moment may be told as processor
+/// time of whoever had it, and who works does so in the next look too.
+const CPU_A_LOOK: Duration = Duration::from_millis(25);
 
-/// What a process has done.
+/// What a process has done since it was started.
 #[derive(Clone, Copy)]
 struct Done {
     cpu: Duration,
     io_bytes: u64,
 }
 
+/// What it has done since it was last seen to advance.
+struct Advance {
+    last: Done,
+    cpu: Duration,
+    io_bytes: u64,
+}
+
 /// Resolves when the process has not advanced for 8 s.
 pub(crate) async fn stopped_advancing() {
-    let (mut before, mut looks) = (Done::now(), 0);
+    let (mut advance, mut looks) = (Advance::from(Done::now()), 0);
     while looks < STILL_LOOKS_MAX {
         sleep(LOOK).await;
         looks += 1;
         let now = Done::now();
-        if now.is_past(before) {
-            (before, looks) = (now, 0);
+        if advance.is_seen(now) {
+            (advance, looks) = (Advance::from(now), 0);
         }
+    }
+}
+
+impl Advance {
+    fn from(last: Done) -> Self {
+        Self { last, cpu: Duration::ZERO, io_bytes: 0 }
+    }
+
+    /// Adds what was done since the last look, and tells whether all is more than waiting takes.
+    fn is_seen(&mut self, now: Done) -> bool {
+        self.cpu += now.cpu.saturating_sub(self.last.cpu).min(CPU_A_LOOK);
+        self.io_bytes += now.io_bytes.saturating_sub(self.last.io_bytes);
+        self.last = now;
+        self.cpu >= CPU || self.io_bytes >= IO_BYTES
     }
 }
 
@@ -52,11 +76,6 @@ impl Done {
         };
         Self { cpu, io_bytes: io.lines().filter_map(bytes).sum() }
     }
-
-    fn is_past(self, before: Self) -> bool {
-        self.cpu.saturating_sub(before.cpu) >= CPU
-            || self.io_bytes.saturating_sub(before.io_bytes) >= IO_BYTES
-    }
 }
 
 #[cfg(test)]
@@ -65,11 +84,22 @@ mod tests {
 
     #[test]
     fn work_is_an_advance_and_looking_is_none() {
-        let before = Done::now();
-        (0..16).for_each(|_| assert!(!Done::now().is_past(before)));
+        let mut advance = Advance::from(Done::now());
+        (0..16).for_each(|_| assert!(!advance.is_seen(Done::now())));
         let mut sum = 0u64;
-        while !Done::now().is_past(before) {
+        while !advance.is_seen(Done::now()) {
             sum = (0..100_000u64).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
+    }
+
+    #[test]
+    fn one_leap_of_a_clock_is_no_advance() {
+        let at = |ms, io_bytes| Done { cpu: Duration::from_millis(ms), io_bytes };
+        let mut advance = Advance::from(at(10, 1_000));
+        assert!(!advance.is_seen(at(10_010, 1_100)));
+        (1..16).for_each(|look| assert!(!advance.is_seen(at(10_010 + look, 1_100 + 100 * look))));
+        assert!(advance.is_seen(at(20_000, 3_000)));
+        let mut advance = Advance::from(at(10, 1_000));
+        assert!(advance.is_seen(at(10, 1_000 + IO_BYTES)));
     }
 }
