@@ -24,7 +24,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "damaged directories",
     ci: 200,
     hour: 10_000,
-    share: 31,
+    share: 26,
     mounts: false,
     ground: Ground::Memory,
     live,

@@ -20,7 +20,7 @@ pub const CAMPAIGN: Campaign = Campaign {
     unit: "kills",
     ci: 100,
     hour: 5_000,
-    share: 19,
+    share: 24,
     mounts: false,
     ground: Ground::Both,
     live,
