@@ -38,19 +38,19 @@ struct Advance {
 
 /// Resolves when the process has not advanced for 8 s.
 pub(crate) async fn stopped_advancing() {
-    let (mut advance, mut looks) = (Advance::from(Done::now()), 0);
+    let (mut advance, mut looks) = (Advance::since(Done::now()), 0);
     while looks < STILL_LOOKS_MAX {
         sleep(LOOK).await;
         looks += 1;
         let now = Done::now();
         if advance.is_seen(now) {
-            (advance, looks) = (Advance::from(now), 0);
+            (advance, looks) = (Advance::since(now), 0);
         }
     }
 }
 
 impl Advance {
-    fn from(last: Done) -> Self {
+    fn since(last: Done) -> Self {
         Self { last, cpu: Duration::ZERO, io_bytes: 0 }
     }
 
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn work_is_an_advance_and_looking_is_none() {
-        let mut advance = Advance::from(Done::now());
+        let mut advance = Advance::since(Done::now());
         (0..16).for_each(|_| assert!(!advance.is_seen(Done::now())));
         let mut sum = 0u64;
         while !advance.is_seen(Done::now()) {
@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn one_leap_of_a_clock_is_no_advance() {
         let at = |ms, io_bytes| Done { cpu: Duration::from_millis(ms), io_bytes };
-        let mut advance = Advance::from(at(10, 1_000));
+        let mut advance = Advance::since(at(10, 1_000));
         assert!(!advance.is_seen(at(10_010, 1_100)));
         (1..16).for_each(|look| assert!(!advance.is_seen(at(10_010 + look, 1_100 + 100 * look))));
         assert!(advance.is_seen(at(20_000, 3_000)));
-        let mut advance = Advance::from(at(10, 1_000));
+        let mut advance = Advance::since(at(10, 1_000));
         assert!(advance.is_seen(at(10, 1_000 + IO_BYTES)));
     }
 }

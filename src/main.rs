@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 /// What a worker allocates another thread frees, for each insert, and glibc's allocator takes a lock
 /// for that: inserts and the history are faster with this one. It is built so that what is large
-/// begins with a page, too: at a start sled zeroes what is free of its file, and the kernel writes a
-/// page from a buffer of its size without reading the page before.
+/// begins with a page, too: at a start sled zeroes what is free of its file, and from a buffer that
+/// lies across pages the kernel reads each page before it writes it.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -78,19 +78,21 @@ fn from_signed(millis: i64) -> Result<Timestamp, String> {
     Ok(Timestamp::from_millis(millis))
 }
 
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("digits and letters are ASCII")
+}
+
 impl fmt::Display for Timestamp {
     /// `2026-11-21T10:00:00.123Z`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.push_to(&mut text);
-        out.write_str(&text)
+        out.write_str(ascii(&self.text()))
     }
 }
 
 impl Timestamp {
     /// Appends what it is displayed as.
     pub(super) fn push_to(self, out: &mut String) {
-        out.push_str(std::str::from_utf8(&self.text()).expect("digits and letters are ASCII"));
+        out.push_str(ascii(&self.text()));
     }
 
     /// Every record is made with one, so no general formatter is asked.
