@@ -29,6 +29,7 @@
 //! ```
 
 mod apply;
+mod begin;
 mod compare;
 mod directory;
 mod follow;
@@ -57,8 +58,9 @@ use std::thread;
 
 use uuid::Uuid;
 
+use self::begin::Start;
 use self::directory::{Contents, Directory};
-use self::follow::{Follow, Start};
+use self::follow::Follow;
 use self::life::Left;
 use self::shared::Shared;
 use self::store::Store;

@@ -1,0 +1,171 @@
+//! How a store comes to be followed: it is gone on with, opened again, or built anew.
+
+use std::time::Duration;
+
+use super::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
+use super::life::{End, Left, Life};
+use super::position::Applied;
+use super::progress::Progress;
+use super::scrub::{self, Scrub};
+use super::shared::{Phase, Status};
+use super::store::{self, Fault, Store};
+
+/// How long the thread waits before it tries again for want of space.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the thread starts from.
+pub(super) enum Start {
+    /// A store that agrees with the journal.
+    Applied(Store, Applied),
+    /// There is something in the way that is no store, or is in doubt.
+    Doubt(String),
+    /// There is a store that nothing is said against, but no space to use it.
+    NoSpace(Left),
+    /// Nothing is there.
+    Nothing,
+}
+
+impl Follow {
+    pub(super) fn begin(&mut self, start: Start) -> Result<Life, End> {
+        match start {
+            Start::Applied(store, applied) => Ok(self.resume(store, applied)),
+            Start::Doubt(_) => {
+                self.tell_rebuilding();
+                self.set_aside()?;
+                self.rebuild()
+            }
+            Start::NoSpace(left) => self.reopen(left),
+            Start::Nothing => {
+                self.tell_rebuilding();
+                self.rebuild()
+            }
+        }
+    }
+
+    /// Goes on with a store that may be read at once.
+    fn resume(&self, store: Store, applied: Applied) -> Life {
+        let life = self.opened(store, applied);
+        self.shared.publish(&life.store);
+        self.shared.tell(Status {
+            applied: applied.seq,
+            phase: Phase::CatchingUp,
+            ids_complete: false,
+        });
+        life
+    }
+
+    /// Opens the store again where it lies and compares it with the journal. What readers saw
+    /// applied may be lost to it, so they are let in when that is applied again.
+    fn reopen(&self, left: Left) -> Result<Life, End> {
+        self.shared.tell_reopening();
+        self.pause()?;
+        let (path, alive) = (self.directory.store(), self.alive.clone());
+        let young = store::is_young(&path);
+        let opened = Store::open(&path, self.cache_bytes_max, alive)
+            .and_then(|store| Ok((scrub::verify(&store, self.log_id)?, store)));
+        let (applied, store) = match opened {
+            Ok((None, _)) if !young && left.applied.seq > 0 => {
+                return Err(End::Doubt("it is empty".to_owned()));
+            }
+            Ok((applied, store)) => (applied.unwrap_or_default(), store),
+            Err(fault) if fault.is_no_space() => return Err(End::NoSpace(left)),
+            Err(fault) => return Err(End::Doubt(fault.to_string())),
+        };
+        self.compare(left.applied, applied)?;
+        tracing::info!(applied = applied.seq, "the projection was opened again");
+        let mut life = self.opened(store, applied);
+        life.unread_until = Some(left.unread_until);
+        life.told = self.shared.status().applied;
+        Ok(life)
+    }
+
+    fn opened(&self, store: Store, applied: Applied) -> Life {
+        let head = self.shared.head();
+        let progress = (head - applied.seq > LAG_RECORDS_MAX)
+            .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
+        let scrub = Some(Scrub::new());
+        Life { applied, scrub, scrub_from: head, progress, ..Life::new(store) }
+    }
+
+    /// Whether the journal leads from one position to the other: `known` is right, and `found`
+    /// is what the store that was opened again tells.
+    fn compare(&self, known: Applied, found: Applied) -> Result<(), End> {
+        if found.seq > self.shared.head() {
+            return Err(End::Doubt("it is ahead of the journal".to_owned()));
+        }
+        let (mut low, high) = if known.seq < found.seq { (known, found) } else { (found, known) };
+        let mut follower = self.shared.reader().follow(low.seq);
+        while low.seq < high.seq {
+            if self.shared.is_stopped() {
+                return Err(End::Stopped);
+            }
+            let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
+            if records.is_empty() {
+                return Err(End::Final("the journal ends before its head".to_owned()));
+            }
+            let upto = records.partition_point(|located| located.seq <= high.seq);
+            low = records[..upto].iter().fold(low, |position, located| position.after(located));
+        }
+        if low == high {
+            Ok(())
+        } else {
+            Err(End::Doubt("it was derived from other records than the journal's".to_owned()))
+        }
+    }
+
+    fn tell_rebuilding(&self) {
+        self.shared.tell(Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false });
+    }
+
+    fn set_aside(&mut self) -> Result<(), End> {
+        let aside = self.until_space(|follow| Ok(follow.directory.set_aside()?))?;
+        if let Some(aside) = aside {
+            tracing::warn!(kept_at = %aside.display(), "the old projection was kept");
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self) -> Result<Life, End> {
+        let store = self.until_space(Self::create)?;
+        store.confirm_ids();
+        let head = self.shared.head();
+        let progress = (head > 0).then(|| Progress::new("rebuilding the projection", 0, head));
+        Ok(Life { unread_until: Some(head), is_new: true, progress, ..Life::new(store) })
+    }
+
+    /// A new store. What is left of one that found no space is nobody's.
+    fn create(&mut self) -> Result<Store, Fault> {
+        let (path, alive) = (self.directory.store(), self.alive.clone());
+        let created = Store::open(&path, self.cache_bytes_max, alive).and_then(|store| {
+            let is_empty = store.is_empty()?;
+            is_empty.then_some(store).ok_or(Fault::Doubt("a new store is not empty"))
+        });
+        if created.as_ref().is_err_and(Fault::is_no_space) {
+            self.directory.discard();
+        }
+        created
+    }
+
+    /// Tries again, with pauses, until there is space for it.
+    fn until_space<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, End> {
+        loop {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(fault) if fault.is_no_space() => {
+                    tracing::warn!(%fault, "there is no space to rebuild the projection");
+                    self.pause()?;
+                }
+                Err(fault) => return Err(End::Final(format!("cannot be rebuilt: {fault}"))),
+            }
+        }
+    }
+
+    /// Gives whoever looks after the disk some time.
+    fn pause(&self) -> Result<(), End> {
+        self.shared.pause(SPACE_PAUSE);
+        if self.shared.is_stopped() { Err(End::Stopped) } else { Ok(()) }
+    }
+}
