@@ -166,7 +166,8 @@ impl Consumption {
         match self.look_up().await {
             Ok(Some(record)) => return Ok(Some(Arc::new(record))),
             // It may be behind: it has to have come so far.
-            Ok(None) | Err(Unavailable::Behind { .. } | Unavailable::Rebuilding) => {}
+            Ok(None)
+            | Err(Unavailable::Behind { .. } | Unavailable::Opening | Unavailable::Rebuilding) => {}
             Err(error) => return Err(error.into()),
         }
         self.broker.caught_up().await?;

@@ -143,7 +143,10 @@ impl Broker {
     async fn room(self) {
         while let Some(seq) = self.lagged_through() {
             match self.inner.projection.reached(seq, READ_WAIT).await {
-                Ok(()) | Err(Unavailable::Behind { .. } | Unavailable::Rebuilding) => {}
+                Ok(())
+                | Err(
+                    Unavailable::Behind { .. } | Unavailable::Opening | Unavailable::Rebuilding,
+                ) => {}
                 // It is not waited for in vain; who proposes is told what is wrong.
                 Err(_) => break,
             }

@@ -88,6 +88,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         crate::projection::Options {
             cache_bytes_max: config.cache_bytes,
             give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
+            replayed_records_max: config.open_beside_records,
             ..crate::projection::Options::default()
         },
     );
@@ -95,10 +96,10 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     let Restart { mut journal, mut restored, earlier, bytes_read } =
         restore(&directory, &config, applied.as_ref())?;
     let agrees = restored.agrees(applied.as_ref());
-    let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
-
     let reader = journal.reader();
+    // Before anything is appended: it knows how far the log reached at least.
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
+    let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
     let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
     let opened_at = restored.newest.head();
     let hub = Hub::new(restored.newest, options);
@@ -162,7 +163,8 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         let verifier = Verifier { earlier, directory, trusted, unverified, alarm };
         work("verifier", Box::new(move |rest| verifier.run(rest)))?;
     }
-    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, rest)))?;
+    let witness = projection.clone();
+    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, &witness, rest)))?;
     Ok(Inner {
         config,
         order,

@@ -1,4 +1,5 @@
-//! Watches the append that runs: a disk that hangs answers neither well nor badly.
+//! Watches the append that runs, for a disk that hangs answers neither well nor badly, and what the
+//! projection finds when it was opened beside the serving.
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use tracing::error;
 
 use super::alarm::Alarm;
 use super::worker::Rest;
+use crate::projection::ProjectionHandle;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -16,9 +18,13 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOKS_MAX: u32 = 16;
 
 /// Looks until there is nothing to watch.
-pub(super) fn run(alarm: &Alarm, rest: &Rest) {
+pub(super) fn run(alarm: &Alarm, projection: &ProjectionHandle, rest: &Rest) {
     let (mut seen, mut looks) = (None, 0);
     while rest.rest(LOOK) && alarm.is_of_use() {
+        if projection.proves_loss() {
+            error!("the log has lost records that the history holds; nothing more is acknowledged");
+            return alarm.raise();
+        }
         let append = alarm.appends.running();
         looks = if append.is_some() && append == seen { looks + 1 } else { 0 };
         seen = append;

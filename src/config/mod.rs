@@ -88,6 +88,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// `BROKER_CACHE_BYTES`: memory that the projection caches with.
     pub cache_bytes: u64,
+    /// `BROKER_OPEN_BESIDE_RECORDS`: how much of the projection a start reads back before it serves.
+    pub open_beside_records: u64,
     /// `BROKER_BODY_TIMEOUT_SECONDS`: how long a request body may take.
     pub body_timeout: Duration,
     /// `BROKER_HEARTBEAT_SECONDS`: the pause between heartbeats of an idle stream.
@@ -148,6 +150,7 @@ impl Default for Config {
             checkpoint_bytes: 32 << 20,
             segment_bytes: 64 << 20,
             cache_bytes: 64 << 20,
+            open_beside_records: 500_000,
             body_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),

@@ -43,6 +43,7 @@ setters! {
     checkpoint_bytes: u64,
     segment_bytes: u64,
     cache_bytes: u64,
+    open_beside_records: u64,
     body_timeout: Duration,
     heartbeat: Duration,
     stall_timeout: Duration,

@@ -257,6 +257,16 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.cache_bytes),
     },
     Setting {
+        name: "BROKER_OPEN_BESIDE_RECORDS",
+        flag: "open-beside-records",
+        takes: Takes::Value("RECORDS"),
+        default: "500000",
+        meaning: "What the history wrote in one run, after which the next start opens it beside the serving",
+        secret: false,
+        read: |config, text| put(&mut config.open_beside_records, number(text, 0..=1_000_000_000)),
+        show: |config| config.open_beside_records.to_string(),
+    },
+    Setting {
         name: "BROKER_BODY_TIMEOUT_SECONDS",
         flag: "body-timeout-seconds",
         takes: Takes::Value("SECONDS"),

@@ -61,6 +61,7 @@ fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
         ("BROKER_SEGMENT_BYTES", "11MiB"),
         ("BROKER_CHECKPOINT_BYTES", "13MiB"),
         ("BROKER_CACHE_BYTES", "12MiB"),
+        ("BROKER_OPEN_BESIDE_RECORDS", "21"),
         ("BROKER_BODY_TIMEOUT_SECONDS", "13"),
         ("BROKER_HEARTBEAT_SECONDS", "0.014"),
         ("BROKER_STALL_TIMEOUT_SECONDS", "14"),

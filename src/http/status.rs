@@ -144,9 +144,11 @@ fn readiness(shared: &Shared) -> Result<(), Problem> {
         State::Failed(_) => {
             Err(Problem::new(Code::Behind).detail("the history cannot be rebuilt; see the log"))
         }
-        State::CatchingUp { .. } | State::Closed | State::Ready | State::Rebuilding { .. } => {
-            Ok(())
-        }
+        State::CatchingUp { .. }
+        | State::Closed
+        | State::Opening { .. }
+        | State::Ready
+        | State::Rebuilding { .. } => Ok(()),
     }
 }
 
@@ -155,6 +157,7 @@ fn name(state: &State) -> &'static str {
         State::CatchingUp { .. } => "catching-up",
         State::Closed => "closed",
         State::Failed(_) => "failed",
+        State::Opening { .. } => "opening",
         State::Ready => "ready",
         State::Rebuilding { .. } => "rebuilding",
     }

@@ -175,7 +175,7 @@ pub(super) struct BridgeInHealth {
 /// How the history behind `/audit` is.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ProjectionHealth {
-    /// `ready`, `catching-up`, `rebuilding`, `failed` or `closed`
+    /// `ready`, `catching-up`, `opening`, `rebuilding`, `failed` or `closed`
     pub state: &'static str,
     /// Seq of the last record in it
     pub seq: u64,

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
 use super::life::{End, Left, Life};
+use super::milestone::{self, Milestone};
 use super::position::Applied;
 use super::progress::Progress;
 use super::scrub::{self, Scrub};
 use super::shared::{Phase, Status};
 use super::store::{self, Fault, Store};
+use crate::journal::Reader;
 
 /// How long the thread waits before it tries again for want of space.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
@@ -17,6 +19,9 @@ const SPACE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Start {
     /// A store that agrees with the journal.
     Applied(Store, Applied),
+    /// A store that takes long to open, and what its milestone says of it, which agrees with the
+    /// journal.
+    Beside(Left),
     /// There is something in the way that is no store, or is in doubt.
     Doubt(String),
     /// There is a store that nothing is said against, but no space to use it.
@@ -34,7 +39,15 @@ impl Follow {
                 self.set_aside()?;
                 self.rebuild()
             }
-            Start::NoSpace(left) => self.reopen(left),
+            Start::Beside(left) => {
+                self.shared.tell_opening(left.applied.seq);
+                self.open(left)
+            }
+            Start::NoSpace(left) => {
+                self.shared.tell_opening(left.applied.seq);
+                self.pause()?;
+                self.open(left)
+            }
             Start::Nothing => {
                 self.tell_rebuilding();
                 self.rebuild()
@@ -43,7 +56,7 @@ impl Follow {
     }
 
     /// Goes on with a store that may be read at once.
-    fn resume(&self, store: Store, applied: Applied) -> Life {
+    fn resume(&mut self, store: Store, applied: Applied) -> Life {
         let life = self.opened(store, applied);
         self.shared.publish(&life.store);
         self.shared.tell(Status {
@@ -54,14 +67,12 @@ impl Follow {
         life
     }
 
-    /// Opens the store again where it lies and compares it with the journal. What readers saw
-    /// applied may be lost to it, so they are let in when that is applied again.
-    fn reopen(&self, left: Left) -> Result<Life, End> {
-        self.shared.tell_reopening();
-        self.pause()?;
+    /// Opens the store where it lies and compares it with the journal. What readers saw applied,
+    /// or a milestone tells of, may be lost to it, so they are let in when that is applied again.
+    fn open(&mut self, left: Left) -> Result<Life, End> {
         let (path, alive) = (self.directory.store(), self.alive.clone());
         let young = store::is_young(&path);
-        let opened = Store::open(&path, self.cache_bytes_max, alive)
+        let opened = Store::open(&path, self.options.cache_bytes_max, alive)
             .and_then(|store| Ok((scrub::verify(&store, self.log_id)?, store)));
         let (applied, store) = match opened {
             Ok((None, _)) if !young && left.applied.seq > 0 => {
@@ -72,26 +83,36 @@ impl Follow {
             Err(fault) => return Err(End::Doubt(fault.to_string())),
         };
         self.compare(left.applied, applied)?;
-        tracing::info!(applied = applied.seq, "the projection was opened again");
+        if let Some(doubt) = led_astray(&store, &applied, self.shared.reader()) {
+            return Err(End::Doubt(doubt));
+        }
+        tracing::info!(applied = applied.seq, "the projection was opened");
         let mut life = self.opened(store, applied);
         life.unread_until = Some(left.unread_until);
         life.told = self.shared.status().applied;
         Ok(life)
     }
 
-    fn opened(&self, store: Store, applied: Applied) -> Life {
+    fn opened(&mut self, store: Store, applied: Applied) -> Life {
+        self.head_before = None;
+        // The next open has only to read back what is written from now on.
+        if let Err(error) = milestone::remove(self.directory.place().0) {
+            tracing::warn!(%error, "the milestone cannot be removed; the next start goes by it");
+        }
         let head = self.shared.head();
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
             .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
         let scrub = Some(Scrub::new());
-        Life { applied, scrub, scrub_from: head, progress, ..Life::new(store) }
+        let milestone = Milestone { opened_at: applied.seq, applied };
+        Life { applied, scrub, scrub_from: head, progress, milestone, ..Life::new(store) }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`
-    /// is what the store that was opened again tells.
+    /// is what the store that was opened tells.
     fn compare(&self, known: Applied, found: Applied) -> Result<(), End> {
-        if found.seq > self.shared.head() {
-            return Err(End::Doubt("it is ahead of the journal".to_owned()));
+        let head = self.head_before.unwrap_or_else(|| self.shared.head());
+        if found.seq > head {
+            return Err(End::Lost { applied: found.seq, head });
         }
         let (mut low, high) = if known.seq < found.seq { (known, found) } else { (found, known) };
         let mut follower = self.shared.reader().follow(low.seq);
@@ -127,6 +148,7 @@ impl Follow {
 
     fn rebuild(&mut self) -> Result<Life, End> {
         let store = self.until_space(Self::create)?;
+        self.head_before = None;
         store.confirm_ids();
         let head = self.shared.head();
         let progress = (head > 0).then(|| Progress::new("rebuilding the projection", 0, head));
@@ -136,7 +158,7 @@ impl Follow {
     /// A new store. What is left of one that found no space is nobody's.
     fn create(&mut self) -> Result<Store, Fault> {
         let (path, alive) = (self.directory.store(), self.alive.clone());
-        let created = Store::open(&path, self.cache_bytes_max, alive).and_then(|store| {
+        let created = Store::open(&path, self.options.cache_bytes_max, alive).and_then(|store| {
             let is_empty = store.is_empty()?;
             is_empty.then_some(store).ok_or(Fault::Doubt("a new store is not empty"))
         });
@@ -167,5 +189,16 @@ impl Follow {
     fn pause(&self) -> Result<(), End> {
         self.shared.pause(SPACE_PAUSE);
         if self.shared.is_stopped() { Err(End::Stopped) } else { Ok(()) }
+    }
+}
+
+/// What is wrong with the place of the last record that was applied.
+pub(super) fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Option<String> {
+    // A log that cannot be read there is not the store's fault, and tells when it is read.
+    let located = log.follow(applied.seq.checked_sub(1)?).next_located(1).ok()?;
+    match scrub::leads_to(store, located.first()?) {
+        Ok(true) => None,
+        Ok(false) => Some("the log's records lie in other places".to_owned()),
+        Err(fault) => Some(fault.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! projection/sled-3        the store in use: the highest number counts
+//! projection/milestone     how far it had come
 //! projection.aside-1       a whole projection directory that was in doubt; never deleted
 //! ```
 //!
@@ -50,6 +51,11 @@ impl Directory {
     /// Where the store lies, or is to be created.
     pub(super) fn store(&self) -> PathBuf {
         self.path.join(format!("{STORE}{}", self.generation))
+    }
+
+    /// What it is in, and the number in its name.
+    pub(super) fn place(&self) -> (&Path, u64) {
+        (&self.path, self.generation)
     }
 
     /// Moves everything aside and takes the next number; tells where it went, when there was

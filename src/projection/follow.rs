@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::Options;
 use super::apply::{self, STEP_RECORDS_MAX};
 use super::begin::Start;
 use super::directory::Directory;
 use super::life::{End, Life};
+use super::milestone;
 use super::shared::{Phase, Rest, Shared, Status};
 use crate::journal::JournalError;
 use crate::record::Seq;
@@ -32,6 +34,10 @@ const BURST_LOOK: Duration = Duration::from_millis(20);
 /// Further behind than this the projection is catching up: about 1 s of work.
 pub(super) const LAG_RECORDS_MAX: u64 = 50_000;
 
+/// Milestones in what a start reads back of a store before it serves: by the default 50,000 records,
+/// more than a second of work, lie between two, and each is synced.
+const MILESTONES: u64 = 10;
+
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
 /// every store would fill the disk with them.
 const ASIDES_MAX: u32 = 5;
@@ -41,10 +47,11 @@ pub(super) struct Follow {
     pub(super) shared: Arc<Shared>,
     pub(super) directory: Directory,
     pub(super) log_id: Uuid,
-    pub(super) cache_bytes_max: u64,
-    pub(super) give_way_records_max: u64,
-    pub(super) burst_per_second: u64,
+    pub(super) options: Options,
     pub(super) alive: mpsc::Sender<()>,
+    /// Where the journal ended at the start, before anything was appended, until there is a store:
+    /// one of an earlier process that is ahead of that proves that the journal has lost something.
+    pub(super) head_before: Option<Seq>,
 }
 
 impl Follow {
@@ -65,6 +72,7 @@ impl Follow {
             match end {
                 End::Doubt(reason) => start = Start::Doubt(reason),
                 End::Final(reason) => return self.shared.fail(reason),
+                End::Lost { applied, head } => return self.accuse(applied, head),
                 End::NoSpace(left) => start = Start::NoSpace(left),
                 End::Stopped => return self.shared.close(),
             }
@@ -72,29 +80,41 @@ impl Follow {
     }
 
     fn live(&self, mut life: Life) -> Result<Infallible, End> {
+        let ended = self.keep_up(&mut life);
+        if matches!(ended, Err(End::Stopped)) {
+            self.note(&mut life);
+        }
+        ended
+    }
+
+    fn keep_up(&self, life: &mut Life) -> Result<Infallible, End> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
+        let note_every = self.options.replayed_records_max / MILESTONES;
         loop {
             let read = follower.next_located(STEP_BYTES_MAX);
             let records = read.map_err(unreadable)?;
             for records in records.chunks(STEP_RECORDS_MAX) {
-                self.check(&life)?;
+                self.check(life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
-                let Life { store, pointers, applied, .. } = &mut life;
+                let Life { store, pointers, applied, .. } = life;
                 let step = apply::step(store, pointers, self.log_id, *applied, records);
                 life.applied = step.map_err(|fault| life.left(fault))?;
                 if let Some(scrub) = &mut life.scrub {
                     scrub.stepped(records);
                 }
-                self.tell(&mut life);
+                if life.applied.seq - life.milestone.applied.seq >= note_every {
+                    self.note(life);
+                }
+                self.tell(life);
                 // Clients are refused until the walk is over, or the store is built.
                 if life.scrub.is_none() && life.unread_until.is_none() {
-                    self.give_way(&mut life, head, began);
+                    self.give_way(life, head, began);
                 }
             }
-            self.check(&life)?;
+            self.check(life)?;
             let scrubbed = life.scrub()?;
             if records.is_empty() {
-                self.tell(&mut life);
+                self.tell(life);
                 // The walk takes at most half of a core.
                 let wait = scrubbed.unwrap_or(IDLE_WAIT);
                 let began = Instant::now();
@@ -116,9 +136,9 @@ impl Follow {
             let head = self.shared.head();
             let inserted = head - before;
             // As many again may come before the next look.
-            let is_far = head - life.applied.seq + inserted >= self.give_way_records_max;
+            let is_far = head - life.applied.seq + inserted >= self.options.give_way_records_max;
             let rest = life.patience.left().min(BURST_LOOK);
-            let is_burst = is_burst(inserted, since.elapsed(), self.burst_per_second);
+            let is_burst = is_burst(inserted, since.elapsed(), self.options.burst_per_second);
             if is_far || rest.is_zero() || !is_burst {
                 return;
             }
@@ -130,6 +150,32 @@ impl Follow {
                 return;
             }
         }
+    }
+
+    /// Writes down how far the store is, when it has come so far that the next start will not wait
+    /// for it. Without that it waits, and that is all.
+    fn note(&self, life: &mut Life) {
+        life.milestone.applied = life.applied;
+        if life.milestone.replayed() <= self.options.replayed_records_max {
+            return;
+        }
+        let (dir, generation) = self.directory.place();
+        if let Err(error) = life.milestone.write(dir, generation, self.log_id) {
+            tracing::debug!(%error, "the milestone could not be written");
+        }
+    }
+
+    /// The store tells of records that the log had not when it was opened. Without the milestone
+    /// the next start meets that before it serves.
+    fn accuse(&self, applied: Seq, head: Seq) {
+        if let Err(error) = milestone::remove(self.directory.place().0) {
+            tracing::error!(%error, "the milestone cannot be removed: remove it before the next start");
+        }
+        self.shared.accuse();
+        self.shared.fail(format!(
+            "it was applied up to seq {applied}, and the log ended with seq {head}: records that \
+             were acknowledged are missing from the log"
+        ));
     }
 
     /// Whether to go on.
@@ -149,7 +195,8 @@ impl Follow {
         }
         let lag = head.saturating_sub(seq);
         let phase = match self.shared.status().phase {
-            _ if life.unread_until.is_some() => Phase::Rebuilding,
+            _ if life.unread_until.is_some() && life.is_new => Phase::Rebuilding,
+            _ if life.unread_until.is_some() => Phase::Opening,
             Phase::Ready if lag <= LAG_RECORDS_MAX => Phase::Ready,
             _ if lag == 0 => Phase::Ready,
             _ => Phase::CatchingUp,
@@ -161,7 +208,7 @@ impl Follow {
         } else if let Some(progress) = life.progress.take() {
             progress.end(seq);
         }
-        let ids_complete = life.store.ids_complete() && phase != Phase::Rebuilding;
+        let ids_complete = life.store.ids_complete() && life.unread_until.is_none();
         let applied = seq.max(life.told);
         self.shared.tell(Status { applied, phase, ids_complete });
     }

@@ -1,6 +1,9 @@
 //! Properties of what the index stores, for the fuzzer and its corpora.
 
+use uuid::Uuid;
+
 use super::keys::{self, Pointer, Slot};
+use super::milestone::Milestone;
 
 /// A key, its length before it, and the value under it.
 pub fn index(bytes: &[u8]) {
@@ -8,6 +11,19 @@ pub fn index(bytes: &[u8]) {
     let Some((key, value)) = rest.split_at_checked(usize::from(*len)) else { return };
     entry(key, value);
     entry(key, &keys::seal(key, value.to_vec()));
+    milestone(value);
+    milestone(&keys::seal(&[], value.to_vec()));
+}
+
+/// Of whichever store it says.
+fn milestone(bytes: &[u8]) {
+    let generation = bytes.get(8..16).and_then(|of| of.try_into().ok()).map(u64::from_be_bytes);
+    let log_id = bytes.get(25..41).and_then(|id| Uuid::from_slice(id).ok());
+    let (Some(generation), Some(log_id)) = (generation, log_id) else { return };
+    if let Ok(milestone) = Milestone::decode(bytes, generation, log_id) {
+        let milestone = milestone.expect("it is of this store");
+        assert_eq!(milestone.encode(generation, log_id), bytes);
+    }
 }
 
 fn entry(key: &[u8], value: &[u8]) {

@@ -33,10 +33,17 @@ pub enum State {
     Closed,
     /// It cannot be built; nothing can be read until the process is started anew.
     Failed(String),
+    /// It is opened, after a long run beside the serving or again after the disk was full; nothing
+    /// can be read before that is done.
+    Opening {
+        /// Seq of the last record that is known to be applied.
+        applied: Seq,
+        /// Seq of the last durable record.
+        head: Seq,
+    },
     /// It is at the head of the journal, or close behind.
     Ready,
-    /// It is built anew, or opened again after the disk was full; nothing can be read before that
-    /// is done.
+    /// It is built anew; nothing can be read before that is done.
     Rebuilding {
         /// Seq of the last record applied.
         applied: Seq,
@@ -68,6 +75,9 @@ pub enum Unavailable {
     /// It cannot be built.
     #[error("the projection failed")]
     Failed,
+    /// It is being opened; a later try may succeed.
+    #[error("the projection is being opened")]
+    Opening,
     /// It is being rebuilt; a later try may succeed.
     #[error("the projection is being rebuilt")]
     Rebuilding,
@@ -107,9 +117,17 @@ impl ProjectionHandle {
             Phase::CatchingUp => State::CatchingUp { applied, head },
             Phase::Closed => State::Closed,
             Phase::Failed(reason) => State::Failed(reason.to_string()),
+            Phase::Opening => State::Opening { applied, head },
             Phase::Ready => State::Ready,
             Phase::Rebuilding => State::Rebuilding { applied, head },
         }
+    }
+
+    /// Whether it was applied further than the journal went when this process opened it: records
+    /// that were acknowledged are missing, and nothing more may be.
+    #[must_use]
+    pub fn proves_loss(&self) -> bool {
+        self.0.shared.has_accused()
     }
 
     /// Whether an id that is not found is absent, rather than perhaps not found yet.
@@ -128,13 +146,14 @@ impl ProjectionHandle {
         let reached = status.wait_for(|status| match status.phase {
             Phase::CatchingUp | Phase::Ready => status.applied >= seq,
             Phase::Closed | Phase::Failed(_) => true,
-            Phase::Rebuilding => false,
+            Phase::Opening | Phase::Rebuilding => false,
         });
         let phase = match tokio::time::timeout(within, reached).await {
             Ok(Ok(status)) => status.phase.clone(),
             Ok(Err(_)) => Phase::Closed,
             Err(_) => {
                 return Err(match self.0.shared.status().phase {
+                    Phase::Opening => Unavailable::Opening,
                     Phase::Rebuilding => Unavailable::Rebuilding,
                     _ => Unavailable::Behind { applied: self.applied(), wanted: seq },
                 });
@@ -143,7 +162,7 @@ impl ProjectionHandle {
         match phase {
             Phase::Closed => Err(Unavailable::Closed),
             Phase::Failed(_) => Err(Unavailable::Failed),
-            Phase::CatchingUp | Phase::Ready | Phase::Rebuilding => Ok(()),
+            Phase::CatchingUp | Phase::Opening | Phase::Ready | Phase::Rebuilding => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::milestone::Milestone;
 use super::patience::Patience;
 use super::pointers::Pointers;
 use super::position::Applied;
@@ -30,6 +31,8 @@ pub(super) struct Life {
     /// Whether it was built from nothing in this life.
     pub(super) is_new: bool,
     pub(super) progress: Option<Progress>,
+    /// The last one that was written, or would have been at the open.
+    pub(super) milestone: Milestone,
     pub(super) patience: Patience,
 }
 
@@ -39,13 +42,20 @@ pub(super) enum End {
     Doubt(String),
     /// The journal cannot be read, or a new store cannot be built: nothing helps.
     Final(String),
+    /// The store proves that the log has lost records that were acknowledged.
+    Lost {
+        /// What the store was applied up to.
+        applied: Seq,
+        /// Where the log ended.
+        head: Seq,
+    },
     /// There was no space. It can be opened again where it lies.
     NoSpace(Left),
     /// The projection was closed.
     Stopped,
 }
 
-/// What is known of a store that was left for want of space.
+/// What is known of a store that was left for want of space, or was not opened yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Left {
     /// A position that agrees with the journal, which the store may have missed or passed.
@@ -66,6 +76,7 @@ impl Life {
             told: 0,
             is_new: false,
             progress: None,
+            milestone: Milestone::default(),
             patience: Patience::new(),
         }
     }

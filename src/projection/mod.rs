@@ -38,6 +38,7 @@ pub mod fuzzing;
 mod handle;
 mod keys;
 mod life;
+mod milestone;
 mod patience;
 mod pointers;
 mod position;
@@ -62,6 +63,7 @@ use self::begin::Start;
 use self::directory::{Contents, Directory};
 use self::follow::Follow;
 use self::life::Left;
+use self::milestone::Milestone;
 use self::shared::Shared;
 use self::store::Store;
 use crate::journal::Reader;
@@ -81,6 +83,9 @@ pub struct Options {
     pub give_way_records_max: u64,
     /// So many records a second are a burst.
     pub burst_per_second: u64,
+    /// How many records sled may have to read back for an open that a start waits for: 0.6 s a
+    /// million. After more it is opened beside the serving.
+    pub replayed_records_max: u64,
 }
 
 impl Default for Options {
@@ -90,6 +95,7 @@ impl Default for Options {
             give_way_records_max: 1_000_000,
             // Their inserts take a tenth of a core.
             burst_per_second: 4_000,
+            replayed_records_max: 500_000,
         }
     }
 }
@@ -115,7 +121,10 @@ impl Projection {
         let start = match contents {
             Contents::Foreign => Start::Doubt("the directory holds something else".to_owned()),
             Contents::Nothing => Start::Nothing,
-            Contents::Store => look(&directory, log_id, options.cache_bytes_max, alive.0.clone()),
+            Contents::Store => match late(&directory, log_id, options.replayed_records_max) {
+                Some(left) => Start::Beside(left),
+                None => look(&directory, log_id, options.cache_bytes_max, alive.0.clone()),
+            },
         };
         Self { directory, log_id, options, start, alive }
     }
@@ -141,7 +150,7 @@ impl Projection {
     #[must_use]
     pub fn applied(&self) -> Option<Applied> {
         match &self.start {
-            Start::Applied(_, applied) => Some(*applied),
+            Start::Applied(_, applied) | Start::Beside(Left { applied, .. }) => Some(*applied),
             Start::Doubt(_) | Start::NoSpace(_) | Start::Nothing => None,
         }
     }
@@ -159,27 +168,20 @@ impl Projection {
             Start::Applied(_, applied) if applied.seq > reader.durable() => {
                 Start::Doubt("it is ahead of the journal".to_owned())
             }
-            Start::Applied(..) if !agrees => {
+            Start::Applied(..) | Start::Beside(_) if !agrees => {
                 Start::Doubt("it was derived from other records than the journal's".to_owned())
             }
-            Start::Applied(store, applied) => match led_astray(&store, &applied, &reader) {
+            Start::Applied(store, applied) => match begin::led_astray(&store, &applied, &reader) {
                 None => Start::Applied(store, applied),
                 Some(doubt) => Start::Doubt(doubt),
             },
             start => start,
         };
         let shared = Arc::new(Shared::new(reader));
-        let Options { cache_bytes_max, give_way_records_max, burst_per_second } = options;
+        let head_before = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);
-        let follow = Follow {
-            shared: shared_by_thread,
-            directory,
-            log_id,
-            cache_bytes_max,
-            give_way_records_max,
-            burst_per_second,
-            alive,
-        };
+        let follow =
+            Follow { shared: shared_by_thread, directory, log_id, options, alive, head_before };
         let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {
             // Readers must not wait for a thread that is gone.
@@ -191,15 +193,13 @@ impl Projection {
     }
 }
 
-/// What is wrong with the place of the last record that was applied.
-fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Option<String> {
-    // A log that cannot be read there is not the store's fault, and tells when it is read.
-    let located = log.follow(applied.seq.checked_sub(1)?).next_located(1).ok()?;
-    match scrub::leads_to(store, located.first()?) {
-        Ok(true) => None,
-        Ok(false) => Some("the log's records lie in other places".to_owned()),
-        Err(fault) => Some(fault.to_string()),
-    }
+/// What the milestone says of a store that takes long to open; nothing, when none tells so.
+fn late(directory: &Directory, log_id: Uuid, replayed_records_max: u64) -> Option<Left> {
+    let (dir, generation) = directory.place();
+    let milestone = Milestone::read(dir, generation, log_id)?;
+    let applied = milestone.applied;
+    (milestone.replayed() > replayed_records_max)
+        .then_some(Left { applied, unread_until: applied.seq })
 }
 
 /// Opens a store and makes the load-time check.

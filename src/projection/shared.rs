@@ -20,6 +20,7 @@ pub(super) enum Phase {
     CatchingUp,
     Closed,
     Failed(Arc<str>),
+    Opening,
     Ready,
     Rebuilding,
 }
@@ -37,6 +38,8 @@ pub(super) struct Status {
 pub(super) struct Shared {
     reader: Reader,
     stopped: AtomicBool,
+    /// Whether the store proves that the log has lost records.
+    accused: AtomicBool,
     status: watch::Sender<Status>,
     /// The store that may be read.
     store: RwLock<Option<Arc<Store>>>,
@@ -64,6 +67,7 @@ impl Shared {
         Self {
             reader,
             stopped: AtomicBool::new(false),
+            accused: AtomicBool::new(false),
             status: watch::Sender::new(status),
             store: RwLock::new(None),
             waiting: AtomicUsize::new(0),
@@ -104,6 +108,15 @@ impl Shared {
 
     pub(super) fn tell(&self, status: Status) {
         self.status.send_replace(status);
+    }
+
+    /// Whoever acknowledges must end.
+    pub(super) fn accuse(&self) {
+        self.accused.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_accused(&self) -> bool {
+        self.accused.load(Ordering::Acquire)
     }
 
     pub(super) fn fail(&self, reason: String) {
@@ -164,10 +177,11 @@ impl Shared {
         drop(self.hurried.wait_timeout_while(hurry, pause, goes_on).expect(NO_PANIC));
     }
 
-    /// Tells readers that the store is opened again: what was applied stays applied.
-    pub(super) fn tell_reopening(&self) {
+    /// Tells readers that the store is opened: what was applied stays applied.
+    pub(super) fn tell_opening(&self, applied: Seq) {
         self.status.send_modify(|status| {
-            status.phase = Phase::Rebuilding;
+            status.applied = status.applied.max(applied);
+            status.phase = Phase::Opening;
             status.ids_complete = false;
         });
     }
@@ -184,6 +198,7 @@ impl Shared {
             Phase::CatchingUp | Phase::Ready => Unavailable::Doubt,
             Phase::Closed => Unavailable::Closed,
             Phase::Failed(_) => Unavailable::Failed,
+            Phase::Opening => Unavailable::Opening,
             Phase::Rebuilding => Unavailable::Rebuilding,
         })
     }

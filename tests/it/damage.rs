@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{Program, small};
-use crate::wire::Client;
+use crate::wire::{Client, PATIENCE};
 
 /// A directory that a clean end left, and what every read said before.
 struct Original {
@@ -259,6 +260,64 @@ fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
     copy_all(&stale.path().join("journal"), &dir.path().join("data/journal"));
     let Err(refusal) = Program::try_start(small(dir.path())) else { panic!("20 records are lost") };
     assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
+}
+
+/// As above, where the start does not wait for the projection: what it finds ends the server.
+#[test]
+fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let late = || {
+        let mut command = small(dir.path());
+        command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
+        command
+    };
+    let insert_and_stop = |program: Program| {
+        (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
+        program.client.get("/audit/a").expect(200);
+        program.stop();
+    };
+    insert_and_stop(Program::start(late()));
+    let stale = tempfile::tempdir().expect("a directory");
+    copy_all(&data, stale.path());
+    insert_and_stop(Program::start(late()));
+    fs::remove_dir_all(data.join("journal")).expect("removed");
+    copy_all(&stale.path().join("journal"), &data.join("journal"));
+    let milestone = Path::new("projection/milestone");
+    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    match Program::try_start(late()) {
+        Ok(mut program) => {
+            assert_eq!(program.wait(PATIENCE).code(), Some(1));
+            let log = program.log();
+            assert!(log.contains("records that were acknowledged are missing"), "{log}");
+        }
+        // It may have been found before anything was served.
+        Err(refusal) => assert_eq!(refusal.status.code(), Some(1), "{refusal:?}"),
+    }
+    let Err(refusal) = Program::try_start(late()) else { panic!("20 records are lost") };
+    assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
+}
+
+/// The store is opened beside the serving after each kill, and nothing that is read is wrong.
+#[test]
+fn a_history_that_is_opened_late_is_whole_after_every_kill() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let milestone = dir.path().join("data/projection/milestone");
+    for run in 0..6 {
+        assert_eq!(milestone.exists(), run > 0, "every start but the first is a late one");
+        let mut command = small(dir.path());
+        command.env("BROKER_OPEN_BESIDE_RECORDS", "10");
+        let program = Program::start(command);
+        let values = |runs: u32| (0..25 * runs).map(|n| n.to_string());
+        values(run + 1).skip(values(run).count()).for_each(|n| drop(program.client.put("a", &n)));
+        let history = program.client.lines("/audit/a");
+        let read = history.iter().map(|line| {
+            let record: Value = serde_json::from_str(line).expect("a record");
+            record["data"].to_string()
+        });
+        assert!(read.eq(values(run + 1)), "{history:?}");
+        program.kill();
+    }
 }
 
 #[test]

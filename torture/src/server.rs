@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
+use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::Client;
@@ -20,6 +22,9 @@ use crate::{Result, ensure};
 pub const STOP_MAX: Duration = Duration::from_secs(12);
 /// A start without a fault is a failure when it takes longer.
 pub const START_MAX: Duration = Duration::from_secs(60);
+
+/// More than any run here writes, and less than any does.
+const OPEN_BESIDE_RECORDS: [&str; 2] = ["500000", "0"];
 
 /// What a server is started on.
 #[derive(Clone, Copy)]
@@ -32,6 +37,8 @@ pub struct Place<'a> {
     pub shim: Option<&'a Shim>,
     /// `BROKER_SEGMENT_BYTES`.
     pub segment_bytes: &'a str,
+    /// `BROKER_OPEN_BESIDE_RECORDS`.
+    pub open_beside_records: &'a str,
 }
 
 /// A process that was started; killed when dropped.
@@ -65,7 +72,14 @@ pub fn binary() -> Result<PathBuf> {
 impl<'a> Place<'a> {
     /// `dir/data`, in small segments, without a shim.
     pub fn new(dir: &'a Path) -> Self {
-        Self { dir, data: None, shim: None, segment_bytes: "64KiB" }
+        let open_beside_records = OPEN_BESIDE_RECORDS[0];
+        Self { dir, data: None, shim: None, segment_bytes: "64KiB", open_beside_records }
+    }
+
+    /// Waits for the history at a start, or opens it beside the serving.
+    pub fn open_any(self, random: &mut StdRng) -> Self {
+        let open_beside_records = OPEN_BESIDE_RECORDS[random.random_range(0..2)];
+        Self { open_beside_records, ..self }
     }
 
     /// With a shim.
@@ -86,6 +100,7 @@ impl<'a> Place<'a> {
         command.current_dir(self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
         command.env("PORT", "0").env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
+        command.env("BROKER_OPEN_BESIDE_RECORDS", self.open_beside_records);
         if let Some(shim) = self.shim {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
             command.env("TORTURE_DATA", self.data());

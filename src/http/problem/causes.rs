@@ -96,6 +96,9 @@ impl From<Unavailable> for Problem {
             Unavailable::Closed => Self::new(Code::ShuttingDown).detail("come back soon"),
             Unavailable::Damaged => Self::new(Code::StorageFailed)
                 .detail("a record of this history cannot be read; everything else goes on"),
+            Unavailable::Opening => {
+                Self::new(Code::Behind).detail("the history is being opened; retry soon")
+            }
             Unavailable::Doubt | Unavailable::Rebuilding => {
                 Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
             }

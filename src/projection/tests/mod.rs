@@ -1,5 +1,6 @@
 //! A journal, a projection of it, and a model that every read is compared with.
 
+mod beside;
 mod burst;
 mod compare;
 mod damage;
@@ -11,6 +12,7 @@ mod space;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +32,12 @@ use crate::record::{
 /// Long enough for any machine that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CACHE: Options =
-    Options { cache_bytes_max: 8 << 20, give_way_records_max: 0, burst_per_second: 4_000 };
+const CACHE: Options = Options {
+    cache_bytes_max: 8 << 20,
+    give_way_records_max: 0,
+    burst_per_second: 4_000,
+    replayed_records_max: 500_000,
+};
 
 struct World {
     root: TempDir,
@@ -41,6 +47,7 @@ struct World {
     /// The chain after each record, and before the first.
     chains: Vec<Digest>,
     time: u64,
+    options: Options,
 }
 
 impl World {
@@ -56,19 +63,23 @@ impl World {
             model: BTreeMap::new(),
             chains: vec![[0; 32]],
             time: 1_000,
+            options: CACHE,
         }
     }
 
     /// A world of `count` records over a handful of events, public and private.
     fn with_records(count: u64) -> Self {
         let mut world = Self::new();
-        let records = (0..count).map(|n| {
+        world.append(&Self::records(0..count));
+        world
+    }
+
+    fn records(range: Range<u64>) -> Vec<(Identity, Vec<u8>)> {
+        let records = range.map(|n| {
             let to = (n % 5 == 0).then_some("ann");
             (identity(&format!("event.{}", n % 7), to), format!("{{\"n\":{n}}}").into_bytes())
         });
-        let records: Vec<_> = records.collect();
-        world.append(&records);
-        world
+        records.collect()
     }
 
     /// Appends groups of 100, each record a few milliseconds after the one before, or none.
@@ -116,7 +127,7 @@ impl World {
     }
 
     fn open(&self) -> Projection {
-        Projection::open(&self.dir(), self.data_dir.log_id(), CACHE)
+        Projection::open(&self.dir(), self.data_dir.log_id(), self.options)
     }
 
     fn start(&self) -> ProjectionHandle {

@@ -22,9 +22,9 @@ fn no_space_to_apply_heals_in_the_same_store() {
         world.settled(&handle);
         faults::set(&world.dir(), Call::Apply, 2, kind);
         world.append(&[(identity("late", None), b"1".to_vec())]);
-        until(&handle, |status| status.phase == Phase::Rebuilding && status.applied == 300);
-        assert_eq!(handle.state(), State::Rebuilding { applied: 300, head: 301 });
-        assert_eq!(handle.newest(&identity("late", None)), Err(Unavailable::Rebuilding));
+        until(&handle, |status| status.phase == Phase::Opening && status.applied == 300);
+        assert_eq!(handle.state(), State::Opening { applied: 300, head: 301 });
+        assert_eq!(handle.newest(&identity("late", None)), Err(Unavailable::Opening));
         until(&handle, |status| {
             assert!(status.applied >= 300, "{status:?}");
             status.applied == 301
@@ -33,6 +33,18 @@ fn no_space_to_apply_heals_in_the_same_store() {
         healed(&world, handle);
         assert!(world.store().exists());
     }
+}
+
+#[test]
+fn no_space_long_after_a_rebuild_is_no_loss() {
+    let mut world = World::with_records(300);
+    let handle = world.start();
+    world.settled(&handle);
+    world.append(&[(identity("late", None), b"1".to_vec())]);
+    world.settled(&handle);
+    faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
+    world.append(&[(identity("late", None), b"2".to_vec())]);
+    healed(&world, handle);
 }
 
 #[test]
@@ -126,7 +138,7 @@ fn closing_ends_the_wait_for_space() {
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, u32::MAX, ErrorKind::StorageFull);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    until(&handle, |status| status.phase == Phase::Rebuilding);
+    until(&handle, |status| status.phase == Phase::Opening);
     handle.clone().close();
     assert_eq!(handle.state(), State::Closed);
     assert!(world.asides().is_empty());

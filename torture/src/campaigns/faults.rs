@@ -44,7 +44,7 @@ struct Census(Vec<(usize, usize, [i64; 2])>);
 fn live(life: &mut Life<'_>) -> Result {
     let dir = life.dir.clone();
     let shim = Shim::new(life.tools, &dir)?;
-    let place = Place::new(&dir).with(&shim);
+    let place = Place::new(&dir).with(&shim).open_any(&mut life.random);
     let mut ledger = Ledger::default();
     let mut census = Census::take(life, &place, &shim, &mut ledger)?;
     for point in 0..POINTS {

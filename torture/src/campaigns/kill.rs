@@ -35,7 +35,7 @@ fn live(life: &mut Life<'_>) -> Result {
     let dir = life.dir.clone();
     let sizes = ["64KiB", "256KiB", "1MiB"];
     let segment_bytes = sizes[life.random.random_range(0..sizes.len())];
-    let place = Place { segment_bytes, ..Place::new(&dir) };
+    let place = Place { segment_bytes, ..Place::new(&dir) }.open_any(&mut life.random);
     let mut ledger = Ledger::default();
     for _ in 0..life.random.random_range(0..4) {
         // A directory that is being made takes a few milliseconds.

@@ -61,7 +61,8 @@ fn live(life: &mut Life<'_>) -> Result {
 /// What is there after the cut.
 fn check(life: &mut Life<'_>, disk: &Disk, ledger: &mut Ledger) -> Result {
     let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-    let server = Place { data: Some(&data), ..Place::new(&dir) }.serve()?;
+    let place = Place { data: Some(&data), ..Place::new(&dir) }.open_any(&mut life.random);
+    let server = place.serve()?;
     if server.log().contains("torn-") {
         life.note("torn tails kept aside");
     }
@@ -72,7 +73,7 @@ fn check(life: &mut Life<'_>, disk: &Disk, ledger: &mut Ledger) -> Result {
 /// One cut; what it hit.
 fn one(life: &mut Life<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'static str)> {
     let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-    let place = Place { data: Some(&data), ..Place::new(&dir) };
+    let place = Place { data: Some(&data), ..Place::new(&dir) }.open_any(&mut life.random);
     let pause = Duration::from_micros(life.random.random_range(0..OPEN_US));
     if life.random.random_bool(0.2) {
         let server = place.spawn()?;

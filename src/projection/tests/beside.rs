@@ -1,0 +1,188 @@
+//! A store that takes long to open is opened beside the serving, by its milestone.
+
+use std::io::ErrorKind;
+
+use super::super::begin::Start;
+use super::super::store::faults::{self, Call};
+use super::*;
+
+/// Whatever was written in one run is too much to wait for.
+const BESIDE: Options = Options { replayed_records_max: 0, ..CACHE };
+
+/// A world of so many records, projected in one run.
+fn projected(count: u64) -> World {
+    let mut world = World::with_records(count);
+    world.options = BESIDE;
+    world.project();
+    world
+}
+
+fn milestone(world: &World) -> PathBuf {
+    world.dir().join("milestone")
+}
+
+fn is_beside(projection: &Projection) -> bool {
+    matches!(projection.start, Start::Beside(_))
+}
+
+#[test]
+fn a_long_run_is_opened_beside_and_the_next_start_waits_for_a_short_one() {
+    let mut world = projected(2_500);
+    let projection = world.open();
+    assert!(is_beside(&projection));
+    let applied = projection.applied().unwrap();
+    assert_eq!((applied.seq, applied.chain), (2_500, world.chains[2_500]));
+    world.heals();
+    assert!(!is_beside(&world.open()), "nothing was written since it was opened");
+    world.append(&[(identity("late", None), b"1".to_vec())]);
+    world.project();
+    assert!(is_beside(&world.open()));
+    world.options = CACHE;
+    assert!(!is_beside(&world.open()), "one record is read back soon");
+    world.options = BESIDE;
+    world.heals();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn what_was_told_before_is_told_while_it_is_opened() {
+    let world = projected(300);
+    faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
+    let handle = world.start();
+    until(&handle, |status| status.phase == Phase::Opening);
+    assert_eq!(handle.state(), State::Opening { applied: 300, head: 300 });
+    assert!(!handle.ids_complete());
+    assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Opening));
+    let at_once = block_on(handle.reached(300, Duration::ZERO));
+    assert_eq!(at_once, Err(Unavailable::Opening));
+    block_on(handle.reached(300, PATIENCE)).unwrap();
+    assert_eq!(faults::left(&world.dir(), Call::Open), 0);
+    world.settled(&handle);
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_store_behind_its_milestone_is_read_when_it_has_caught_up() {
+    let mut world = projected(250);
+    let stale = world.root.path().join("stale");
+    copy(&world.store(), &stale);
+    let more: Vec<_> = (0..120).map(|n| (identity("more", None), n.to_string().into())).collect();
+    world.append(&more);
+    world.project();
+    fs::remove_dir_all(world.store()).unwrap();
+    copy(&stale, &world.store());
+    assert_eq!(world.open().applied().unwrap().seq, 370);
+    let handle = world.start();
+    let status = handle.status();
+    changing(status.clone(), || {
+        let seen = status.borrow().applied;
+        assert!(seen == 0 || seen >= 370, "{seen}: it does not fall behind what was told");
+        // Either it is not open, or it has all.
+        handle.newest(&identity("more", None)).is_ok_and(|newest| newest.unwrap().version == 120)
+    });
+    world.settled(&handle);
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_store_ahead_of_its_milestone_is_compared_with_the_journal() {
+    let mut world = projected(250);
+    let old = fs::read(milestone(&world)).unwrap();
+    let more: Vec<_> = (0..120).map(|n| (identity("more", None), n.to_string().into())).collect();
+    world.append(&more);
+    world.project();
+    fs::write(milestone(&world), &old).unwrap();
+    let projection = world.open();
+    assert!(is_beside(&projection));
+    assert_eq!(projection.applied().unwrap().seq, 250);
+    drop(projection);
+    world.heals();
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_milestone_that_is_of_no_use_is_done_without() {
+    let world = projected(250);
+    let other = projected(260);
+    let foreign = fs::read(milestone(&other)).unwrap();
+    let mut damaged = fs::read(milestone(&world)).unwrap();
+    damaged[40] ^= 1;
+    for bytes in [foreign, damaged, Vec::new()] {
+        fs::write(milestone(&world), bytes).unwrap();
+        let projection = world.open();
+        assert!(!is_beside(&projection));
+        assert_eq!(projection.applied().unwrap().seq, 250);
+        drop(projection);
+        world.heals();
+    }
+    assert!(world.asides().is_empty());
+}
+
+#[test]
+fn a_store_that_is_not_what_its_milestone_tells_of_is_moved_aside() {
+    type Change = fn(&World);
+    let changes: [(&str, Change); 3] = [
+        ("gone", |world| fs::remove_dir_all(world.store()).unwrap()),
+        ("empty", |world| {
+            fs::remove_dir_all(world.store()).unwrap();
+            fs::create_dir(world.store()).unwrap();
+        }),
+        ("damaged", |world| {
+            let file = world.store().join("db");
+            let mut bytes = fs::read(&file).unwrap();
+            bytes.iter_mut().step_by(512).for_each(|byte| *byte ^= 0x55);
+            fs::write(file, bytes).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let world = projected(250);
+        change(&world);
+        world.heals();
+        assert_eq!(world.asides(), ["projection.aside-1"], "{what}");
+    }
+}
+
+#[test]
+fn a_milestone_that_the_journal_disagrees_with_is_moved_aside() {
+    let world = projected(50);
+    let handle = world.open().start(world.journal.reader(), false).unwrap();
+    world.settled(&handle);
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert_eq!(world.asides(), ["projection.aside-1"]);
+}
+
+/// The journal was cut behind the milestone, and grew again: only what it was at the start counts.
+#[test]
+fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
+    let mut long = projected(100);
+    let old = fs::read(milestone(&long)).unwrap();
+    let more = World::records(100..250);
+    long.append(&more);
+    long.project();
+    for again in [0, 100] {
+        let mut short = World::with_records(150);
+        copy(&long.dir(), &short.dir());
+        fs::write(milestone(&short), &old).unwrap();
+        let projection = Projection::open(&short.dir(), long.data_dir.log_id(), BESIDE);
+        assert_eq!(projection.applied().unwrap().seq, 100);
+        assert_eq!(short.chains[100], projection.applied().unwrap().chain);
+        // It is not opened before the journal has grown.
+        faults::set(&short.dir(), Call::Open, 1, ErrorKind::StorageFull);
+        let handle = projection.start(short.journal.reader(), true).unwrap();
+        until(&handle, |status| status.phase == Phase::Opening);
+        short.append(&World::records(150..150 + again));
+        until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
+        assert!(handle.proves_loss());
+        assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
+        handle.close();
+        assert!(short.asides().is_empty(), "it is the witness");
+        assert!(!milestone(&short).exists(), "the next start opens the store first");
+        let next = Projection::open(&short.dir(), long.data_dir.log_id(), BESIDE);
+        assert_eq!(next.applied().unwrap().seq, 250);
+    }
+}
