@@ -33,6 +33,8 @@ use crate::http::{Shared, body, edge, gate, insert, problem};
 const PATH: &str = "/insert";
 /// Bytes of a request, with its head; a larger one is left to actix.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// A longer head is looked at anew each time.
+const KNOWN_HEAD_BYTES_MAX: usize = 1 << 10;
 /// How long a request may take that came in parts, before it is left to actix and its limits.
 const WHOLE_WAIT: Duration = Duration::from_secs(1);
 /// Room for what one read takes; an answer that took more gives it back.
@@ -45,6 +47,20 @@ pub(in crate::http) struct Inserting {
     config: ServiceConfig,
     /// What was read and not answered yet.
     input: BytesMut,
+    /// Knows how the last plain request is to be answered.
+    codec: Codec,
+    /// What that one began with.
+    head: Head,
+}
+
+/// The head of a plain insert, byte for byte. A client sends the same one again and again, and what
+/// is said of a head follows from its bytes and from settings.
+#[derive(Default)]
+struct Head {
+    /// None, when there was none that is worth to be known.
+    bytes: Box<[u8]>,
+    /// What it says of the body's length.
+    body_bytes: usize,
 }
 
 /// An insert that came as a whole.
@@ -52,8 +68,6 @@ struct Plain {
     body: Bytes,
     /// How long it was, with its head.
     len: usize,
-    /// Knows how it is to be answered.
-    codec: Codec,
 }
 
 enum Next {
@@ -76,7 +90,8 @@ impl Inserting {
         shared: web::Data<Shared>,
         config: ServiceConfig,
     ) -> Self {
-        Self { stream, shared, config, input }
+        let codec = Codec::new(config.clone());
+        Self { stream, shared, config, input, codec, head: Head::default() }
     }
 
     /// Answers insert by insert, until the client leaves or the server stops; or until it asks for
@@ -95,7 +110,7 @@ impl Inserting {
         let mut output = BytesMut::new();
         loop {
             patience.as_mut().reset(Instant::now() + idle_max);
-            let mut plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
+            let plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
                 Next::Plain(plain) => plain,
                 Next::Other => return Ok(Some(Resumed::new(self.input, self.stream))),
                 Next::Closed => return Ok(None),
@@ -105,13 +120,13 @@ impl Inserting {
             if self.shared.broker.is_stopping() {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            encode(response, &mut plain.codec, &mut output)?;
+            encode(response, &mut self.codec, &mut output)?;
             self.stream.write_all(&output).await?;
             output.clear();
             if output.capacity() > READ_BYTES {
                 output = BytesMut::new();
             }
-            if !plain.codec.keep_alive() {
+            if !self.codec.keep_alive() {
                 return Ok(None);
             }
         }
@@ -153,7 +168,14 @@ impl Inserting {
     }
 
     /// What lies in the input; nothing yet while a part is missing.
-    fn parse(&self) -> Option<Next> {
+    fn parse(&mut self) -> Option<Next> {
+        if self.head.begins(&self.input) {
+            return self.head.insert(&self.input).map(Next::Plain);
+        }
+        self.parse_anew()
+    }
+
+    fn parse_anew(&mut self) -> Option<Next> {
         // A copy, so that what is not plain stays as it came.
         let seen = &self.input[..self.input.len().min(REQUEST_BYTES_MAX)];
         let mut rest = BytesMut::from(seen);
@@ -164,20 +186,27 @@ impl Inserting {
             Ok(None) => return more(),
             _ => return Some(Next::Other),
         }
+        let head = &seen[..seen.len() - rest.len()];
         let body = match codec.decode(&mut rest) {
             Ok(Some(Message::Chunk(Some(body)))) => body,
             Ok(None) => return more(),
             _ => return Some(Next::Other),
         };
         match codec.decode(&mut rest) {
-            Ok(Some(_)) => Some(Next::Plain(Plain { body, len: seen.len() - rest.len(), codec })),
+            Ok(Some(_)) => {
+                let len = seen.len() - rest.len();
+                self.head = Head::new(head, len - head.len());
+                self.codec = codec;
+                Some(Next::Plain(Plain { body, len }))
+            }
             Ok(None) => more(),
             Err(_) => Some(Next::Other),
         }
     }
 
     /// Whether there is nothing to a request but an insert of JSON with a length, of no page of
-    /// another origin, that every check lets through.
+    /// another origin, that every check lets through. What it says must follow from the head and
+    /// from settings: it is not asked again about the same head.
     fn is_plain(&self, request: &Request, codec: &Codec) -> bool {
         let head = request.head();
         head.method == Method::POST
@@ -214,6 +243,27 @@ impl Inserting {
                 }
             }
         }
+    }
+}
+
+impl Head {
+    fn new(bytes: &[u8], body_bytes: usize) -> Self {
+        if bytes.len() > KNOWN_HEAD_BYTES_MAX {
+            return Self::default();
+        }
+        Self { bytes: bytes.into(), body_bytes }
+    }
+
+    /// Whether a request begins with this head again.
+    fn begins(&self, input: &[u8]) -> bool {
+        !self.bytes.is_empty() && input.starts_with(&self.bytes)
+    }
+
+    /// That request, when all of it is there.
+    fn insert(&self, input: &[u8]) -> Option<Plain> {
+        let len = self.bytes.len() + self.body_bytes;
+        let body = input.get(self.bytes.len()..len)?;
+        Some(Plain { body: Bytes::copy_from_slice(body), len })
     }
 }
 
