@@ -18,6 +18,7 @@ use crate::advance::stopped_advancing;
 use crate::broker::StartError;
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
+use crate::journal::RESTORE;
 
 /// How long requests that can still be answered are waited for after the log's storage failed.
 const FAILED_GRACE: Duration = Duration::from_secs(1);
@@ -37,6 +38,12 @@ pub enum RunError {
         /// The data directory.
         directory: String,
     },
+    /// Acknowledged records are missing from the log.
+    #[error(
+        "the log has lost records that were acknowledged, as the errors before this tell: do not \
+         start on it again, but {RESTORE}"
+    )]
+    Loss,
     /// The server failed.
     #[error("the server failed: {0}")]
     Serve(#[source] io::Error),
@@ -126,6 +133,7 @@ pub async fn serve(
     serving.abort();
     match ended {
         Ended::Asked => Ok(()),
+        Ended::StorageFailed if broker.projection().proves_loss() => Err(RunError::Loss),
         Ended::StorageFailed => Err(RunError::StorageFailed),
         Ended::Server(Ok(Ok(()))) => Err(RunError::Serve(io::Error::other("it ended by itself"))),
         Ended::Server(Ok(Err(error))) => Err(RunError::Serve(error)),

@@ -42,22 +42,31 @@ pub(super) struct Restart {
     pub bytes_read: u64,
 }
 
+/// What the projection knows of the log.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Witness<'a> {
+    /// How far it had come, at least.
+    pub applied: Option<&'a Applied>,
+    /// Tells how far it really is, where that takes time.
+    pub prove: Option<&'a dyn Fn() -> Seq>,
+}
+
 /// Takes the newest records from the last checkpoint, if there is one, and the rest from the log:
 /// nothing that is served comes from anywhere else.
 pub(super) fn restore(
     directory: &DataDir,
     config: &Config,
-    applied: Option<&Applied>,
+    witness: Witness<'_>,
 ) -> Result<Restart, StartError> {
     let lag_max = config.max_projection_lag;
     let (checkpoint, restored) = from_checkpoint(directory, lag_max);
-    let restart = read_log(directory, config, applied, checkpoint.as_ref(), restored)?;
+    let restart = read_log(directory, config, witness, checkpoint.as_ref(), restored)?;
     match restart {
         Some(restart) => Ok(restart),
         None => {
             warn!("the checkpoint is of another history of this log; the whole log is read");
             let restored = Restored::new(lag_max);
-            let restart = read_log(directory, config, applied, None, restored)?;
+            let restart = read_log(directory, config, witness, None, restored)?;
             Ok(restart.expect("without a checkpoint there is none to differ from"))
         }
     }
@@ -67,11 +76,11 @@ pub(super) fn restore(
 fn read_log(
     directory: &DataDir,
     config: &Config,
-    applied: Option<&Applied>,
+    witness: Witness<'_>,
     checkpoint: Option<&Checkpoint>,
     mut restored: Restored,
 ) -> Result<Option<Restart>, StartError> {
-    let applied_seq = applied.map_or(0, |applied| applied.seq);
+    let applied_seq = witness.applied.map_or(0, |applied| applied.seq);
     let lag_max = config.max_projection_lag;
     let through = checkpoint.map_or(0, Checkpoint::head);
     let mut is_of_another_history = false;
@@ -96,6 +105,7 @@ fn read_log(
     };
     let known = Known {
         proven: applied_seq,
+        prove: witness.prove,
         checkpoint,
         // Without a projection all ids are looked up later, when it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -15,14 +16,14 @@ use super::alarm::Alarm;
 use super::checkpoints::Checkpoints;
 use super::consumers::Consumers;
 use super::engines::Engines;
-use super::restored::{Restart, restore};
+use super::restored::{Restart, Witness, restore};
 use super::verifier::Verifier;
 use super::worker::{Rest, Worker};
 use super::{Inner, watchdog};
 use crate::bridge;
 use crate::config::{Config, ConfigErrors};
 use crate::decide::Limits;
-use crate::journal::{AppendError, DataDir, DirError, JournalError};
+use crate::journal::{AppendError, DataDir, DirError, JournalError, RESTORE};
 use crate::metrics::Metrics;
 use crate::order::{Local, LocalOptions, Observer, SWIFT};
 use crate::projection::Projection;
@@ -53,6 +54,18 @@ pub enum StartError {
     /// The log cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// An earlier run found that the log had lost records, and had served by then.
+    #[error(
+        "{said}, as {} tells since an earlier run; {RESTORE}, or move the directory of that file \
+         away to go on without them",
+        file.display()
+    )]
+    Loss {
+        /// What was found.
+        said: String,
+        /// The file that tells so.
+        file: PathBuf,
+    },
     /// A defect.
     #[error("the start did not finish: {0}")]
     Panicked(String),
@@ -82,8 +95,12 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         return Err(StartError::Clock);
     }
     let directory = Arc::new(DataDir::open(&config.data_dir)?);
+    let projection_dir = directory.path().join("projection");
+    if let Some((file, said)) = crate::projection::loss(&projection_dir) {
+        return Err(StartError::Loss { said, file });
+    }
     let projection = Projection::open(
-        &directory.path().join("projection"),
+        &projection_dir,
         directory.log_id(),
         crate::projection::Options {
             cache_bytes_max: config.cache_bytes,
@@ -93,8 +110,10 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         },
     );
     let applied = projection.applied();
+    let prove = || projection.prove();
+    let witness = Witness { applied: applied.as_ref(), prove: Some(&prove) };
     let Restart { mut journal, mut restored, earlier, bytes_read } =
-        restore(&directory, &config, applied.as_ref())?;
+        restore(&directory, &config, witness)?;
     let agrees = restored.agrees(applied.as_ref());
     let reader = journal.reader();
     // Before anything is appended: it knows how far the log reached at least.

@@ -29,6 +29,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let options = Options {
         cache_bytes_max: config.cache_bytes,
         give_way_records_max: 0,
+        // The comparison opens it again.
+        replayed_records_max: u64::MAX,
         ..Options::default()
     };
     let anew = Projection::anew(&dir, directory.log_id(), options);

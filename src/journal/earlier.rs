@@ -88,7 +88,7 @@ impl Earlier {
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
-        let witness = Witness { mark: None, proven: 0 };
+        let witness = Witness { mark: None, proven: 0, prove: None };
         let mut scan = Scan::new(self.log, witness, Beginning::default(), &mut visit);
         let mut bytes = Vec::new();
         for (first_seq, path) in &self.segments {

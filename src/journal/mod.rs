@@ -76,10 +76,13 @@ pub struct Options {
 }
 
 /// What whoever opens a journal knows already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// The highest seq that somebody else knows to have been durable.
     pub proven: Seq,
+    /// Tells the same, perhaps a higher one, and may take seconds: asked when the log does not end
+    /// as a killed process leaves it, at the mark or one whole group behind it.
+    pub prove: Option<&'a dyn Fn() -> Seq>,
     /// What need not be read.
     pub checkpoint: Option<&'a Checkpoint>,
     /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.

@@ -64,7 +64,8 @@ pub(super) fn open(
     };
     let bytes_passed = beginning.catalogue.bytes();
     let checkpointed = known.checkpoint.map_or(0, Checkpoint::head);
-    let witness = Witness { mark: found.mark, proven: known.proven.max(checkpointed) };
+    let proven = known.proven.max(checkpointed);
+    let witness = Witness { mark: found.mark, proven, prove: known.prove };
     let mut scan = Scan::new(dir.log_id(), witness, beginning, &mut counting);
     read_from(&mut scan, &journal, &files.segments[begin..])?;
     let Scan { end, catalogue, segment: last, torn, .. } = scan;

@@ -39,7 +39,7 @@ pub(super) struct End {
 /// A scan in progress; afterwards, what it found.
 pub(super) struct Scan<'v> {
     log: Uuid,
-    witness: Witness,
+    witness: Witness<'v>,
     visit: &'v mut Visit<'v>,
     /// Where what was read so far ends.
     pub(super) end: End,
@@ -63,12 +63,14 @@ pub(super) struct Beginning {
 }
 
 /// What shows, beside the log itself, how far it was acknowledged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Witness {
+#[derive(Clone, Copy)]
+pub(super) struct Witness<'w> {
     /// The high-water mark.
     pub(super) mark: Option<Mark>,
     /// A seq that somebody else knows to have been durable.
     pub(super) proven: Seq,
+    /// Knows better, and takes its time: asked where the mark leaves it open.
+    pub(super) prove: Option<&'w dyn Fn() -> Seq>,
 }
 
 /// The last segment, and where its last group ends.
@@ -112,7 +114,7 @@ impl From<Fault> for Bad {
 impl<'v> Scan<'v> {
     pub(super) fn new(
         log: Uuid,
-        witness: Witness,
+        witness: Witness<'v>,
         beginning: Beginning,
         visit: &'v mut Visit<'v>,
     ) -> Self {
@@ -186,7 +188,7 @@ impl<'v> Scan<'v> {
 
     /// After the last segment: nothing that was acknowledged may be missing.
     pub(super) fn finish(&self) -> Result<(), JournalError> {
-        match self.acknowledged() {
+        match self.acknowledged(self.torn.is_none()) {
             None => Ok(()),
             Some(why) => {
                 let what = format!("the log ends here, but {why}");
@@ -305,7 +307,7 @@ impl<'v> Scan<'v> {
         } else if let Some(offset) = Self::written_behind(bytes, at) {
             Some(format!("something was written behind it, at byte {offset}"))
         } else {
-            self.acknowledged()
+            self.acknowledged(false)
         };
         if let Some(why) = why {
             let path = self.segment.path.clone();
@@ -334,13 +336,19 @@ impl<'v> Scan<'v> {
         bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
     }
 
-    /// What shows that more was acknowledged than was read.
-    fn acknowledged(&self) -> Option<String> {
-        let Witness { mark, proven } = self.witness;
+    /// What shows that more was acknowledged than was read, of a log that ends with a whole group
+    /// or not.
+    fn acknowledged(&self, ends_whole: bool) -> Option<String> {
+        let Witness { mark, proven, prove } = self.witness;
         let marked = mark.filter(|mark| mark.group > self.end.group || mark.seq > self.end.seq);
         if let Some(mark) = marked {
             return Some(format!("the high-water mark shows that seq {} was durable", mark.seq));
         }
+        // A killed process leaves one group behind the mark. More come of a power cut, which takes
+        // the mark's last moves.
+        let is_marked = mark.is_some_and(|mark| mark.group + 1 >= self.end.group);
+        let prove = prove.filter(|_| proven <= self.end.seq && !(ends_whole && is_marked));
+        let proven = prove.map_or(proven, |prove| prove().max(proven));
         (proven > self.end.seq)
             .then(|| format!("it is known from elsewhere that seq {proven} was durable"))
     }

@@ -200,7 +200,7 @@ impl Survey {
             chains.push(*chain);
             Ok(())
         };
-        let witness = Witness { mark: mark.mark, proven: 0 };
+        let witness = Witness { mark: mark.mark, proven: 0, prove: None };
         let mut scan = Scan::new(self.log, witness, Beginning::default(), &mut visit);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());

@@ -87,7 +87,8 @@ impl Journal {
         proven: Seq,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
     ) -> Result<Opened, JournalError> {
-        Self::open_knowing(dir, options, &Known { proven, checkpoint: None, read_from: 0 }, visit)
+        let known = Known { proven, prove: None, checkpoint: None, read_from: 0 };
+        Self::open_knowing(dir, options, &known, visit)
     }
 
     /// As [`Journal::open`], but what a checkpoint stands for is not read now: the visitor has seen

@@ -1,7 +1,12 @@
 //! How a store comes to be followed: it is gone on with, opened again, or built anew.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use super::Options;
+use super::directory::Directory;
 use super::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
 use super::life::{End, Left, Life};
 use super::milestone::{self, Milestone};
@@ -28,6 +33,34 @@ pub(super) enum Start {
     NoSpace(Left),
     /// Nothing is there.
     Nothing,
+}
+
+/// A store that was opened and compared with itself.
+pub(super) struct Opened {
+    /// Whether it had not outgrown its first segment before.
+    young: bool,
+    /// Its position, if it has one.
+    pub(super) found: Result<(Option<Applied>, Store), Fault>,
+}
+
+impl Opened {
+    pub(super) fn new(
+        directory: &Directory,
+        log_id: Uuid,
+        options: &Options,
+        alive: mpsc::Sender<()>,
+    ) -> Self {
+        let path = directory.store();
+        let young = store::is_young(&path);
+        let found = Store::open(&path, options.cache_bytes_max, alive)
+            .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
+        Self { young, found }
+    }
+
+    /// How far it is, by its own word.
+    pub(super) fn applied(&self) -> Option<Applied> {
+        self.found.as_ref().ok().and_then(|(applied, _)| *applied)
+    }
 }
 
 impl Follow {
@@ -70,21 +103,25 @@ impl Follow {
     /// Opens the store where it lies and compares it with the journal. What readers saw applied,
     /// or a milestone tells of, may be lost to it, so they are let in when that is applied again.
     fn open(&mut self, left: Left) -> Result<Life, End> {
-        let (path, alive) = (self.directory.store(), self.alive.clone());
-        let young = store::is_young(&path);
-        let opened = Store::open(&path, self.options.cache_bytes_max, alive)
-            .and_then(|store| Ok((scrub::verify(&store, self.log_id)?, store)));
-        let (applied, store) = match opened {
-            Ok((None, _)) if !young && left.applied.seq > 0 => {
+        let opened = self.opened.take().unwrap_or_else(|| {
+            Opened::new(&self.directory, self.log_id, &self.options, self.alive.clone())
+        });
+        let (applied, store) = match opened.found {
+            Ok((None, _)) if !opened.young && left.applied.seq > 0 => {
                 return Err(End::Doubt("it is empty".to_owned()));
             }
             Ok((applied, store)) => (applied.unwrap_or_default(), store),
-            Err(fault) if fault.is_no_space() => return Err(End::NoSpace(left)),
-            Err(fault) => return Err(End::Doubt(fault.to_string())),
+            Err(fault) => return Err(not_now(fault, left)),
         };
         self.compare(left.applied, applied)?;
-        if let Some(doubt) = led_astray(&store, &applied, self.shared.reader()) {
-            return Err(End::Doubt(doubt));
+        match led_astray(&store, &applied, self.shared.reader()) {
+            Ok(None) => {}
+            Ok(Some(doubt)) => return Err(End::Doubt(doubt)),
+            Err(fault) => return Err(not_now(fault, left)),
+        }
+        // Its directory may be somebody else's by now.
+        if self.shared.is_stopped() {
+            return Err(End::Stopped);
         }
         tracing::info!(applied = applied.seq, "the projection was opened");
         let mut life = self.opened(store, applied);
@@ -192,13 +229,27 @@ impl Follow {
     }
 }
 
-/// What is wrong with the place of the last record that was applied.
-pub(super) fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Option<String> {
-    // A log that cannot be read there is not the store's fault, and tells when it is read.
-    let located = log.follow(applied.seq.checked_sub(1)?).next_located(1).ok()?;
-    match scrub::leads_to(store, located.first()?) {
-        Ok(true) => None,
-        Ok(false) => Some("the log's records lie in other places".to_owned()),
-        Err(fault) => Some(fault.to_string()),
+/// What to do about a store that cannot be opened: nothing is said against one for which there is
+/// no space, or that an earlier handle has not let go of.
+fn not_now(fault: Fault, left: Left) -> End {
+    if fault.is_no_space() || matches!(fault, Fault::Held) {
+        tracing::warn!(%fault, "the projection cannot be opened now; it will be");
+        End::NoSpace(left)
+    } else {
+        End::Doubt(fault.to_string())
     }
+}
+
+/// What is wrong with the place of the last record that was applied.
+pub(super) fn led_astray(
+    store: &Store,
+    applied: &Applied,
+    log: &Reader,
+) -> Result<Option<String>, Fault> {
+    let Some(before) = applied.seq.checked_sub(1) else { return Ok(None) };
+    // A log that cannot be read there is not the store's fault, and tells when it is read.
+    let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };
+    let Some(located) = located.first() else { return Ok(None) };
+    let is_right = scrub::leads_to(store, located)?;
+    Ok((!is_right).then(|| "the log's records lie in other places".to_owned()))
 }

@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::Options;
 use super::apply::{self, STEP_RECORDS_MAX};
-use super::begin::Start;
+use super::begin::{Opened, Start};
 use super::directory::Directory;
 use super::life::{End, Life};
-use super::milestone;
+use super::loss;
+use super::milestone::{self, Milestone};
 use super::shared::{Phase, Rest, Shared, Status};
 use crate::journal::JournalError;
 use crate::record::Seq;
@@ -34,9 +35,9 @@ const BURST_LOOK: Duration = Duration::from_millis(20);
 /// Further behind than this the projection is catching up: about 1 s of work.
 pub(super) const LAG_RECORDS_MAX: u64 = 50_000;
 
-/// Milestones in what a start reads back of a store before it serves: by the default 50,000 records,
-/// more than a second of work, lie between two, and each is synced.
-const MILESTONES: u64 = 10;
+/// How old a milestone may be while records are applied. As often sled syncs, so that it is as good
+/// a witness of the log; under test it is never old.
+const MILESTONE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 500 });
 
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
 /// every store would fill the disk with them.
@@ -52,6 +53,8 @@ pub(super) struct Follow {
     /// Where the journal ended at the start, before anything was appended, until there is a store:
     /// one of an earlier process that is ahead of that proves that the journal has lost something.
     pub(super) head_before: Option<Seq>,
+    /// A store that had to be opened before the log was.
+    pub(super) opened: Option<Opened>,
 }
 
 impl Follow {
@@ -89,7 +92,6 @@ impl Follow {
 
     fn keep_up(&self, life: &mut Life) -> Result<Infallible, End> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
-        let note_every = self.options.replayed_records_max / MILESTONES;
         loop {
             let read = follower.next_located(STEP_BYTES_MAX);
             let records = read.map_err(unreadable)?;
@@ -102,9 +104,7 @@ impl Follow {
                 if let Some(scrub) = &mut life.scrub {
                     scrub.stepped(records);
                 }
-                if life.applied.seq - life.milestone.applied.seq >= note_every {
-                    self.note(life);
-                }
+                self.note_in_time(life);
                 self.tell(life);
                 // Clients are refused until the walk is over, or the store is built.
                 if life.scrub.is_none() && life.unread_until.is_none() {
@@ -114,6 +114,7 @@ impl Follow {
             self.check(life)?;
             let scrubbed = life.scrub()?;
             if records.is_empty() {
+                self.note_in_time(life);
                 self.tell(life);
                 // The walk takes at most half of a core.
                 let wait = scrubbed.unwrap_or(IDLE_WAIT);
@@ -152,30 +153,39 @@ impl Follow {
         }
     }
 
-    /// Writes down how far the store is, when it has come so far that the next start will not wait
-    /// for it. Without that it waits, and that is all.
-    fn note(&self, life: &mut Life) {
-        life.milestone.applied = life.applied;
-        if life.milestone.replayed() <= self.options.replayed_records_max {
-            return;
-        }
-        let (dir, generation) = self.directory.place();
-        if let Err(error) = life.milestone.write(dir, generation, self.log_id) {
-            tracing::debug!(%error, "the milestone could not be written");
+    /// As [`Follow::note`], once the last milestone is old.
+    fn note_in_time(&self, life: &mut Life) {
+        let is_old = life.noted.is_none_or(|noted| noted.elapsed() >= MILESTONE_AGE_MAX);
+        if is_old && life.milestone.applied != life.applied {
+            self.note(life);
         }
     }
 
-    /// The store tells of records that the log had not when it was opened. Without the milestone
-    /// the next start meets that before it serves.
+    /// Writes down how far the store is, when it has come so far that the next start will not wait
+    /// for it. Without that it waits, and that is all.
+    fn note(&self, life: &mut Life) {
+        let milestone = Milestone { applied: life.applied, ..life.milestone };
+        if milestone.replayed() <= self.options.replayed_records_max {
+            return;
+        }
+        (life.milestone, life.noted) = (milestone, Some(Instant::now()));
+        let (dir, generation) = self.directory.place();
+        let written = life.milestone.write(dir, generation, self.log_id);
+        // An old one would say less than there is.
+        if let Err(error) = written.or_else(|_| milestone::remove(dir)) {
+            tracing::debug!(%error, "an old milestone stays");
+        }
+    }
+
+    /// The store tells of records that the log had not when it was opened. The log may have grown
+    /// past them since, so the next starts are told by a file.
     fn accuse(&self, applied: Seq, head: Seq) {
-        if let Err(error) = milestone::remove(self.directory.place().0) {
-            tracing::error!(%error, "the milestone cannot be removed: remove it before the next start");
+        let dir = self.directory.place().0;
+        if let Err(error) = loss::write(dir, applied, head).and_then(|()| milestone::remove(dir)) {
+            tracing::error!(%error, "the loss cannot be written down: do not start again");
         }
         self.shared.accuse();
-        self.shared.fail(format!(
-            "it was applied up to seq {applied}, and the log ended with seq {head}: records that \
-             were acknowledged are missing from the log"
-        ));
+        self.shared.fail(loss::sentence(applied, head));
     }
 
     /// Whether to go on.

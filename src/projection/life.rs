@@ -31,8 +31,10 @@ pub(super) struct Life {
     /// Whether it was built from nothing in this life.
     pub(super) is_new: bool,
     pub(super) progress: Option<Progress>,
-    /// The last one that was written, or would have been at the open.
+    /// The last one that was written; before that, where the store was opened.
     pub(super) milestone: Milestone,
+    /// When it was written.
+    pub(super) noted: Option<Instant>,
     pub(super) patience: Patience,
 }
 
@@ -77,6 +79,7 @@ impl Life {
             is_new: false,
             progress: None,
             milestone: Milestone::default(),
+            noted: None,
             patience: Patience::new(),
         }
     }

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! **Promises** that the log was durable up to the position, which is written after it was applied.
-//! The store may be behind it, after a power cut, or ahead of it.
+//! The store may be behind it, for sled keeps what it wrote last in memory for half a second, or
+//! ahead of it by as long.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

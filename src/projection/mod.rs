@@ -38,6 +38,7 @@ pub mod fuzzing;
 mod handle;
 mod keys;
 mod life;
+mod loss;
 mod milestone;
 mod patience;
 mod pointers;
@@ -51,6 +52,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -59,18 +61,19 @@ use std::thread;
 
 use uuid::Uuid;
 
-use self::begin::Start;
+use self::begin::{Opened, Start};
 use self::directory::{Contents, Directory};
 use self::follow::Follow;
 use self::life::Left;
 use self::milestone::Milestone;
 use self::shared::Shared;
-use self::store::Store;
 use crate::journal::Reader;
+use crate::record::Seq;
 
 pub use compare::{Comparison, compare, position};
 pub use handle::{ProjectionHandle, State, Unavailable};
 pub use keys::Pointer;
+pub use loss::read as loss;
 pub use position::Applied;
 pub use read::{IdLookup, NamePage, PageQuery};
 
@@ -100,17 +103,21 @@ impl Default for Options {
     }
 }
 
-/// A projection that was opened and looked at, and does not follow the journal yet.
+/// A projection that was looked at, and opened if that is done soon, and does not follow the journal
+/// yet.
 pub struct Projection {
     directory: Directory,
     log_id: Uuid,
     options: Options,
     start: Start,
+    /// The store of [`Start::Beside`], when it had to be opened at once.
+    opened: OnceCell<Opened>,
     alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Projection {
-    /// Opens what is in `dir`, which only this process may use, and compares it with itself.
+    /// Opens what is in `dir`, which only this process may use, and compares it with itself; or
+    /// goes by its milestone for now, if that would take long ([`Options::replayed_records_max`]).
     ///
     /// It never fails: what cannot be opened, or is not the projection of the log `log_id`, is
     /// moved aside and rebuilt after [`Projection::start`].
@@ -123,10 +130,10 @@ impl Projection {
             Contents::Nothing => Start::Nothing,
             Contents::Store => match late(&directory, log_id, options.replayed_records_max) {
                 Some(left) => Start::Beside(left),
-                None => look(&directory, log_id, options.cache_bytes_max, alive.0.clone()),
+                None => look(&directory, log_id, &options, alive.0.clone()),
             },
         };
-        Self { directory, log_id, options, start, alive }
+        Self { directory, log_id, options, start, opened: OnceCell::new(), alive }
     }
 
     /// Moves what is in `dir`, if anything, aside, and tells where to: after [`Projection::start`]
@@ -141,7 +148,8 @@ impl Projection {
             Contents::Nothing => None,
         };
         let (start, alive) = (Start::Nothing, mpsc::channel());
-        Ok((Self { directory, log_id, options, start, alive }, aside))
+        let opened = OnceCell::new();
+        Ok((Self { directory, log_id, options, start, opened, alive }, aside))
     }
 
     /// How far the projection had come; nothing when it is to be rebuilt.
@@ -155,6 +163,21 @@ impl Projection {
         }
     }
 
+    /// How far the projection really is, where [`Projection::applied`] may tell less: opens a store
+    /// that was to be opened beside the serving, which may take seconds.
+    #[must_use]
+    pub fn prove(&self) -> Seq {
+        let least = self.applied().map_or(0, |applied| applied.seq);
+        let Start::Beside(_) = self.start else { return least };
+        let opened = self.opened.get_or_init(|| {
+            tracing::warn!(
+                "the history is opened before the log, which ends as a power cut leaves it"
+            );
+            Opened::new(&self.directory, self.log_id, &self.options, self.alive.0.clone())
+        });
+        opened.applied().map_or(least, |applied| applied.seq.max(least))
+    }
+
     /// Begins to follow the journal, on a thread of its own.
     ///
     /// `agrees` tells whether the journal's chain at the applied position is the same; if not,
@@ -163,7 +186,7 @@ impl Projection {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
-        let Self { directory, log_id, options, start, alive: (alive, gone) } = self;
+        let Self { directory, log_id, options, start, opened, alive: (alive, gone) } = self;
         let start = match start {
             Start::Applied(_, applied) if applied.seq > reader.durable() => {
                 Start::Doubt("it is ahead of the journal".to_owned())
@@ -172,16 +195,27 @@ impl Projection {
                 Start::Doubt("it was derived from other records than the journal's".to_owned())
             }
             Start::Applied(store, applied) => match begin::led_astray(&store, &applied, &reader) {
-                None => Start::Applied(store, applied),
-                Some(doubt) => Start::Doubt(doubt),
+                Ok(None) => Start::Applied(store, applied),
+                Ok(Some(doubt)) => Start::Doubt(doubt),
+                Err(fault) if fault.is_no_space() => {
+                    Start::NoSpace(Left { applied, unread_until: applied.seq })
+                }
+                Err(fault) => Start::Doubt(fault.to_string()),
             },
             start => start,
         };
         let shared = Arc::new(Shared::new(reader));
         let head_before = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);
-        let follow =
-            Follow { shared: shared_by_thread, directory, log_id, options, alive, head_before };
+        let follow = Follow {
+            shared: shared_by_thread,
+            directory,
+            log_id,
+            options,
+            alive,
+            head_before,
+            opened: opened.into_inner(),
+        };
         let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {
             // Readers must not wait for a thread that is gone.
@@ -203,16 +237,9 @@ fn late(directory: &Directory, log_id: Uuid, replayed_records_max: u64) -> Optio
 }
 
 /// Opens a store and makes the load-time check.
-fn look(
-    directory: &Directory,
-    log_id: Uuid,
-    cache_bytes_max: u64,
-    alive: mpsc::Sender<()>,
-) -> Start {
+fn look(directory: &Directory, log_id: Uuid, options: &Options, alive: mpsc::Sender<()>) -> Start {
     let unwritten = store::is_unwritten(&directory.store());
-    let opened = Store::open(&directory.store(), cache_bytes_max, alive)
-        .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
-    match opened {
+    match Opened::new(directory, log_id, options, alive).found {
         Ok((Some(applied), store)) => Start::Applied(store, applied),
         // The process ended before sled first wrote: there is nothing to keep aside.
         Ok((None, _)) if unwritten => Start::Nothing,

@@ -290,12 +290,52 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
             assert_eq!(program.wait(PATIENCE).code(), Some(1));
             let log = program.log();
             assert!(log.contains("records that were acknowledged are missing"), "{log}");
+            assert!(log.contains("do not start on it again"), "{log}");
         }
         // It may have been found before anything was served.
         Err(refusal) => assert_eq!(refusal.status.code(), Some(1), "{refusal:?}"),
     }
+    // However often, and whatever the log has become.
+    for _ in 0..2 {
+        let Err(refusal) = Program::try_start(small(dir.path())) else { panic!("a loss") };
+        assert!(refusal.stderr.contains("broker: the history was applied"), "{refusal:?}");
+        assert!(refusal.stderr.contains("projection/loss"), "{refusal:?}");
+    }
+}
+
+/// Without the mark, as a power cut may leave it, the projection is opened before the log.
+#[test]
+fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_opened_late() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let late = || {
+        let mut command = small(dir.path());
+        command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
+        command
+    };
+    let insert_and_stop = |program: Program| {
+        (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
+        program.client.get("/audit/a").expect(200);
+        program.stop();
+    };
+    insert_and_stop(Program::start(late()));
+    let stale = tempfile::tempdir().expect("a directory");
+    copy_all(&data, stale.path());
+    insert_and_stop(Program::start(late()));
+    let milestone = Path::new("projection/milestone");
+    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    fs::remove_file(data.join("journal/mark")).expect("removed");
+    let program = Program::start(late());
+    assert!(program.log().contains("opened before the log"), "{}", program.log());
+    assert_eq!(program.client.lines("/audit/a").len(), 40);
+    program.stop();
+
+    fs::remove_dir_all(data.join("journal")).expect("removed");
+    copy_all(&stale.path().join("journal"), &data.join("journal"));
+    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    fs::remove_file(data.join("journal/mark")).expect("removed");
     let Err(refusal) = Program::try_start(late()) else { panic!("20 records are lost") };
-    assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
+    assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
 }
 
 /// The store is opened beside the serving after each kill, and nothing that is read is wrong.
@@ -306,7 +346,7 @@ fn a_history_that_is_opened_late_is_whole_after_every_kill() {
     for run in 0..6 {
         assert_eq!(milestone.exists(), run > 0, "every start but the first is a late one");
         let mut command = small(dir.path());
-        command.env("BROKER_OPEN_BESIDE_RECORDS", "10");
+        command.env("BROKER_OPEN_BESIDE_RECORDS", "10").env("BROKER_LOG", "info");
         let program = Program::start(command);
         let values = |runs: u32| (0..25 * runs).map(|n| n.to_string());
         values(run + 1).skip(values(run).count()).for_each(|n| drop(program.client.put("a", &n)));
@@ -316,6 +356,7 @@ fn a_history_that_is_opened_late_is_whole_after_every_kill() {
             record["data"].to_string()
         });
         assert!(read.eq(values(run + 1)), "{history:?}");
+        assert_eq!(program.log().contains("the projection was opened"), run > 0);
         program.kill();
     }
 }

@@ -8,7 +8,7 @@ use super::oracle::Oracle;
 use crate::broker::StartError;
 use crate::broker::checkpoints::Checkpoints;
 use crate::broker::engines::Engines;
-use crate::broker::restored::{Restart, restore};
+use crate::broker::restored::{Restart, Witness, restore};
 use crate::config::Config;
 use crate::decide::Limits;
 use crate::epochs::Epochs;
@@ -100,7 +100,7 @@ impl Process {
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
         let applied = index.applied();
         let Restart { mut journal, mut restored, earlier, .. } =
-            restore(&directory, config, applied.as_ref())?;
+            restore(&directory, config, Witness { applied: applied.as_ref(), prove: None })?;
         assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
         let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let reader = journal.reader();

@@ -44,7 +44,7 @@ fn try_open(site: &Site, read_from: Seq) -> Result<Passed, JournalError> {
         read.push(stored.to_record()?.seq());
         Ok(())
     };
-    let known = Known { proven: 0, checkpoint: checkpoint.as_ref(), read_from };
+    let known = Known { proven: 0, prove: None, checkpoint: checkpoint.as_ref(), read_from };
     let Opened { journal, report, earlier } =
         Journal::open_knowing(&dir, options, &known, &mut visit)?;
     assert_eq!(report.head, GROUPS);
