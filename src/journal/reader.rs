@@ -22,8 +22,9 @@ use super::segment;
 use crate::audit::{Digest, Leaf};
 use crate::record::{Record, Seq};
 
-/// Files that reading by place keeps open: 2 GiB of the largest segments.
-const FILES_KEPT_MAX: usize = 32;
+/// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
+/// leads all over the log, and to open a file costs more than to read a record of it.
+const FILES_KEPT_MAX: usize = 128;
 
 /// Reads the log as far as it is durable. A clone is cheap.
 #[derive(Debug)]
