@@ -1,5 +1,6 @@
 //! The model of the projection: an index of ids that lags behind the log, goes back to an older
-//! position when a process ends, is lost, and is built again.
+//! position when a process ends, is lost, and is built again; and that is opened after the start,
+//! which then goes by a milestone, before or behind what there is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,10 @@ struct Held {
     flushed: usize,
     /// Whether the walk through the ids is done, or was not needed.
     complete: bool,
+    /// What a start goes by instead of the entries, which it has not opened.
+    milestone: Option<Applied>,
+    /// Nothing can be read before it is there.
+    told: Seq,
     /// Of the process that runs.
     reader: Option<Reader>,
 }
@@ -52,6 +57,12 @@ impl Index {
             1..4 => held.entries.len(),
             _ => random.random_range(held.flushed..=held.entries.len()),
         };
+        // As old as the oldest entries that may be lost, and as new as the newest.
+        held.milestone = None;
+        if kept > 0 && random.random_bool(0.4) {
+            let seq = random.random_range(held.flushed.max(1)..=held.entries.len());
+            held.milestone = Some(held.position(seq));
+        }
         held.entries.truncate(kept);
         held.by_id.retain(|_, at| *at < kept);
         held.flushed = kept;
@@ -62,26 +73,39 @@ impl Index {
     /// What an open is told.
     pub fn applied(&self) -> Option<Applied> {
         let held = self.lock();
-        let last = held.entries.last()?;
-        let seq = held.entries.len() as Seq;
-        Some(Applied { seq, chain: last.chain, ids: Default::default() })
+        let last = || (!held.entries.is_empty()).then(|| held.position(held.entries.len()));
+        held.milestone.or_else(last)
+    }
+
+    /// How far it really is.
+    pub fn prove(&self) -> Seq {
+        let held = self.lock();
+        held.milestone.map_or(0, |milestone| milestone.seq).max(held.entries.len() as Seq)
     }
 
     /// The log that it follows from now on.
     pub fn follow(&self, reader: Reader) {
-        self.lock().reader = Some(reader);
+        let mut held = self.lock();
+        held.reader = Some(reader);
+        held.told = held.milestone.map_or(0, |milestone| milestone.seq);
+        held.complete &= held.milestone.is_none();
     }
 
     /// Whether it knows every id of a log of so many records.
     pub fn is_ready(&self, records: usize) -> bool {
         let held = self.lock();
-        held.complete && held.entries.len() == records
+        held.complete && held.can_be_read() && held.entries.len() == records
     }
 
     /// Applies some more of the log.
     pub fn step(&self, random: &mut SmallRng) {
         let mut held = self.lock();
         let Some(reader) = held.reader.clone() else { return };
+        if held.milestone.is_some() && random.random_bool(0.5) {
+            // It is being opened.
+            return;
+        }
+        held.milestone = None;
         let bytes_max = random.random_range(1..8_000);
         let located = reader.follow(held.entries.len() as Seq).next_located(bytes_max);
         for located in located.expect("the log can be read where it is not damaged") {
@@ -99,7 +123,7 @@ impl Index {
         if random.random_bool(0.3) {
             held.flushed = held.entries.len();
         }
-        if random.random_bool(0.8) {
+        if random.random_bool(0.8) && held.can_be_read() {
             held.complete = true;
         }
     }
@@ -116,13 +140,29 @@ impl Index {
     }
 }
 
+impl Held {
+    /// The position after so many entries, at least one.
+    fn position(&self, entries: usize) -> Applied {
+        let chain = self.entries[entries - 1].chain;
+        Applied { seq: entries as Seq, chain, ids: Default::default() }
+    }
+
+    fn can_be_read(&self) -> bool {
+        self.milestone.is_none() && self.entries.len() as Seq >= self.told
+    }
+}
+
 impl IdIndex for Index {
     fn applied(&self) -> Seq {
-        self.lock().entries.len() as Seq
+        let held = self.lock();
+        held.told.max(held.entries.len() as Seq)
     }
 
     fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
         let held = self.lock();
+        if !held.can_be_read() {
+            return Err(Unavailable::Opening);
+        }
         let Some(at) = held.by_id.get(id) else {
             return Ok(if held.complete { IdLookup::Absent } else { IdLookup::NotYet });
         };

@@ -99,12 +99,16 @@ impl Process {
         let Site { root, first_segment_bytes, config, index, truth } = site;
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
         let applied = index.applied();
-        let Restart { mut journal, mut restored, earlier, .. } =
-            restore(&directory, config, Witness { applied: applied.as_ref(), prove: None })?;
+        let prove = || index.prove();
+        let Restart { mut journal, mut restored, earlier, .. } = restore(
+            &directory,
+            config,
+            Witness { applied: applied.as_ref(), prove: Some(&prove) },
+        )?;
         assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
-        let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let reader = journal.reader();
         index.follow(reader.clone());
+        let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let hub =
             Hub::new(restored.newest, HubOptions { window_bytes_max: config.window_bytes, epoch });
         let (truth, index) = (Truth::clone(truth), Index::clone(index));
