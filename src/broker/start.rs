@@ -56,8 +56,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     /// An earlier run found that the log had lost records, and had served by then.
     #[error(
-        "{said}, as {} tells since an earlier run; {RESTORE}, or move the directory of that file \
-         away to go on without them",
+        "{said}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, \
+         remove that file; or move its directory away to go on without them",
         file.display()
     )]
     Loss {

@@ -1,13 +1,14 @@
 //! `broker rebuild`: the history anew, and compared with the log.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::backup::name_bad;
 use super::output::{self, Progress, count, say};
 use super::{Failure, io_failure};
 use crate::config::Config;
-use crate::journal::{DataDir, Survey, Surveyed};
-use crate::projection::{Comparison, Options, Projection, State, compare};
+use crate::journal::{DataDir, RESTORE, Survey, Surveyed};
+use crate::projection::{Comparison, Options, Projection, State, compare, loss};
 
 /// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
 /// the largest cache is written.
@@ -16,6 +17,7 @@ const HELD_TRIES_MAX: u32 = 20;
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log, which opening it would make.
     let survey = Survey::beside(&config.data_dir)?;
+    refuse_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
     let progress = Progress::bytes("reading the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
@@ -100,4 +102,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// A history that proves a loss is not to be made anew: nothing else tells of it.
+pub(super) fn refuse_loss(dir: &Path) -> Result<(), Failure> {
+    let Some((file, said)) = loss(dir) else { return Ok(()) };
+    Err(Failure::Damage(format!(
+        "{said}, as {} tells since an earlier run; {RESTORE}, or, if the log was put back whole, \
+         remove that file",
+        file.display()
+    )))
 }

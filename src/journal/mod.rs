@@ -81,7 +81,7 @@ pub struct Known<'a> {
     /// The highest seq that somebody else knows to have been durable.
     pub proven: Seq,
     /// Tells the same, perhaps a higher one, and may take seconds: asked when the log does not end
-    /// as a killed process leaves it, at the mark or one whole group behind it.
+    /// whole, at the mark or one group behind it, as a killed process leaves it.
     pub prove: Option<&'a dyn Fn() -> Seq>,
     /// What need not be read.
     pub checkpoint: Option<&'a Checkpoint>,

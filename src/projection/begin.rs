@@ -106,6 +106,10 @@ impl Follow {
         let opened = self.opened.take().unwrap_or_else(|| {
             Opened::new(&self.directory, self.log_id, &self.options, self.alive.clone())
         });
+        // Its directory may be somebody else's by now.
+        if self.shared.is_stopped() {
+            return Err(End::Stopped);
+        }
         let (applied, store) = match opened.found {
             Ok((None, _)) if !opened.young && left.applied.seq > 0 => {
                 return Err(End::Doubt("it is empty".to_owned()));
@@ -118,10 +122,6 @@ impl Follow {
             Ok(None) => {}
             Ok(Some(doubt)) => return Err(End::Doubt(doubt)),
             Err(fault) => return Err(not_now(fault, left)),
-        }
-        // Its directory may be somebody else's by now.
-        if self.shared.is_stopped() {
-            return Err(End::Stopped);
         }
         tracing::info!(applied = applied.seq, "the projection was opened");
         let mut life = self.opened(store, applied);
@@ -165,10 +165,13 @@ impl Follow {
             low = records[..upto].iter().fold(low, |position, located| position.after(located));
         }
         if low == high {
-            Ok(())
-        } else {
-            Err(End::Doubt("it was derived from other records than the journal's".to_owned()))
+            return Ok(());
         }
+        // Up to its milestone the log is what the store was derived from.
+        if self.head_before.is_some() && (1..found.seq).contains(&known.seq) {
+            return Err(End::Lost { applied: found.seq, head });
+        }
+        Err(End::Doubt("it was derived from other records than the journal's".to_owned()))
     }
 
     fn tell_rebuilding(&self) {

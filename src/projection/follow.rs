@@ -117,7 +117,8 @@ impl Follow {
                 self.note_in_time(life);
                 self.tell(life);
                 // The walk takes at most half of a core.
-                let wait = scrubbed.unwrap_or(IDLE_WAIT);
+                let idle_wait = self.due(life).map_or(IDLE_WAIT, |_| MILESTONE_AGE_MAX);
+                let wait = scrubbed.unwrap_or(idle_wait);
                 let began = Instant::now();
                 let head = self.shared.reader().wait_past(life.applied.seq, wait);
                 life.patience.recover(began.elapsed());
@@ -146,6 +147,7 @@ impl Follow {
             (before, since) = (head, Instant::now());
             let rested = self.shared.rest(rest);
             life.patience.spend(since.elapsed());
+            self.note_in_time(life);
             self.tell(life);
             if rested == Rest::Ended {
                 return;
@@ -153,10 +155,17 @@ impl Follow {
         }
     }
 
+    /// The milestone that is still to be written.
+    fn due(&self, life: &Life) -> Option<Milestone> {
+        let milestone = Milestone { applied: life.applied, ..life.milestone };
+        let is_late = milestone.replayed() > self.options.replayed_records_max;
+        (is_late && milestone != life.milestone).then_some(milestone)
+    }
+
     /// As [`Follow::note`], once the last milestone is old.
     fn note_in_time(&self, life: &mut Life) {
         let is_old = life.noted.is_none_or(|noted| noted.elapsed() >= MILESTONE_AGE_MAX);
-        if is_old && life.milestone.applied != life.applied {
+        if is_old {
             self.note(life);
         }
     }
@@ -164,10 +173,7 @@ impl Follow {
     /// Writes down how far the store is, when it has come so far that the next start will not wait
     /// for it. Without that it waits, and that is all.
     fn note(&self, life: &mut Life) {
-        let milestone = Milestone { applied: life.applied, ..life.milestone };
-        if milestone.replayed() <= self.options.replayed_records_max {
-            return;
-        }
+        let Some(milestone) = self.due(life) else { return };
         (life.milestone, life.noted) = (milestone, Some(Instant::now()));
         let (dir, generation) = self.directory.place();
         let written = life.milestone.write(dir, generation, self.log_id);
@@ -181,7 +187,9 @@ impl Follow {
     /// past them since, so the next starts are told by a file.
     fn accuse(&self, applied: Seq, head: Seq) {
         let dir = self.directory.place().0;
-        if let Err(error) = loss::write(dir, applied, head).and_then(|()| milestone::remove(dir)) {
+        // Without it the next start opens the store first.
+        let removed = milestone::remove(dir);
+        if let Err(error) = loss::write(dir, applied, head).and(removed) {
             tracing::error!(%error, "the loss cannot be written down: do not start again");
         }
         self.shared.accuse();

@@ -10,11 +10,15 @@ use crate::record::Seq;
 /// Beside the store, which is the proof; for whoever opens the directory to read.
 const NAME: &str = "loss";
 
-/// What is said of it.
+/// What is said of it, of a log that ended with `head`.
 pub(super) fn sentence(applied: Seq, head: Seq) -> String {
+    let log = match head < applied {
+        true => format!("the log ended with seq {head}"),
+        false => "the log has other records there".to_owned(),
+    };
     format!(
-        "the history was applied up to seq {applied}, and the log ended with seq {head}: records \
-         that were acknowledged are missing from the log"
+        "the history was applied up to seq {applied}, and {log}: records that were acknowledged \
+         are missing from the log"
     )
 }
 
@@ -26,11 +30,39 @@ pub(super) fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// The file of a loss that was found in `dir` before, and what it says.
+/// The file of a loss that was found in `dir` before, and what it says; what cannot be read says it
+/// too.
 #[must_use]
 pub fn read(dir: &Path) -> Option<(PathBuf, String)> {
     let path = dir.join(NAME);
-    let said = fs::read_to_string(&path).ok()?;
-    let said = said.lines().next().unwrap_or("the log has lost records").to_owned();
-    Some((path, said))
+    let said = match fs::read(&path) {
+        Ok(said) => String::from_utf8_lossy(&said).lines().next().map(str::to_owned),
+        Err(error) if is_absent(&error) => return None,
+        Err(_) => None,
+    };
+    Some((path, said.unwrap_or_else(|| "the log has lost records".to_owned())))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_cannot_be_read_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |dir: &Path| read(dir).map(|(_, said)| said);
+        assert_eq!(said(dir.path()), None);
+        assert_eq!(said(&dir.path().join("none")), None);
+        write(dir.path(), 5, 3).unwrap();
+        assert_eq!(said(dir.path()), Some(sentence(5, 3)));
+        assert_eq!(said(&dir.path().join(NAME)), None, "a file in the directory's place");
+        for bytes in [&b""[..], &[0xff]] {
+            fs::write(dir.path().join(NAME), bytes).unwrap();
+            assert!(said(dir.path()).is_some());
+        }
+    }
 }

@@ -171,7 +171,7 @@ impl Projection {
         let Start::Beside(_) = self.start else { return least };
         let opened = self.opened.get_or_init(|| {
             tracing::warn!(
-                "the history is opened before the log, which ends as a power cut leaves it"
+                "the log does not end whole at its mark, so the history is opened first"
             );
             Opened::new(&self.directory, self.log_id, &self.options, self.alive.0.clone())
         });
@@ -186,7 +186,7 @@ impl Projection {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
-        let Self { directory, log_id, options, start, opened, alive: (alive, gone) } = self;
+        let Self { directory, log_id, options, start, mut opened, alive: (alive, gone) } = self;
         let start = match start {
             Start::Applied(_, applied) if applied.seq > reader.durable() => {
                 Start::Doubt("it is ahead of the journal".to_owned())
@@ -204,6 +204,7 @@ impl Projection {
             },
             start => start,
         };
+        let opened = opened.take().filter(|_| matches!(start, Start::Beside(_)));
         let shared = Arc::new(Shared::new(reader));
         let head_before = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);
@@ -214,7 +215,7 @@ impl Projection {
             options,
             alive,
             head_before,
-            opened: opened.into_inner(),
+            opened,
         };
         let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {

@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Program, small};
+use crate::program::{Program, run, small};
 use crate::wire::{Client, PATIENCE};
 
 /// A directory that a clean end left, and what every read said before.
@@ -301,6 +301,14 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
         assert!(refusal.stderr.contains("broker: the history was applied"), "{refusal:?}");
         assert!(refusal.stderr.contains("projection/loss"), "{refusal:?}");
     }
+    for name in ["verify", "rebuild"] {
+        let mut command = small(dir.path());
+        command.arg(name);
+        let (status, _, stderr) = run(command);
+        assert!(!status.success(), "{name}: {stderr}");
+        assert!(stderr.contains("records that were acknowledged are missing"), "{stderr}");
+    }
+    assert!(data.join("projection/loss").exists(), "nothing else tells of it");
 }
 
 /// Without the mark, as a power cut may leave it, the projection is opened before the log.
@@ -326,7 +334,7 @@ fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_ope
     fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
     let program = Program::start(late());
-    assert!(program.log().contains("opened before the log"), "{}", program.log());
+    assert!(program.log().contains("the history is opened first"), "{}", program.log());
     assert_eq!(program.client.lines("/audit/a").len(), 40);
     program.stop();
 

@@ -177,7 +177,7 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
         // It is not opened before the journal has grown.
         faults::set(&short.dir(), Call::Open, 1, ErrorKind::StorageFull);
         let handle = projection.start(short.journal.reader(), true).unwrap();
-        until(&handle, |status| status.phase == Phase::Opening);
+        until(&handle, |status| status.phase != Phase::Rebuilding);
         short.append(&World::records(150..150 + again));
         until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
         assert!(handle.proves_loss());
@@ -207,6 +207,44 @@ fn a_store_that_is_asked_for_at_once_proves_how_far_it_is_and_is_opened_once() {
     handle.close();
     assert!(world.asides().is_empty());
     assert_eq!(world.open().prove(), 400, "one that is opened first");
+}
+
+/// The log was cut behind the milestone, and has grown past the store in a run that ended early.
+#[test]
+fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
+    let mut world = projected(100);
+    let old = fs::read(milestone(&world)).unwrap();
+    world.append(&World::records(100..150));
+    world.project();
+    let mut other = World::with_records(100);
+    other.append(
+        &(0..90).map(|n| (identity("other", None), vec![b'0' + n % 10])).collect::<Vec<_>>(),
+    );
+    copy(&world.dir(), &other.dir());
+    fs::write(milestone(&other), &old).unwrap();
+    let projection = Projection::open(&other.dir(), world.data_dir.log_id(), BESIDE);
+    let handle = projection.start(other.journal.reader(), true).unwrap();
+    until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
+    assert!(handle.proves_loss());
+    handle.close();
+    let (_, said) = super::super::loss(&other.dir()).unwrap();
+    assert!(said.contains("seq 150, and the log has other records there"), "{said}");
+}
+
+/// A store that was opened at once, and is of another history, is not gone back to.
+#[test]
+fn a_store_that_was_moved_aside_is_not_opened_again_after_a_full_disk() {
+    let mut world = projected(50);
+    let projection = world.open();
+    assert_eq!(projection.prove(), 50);
+    let handle = projection.start(world.journal.reader(), false).unwrap();
+    world.settled(&handle);
+    faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
+    world.append(&World::records(50..60));
+    world.settled(&handle);
+    assert!(world.all_right(&handle));
+    handle.close();
+    assert_eq!(world.asides(), ["projection.aside-1"]);
 }
 
 #[test]
