@@ -183,7 +183,7 @@ fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<Project
     let copy = Scratch::copy_of(&survey.path().join("projection"))?;
     Ok(match position(copy.path(), survey.log_id(), config.cache_bytes) {
         Comparison::Absent => ProjectionLine { state: "absent", seq: None, what: None },
-        Comparison::Differs { what, .. } => {
+        Comparison::Ahead(what) | Comparison::Differs { what, .. } => {
             ProjectionLine { state: "damaged", seq: None, what: Some(what) }
         }
         Comparison::Held => unknown("its files are in use"),

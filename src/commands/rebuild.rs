@@ -74,6 +74,13 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
                 "the history in {dir} was built and is not there: check the disk and the memory"
             )));
         }
+        Comparison::Ahead(said) => {
+            let dir = dir.display();
+            return Err(Failure::Damage(format!(
+                "the history in {dir} was built and is not the log's: {said}; check the disk and \
+                 the memory"
+            )));
+        }
         Comparison::Differs { what, record } => {
             let name = record.map(|record| format!(", at {}", output::name(&record)));
             return Err(Failure::Damage(format!(

@@ -1,7 +1,7 @@
 //! `broker verify`: everything that can be checked of a data directory that nobody uses.
 
 use crate::config::Config;
-use crate::journal::{DirError, Survey, Surveyed};
+use crate::journal::{DirError, RESTORE, Survey, Surveyed};
 use crate::projection::{Comparison, compare};
 
 use super::backup::name_bad;
@@ -99,6 +99,7 @@ fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(),
     drop(progress);
     match compared {
         Comparison::Absent => say("history: there is none yet; the next start builds it"),
+        Comparison::Ahead(said) => Err(Failure::Damage(format!("{said}; {RESTORE}"))),
         Comparison::Differs { what, record } => {
             let dir = dir.display();
             let of =

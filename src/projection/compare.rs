@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::directory::{Contents, Directory};
 use super::keys::{HISTORY, IDS, Pointer};
+use super::loss;
 use super::position::Applied;
 use super::read::{self, IdLookup, PageQuery, View};
 use super::scrub;
@@ -32,6 +33,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Comparison {
     /// There is no projection: the next start builds one.
     Absent,
+    /// It goes on where the log ends, as this sentence says, so the log has lost records.
+    Ahead(String),
     /// It is not what the log makes of it.
     Differs {
         /// What is wrong.
@@ -60,12 +63,7 @@ pub fn compare(
 ) -> Result<Comparison, JournalError> {
     with_store(dir, log_id, cache_bytes_max, |store, applied| {
         if applied.seq > log.durable() {
-            let (ahead, head) = (applied.seq, log.durable());
-            let what = format!(
-                "it was applied up to seq {ahead}, and the log ends with seq {head}: records that \
-                 were acknowledged are missing from the log"
-            );
-            return Ok(Comparison::Differs { what, record: None });
+            return Ok(Comparison::Ahead(loss::sentence(applied.seq, log.durable())));
         }
         match entries(store, applied, log, progress) {
             Ok(()) => Ok(Comparison::Same(applied)),

@@ -176,10 +176,12 @@ impl Follow {
         let Some(milestone) = self.due(life) else { return };
         (life.milestone, life.noted) = (milestone, Some(Instant::now()));
         let (dir, generation) = self.directory.place();
-        let written = life.milestone.write(dir, generation, self.log_id);
-        // An old one would say less than there is.
-        if let Err(error) = written.or_else(|_| milestone::remove(dir)) {
-            tracing::debug!(%error, "an old milestone stays");
+        if let Err(error) = life.milestone.write(dir, generation, self.log_id) {
+            tracing::debug!(%error, "no milestone is written; the next start opens the history first");
+            // An old one would say less than there is.
+            if let Err(error) = milestone::remove(dir) {
+                tracing::warn!(%error, "an old milestone stays");
+            }
         }
     }
 

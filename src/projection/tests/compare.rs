@@ -92,7 +92,7 @@ fn another_logs_projection_and_one_that_is_ahead_are_found() {
     let reader = World::with_records(20).journal.reader();
     let log = world.data_dir.log_id();
     let ahead = compare(&world.dir(), log, 8 << 20, &reader, |_| {}).unwrap();
-    let Comparison::Differs { what, record: None } = ahead else { panic!("{ahead:?}") };
+    let Comparison::Ahead(what) = ahead else { panic!("{ahead:?}") };
     assert!(what.contains("missing from the log"), "{what}");
     world.append(&[(identity("event.1", None), b"1".to_vec())]);
     fs::write(world.dir().join("note"), "somebody's").unwrap();

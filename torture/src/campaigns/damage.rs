@@ -11,6 +11,7 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 
 use crate::campaign::{Campaign, Ground, Life};
+use crate::check;
 use crate::files::{change, change_file, copy_all, files, snapshot};
 use crate::ledger::Ledger;
 use crate::load;
@@ -84,6 +85,8 @@ impl Original {
         let mut ledger = Ledger::default();
         for run in 0..3 {
             let server = place.serve()?;
+            // While the history is opened beside the serving, what has an id is refused.
+            check::ready(server.client())?;
             load::bulk(&mut ledger, server.client(), &mut life.random)?;
             load::run(&mut ledger, server.client(), &mut life.random, |progress| {
                 progress.until(40, Duration::from_secs(20));
