@@ -197,7 +197,7 @@ fn what_is_not_durable_has_no_place() {
 fn files_stay_open_for_a_while_and_are_not_many() {
     let site = Site::new();
     let mut journal = site.open().journal;
-    while site.segments().len() < 45 {
+    while site.segments().len() < 140 {
         let group = group(journal.head(), &[2500]);
         journal.append(&group).unwrap();
     }
@@ -219,5 +219,5 @@ fn files_stay_open_for_a_while_and_are_not_many() {
             assert_eq!(read, *record(located.seq, 2500));
         }
     }
-    assert_eq!(open(), before + 32);
+    assert_eq!(open(), before + 128);
 }

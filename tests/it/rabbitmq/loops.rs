@@ -26,6 +26,8 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
     // More than a frame of AMQP holds.
     let long = "x".repeat(300_000);
     client.put("note.b", &format!("\"{long}\""));
+    // Nothing waits as long as nobody has looked at the last one.
+    eventually("the last is there", || (far.count("public") >= 2).then_some(()));
     wait_until_sent(client);
 
     let messages = far.take_all("public");
