@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -23,10 +22,10 @@ use super::{Inner, watchdog};
 use crate::bridge;
 use crate::config::{Config, ConfigErrors};
 use crate::decide::Limits;
-use crate::journal::{AppendError, DataDir, DirError, JournalError, RESTORE};
+use crate::journal::{AppendError, DataDir, DirError, JournalError};
 use crate::metrics::Metrics;
 use crate::order::{Local, LocalOptions, Observer, SWIFT};
-use crate::projection::Projection;
+use crate::projection::{Loss, Projection, refuse_loss};
 use crate::record::Record;
 use crate::subscription::{Hub, HubOptions};
 
@@ -55,17 +54,8 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An earlier run found that the log had lost records, and had served by then.
-    #[error(
-        "{said}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, \
-         remove that file; or move its directory away to go on without them",
-        file.display()
-    )]
-    Loss {
-        /// What was found.
-        said: String,
-        /// The file that tells so.
-        file: PathBuf,
-    },
+    #[error(transparent)]
+    Loss(#[from] Loss),
     /// A defect.
     #[error("the start did not finish: {0}")]
     Panicked(String),
@@ -96,9 +86,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
     }
     let directory = Arc::new(DataDir::open(&config.data_dir)?);
     let projection_dir = directory.path().join("projection");
-    if let Some((file, said)) = crate::projection::loss(&projection_dir) {
-        return Err(StartError::Loss { said, file });
-    }
+    refuse_loss(&projection_dir)?;
     let projection = Projection::open(
         &projection_dir,
         directory.log_id(),

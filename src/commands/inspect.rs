@@ -13,7 +13,7 @@ use super::{Failure, verify};
 use crate::config::{Config, Show};
 use crate::epochs::open_name;
 use crate::journal::{Part, Piece, Survey};
-use crate::projection::{Comparison, loss, position};
+use crate::projection::{Comparison, position, refuse_loss};
 use crate::record::{Record, Seq};
 
 /// A larger projection is not copied only to read its position.
@@ -171,8 +171,8 @@ fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<Project
     if survey.used_by().is_some() {
         return Ok(unknown("GET /health of the process that uses it tells"));
     }
-    if let Some((_, said)) = loss(&survey.path().join("projection")) {
-        return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(said) });
+    if let Err(loss) = refuse_loss(&survey.path().join("projection")) {
+        return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.said) });
     }
     let Some(piece) = pieces.iter().find(|piece| piece.part == Part::Projection) else {
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });

@@ -34,6 +34,7 @@ use thiserror::Error;
 
 use crate::config::{Config, Operation};
 use crate::journal::{AppendError, DirError, JournalError};
+use crate::projection::Loss;
 
 /// What [`operate`] exits with when `verify` finds damage, and when anything else fails.
 const FAILED: u8 = 1;
@@ -121,6 +122,12 @@ impl Failure {
             | Self::Pipe
             | Self::Refused(_) => false,
         }
+    }
+}
+
+impl From<Loss> for Failure {
+    fn from(loss: Loss) -> Self {
+        Self::Damage(loss.to_string())
     }
 }
 

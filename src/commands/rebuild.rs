@@ -7,8 +7,9 @@ use super::backup::name_bad;
 use super::output::{self, Progress, count, say};
 use super::{Failure, io_failure};
 use crate::config::Config;
-use crate::journal::{DataDir, RESTORE, Survey, Surveyed};
-use crate::projection::{Comparison, Options, Projection, State, compare, loss};
+use crate::journal::{DataDir, Survey, Surveyed};
+use crate::projection::{Comparison, Options, Projection, State, compare, refuse_loss};
+use crate::record::Record;
 
 /// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
 /// the largest cache is written.
@@ -17,6 +18,7 @@ const HELD_TRIES_MAX: u32 = 20;
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log, which opening it would make.
     let survey = Survey::beside(&config.data_dir)?;
+    // The store that proves it would be moved aside, and nothing else tells of it.
     refuse_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
     let progress = Progress::bytes("reading the log", Some(survey.log_bytes()));
@@ -74,22 +76,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
                 "the history in {dir} was built and is not there: check the disk and the memory"
             )));
         }
-        Comparison::Ahead(said) => {
-            let dir = dir.display();
-            return Err(Failure::Damage(format!(
-                "the history in {dir} was built and is not the log's: {said}; check the disk and \
-                 the memory"
-            )));
-        }
-        Comparison::Differs { what, record } => {
-            let name = record.map(|record| format!(", at {}", output::name(&record)));
-            return Err(Failure::Damage(format!(
-                "the history in {} was built and differs from the log: {what}{}; check the disk \
-                 and the memory",
-                dir.display(),
-                name.unwrap_or_default(),
-            )));
-        }
+        Comparison::Ahead(what) => return Err(built_wrong(&dir, &what, None)),
+        Comparison::Differs { what, record } => return Err(built_wrong(&dir, &what, record)),
         Comparison::Held => {
             return Err(Failure::Refused(format!(
                 "the history in {} was built, and was not compared with the log, for it is still \
@@ -111,12 +99,12 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// A history that proves a loss is not to be made anew: nothing else tells of it.
-pub(super) fn refuse_loss(dir: &Path) -> Result<(), Failure> {
-    let Some((file, said)) = loss(dir) else { return Ok(()) };
-    Err(Failure::Damage(format!(
-        "{said}, as {} tells since an earlier run; {RESTORE}, or, if the log was put back whole, \
-         remove that file",
-        file.display()
-    )))
+fn built_wrong(dir: &Path, what: &str, record: Option<Box<Record>>) -> Failure {
+    let name = record.map(|record| format!(", at {}", output::name(&record)));
+    Failure::Damage(format!(
+        "the history in {} was built and differs from the log: {what}{}; check the disk and the \
+         memory",
+        dir.display(),
+        name.unwrap_or_default(),
+    ))
 }

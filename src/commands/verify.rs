@@ -2,14 +2,14 @@
 
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, Surveyed};
-use crate::projection::{Comparison, compare};
+use crate::projection::{Comparison, compare, refuse_loss};
 
+use super::Failure;
 use super::backup::name_bad;
 use super::checkpoint::Standing;
 use super::output::{self, Progress, count, hex, say};
 use super::scratch::Scratch;
 use super::sequence::Sequence;
-use super::{Failure, rebuild};
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let survey = Survey::alone(&config.data_dir).map_err(|error| match error {
@@ -91,7 +91,7 @@ pub(super) fn notes(surveyed: &Surveyed) -> Vec<String> {
 /// The projection against the log, in a copy: sled writes to what it opens.
 fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(), Failure> {
     let dir = survey.path().join("projection");
-    rebuild::refuse_loss(&dir)?;
+    refuse_loss(&dir)?;
     let copy = Scratch::copy_of(&dir)?;
     let progress = Progress::records("verifying the history", surveyed.head);
     let (log, reader) = (survey.log_id(), &surveyed.reader);

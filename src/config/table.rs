@@ -261,7 +261,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "open-beside-records",
         takes: Takes::Value("RECORDS"),
         default: "500000",
-        meaning: "What the history wrote in one run, after which the next start opens it beside the serving",
+        meaning: "Records that the history applied in one run, after which the next start opens it beside the serving",
         secret: false,
         read: |config, text| put(&mut config.open_beside_records, number(text, 0..=1_000_000_000)),
         show: |config| config.open_beside_records.to_string(),

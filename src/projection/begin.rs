@@ -29,7 +29,8 @@ pub(super) enum Start {
     Beside(Left),
     /// There is something in the way that is no store, or is in doubt.
     Doubt(String),
-    /// There is a store that nothing is said against, but no space to use it.
+    /// There is a store that nothing is said against, but no space to use it, or an earlier handle
+    /// that has not let go of it.
     NoSpace(Left),
     /// Nothing is there.
     Nothing,

@@ -3,6 +3,7 @@
 //! ```text
 //! projection/sled-3        the store in use: the highest number counts
 //! projection/milestone     how far it had come
+//! projection/loss          that it proves a loss
 //! projection.aside-1       a whole projection directory that was in doubt; never deleted
 //! ```
 //!

@@ -35,8 +35,8 @@ const BURST_LOOK: Duration = Duration::from_millis(20);
 /// Further behind than this the projection is catching up: about 1 s of work.
 pub(super) const LAG_RECORDS_MAX: u64 = 50_000;
 
-/// How old a milestone may be while records are applied. As often sled syncs, so that it is as good
-/// a witness of the log; under test it is never old.
+/// How old a milestone may be while records are applied: sled syncs as often, so that it is as good a
+/// witness of the log. Under test one is always old.
 const MILESTONE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 500 });
 
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages

@@ -51,7 +51,7 @@ pub(super) enum End {
         /// Where the log ended.
         head: Seq,
     },
-    /// There was no space. It can be opened again where it lies.
+    /// There was no space, or an earlier handle holds it. It can be opened again where it lies.
     NoSpace(Left),
     /// The projection was closed.
     Stopped,

@@ -5,10 +5,27 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
+use crate::journal::RESTORE;
 use crate::record::Seq;
 
 /// Beside the store, which is the proof; for whoever opens the directory to read.
 const NAME: &str = "loss";
+
+/// An earlier run found that the log had lost records, and had served by then.
+#[derive(Debug, Error)]
+#[error(
+    "{said}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, remove \
+     that file; or move its directory away to go on without them",
+    file.display()
+)]
+pub struct Loss {
+    /// What was found.
+    pub said: String,
+    /// The file that tells so.
+    pub file: PathBuf,
+}
 
 /// What is said of it, of a log that ended with `head`.
 pub(super) fn sentence(applied: Seq, head: Seq) -> String {
@@ -30,17 +47,19 @@ pub(super) fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// The file of a loss that was found in `dir` before, and what it says; what cannot be read says it
-/// too.
-#[must_use]
-pub fn read(dir: &Path) -> Option<(PathBuf, String)> {
-    let path = dir.join(NAME);
-    let said = match fs::read(&path) {
+/// Looks whether a loss was found in `dir` before.
+///
+/// # Errors
+/// [`Loss`], also when the file that tells of it cannot be read.
+pub fn refuse_loss(dir: &Path) -> Result<(), Loss> {
+    let file = dir.join(NAME);
+    let said = match fs::read(&file) {
         Ok(said) => String::from_utf8_lossy(&said).lines().next().map(str::to_owned),
-        Err(error) if is_absent(&error) => return None,
+        Err(error) if is_absent(&error) => return Ok(()),
         Err(_) => None,
     };
-    Some((path, said.unwrap_or_else(|| "the log has lost records".to_owned())))
+    let said = said.unwrap_or_else(|| "the log has lost records".to_owned());
+    Err(Loss { said, file })
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -54,7 +73,7 @@ mod tests {
     #[test]
     fn a_loss_that_cannot_be_read_is_one() {
         let dir = tempfile::tempdir().unwrap();
-        let said = |dir: &Path| read(dir).map(|(_, said)| said);
+        let said = |dir: &Path| refuse_loss(dir).err().map(|loss| loss.said);
         assert_eq!(said(dir.path()), None);
         assert_eq!(said(&dir.path().join("none")), None);
         write(dir.path(), 5, 3).unwrap();

@@ -10,7 +10,8 @@
 //! read, and so is the record that it leads to; an id that is not found counts as absent only
 //! after a walk through the index of ids.
 //! At any doubt the directory is moved aside, never deleted, and built anew from the journal;
-//! until that is done readers are told that nothing can be read. A full disk is not doubt: the
+//! until that is done readers are told that nothing can be read. A store that takes long to open is
+//! opened beside the serving, by its milestone. A full disk is not doubt: the
 //! store stays where it is, and is opened and compared again, once a second, until there is
 //! space. A record that is damaged in the log is not doubt either: it is refused, and the rest is
 //! read.
@@ -73,7 +74,7 @@ use crate::record::Seq;
 pub use compare::{Comparison, compare, position};
 pub use handle::{ProjectionHandle, State, Unavailable};
 pub use keys::Pointer;
-pub use loss::read as loss;
+pub use loss::{Loss, refuse_loss};
 pub use position::Applied;
 pub use read::{IdLookup, NamePage, PageQuery};
 
@@ -186,7 +187,7 @@ impl Projection {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
-        let Self { directory, log_id, options, start, mut opened, alive: (alive, gone) } = self;
+        let Self { directory, log_id, options, start, opened, alive: (alive, gone) } = self;
         let start = match start {
             Start::Applied(_, applied) if applied.seq > reader.durable() => {
                 Start::Doubt("it is ahead of the journal".to_owned())
@@ -204,7 +205,7 @@ impl Projection {
             },
             start => start,
         };
-        let opened = opened.take().filter(|_| matches!(start, Start::Beside(_)));
+        let opened = opened.into_inner().filter(|_| matches!(start, Start::Beside(_)));
         let shared = Arc::new(Shared::new(reader));
         let head_before = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -262,30 +263,39 @@ fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
     assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
 }
 
-/// As above, where the start does not wait for the projection: what it finds ends the server.
-#[test]
-fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_refused() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let data = dir.path().join("data");
-    let late = || {
-        let mut command = small(dir.path());
-        command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
-        command
-    };
-    let insert_and_stop = |program: Program| {
+/// Never waits for a projection that was written to.
+fn late(dir: &Path) -> Command {
+    let mut command = small(dir);
+    command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
+    command
+}
+
+/// A directory with twenty records of each of two runs, and its data as the first left it.
+fn two_late_runs() -> (TempDir, TempDir) {
+    let (dir, stale) = (tempfile::tempdir(), tempfile::tempdir());
+    let (dir, stale) = (dir.expect("a directory"), stale.expect("a directory"));
+    for run in 0..2 {
+        let program = Program::start(late(dir.path()));
         (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
         program.client.get("/audit/a").expect(200);
         program.stop();
-    };
-    insert_and_stop(Program::start(late()));
-    let stale = tempfile::tempdir().expect("a directory");
-    copy_all(&data, stale.path());
-    insert_and_stop(Program::start(late()));
+        if run == 0 {
+            copy_all(&dir.path().join("data"), stale.path());
+        }
+    }
+    (dir, stale)
+}
+
+/// As above, where the start does not wait for the projection: what it finds ends the server.
+#[test]
+fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_refused() {
+    let (dir, stale) = two_late_runs();
+    let data = dir.path().join("data");
     fs::remove_dir_all(data.join("journal")).expect("removed");
     copy_all(&stale.path().join("journal"), &data.join("journal"));
     let milestone = Path::new("projection/milestone");
     fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
-    match Program::try_start(late()) {
+    match Program::try_start(late(dir.path())) {
         Ok(mut program) => {
             assert_eq!(program.wait(PATIENCE).code(), Some(1));
             let log = program.log();
@@ -314,26 +324,12 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
 /// Without the mark, as a power cut may leave it, the projection is opened before the log.
 #[test]
 fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_opened_late() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let (dir, stale) = two_late_runs();
     let data = dir.path().join("data");
-    let late = || {
-        let mut command = small(dir.path());
-        command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
-        command
-    };
-    let insert_and_stop = |program: Program| {
-        (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
-        program.client.get("/audit/a").expect(200);
-        program.stop();
-    };
-    insert_and_stop(Program::start(late()));
-    let stale = tempfile::tempdir().expect("a directory");
-    copy_all(&data, stale.path());
-    insert_and_stop(Program::start(late()));
     let milestone = Path::new("projection/milestone");
     fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
-    let program = Program::start(late());
+    let program = Program::start(late(dir.path()));
     assert!(program.log().contains("the history is opened first"), "{}", program.log());
     assert_eq!(program.client.lines("/audit/a").len(), 40);
     program.stop();
@@ -342,7 +338,7 @@ fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_ope
     copy_all(&stale.path().join("journal"), &data.join("journal"));
     fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
-    let Err(refusal) = Program::try_start(late()) else { panic!("20 records are lost") };
+    let Err(refusal) = Program::try_start(late(dir.path())) else { panic!("20 records are lost") };
     assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
 }
 

@@ -57,7 +57,7 @@ pub(in crate::http) struct Inserting {
 /// is said of a head follows from its bytes and from settings.
 #[derive(Default)]
 struct Head {
-    /// None, when there was none that is worth to be known.
+    /// Empty when there was none that is worth to be known.
     bytes: Box<[u8]>,
     /// What it says of the body's length.
     body_bytes: usize,

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::mpsc;
 
 use super::super::begin::Start;
+use super::super::loss::{Loss, refuse_loss};
 use super::super::store::Store;
 use super::super::store::faults::{self, Call};
 use super::*;
@@ -184,7 +185,7 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
         assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
         handle.close();
         assert!(short.asides().is_empty(), "it is the witness");
-        let (file, said) = super::super::loss(&short.dir()).unwrap();
+        let Loss { file, said } = refuse_loss(&short.dir()).unwrap_err();
         assert_eq!(file, short.dir().join("loss"));
         assert!(said.contains("seq 250") && said.contains("seq 150"), "{said}");
     }
@@ -227,7 +228,7 @@ fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
     until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
     assert!(handle.proves_loss());
     handle.close();
-    let (_, said) = super::super::loss(&other.dir()).unwrap();
+    let Loss { said, .. } = refuse_loss(&other.dir()).unwrap_err();
     assert!(said.contains("seq 150, and the log has other records there"), "{said}");
 }
 
