@@ -8,10 +8,9 @@ use super::position::Applied;
 use super::store::{Batch, Fault, Store};
 use crate::journal::Located;
 
-/// Most records in a step. Each is one key, two when its id is in the index; each identity among
-/// them is one more. Steps many times as large would write fewer pointers where identities repeat,
-/// and leave sled's pages in more pieces: with four thousand an event's history takes more memory
-/// to read, and 14 % more of the disk. Smaller ones keep the store closer behind the journal.
+/// Most records in a step. Each identity among them is one key, every sixteenth version of one
+/// another, and so is each record whose id is in the index. Larger steps would write fewer pointers
+/// where identities repeat; smaller ones keep the store closer behind the journal.
 pub(super) const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
@@ -32,15 +31,16 @@ pub(super) fn step(
         if located.seq != next.seq + 1 {
             return Err(Fault::Doubt("the journal does not go on where the store ends"));
         }
-        let key = pointers.point(store, located)?.key();
-        batch.insert(&key, &keys::place_value(&key, &located.place));
+        if let Some((key, block)) = pointers.point(store, located)? {
+            batch.insert(&key, &block);
+        }
         if let Some((key, value)) = keys::id_entry(located) {
             batch.insert(&key, &value);
         }
         next = next.after(located);
     }
-    for (key, pointer) in pointers.moved() {
-        batch.insert(key, &pointer.encode(key));
+    for (key, line) in pointers.moved() {
+        batch.insert(key, &line.encode(key));
     }
     batch.insert(APPLIED, &next.encode(log_id));
     store.apply(batch)?;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::directory::{Contents, Directory};
-use super::keys::{HISTORY, IDS, Pointer};
+use super::keys::{HISTORY, IDS};
 use super::loss;
 use super::position::Applied;
 use super::read::{self, IdLookup, PageQuery, View};
 use super::scrub;
 use super::store::{self, Fault, Store};
+use super::versions::Pointer;
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
 use crate::record::{Identity, Record, Seq, names_place};
@@ -210,7 +211,8 @@ fn entries(
         }
     }
     // Pointers are no more than these: their versions add up to the position.
-    let kinds = [(HISTORY, "the history", applied.seq), (IDS, "the index of ids", ids)];
+    let blocks = pointers.values().map(Pointer::full_blocks).sum();
+    let kinds = [(HISTORY, "the history", blocks), (IDS, "the index of ids", ids)];
     for (kind, name, expected) in kinds {
         let mut count = 0;
         for entry in store.scan_after(&[kind])? {

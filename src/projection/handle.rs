@@ -6,9 +6,9 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::keys::Pointer;
 use super::read::{self, IdLookup, NamePage, PageQuery, Refusal, View};
 use super::shared::{Phase, Shared, Status};
+use super::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// How long closing waits for sled, whose last flush can hang for ever.

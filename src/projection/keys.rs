@@ -7,18 +7,12 @@
 //! ```text
 //! key                                  value
 //! 'a'                                  applied position, 85 bytes: `position` draws it
-//! 'h' ‖ number (8) ‖ version (8)       the record's place in the log, 30 bytes:
+//! 'h' ‖ number (8) ‖ version (8)       a full block: the places of 16 versions, this the first
+//! 'i' ‖ id (16)                        the place of the record with this id, 30 bytes:
 //!                                       26  the place, as `journal::place` draws it
 //!                                        4  CRC-32C of key and value so far
-//! 'i' ‖ id (16)                        the place of the record with this id, in the same way;
 //!                                      only of ids that do not name their place themselves
-//! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer, 44 bytes:
-//!                                        8  number: seq of the identity's first record
-//!                                        8  newest version, which is also the count
-//!                                        8  time of the first record, ms since 1970
-//!                                        8  time of the newest record, ms since 1970
-//!                                        8  seq of the newest record
-//!                                        4  CRC-32C of key and value so far
+//! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer and open block: `versions` draws it
 //! ```
 //!
 //! Neither names nor users hold a 0x00. A public identity ends with it, so it stands before the
@@ -28,7 +22,7 @@ use uuid::Uuid;
 
 use super::store::Fault;
 use crate::journal::{Located, PLACE_BYTES, Place};
-use crate::record::{Identity, Meta, Name, Seq, Timestamp, User, Version, names_place};
+use crate::record::{Identity, Meta, Name, User, names_place};
 
 /// The key of the applied position.
 pub(super) const APPLIED: &[u8] = b"a";
@@ -45,82 +39,7 @@ pub(super) const NAMES: u8 = b'n';
 /// Length of a sealed place in bytes.
 const PLACE_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
-/// What is known of an identity without reading its history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pointer {
-    /// Seq of its first record: its number in the history's keys.
-    pub number: Seq,
-    /// Its newest version, which is also the count of its versions.
-    pub version: Version,
-    /// When its first version was decided.
-    pub first_time: Timestamp,
-    /// When its newest version was decided.
-    pub last_time: Timestamp,
-    /// Seq of its newest version.
-    pub seq: Seq,
-}
-
-/// Which record of the history an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) number: Seq,
-    pub(super) version: Version,
-}
-
-impl Pointer {
-    pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let fields = [
-            self.number,
-            self.version,
-            self.first_time.millis(),
-            self.last_time.millis(),
-            self.seq,
-        ];
-        let mut value = Vec::with_capacity(44);
-        for field in fields {
-            value.extend_from_slice(&field.to_be_bytes());
-        }
-        seal(key, value)
-    }
-
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
-        let rest = unseal(key, value).ok_or(Fault::Doubt("an identity pointer is damaged"))?;
-        let (number, rest) = take_u64(rest)?;
-        let (version, rest) = take_u64(rest)?;
-        let (first_time, rest) = take_u64(rest)?;
-        let (last_time, rest) = take_u64(rest)?;
-        let (seq, rest) = take_u64(rest)?;
-        end(rest)?;
-        Ok(Self {
-            number,
-            version,
-            first_time: Timestamp::from_millis(first_time),
-            last_time: Timestamp::from_millis(last_time),
-            seq,
-        })
-    }
-}
-
-impl Slot {
-    pub(super) fn key(self) -> [u8; 17] {
-        let mut key = [HISTORY; 17];
-        key[1..9].copy_from_slice(&self.number.to_be_bytes());
-        key[9..].copy_from_slice(&self.version.to_be_bytes());
-        key
-    }
-
-    pub(super) fn of_key(key: &[u8]) -> Result<Self, Fault> {
-        let [HISTORY, slot @ ..] = key else {
-            return Err(Fault::Doubt("a history key is malformed"));
-        };
-        let (number, rest) = take_u64(slot)?;
-        let (version, rest) = take_u64(rest)?;
-        end(rest)?;
-        Ok(Self { number, version })
-    }
-}
-
-/// The value of a history or id entry.
+/// The value of an id entry.
 pub(super) fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
     let mut value = [0; PLACE_VALUE_BYTES];
     value[..PLACE_BYTES].copy_from_slice(&place.encode());
@@ -129,7 +48,7 @@ pub(super) fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] 
     value
 }
 
-/// The place in a history or id entry.
+/// The place in an id entry.
 pub(super) fn place(key: &[u8], value: &[u8]) -> Result<Place, Fault> {
     let place = unseal(key, value).and_then(|place| place.try_into().ok());
     place.map(Place::decode).ok_or(Fault::Doubt("a place is damaged"))
@@ -229,25 +148,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pointer_reads_back_only_under_its_own_key(
-            fields: [u32; 5], mine in any_identity(), other in any_identity(),
-        ) {
-            let [number, version, first, last, seq] = fields.map(u64::from);
-            let pointer = Pointer {
-                number,
-                version,
-                first_time: Timestamp::from_millis(first),
-                last_time: Timestamp::from_millis(last),
-                seq,
-            };
-            let (mine, other) = (name_key(&mine), name_key(&other));
-            let value = pointer.encode(&mine);
-            prop_assert_eq!(value.len(), 44);
-            prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), pointer);
-            prop_assert_eq!(Pointer::decode(&other, &value).is_ok(), mine == other);
-        }
-
-        #[test]
         fn keys_of_identities_read_back_and_keep_their_order(
             one in any_identity(), two in any_identity(),
         ) {
@@ -256,18 +156,11 @@ mod tests {
         }
 
         #[test]
-        fn slots_read_back_and_keep_their_order(one: (u64, u64), two: (u64, u64)) {
-            let slot = |(number, version)| Slot { number, version };
-            prop_assert_eq!(Slot::of_key(&slot(one).key()).unwrap(), slot(one));
-            prop_assert_eq!(slot(one).key().cmp(&slot(two).key()), one.cmp(&two));
-        }
-
-        #[test]
         fn a_place_reads_back_under_its_own_key_and_any_flipped_bit_is_found(
-            bytes: [u8; PLACE_BYTES], mine: (u64, u64), other: (u64, u64),
+            bytes: [u8; PLACE_BYTES], mine: u128, other: u128,
             bit in 0usize..PLACE_VALUE_BYTES * 8,
         ) {
-            let key = |(number, version)| Slot { number, version }.key();
+            let key = |id| id_key(&Uuid::from_u128(id));
             let (mine, other, of) = (key(mine), key(other), Place::decode(&bytes));
             let mut value = place_value(&mine, &of);
             prop_assert_eq!(place(&mine, &value).unwrap(), of);

@@ -49,6 +49,7 @@ mod read;
 mod scrub;
 mod shared;
 mod store;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -73,10 +74,10 @@ use crate::record::Seq;
 
 pub use compare::{Comparison, compare, position};
 pub use handle::{ProjectionHandle, State, Unavailable};
-pub use keys::Pointer;
 pub use loss::{Loss, refuse_loss};
 pub use position::Applied;
 pub use read::{IdLookup, NamePage, PageQuery};
+pub use versions::Pointer;
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The pointers of identities, while steps move them.
+//! The pointers of identities and their open blocks, while steps move them.
 //!
 //! Owns what is known of them beside the store: identities that were written to lately are written
 //! to again, and a look into the store for each would be an eighth of what a step costs.
@@ -9,54 +9,51 @@
 
 use std::collections::HashMap;
 
-use super::keys::{self, Pointer, Slot};
+use super::keys;
 use super::store::{Fault, Store};
+use super::versions::Line;
 use crate::journal::Located;
 
-/// Most identities that are known; each takes some 150 bytes and those of its names, which are 510
-/// at most: 2.5 to 11 MB.
+/// Most identities that are known; each takes some 150 bytes, those of its names, which are 510 at
+/// most, and up to 416 of an open block: 2.5 to 18 MB.
 const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.
 #[derive(Debug, Default)]
 pub(super) struct Pointers {
     /// As the store holds them.
-    known: HashMap<Vec<u8>, Pointer>,
+    known: HashMap<Vec<u8>, Line>,
     /// What this step moved; each is written once.
-    moved: HashMap<Vec<u8>, Pointer>,
+    moved: HashMap<Vec<u8>, Line>,
     /// The key that is looked up.
     key: Vec<u8>,
 }
 
 impl Pointers {
-    /// Moves the pointer of the record's identity on to it, and tells where the record goes.
+    /// Moves the pointer of the record's identity on to it, and gives the entry of the block that
+    /// it fills.
     ///
     /// # Errors
     /// [`Fault::Doubt`] when the record does not continue its identity's versions.
-    pub(super) fn point(&mut self, store: &Store, located: &Located) -> Result<Slot, Fault> {
-        let meta = located.meta();
-        let (version, seq, time) = (meta.version, located.seq, located.time);
-        keys::name_key_into(&mut self.key, &meta);
-        let pointer = match self.moved.get_mut(&self.key) {
-            Some(pointer) => pointer,
-            None => {
-                let (key, before) = match self.known.remove_entry(&self.key) {
-                    Some(known) => known,
-                    None => (self.key.clone(), stored(store, &self.key, located)?),
-                };
-                self.moved.entry(key).or_insert(before)
-            }
-        };
-        if version != pointer.version + 1 || seq <= pointer.seq {
-            return Err(Fault::Doubt("a record does not continue its identity's versions"));
+    pub(super) fn point(
+        &mut self,
+        store: &Store,
+        located: &Located,
+    ) -> Result<Option<([u8; 17], Vec<u8>)>, Fault> {
+        keys::name_key_into(&mut self.key, &located.meta());
+        if let Some(line) = self.moved.get_mut(&self.key) {
+            return line.push(located);
         }
-        *pointer = Pointer { version, last_time: time, seq, ..*pointer };
-        Ok(Slot { number: pointer.number, version })
+        let (key, before) = match self.known.remove_entry(&self.key) {
+            Some(known) => known,
+            None => (self.key.clone(), stored(store, &self.key, located)?),
+        };
+        self.moved.entry(key).or_insert(before).push(located)
     }
 
     /// What is to be written, with its keys.
-    pub(super) fn moved(&self) -> impl Iterator<Item = (&[u8], &Pointer)> {
-        self.moved.iter().map(|(key, pointer)| (key.as_slice(), pointer))
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&[u8], &Line)> {
+        self.moved.iter().map(|(key, line)| (key.as_slice(), line))
     }
 
     /// What was moved is in the store now.
@@ -69,10 +66,9 @@ impl Pointers {
 }
 
 /// What the store holds of the record's identity; before its first record, that there is none.
-fn stored(store: &Store, key: &[u8], located: &Located) -> Result<Pointer, Fault> {
-    let (seq, time) = (located.seq, located.time);
+fn stored(store: &Store, key: &[u8], located: &Located) -> Result<Line, Fault> {
     match store.get(key)? {
-        Some(value) => Pointer::decode(key, &value),
-        None => Ok(Pointer { number: seq, version: 0, first_time: time, last_time: time, seq: 0 }),
+        Some(value) => Line::decode(key, &value),
+        None => Ok(Line::unborn(located)),
     }
 }

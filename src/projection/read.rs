@@ -5,13 +5,14 @@
 //! in doubt and built anew, while a record that was damaged in the log stays so however often the
 //! index is built, and is only refused.
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-use super::keys::{self, NAMES, Pointer, Slot};
+use super::keys::{self, NAMES};
 use super::store::{Fault, Store};
-use crate::journal::{JournalError, Place, PlaceError, Reader};
+use super::versions::{Places, Pointer};
+use crate::journal::{JournalError, PlaceError, Reader};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
@@ -96,27 +97,20 @@ pub(super) fn page(
     identity: &Identity,
     query: &PageQuery,
 ) -> Result<Vec<Record>, Refusal> {
-    let Some(pointer) = newest(view, identity)? else { return Ok(Vec::new()) };
+    let Some(mut of) = places(view, identity)? else { return Ok(Vec::new()) };
+    let pointer = of.pointer();
     let first = (*query.versions.start()).max(1);
     let last = (*query.versions.end()).min(pointer.version);
     if first > last || query.limit == 0 {
         return Ok(Vec::new());
     }
-    let slot = |version| Slot { number: pointer.number, version };
-    let (from, to) = (slot(first).key(), slot(last).key());
-    let mut scan = view.store.scan(Bound::Included(&from), Bound::Included(&to))?;
     let mut versions: Box<dyn Iterator<Item = Version>> = Box::new(first..=last);
     if query.descending {
-        scan = scan.backward();
         versions = Box::new((first..=last).rev());
     }
     let (mut places, mut bytes) = (Vec::new(), 0);
     for version in versions.take(query.limit) {
-        let (key, value) = scan.next().ok_or(MISSING)??;
-        if Slot::of_key(&key)? != slot(version) {
-            return Err(MISSING.into());
-        }
-        let place = keys::place(&key, &value)?;
+        let place = of.place(version)?;
         bytes += place.parts_bytes();
         places.push(place);
         if bytes >= PAGE_BYTES_MAX {
@@ -152,8 +146,8 @@ pub(super) fn version_at(
     identity: &Identity,
     time: Timestamp,
 ) -> Result<Option<Version>, Refusal> {
-    let Some(pointer) = newest(view, identity)? else { return Ok(None) };
-    let later = first_where(view, &pointer, |at| at > time)?;
+    let Some(mut places) = places(view, identity)? else { return Ok(None) };
+    let later = first_where(view, &mut places, |at| at > time)?;
     Ok(Some(later - 1).filter(|version| *version > 0))
 }
 
@@ -163,9 +157,9 @@ pub(super) fn first_version_since(
     identity: &Identity,
     time: Timestamp,
 ) -> Result<Option<Version>, Refusal> {
-    let Some(pointer) = newest(view, identity)? else { return Ok(None) };
-    let first = first_where(view, &pointer, |at| at >= time)?;
-    Ok(Some(first).filter(|version| *version <= pointer.version))
+    let Some(mut places) = places(view, identity)? else { return Ok(None) };
+    let first = first_where(view, &mut places, |at| at >= time)?;
+    Ok(Some(first).filter(|version| *version <= places.pointer().version))
 }
 
 pub(super) fn names(
@@ -211,13 +205,14 @@ pub(super) fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
 /// is looked at only the leaf is read.
 fn first_where(
     view: View<'_>,
-    pointer: &Pointer,
+    places: &mut Places<'_>,
     is_past: impl Fn(Timestamp) -> bool,
 ) -> Result<Version, Refusal> {
+    let pointer = places.pointer();
     let (mut low, mut high) = (1, pointer.version + 1);
     while low < high {
         let version = low + (high - low) / 2;
-        let leaf = view.log.leaf_at(&entry(view.store, pointer, version)?)?;
+        let leaf = view.log.leaf_at(&places.place(version)?)?;
         let time = Timestamp::from_millis(leaf.time_ms);
         pointer.check(version, leaf.seq, time)?;
         if is_past(time) {
@@ -229,12 +224,10 @@ fn first_where(
     Ok(low)
 }
 
-const MISSING: Fault = Fault::Doubt("a history entry is missing");
 const ELSEWHERE: Fault = Fault::Doubt("a history entry belongs elsewhere");
 
-fn entry(store: &Store, pointer: &Pointer, version: Version) -> Result<Place, Fault> {
-    let key = Slot { number: pointer.number, version }.key();
-    keys::place(&key, &store.get(&key)?.ok_or(MISSING)?)
+fn places<'a>(view: View<'a>, identity: &Identity) -> Result<Option<Places<'a>>, Refusal> {
+    Ok(Places::of(view.store, &keys::name_key(identity))?)
 }
 
 impl Pointer {

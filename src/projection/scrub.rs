@@ -9,9 +9,10 @@
 
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED, IDS, NAMES, Pointer, Slot};
+use super::keys::{self, APPLIED, IDS, NAMES};
 use super::position::{Applied, IdSum};
 use super::store::{Fault, Store};
+use super::versions::{Places, Pointer};
 use crate::journal::Located;
 
 /// Keys that one slice looks at: at about 1 us each, 5 ms, which a reader waits less for than for
@@ -48,11 +49,8 @@ pub(super) fn leads_to(store: &Store, located: &Located) -> Result<bool, Fault> 
     let mut key = Vec::new();
     let meta = located.meta();
     keys::name_key_into(&mut key, &meta);
-    let Some(value) = store.get(&key)? else { return Ok(false) };
-    let number = Pointer::decode(&key, &value)?.number;
-    let key = Slot { number, version: meta.version }.key();
-    let Some(value) = store.get(&key)? else { return Ok(false) };
-    Ok(keys::place(&key, &value)? == located.place)
+    let Some(mut places) = Places::of(store, &key)? else { return Ok(false) };
+    Ok(places.place(meta.version)? == located.place)
 }
 
 /// A walk through the index of ids, beside the steps of the same thread.

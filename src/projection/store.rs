@@ -91,11 +91,8 @@ pub(super) struct Store {
 #[derive(Default)]
 pub(super) struct Batch(sled::Batch);
 
-/// A forward or backward walk; every step is caught.
-pub(super) struct Scan {
-    iter: Iter,
-    backward: bool,
-}
+/// A walk, of which every step is caught.
+pub(super) struct Scan(Iter);
 
 impl Store {
     /// Opens or creates the database in `path`.
@@ -150,16 +147,11 @@ impl Store {
         })
     }
 
-    /// Walks the keys of a range upwards. Not a snapshot: cap it by what was read before.
-    pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Scan, Fault> {
-        let iter = caught(|| Ok(self.db().range::<&[u8], _>((from, to))))?;
-        Ok(Scan { iter, backward: false })
-    }
-
-    /// Walks the keys after `key` that have the same first byte.
+    /// Walks the keys after `key` that have the same first byte, upwards. Not a snapshot.
     pub(super) fn scan_after(&self, key: &[u8]) -> Result<Scan, Fault> {
         let end = [key[0] + 1];
-        self.scan(Bound::Excluded(key), Bound::Excluded(&end))
+        let range = (Bound::Excluded(key), Bound::Excluded(end.as_slice()));
+        caught(|| Ok(self.db().range::<&[u8], _>(range))).map(Scan)
     }
 
     /// Records the first reason not to use it; readers turn away from now on, and the thread that
@@ -218,19 +210,11 @@ impl Batch {
     }
 }
 
-impl Scan {
-    pub(super) fn backward(mut self) -> Self {
-        self.backward = true;
-        self
-    }
-}
-
 impl Iterator for Scan {
     type Item = Result<(IVec, IVec), Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Self { iter, backward } = self;
-        caught(|| if *backward { iter.next_back() } else { iter.next() }.transpose()).transpose()
+        caught(|| self.0.next().transpose()).transpose()
     }
 }
 

@@ -5,9 +5,11 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
 use super::super::Start;
-use super::super::keys::{self, Slot};
+use super::super::keys;
 use super::super::store::{Batch, Store};
+use super::super::versions::Block;
 use super::*;
+use crate::journal::PLACE_BYTES;
 
 /// How many stores each kind of damage is done to.
 const SEEDS: u64 = 40;
@@ -174,14 +176,14 @@ fn a_store_that_somebody_else_holds_open_is_moved_aside() {
 
 #[test]
 fn a_missing_history_entry_raises_doubt_and_heals() {
-    let world = World::with_records(100);
+    let world = World::with_records(200);
     world.project();
     let target = identity("event.1", None);
     let records = &world.model[&target];
-    let slot = Slot { number: records[0].seq(), version: 2 };
-    meddle(&world, |db| assert!(db.remove(slot.key()).unwrap().is_some()));
+    let block = Block::of(records[0].seq(), 2);
+    meddle(&world, |db| assert!(db.remove(block.key()).unwrap().is_some()));
     let projection = world.open();
-    assert_eq!(projection.applied().unwrap().seq, 100, "the pointers say nothing of it");
+    assert_eq!(projection.applied().unwrap().seq, 200, "the pointers say nothing of it");
     let handle = projection.start(world.journal.reader(), true).unwrap();
     let status = handle.status();
     let query = PageQuery { versions: 1..=9, limit: 9, descending: false };
@@ -198,17 +200,18 @@ fn a_missing_history_entry_raises_doubt_and_heals() {
 
 #[test]
 fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
-    let world = World::with_records(100);
+    let world = World::with_records(200);
     let handle = world.start();
     world.settled(&handle);
     let target = identity("event.2", None);
     let records = &world.model[&target];
-    let slot = Slot { number: records[0].seq(), version: 3 };
-    let other = Slot { version: 4, ..slot }.key();
+    let block = Block::of(records[0].seq(), 3).key();
     let store = handle.shared().readable().unwrap();
-    let place = keys::place(&other, &store.get(&other).unwrap().unwrap()).unwrap();
+    let value = store.get(&block).unwrap().unwrap();
+    let mut places = keys::unseal(&block, &value).unwrap().to_vec();
+    places.copy_within(3 * PLACE_BYTES..4 * PLACE_BYTES, 2 * PLACE_BYTES);
     let mut batch = Batch::default();
-    batch.insert(&slot.key(), &keys::place_value(&slot.key(), &place));
+    batch.insert(&block, &keys::seal(&block, places));
     store.apply(batch).unwrap();
     drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
@@ -245,15 +248,15 @@ fn the_scrub_finds_a_missing_id() {
 #[test]
 fn a_wrong_id_and_a_lost_history_are_found() {
     for lost in [false, true] {
-        let world = World::with_records(100);
+        let world = World::with_records(200);
         world.project();
         let records = &world.model[&identity("event.3", None)];
-        let slot = |version| Slot { number: records[0].seq(), version };
+        let mut ids = records.iter().filter(|record| !is_named(record.seq()));
+        let [id, other] = [(); 2].map(|()| keys::id_key(&ids.next().unwrap().id()));
         meddle(&world, |db| {
             if lost {
-                db.remove(slot(records.len() as Version).key()).unwrap();
+                assert!(db.remove(Block::of(records[0].seq(), 1).key()).unwrap().is_some());
             } else {
-                let (id, other) = (keys::id_key(&records[5].id()), slot(5).key());
                 let place = keys::place(&other, &db.get(other).unwrap().unwrap()).unwrap();
                 db.insert(id, &keys::place_value(&id, &place)).unwrap();
             }
@@ -276,7 +279,7 @@ fn a_missing_identity_or_position_is_found_at_the_open() {
     assert_eq!(world.asides().len(), 2);
 }
 
-/// A directory of the version that kept whole records.
+/// Directories of the versions that kept whole records, and an entry for each version.
 #[test]
 fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
     let world = World::with_records(100);
@@ -289,7 +292,7 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
         value.resize(bytes, 0);
         keys::seal(keys::APPLIED, value)
     };
-    for (format, bytes, reason) in [(0, 57, "older"), (2, 99, "newer")] {
+    for (format, bytes, reason) in [(0, 57, "older"), (1, 81, "older"), (3, 99, "newer")] {
         meddle(&world, |db| drop(db.insert(keys::APPLIED, older(format, bytes)).unwrap()));
         let projection = world.open();
         assert_eq!(projection.applied(), None);

@@ -3,9 +3,10 @@
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use super::super::keys::{self, Slot};
+use super::super::keys;
 use super::super::read::{self, Refusal, View};
 use super::super::store::{Batch, Store};
+use super::super::versions::{Block, Line, Places, Pointer};
 use super::super::{apply, pointers::Pointers, position::Applied};
 use super::*;
 use crate::journal::{PLACE_BYTES, Reader};
@@ -86,45 +87,111 @@ fn a_rebuild_makes_the_same_entries_as_any_steps() {
     }
     let named = (1..=1_501).filter(|seq| is_named(*seq)).count();
     let of_kind = |kind: u8| contents(&whole).keys().filter(|key| key[0] == kind).count();
-    assert_eq!(of_kind(keys::HISTORY), 1_501);
+    let blocks = world.model.values().map(|records| records.len() / 16).sum::<usize>();
+    assert_eq!(of_kind(keys::HISTORY), blocks);
     assert_eq!(of_kind(keys::IDS), 1_501 - named);
     assert_eq!(of_kind(keys::NAMES), world.model.len());
-    let values = contents(&whole).into_iter().filter(|(key, _)| key[0] == keys::HISTORY);
-    assert!(values.map(|(_, value)| value.len()).all(|len| len == PLACE_BYTES + 4));
+    for (key, value) in contents(&whole) {
+        let expected = match key[0] {
+            keys::HISTORY => 16 * PLACE_BYTES + 4,
+            keys::IDS => PLACE_BYTES + 4,
+            keys::NAMES => {
+                let versions = world.model[&keys::identity(&key).unwrap()].len();
+                44 + versions % 16 * PLACE_BYTES
+            }
+            _ => 85,
+        };
+        assert_eq!(value.len(), expected);
+    }
 }
 
 #[test]
 fn any_changed_byte_of_an_entry_is_doubt() {
-    let world = World::with_records(40);
+    let world = World::with_records(250);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
-    let records = &world.model[&identity("event.3", None)];
-    let record = &records[2];
-    let slot = Slot { number: records[0].seq(), version: 3 }.key();
-    assert_eq!(one(&store, &log, record).unwrap(), *record);
+    let of = identity("event.3", None);
+    let records = &world.model[&of];
+    let (blocked, open) = (&records[2], &records[20]);
+    assert!((17..32).contains(&records.len()), "{}", records.len());
+    let block = Block::of(records[0].seq(), 3).key();
     let id = keys::id_key(&records.iter().find(|record| !is_named(record.seq())).unwrap().id());
-    for key in [slot, id] {
+    for (key, record) in [(block.to_vec(), blocked), (keys::name_key(&of), open), (id.into(), open)]
+    {
+        assert_eq!(one(&store, &log, record).unwrap(), *record);
         let value = store.get(&key).unwrap().unwrap();
         for at in 0..value.len() {
             let mut changed = value.to_vec();
             changed[at] ^= 0x40;
             put(&store, &key, &changed);
-            let id = Uuid::from_slice(&key[1..]).unwrap();
             let refusal = match key[0] {
-                keys::IDS => read::by_id(View { store: &store, log: &log }, &id).unwrap_err(),
+                keys::IDS => {
+                    let id = Uuid::from_slice(&key[1..]).unwrap();
+                    read::by_id(View { store: &store, log: &log }, &id).unwrap_err()
+                }
                 _ => one(&store, &log, record).unwrap_err(),
             };
             assert!(matches!(refusal, Refusal::Index(_)), "byte {at}: {refusal:?}");
         }
         put(&store, &key, &value);
     }
-    // A sound entry of another record, or of another log.
-    let other = Slot { number: records[0].seq(), version: 2 }.key();
-    let elsewhere = keys::place(&other, &store.get(&other).unwrap().unwrap()).unwrap();
-    let nowhere = crate::journal::Place::decode(&[0xff; PLACE_BYTES]);
-    for place in [elsewhere, nowhere] {
-        put(&store, &slot, &keys::place_value(&slot, &place));
-        assert!(matches!(one(&store, &log, record), Err(Refusal::Index(_))));
+}
+
+/// Whole by its checksum, and yet not what the log makes of it.
+#[test]
+fn an_entry_that_leads_elsewhere_is_doubt() {
+    let world = World::with_records(250);
+    let (store, _) = applied(&world, "store", 1_000);
+    let log = world.journal.reader();
+    let records = &world.model[&identity("event.3", None)];
+    let key = Block::of(records[0].seq(), 3).key();
+    let value = store.get(&key).unwrap().unwrap();
+    let places = keys::unseal(&key, &value).unwrap();
+    let put_places = |places: &[u8]| put(&store, &key, &keys::seal(&key, places.to_vec()));
+    let refused = || matches!(one(&store, &log, &records[2]), Err(Refusal::Index(_)));
+    for place in [places[..PLACE_BYTES].to_vec(), vec![0xff; PLACE_BYTES]] {
+        let mut changed = places.to_vec();
+        changed.splice(2 * PLACE_BYTES..3 * PLACE_BYTES, place);
+        put_places(&changed);
+        assert!(refused(), "of another record, or nowhere");
+    }
+    put_places(&places[..15 * PLACE_BYTES]);
+    assert!(refused(), "a place is missing");
+    put_places(places);
+    assert!(!refused());
+}
+
+#[test]
+fn a_version_is_found_in_its_block_or_behind_the_pointer() {
+    let mut world = World::new();
+    let of = identity("event", None);
+    for versions in 1..=50 {
+        world.append(&[(of.clone(), b"1".to_vec())]);
+        let (store, _) = applied(&world, &format!("store {versions}"), 1_000);
+        let key = keys::name_key(&of);
+        let mut places = Places::of(&store, &key).unwrap().unwrap();
+        assert_eq!(places.pointer().version, versions);
+        assert_eq!(places.pointer().full_blocks(), versions / 16);
+        let mut log = world.journal.reader().follow(0);
+        let located = log.next_located(1 << 20).unwrap();
+        for (version, located) in (1..).zip(&located) {
+            assert_eq!(places.place(version).unwrap(), located.place);
+        }
+        assert_eq!(located.len() as Version, versions);
+        for no_version in [0, versions + 1, Version::MAX] {
+            assert!(places.place(no_version).is_err());
+        }
+        let value = store.get(&key).unwrap().unwrap();
+        let line = Line::decode(&key, &value).unwrap();
+        assert_eq!(line.encode(&key), *value);
+        // Of another identity, or with a place too many or too few behind it.
+        assert!(Line::decode(&keys::name_key(&identity("other", None)), &value).is_err());
+        let unsealed = keys::unseal(&key, &value).unwrap();
+        let more = [unsealed, &[0; PLACE_BYTES]].concat();
+        for bytes in [&more[..], &unsealed[..unsealed.len() - PLACE_BYTES.min(unsealed.len() - 1)]]
+        {
+            assert!(Pointer::decode(&key, &keys::seal(&key, bytes.to_vec())).is_err());
+        }
     }
 }
 
