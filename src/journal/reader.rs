@@ -19,7 +19,7 @@ use super::error::JournalError;
 use super::follower::Follower;
 use super::place::{self, Place, PlaceError};
 use super::segment;
-use crate::audit::{Digest, Leaf};
+use crate::audit::Digest;
 use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
@@ -160,14 +160,6 @@ impl Reader {
     /// As [`Reader::read_at`], of any of them.
     pub fn read_all_at(&self, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
         place::records(&self.shared, places)
-    }
-
-    /// The leaf of the record in a place.
-    ///
-    /// # Errors
-    /// As [`Reader::read_at`].
-    pub fn leaf_at(&self, place: &Place) -> Result<Leaf, PlaceError> {
-        place::leaf(&self.shared, place)
     }
 }
 

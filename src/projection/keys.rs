@@ -8,8 +8,8 @@
 //! key                                  value
 //! 'a'                                  applied position, 85 bytes: `position` draws it
 //! 'h' ‖ number (8) ‖ version (8)       a full block: the places of 16 versions, this the first
-//! 'i' ‖ id (16)                        the place of the record with this id, 30 bytes:
-//!                                       26  the place, as `journal::place` draws it
+//! 'i' ‖ id (16)                        the place of the record with this id, 42 bytes:
+//!                                       38  the place, as `journal::place` draws it
 //!                                        4  CRC-32C of key and value so far
 //!                                      only of ids that do not name their place themselves
 //! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer and open block: `versions` draws it

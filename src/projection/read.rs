@@ -147,7 +147,7 @@ pub(super) fn version_at(
     time: Timestamp,
 ) -> Result<Option<Version>, Refusal> {
     let Some(mut places) = places(view, identity)? else { return Ok(None) };
-    let later = first_where(view, &mut places, |at| at > time)?;
+    let later = first_where(&mut places, |at| at > time)?;
     Ok(Some(later - 1).filter(|version| *version > 0))
 }
 
@@ -158,7 +158,7 @@ pub(super) fn first_version_since(
     time: Timestamp,
 ) -> Result<Option<Version>, Refusal> {
     let Some(mut places) = places(view, identity)? else { return Ok(None) };
-    let first = first_where(view, &mut places, |at| at >= time)?;
+    let first = first_where(&mut places, |at| at >= time)?;
     Ok(Some(first).filter(|version| *version <= places.pointer().version))
 }
 
@@ -201,21 +201,18 @@ pub(super) fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
 }
 
 /// The oldest version whose time `is_past` holds for, or the one after the newest. It must hold
-/// for every time after one that it holds for; times never fall within a log. Of each record that
-/// is looked at only the leaf is read.
+/// for every time after one that it holds for; times never fall within a log, which is not read.
 fn first_where(
-    view: View<'_>,
     places: &mut Places<'_>,
     is_past: impl Fn(Timestamp) -> bool,
-) -> Result<Version, Refusal> {
+) -> Result<Version, Fault> {
     let pointer = places.pointer();
     let (mut low, mut high) = (1, pointer.version + 1);
     while low < high {
         let version = low + (high - low) / 2;
-        let leaf = view.log.leaf_at(&places.place(version)?)?;
-        let time = Timestamp::from_millis(leaf.time_ms);
-        pointer.check(version, leaf.seq, time)?;
-        if is_past(time) {
+        let place = places.place(version)?;
+        pointer.check(version, place.seq(), place.time())?;
+        if is_past(place.time()) {
             high = version;
         } else {
             low = version + 1;

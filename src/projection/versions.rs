@@ -12,16 +12,16 @@
 //!
 //! ```text
 //! key                                  value
-//! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, 420 bytes:
-//!                                      416  16 places, as `journal::place` draws them
+//! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, 612 bytes:
+//!                                      608  16 places, as `journal::place` draws them
 //!                                        4  CRC-32C of key and value so far
-//! 'n' ‖ event ‖ 0x00 ‖ to              an identity, 44 to 434 bytes:
+//! 'n' ‖ event ‖ 0x00 ‖ to              an identity, 44 to 614 bytes:
 //!                                        8  number: seq of the identity's first record
 //!                                        8  newest version, which is also the count
 //!                                        8  time of the first record, ms since 1970
 //!                                        8  time of the newest record, ms since 1970
 //!                                        8  seq of the newest record
-//!                                      26n  the open block: places of the last version mod 16
+//!                                      38n  the open block: places of the last version mod 16
 //!                                        4  CRC-32C of key and value so far
 //! ```
 

@@ -14,7 +14,9 @@
 use thiserror::Error;
 
 use super::UserError;
-use super::{Identity, Meta, MetaError, Name, NameError, Record, RecordParts, Timestamp, User};
+use super::{
+    Identity, Meta, MetaError, Name, NameError, Record, RecordParts, Seq, Timestamp, User,
+};
 use crate::audit::{LEAF_BYTES, Leaf, LeafError, SALT_BYTES, Salts, commit};
 
 const HEAD_BYTES: usize = 4 + LEAF_BYTES + 2 * SALT_BYTES + 2;
@@ -107,24 +109,51 @@ impl<'a> StoredRecord<'a> {
     pub fn to_record(&self) -> Result<Record, RecordError> {
         self.verify()?;
         let leaf = Leaf::decode(self.leaf)?;
-        let meta = Meta::decode(self.meta)?;
-        let event = Name::stored(meta.event)?;
-        let to = meta.to.map(User::stored).transpose()?;
-        let time = Timestamp::from_millis(leaf.time_ms);
-        if time.millis() != leaf.time_ms {
-            return Err(RecordError::Time);
-        }
-        Ok(Record::new(RecordParts {
-            seq: leaf.seq,
-            identity: Identity { event, to },
-            version: meta.version,
-            id: meta.id,
-            time,
-            author: meta.author.map(User::stored).transpose()?,
-            salts: self.salts,
-            data: self.data,
-        }))
+        record(leaf.seq, leaf.time_ms, self.salts, self.meta, self.data)
     }
+}
+
+/// The record of parts that were stored without their leaf, and the leaf that they make: compare it
+/// with what is known of the one that was stored.
+///
+/// # Errors
+/// [`RecordError`] when the meta cannot be read, or a name breaks its rules.
+pub fn restore(
+    seq: Seq,
+    time_ms: u64,
+    salts: Salts,
+    meta: &[u8],
+    data: &[u8],
+) -> Result<(Record, Leaf), RecordError> {
+    let (of_meta, of_data) = (commit(&salts.meta, meta), commit(&salts.data, data));
+    let leaf = Leaf { seq, time_ms, meta: of_meta, data: of_data };
+    Ok((record(seq, time_ms, salts, meta, data)?, leaf))
+}
+
+fn record(
+    seq: Seq,
+    time_ms: u64,
+    salts: Salts,
+    meta: &[u8],
+    data: &[u8],
+) -> Result<Record, RecordError> {
+    let meta = Meta::decode(meta)?;
+    let event = Name::stored(meta.event)?;
+    let to = meta.to.map(User::stored).transpose()?;
+    let time = Timestamp::from_millis(time_ms);
+    if time.millis() != time_ms {
+        return Err(RecordError::Time);
+    }
+    Ok(Record::new(RecordParts {
+        seq,
+        identity: Identity { event, to },
+        version: meta.version,
+        id: meta.id,
+        time,
+        author: meta.author.map(User::stored).transpose()?,
+        salts,
+        data,
+    }))
 }
 
 impl Record {

@@ -35,8 +35,6 @@ pub(in crate::journal) struct Entry<'a> {
     pub(in crate::journal) meta: Part<'a>,
     /// Its value.
     pub(in crate::journal) data: Part<'a>,
-    /// Where its leaf begins in the frame.
-    pub(in crate::journal) leaf_at: usize,
     /// Where its meta part begins in the frame; the data part follows at once.
     pub(in crate::journal) parts_at: usize,
     /// Bytes that it takes in the frame.
@@ -190,7 +188,6 @@ impl<'a> Group<'a> {
                 facts,
                 meta: part(seq, Kind::Meta, meta)?,
                 data: part(seq, Kind::Data, data)?,
-                leaf_at: leaf_at(i),
                 parts_at,
                 stored_bytes: ENTRY_BYTES + meta_bytes + data_bytes,
             })

@@ -5,9 +5,8 @@ use std::ops::Range;
 use super::Open;
 use crate::journal::JournalError;
 
-/// What lies no further apart is read at once: what is between costs less than a second call. A
-/// group of one record has its leaf 92 bytes before its parts.
-pub(super) const READ_AT_ONCE_BYTES: u64 = 8 << 10;
+/// What lies no further apart is read at once: what is between costs less than a second call.
+const READ_AT_ONCE_BYTES: u64 = 8 << 10;
 /// Neighbours are read at once up to here: a call costs 1 us, and so many bytes 25.
 const STRETCH_BYTES_MAX: u64 = 256 << 10;
 

@@ -75,7 +75,7 @@ proptest! {
             let place = Place::decode(&located.place.encode());
             prop_assert_eq!(place, located.place);
             prop_assert_eq!(&reader.read_at(&place).unwrap(), record);
-            prop_assert_eq!(reader.leaf_at(&place).unwrap(), record.leaf().0);
+            prop_assert_eq!((place.seq(), place.time()), (record.seq(), record.time()));
         }
         // Together, with gaps, and the wrong way round.
         for (step, descending) in [(1, false), (1, true), (3, false)] {
@@ -96,7 +96,6 @@ proptest! {
         let (_site, journal, _) = site();
         let place = Place::decode(&bytes);
         prop_assert!(journal.reader().read_at(&place).is_err());
-        prop_assert!(journal.reader().leaf_at(&place).is_err());
     }
 }
 
@@ -118,9 +117,10 @@ fn a_place_with_any_byte_changed_reads_nothing() {
     }
 }
 
-/// Of a group only the record's own leaf and parts are read, and each byte of them is checked.
+/// Of a group only the record's own parts are read, and each byte of them is checked; its leaf is
+/// made again.
 #[test]
-fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
+fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
     let (site, journal, records) = site();
     let reader = journal.reader();
     let located = locate(&reader);
@@ -137,13 +137,11 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
         let path = path.unwrap();
         let whole = fs::read(path).unwrap();
         let place = located.place.encode();
-        let parts_at = u64::from_be_bytes(place[4..12].try_into().unwrap()) as usize;
-        let leaf_at = parts_at - u32::from_be_bytes(place[12..16].try_into().unwrap()) as usize;
+        let parts_at = u64::from_be_bytes(place[20..28].try_into().unwrap()) as usize;
         let mut meta = Vec::new();
         record.meta().encode_into(&mut meta);
         let end = parts_at + 40 + meta.len() + record.data().len();
-        let is_own =
-            |at: &usize| (leaf_at..leaf_at + 84).contains(at) || (parts_at..end).contains(at);
+        let is_own = |at: &usize| (parts_at..end).contains(at);
         // Of the others, some: each takes a write of the file.
         for at in (104..whole.len()).filter(|at| is_own(at) || at.is_multiple_of(23)) {
             let mut changed = whole.clone();
@@ -153,8 +151,6 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
             assert_eq!(unchanged(&reader, &located.place, record), !own, "seq {seq}, byte {at}");
             let together: Vec<_> = before.into_iter().chain([located.place]).collect();
             assert!(!own || reader.read_all_at(&together).is_err(), "seq {seq}, byte {at}");
-            let leaf = reader.leaf_at(&located.place);
-            assert_eq!(leaf.is_ok(), !(leaf_at..leaf_at + 84).contains(&at));
         }
         let mut erased = whole.clone();
         erased[parts_at..end].fill(0);
@@ -167,7 +163,7 @@ fn any_changed_byte_of_leaf_or_parts_is_found_and_nothing_else_matters() {
             assert_eq!(reader.read_all_at(&[before]).unwrap().len(), 1);
             match reader.read_all_at(&[before, located.place]) {
                 Err(PlaceError::Journal(JournalError::DamagedRecord { offset, .. })) => {
-                    assert_eq!(offset, leaf_at as u64);
+                    assert_eq!(offset, parts_at as u64);
                 }
                 other => panic!("{other:?}"),
             }
@@ -186,8 +182,8 @@ fn what_is_not_durable_has_no_place() {
     let place = reader.follow(head).next_located(1).unwrap().remove(0).place;
     let (behind, ahead) = (place.encode(), 8 * 1024u64);
     let mut beyond = behind;
-    let parts_at = u64::from_be_bytes(behind[4..12].try_into().unwrap());
-    beyond[4..12].copy_from_slice(&(parts_at + ahead).to_be_bytes());
+    let parts_at = u64::from_be_bytes(behind[20..28].try_into().unwrap());
+    beyond[20..28].copy_from_slice(&(parts_at + ahead).to_be_bytes());
     let beyond = reader.read_at(&Place::decode(&beyond));
     assert!(matches!(beyond, Err(PlaceError::Nowhere)), "{beyond:?}");
 }

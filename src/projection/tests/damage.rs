@@ -258,7 +258,7 @@ fn a_wrong_id_and_a_lost_history_are_found() {
                 assert!(db.remove(Block::of(records[0].seq(), 1).key()).unwrap().is_some());
             } else {
                 let place = keys::place(&other, &db.get(other).unwrap().unwrap()).unwrap();
-                db.insert(id, &keys::place_value(&id, &place)).unwrap();
+                db.insert(id, keys::place_value(&id, &place).as_slice()).unwrap();
             }
         });
         world.heals();

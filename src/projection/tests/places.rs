@@ -56,15 +56,14 @@ fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, Refusal> 
     page.map(|mut page| page.remove(0))
 }
 
-/// The log's only segment, where the record's leaf, meta part and data part begin in it.
-fn lie(world: &World, record: &Record) -> (PathBuf, [u64; 3]) {
+/// The log's only segment, where the record's meta part and data part begin in it.
+fn lie(world: &World, record: &Record) -> (PathBuf, [u64; 2]) {
     let mut follower = world.journal.reader().follow(record.seq() - 1);
     let place = follower.next_located(1).unwrap().remove(0).place.encode();
-    let parts_at = u64::from_be_bytes(*place[4..].first_chunk().unwrap());
-    let before = u32::from_be_bytes(*place[12..].first_chunk().unwrap());
-    let meta = u16::from_be_bytes(*place[16..].first_chunk().unwrap());
+    let parts_at = u64::from_be_bytes(*place[20..].first_chunk().unwrap());
+    let meta = u16::from_be_bytes(*place[28..].first_chunk().unwrap());
     let path = world.data_dir.path().join("journal/00000000000000000001.seg");
-    (path, [parts_at - u64::from(before), parts_at, parts_at + 20 + u64::from(meta)])
+    (path, [parts_at, parts_at + 20 + u64::from(meta)])
 }
 
 /// Changes one byte of a file, and gives it back changed again.
@@ -201,9 +200,9 @@ fn any_changed_byte_of_the_record_is_damage_of_the_log() {
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let record = &world.model[&identity("event.3", None)][2];
-    let (path, [leaf_at, meta_at, data_at]) = lie(&world, record);
+    let (path, [meta_at, data_at]) = lie(&world, record);
     let data_end = data_at + 20 + record.data().len() as u64;
-    for at in (leaf_at..leaf_at + 84).chain(meta_at..data_end) {
+    for at in meta_at..data_end {
         flip(&path, at);
         let refusal = one(&store, &log, record).unwrap_err();
         assert!(matches!(refusal, Refusal::Log(_)), "byte {at}: {refusal:?}");
@@ -219,10 +218,10 @@ fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
     world.settled(&handle);
     let target = identity("event.2", None);
     let record = &world.model[&target][4];
-    let (path, [leaf_at, _, data_at]) = lie(&world, record);
+    let (path, [meta_at, data_at]) = lie(&world, record);
     let query = |versions| PageQuery { versions, limit: 9, descending: false };
     let id = world.model[&target].iter().find(|record| !is_named(record.seq())).unwrap().id();
-    for at in [data_at + 21, leaf_at + 30] {
+    for at in [data_at + 21, meta_at + 30] {
         flip(&path, at);
         for _ in 0..10 {
             assert_eq!(handle.page(&target, &query(1..=9)), Err(Unavailable::Damaged));
