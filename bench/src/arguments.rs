@@ -26,6 +26,8 @@ pub struct Arguments {
     pub file: Option<PathBuf>,
     /// Where `bare-server`, `sled-fill` and `sink-fill` make a database.
     pub index: Option<PathBuf>,
+    /// How many versions `bare-server` and `sled-fill` put into an entry of that.
+    pub block: u64,
     /// How many events `sled-fill` has.
     pub events: usize,
     /// How many events `sink` sends.
@@ -47,6 +49,7 @@ impl Default for Arguments {
             svg: None,
             file: None,
             index: None,
+            block: history::BROKERS_BLOCK,
             events: 10_000,
             sent: 1_000_000,
             programs: peers::Programs::default(),
@@ -64,6 +67,7 @@ impl Arguments {
             let value = words.next().ok_or(USAGE)?;
             let seconds = |value: &str| count(value).map(Duration::from_secs);
             match word.as_str() {
+                "--block" => arguments.block = count(&value)?,
                 "--burst-seconds" => arguments.burst = seconds(&value)?,
                 "--events" => arguments.events = count(&value)? as usize,
                 "--file" => arguments.file = Some(value.into()),

@@ -45,9 +45,9 @@ impl Behind {
         Ok(Self::File(Mutex::new(Appends::new(path, APPENDS)?)))
     }
 
-    /// A new database.
-    pub fn index(path: &Path) -> Result<Self> {
-        Ok(Self::Index(Queue::start(path)?))
+    /// A new database, with so many versions to an entry.
+    pub fn index(path: &Path, block: u64) -> Result<Self> {
+        Ok(Self::Index(Queue::start(path, block)?))
     }
 }
 

@@ -73,7 +73,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         "sled-fill" => {
             let index = arguments.index.as_ref().ok_or(USAGE)?;
             let records = arguments.history.records;
-            println!("{}", history::sled_alone::fill(index, records, arguments.events)?);
+            let Arguments { events, block, .. } = arguments;
+            println!("{}", history::sled_alone::fill(index, *block, records, *events)?);
             return Ok(());
         }
         _ => return Err(USAGE.into()),
@@ -94,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn behind(arguments: &Arguments) -> Result<Behind> {
     match (&arguments.file, &arguments.index) {
         (Some(file), None) => Behind::file(file),
-        (None, Some(index)) => Behind::index(index),
+        (None, Some(index)) => Behind::index(index, arguments.block),
         (None, None) => Ok(Behind::Nothing),
         (Some(_), Some(_)) => Err(USAGE.into()),
     }

@@ -77,10 +77,12 @@ impl Server {
         Self::start(command.args(["bare-server", "--file"]).arg(file))
     }
 
-    /// The bare handler that has sled alone behind it, in a new directory.
-    pub fn bare_indexed(directory: &Path) -> Result<Self> {
+    /// The bare handler that has sled alone behind it, in a new directory, with so many versions to
+    /// an entry.
+    pub fn bare_indexed(directory: &Path, block: u64) -> Result<Self> {
         let mut command = Command::new(binary("broker-bench")?);
-        Self::start(command.args(["bare-server", "--index"]).arg(directory))
+        command.args(["bare-server", "--block", &block.to_string(), "--index"]);
+        Self::start(command.arg(directory))
     }
 
     /// A foreign server, told to listen on `port` of loopback; what it says goes to a file `log` in
@@ -218,11 +220,13 @@ impl Drop for Server {
     }
 }
 
-/// Fills sled alone, in a process of its own, and tells the seconds.
-pub fn sled_fill(scratch: &Scratch, records: usize, events: usize) -> Result<f64> {
+/// Fills sled alone, in a process of its own, with so many versions to an entry, and tells the
+/// seconds.
+pub fn sled_fill(scratch: &Scratch, block: u64, records: usize, events: usize) -> Result<f64> {
     let mut command = Command::new(binary("broker-bench")?);
     command.arg("sled-fill").arg("--index").arg(scratch.path().join("sled"));
     command.args(["--records", &records.to_string(), "--events", &events.to_string()]);
+    command.args(["--block", &block.to_string()]);
     let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("sled alone ended: {}", output.status).into());

@@ -152,7 +152,7 @@ impl<P: IdIndex> Engines<P> {
         };
         loop {
             while let Some(located) = reading.ahead.pop_front() {
-                if located.seq == seq {
+                if located.seq() == seq {
                     self.reading = Some(reading);
                     return Ok(located);
                 }
@@ -169,7 +169,7 @@ impl<P: IdIndex> Engines<P> {
 
 impl Reading {
     fn can_reach(&self, seq: Seq) -> bool {
-        let next = self.ahead.front().map_or(self.follower.position() + 1, |ahead| ahead.seq);
+        let next = self.ahead.front().map_or(self.follower.position() + 1, |ahead| ahead.seq());
         (next..next + READ_ON_MAX).contains(&seq)
     }
 }

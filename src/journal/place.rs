@@ -40,7 +40,7 @@ use super::error::{JournalError, io_error};
 use super::frame::{self, Entry, Kind, PART_BYTES, Part};
 use super::reader::Shared;
 use crate::audit::{LEAF_BYTES, Salt, Salts};
-use crate::record::{Meta, Record, Seq, Timestamp, restore};
+use crate::record::{Leafless, Meta, Record, Seq, Timestamp};
 
 /// Length of an encoded place in bytes.
 pub const PLACE_BYTES: usize = 38;
@@ -60,10 +60,6 @@ pub struct Place {
 /// What an index needs of a record: what names it, and where it lies.
 #[derive(Clone, Debug)]
 pub struct Located {
-    /// Position in the whole log.
-    pub seq: Seq,
-    /// When it was decided.
-    pub time: Timestamp,
     /// Its encoded leaf.
     pub leaf: [u8; LEAF_BYTES],
     /// Where it lies.
@@ -147,13 +143,19 @@ impl Place {
 impl Located {
     /// Of a record in the group at `spot` whose meta was found whole.
     pub(super) fn new(entry: &Entry<'_>, meta: &[u8], spot: Spot) -> Self {
-        Self {
-            seq: entry.facts.seq,
-            time: Timestamp::from_millis(entry.facts.time_ms),
-            leaf: *entry.leaf,
-            place: Place::of(entry, meta, spot),
-            meta: meta.into(),
-        }
+        Self { leaf: *entry.leaf, place: Place::of(entry, meta, spot), meta: meta.into() }
+    }
+
+    /// Position in the whole log.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.place.seq
+    }
+
+    /// When it was decided.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.place.time()
     }
 
     /// What names it.
@@ -218,12 +220,13 @@ impl<'a> Open<'a> {
         let (meta_salt, meta) = self.part(seq, Kind::Meta, meta)?;
         let (data_salt, data) = self.part(seq, Kind::Data, data)?;
         let salts = Salts { meta: meta_salt, data: data_salt };
-        let (record, leaf) = restore(seq, time_ms, salts, meta, data)
-            .map_err(|error| self.damage(format!("seq {seq}: {error}")))?;
-        if crc32c::crc32c(&leaf.encode()) != leaf_crc {
-            return Err(self.damage(format!("seq {seq} has another leaf")));
+        let stored = Leafless { seq, time_ms, salts, meta, data };
+        if crc32c::crc32c(&stored.leaf().encode()) != leaf_crc {
+            return Err(
+                self.damage(format!("seq {seq} makes another leaf than it was stored with"))
+            );
         }
-        Ok(record)
+        stored.record().map_err(|error| self.damage(format!("seq {seq}: {error}")))
     }
 
     fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), JournalError> {

@@ -28,7 +28,7 @@ pub(super) fn step(
     let mut next = applied;
     let mut batch = Batch::default();
     for located in records {
-        if located.seq != next.seq + 1 {
+        if located.seq() != next.seq + 1 {
             return Err(Fault::Doubt("the journal does not go on where the store ends"));
         }
         if let Some((key, block)) = pointers.point(store, located)? {

@@ -162,7 +162,7 @@ impl Follow {
             if records.is_empty() {
                 return Err(End::Final("the journal ends before its head".to_owned()));
             }
-            let upto = records.partition_point(|located| located.seq <= high.seq);
+            let upto = records.partition_point(|located| located.seq() <= high.seq);
             low = records[..upto].iter().fold(low, |position, located| position.after(located));
         }
         if low == high {

@@ -24,15 +24,15 @@ pub(super) const STEP_BYTES_MAX: usize = 4 << 20;
 /// How long the thread waits for the journal at most; stopping and doubt end the wait.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a short step waits for more, as long as no reader waits for it. A record costs a
-/// third in a step of a thousand of what it costs alone, and this thread takes its time from the
-/// one that acknowledges. Nothing that was promised waits for it.
+/// How long a short step waits for more, as long as no reader waits for it. A record costs less
+/// in a step of a thousand than alone, and this thread takes its time from the one that
+/// acknowledges. Nothing that was promised waits for it.
 const REST: Duration = Duration::from_millis(50);
 
 /// A burst lasts for so long at least, after which a rest looks whether it is over.
 const BURST_LOOK: Duration = Duration::from_millis(20);
 
-/// Further behind than this the projection is catching up: about 1 s of work.
+/// Further behind than this the projection is catching up: about 1 s of work beside a full load.
 pub(super) const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// How old a milestone may be while records are applied: sled syncs as often, so that it is as good a

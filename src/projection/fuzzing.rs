@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::keys;
 use super::milestone::Milestone;
-use super::versions::Line;
+use super::versions::{self, Line};
 
 /// A key, its length before it, and the value under it.
 pub fn index(bytes: &[u8]) {
@@ -30,6 +30,9 @@ fn milestone(bytes: &[u8]) {
 fn entry(key: &[u8], value: &[u8]) {
     if let Ok(place) = keys::place(key, value) {
         assert_eq!(keys::place_value(key, &place), *value);
+    }
+    if let Ok(places) = versions::block(key, value) {
+        assert_eq!(keys::seal(key, places.to_vec()), value);
     }
     if let Ok(line) = Line::decode(key, value) {
         // A time past the year 9999 is held at its end.

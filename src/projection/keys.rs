@@ -64,7 +64,7 @@ pub(super) fn id_key(id: &Uuid) -> [u8; 17] {
 /// The id entry of a record; nothing when its id names its place.
 pub(super) fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
     let id = located.meta().id;
-    if names_place(&id, located.seq, located.time) {
+    if names_place(&id, located.seq(), located.time()) {
         return None;
     }
     let key = id_key(&id);

@@ -88,7 +88,7 @@ pub struct Options {
     pub give_way_records_max: u64,
     /// So many records a second are a burst.
     pub burst_per_second: u64,
-    /// How many records sled may have to read back for an open that a start waits for: 0.6 s a
+    /// How many records sled may have to read back for an open that a start waits for: 0.1 s a
     /// million. After more it is opened beside the serving.
     pub replayed_records_max: u64,
 }

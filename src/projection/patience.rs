@@ -1,13 +1,14 @@
 //! How long the projection gives way to a burst of inserts.
 //!
-//! A record costs several times as much here as on the thread that acknowledges it, so in a burst
-//! this one would take the other's time. It rests instead, out of a budget that only a calm fills
+//! A record costs more here than on the thread that acknowledges it, so in a burst this one would
+//! take the other's time. It rests instead, out of a budget that only a calm fills
 //! again: a burst is taken in at full speed, while load that lasts is shared, so that readers of
 //! the history are not refused for long.
 
 use std::time::Duration;
 
-/// Rest for a burst of so long; what it leaves behind takes about twice as long to apply.
+/// Rest for a burst of so long; what it leaves behind takes half as long to apply, or as long if
+/// every record is of another event.
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// Of the time for which there was nothing to apply, this part comes back.

@@ -1,7 +1,7 @@
 //! The pointers of identities and their open blocks, while steps move them.
 //!
 //! Owns what is known of them beside the store: identities that were written to lately are written
-//! to again, and a look into the store for each would be an eighth of what a step costs.
+//! to again, and need no look into the store then.
 //! Promises the store's own pointers: what a step moved counts when the step is in the store.
 //! After an error they are to be dropped, with the store that they are of.
 //! Does not look for damage in the store: what is known is written over it, readers check what they

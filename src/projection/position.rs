@@ -50,7 +50,7 @@ impl Applied {
         if let Some((key, value)) = keys::id_entry(located) {
             ids.add(&key, &value);
         }
-        Self { seq: located.seq, chain: chain(&self.chain, &located.leaf), ids }
+        Self { seq: located.seq(), chain: chain(&self.chain, &located.leaf), ids }
     }
 
     pub(super) fn encode(&self, log_id: Uuid) -> Vec<u8> {
@@ -102,6 +102,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::journal::PLACE_BYTES;
+
+    /// The value of an id entry.
+    type Value = [u8; PLACE_BYTES + 4];
 
     proptest! {
         #[test]
@@ -120,10 +124,10 @@ mod tests {
 
         #[test]
         fn a_sum_tells_what_is_missing_changed_or_more_and_not_the_order(
-            entries in proptest::collection::btree_map(any::<[u8; 17]>(), any::<[u8; 30]>(), 1..9),
-            at: proptest::sample::Index, bit in 0usize..47 * 8,
+            entries in proptest::collection::btree_map(any::<[u8; 17]>(), any::<Value>(), 1..9),
+            at: proptest::sample::Index, bit in 0usize..59 * 8,
         ) {
-            let sum = |entries: &[([u8; 17], [u8; 30])]| {
+            let sum = |entries: &[([u8; 17], Value)]| {
                 let mut sum = IdSum::default();
                 entries.iter().for_each(|(key, value)| sum.add(key, value));
                 sum

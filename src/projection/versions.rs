@@ -35,7 +35,7 @@ pub(super) const BLOCK_VERSIONS: u64 = 16;
 
 const BLOCK_BYTES: usize = BLOCK_VERSIONS as usize * PLACE_BYTES;
 
-const MISSING: Fault = Fault::Doubt("a history entry is missing");
+const MISSING: Fault = Fault::Doubt("a place of a version is missing");
 
 /// What is known of an identity without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Block {
 impl Line {
     /// Before the first version, which this record is.
     pub(super) fn unborn(first: &Located) -> Self {
-        let (number, time) = (first.seq, first.time);
+        let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
         Self { pointer, open: Vec::new() }
     }
@@ -119,11 +119,11 @@ impl Line {
     /// # Errors
     /// [`Fault::Doubt`] when the record does not continue the versions.
     pub(super) fn push(&mut self, located: &Located) -> Result<Option<([u8; 17], Vec<u8>)>, Fault> {
-        let (version, seq) = (located.meta().version, located.seq);
+        let (version, seq) = (located.meta().version, located.seq());
         if version != self.pointer.version + 1 || seq <= self.pointer.seq {
             return Err(Fault::Doubt("a record does not continue its identity's versions"));
         }
-        self.pointer = Pointer { version, last_time: located.time, seq, ..self.pointer };
+        self.pointer = Pointer { version, last_time: located.time(), seq, ..self.pointer };
         self.open.extend_from_slice(&located.place.encode());
         if self.open.len() < BLOCK_BYTES {
             return Ok(None);
@@ -143,8 +143,18 @@ impl Line {
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
-        decode(key, value).map(|(pointer, open)| Self { pointer, open: open.to_vec() })
+        let (pointer, places) = decode(key, value)?;
+        // Most are read to be pushed to.
+        let mut open = Vec::with_capacity(BLOCK_BYTES);
+        open.extend_from_slice(places);
+        Ok(Self { pointer, open })
     }
+}
+
+/// The places in the value of a full block.
+pub(super) fn block<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Fault> {
+    let places = keys::unseal(key, value).filter(|places| places.len() == BLOCK_BYTES);
+    places.ok_or(Fault::Doubt("a block of places is damaged"))
 }
 
 /// A pointer, and the open block behind it.
@@ -202,12 +212,60 @@ impl<'a> Places<'a> {
             _ => {
                 let key = block.key();
                 let value = self.store.get(&key)?.ok_or(MISSING)?;
-                let places = keys::unseal(&key, &value);
-                let places = places.filter(|places| places.len() == BLOCK_BYTES);
-                places.ok_or(Fault::Doubt("a block of places is damaged"))?.to_vec()
+                self::block(&key, &value)?.to_vec()
             }
         };
         let (_, places) = self.block.insert((block, places));
         Ok(places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_line() -> impl Strategy<Value = Line> {
+        let bytes = proptest::collection::vec(any::<u8>(), BLOCK_BYTES);
+        (any::<[u32; 5]>(), bytes).prop_map(|(fields, mut open)| {
+            let [number, version, first, last, seq] = fields.map(u64::from);
+            let pointer = Pointer {
+                number,
+                version,
+                first_time: Timestamp::from_millis(first),
+                last_time: Timestamp::from_millis(last),
+                seq,
+            };
+            open.truncate(pointer.open_versions() as usize * PLACE_BYTES);
+            Line { pointer, open }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_reads_back_under_its_own_key_and_any_flipped_bit_is_found(
+            line in any_line(), mine: [u8; 9], other: [u8; 9], bit: prop::sample::Index,
+        ) {
+            let mut value = line.encode(&mine);
+            prop_assert_eq!(value.len(), 44 + line.open.len());
+            prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), line.pointer);
+            prop_assert_eq!(Line::decode(&other, &value).is_ok(), mine == other);
+            let bit = bit.index(value.len() * 8);
+            value[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Line::decode(&mine, &value).is_err());
+            value[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(Line::decode(&mine, &value).unwrap(), line);
+        }
+
+        #[test]
+        fn blocks_keep_their_order_and_hold_sixteen_versions(
+            one in (1u64..99, 1u64..99), two in (1u64..99, 1u64..99),
+        ) {
+            let block = |(number, version)| Block::of(number, version);
+            let order = |(number, version): (u64, u64)| (number, version.div_ceil(16));
+            prop_assert_eq!(block(one).key().cmp(&block(two).key()), order(one).cmp(&order(two)));
+            prop_assert!((block(one).first..block(one).first + 16).contains(&one.1));
+        }
     }
 }

@@ -108,52 +108,63 @@ impl<'a> StoredRecord<'a> {
     /// name breaks its rules.
     pub fn to_record(&self) -> Result<Record, RecordError> {
         self.verify()?;
-        let leaf = Leaf::decode(self.leaf)?;
-        record(leaf.seq, leaf.time_ms, self.salts, self.meta, self.data)
+        let Leaf { seq, time_ms, .. } = Leaf::decode(self.leaf)?;
+        let Self { salts, meta, data, .. } = *self;
+        Leafless { seq, time_ms, salts, meta, data }.record()
     }
 }
 
-/// The record of parts that were stored without their leaf, and the leaf that they make: compare it
-/// with what is known of the one that was stored.
-///
-/// # Errors
-/// [`RecordError`] when the meta cannot be read, or a name breaks its rules.
-pub fn restore(
-    seq: Seq,
-    time_ms: u64,
-    salts: Salts,
-    meta: &[u8],
-    data: &[u8],
-) -> Result<(Record, Leaf), RecordError> {
-    let (of_meta, of_data) = (commit(&salts.meta, meta), commit(&salts.data, data));
-    let leaf = Leaf { seq, time_ms, meta: of_meta, data: of_data };
-    Ok((record(seq, time_ms, salts, meta, data)?, leaf))
+/// The parts of a record whose leaf is not at hand, borrowed; nothing about them is checked yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Leafless<'a> {
+    /// Position in the whole log.
+    pub seq: Seq,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub time_ms: u64,
+    /// The salts of its commitments.
+    pub salts: Salts,
+    /// The encoded meta.
+    pub meta: &'a [u8],
+    /// The data's bytes.
+    pub data: &'a [u8],
 }
 
-fn record(
-    seq: Seq,
-    time_ms: u64,
-    salts: Salts,
-    meta: &[u8],
-    data: &[u8],
-) -> Result<Record, RecordError> {
-    let meta = Meta::decode(meta)?;
-    let event = Name::stored(meta.event)?;
-    let to = meta.to.map(User::stored).transpose()?;
-    let time = Timestamp::from_millis(time_ms);
-    if time.millis() != time_ms {
-        return Err(RecordError::Time);
+impl Leafless<'_> {
+    /// The leaf that these parts make: compare it with what is known of the one that was stored.
+    #[must_use]
+    pub fn leaf(&self) -> Leaf {
+        Leaf {
+            seq: self.seq,
+            time_ms: self.time_ms,
+            meta: commit(&self.salts.meta, self.meta),
+            data: commit(&self.salts.data, self.data),
+        }
     }
-    Ok(Record::new(RecordParts {
-        seq,
-        identity: Identity { event, to },
-        version: meta.version,
-        id: meta.id,
-        time,
-        author: meta.author.map(User::stored).transpose()?,
-        salts,
-        data,
-    }))
+
+    /// The record of these parts.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the meta cannot be read, a name breaks its rules, or the time is later
+    /// than any.
+    pub fn record(&self) -> Result<Record, RecordError> {
+        let meta = Meta::decode(self.meta)?;
+        let event = Name::stored(meta.event)?;
+        let to = meta.to.map(User::stored).transpose()?;
+        let time = Timestamp::from_millis(self.time_ms);
+        if time.millis() != self.time_ms {
+            return Err(RecordError::Time);
+        }
+        Ok(Record::new(RecordParts {
+            seq: self.seq,
+            identity: Identity { event, to },
+            version: meta.version,
+            id: meta.id,
+            time,
+            author: meta.author.map(User::stored).transpose()?,
+            salts: self.salts,
+            data: self.data,
+        }))
+    }
 }
 
 impl Record {

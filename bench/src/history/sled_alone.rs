@@ -1,5 +1,5 @@
-//! sled with the entries that Broker's projection makes, in the same batches, and nothing else: no
-//! log to read, nothing to check, no checksum.
+//! sled with the entries that Broker's projection makes, or with an entry for each version, in the
+//! same batches, and nothing else: no log to read, nothing to check, no checksum.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -17,55 +17,56 @@ const STEP_RECORDS_MAX: usize = 1_000;
 const REST: Duration = Duration::from_millis(50);
 const LAG_RECORDS_MAX: u64 = 2_000_000;
 
+/// Lengths in Broker's entries.
+const PLACE_BYTES: usize = 38;
+const FIELDS_BYTES: usize = 40;
+const CHECKSUM_BYTES: usize = 4;
+
 /// A database that is opened as Broker opens its own.
 struct Index {
     db: sled::Db,
+    /// Versions of a full block.
+    block: u64,
     seq: u64,
 }
 
-/// What an identity's pointer tells: the number of its history, and its newest version.
-#[derive(Clone, Copy)]
-struct Pointer {
+/// What lies under an identity's key: the number of its history, its newest version, and the places
+/// of the versions that fill no block yet.
+struct Line {
     number: u64,
     version: u64,
+    open: Vec<u8>,
 }
 
 impl Index {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path, block: u64) -> Result<Self> {
         let config = sled::Config::new().path(path).cache_capacity(64 << 20);
         let db = config.segment_size(8 << 20).flush_every_ms(Some(500)).open()?;
-        Ok(Self { db, seq: 0 })
+        Ok(Self { db, block, seq: 0 })
     }
 
-    /// Applies a batch: a place for each record, a pointer for each event among them, a position.
+    /// Applies a batch: a line for each event among them, every block that is full, a position.
     fn step(&mut self, events: &[usize]) -> Result<()> {
         let mut batch = sled::Batch::default();
-        let mut moved: HashMap<Vec<u8>, Pointer> = HashMap::new();
+        let mut moved: HashMap<Vec<u8>, Line> = HashMap::new();
         for &event in events {
             self.seq += 1;
             let mut key = vec![b'n'];
             key.extend_from_slice(name(event).as_bytes());
             key.push(0);
-            let pointer = match moved.get_mut(&key) {
-                Some(pointer) => pointer,
+            let line = match moved.get_mut(&key) {
+                Some(line) => line,
                 None => {
-                    let known = self.db.get(&key)?.map(|value| Pointer::decode(&value));
-                    moved.entry(key).or_insert(known.unwrap_or(Pointer::unborn(self.seq)))
+                    let known = self.db.get(&key)?.map(|value| Line::decode(&value));
+                    moved.entry(key).or_insert(known.unwrap_or(Line::unborn(self.seq)))
                 }
             };
-            pointer.version += 1;
-            let mut key = [b'h'; 17];
-            key[1..9].copy_from_slice(&pointer.number.to_be_bytes());
-            key[9..].copy_from_slice(&pointer.version.to_be_bytes());
-            // A segment and an offset that grow, lengths that do not, and two checksums.
-            let mut place = [0; 30];
-            place[..8].copy_from_slice(&(self.seq * 448).to_be_bytes());
-            place[22..]
-                .copy_from_slice(&self.seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-            batch.insert(&key, &place);
+            if let Some((key, block)) = line.push(self.seq, self.block) {
+                batch.insert(&key, block);
+            }
         }
-        for (key, pointer) in &moved {
-            batch.insert(key.as_slice(), pointer.encode(self.seq).as_slice());
+        for (key, line) in &moved {
+            batch.insert(key.as_slice(), line.encode(self.seq));
         }
         let mut position = [0x5a; 85];
         position[..8].copy_from_slice(&self.seq.to_be_bytes());
@@ -74,18 +75,39 @@ impl Index {
     }
 }
 
-impl Pointer {
+impl Line {
     fn unborn(number: u64) -> Self {
-        Self { number, version: 0 }
+        Self { number, version: 0, open: Vec::new() }
     }
 
-    /// Two times, the seq and a checksum follow in Broker's 44 bytes.
-    fn encode(self, seq: u64) -> [u8; 44] {
-        let mut value = [0; 44];
-        let fields = [self.number, self.version, seq, seq, seq];
-        for (part, field) in value.chunks_exact_mut(8).zip(fields) {
-            part.copy_from_slice(&field.to_be_bytes());
+    /// Adds a version, and gives the block that it fills.
+    fn push(&mut self, seq: u64, versions: u64) -> Option<([u8; 17], Vec<u8>)> {
+        self.version += 1;
+        // A segment and an offset that grow, lengths that do not, and a checksum.
+        let mut place = [0; PLACE_BYTES];
+        place[..8].copy_from_slice(&seq.to_be_bytes());
+        place[16..24].copy_from_slice(&(seq * 448).to_be_bytes());
+        place[30..].copy_from_slice(&seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        self.open.extend_from_slice(&place);
+        if !self.version.is_multiple_of(versions) {
+            return None;
         }
+        let mut key = [b'h'; 17];
+        key[1..9].copy_from_slice(&self.number.to_be_bytes());
+        key[9..].copy_from_slice(&(self.version + 1 - versions).to_be_bytes());
+        let mut block = std::mem::take(&mut self.open);
+        block.extend_from_slice(&[0x5a; CHECKSUM_BYTES]);
+        Some((key, block))
+    }
+
+    /// Two times and the seq stand between them.
+    fn encode(&self, seq: u64) -> Vec<u8> {
+        let mut value = Vec::with_capacity(FIELDS_BYTES + self.open.len() + CHECKSUM_BYTES);
+        for field in [self.number, self.version, seq, seq, seq] {
+            value.extend_from_slice(&field.to_be_bytes());
+        }
+        value.extend_from_slice(&self.open);
+        value.extend_from_slice(&[0x5a; CHECKSUM_BYTES]);
         value
     }
 
@@ -94,13 +116,14 @@ impl Pointer {
             let bytes = value[at..at + 8].try_into().expect("the slice has eight bytes");
             u64::from_be_bytes(bytes)
         };
-        Self { number: field(0), version: field(8) }
+        let open = value[FIELDS_BYTES..value.len() - CHECKSUM_BYTES].to_vec();
+        Self { number: field(0), version: field(8), open }
     }
 }
 
 /// Applies so many records of so many events as fast as it can, and tells the seconds.
-pub fn fill(path: &Path, records: usize, events: usize) -> Result<f64> {
-    let mut index = Index::open(path)?;
+pub fn fill(path: &Path, block: u64, records: usize, events: usize) -> Result<f64> {
+    let mut index = Index::open(path, block)?;
     let started = Instant::now();
     let mut step = Vec::with_capacity(STEP_RECORDS_MAX);
     for first in (0..records).step_by(STEP_RECORDS_MAX) {
@@ -121,8 +144,8 @@ pub struct Queue {
 
 impl Queue {
     /// Starts with an empty database, for as long as this program runs.
-    pub fn start(path: &Path) -> Result<Arc<Self>> {
-        let mut index = Index::open(path)?;
+    pub fn start(path: &Path, block: u64) -> Result<Arc<Self>> {
+        let mut index = Index::open(path, block)?;
         let queue = Arc::new(Self {
             waiting: Mutex::default(),
             filled: Condvar::new(),

@@ -111,7 +111,7 @@ impl Index {
         for located in located.expect("the log can be read where it is not damaged") {
             let id = located.meta().id;
             let before = held.entries.last().map_or([0; 32], |last| last.chain);
-            let id = (!names_place(&id, located.seq, located.time)).then_some(id);
+            let id = (!names_place(&id, located.seq(), located.time())).then_some(id);
             let at = held.entries.len();
             if let Some(id) = id {
                 let twice = held.by_id.insert(id, at);

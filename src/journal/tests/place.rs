@@ -69,7 +69,7 @@ proptest! {
         let reader = journal.reader();
         prop_assert_eq!(located.len(), all.len());
         for (located, record) in located.iter().zip(&all).rev() {
-            prop_assert_eq!((located.seq, located.time), (record.seq(), record.time()));
+            prop_assert_eq!((located.seq(), located.time()), (record.seq(), record.time()));
             prop_assert_eq!(located.meta(), record.meta());
             prop_assert_eq!(located.leaf, record.leaf().0.encode());
             let place = Place::decode(&located.place.encode());
@@ -212,7 +212,7 @@ fn files_stay_open_for_a_while_and_are_not_many() {
     for _ in 0..2 {
         for located in &located {
             let read = reader.read_at(&located.place).unwrap();
-            assert_eq!(read, *record(located.seq, 2500));
+            assert_eq!(read, *record(located.seq(), 2500));
         }
     }
     assert_eq!(open(), before + 128);
