@@ -6,6 +6,7 @@ use super::keys::{self, APPLIED};
 use super::pointers::Pointers;
 use super::position::Applied;
 use super::store::{Batch, Fault, Store};
+use super::versions::Full;
 use crate::journal::Located;
 
 /// Most records in a step. Each identity among them is one key, every sixteenth version of one
@@ -31,8 +32,8 @@ pub(super) fn step(
         if located.seq() != next.seq + 1 {
             return Err(Fault::Doubt("the journal does not go on where the store ends"));
         }
-        if let Some((key, block)) = pointers.point(store, located)? {
-            batch.insert(&key, &block);
+        if let Some(Full { key, value }) = pointers.point(store, located)? {
+            batch.insert(&key, &value);
         }
         if let Some((key, value)) = keys::id_entry(located) {
             batch.insert(&key, &value);

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::keys;
 use super::store::{Fault, Store};
-use super::versions::Line;
+use super::versions::{Full, Line};
 use crate::journal::Located;
 
 /// Most identities that are known; each takes some 150 bytes, those of its names, which are 510 at
@@ -39,7 +39,7 @@ impl Pointers {
         &mut self,
         store: &Store,
         located: &Located,
-    ) -> Result<Option<([u8; 17], Vec<u8>)>, Fault> {
+    ) -> Result<Option<Full>, Fault> {
         keys::name_key_into(&mut self.key, &located.meta());
         if let Some(line) = self.moved.get_mut(&self.key) {
             return line.push(located);

@@ -67,6 +67,13 @@ pub(super) struct Line {
     open: Vec<u8>,
 }
 
+/// A full block, to be written.
+#[derive(Debug)]
+pub(super) struct Full {
+    pub(super) key: [u8; 17],
+    pub(super) value: Vec<u8>,
+}
+
 /// The places of one identity's versions, read from a store.
 pub(super) struct Places<'a> {
     store: &'a Store,
@@ -118,7 +125,7 @@ impl Line {
     ///
     /// # Errors
     /// [`Fault::Doubt`] when the record does not continue the versions.
-    pub(super) fn push(&mut self, located: &Located) -> Result<Option<([u8; 17], Vec<u8>)>, Fault> {
+    pub(super) fn push(&mut self, located: &Located) -> Result<Option<Full>, Fault> {
         let (version, seq) = (located.meta().version, located.seq());
         if version != self.pointer.version + 1 || seq <= self.pointer.seq {
             return Err(Fault::Doubt("a record does not continue its identity's versions"));
@@ -129,7 +136,7 @@ impl Line {
             return Ok(None);
         }
         let key = Block::of(self.pointer.number, version).key();
-        Ok(Some((key, keys::seal(&key, std::mem::take(&mut self.open)))))
+        Ok(Some(Full { key, value: keys::seal(&key, std::mem::take(&mut self.open)) }))
     }
 
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
