@@ -89,7 +89,8 @@ fn history(report: &mut Report) -> Result<()> {
     report.add("disk", "a record, journal", "B", &[journal]).estimate(ESTIMATE_JOURNAL);
     report.add("disk", "a record, projection", "B", &[projection]).estimate(ESTIMATE_PROJECTION);
     let ratio = (journal + projection) / DATA_BYTES as f64;
-    report.add("disk", "both / user's bytes", "x", &[ratio]).estimate(3.4);
+    let estimate = (ESTIMATE_JOURNAL + ESTIMATE_PROJECTION) / DATA_BYTES as f64;
+    report.add("disk", "both / user's bytes", "x", &[ratio]).estimate(estimate);
     Ok(())
 }
 

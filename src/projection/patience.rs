@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-/// Rest for a burst of so long; what it leaves behind takes half as long to apply, or as long if
-/// every record is of another event.
+/// Rest for a burst of so long; what it leaves behind takes half as long to apply, or up to twice
+/// as long if each record is of another event and has an id of its client's.
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// Of the time for which there was nothing to apply, this part comes back.

@@ -15,7 +15,7 @@ use super::versions::{Full, Line};
 use crate::journal::Located;
 
 /// Most identities that are known; each takes some 150 bytes, those of its names, which are 510 at
-/// most, and up to 608 of an open block: 2.5 to 21 MB.
+/// most, and 612 of an open block that was read back: up to 21 MB.
 const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.

@@ -130,7 +130,7 @@ pub(super) fn page(
         }
         pointer.check(version, record.seq(), record.time())?;
         if seq_before.is_some_and(|before| before >= record.seq()) {
-            return Err(Fault::Doubt("two history entries are out of order").into());
+            return Err(Fault::Doubt("two places of versions are out of order").into());
         }
         seq_before = Some(record.seq());
     }
@@ -221,7 +221,7 @@ fn first_where(
     Ok(low)
 }
 
-const ELSEWHERE: Fault = Fault::Doubt("a history entry belongs elsewhere");
+const ELSEWHERE: Fault = Fault::Doubt("a place of a version belongs elsewhere");
 
 fn places<'a>(view: View<'a>, identity: &Identity) -> Result<Option<Places<'a>>, Refusal> {
     Ok(Places::of(view.store, &keys::name_key(identity))?)

@@ -2,8 +2,8 @@
 //!
 //! sled can open cleanly with entries missing (35 of 300 stores with one flipped bit did), so an
 //! opened store is believed in two steps. [`verify`] proves the identity pointers before anything
-//! is served; they tell how many versions there are, so every read notices an entry of the history
-//! that is missing. Of ids nothing tells how many there are but the position: [`Scrub`] proves, in
+//! is served; they tell how many versions there are, so every read notices a block that is
+//! missing. Of ids nothing tells how many there are but the position: [`Scrub`] proves, in
 //! slices beside everything else, that none is missing, and only from then on does an id that is
 //! not found count as absent. Without ids of clients that takes no time.
 

@@ -35,6 +35,8 @@ pub(super) const BLOCK_VERSIONS: u64 = 16;
 
 const BLOCK_BYTES: usize = BLOCK_VERSIONS as usize * PLACE_BYTES;
 
+const CHECKSUM_BYTES: usize = 4;
+
 const MISSING: Fault = Fault::Doubt("a place of a version is missing");
 
 /// What is known of an identity without reading its history.
@@ -151,8 +153,8 @@ impl Line {
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
         let (pointer, places) = decode(key, value)?;
-        // Most are read to be pushed to.
-        let mut open = Vec::with_capacity(BLOCK_BYTES);
+        // Most are read to be pushed to, until a checksum follows.
+        let mut open = Vec::with_capacity(BLOCK_BYTES + CHECKSUM_BYTES);
         open.extend_from_slice(places);
         Ok(Self { pointer, open })
     }
@@ -267,12 +269,14 @@ mod tests {
 
         #[test]
         fn blocks_keep_their_order_and_hold_sixteen_versions(
-            one in (1u64..99, 1u64..99), two in (1u64..99, 1u64..99),
+            one in (1u64..3, 1u64..99), two in (1u64..3, 1u64..99),
         ) {
             let block = |(number, version)| Block::of(number, version);
             let order = |(number, version): (u64, u64)| (number, version.div_ceil(16));
             prop_assert_eq!(block(one).key().cmp(&block(two).key()), order(one).cmp(&order(two)));
-            prop_assert!((block(one).first..block(one).first + 16).contains(&one.1));
+            let first = block(one).first;
+            prop_assert_eq!(first % 16, 1);
+            prop_assert!((first..first + 16).contains(&one.1));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! sled with the entries that Broker's projection makes, or with an entry for each version, in the
-//! same batches, and nothing else: no log to read, nothing to check, no checksum.
+//! same batches, and nothing else: no log to read, nothing to check, no checksum, and what Broker
+//! knows of an event from an earlier batch is looked up.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
