@@ -38,6 +38,9 @@ pub(super) struct World<'a> {
     clock_ms: u64,
     /// Whether the last process wrote all that it began, and the mark is there.
     lossless: bool,
+    /// Whether the process that runs met a fault while it started, such as a mark that could not be
+    /// written.
+    started_in_fault: bool,
     backup: Option<Backup>,
 }
 
@@ -87,6 +90,7 @@ impl<'a> World<'a> {
             streams: Streams::default(),
             clock_ms: 1_700_000_000_000,
             lossless: true,
+            started_in_fault: false,
             backup: None,
         }
     }
@@ -234,7 +238,8 @@ impl<'a> World<'a> {
         self.inserts.forget_waiting();
         self.index.end(&mut self.random);
         let in_flight = !self.truth.lock().unwrap().in_flight.is_empty();
-        self.lossless = end != End::PowerCut && met.is_empty() && !in_flight;
+        let is_faultless = met.is_empty() && !self.started_in_fault;
+        self.lossless = end != End::PowerCut && is_faultless && !in_flight;
         self.disk_after(end);
     }
 
@@ -260,10 +265,11 @@ impl<'a> World<'a> {
             let met = self.disk.take_met();
             match started {
                 Ok(mut process) if !self.disk.is_dead() => {
+                    self.started_in_fault = !met.is_empty();
                     let log = process.log().expect("the log can be read where it is not damaged");
                     self.truth.lock().unwrap().recovered(&log);
                     let (head, index) = (log.len(), self.index.applied().map(|index| index.seq));
-                    self.say(format!("started at {head}, index at {index:?}"));
+                    self.say(format!("started at {head} after {met:?}, index at {index:?}"));
                     self.check_derived(&mut process);
                     return process;
                 }
@@ -343,6 +349,7 @@ impl<'a> World<'a> {
                 self.say("healed".to_owned());
                 let mut process = *process;
                 self.truth = truth;
+                self.started_in_fault = false;
                 self.check_derived(&mut process);
                 Some(process)
             }
