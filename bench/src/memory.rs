@@ -25,12 +25,12 @@ const SUBSCRIBERS: usize = 1_000;
 const ESTIMATE_NEWEST: f64 = 850.0;
 /// A sixteenth of sled's page table, and of a block in its cache while that fills; nothing of ours:
 /// recent ids and the window are bounded.
-const ESTIMATE_HISTORY: f64 = 60.0;
+const ESTIMATE_HISTORY: f64 = 38.0;
 /// 372 of leaf, salts, checksums, lengths, meta and data; the group's head is shared by many.
 const ESTIMATE_JOURNAL: f64 = 380.0;
-/// A place 38, a sixteenth of a key and of sled's page 5, and what it has not reclaimed of pointers
+/// A place 15, a sixteenth of a key and of sled's page 5, and what it has not reclaimed of pointers
 /// that were rewritten, as much again.
-const ESTIMATE_PROJECTION: f64 = 86.0;
+const ESTIMATE_PROJECTION: f64 = 40.0;
 /// actix's read and write buffers 10.4 KB, the stream's position, view and timer under 1.
 const ESTIMATE_SUBSCRIBER: f64 = 11_000.0;
 

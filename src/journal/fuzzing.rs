@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::frame::{self, ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part};
 use super::segment::{self, Header};
-use super::{PLACE_BYTES, Place, checkpoint, identity, mark};
+use super::{PLACE_BYTES, Place, Run, checkpoint, identity, mark};
 use crate::audit::{LEAF_BYTES, Salts};
 use crate::fuzzing::is_what_was_stored;
 use crate::record::{Record, StoredRecord};
@@ -137,9 +137,16 @@ fn checkpoint_as_it_is(bytes: &[u8]) {
     }
 }
 
-/// A place: all bytes are one.
+/// A place: all bytes are one. A run of places: there is one way to write it.
 pub fn place(bytes: &[u8]) {
     if let Some((place, _)) = bytes.split_first_chunk::<PLACE_BYTES>() {
         assert_eq!(&Place::decode(place).encode(), place);
     }
+    let run = Run::read(bytes).map(|places| {
+        let mut run = Run::default();
+        places.iter().for_each(|place| run.push(place));
+        assert_eq!(run.bytes(), bytes);
+        (run, places.len() as u64)
+    });
+    assert_eq!(Run::decode(bytes), run);
 }

@@ -60,7 +60,7 @@ pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};
 pub use follower::Follower;
 pub use pieces::{Part, Piece};
-pub use place::{Located, PLACE_BYTES, Place, PlaceError};
+pub use place::{Located, PLACE_BYTES, Place, PlaceError, Run};
 pub use reader::Reader;
 pub use survey::{Survey, Surveyed};
 pub use writer::Journal;

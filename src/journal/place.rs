@@ -24,6 +24,7 @@
 //!
 //! A place stays good for ever: groups are never moved.
 
+mod run;
 mod stretch;
 
 use std::fs::File;
@@ -32,6 +33,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+pub use run::Run;
 use stretch::Stretch;
 use thiserror::Error;
 
@@ -46,7 +48,7 @@ use crate::record::{Leafless, Meta, Record, Seq, Timestamp};
 pub const PLACE_BYTES: usize = 38;
 
 /// Where a record lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     seq: Seq,
     time_ms: u64,

@@ -14,8 +14,8 @@ use super::store::{Fault, Store};
 use super::versions::{Full, Line};
 use crate::journal::Located;
 
-/// Most identities that are known; each takes some 150 bytes, those of its names, which are 510 at
-/// most, and 612 of an open block that was read back: up to 21 MB.
+/// Most identities that are known; each takes 270 bytes, those of its names, which are 510 at most,
+/// and an open block's, 256 as a rule and 1,400 at most: up to 36 MB.
 const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.

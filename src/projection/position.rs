@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes  field of the value under 'a', numbers big-endian
-//!     1  format, 2
+//!     1  format, 3
 //!    16  log id
 //!     8  seq of the last record applied
 //!    32  chain digest after that record
@@ -20,9 +20,9 @@ use crate::audit::{Digest, chain};
 use crate::journal::Located;
 use crate::record::Seq;
 
-/// Format 0 held whole records, format 1 an entry for each version; a store of another format is
-/// built anew.
-const FORMAT: u8 = 2;
+/// Format 0 held whole records, format 1 an entry for each version, format 2 whole places in blocks.
+/// A store of another format is built anew.
+const FORMAT: u8 = 3;
 
 /// How far the projection has come, written in the same batch as what it tells of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,32 +12,29 @@
 //!
 //! ```text
 //! key                                  value
-//! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, 612 bytes:
-//!                                      608  16 places, as `journal::place` draws them
+//! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, some 250 bytes:
+//!                                        n  16 places, as `journal::place::run` draws them
 //!                                        4  CRC-32C of key and value so far
-//! 'n' ‖ event ‖ 0x00 ‖ to              an identity, 44 to 614 bytes:
+//! 'n' ‖ event ‖ 0x00 ‖ to              an identity, from 44 bytes:
 //!                                        8  number: seq of the identity's first record
 //!                                        8  newest version, which is also the count
 //!                                        8  time of the first record, ms since 1970
 //!                                        8  time of the newest record, ms since 1970
 //!                                        8  seq of the newest record
-//!                                      38n  the open block: places of the last version mod 16
+//!                                        n  the open block: places of the last version mod 16
 //!                                        4  CRC-32C of key and value so far
 //! ```
 
 use super::keys::{self, HISTORY};
 use super::store::{Fault, Store};
-use crate::journal::{Located, PLACE_BYTES, Place};
+use crate::journal::{Located, Place, Run};
 use crate::record::{Seq, Timestamp, Version};
 
 /// Versions of a full block.
 pub(super) const BLOCK_VERSIONS: u64 = 16;
 
-const BLOCK_BYTES: usize = BLOCK_VERSIONS as usize * PLACE_BYTES;
-
-const CHECKSUM_BYTES: usize = 4;
-
 const MISSING: Fault = Fault::Doubt("a place of a version is missing");
+const OTHER_PLACES: Fault = Fault::Doubt("an open block has other places than its pointer tells");
 
 /// What is known of an identity without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +62,8 @@ pub(super) struct Block {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pointer: Pointer,
-    /// The encoded places of the versions that are in no full block.
-    open: Vec<u8>,
+    /// The places of the versions that are in no full block.
+    open: Run,
 }
 
 /// A full block, to be written.
@@ -79,13 +76,15 @@ pub(super) struct Full {
 /// The places of one identity's versions, read from a store.
 pub(super) struct Places<'a> {
     store: &'a Store,
-    line: Line,
+    pointer: Pointer,
+    /// The open block.
+    open: Vec<Place>,
     /// The full block that was read last, and what is in it.
-    block: Option<(Block, Vec<u8>)>,
+    last: Option<(Block, Vec<Place>)>,
 }
 
 impl Pointer {
-    /// Without the open block behind it.
+    /// Without the open block behind it, which is not looked at.
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
         decode(key, value).map(|(pointer, _)| pointer)
     }
@@ -120,7 +119,7 @@ impl Line {
     pub(super) fn unborn(first: &Located) -> Self {
         let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
-        Self { pointer, open: Vec::new() }
+        Self { pointer, open: Run::default() }
     }
 
     /// Takes in the next version, and gives the entry of the block that it fills.
@@ -133,40 +132,41 @@ impl Line {
             return Err(Fault::Doubt("a record does not continue its identity's versions"));
         }
         self.pointer = Pointer { version, last_time: located.time(), seq, ..self.pointer };
-        self.open.extend_from_slice(&located.place.encode());
-        if self.open.len() < BLOCK_BYTES {
+        self.open.push(&located.place);
+        if self.pointer.open_versions() > 0 {
             return Ok(None);
         }
         let key = Block::of(self.pointer.number, version).key();
-        Ok(Some(Full { key, value: keys::seal(&key, std::mem::take(&mut self.open)) }))
+        let places = std::mem::take(&mut self.open).into_bytes();
+        Ok(Some(Full { key, value: keys::seal(&key, places) }))
     }
 
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let Pointer { number, version, first_time, last_time, seq } = self.pointer;
-        let mut value = Vec::with_capacity(44 + self.open.len());
+        let mut value = Vec::with_capacity(44 + self.open.bytes().len());
         for field in [number, version, first_time.millis(), last_time.millis(), seq] {
             value.extend_from_slice(&field.to_be_bytes());
         }
-        value.extend_from_slice(&self.open);
+        value.extend_from_slice(self.open.bytes());
         keys::seal(key, value)
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
         let (pointer, places) = decode(key, value)?;
-        // Most are read to be pushed to, until a checksum follows.
-        let mut open = Vec::with_capacity(BLOCK_BYTES + CHECKSUM_BYTES);
-        open.extend_from_slice(places);
+        let run = Run::decode(places).filter(|(_, count)| *count == pointer.open_versions());
+        let (open, _) = run.ok_or(OTHER_PLACES)?;
         Ok(Self { pointer, open })
     }
 }
 
 /// The places in the value of a full block.
-pub(super) fn block<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Fault> {
-    let places = keys::unseal(key, value).filter(|places| places.len() == BLOCK_BYTES);
+pub(super) fn block(key: &[u8], value: &[u8]) -> Result<Vec<Place>, Fault> {
+    let places = keys::unseal(key, value).and_then(Run::read);
+    let places = places.filter(|places| places.len() as u64 == BLOCK_VERSIONS);
     places.ok_or(Fault::Doubt("a block of places is damaged"))
 }
 
-/// A pointer, and the open block behind it.
+/// A pointer, and the bytes of the open block behind it.
 fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), Fault> {
     let rest = keys::unseal(key, value).ok_or(Fault::Doubt("an identity pointer is damaged"))?;
     let (number, rest) = keys::take_u64(rest)?;
@@ -181,9 +181,6 @@ fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), Fault>
         last_time: Timestamp::from_millis(last_time),
         seq,
     };
-    if open.len() as u64 != pointer.open_versions() * PLACE_BYTES as u64 {
-        return Err(Fault::Doubt("an open block has another length than its pointer tells"));
-    }
     Ok((pointer, open))
 }
 
@@ -191,40 +188,41 @@ impl<'a> Places<'a> {
     /// Those of the identity with this key, if there is one.
     pub(super) fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, Fault> {
         let Some(value) = store.get(key)? else { return Ok(None) };
-        Ok(Some(Self { store, line: Line::decode(key, &value)?, block: None }))
+        let (pointer, places) = decode(key, &value)?;
+        let open = Run::read(places).filter(|open| open.len() as u64 == pointer.open_versions());
+        Ok(Some(Self { store, pointer, open: open.ok_or(OTHER_PLACES)?, last: None }))
     }
 
     pub(super) fn pointer(&self) -> Pointer {
-        self.line.pointer
+        self.pointer
     }
 
     /// Where a version lies.
     pub(super) fn place(&mut self, version: Version) -> Result<Place, Fault> {
-        let pointer = self.line.pointer;
+        let pointer = self.pointer;
         if !(1..=pointer.version).contains(&version) {
             return Err(MISSING);
         }
         let places = if version > pointer.version - pointer.open_versions() {
-            &self.line.open
+            &self.open[..]
         } else {
             self.full(Block::of(pointer.number, version))?
         };
-        let (places, _) = places.as_chunks();
-        let place = places.get(((version - 1) % BLOCK_VERSIONS) as usize).ok_or(MISSING)?;
-        Ok(Place::decode(place))
+        let place = places.get(((version - 1) % BLOCK_VERSIONS) as usize);
+        place.copied().ok_or(MISSING)
     }
 
     /// The places in a full block.
-    fn full(&mut self, block: Block) -> Result<&[u8], Fault> {
-        let places = match self.block.take() {
+    fn full(&mut self, block: Block) -> Result<&[Place], Fault> {
+        let places = match self.last.take() {
             Some((last, places)) if last == block => places,
             _ => {
                 let key = block.key();
                 let value = self.store.get(&key)?.ok_or(MISSING)?;
-                self::block(&key, &value)?.to_vec()
+                self::block(&key, &value)?
             }
         };
-        let (_, places) = self.block.insert((block, places));
+        let (_, places) = self.last.insert((block, places));
         Ok(places)
     }
 }
@@ -234,10 +232,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::journal::PLACE_BYTES;
 
     fn any_line() -> impl Strategy<Value = Line> {
-        let bytes = proptest::collection::vec(any::<u8>(), BLOCK_BYTES);
-        (any::<[u32; 5]>(), bytes).prop_map(|(fields, mut open)| {
+        let places = any::<[[u8; PLACE_BYTES]; BLOCK_VERSIONS as usize]>();
+        (any::<[u32; 5]>(), places).prop_map(|(fields, places)| {
             let [number, version, first, last, seq] = fields.map(u64::from);
             let pointer = Pointer {
                 number,
@@ -246,7 +245,9 @@ mod tests {
                 last_time: Timestamp::from_millis(last),
                 seq,
             };
-            open.truncate(pointer.open_versions() as usize * PLACE_BYTES);
+            let mut open = Run::default();
+            let places = places.iter().take(pointer.open_versions() as usize);
+            places.for_each(|place| open.push(&Place::decode(place)));
             Line { pointer, open }
         })
     }
@@ -257,7 +258,7 @@ mod tests {
             line in any_line(), mine: [u8; 9], other: [u8; 9], bit: prop::sample::Index,
         ) {
             let mut value = line.encode(&mine);
-            prop_assert_eq!(value.len(), 44 + line.open.len());
+            prop_assert_eq!(value.len(), 44 + line.open.bytes().len());
             prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), line.pointer);
             prop_assert_eq!(Line::decode(&other, &value).is_ok(), mine == other);
             let bit = bit.index(value.len() * 8);

@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 60,000 a
 /// second beside them, is never more than two million records behind.
 const ESTIMATE_FILL: f64 = 75_000.0;
-/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 0.8 GB opened
-/// from its last snapshot: 0.1, 0.1 and 0.3 s.
+/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 0.4 GB
+/// opened from its last snapshot: 0.1, 0.1 and 0.3 s.
 const ESTIMATE_START_S: f64 = 0.5;
 /// 1.06 keys a record, for each step has 1,000 of 10,000 events, at 14 CPU-µs a key.
 const ESTIMATE_SLED: f64 = 67_000.0;
@@ -46,9 +46,9 @@ const ESTIMATE_SLED_SINGLE: f64 = 33_000.0;
 const ESTIMATE_REBUILD: f64 = 60_000.0;
 /// 159, the name's 12, and the data; a thousand share the head of a group.
 const ESTIMATE_JOURNAL: f64 = 471.0;
-/// A place 38, a sixteenth of a key and of sled's page 5, and as much again that sled has not
+/// A place 15, a sixteenth of a key and of sled's page 5, and as much again that sled has not
 /// reclaimed.
-const ESTIMATE_PROJECTION: f64 = 86.0;
+const ESTIMATE_PROJECTION: f64 = 40.0;
 
 /// Versions of a full block in Broker's projection. sled alone is measured with them, and with an
 /// entry for each version, which is what the goals were set by.

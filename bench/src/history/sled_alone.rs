@@ -18,7 +18,9 @@ const STEP_RECORDS_MAX: usize = 1_000;
 const REST: Duration = Duration::from_millis(50);
 const LAG_RECORDS_MAX: u64 = 2_000_000;
 
-/// Lengths in Broker's entries.
+/// Lengths in Broker's entries. The first place of a block takes some 7 more.
+const PLACE_IN_BLOCK_BYTES: usize = 15;
+/// Of one that has an entry of its own.
 const PLACE_BYTES: usize = 38;
 const FIELDS_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 4;
@@ -84,12 +86,11 @@ impl Line {
     /// Adds a version, and gives the block that it fills.
     fn push(&mut self, seq: u64, versions: u64) -> Option<([u8; 17], Vec<u8>)> {
         self.version += 1;
-        // A segment and an offset that grow, lengths that do not, and a checksum.
-        let mut place = [0; PLACE_BYTES];
-        place[..8].copy_from_slice(&seq.to_be_bytes());
-        place[16..24].copy_from_slice(&(seq * 448).to_be_bytes());
-        place[30..].copy_from_slice(&seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-        self.open.extend_from_slice(&place);
+        let bytes = if versions == 1 { PLACE_BYTES } else { PLACE_IN_BLOCK_BYTES };
+        // Numbers that change little, and a checksum.
+        let checksum = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        self.open.resize(self.open.len() + bytes - checksum.len(), 0);
+        self.open.extend_from_slice(&checksum);
         if !self.version.is_multiple_of(versions) {
             return None;
         }

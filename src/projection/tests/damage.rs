@@ -7,9 +7,8 @@ use std::sync::mpsc;
 use super::super::Start;
 use super::super::keys;
 use super::super::store::{Batch, Store};
-use super::super::versions::Block;
+use super::super::versions::{self, Block};
 use super::*;
-use crate::journal::PLACE_BYTES;
 
 /// How many stores each kind of damage is done to.
 const SEEDS: u64 = 40;
@@ -208,10 +207,10 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
     let block = Block::of(records[0].seq(), 3).key();
     let store = handle.shared().readable().unwrap();
     let value = store.get(&block).unwrap().unwrap();
-    let mut places = keys::unseal(&block, &value).unwrap().to_vec();
-    places.copy_within(3 * PLACE_BYTES..4 * PLACE_BYTES, 2 * PLACE_BYTES);
+    let mut places = versions::block(&block, &value).unwrap();
+    places[2] = places[3];
     let mut batch = Batch::default();
-    batch.insert(&block, &keys::seal(&block, places));
+    batch.insert(&block, &super::places::block_of(&block, &places));
     store.apply(batch).unwrap();
     drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
@@ -279,7 +278,7 @@ fn a_missing_identity_or_position_is_found_at_the_open() {
     assert_eq!(world.asides().len(), 2);
 }
 
-/// Directories of the versions that kept whole records, and an entry for each version.
+/// Of the versions that kept whole records, an entry for each version, and whole places in blocks.
 #[test]
 fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
     let world = World::with_records(100);
@@ -292,7 +291,8 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
         value.resize(bytes, 0);
         keys::seal(keys::APPLIED, value)
     };
-    for (format, bytes, reason) in [(0, 57, "older"), (1, 81, "older"), (3, 99, "newer")] {
+    let formats = [(0, 57, "older"), (1, 81, "older"), (2, 81, "older"), (4, 99, "newer")];
+    for (format, bytes, reason) in formats {
         meddle(&world, |db| drop(db.insert(keys::APPLIED, older(format, bytes)).unwrap()));
         let projection = world.open();
         assert_eq!(projection.applied(), None);
