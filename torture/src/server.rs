@@ -3,9 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,6 +70,16 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A loopback address of its own for each server: one that ends frees its port before the client
+/// knows, and on a shared address another life's server may have it by then, and answer.
+fn own_address() -> Ipv4Addr {
+    static SERVERS: AtomicU32 = AtomicU32::new(0);
+    // Two runs at a time begin at different places. 127.0.0.0/16 is everybody's.
+    let nth = (std::process::id() << 12).wrapping_add(SERVERS.fetch_add(1, Ordering::Relaxed));
+    let (first, last) = (Ipv4Addr::new(127, 1, 0, 0), Ipv4Addr::new(127, 255, 255, 254));
+    Ipv4Addr::from_bits(first.to_bits() + nth % (last.to_bits() - first.to_bits() + 1))
+}
+
 impl<'a> Place<'a> {
     /// `dir/data`, in small segments, without a shim.
     pub fn new(dir: &'a Path) -> Self {
@@ -98,7 +109,8 @@ impl<'a> Place<'a> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).env_clear();
         command.current_dir(self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
-        command.env("PORT", "0").env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
+        command.env("PORT", "0").env("BROKER_HOST", own_address().to_string());
+        command.env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
         command.env("BROKER_OPEN_BESIDE_RECORDS", self.open_beside_records);
         if let Some(shim) = self.shim {
