@@ -13,6 +13,7 @@ use super::world::{World, is_damage};
 use crate::broker::StartError;
 use crate::journal::JournalError;
 use crate::journal::simulated::Image;
+use crate::record::Seq;
 
 #[derive(Clone, Debug)]
 pub(super) struct Damage {
@@ -109,7 +110,7 @@ impl Damage {
             // The one loss that FORMAT.md, section 6, admits: the power failed and took the mark
             // with it, and then the disk has damaged just the last group, or all from some group on.
             assert!(!lossless, "what was acknowledged is lost, and nothing was said");
-            let admitted = log.len() > last_group || self.leaves_no_end(whole);
+            let admitted = log.len() > last_group || self.leaves_no_end(whole, last_group);
             assert!(admitted, "more is lost than the last group");
             return Verdict::Named;
         }
@@ -150,12 +151,14 @@ impl Damage {
         later.next().filter(|_| is_cut)?.rsplit('/').next()
     }
 
-    /// Whether nothing of the log is behind the damage.
-    fn leaves_no_end(&self, whole: &Image) -> bool {
+    /// Whether no group of the log is behind the damage, nor the head of one: what is left of a
+    /// group without its head is as an interrupted write may leave it.
+    fn leaves_no_end(&self, whole: &Image, last_group: usize) -> bool {
         let last = whole.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
         last && match self.kind {
             Kind::Removed => true,
-            Kind::Zeros(count) => self.at + count >= used(&whole[&self.path]),
+            Kind::Zeros(count) => head_of(&whole[&self.path], last_group as Seq + 1)
+                .is_some_and(|head| self.at + count > head),
             Kind::Bits(_) | Kind::Cut => false,
         }
     }
@@ -167,6 +170,15 @@ impl Damage {
     fn is_identity(&self) -> bool {
         self.path == "identity"
     }
+}
+
+/// Where the group begins whose first record has this seq, by FORMAT.md, section 4.
+fn head_of(segment: &[u8], first_seq: Seq) -> Option<usize> {
+    let mut heads = (0..segment.len()).step_by(8);
+    heads.find(|at| {
+        let head = &segment[*at..];
+        head.starts_with(b"\x8aBGROUP\0") && head.get(24..32) == Some(&first_seq.to_le_bytes())
+    })
 }
 
 /// Length without the zeros at the end.
