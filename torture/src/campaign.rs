@@ -14,6 +14,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::disk::Disk;
+use crate::ledger::{Checks, Ledger};
 use crate::report::{Failure, Outcome, Report};
 use crate::shim::Tools;
 use crate::{Result, files, server};
@@ -122,7 +123,18 @@ impl Life<'_> {
 
     /// Something for the report that is no fault.
     pub fn note(&self, what: impl Into<String>) {
-        *self.run.tally.lock().expect("no panic here").entry(what.into()).or_default() += 1;
+        self.note_many(what, 1);
+    }
+
+    /// What was compared with a book since the last time.
+    pub fn checked(&self, ledger: &mut Ledger) {
+        let Checks { logs, pages } = std::mem::take(&mut ledger.checks);
+        self.note_many("whole logs compared with what was read before", logs);
+        self.note_many("pages that came back and were brought to the newest", pages);
+    }
+
+    fn note_many(&self, what: impl Into<String>, count: usize) {
+        *self.run.tally.lock().expect("no panic here").entry(what.into()).or_default() += count;
     }
 }
 

@@ -76,6 +76,7 @@ impl Ledger {
             ensure!(now == Some(before), "seen before and gone: {before}; there is {now:?}");
         }
         log.lines.clone_into(&mut self.lines);
+        self.checks.logs += 1;
         Ok(log)
     }
 
@@ -165,6 +166,7 @@ impl Ledger {
         for (i, viewer) in self.viewers.iter_mut().enumerate() {
             if i == 0 || random.random_bool(0.4) {
                 viewer.catch_up(client, log)?;
+                self.checks.pages += 1;
             }
         }
         Ok(())

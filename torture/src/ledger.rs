@@ -24,6 +24,17 @@ pub struct Ledger {
     pub heavy: bool,
     /// Pages that come back with the cursor that they have.
     pub viewers: Vec<Viewer>,
+    /// How often it was compared, since it was last asked.
+    pub checks: Checks,
+}
+
+/// How often the log was compared with a book.
+#[derive(Clone, Copy, Default)]
+pub struct Checks {
+    /// The whole log was read, and everything of it that was read before was there unchanged.
+    pub logs: usize,
+    /// A page came back with its cursor, and got exactly what was newer.
+    pub pages: usize,
 }
 
 /// One POST.

@@ -46,18 +46,22 @@ fn live(life: &mut Life<'_>) -> Result {
     let shim = Shim::new(life.tools, &dir)?;
     let place = Place::new(&dir).with(&shim).open_any(&mut life.random);
     let mut ledger = Ledger::default();
-    let mut census = Census::take(life, &place, &shim, &mut ledger)?;
+    let fresh = Census::take(life, &place, &shim, &mut ledger)?;
+    let mut later = Census::take(life, &place, &shim, &mut ledger)?;
     for point in 0..POINTS {
         if !life.goes_on() {
             break;
         }
-        if point % 5 == 4 {
+        let is_fresh = point % 5 == 4;
+        if is_fresh {
             // A directory that is made while calls fail.
             let _ = std::fs::remove_dir_all(place.data());
+            life.checked(&mut ledger);
             ledger = Ledger::default();
-        } else if point % 5 == 0 {
-            census = Census::take(life, &place, &shim, &mut ledger)?;
+        } else if point > 0 && point % 5 == 0 {
+            later = Census::take(life, &place, &shim, &mut ledger)?;
         }
+        let census = if is_fresh { &fresh } else { &later };
         let (fault, at_start) = match (life.index, point) {
             // Every run has these two: a sync that hangs, under load and while the log is opened.
             (0, 0) => (Fault { call: 1, scope: 0, nth: 5, kind: Kind::Stall, sticky: true }, false),
@@ -76,6 +80,7 @@ fn live(life: &mut Life<'_>) -> Result {
             None => life.note("not struck"),
         }
     }
+    life.checked(&mut ledger);
     Ok(())
 }
 

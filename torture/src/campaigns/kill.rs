@@ -57,6 +57,7 @@ fn live(life: &mut Life<'_>) -> Result {
     server.stop()?;
     let server = place.serve()?;
     ledger.check(server.client(), &mut life.random)?;
+    life.checked(&mut ledger);
     server.stop()
 }
 

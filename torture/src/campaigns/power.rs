@@ -55,7 +55,9 @@ fn live(life: &mut Life<'_>) -> Result {
         }
         life.survived(what);
     }
-    check(life, &disk, &mut ledger)
+    check(life, &disk, &mut ledger)?;
+    life.checked(&mut ledger);
+    Ok(())
 }
 
 /// What is there after the cut.
