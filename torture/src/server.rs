@@ -26,6 +26,8 @@ pub const START_MAX: Duration = Duration::from_secs(60);
 
 /// More than any run here writes, and less than any does.
 const OPEN_BESIDE_RECORDS: [&str; 2] = ["500000", "0"];
+/// More than any run here writes, and so little that every look finds a checkpoint due.
+const CHECKPOINT_BYTES: [&str; 2] = ["1GiB", "4KiB"];
 
 /// What a server is started on.
 #[derive(Clone, Copy)]
@@ -40,6 +42,8 @@ pub struct Place<'a> {
     pub segment_bytes: &'a str,
     /// `BROKER_OPEN_BESIDE_RECORDS`.
     pub open_beside_records: &'a str,
+    /// `BROKER_CHECKPOINT_BYTES`.
+    pub checkpoint_bytes: &'a str,
 }
 
 /// A process that was started; killed when dropped.
@@ -81,16 +85,28 @@ fn own_address() -> Ipv4Addr {
 }
 
 impl<'a> Place<'a> {
-    /// `dir/data`, in small segments, without a shim.
+    /// `dir/data`, in small segments, without checkpoints and without a shim.
     pub fn new(dir: &'a Path) -> Self {
-        let open_beside_records = OPEN_BESIDE_RECORDS[0];
-        Self { dir, data: None, shim: None, segment_bytes: "64KiB", open_beside_records }
+        Self {
+            dir,
+            data: None,
+            shim: None,
+            segment_bytes: "64KiB",
+            open_beside_records: OPEN_BESIDE_RECORDS[0],
+            checkpoint_bytes: CHECKPOINT_BYTES[0],
+        }
     }
 
-    /// Waits for the history at a start, or opens it beside the serving.
+    /// Waits for the history at a start, or opens it beside the serving; with checkpoints or not.
     pub fn open_any(self, random: &mut StdRng) -> Self {
         let open_beside_records = OPEN_BESIDE_RECORDS[random.random_range(0..2)];
-        Self { open_beside_records, ..self }
+        Self { open_beside_records, ..self.checkpoint_any(random) }
+    }
+
+    /// Reads the whole log at a start, or what a checkpoint leaves of it, and the rest beside the
+    /// serving.
+    pub fn checkpoint_any(self, random: &mut StdRng) -> Self {
+        Self { checkpoint_bytes: CHECKPOINT_BYTES[random.random_range(0..2)], ..self }
     }
 
     /// With a shim.
@@ -113,6 +129,7 @@ impl<'a> Place<'a> {
         command.env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
         command.env("BROKER_OPEN_BESIDE_RECORDS", self.open_beside_records);
+        command.env("BROKER_CHECKPOINT_BYTES", self.checkpoint_bytes);
         if let Some(shim) = self.shim {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
             command.env("TORTURE_DATA", self.data());

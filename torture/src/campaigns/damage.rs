@@ -1,7 +1,9 @@
 //! Damaged files. What a changed byte must lead to is said beforehand, by docs/FORMAT.md: every byte
 //! of a header or a group is covered, so the start is refused with the file, the place and the last
 //! good seq; what lies behind the last group is a torn tail, kept aside and warned about; the
-//! projection is rebuilt and the mark does without a slot, and every answer is right.
+//! projection is rebuilt, the mark does without a slot and a start without its checkpoint, and every
+//! answer is right. What a checkpoint lets a start pass over is found beside the serving: the server
+//! ends, and the next start is refused as this one would have been.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::files::{change, change_file, copy_all, files, snapshot};
 use crate::ledger::Ledger;
 use crate::load;
 use crate::segments::{HEADER_BYTES, Segment, marked_group};
-use crate::server::{Ended, Place, START_MAX, Server};
+use crate::server::{Ended, Place, START_MAX, STOP_MAX, Server};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -32,6 +34,7 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 const DAMAGES: usize = 40;
+const CHECKPOINT: &str = "journal/checkpoint";
 
 /// A directory before it is damaged.
 struct Original {
@@ -54,12 +57,13 @@ pub enum Expected {
     Whole,
     /// The same, and a warning.
     WholeWithWarning,
-    /// A last group that nothing proves: gone with a warning, or refused.
-    Unproven,
+    /// A last group that nothing proves: kept aside with a warning, or refused. So much of the log
+    /// stays.
+    Unproven { records: usize },
 }
 
 fn live(life: &mut Life<'_>) -> Result {
-    let original = Original::make(life)?;
+    let mut original = Original::make(life)?;
     for _ in 0..DAMAGES {
         if !life.goes_on() {
             break;
@@ -72,6 +76,7 @@ fn live(life: &mut Life<'_>) -> Result {
             .map_err(|error| format!("{what}, expected {expected:?}: {error}"))?;
         life.survived(outcome);
     }
+    life.checked(&mut original.ledger);
     Ok(())
 }
 
@@ -109,8 +114,14 @@ impl Original {
 
     /// Damages a copy of it; says what was done and what must come of it.
     fn damage(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
-        match random.random_range(0..20) {
+        match random.random_range(0..22) {
             0..10 => self.damage_segment(random, copy),
+            20 => self.damage_unproven(random, copy),
+            // Without it a start reads everything.
+            21 if copy.join(CHECKPOINT).is_file() => {
+                let (what, _) = change_file(random, &copy.join(CHECKPOINT))?;
+                Ok((what, Expected::WholeWithWarning))
+            }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
             13 | 14 => damage_mark(random, copy),
@@ -157,11 +168,29 @@ impl Original {
         }
         // The group after the mark, when there is one, is proven by nothing.
         let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
-        if last.is_some_and(|last| last.number > self.marked && first >= last.at) {
-            return Expected::Unproven;
+        if let Some(last) = last.filter(|last| last.number > self.marked && first >= last.at) {
+            return Expected::Unproven { records: last.first_seq as usize - 1 };
         }
         let at = Some((segment.place_of(first), segment.seq_before(first)));
         Expected::Refused { file: segment.name.clone(), at }
+    }
+
+    /// Nothing but the log itself tells how far it was acknowledged, and its last group loses a bit.
+    fn damage_unproven(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+        let segment = &self.segments[self.segments.len() - 1];
+        // One that has just begun proves what is in those before.
+        let Some(last) = segment.groups.last() else { return self.damage_segment(random, copy) };
+        fs::remove_file(copy.join("journal/mark"))?;
+        fs::remove_dir_all(copy.join("projection"))?;
+        if copy.join(CHECKPOINT).is_file() {
+            fs::remove_file(copy.join(CHECKPOINT))?;
+        }
+        let path = copy.join("journal").join(&segment.name);
+        let (mut bytes, at) = (fs::read(&path)?, random.random_range(last.at..last.end));
+        bytes[at] ^= 1 << random.random_range(0..8);
+        fs::write(&path, &bytes)?;
+        let what = format!("a bit at {at} of {}, and nothing beside the log", segment.name);
+        Ok((what, Expected::Unproven { records: last.first_seq as usize - 1 }))
     }
 
     fn swap(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
@@ -194,7 +223,9 @@ impl Original {
             fs::copy(from, to)?;
             Ok(())
         };
-        let what = ["journal", "projection", "journal/mark", "segment"][random.random_range(0..4)];
+        let whats = ["journal", "projection", "journal/mark", "segment", CHECKPOINT];
+        let has_checkpoint = self.stale.join(CHECKPOINT).is_file();
+        let what = whats[random.random_range(0..if has_checkpoint { 5 } else { 4 })];
         if what != "segment" {
             restore(what)?;
             // The history proves that there was more than a stale journal holds.
@@ -254,17 +285,23 @@ pub fn judge(
     }
     let may_start = !matches!(expected, Expected::Refused { .. } | Expected::RefusedSomewhere);
     if !may_start {
-        let log = server.client().lines("/log")?.len();
-        return Err(format!("it starts, with {log} records of {}", ledger.lines.len()).into());
+        return found_behind(&place, server, expected);
     }
     let warned = |server: &Server| {
         let log = server.log();
         log.contains("\"WARN\"") || log.contains("WARN ")
     };
-    if *expected == Expected::Unproven {
+    if let Expected::Unproven { records } = expected {
         ensure!(warned(&server), "it cuts a group without a warning");
+        let kept = fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
+        let mut kept =
+            kept.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"torn-"));
+        ensure!(kept.next().is_some(), "the group is not kept aside");
+        let log = server.client().lines("/log")?;
+        ensure!(log.len() == records + 1, "{} records, of {records} and an open", log.len());
+        ensure!(log[..*records] == ledger.lines[..*records], "what was before the group changed");
         server.kill()?;
-        return Ok("an unproven last group was cut with a warning");
+        return Ok("an unproven last group was kept aside, with a warning");
     }
     let mut ledger = ledger.clone();
     ledger.check(server.client(), random)?;
@@ -276,6 +313,24 @@ pub fn judge(
     Ok(if warned { "started whole, with a warning" } else { "started whole" })
 }
 
+/// A start that takes what it serves from a checkpoint finds damage of what it passed over beside
+/// the serving.
+fn found_behind(
+    place: &Place<'_>,
+    mut server: Server,
+    expected: &Expected,
+) -> Result<&'static str> {
+    let checkpoint = place.data().join(CHECKPOINT);
+    let ended = server.ended(STOP_MAX).map_err(|error| format!("it starts, and: {error}"))?;
+    ended.explained()?;
+    let segments = place.data().join("journal");
+    ensure!(ended.stderr.contains(&segments.display().to_string()), "no file is named: {ended:?}");
+    ensure!(!checkpoint.exists(), "the next start may believe the checkpoint again");
+    let again = place.spawn()?.serving(START_MAX)?.ok_or("the next start serves")?;
+    refused(&again, &place.data(), expected)?;
+    Ok("found beside the serving of a checkpoint, and refused by the next start")
+}
+
 fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static str> {
     let sentence = ended.explained()?;
     ensure!(!ended.stderr.contains("panicked"), "it panicked: {}", ended.stderr);
@@ -284,7 +339,7 @@ fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static s
         Expected::Whole | Expected::WholeWithWarning => {
             Err(format!("it is refused: {sentence}").into())
         }
-        Expected::RefusedSomewhere | Expected::Unproven => Ok("refused"),
+        Expected::RefusedSomewhere | Expected::Unproven { .. } => Ok("refused"),
         Expected::Refused { file, at: None } => {
             ensure!(sentence.contains(file), "{file} is not named: {sentence}");
             Ok("refused")

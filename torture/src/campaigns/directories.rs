@@ -212,7 +212,8 @@ fn copied(life: &mut Life<'_>, rolls_back: bool) -> Result {
     let (home, away) = (dir.join("home"), dir.join("away"));
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;
-    let (original, copy) = (Place::new(&home), Place::new(&away));
+    let original = Place::new(&home).checkpoint_any(&mut life.random);
+    let copy = Place { dir: &away, ..original };
     let mut ledger = Ledger::default();
     let server = original.serve()?;
     some(life, &server, &mut ledger, 30)?;

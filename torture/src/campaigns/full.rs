@@ -45,6 +45,7 @@ fn live(life: &mut Life<'_>) -> Result {
     let (dir, data) = (life.dir.clone(), disk.path().join("data"));
     let segment_bytes = ["64KiB", "256KiB"][life.random.random_range(0..2)];
     let place = Place { data: Some(&data), segment_bytes, ..Place::new(&dir) };
+    let place = place.checkpoint_any(&mut life.random);
     let ballast = disk.path().join("ballast");
     let mut ledger = Ledger::default();
     let mut server = place.serve()?;
@@ -71,6 +72,7 @@ fn live(life: &mut Life<'_>) -> Result {
     server.stop()?;
     let server = place.serve()?;
     ledger.check(server.client(), &mut life.random)?;
+    life.checked(&mut ledger);
     server.stop()
 }
 
