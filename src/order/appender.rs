@@ -110,12 +110,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(ProposeError::StorageFailed);
         }
-        if self.recent.is_full() {
-            // While inserts are refused no group is committed that would do it.
-            self.recent.trim(self.ids.applied());
-        }
-        if self.recent.is_full() {
-            let records = self.state.last_seq().saturating_sub(self.ids.applied());
+        if let Some(records) = self.recent.lag_beyond_bound(|| self.ids.applied()) {
             return Err(ProposeError::ProjectionLag { records });
         }
         let seen = self.look_up(&submission, group)?;

@@ -28,7 +28,7 @@ pub struct RecentIds {
     seqs: HashMap<Uuid, Seq>,
     /// The same in the order of the log.
     in_order: VecDeque<(Seq, Uuid)>,
-    count_max: u64,
+    lag_max: u64,
 }
 
 impl RecentIds {
@@ -40,7 +40,7 @@ impl RecentIds {
             trimmed_through: applied,
             seqs: HashMap::new(),
             in_order: VecDeque::new(),
-            count_max: lag_max.saturating_add(KEPT),
+            lag_max,
         }
     }
 
@@ -61,9 +61,14 @@ impl RecentIds {
         self.ids.is_empty()
     }
 
-    /// Whether the projection must take in some before more can be remembered.
-    pub(super) fn is_full(&self) -> bool {
-        self.ids.len() as u64 >= self.count_max
+    /// How many of them the projection lacks, once it must take in some before there may be more.
+    /// `applied` is not asked as long as so few are held that it does not matter.
+    pub(super) fn lag_beyond_bound(&self, applied: impl FnOnce() -> Seq) -> Option<u64> {
+        if (self.ids.len() as u64) < self.lag_max {
+            return None;
+        }
+        let lag = self.last_seq().saturating_sub(applied().max(self.trimmed_through));
+        (lag >= self.lag_max).then_some(lag)
     }
 
     /// The recent record that an id belongs to.
@@ -190,14 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_when_the_projection_lags_by_so_much() {
-        let mut ids = RecentIds::new(0, 10);
-        (1..=KEPT + 10).for_each(|seq| {
-            assert!(!ids.is_full());
+    fn the_bound_is_what_the_projection_lacks_and_not_what_is_held() {
+        let mut ids = RecentIds::new(5, 10);
+        (6..=15).for_each(|seq| {
+            assert_eq!(ids.lag_beyond_bound(|| 3), None, "before {seq}");
             ids.insert(&record(seq));
         });
-        assert!(ids.is_full());
-        ids.trim(KEPT + 1);
-        assert!(!ids.is_full());
+        // Of an older history only what came meanwhile counts.
+        assert_eq!(ids.lag_beyond_bound(|| 3), Some(10));
+        assert_eq!(ids.lag_beyond_bound(|| 6), None);
+        (16..=KEPT + 30).for_each(|seq| ids.insert(&record(seq)));
+        assert_eq!(ids.lag_beyond_bound(|| KEPT + 20), Some(10));
+        ids.trim(KEPT + 21);
+        assert_eq!(ids.lag_beyond_bound(|| KEPT + 21), None);
     }
 }
