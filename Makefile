@@ -32,7 +32,8 @@ torture: ## do to the real binary what machines do, for an hour; DURATION=10m SE
 	@scripts/torture.sh
 
 simulate: ## live through new seeds of the simulation, in release; SECONDS_MAX=3600
-	@BROKER_SIM_SECONDS=$(or $(SECONDS_MAX),600) cargo test --locked --release --lib simulation -- --no-capture
+	@BROKER_SIM_SECONDS=$(or $(SECONDS_MAX),600) cargo test --locked --release --lib simulation -- \
+		--no-capture --test-threads 4
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -20,17 +20,22 @@ simulated=0
 if [ -z "${CAMPAIGNS:-}" ]; then
   simulated=$((duration / 6))
 fi
+seed=${SEED:-$(od -An -N6 -tu8 /dev/urandom | tr -d ' ')}
 
-cargo build --locked --release --package broker --package broker-torture
 mkdir -p "$target"
 status=0
+simulation=()
+if [ "$simulated" -gt 0 ]; then
+  say "simulation, from seed $seed on"
+  simulation=(--simulation "$target/simulation.jsonl")
+  rm -f "${simulation[1]}"
+  BROKER_SIM_SECONDS=$simulated BROKER_SIM_FIRST=$seed BROKER_SIM_REPORT=${simulation[1]} \
+    cargo test --locked --release --lib simulation -- --no-capture --test-threads 4 || status=1
+fi
+say "campaigns"
+cargo build --locked --release --package broker --package broker-torture
 # Several campaigns are several words.
 # shellcheck disable=SC2086
 "$target/release/broker-torture" ${CAMPAIGNS:-all} --duration $((duration - simulated)) \
-  ${SEED:+--seed "$SEED"} --json "$target/torture.json" || status=1
-if [ "$simulated" -gt 0 ]; then
-  say "simulation"
-  BROKER_SIM_SECONDS=$simulated cargo test --locked --release --lib simulation -- --no-capture ||
-    status=1
-fi
+  --seed "$seed" --json "$target/torture.json" "${simulation[@]}" || status=1
 exit "$status"

@@ -1,7 +1,8 @@
 //! Proof that no acknowledged event is ever lost or altered, by doing to the real binary what
 //! machines do.
 //!
-//! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--seed N] [--json FILE]`
+//! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--seed N] [--json FILE]
+//! [--simulation FILE]`
 //! `broker-torture CAMPAIGN --seed N --life N` does again what one directory went through.
 //!
 //! Campaigns are in `campaigns/`, each a list of lives of a data directory; `campaign` hands lives
@@ -45,7 +46,7 @@ macro_rules! ensure {
 }
 
 const USAGE: &str = "usage: broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] \
-                     [--seed N] [--life N] [--json FILE]";
+                     [--seed N] [--life N] [--json FILE] [--simulation FILE]";
 
 /// Set in the process that has a mount namespace of its own.
 const INSIDE: &str = "BROKER_TORTURE_INSIDE";
@@ -55,6 +56,8 @@ struct Arguments {
     campaigns: Vec<&'static Campaign>,
     plan: Plan,
     json: Option<PathBuf>,
+    /// What the simulation said, for the report.
+    simulation: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +73,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Report> {
     enter_namespace()?;
-    let report = campaign::run_all(&arguments.campaigns, &arguments.plan)?;
+    let mut report = campaign::run_all(&arguments.campaigns, &arguments.plan)?;
+    if let Some(path) = &arguments.simulation {
+        report.add(report::Outcome::of_simulation(path)?);
+    }
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
@@ -96,7 +102,7 @@ fn enter_namespace() -> Result {
 
 impl Arguments {
     fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
-        let (mut campaigns, mut json) = (Vec::new(), None);
+        let (mut campaigns, mut json, mut simulation) = (Vec::new(), None, None);
         let mut plan = Plan::default();
         let mut words = words.peekable();
         while let Some(word) = words.next() {
@@ -107,6 +113,9 @@ impl Arguments {
                 "--duration" => plan.duration = Duration::from_secs(number()?),
                 "--life" => plan.life = Some(number()?),
                 "--seed" => plan.seed = number()?,
+                "--simulation" => {
+                    simulation = Some(PathBuf::from(words.next().ok_or(USAGE)?));
+                }
                 "--json" => json = Some(PathBuf::from(words.next().ok_or(USAGE)?)),
                 "all" => campaigns.extend(campaigns::ALL),
                 name => {
@@ -116,6 +125,6 @@ impl Arguments {
             }
         }
         ensure!(!campaigns.is_empty(), "{USAGE}");
-        Ok(Self { campaigns, plan, json })
+        Ok(Self { campaigns, plan, json, simulation })
     }
 }

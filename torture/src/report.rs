@@ -1,11 +1,19 @@
 //! What came of it, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
+use serde::Deserialize;
 use serde_json::json;
+
+use crate::Result;
+
+/// Seeds of the simulation that are asked for.
+const SEEDS: usize = 1_000_000;
+/// Tests that share them.
+const SHARES: usize = 4;
 
 /// All campaigns of a run.
 pub struct Report {
@@ -33,6 +41,15 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// Why it did not run at all.
     pub not_run: Option<String>,
+}
+
+/// What one of the simulation's tests says of its seeds.
+#[derive(Deserialize)]
+struct Seeds {
+    first: u64,
+    lived: usize,
+    seconds: f64,
+    failed: Option<u64>,
 }
 
 /// One broken rule.
@@ -89,11 +106,64 @@ impl Report {
     }
 }
 
+impl Outcome {
+    /// What the simulation left in a file: a line for each of its tests, which run beside each other.
+    pub fn of_simulation(path: &Path) -> Result<Self> {
+        let mut outcome = Self {
+            name: "simulation",
+            unit: "seeds, or the time,",
+            target: SEEDS,
+            done: 0,
+            lives: 0,
+            elapsed: Duration::ZERO,
+            tally: BTreeMap::new(),
+            failures: Vec::new(),
+            not_run: Some(format!("{} has not what its tests say", path.display())),
+        };
+        let Ok(text) = fs::read_to_string(path) else { return Ok(outcome) };
+        let mut first = None;
+        for line in text.lines() {
+            let seeds: Seeds = serde_json::from_str(line)?;
+            outcome.done += seeds.lived;
+            outcome.elapsed = outcome.elapsed.max(Duration::from_secs_f64(seeds.seconds));
+            first = Some(first.map_or(seeds.first, |first: u64| first.min(seeds.first)));
+            outcome.failures.extend(seeds.failed.map(|seed| Failure {
+                message: format!("seed {seed} broke a rule; it is said above"),
+                replay: format!("BROKER_SIM_SEED={seed} cargo test --release --lib simulation"),
+                kept: path.to_owned(),
+            }));
+        }
+        outcome.lives = outcome.done as u64;
+        if text.lines().count() == SHARES {
+            outcome.not_run = None;
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the time was over before all was done. The simulation is asked for as many seeds or
+    /// for the time.
+    fn is_short(&self) -> bool {
+        self.done < self.target && self.target != SEEDS
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "\nseed {}", self.seed)?;
         self.outcomes.iter().try_for_each(|outcome| outcome.fmt(out))?;
-        writeln!(out, "{}", if self.passed() { "passed" } else { "FAILED" })
+        let elapsed: Duration = self.outcomes.iter().map(|outcome| outcome.elapsed).sum();
+        let short = self.outcomes.iter().filter(|outcome| outcome.is_short());
+        let short: Vec<_> = short.map(|outcome| outcome.name).collect();
+        write!(
+            out,
+            "{}, {} s",
+            if self.passed() { "passed" } else { "FAILED" },
+            elapsed.as_secs()
+        )?;
+        match short.as_slice() {
+            [] => writeln!(out),
+            short => writeln!(out, ", short of the counts of {}", short.join(", ")),
+        }
     }
 }
 

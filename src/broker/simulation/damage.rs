@@ -107,11 +107,21 @@ impl Damage {
         }
         let log = process.log().expect("what was verified can be read");
         if log.len() <= truth.lock().unwrap().log.len() {
-            // The one loss that FORMAT.md, section 6, admits: the power failed and took the mark
-            // with it, and then the disk has damaged just the last group, or all from some group on.
+            // The losses that FORMAT.md, section 6, admits: there is no mark, for the power took it
+            // or it could not be written, and then the disk has damaged just the last group, or all
+            // from some group on.
             assert!(!lossless, "what was acknowledged is lost, and nothing was said");
             let admitted = log.len() > last_group || self.leaves_no_end(whole, last_group);
             assert!(admitted, "more is lost than the last group");
+            // The open of this start stands where the first group did that is lost.
+            let lost = head_of(&whole[&self.path], log.len() as Seq);
+            let is_left = lost.is_some_and(|head| {
+                before.get(&self.path).is_some_and(|damaged| used(damaged) > head)
+            });
+            let after = world.disk.image();
+            let kept =
+                after.keys().any(|path| path.contains("torn-") && !before.contains_key(path));
+            assert!(kept || !is_left, "what was cut is not kept aside");
             return Verdict::Named;
         }
         truth.lock().unwrap().recovered(&log);

@@ -27,7 +27,9 @@
 //! The real one has its own tests.
 //!
 //! `BROKER_SIM_SEED=n` replays one seed and prints all of its steps (`--no-capture`).
-//! `BROKER_SIM_SEEDS=count` runs so many, `BROKER_SIM_SECONDS=seconds` runs new ones for so long.
+//! `BROKER_SIM_SEEDS=count` runs so many. `BROKER_SIM_SECONDS=seconds` runs new ones for so long,
+//! from `BROKER_SIM_FIRST=n` on if it is set, says how far it is, and adds what came of it to the
+//! file `BROKER_SIM_REPORT`, a line of JSON for each of the tests.
 
 mod damage;
 mod index;
@@ -37,8 +39,11 @@ mod process;
 mod streams;
 mod world;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::journal::simulated::SimulatedDisk;
@@ -51,6 +56,8 @@ const SEEDS: u64 = 2_000;
 const SHARES: u64 = 4;
 /// Steps that are printed of a seed that failed among others.
 const STEPS_PRINTED: usize = 30;
+/// Time between two lines of a long run.
+const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// Memory, where the system has a directory in it.
 fn parent() -> PathBuf {
@@ -96,12 +103,46 @@ fn share(share: u64) {
         (share..seeds).step_by(SHARES as usize).for_each(|seed| live(seed, STEPS_PRINTED));
         return;
     };
-    let (began, seconds) = (Instant::now(), Duration::from_secs(seconds));
+    live_for(Duration::from_secs(seconds), share);
+}
+
+/// Lives through new seeds, and reports.
+fn live_for(limit: Duration, share: u64) {
+    static LIVED: AtomicU64 = AtomicU64::new(0);
+    let began = Instant::now();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let first = (now << 24) + share;
-    let seeds = (first..).step_by(SHARES as usize);
-    let lived = seeds.take_while(|_| began.elapsed() < seconds).map(|seed| live(seed, 30)).count();
+    let first = setting("BROKER_SIM_FIRST").unwrap_or(now << 24).saturating_add(share);
+    let (mut lived, mut told, mut failure) = (0, began, None);
+    for seed in (first..).step_by(SHARES as usize) {
+        if began.elapsed() >= limit {
+            break;
+        }
+        if let Err(panic) = catch_unwind(|| live(seed, STEPS_PRINTED)) {
+            failure = Some((seed, panic));
+            break;
+        }
+        lived += 1;
+        let all = LIVED.fetch_add(1, Ordering::Relaxed) + 1;
+        if share == 0 && told.elapsed() >= PROGRESS_EVERY {
+            told = Instant::now();
+            let (elapsed, limit) = (began.elapsed().as_secs(), limit.as_secs());
+            eprintln!("simulation: {all} seeds in {elapsed} of {limit} s");
+        }
+    }
     eprintln!("{lived} seeds from {first} on");
+    if let Some(path) = std::env::var_os("BROKER_SIM_REPORT") {
+        let line = serde_json::json!({
+            "first": first,
+            "lived": lived,
+            "seconds": began.elapsed().as_secs_f64(),
+            "failed": failure.as_ref().map(|(seed, _)| seed),
+        });
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}")).expect("the report can be written");
+    }
+    if let Some((_, panic)) = failure {
+        resume_unwind(panic);
+    }
 }
 
 #[test]
