@@ -33,6 +33,8 @@ const CHUNK_BYTES: usize = 64 << 10;
          headers(("ETag" = String, description = "Changes when a record does"))),
         (status = 304, description = "As the client has it"),
         (status = 400, description = "A parameter cannot be understood", body = Refusal),
+        (status = 429, description = "The client's address has as many streams as it may", body = Refusal),
+        (status = 503, description = "There are as many streams as there may be, or the server ends", body = Refusal),
     )
 )]
 pub(super) async fn latest(

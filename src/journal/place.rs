@@ -1,6 +1,7 @@
 //! Places: where one record lies in the log, so that it is read without searching its group.
 //!
-//! **Owns** what an index stores of a record, its one codec, and reading by it.
+//! **Owns** what an index stores of a record, its codec where it stands alone (`run` has that of
+//! several), and reading by it.
 //!
 //! **Promises** that a record that is read by its place is the one that the place was made for, as
 //! it was written: its parts have checksums, and the leaf that is made of them, with the seq and the

@@ -28,7 +28,7 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const DATA_FILE: &str = "db";
 
 /// A new store has 96 bytes, one that was opened again zeros behind them, and one with the
-/// smallest step in it over 400 bytes.
+/// smallest step in it 300 bytes.
 const UNWRITTEN_BYTES_MAX: usize = 256;
 
 /// Turns of sled's garbage collection after a batch. Every 128th read of a thread is one, but a

@@ -2,7 +2,7 @@
 //! one before it.
 //!
 //! **Owns** their one codec. The places of one identity's versions lie alike and not far apart, so
-//! that one takes 15 bytes or so in a run, 25 as its first, and 38 alone.
+//! that one takes 15 bytes or so in a run, 22 or so as its first, and 38 alone.
 //!
 //! **Promises** that any places can be in a run, in any order, and that there is one way only to
 //! write it.
