@@ -8,7 +8,7 @@ use super::etag::with_etag;
 use super::history::{self, Layout, Range};
 use super::names::{event_in_path, push_encoded};
 use super::problem::{Code, Problem};
-use super::query::{Query, malformed};
+use super::query::{Query, malformed, without};
 use super::wire::{Record as RecordBody, Refusal};
 use crate::projection::{PageQuery, Pointer, ProjectionHandle};
 use crate::record::{Identity, Name, Record, Timestamp, Version};
@@ -57,7 +57,7 @@ pub(super) async fn history(
     if let Some(after) = next {
         response.insert_header((
             header::LINK,
-            next_link(&request, "after_version", &after.to_string()),
+            next_link(request.query_string(), "after_version", &after.to_string()),
         ));
     }
     let projection = shared.broker.projection().clone();
@@ -108,7 +108,8 @@ pub(super) async fn version(
 }
 
 /// What a request for a history asks.
-struct Asked {
+#[derive(Debug)]
+pub(super) struct Asked {
     after: Option<Version>,
     limit: Option<u64>,
     descending: bool,
@@ -117,7 +118,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(query: &Query<'_>) -> Result<Self, Problem> {
+    pub fn parse(query: &Query<'_>) -> Result<Self, Problem> {
         let descending = match query.one("order")? {
             None | Some("asc") => false,
             Some("desc") => true,
@@ -219,7 +220,7 @@ pub(super) fn limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
     }
 }
 
-fn time(
+pub(super) fn time(
     query: &Query<'_>,
     name: &str,
     parse: impl Fn(&str) -> Result<Timestamp, String>,
@@ -233,13 +234,11 @@ fn time(
     Ok(Some(time))
 }
 
-/// The same request, going on after `value` (RFC 8288); relative, so that it stays right behind a
-/// proxy that serves this under another path.
-pub(super) fn next_link(request: &HttpRequest, parameter: &str, value: &str) -> String {
-    let rest = request.query_string().split('&');
-    let rest = rest.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(parameter));
+/// The request with this query, going on after `value` (RFC 8288); relative, so that it stays right
+/// behind a proxy that serves this under another path.
+pub(super) fn next_link(query: &str, parameter: &str, value: &str) -> String {
     let mut target = String::from("?");
-    for pair in rest {
+    for pair in without(query, parameter) {
         target.push_str(pair);
         target.push('&');
     }
@@ -257,4 +256,17 @@ pub(super) async fn block<T: Send + 'static>(
         tracing::error!(%error, "a read of the history panicked");
         Err(Problem::new(Code::Internal))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It stood beside the one that it was to replace, and whoever followed the link was told that
+    /// it stood twice.
+    #[test]
+    fn a_link_replaces_a_parameter_whose_name_came_escaped() {
+        let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");
+        assert_eq!(link, "<?limit=2&after_version=%C3%A9>; rel=\"next\"");
+    }
 }

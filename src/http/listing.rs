@@ -53,7 +53,10 @@ pub(super) async fn names(
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(after) = &list.next {
-        response.insert_header((header::LINK, next_link(&request, "after", after.as_str())));
+        response.insert_header((
+            header::LINK,
+            next_link(request.query_string(), "after", after.as_str()),
+        ));
     }
     let names = list.names.iter().map(|(identity, pointer)| AuditName::new(identity, pointer));
     Ok(response.json(names.collect::<Vec<_>>()))

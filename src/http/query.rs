@@ -20,8 +20,8 @@ impl<'a> Query<'a> {
     /// Splits and decodes `query`; only `known` parameters may stand in it.
     pub fn parse(query: &'a str, known: &[&str]) -> Result<Self, Problem> {
         let mut pairs = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for pair in split(query) {
+            let (name, value) = name_and_value(pair);
             let name = decode(name)?;
             let value = match CURSORS.contains(&name.as_ref()) {
                 true => percent_decode_str(value).decode_utf8_lossy(),
@@ -59,6 +59,22 @@ impl<'a> Query<'a> {
         let parsed = value.parse();
         parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {meaning}")))
     }
+}
+
+/// The pairs of `query` as they were sent, but for those of one parameter, however it is escaped.
+pub(super) fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
+    split(query).filter(move |pair| {
+        let (name, _) = name_and_value(pair);
+        !decode(name).is_ok_and(|name| name == parameter)
+    })
+}
+
+fn split(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').filter(|pair| !pair.is_empty())
+}
+
+fn name_and_value(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
 }
 
 /// A refusal that says what to change.
