@@ -6,6 +6,7 @@
 //! Does not read HTTP: actix's codec does.
 
 mod inserting;
+mod plain;
 mod resumed;
 mod streaming;
 
