@@ -137,6 +137,10 @@ fn author() -> User {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
     use super::*;
 
     const LOG: Uuid = Uuid::from_u128(7);
@@ -245,5 +249,65 @@ mod tests {
         let reading = Reading { event: Name::parse("mail").ok(), ..reading() };
         let event = inserted(reading.read(message("no name!#", "1")));
         assert_eq!(event.identity.event.as_str(), "mail");
+    }
+
+    /// Anything at all, JSON, and what looks like a record.
+    fn any_body() -> impl Strategy<Value = Vec<u8>> {
+        let data = r#"("[a-c]?"|-?[0-9]{1,3}|\[1, ?\{\}\]|null)"#;
+        let to = r#"(, ?"to":("[a-c]{0,2}"|null))?"#;
+        let record = format!(r#"\{{"event":"[a-c.]{{1,3}}"{to},"data": ?{data}\}}"#);
+        prop_oneof![
+            1 => any::<Vec<u8>>(),
+            1 => r#" ?(\[1,"\\u00e9"\]|"a\PC{0,4}"|1\.50|\[\[\[[0-9]{0,2}\]\]\])[\r\n]?"#
+                .prop_map(String::into_bytes),
+            3 => string_regex(&record).expect("a pattern").prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        /// Instead of a target of `fuzz/`, whose build has no bridge.
+        #[test]
+        fn whatever_comes_is_read_and_what_is_accepted_keeps_the_rules_and_its_id(
+            routing_key in r"[a-c]\.[a-cé]{1,3}|\PC{0,12}",
+            id in option::of(r"\PC{0,40}"),
+            kind in option::of(r"broker\.record|note"),
+            log in option::of(any::<Vec<u8>>()),
+            body in any_body(),
+        ) {
+            let message = Message {
+                routing_key: &routing_key,
+                id: id.as_deref(),
+                kind: kind.as_deref(),
+                log: log.as_deref(),
+                body: &body,
+            };
+            let read = reading().read(message);
+            prop_assert_eq!(&reading().read(message), &read, "it may come again");
+            let event = match read {
+                Incoming::Insert(event) => event,
+                Incoming::Own => panic!("no other log has this id: {log:?}"),
+                Incoming::Refused(reason) => {
+                    prop_assert!(!reason.is_empty());
+                    return Ok(());
+                }
+            };
+            let name = &event.identity.event;
+            prop_assert_eq!(Name::parse(name.as_str()), Ok(name.clone()));
+            let limits = Limits { depth_max: reading().depth_max };
+            let data = json::compact(event.data.as_bytes(), limits);
+            prop_assert_eq!(data.as_deref(), Ok(event.data.as_bytes()));
+            prop_assert_eq!(event.id.is_some(), id.is_some());
+            prop_assert_eq!(event.author.as_ref().map(User::as_str), Some(AUTHOR));
+            // Its record, as another Broker publishes it, is the same insert.
+            let text = serde_json::Value::from;
+            let to = event.identity.to.as_ref();
+            let to = to.map(|to| format!("\"to\":{},", text(to.as_str()))).unwrap_or_default();
+            let data = std::str::from_utf8(event.data.as_bytes())?;
+            let record = format!("{{\"event\":{},{to}\"data\":{data}}}", text(name.as_str()));
+            let kind = Some(TYPE_RECORD);
+            let reading = Reading { body_bytes_max: 10_000, ..reading() };
+            let published = Message { kind, body: record.as_bytes(), ..message };
+            prop_assert_eq!(reading.read(published), Incoming::Insert(event));
+        }
     }
 }
