@@ -56,6 +56,22 @@ impl Epochs {
     }
 }
 
+/// What is restored is the epoch that the data names, and an open that writes it is restored as the
+/// same; what is refused leaves nothing behind.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(data: &[u8]) {
+    let mut epochs = Epochs::default();
+    if epochs.restore(1, data).is_err() {
+        return assert!(epochs.opens.is_empty());
+    }
+    let [(epoch, 1)] = epochs.opens[..] else { panic!("one open: {epochs:?}") };
+    let mut again = Epochs::default();
+    assert_eq!(again.restore(1, &open_data(epoch)), Ok(()));
+    assert_eq!(again.opens, epochs.opens);
+    let cursor = Cursor { epoch, seq: 1, view: View(7) };
+    assert_eq!(epochs.position(cursor, View(7), 1), Some(1), "cursors of that open are good");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,24 +13,32 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::audit::{LEAF_BYTES, Leaf};
-pub use crate::http::fuzzing::{message, socket};
-pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place};
+pub use crate::commands::fuzzing::export;
+pub use crate::epochs::fuzz as epoch;
+pub use crate::http::fuzzing::{connection, headers, message, path, query, relay, socket};
+pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place, segment};
 pub use crate::projection::fuzzing::index;
 use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};
 use crate::record::{
-    Cursor, DEPTH_MAX_DEFAULT, Filter, FilterSet, Meta, Name, Record, StoredRecord, User,
+    Consumer, Cursor, DEPTH_MAX_DEFAULT, Filter, FilterSet, Meta, Name, Record, StoredRecord,
+    Timestamp, User,
 };
 
 /// A target: its name in `fuzz/`, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 25] = [
     ("checkpoint", checkpoint),
+    ("connection", connection),
+    ("consumer", consumer),
     ("cursor", cursor),
+    ("epoch", epoch),
+    ("export", export),
     ("filter", filter),
     ("frame", frame),
     ("header", header),
+    ("headers", headers),
     ("identity", identity),
     ("index", index),
     ("json", json),
@@ -38,9 +46,14 @@ pub const TARGETS: [Target; 15] = [
     ("mark", mark),
     ("message", message),
     ("name", name),
+    ("path", path),
     ("place", place),
+    ("query", query),
     ("record", record),
+    ("relay", relay),
+    ("segment", segment),
     ("socket", socket),
+    ("timestamp", timestamp),
 ];
 
 /// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses
@@ -141,6 +154,44 @@ pub fn cursor(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string(), text);
+    }
+}
+
+/// A topic, a consumer's name and the data of its position, one a line. The name of the position
+/// can be stored, the data read back, and nobody else's consumer takes it for its own.
+pub fn consumer(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut text = || std::str::from_utf8(lines.next()?).ok();
+    let (Some(topic), Some(name)) = (text(), text()) else { return };
+    let Ok(topic) = Name::parse(topic) else { return };
+    let Ok(consumer) = Consumer::parse(topic.clone(), name) else { return };
+    assert_eq!((consumer.topic(), consumer.name().as_str()), (&topic, name));
+    let position = consumer.position_name();
+    assert!(position.is_consumer());
+    assert_eq!(Name::stored(position.as_str()).as_ref(), Ok(&position));
+    let Ok(version) = consumer.read(lines.next().unwrap_or_default()) else { return };
+    let data = consumer.acknowledged(version);
+    let compact = compact(data.as_bytes(), Limits { depth_max: 1 });
+    assert_eq!(compact.as_deref(), Ok(data.as_bytes()));
+    assert_eq!(consumer.read(data.as_bytes()), Ok(version));
+    let other = Consumer::parse(topic, "other").expect("a consumer's name");
+    assert!(other == consumer || other.read(data.as_bytes()).is_err());
+}
+
+/// A time, as itself and as a bound: what is shown is read as the same, and a bound is the first
+/// whole millisecond that is not before it.
+pub fn timestamp(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match (Timestamp::parse(text), Timestamp::parse_bound(text)) {
+        (Ok(time), Ok(bound)) => {
+            let shown = time.to_string();
+            assert_eq!(Timestamp::parse(&shown), Ok(time));
+            assert_eq!(Timestamp::parse_bound(&shown), Ok(time), "it is whole");
+            assert!(bound == time || bound.millis() == time.millis() + 1);
+        }
+        // The last fraction of a millisecond before 1970 is rounded up to it.
+        (Err(_), Ok(bound)) => assert_eq!(bound.millis(), 0),
+        (time, bound) => assert!(time.is_err() && bound.is_err(), "a time is a bound"),
     }
 }
 

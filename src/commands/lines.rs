@@ -143,6 +143,19 @@ impl End {
 
 /// Reads a record's line, whose hash must be that of what it holds, or says what is wrong with it.
 pub(super) fn decode_record(line: &[u8]) -> Result<Record, String> {
+    let (record, stated) = stated_record(line)?;
+    let hash = hex(&record.hash());
+    if stated != hash {
+        return Err(format!(
+            "its hash is {stated}, and what it holds has the hash {hash}: it was changed"
+        ));
+    }
+    same(&record.audit_json(), line)?;
+    Ok(record)
+}
+
+/// What a record's line holds, and the hash that it states.
+pub(super) fn stated_record(line: &[u8]) -> Result<(Record, Cow<'_, str>), String> {
     let parsed: RecordLine<'_> = serde_json::from_slice(line)
         .map_err(|error| format!("it is not a record as an export writes it: {error}"))?;
     let user = |user: &Cow<'_, str>| User::stored(user).map_err(|error| format!("a user: {error}"));
@@ -162,15 +175,7 @@ pub(super) fn decode_record(line: &[u8]) -> Result<Record, String> {
         salts: Salts { meta: salt(&parsed.salts[0])?, data: salt(&parsed.salts[1])? },
         data: &compact,
     });
-    let hash = hex(&record.hash());
-    if parsed.hash != hash {
-        return Err(format!(
-            "its hash is {}, and what it holds has the hash {hash}: it was changed",
-            parsed.hash
-        ));
-    }
-    same(&record.audit_json(), line)?;
-    Ok(record)
+    Ok((record, parsed.hash))
 }
 
 /// One form, so that an export of what was imported is the same file.

@@ -15,6 +15,8 @@
 mod backup;
 mod checkpoint;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod import;
 mod inspect;
 mod lines;

@@ -5,6 +5,8 @@
 //! Promises that any other request, and whatever is unusual about one, is actix's, byte for byte.
 //! Does not read HTTP: actix's codec does.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod inserting;
 mod plain;
 mod resumed;

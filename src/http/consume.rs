@@ -66,7 +66,7 @@ pub(super) async fn consume(
         .body(record.json().clone()))
 }
 
-fn from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
+pub(super) fn from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
     let after = query.parsed("after", "a version, as a number")?;
     let ack = query.parsed("ack", "a version, as a number")?;
     let Some(consumer) = query.one("consumer")? else {
@@ -85,7 +85,7 @@ fn from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
     Ok(ConsumeFrom::Acknowledged { consumer, ack })
 }
 
-fn wait(query: &Query<'_>) -> Result<Duration, Problem> {
+pub(super) fn wait(query: &Query<'_>) -> Result<Duration, Problem> {
     let seconds: u64 = query.parsed("wait", "a number of seconds")?.unwrap_or(0);
     if seconds > WAIT_SECONDS_MAX {
         return Err(malformed(format!("wait={seconds} is more than {WAIT_SECONDS_MAX} s")));

@@ -130,7 +130,7 @@ fn resume_after(cursor: &str) -> Resume {
     cursor.parse().map_or(Resume::Lost, Resume::After)
 }
 
-fn accepts_event_stream(request: &HttpRequest) -> bool {
+pub(super) fn accepts_event_stream(request: &HttpRequest) -> bool {
     let accept = request.headers().get_all(header::ACCEPT);
     accept.filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|range| {

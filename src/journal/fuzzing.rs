@@ -1,5 +1,6 @@
 //! Properties of what the journal reads back, for the fuzzer and its corpora.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -28,6 +29,15 @@ pub fn header(bytes: &[u8]) {
 fn header_as_it_is(bytes: &[u8]) {
     if let Ok(header) = Header::decode(bytes) {
         assert_eq!(header.encode(), bytes[..segment::HEADER_BYTES]);
+    }
+}
+
+/// The name of a segment's file: there is one for a seq.
+pub fn segment(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(first_seq) = segment::first_seq(text) {
+        assert!(segment::is_segment(text));
+        assert_eq!(segment::path(Path::new("journal"), first_seq), Path::new("journal").join(text));
     }
 }
 

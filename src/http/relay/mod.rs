@@ -3,6 +3,8 @@
 //! Registrations are `crate::relay`'s; publishing is an insert, so a message is a record like any
 //! other: durable before it is delivered, seen by every stream that may see it, and in the audit.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 pub(super) mod socket;
 mod user_id;
 

@@ -124,7 +124,7 @@ impl Client {
     }
 }
 
-fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
+pub(super) fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
     let refuse = |why: String| {
         Problem::new(Code::MalformedMessage)
             .detail(format!("{why}; this socket takes {{\"topics\":[filters]}} and the text ping"))

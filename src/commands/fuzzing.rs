@@ -1,0 +1,54 @@
+//! What must hold of an export that `broker import` reads.
+
+use super::lines::{Begin, End, Line, Lines, decode_record, stated_record};
+use super::output::hex;
+use crate::fuzzing::is_what_was_stored;
+use crate::record::StoredRecord;
+
+/// Lines of an export: together they are the file; each is of one kind at most, and has one form.
+pub fn export(bytes: &[u8]) {
+    let (mut lines, mut read) = (Lines::new(bytes), Vec::new());
+    while let Some(line) = lines.next().expect("it is in memory") {
+        let text = match line {
+            Line::Whole(text) | Line::Cut(text) => text,
+            Line::TooLong => return,
+        };
+        read.extend_from_slice(text);
+        if matches!(line, Line::Whole(_)) {
+            read.push(b'\n');
+        }
+        each(text);
+    }
+    assert_eq!(read, bytes);
+}
+
+fn each(line: &[u8]) {
+    let (begin, end) = (Begin::decode(line), End::decode(line));
+    assert!(begin.is_err() || end.is_err());
+    if let Ok(begin) = begin {
+        assert_eq!(begin.encode().as_bytes(), line);
+    }
+    if let Ok(end) = &end {
+        assert!(End::is_end(line), "it is looked for");
+        assert_eq!(end.encode().as_bytes(), line);
+    }
+    assert!(decode_record(line).is_err() || !End::is_end(line));
+    record(line);
+    // With the hash that the record has, as far as the line states one.
+    if let Ok((held, stated)) = stated_record(line)
+        && let Ok(text) = std::str::from_utf8(line)
+        && let Some((before, after)) = text.rsplit_once(&format!("\"hash\":\"{stated}\""))
+    {
+        record(format!("{before}\"hash\":\"{}\"{after}", hex(&held.hash())).as_bytes());
+    }
+}
+
+/// A record that is imported is exported as it came, and the log gives it back.
+fn record(line: &[u8]) {
+    let Ok(record) = decode_record(line) else { return };
+    assert_eq!(record.audit_json(), line);
+    let bytes = record.encode_stored();
+    let stored = StoredRecord::decode(&bytes).expect("it was just encoded");
+    assert_eq!(stored.to_record().ok().as_ref(), Some(&record));
+    is_what_was_stored(&record, &stored);
+}
