@@ -129,6 +129,7 @@ impl State {
     }
 
     /// The seq of the last decided record.
+    #[cfg(test)]
     #[must_use]
     pub fn last_seq(&self) -> Seq {
         self.last_seq

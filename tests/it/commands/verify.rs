@@ -207,8 +207,11 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
     let used = fs::read(&db).expect("a store").iter().rposition(|byte| *byte != 0);
     let used = used.expect("it was written") + 1;
     let mut random = random();
-    let mut found = 0;
-    for _ in 0..10 {
+    // sled does not look at every byte of its file: what is no longer of use is there, too.
+    let (mut tried, mut found) = (0, 0);
+    while tried < 10 || found < 3 {
+        tried += 1;
+        assert!(tried < 200, "{found} of {tried} were found");
         let (at, bit) = (random.random_range(0..used), 1 << random.random_range(0..8));
         let damage = |data: &Path| flip(&data.join("projection/sled-1/db"), at, bit);
         let said = after(&place, damage);
@@ -222,7 +225,6 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
         place.run(&["rebuild", "--data-dir", "damaged"]).ok();
         place.run(&["verify", "--data-dir", "damaged"]).ok();
     }
-    println!("{found} of 10 found");
     let said = after(&place, |data| {
         let other = Place::filled();
         fs::remove_dir_all(data.join("projection")).expect("a projection");
