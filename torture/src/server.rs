@@ -44,6 +44,8 @@ pub struct Place<'a> {
     pub open_beside_records: &'a str,
     /// `BROKER_CHECKPOINT_BYTES`.
     pub checkpoint_bytes: &'a str,
+    /// `BROKER_MAX_PROJECTION_LAG`.
+    pub max_projection_lag: &'a str,
 }
 
 /// A process that was started; killed when dropped.
@@ -94,6 +96,7 @@ impl<'a> Place<'a> {
             segment_bytes: "64KiB",
             open_beside_records: OPEN_BESIDE_RECORDS[0],
             checkpoint_bytes: CHECKPOINT_BYTES[0],
+            max_projection_lag: "2000000",
         }
     }
 
@@ -130,6 +133,7 @@ impl<'a> Place<'a> {
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
         command.env("BROKER_OPEN_BESIDE_RECORDS", self.open_beside_records);
         command.env("BROKER_CHECKPOINT_BYTES", self.checkpoint_bytes);
+        command.env("BROKER_MAX_PROJECTION_LAG", self.max_projection_lag);
         if let Some(shim) = self.shim {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
             command.env("TORTURE_DATA", self.data());

@@ -339,7 +339,11 @@ fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static s
         Expected::Whole | Expected::WholeWithWarning => {
             Err(format!("it is refused: {sentence}").into())
         }
-        Expected::RefusedSomewhere | Expected::Unproven { .. } => Ok("refused"),
+        Expected::RefusedSomewhere | Expected::Unproven { .. } => {
+            let file = sentence.contains(".seg") || sentence.contains("projection");
+            ensure!(file, "neither a segment nor the history is named: {sentence}");
+            Ok("refused")
+        }
         Expected::Refused { file, at: None } => {
             ensure!(sentence.contains(file), "{file} is not named: {sentence}");
             Ok("refused")

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rustix::process::Signal;
 
 use crate::campaign::{Campaign, Ground, Life};
+use crate::campaigns::still;
 use crate::ledger::Ledger;
 use crate::load::{self, Progress};
 use crate::server::{Place, STOP_MAX, Server};
@@ -42,6 +43,11 @@ const NTH_MAX: i64 = 120;
 struct Census(Vec<(usize, usize, [i64; 2])>);
 
 fn live(life: &mut Life<'_>) -> Result {
+    // Every run has this one, too.
+    if life.index == 2 {
+        let what = still::live(life).map_err(|error| format!("a still history: {error}"))?;
+        life.survived(what);
+    }
     let dir = life.dir.clone();
     let shim = Shim::new(life.tools, &dir)?;
     let place = Place::new(&dir).with(&shim).open_any(&mut life.random);

@@ -7,6 +7,7 @@ mod faults;
 mod full;
 mod kill;
 mod power;
+mod still;
 
 use crate::campaign::Campaign;
 

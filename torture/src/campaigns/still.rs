@@ -1,0 +1,84 @@
+//! A history that stands still, for its first read of the log never returns. Inserts go on up to
+//! `BROKER_MAX_PROJECTION_LAG`, and then they are refused with 503 `behind`; memory does not grow,
+//! the metric says how far the history is behind, and what needs no history is answered.
+
+use std::fs;
+
+use crate::campaign::Life;
+use crate::http::Client;
+use crate::ledger::{Ledger, Request};
+use crate::server::Place;
+use crate::shim::{CALLS, Fault, Kind, Shim};
+use crate::{Result, ensure};
+
+const LAG_MAX: u64 = 100;
+/// What a turn that began below the bound may have taken.
+const TURN_MAX: u64 = 10;
+/// Some more than the bound: nothing is applied.
+const TAKEN_MAX: usize = 120;
+/// Requests that are refused while memory is looked at.
+const REFUSED: usize = 2_000;
+/// A tenth of what as many accepted inserts and their queue would take.
+const GROWTH_KIB_MAX: u64 = 1_024;
+
+/// Counts as one point of the campaign of faults.
+pub fn live(life: &mut Life<'_>) -> Result<&'static str> {
+    let dir = life.dir.join("still");
+    fs::create_dir(&dir)?;
+    let shim = Shim::new(life.tools, &dir)?;
+    let place = Place { max_projection_lag: "100", ..Place::new(&dir) }.with(&shim);
+    let mut ledger = Ledger::default();
+    let server = place.serve()?;
+    let client = server.client();
+    let call = CALLS.iter().position(|call| *call == "pread").ok_or("it is wrapped")?;
+    shim.arm(Fault { call, scope: 0, nth: 1, kind: Kind::Stall, sticky: false })?;
+    let mut taken = 0;
+    while insert(life, client, &mut ledger)?.is_none() {
+        taken += 1;
+        ensure!(taken < TAKEN_MAX, "nobody is told to wait");
+    }
+    let before = resident_kib(server.pid())?;
+    for _ in 0..REFUSED {
+        let code = insert(life, client, &mut ledger)?;
+        ensure!(code.as_deref() == Some("503 behind"), "past the bound: {code:?}");
+    }
+    let grown = resident_kib(server.pid())?.saturating_sub(before);
+    ensure!(grown <= GROWTH_KIB_MAX, "{REFUSED} refused inserts took {grown} KiB");
+    let behind = lag(client)?;
+    let bound = LAG_MAX..=LAG_MAX + TURN_MAX;
+    ensure!(bound.contains(&behind), "after {taken} inserts the metric says {behind}");
+    ledger.check_under_fault(client)?;
+    server.kill()?;
+    shim.calm()?;
+    let server = place.serve()?;
+    ledger.check(server.client(), &mut life.random)?;
+    ensure!(lag(server.client())? == 0, "the history is at the head, and the metric is not");
+    life.checked(&mut ledger);
+    server.stop()?;
+    Ok("a history that stands still: refused past the bound, in the same memory")
+}
+
+/// One insert; how it was refused.
+fn insert(life: &mut Life<'_>, client: Client, ledger: &mut Ledger) -> Result<Option<String>> {
+    let mut request = Request::plain(&mut life.random, "e.0");
+    // One that is chosen is looked up in the history.
+    request.inserts[0].id = None;
+    let answer = client.insert(&request.body())?;
+    request.answered(&answer)?;
+    ledger.requests.push(request);
+    let refused = answer.status != 201;
+    Ok(refused.then(|| format!("{} {}", answer.status, answer.code())))
+}
+
+fn lag(client: Client) -> Result<u64> {
+    let metrics = client.get("/metrics")?.body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix("broker_projection_lag "));
+    Ok(value.ok_or("there is such a metric")?.trim().parse()?)
+}
+
+/// Memory of a process that is in memory.
+fn resident_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    Ok(line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("Linux says so")?.parse()?)
+}
