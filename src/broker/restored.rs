@@ -212,6 +212,7 @@ impl Restored {
             self.remember_id(&record, lag_max);
             self.take(record).expect("it was just written so");
         }
+        self.recent.count_from_here();
         Ok(epoch)
     }
 }

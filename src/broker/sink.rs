@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub use error::{SinkError, SinkFailure};
 
 use super::{Broker, READ_WAIT, propose};
-use crate::order::{ProposeError, Reserved, Submission, Ticket};
+use crate::order::{EVENT_OVERHEAD_BYTES, ProposeError, Reserved, Submission, Ticket};
 use crate::projection::Unavailable;
 use crate::record::NewEvent;
 
@@ -160,7 +160,10 @@ impl Broker {
     fn lagged_through(&self) -> Option<u64> {
         let (part, parts) = LAG_PARTS;
         let lag_max = self.inner.config.max_projection_lag / parts * part;
-        let seq = self.inner.reader.durable().saturating_sub(lag_max);
+        // What is queued comes too, before anybody is asked again.
+        let queued = self.inner.order.queue_bytes() / EVENT_OVERHEAD_BYTES;
+        let head = self.inner.reader.durable() + queued as u64;
+        let seq = head.saturating_sub(lag_max);
         (seq > self.inner.opened_at && seq > self.inner.projection.applied()).then_some(seq)
     }
 }

@@ -29,6 +29,8 @@ pub struct RecentIds {
     /// The same in the order of the log.
     in_order: VecDeque<(Seq, Uuid)>,
     lag_max: u64,
+    /// What the projection lacked up to here holds back nobody.
+    counted_from: Seq,
 }
 
 impl RecentIds {
@@ -41,6 +43,7 @@ impl RecentIds {
             seqs: HashMap::new(),
             in_order: VecDeque::new(),
             lag_max,
+            counted_from: applied,
         }
     }
 
@@ -61,13 +64,18 @@ impl RecentIds {
         self.ids.is_empty()
     }
 
-    /// How many of them the projection lacks, once it must take in some before there may be more.
-    /// `applied` is not asked as long as so few are held that it does not matter.
+    /// Counts what the projection lacks from the last record on: the log is open.
+    pub fn count_from_here(&mut self) {
+        self.counted_from = self.last_seq();
+    }
+
+    /// How much of what came since the log was opened the projection lacks, once that is more than
+    /// it may. `applied` is not asked as long as so few ids are held that it does not matter.
     pub(super) fn lag_beyond_bound(&self, applied: impl FnOnce() -> Seq) -> Option<u64> {
         if (self.ids.len() as u64) < self.lag_max {
             return None;
         }
-        let lag = self.last_seq().saturating_sub(applied().max(self.trimmed_through));
+        let lag = self.last_seq().saturating_sub(applied().max(self.counted_from));
         (lag >= self.lag_max).then_some(lag)
     }
 
@@ -196,7 +204,9 @@ mod tests {
 
     #[test]
     fn the_bound_is_what_the_projection_lacks_and_not_what_is_held() {
-        let mut ids = RecentIds::new(5, 10);
+        let mut ids = RecentIds::new(0, 10);
+        (1..=5).for_each(|seq| ids.insert(&record(seq)));
+        ids.count_from_here();
         (6..=15).for_each(|seq| {
             assert_eq!(ids.lag_beyond_bound(|| 3), None, "before {seq}");
             ids.insert(&record(seq));

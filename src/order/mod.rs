@@ -40,6 +40,7 @@ pub use ids::RecentIds;
 pub use local::{
     Appends, Local, LocalOptions, Log, Observer, Reserved, RestoredIds, SWIFT, Stopped,
 };
+pub(crate) use queue::EVENT_OVERHEAD_BYTES;
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};

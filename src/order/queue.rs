@@ -25,7 +25,7 @@ use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
-const EVENT_OVERHEAD_BYTES: usize = 512;
+pub(crate) const EVENT_OVERHEAD_BYTES: usize = 512;
 /// A submission holds no more of the queue, whatever it weighs: what a semaphore gives at once.
 const RESERVED_MAX: usize = u32::MAX as usize;
 /// One part in so many of the queue is for those who wait in line: enough for dozens of groups,

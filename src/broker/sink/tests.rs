@@ -385,19 +385,22 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 
 #[test]
 fn a_producer_waits_for_the_history_before_inserts_are_refused_for_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let config = Config::default()
-        .data_dir(directory.path().join("data"))
-        .max_projection_lag(5_000)
-        .max_body_bytes(1 << 10)
-        .queue_bytes(256 << 10);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let broker = Broker::open(config).await.unwrap();
-        let events = stream::iter(0..30_000).map(|n| Ok(event(n)));
-        let mut sink = broker.sink();
-        events.forward(&mut sink).await.unwrap();
-        assert_eq!(sink.durable(), 30_000);
-        broker.shutdown().await;
-    });
+    // The queue takes less than what the history may lack, or all that is sent.
+    for queue_bytes in [256 << 10, 64 << 20] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::default()
+            .data_dir(directory.path().join("data"))
+            .max_projection_lag(5_000)
+            .max_body_bytes(1 << 10)
+            .queue_bytes(queue_bytes);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let broker = Broker::open(config).await.unwrap();
+            let events = stream::iter(0..30_000).map(|n| Ok(event(n)));
+            let mut sink = broker.sink();
+            events.forward(&mut sink).await.unwrap();
+            assert_eq!(sink.durable(), 30_000);
+            broker.shutdown().await;
+        });
+    }
 }
