@@ -111,17 +111,17 @@ impl Damage {
             // or it could not be written, and then the disk has damaged just the last group, or all
             // from some group on.
             assert!(!lossless, "what was acknowledged is lost, and nothing was said");
-            let admitted = log.len() > last_group || self.leaves_no_end(whole, last_group);
+            let damaged = before.get(&self.path).map_or(&[][..], Vec::as_slice);
+            let admitted = log.len() > last_group || self.leaves_no_end(whole, damaged, last_group);
             assert!(admitted, "more is lost than the last group");
             // The open of this start stands where the first group did that is lost.
             let lost = head_of(&whole[&self.path], log.len() as Seq);
-            let is_left = lost.is_some_and(|head| {
-                before.get(&self.path).is_some_and(|damaged| used(damaged) > head)
-            });
-            let after = world.disk.image();
-            let kept =
-                after.keys().any(|path| path.contains("torn-") && !before.contains_key(path));
-            assert!(kept || !is_left, "what was cut is not kept aside");
+            if let Some(cut) = lost.and_then(|head| damaged.get(head..used(damaged))) {
+                let after = world.disk.image();
+                let mut new = after.iter().filter(|(path, _)| !before.contains_key(*path));
+                let kept = new.any(|(path, bytes)| path.contains("torn-") && bytes == cut);
+                assert!(kept || cut.is_empty(), "what was cut is not kept aside");
+            }
             return Verdict::Named;
         }
         truth.lock().unwrap().recovered(&log);
@@ -163,12 +163,16 @@ impl Damage {
 
     /// Whether no group of the log is behind the damage, nor the head of one: what is left of a
     /// group without its head is as an interrupted write may leave it.
-    fn leaves_no_end(&self, whole: &Image, last_group: usize) -> bool {
+    fn leaves_no_end(&self, whole: &Image, damaged: &[u8], last_group: usize) -> bool {
         let last = whole.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
         last && match self.kind {
             Kind::Removed => true,
-            Kind::Zeros(count) => head_of(&whole[&self.path], last_group as Seq + 1)
-                .is_some_and(|head| self.at + count > head),
+            Kind::Zeros(count) => {
+                let whole = &whole[&self.path];
+                let head = head_of(whole, last_group as Seq + 1);
+                let reaches = head.is_some_and(|head| self.at + count > head);
+                reaches && (used(damaged) <= self.at || begins_in_head(whole, damaged))
+            }
             Kind::Bits(_) | Kind::Cut => false,
         }
     }
@@ -189,6 +193,14 @@ fn head_of(segment: &[u8], first_seq: Seq) -> Option<usize> {
         let head = &segment[*at..];
         head.starts_with(b"\x8aBGROUP\0") && head.get(24..32) == Some(&first_seq.to_le_bytes())
     })
+}
+
+/// Whether the first byte that is changed is one of those that tell how long a group is: left as
+/// they were, they would tell that more was written behind it.
+fn begins_in_head(whole: &[u8], damaged: &[u8]) -> bool {
+    let first = whole.iter().zip(damaged).position(|(whole, damaged)| whole != damaged);
+    let Some(first) = first else { return false };
+    (0..=first).rev().take(36).any(|at| at % 8 == 0 && whole[at..].starts_with(b"\x8aBGROUP\0"))
 }
 
 /// Length without the zeros at the end.

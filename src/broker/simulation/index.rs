@@ -91,6 +91,12 @@ impl Index {
         held.complete &= held.milestone.is_none();
     }
 
+    /// What it tells the order.
+    pub fn applied_seq(&self) -> Seq {
+        let held = self.lock();
+        held.told.max(held.entries.len() as Seq)
+    }
+
     /// Whether it knows every id of a log of so many records.
     pub fn is_ready(&self, records: usize) -> bool {
         let held = self.lock();
@@ -154,8 +160,7 @@ impl Held {
 
 impl IdIndex for Index {
     fn applied(&self) -> Seq {
-        let held = self.lock();
-        held.told.max(held.entries.len() as Seq)
+        self.applied_seq()
     }
 
     fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {

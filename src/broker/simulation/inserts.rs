@@ -16,7 +16,7 @@ use crate::audit::Salts;
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::journal::simulated::SimulatedDisk;
 use crate::order::{ProposeError, Submission, Ticket};
-use crate::record::{Data, Identity, Name, NewEvent, Record, Timestamp, User, server_id};
+use crate::record::{Data, Identity, Name, NewEvent, Record, Seq, Timestamp, User, server_id};
 
 /// The last is a position, which its owner stores.
 const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "broker:p2"];
@@ -81,7 +81,7 @@ impl Inserts {
             let ticket = now.into_iter().next().map(|one| process.order.propose_here(one));
             process.order.turn();
             let ticket = ticket.expect("there is one");
-            return self.judge(vec![(proposal, ticket)], process, truth, (ready, disk));
+            return self.judge(vec![(proposal, ticket)], process, truth, (index, ready, disk));
         }
         let mut asked = Vec::new();
         for submission in now {
@@ -89,7 +89,7 @@ impl Inserts {
             asked.push((proposal, process.order.propose(submission)));
         }
         process.order.turn();
-        self.judge(asked, process, truth, (ready, disk))
+        self.judge(asked, process, truth, (index, ready, disk))
     }
 
     fn judge(
@@ -97,7 +97,7 @@ impl Inserts {
         asked: Vec<(Proposal, Result<Ticket, ProposeError>)>,
         process: &Process,
         truth: &Truth,
-        (ready, disk): (bool, &SimulatedDisk),
+        (index, ready, disk): (&Index, bool, &SimulatedDisk),
     ) -> String {
         let mut truth = truth.lock().unwrap();
         let answers: Vec<_> =
@@ -121,6 +121,12 @@ impl Inserts {
                 Err(ProposeError::ProjectionLag { .. }) => " lag",
                 Err(_) => " failed",
             });
+            if let Err(ProposeError::ProjectionLag { records }) = &answer {
+                let since = index.applied_seq().max(process.opened_at);
+                let lag = truth.log.len() as Seq - since;
+                assert!(*records >= process.lag_max, "{records} behind are not too many");
+                assert!(*records <= lag || fate != Fate::Durable, "{records} behind, not {lag}");
+            }
             let in_vain = matches!(answer, Err(ProposeError::IdsNotReady)) && ready;
             assert!(!in_vain, "all ids can be found");
             let unheard = disk.is_dead() || matches!(&answer, Err(ProposeError::Unknown));

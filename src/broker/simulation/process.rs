@@ -38,6 +38,10 @@ pub(super) struct Process {
     pub reader: Reader,
     pub epochs: Epochs,
     pub earlier: Option<Earlier>,
+    /// The most that the index may lack of what came since the open.
+    pub lag_max: u64,
+    /// Seq of the record of the open.
+    pub opened_at: Seq,
     opens: Vec<Arc<Record>>,
     directory: Arc<DataDir>,
 }
@@ -123,7 +127,20 @@ impl Process {
         let engines = Engines::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);
         let teller = hub.teller();
-        Ok(Self { order, engines, hub, teller, reader, epochs, earlier, opens, directory })
+        let (lag_max, opened_at) = (config.max_projection_lag, reader.durable());
+        Ok(Self {
+            order,
+            engines,
+            hub,
+            teller,
+            reader,
+            epochs,
+            earlier,
+            lag_max,
+            opened_at,
+            opens,
+            directory,
+        })
     }
 
     /// What writes a checkpoint beside the serving.
