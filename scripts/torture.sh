@@ -23,6 +23,7 @@ fi
 seed=${SEED:-$(od -An -N6 -tu8 /dev/urandom | tr -d ' ')}
 
 mkdir -p "$target"
+cargo build --locked --release --package broker --package broker-torture
 status=0
 simulation=()
 if [ "$simulated" -gt 0 ]; then
@@ -33,7 +34,6 @@ if [ "$simulated" -gt 0 ]; then
     cargo test --locked --release --lib simulation -- --no-capture --test-threads 4 || status=1
 fi
 say "campaigns"
-cargo build --locked --release --package broker --package broker-torture
 # Several campaigns are several words.
 # shellcheck disable=SC2086
 "$target/release/broker-torture" ${CAMPAIGNS:-all} --duration $((duration - simulated)) \

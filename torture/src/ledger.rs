@@ -37,6 +37,14 @@ pub struct Checks {
     pub pages: usize,
 }
 
+impl Checks {
+    /// Adds those of a copy.
+    pub fn add(&mut self, other: Self) {
+        self.logs += other.logs;
+        self.pages += other.pages;
+    }
+}
+
 /// One POST.
 #[derive(Clone, Debug)]
 pub struct Request {

@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     enter_namespace()?;
     let mut report = campaign::run_all(&arguments.campaigns, &arguments.plan)?;
     if let Some(path) = &arguments.simulation {
-        report.add(report::Outcome::of_simulation(path)?);
+        report.add(report::Outcome::of_simulation(path));
     }
     print!("{report}");
     if let Some(path) = &arguments.json {

@@ -116,8 +116,8 @@ fn judge_is_just(life: &mut Life<'_>) -> Result {
     ensure!(taken.is_err(), "a good cursor was said to be reset");
     server.stop()?;
     let somewhere = damage::Expected::RefusedSomewhere;
-    for expected in [somewhere, damage::Expected::WholeWithWarning] {
-        let judged = damage::judge(&dir, &expected, &ledger, &mut life.random);
+    for expected in [somewhere, damage::Expected::WholeWithWarning(damage::MARK)] {
+        let judged = damage::judge(&dir, &expected, &mut ledger, &mut life.random);
         ensure!(judged.is_err(), "a sound directory was said to be {expected:?}");
     }
     Ok(())

@@ -15,10 +15,10 @@ use rand::rngs::StdRng;
 use crate::campaign::{Campaign, Ground, Life};
 use crate::check;
 use crate::files::{change, change_file, copy_all, files, snapshot};
-use crate::ledger::Ledger;
+use crate::ledger::{Checks, Ledger};
 use crate::load;
 use crate::segments::{HEADER_BYTES, Segment, marked_group};
-use crate::server::{Ended, Place, START_MAX, STOP_MAX, Server};
+use crate::server::{Ended, Place, START_MAX, Server};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -35,6 +35,9 @@ pub const CAMPAIGN: Campaign = Campaign {
 
 const DAMAGES: usize = 40;
 const CHECKPOINT: &str = "journal/checkpoint";
+/// Words of warnings, of a tail that is cut and of a mark.
+const CUT: &str = "it was cut and kept aside";
+pub const MARK: &str = "high-water mark is damaged or missing";
 
 /// A directory before it is damaged.
 struct Original {
@@ -55,8 +58,8 @@ pub enum Expected {
     RefusedSomewhere,
     /// A start with everything there.
     Whole,
-    /// The same, and a warning.
-    WholeWithWarning,
+    /// The same, and a warning with these words.
+    WholeWithWarning(&'static str),
     /// A last group that nothing proves: kept aside with a warning, or refused. So much of the log
     /// stays.
     Unproven { records: usize },
@@ -72,7 +75,7 @@ fn live(life: &mut Life<'_>) -> Result {
         let _ = fs::remove_dir_all(&copy);
         copy_all(&original.data, &copy.join("data"))?;
         let (what, expected) = original.damage(&mut life.random, &copy.join("data"))?;
-        let outcome = judge(&copy, &expected, &original.ledger, &mut life.random)
+        let outcome = judge(&copy, &expected, &mut original.ledger, &mut life.random)
             .map_err(|error| format!("{what}, expected {expected:?}: {error}"))?;
         life.survived(outcome);
     }
@@ -120,7 +123,7 @@ impl Original {
             // Without it a start reads everything.
             21 if copy.join(CHECKPOINT).is_file() => {
                 let (what, _) = change_file(random, &copy.join(CHECKPOINT))?;
-                Ok((what, Expected::WholeWithWarning))
+                Ok((what, Expected::WholeWithWarning("the checkpoint is of no use")))
             }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
@@ -164,7 +167,7 @@ impl Original {
             return Expected::Whole;
         };
         if is_last && first >= segment.end {
-            return Expected::WholeWithWarning;
+            return Expected::WholeWithWarning(CUT);
         }
         // The group after the mark, when there is one, is proven by nothing.
         let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
@@ -264,7 +267,7 @@ fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         !after.get(slot).is_some_and(is_good)
     };
     let warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
-    let expected = if warned { Expected::WholeWithWarning } else { Expected::Whole };
+    let expected = if warned { Expected::WholeWithWarning(MARK) } else { Expected::Whole };
     Ok((format!("{what} of the mark"), expected))
 }
 
@@ -272,7 +275,7 @@ fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
 pub fn judge(
     dir: &Path,
     expected: &Expected,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     random: &mut StdRng,
 ) -> Result<&'static str> {
     let place = Place::new(dir).open_any(random);
@@ -285,14 +288,13 @@ pub fn judge(
     }
     let may_start = !matches!(expected, Expected::Refused { .. } | Expected::RefusedSomewhere);
     if !may_start {
+        // Only a checkpoint lets a start pass over anything.
+        ensure!(before.contains_key(&dir.join("data").join(CHECKPOINT)), "it starts");
         return found_behind(&place, server, expected);
     }
-    let warned = |server: &Server| {
-        let log = server.log();
-        log.contains("\"WARN\"") || log.contains("WARN ")
-    };
     if let Expected::Unproven { records } = expected {
-        ensure!(warned(&server), "it cuts a group without a warning");
+        let warned = server.log().contains(CUT);
+        ensure!(warned, "it cuts a group without a warning: {}", server.log());
         let kept = fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
         let mut kept =
             kept.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"torn-"));
@@ -303,12 +305,18 @@ pub fn judge(
         server.kill()?;
         return Ok("an unproven last group was kept aside, with a warning");
     }
-    let mut ledger = ledger.clone();
-    ledger.check(server.client(), random)?;
+    let mut seen = ledger.clone();
+    seen.checks = Checks::default();
+    seen.check(server.client(), random)?;
+    ledger.checks.add(seen.checks);
     // Of a history that is opened beside the serving it may have come late.
-    let warned = warned(&server);
-    let silent = *expected == Expected::WholeWithWarning && !warned;
-    ensure!(!silent, "it starts without a warning: {}", server.log());
+    let log = server.log();
+    let warned = log.contains("\"WARN\"") || log.contains("WARN ");
+    let told = match expected {
+        Expected::WholeWithWarning(words) => log.contains(words),
+        _ => true,
+    };
+    ensure!(told, "it starts without a warning: {log}");
     server.stop()?;
     Ok(if warned { "started whole, with a warning" } else { "started whole" })
 }
@@ -321,7 +329,7 @@ fn found_behind(
     expected: &Expected,
 ) -> Result<&'static str> {
     let checkpoint = place.data().join(CHECKPOINT);
-    let ended = server.ended(STOP_MAX).map_err(|error| format!("it starts, and: {error}"))?;
+    let ended = server.ended(START_MAX).map_err(|error| format!("it starts, and: {error}"))?;
     ended.explained()?;
     let segments = place.data().join("journal");
     ensure!(ended.stderr.contains(&segments.display().to_string()), "no file is named: {ended:?}");
@@ -336,7 +344,7 @@ fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static s
     ensure!(!ended.stderr.contains("panicked"), "it panicked: {}", ended.stderr);
     ensure!(sentence.contains(&data.display().to_string()), "no file is named: {sentence}");
     match expected {
-        Expected::Whole | Expected::WholeWithWarning => {
+        Expected::Whole | Expected::WholeWithWarning(_) => {
             Err(format!("it is refused: {sentence}").into())
         }
         Expected::RefusedSomewhere | Expected::Unproven { .. } => {

@@ -16,9 +16,11 @@ const LAG_MAX: u64 = 100;
 const TURN_MAX: u64 = 10;
 /// Some more than the bound: nothing is applied.
 const TAKEN_MAX: usize = 120;
-/// Requests that are refused while memory is looked at.
-const REFUSED: usize = 2_000;
-/// A tenth of what as many accepted inserts and their queue would take.
+/// Requests that are refused before memory is looked at: what a server keeps for the next one.
+const REFUSED_BEFORE: usize = 2_000;
+/// Requests that are refused while it is.
+const REFUSED: usize = 10_000;
+/// A fifth of what the queue reckons for as many of the smallest inserts.
 const GROWTH_KIB_MAX: u64 = 1_024;
 
 /// Counts as one point of the campaign of faults.
@@ -37,8 +39,11 @@ pub fn live(life: &mut Life<'_>) -> Result<&'static str> {
         taken += 1;
         ensure!(taken < TAKEN_MAX, "nobody is told to wait");
     }
-    let before = resident_kib(server.pid())?;
-    for _ in 0..REFUSED {
+    let mut before = 0;
+    for n in 0..REFUSED_BEFORE + REFUSED {
+        if n == REFUSED_BEFORE {
+            before = resident_kib(server.pid())?;
+        }
         let code = insert(life, client, &mut ledger)?;
         ensure!(code.as_deref() == Some("503 behind"), "past the bound: {code:?}");
     }
@@ -61,8 +66,9 @@ pub fn live(life: &mut Life<'_>) -> Result<&'static str> {
 /// One insert; how it was refused.
 fn insert(life: &mut Life<'_>, client: Client, ledger: &mut Ledger) -> Result<Option<String>> {
     let mut request = Request::plain(&mut life.random, "e.0");
-    // One that is chosen is looked up in the history.
-    request.inserts[0].id = None;
+    // An id that is chosen is looked up in the history. Large values leave buffers behind.
+    let insert = &mut request.inserts[0];
+    (insert.id, insert.data) = (None, format!("{{\"t\":\"{}\"}}", insert.tag));
     let answer = client.insert(&request.body())?;
     request.answered(&answer)?;
     ledger.requests.push(request);
