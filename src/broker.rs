@@ -24,9 +24,10 @@ mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use consumers::Consumers;
 pub(crate) use consumers::{ConsumeError, ConsumeFrom};
@@ -124,14 +125,29 @@ impl Broker {
         }
         let projection = self.inner.projection.clone();
         let workers = std::mem::take(&mut *self.inner.workers.lock().await);
-        let closed = tokio::task::spawn_blocking(move || {
+        // A thread that nobody waits for in the end: a runtime would wait for one of its own, and
+        // a disk may hold a worker for ever.
+        let (tell, closed) = oneshot::channel();
+        let close = move || {
             drop(workers);
             projection.close();
-        });
-        if let Err(error) = closed.await {
-            tracing::error!(%error, "the projection was not closed cleanly");
+            // Who waited may have been cut short.
+            let _ = tell.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("close".to_owned()).spawn(close) {
+            tracing::error!(%error, "no thread to end the others on");
+        }
+        if closed.await.is_err() {
+            tracing::error!("the projection was not closed cleanly");
         }
         self.inner.directory.lock().await.take();
+    }
+
+    /// After a shutdown that was cut short: nobody waits any more for threads that a disk may hold
+    /// for ever. They end with the process, or when the disk lets them.
+    pub(crate) async fn leave_workers(&self) {
+        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
+        workers.into_iter().for_each(Worker::leave);
     }
 
     /// The settings that it was opened with.

@@ -129,6 +129,7 @@ pub async fn serve(
     };
     if timeout(grace, stop).await.is_err() {
         warn!(seconds = grace.as_secs_f64(), "the shutdown took too long and was cut short");
+        broker.leave_workers().await;
     }
     serving.abort();
     match ended {

@@ -25,6 +25,13 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Tells the thread to end, and waits for nothing: a disk may hold it for ever.
+    pub fn leave(mut self) {
+        (self.stop, self.thread) = (None, None);
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         self.stop = None;

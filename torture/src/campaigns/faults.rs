@@ -43,9 +43,13 @@ const NTH_MAX: i64 = 120;
 struct Census(Vec<(usize, usize, [i64; 2])>);
 
 fn live(life: &mut Life<'_>) -> Result {
-    // Every run has this one, too.
-    if life.index == 2 {
-        let what = still::live(life).map_err(|error| format!("a still history: {error}"))?;
+    // Every run has these, too.
+    let still = match life.index {
+        2 => Some(still::history(life).map_err(|error| format!("a still history: {error}"))?),
+        3 => Some(still::checkpoint(life).map_err(|error| format!("a still checkpoint: {error}"))?),
+        _ => None,
+    };
+    if let Some(what) = still {
         life.survived(what);
     }
     let dir = life.dir.clone();

@@ -1,13 +1,19 @@
-//! A history that stands still, for its first read of the log never returns. Inserts go on up to
-//! `BROKER_MAX_PROJECTION_LAG`, and then they are refused with 503 `behind`; memory does not grow,
-//! the metric says how far the history is behind, and what needs no history is answered.
+//! What works beside the log and stands still, for one of its calls never returns.
+//!
+//! A history: inserts go on up to `BROKER_MAX_PROJECTION_LAG`, and then they are refused with 503
+//! `behind`; memory does not grow, the metric says how far the history is behind, and what needs no
+//! history is answered. A checkpoint: nobody notices, and a server that is told to end does.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::campaign::Life;
 use crate::http::Client;
 use crate::ledger::{Ledger, Request};
-use crate::server::Place;
+use crate::server::{Place, STOP_MAX};
 use crate::shim::{CALLS, Fault, Kind, Shim};
 use crate::{Result, ensure};
 
@@ -23,8 +29,44 @@ const REFUSED: usize = 10_000;
 /// A fifth of what the queue reckons for as many of the smallest inserts.
 const GROWTH_KIB_MAX: u64 = 1_024;
 
+/// A checkpoint is looked for twice a second.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
+
 /// Counts as one point of the campaign of faults.
-pub fn live(life: &mut Life<'_>) -> Result<&'static str> {
+pub fn checkpoint(life: &mut Life<'_>) -> Result<&'static str> {
+    let dir = life.dir.join("checkpoint");
+    fs::create_dir(&dir)?;
+    let shim = Shim::new(life.tools, &dir)?;
+    let place = Place { checkpoint_bytes: "4KiB", ..Place::new(&dir) }.with(&shim);
+    let mut ledger = Ledger::default();
+    let mut server = place.serve()?;
+    // Appends use another call.
+    shim.arm(stall("fsync", true)?)?;
+    let deadline = Instant::now() + CHECKPOINT_MAX;
+    while shim.struck()? == 0 {
+        ensure!(Instant::now() < deadline, "no checkpoint is written");
+        let code = insert(life, server.client(), &mut ledger)?;
+        ensure!(code.is_none(), "while a checkpoint hangs: {code:?}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    server.signal(Signal::TERM)?;
+    let ended = server.ended(STOP_MAX)?;
+    ensure!(ended.status.success(), "a stop ends badly: {ended:?}");
+    shim.calm()?;
+    let server = place.serve()?;
+    ledger.check(server.client(), &mut life.random)?;
+    life.checked(&mut ledger);
+    server.stop()?;
+    Ok("a checkpoint that hangs: nobody noticed, and it was stopped")
+}
+
+fn stall(call: &str, sticky: bool) -> Result<Fault> {
+    let call = CALLS.iter().position(|name| *name == call).ok_or("it is wrapped")?;
+    Ok(Fault { call, scope: 0, nth: 1, kind: Kind::Stall, sticky })
+}
+
+/// Counts as one point, too.
+pub fn history(life: &mut Life<'_>) -> Result<&'static str> {
     let dir = life.dir.join("still");
     fs::create_dir(&dir)?;
     let shim = Shim::new(life.tools, &dir)?;
@@ -32,8 +74,7 @@ pub fn live(life: &mut Life<'_>) -> Result<&'static str> {
     let mut ledger = Ledger::default();
     let server = place.serve()?;
     let client = server.client();
-    let call = CALLS.iter().position(|call| *call == "pread").ok_or("it is wrapped")?;
-    shim.arm(Fault { call, scope: 0, nth: 1, kind: Kind::Stall, sticky: false })?;
+    shim.arm(stall("pread", false)?)?;
     let mut taken = 0;
     while insert(life, client, &mut ledger)?.is_none() {
         taken += 1;
