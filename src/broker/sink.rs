@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::Sink;
 use tokio::task::coop;
@@ -29,6 +30,9 @@ use crate::record::NewEvent;
 /// A producer waits when so many of this many records are between the log and its history that
 /// inserts would be refused: the rest is for what is queued, and for those who do not wait.
 const LAG_PARTS: (u64, u64) = (3, 4);
+
+/// How long it waits for something that is queued, before it looks again.
+const QUEUED_WAIT: Duration = Duration::from_millis(50);
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -142,7 +146,13 @@ impl Broker {
     /// Waits until it would.
     async fn room(self) {
         while let Some(seq) = self.lagged_through() {
-            match self.inner.projection.reached(seq, READ_WAIT).await {
+            if self.is_stopping() {
+                break;
+            }
+            // What is queued may be refused, and then nothing comes that would tell.
+            let is_queued = seq > self.inner.reader.durable();
+            let patience = if is_queued { QUEUED_WAIT } else { READ_WAIT };
+            match self.inner.projection.reached(seq, patience).await {
                 Ok(())
                 | Err(
                     Unavailable::Behind { .. } | Unavailable::Opening | Unavailable::Rebuilding,
@@ -160,11 +170,12 @@ impl Broker {
     fn lagged_through(&self) -> Option<u64> {
         let (part, parts) = LAG_PARTS;
         let lag_max = self.inner.config.max_projection_lag / parts * part;
-        // What is queued comes too, before anybody is asked again.
+        // What is queued comes too, before anybody is asked again: so many records at most.
         let queued = self.inner.order.queue_bytes() / EVENT_OVERHEAD_BYTES;
-        let head = self.inner.reader.durable() + queued as u64;
-        let seq = head.saturating_sub(lag_max);
-        (seq > self.inner.opened_at && seq > self.inner.projection.applied()).then_some(seq)
+        let durable = self.inner.reader.durable();
+        let seq = (durable + queued as u64).saturating_sub(lag_max);
+        let is_far = seq > self.inner.opened_at && seq > self.inner.projection.applied();
+        is_far.then_some(seq.min(durable + 1))
     }
 }
 

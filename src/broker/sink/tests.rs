@@ -384,6 +384,23 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 }
 
 #[test]
+fn large_values_that_wait_for_the_disk_hold_up_a_producer_only_until_they_are_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::default().data_dir(directory.path().join("data")).max_projection_lag(100);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let broker = Broker::open(config).await.unwrap();
+        // By its bytes each counts for more than the history may lack.
+        let large = "x".repeat(100 << 10);
+        let events = stream::iter(0..60).map(|_| Ok(NewEvent::new("n", &large).unwrap()));
+        let mut sink = broker.sink();
+        events.forward(&mut sink).await.unwrap();
+        assert_eq!(sink.durable(), 60);
+        broker.shutdown().await;
+    });
+}
+
+#[test]
 fn a_producer_waits_for_the_history_before_inserts_are_refused_for_it() {
     // The queue takes less than what the history may lack, or all that is sent.
     for queue_bytes in [256 << 10, 64 << 20] {

@@ -46,7 +46,10 @@ fn live(life: &mut Life<'_>) -> Result {
     // Every run has these, too.
     let still = match life.index {
         2 => Some(still::history(life).map_err(|error| format!("a still history: {error}"))?),
-        3 => Some(still::checkpoint(life).map_err(|error| format!("a still checkpoint: {error}"))?),
+        3 | 4 => {
+            let what = still::checkpoint(life, life.index == 4);
+            Some(what.map_err(|error| format!("a still checkpoint: {error}"))?)
+        }
         _ => None,
     };
     if let Some(what) = still {

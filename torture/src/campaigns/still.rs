@@ -32,16 +32,17 @@ const GROWTH_KIB_MAX: u64 = 1_024;
 /// A checkpoint is looked for twice a second.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
 
-/// Counts as one point of the campaign of faults.
-pub fn checkpoint(life: &mut Life<'_>) -> Result<&'static str> {
-    let dir = life.dir.join("checkpoint");
+/// Counts as one point of the campaign of faults. Only the checkpoint hangs, or the mark at the end
+/// does, too.
+pub fn checkpoint(life: &mut Life<'_>, sticky: bool) -> Result<&'static str> {
+    let dir = life.dir.join(if sticky { "checkpoint-and-mark" } else { "checkpoint" });
     fs::create_dir(&dir)?;
     let shim = Shim::new(life.tools, &dir)?;
     let place = Place { checkpoint_bytes: "4KiB", ..Place::new(&dir) }.with(&shim);
     let mut ledger = Ledger::default();
     let mut server = place.serve()?;
     // Appends use another call.
-    shim.arm(stall("fsync", true)?)?;
+    shim.arm(stall("fsync", sticky)?)?;
     let deadline = Instant::now() + CHECKPOINT_MAX;
     while shim.struck()? == 0 {
         ensure!(Instant::now() < deadline, "no checkpoint is written");
