@@ -1,7 +1,8 @@
 //! The `broker` program.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::thread;
 
 use broker::config::{Flags, Invocation, LogFormat, Operation};
 use broker::{Config, RunError, operate, serve, shutdown_signal};
@@ -58,12 +59,23 @@ async fn run_server(flags: Flags) -> ExitCode {
     };
     match serve(loaded.config, shutdown_signal(), announced).await {
         // At once, both ways: a thread that a disk holds for ever would be waited for.
-        Ok(()) => std::process::exit(0),
+        Ok(()) => exit(0),
         Err(error) => {
             fail(&error);
-            std::process::exit(1)
+            exit(1)
         }
     }
+}
+
+/// On a thread of its own, for an exit destroys what is local to the thread that calls it. Here that
+/// is actix's system, and a worker that still ends would be the last to let go of it, which wakes
+/// it, and tokio cannot from a thread whose own locals are gone: it panics, and that aborts.
+fn exit(code: i32) -> ! {
+    if let Ok(exiting) = thread::Builder::new().spawn(move || process::exit(code)) {
+        // It never returns.
+        let _ = exiting.join();
+    }
+    process::exit(code)
 }
 
 fn fail(error: &RunError) -> ExitCode {

@@ -48,6 +48,12 @@ static void __attribute__((constructor)) load(void) {
   if (at != MAP_FAILED) control = at;
 }
 
+/* An exit lingers, so that threads which still end meet what it has taken down. */
+static void __attribute__((destructor)) linger(void) {
+  struct timespec while_they_end = {0, 20 * 1000 * 1000};
+  nanosleep(&while_they_end, NULL);
+}
+
 static int scope_of(const char *path) {
   if (strncmp(path, data, data_len) != 0) return NOT_OURS;
   const char *below = path + data_len;
