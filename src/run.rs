@@ -1,6 +1,6 @@
 //! From settings to a served port, and to a clean end.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use futures_util::future::select;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::Broker;
@@ -22,6 +22,9 @@ use crate::journal::RESTORE;
 
 /// How long requests that can still be answered are waited for after the log's storage failed.
 const FAILED_GRACE: Duration = Duration::from_secs(1);
+
+/// The part of a shutdown that is for clients; the rest is for the writer and the history.
+const CLIENTS_PART: f64 = 0.7;
 
 /// Why a run ended; each a full sentence for whoever started it.
 #[derive(Debug, Error)]
@@ -117,24 +120,36 @@ pub async fn serve(
 
     info!("shutting down");
     broker.begin_shutdown();
-    // What waits for a disk that failed, or hangs, waits in vain.
-    let grace = match ended {
-        Ended::StorageFailed => grace.min(FAILED_GRACE),
-        Ended::Asked | Ended::Server(_) => grace,
-    };
-    // What is in flight is answered, then the writer drains.
+    // What is in flight is answered, then the writer drains, also when a client takes nothing.
     let stop = async {
-        handle.stop(true).await;
+        let _ = timeout(grace.mul_f64(CLIENTS_PART), handle.stop(true)).await;
         broker.shutdown().await;
     };
-    if timeout(grace, stop).await.is_err() {
-        warn!(seconds = grace.as_secs_f64(), "the shutdown took too long and was cut short");
+    // What waits for a disk that failed, or hangs, waits in vain.
+    let failed = async {
+        let has_failed = matches!(ended, Ended::StorageFailed);
+        if !has_failed && failure.wait_for(|failed| *failed).await.is_err() {
+            // The appending thread has ended as it should.
+            pending::<()>().await;
+        }
+        sleep(FAILED_GRACE).await;
+    };
+    let in_time = tokio::select! {
+        () = stop => true,
+        () = failed => false,
+        () = sleep(grace) => false,
+    };
+    if !in_time {
+        warn!("the shutdown took too long and was cut short");
         broker.leave_workers().await;
     }
     serving.abort();
+    let storage_failed = *broker.failure().borrow();
     match ended {
+        _ if broker.projection().proves_loss() => Err(RunError::Loss),
+        _ if storage_failed => Err(RunError::StorageFailed),
         Ended::Asked => Ok(()),
-        Ended::StorageFailed if broker.projection().proves_loss() => Err(RunError::Loss),
+        // The appending thread panicked, and told nobody why.
         Ended::StorageFailed => Err(RunError::StorageFailed),
         Ended::Server(Ok(Ok(()))) => Err(RunError::Serve(io::Error::other("it ended by itself"))),
         Ended::Server(Ok(Err(error))) => Err(RunError::Serve(error)),

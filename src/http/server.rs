@@ -150,8 +150,7 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How long a client may take to read a refusal that came before its whole body was sent.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a shutdown waits for clients that take nothing: half of it, in whole seconds, so that
-/// the other half is left for the writer and the history.
+/// How long a shutdown waits for clients that take nothing: half of it, in whole seconds.
 fn grace(shutdown: Duration) -> Duration {
     Duration::from_secs((shutdown / 2).as_secs().max(1))
 }
