@@ -1,7 +1,9 @@
 //! Reads what a start passed over, beside the serving.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -16,6 +18,9 @@ const REST_TIMES: u32 = 3;
 
 /// How long it waits after a read that failed.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the removal of a checkpoint is waited for: a server that hangs is gone within 11 s.
+const FORGET_MAX: Duration = Duration::from_secs(2);
 
 /// What is verified, and who is told.
 pub(super) struct Verifier {
@@ -60,13 +65,52 @@ impl Verifier {
         }
     }
 
-    fn refuse(&self, error: &JournalError) {
+    fn refuse(self, error: &JournalError) {
         error!(%error, "the log is damaged; nothing more is acknowledged");
-        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
-        *trusted = false;
-        if let Err(error) = Journal::forget_checkpoint(&self.directory) {
-            error!(%error, "the checkpoint cannot be removed: remove it before the next start");
-        }
+        self.alarm.appends.refuse();
+        distrust(self.trusted, self.directory, FORGET_MAX);
         self.alarm.raise();
+    }
+}
+
+/// Removes the checkpoint, and lets no other come. A disk that hangs may hold that, or the
+/// checkpoint that is being written, for ever: it is waited for only so long.
+fn distrust(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, patience: Duration) {
+    let (tell, forgotten) = mpsc::channel();
+    let forget = move || {
+        let mut trusted = trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        *trusted = false;
+        // Who waited may have given up.
+        let _ = tell.send(Journal::forget_checkpoint(&directory));
+    };
+    let started = thread::Builder::new().name("distrust".to_owned()).spawn(forget);
+    let forgotten = started.and_then(|_| match forgotten.recv_timeout(patience) {
+        Ok(forgotten) => forgotten,
+        Err(error) => Err(io::Error::other(error)),
+    });
+    if let Err(error) = forgotten {
+        error!(%error, "the checkpoint cannot be removed: remove it before the next start");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_also_while_a_checkpoint_hangs_which_is_removed_when_it_no_longer_does() {
+        let site = tempfile::tempdir().unwrap();
+        let directory = Arc::new(DataDir::open(&site.path().join("data")).unwrap());
+        let checkpoint = directory.path().join("journal/checkpoint");
+        std::fs::write(&checkpoint, "any").unwrap();
+        let trusted = Arc::new(Mutex::new(true));
+        let hangs = trusted.lock().unwrap();
+        distrust(trusted.clone(), directory, Duration::from_millis(1));
+        assert!(*hangs && checkpoint.exists(), "it was not waited for");
+        drop(hangs);
+        while *trusted.lock().unwrap() {
+            thread::yield_now();
+        }
+        assert!(!checkpoint.exists());
     }
 }
