@@ -22,8 +22,8 @@ mod verifier;
 mod watchdog;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -128,14 +128,18 @@ impl Broker {
         // A thread that nobody waits for in the end: a runtime would wait for one of its own, and
         // a disk may hold a worker for ever.
         let (tell, closed) = oneshot::channel();
+        let workers = Arc::new(StdMutex::new(workers));
+        let ours = workers.clone();
         let close = move || {
-            drop(workers);
+            // Before the workers, of whom one may hang.
             projection.close();
+            drop(taken(&ours));
             // Who waited may have been cut short.
             let _ = tell.send(());
         };
         if let Err(error) = thread::Builder::new().name("close".to_owned()).spawn(close) {
             tracing::error!(%error, "no thread to end the others on");
+            taken(&workers).into_iter().for_each(Worker::leave);
         }
         if closed.await.is_err() {
             tracing::error!("the projection was not closed cleanly");
@@ -222,4 +226,8 @@ impl Broker {
     pub(crate) async fn caught_up(&self) -> Result<(), Unavailable> {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }
+}
+
+fn taken(workers: &StdMutex<Vec<Worker>>) -> Vec<Worker> {
+    std::mem::take(&mut *workers.lock().unwrap_or_else(PoisonError::into_inner))
 }
