@@ -146,7 +146,7 @@ impl Broker {
     /// Waits until it would.
     async fn room(self) {
         while let Some(seq) = self.lagged_through() {
-            if self.is_stopping() {
+            if self.is_stopping() || self.has_failed() {
                 break;
             }
             // What is queued may be refused, and then nothing comes that would tell.

@@ -111,6 +111,7 @@ type Shared = Arc<Mutex<Option<Box<dyn Append>>>>;
 pub struct Appends {
     pace: Arc<Pace>,
     failed: Arc<AtomicBool>,
+    queue: Queue,
 }
 
 impl Appends {
@@ -120,9 +121,11 @@ impl Appends {
         self.pace.running()
     }
 
-    /// Refuses everything from now on, as after a failed sync.
+    /// Refuses everything from now on, as after a failed sync, and whoever waits in line for a
+    /// place: an append that hangs frees none.
     pub fn refuse(&self) {
         self.failed.store(true, Ordering::Relaxed);
+        self.queue.close();
     }
 }
 
@@ -186,7 +189,13 @@ impl Local {
         &self,
         submission: &Submission,
     ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
-        self.queue.reserve(submission)
+        let (reserve, failed) = (self.queue.reserve(submission), self.failed.clone());
+        async move {
+            reserve.await.map_err(|error| match failed.load(Ordering::Relaxed) {
+                true => ProposeError::StorageFailed,
+                false => error,
+            })
+        }
     }
 
     /// As [`Order::propose`], in a place that was reserved for this submission.
@@ -222,7 +231,7 @@ impl Local {
     /// Waits in line until it would.
     ///
     /// # Errors
-    /// [`ProposeError::Stopping`] when nothing more is taken.
+    /// Any, when nothing more is taken: who proposes is told which.
     pub fn room(&self) -> impl Future<Output = Result<(), ProposeError>> + Send + use<> {
         self.queue.room()
     }
@@ -235,7 +244,8 @@ impl Local {
     /// The appends, for whoever watches them.
     #[must_use]
     pub fn appends(&self) -> Appends {
-        Appends { pace: self.pace.clone(), failed: self.failed.clone() }
+        let (pace, failed) = (self.pace.clone(), self.failed.clone());
+        Appends { pace, failed, queue: self.queue.clone() }
     }
 
     /// As [`Order::propose_here`], on a thread that others wait for too: once in a while it lets

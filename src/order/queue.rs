@@ -237,6 +237,11 @@ impl Queue {
         self.shared.close();
     }
 
+    /// Whoever waits in line is refused, and everything after; what is queued stays.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
     /// Bytes that are queued, or kept free for who waits in line for more.
     pub fn bytes(&self) -> usize {
         self.bytes_max - self.shared.room.available_permits()

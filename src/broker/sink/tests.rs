@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::task::noop_waker;
@@ -81,8 +81,13 @@ struct World {
 
 impl World {
     fn open() -> Self {
+        Self::with_lag(Config::default().max_projection_lag)
+    }
+
+    fn with_lag(lag_max: u64) -> Self {
         let (directory, brake) = (tempfile::tempdir().unwrap(), Brake::default());
         let config = Config::default()
+            .max_projection_lag(lag_max)
             .data_dir(directory.path().join("data"))
             .max_body_bytes(1 << 10)
             .queue_bytes(QUEUE_BYTES)
@@ -384,6 +389,39 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 }
 
 #[test]
+fn a_shutdown_ends_the_wait_for_the_history() {
+    let world = World::with_lag(8);
+    let (mut sink, next) = world.full();
+    assert!(world.broker.inner.order.has_room(), "it waits for the history only");
+    world.broker.begin_shutdown();
+    let error = world.run(async {
+        sink.feed(event(next)).await.unwrap();
+        world.brake.release();
+        sink.flush().await.unwrap_err()
+    });
+    assert!(matches!(error.failures()[0].error, ProposeError::Stopping), "{error}");
+    world.close();
+}
+
+/// The watchdog gives up an append that does not return.
+#[test]
+fn who_waits_in_line_for_an_append_that_is_given_up_is_told() {
+    let world = World::open();
+    let (_sink, next) = world.full();
+    let mut waiting = world.broker.sink();
+    assert_eq!(world.fill(&mut waiting, next), next);
+    let mut holding = world.broker.sink();
+    holding.start_send_unpin(event(next)).unwrap();
+    assert!(holding.held.is_some(), "it waits for room");
+    world.broker.inner.order.appends().refuse();
+    let told = [world.run(waiting.send(event(next))), world.run(holding.flush())];
+    for error in told.map(Result::unwrap_err) {
+        assert!(matches!(error.failures()[0].error, ProposeError::StorageFailed), "{error}");
+    }
+    world.close();
+}
+
+#[test]
 fn large_values_that_wait_for_the_disk_hold_up_a_producer_only_until_they_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::default().data_dir(directory.path().join("data")).max_projection_lag(100);
@@ -392,10 +430,13 @@ fn large_values_that_wait_for_the_disk_hold_up_a_producer_only_until_they_are_st
         let broker = Broker::open(config).await.unwrap();
         // By its bytes each counts for more than the history may lack.
         let large = "x".repeat(100 << 10);
+        let began = Instant::now();
         let events = stream::iter(0..60).map(|_| Ok(NewEvent::new("n", &large).unwrap()));
         let mut sink = broker.sink();
         events.forward(&mut sink).await.unwrap();
         assert_eq!(sink.durable(), 60);
+        // Not a measure of speed: of those who wait for what does not come each takes READ_WAIT.
+        assert!(began.elapsed() < 60 * READ_WAIT / 2, "they waited in vain");
         broker.shutdown().await;
     });
 }
