@@ -212,7 +212,12 @@ fn under_fault(
         return Ok("went on, and was killed");
     }
     server.signal(Signal::TERM)?;
-    server.ended(STOP_MAX)?;
+    let ended = server.ended(STOP_MAX)?;
+    // What fails while it stops is told, too.
+    if !ended.status.success() {
+        ended.explained()?;
+        return Ok("went on, and its stop failed");
+    }
     Ok("went on, and was stopped")
 }
 
