@@ -9,10 +9,11 @@ use std::path::Path;
 /// and salts 40, meta 40, data 200, to a multiple of 8.
 const FRAME_BYTES: usize = 448;
 
-/// Appends to a file of synced zeros, as the journal does.
+/// Appends to a file of synced zeros, as the journal does, and begins again where it is full.
 pub struct Appends {
     file: File,
     end: u64,
+    frames: usize,
 }
 
 impl Appends {
@@ -21,14 +22,23 @@ impl Appends {
         let file = File::create_new(path)?;
         file.write_all_at(&vec![0; frames * FRAME_BYTES], 0)?;
         file.sync_all()?;
-        Ok(Self { file, end: 0 })
+        Ok(Self { file, end: 0, frames })
     }
 
     /// Appends a frame and syncs it.
     pub fn append(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&[0xa5; FRAME_BYTES], self.end)?;
+        self.append_group(1)
+    }
+
+    /// Appends so many frames with one write, and syncs them.
+    pub fn append_group(&mut self, frames: usize) -> io::Result<()> {
+        let bytes = frames * FRAME_BYTES;
+        if self.end as usize + bytes > self.frames * FRAME_BYTES {
+            self.end = 0;
+        }
+        self.file.write_all_at(&vec![0xa5; bytes], self.end)?;
         self.file.sync_data()?;
-        self.end += FRAME_BYTES as u64;
+        self.end += bytes as u64;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::Result;
 use crate::appends::Appends;
+use crate::group::Group;
 use crate::history::sled_alone::Queue;
 use crate::insert::APPENDS;
 
@@ -35,6 +36,8 @@ pub enum Behind {
     File(Mutex<Appends>),
     /// sled, which a thread of its own fills; the answer does not wait for it.
     Index(Arc<Queue>),
+    /// A log that syncs for all who wait, which the answer waits for, and sled.
+    Stored(Arc<Group>, Arc<Queue>),
     /// Nothing.
     Nothing,
 }
@@ -48,6 +51,19 @@ impl Behind {
     /// A new database, with so many versions to an entry.
     pub fn index(path: &Path, block: u64) -> Result<Self> {
         Ok(Self::Index(Queue::start(path, block)?))
+    }
+
+    /// Both, new.
+    pub fn stored(file: &Path, path: &Path, block: u64) -> Result<Self> {
+        Ok(Self::Stored(Group::start(file)?, Queue::start(path, block)?))
+    }
+
+    /// What sled takes in.
+    fn queue(&self) -> Option<&Queue> {
+        match self {
+            Self::Index(queue) | Self::Stored(_, queue) => Some(queue),
+            Self::File(_) | Self::Nothing => None,
+        }
     }
 }
 
@@ -74,14 +90,15 @@ async fn insert(body: web::Bytes, behind: web::Data<Behind>) -> io::Result<HttpR
     }
     match behind.get_ref() {
         Behind::File(log) => log.lock().unwrap_or_else(PoisonError::into_inner).append()?,
-        Behind::Index(queue) => {
-            let number = insert.event.rsplit('.').next().and_then(|number| number.parse().ok());
-            let Some(number) = number else { return Ok(HttpResponse::BadRequest().finish()) };
-            if !queue.take(number) {
-                return Ok(HttpResponse::ServiceUnavailable().finish());
-            }
+        Behind::Stored(log, _) => log.append().await?,
+        Behind::Index(_) | Behind::Nothing => {}
+    }
+    if let Some(queue) = behind.queue() {
+        let number = insert.event.rsplit('.').next().and_then(|number| number.parse().ok());
+        let Some(number) = number else { return Ok(HttpResponse::BadRequest().finish()) };
+        if !queue.take(number) {
+            return Ok(HttpResponse::ServiceUnavailable().finish());
         }
-        Behind::Nothing => {}
     }
     let mut response = HttpResponse::Created();
     response.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
@@ -90,6 +107,6 @@ async fn insert(body: web::Bytes, behind: web::Data<Behind>) -> io::Result<HttpR
 
 /// As much of Broker's as is asked for.
 async fn health(behind: web::Data<Behind>) -> HttpResponse {
-    let Behind::Index(queue) = behind.get_ref() else { return HttpResponse::NotFound().finish() };
+    let Some(queue) = behind.queue() else { return HttpResponse::NotFound().finish() };
     HttpResponse::Ok().json(json!({ "projection": { "seq": queue.applied() } }))
 }

@@ -10,6 +10,7 @@
 mod arguments;
 mod bare;
 mod burst;
+mod group;
 mod history;
 mod insert;
 mod load;
@@ -97,6 +98,6 @@ fn behind(arguments: &Arguments) -> Result<Behind> {
         (Some(file), None) => Behind::file(file),
         (None, Some(index)) => Behind::index(index, arguments.block),
         (None, None) => Ok(Behind::Nothing),
-        (Some(_), Some(_)) => Err(USAGE.into()),
+        (Some(file), Some(index)) => Behind::stored(file, index, arguments.block),
     }
 }

@@ -85,6 +85,15 @@ impl Server {
         Self::start(command.arg(directory))
     }
 
+    /// The bare handler that appends to a new file in a directory, whose syncs those who wait share,
+    /// and has sled behind it there, with so many versions to an entry.
+    pub fn bare_stored(directory: &Path, block: u64) -> Result<Self> {
+        let mut command = Command::new(binary("broker-bench")?);
+        command.args(["bare-server", "--block", &block.to_string()]);
+        command.arg("--file").arg(directory.join("log"));
+        Self::start(command.arg("--index").arg(directory.join("sled")))
+    }
+
     /// A foreign server, told to listen on `port` of loopback; what it says goes to a file `log` in
     /// `scratch`.
     pub fn foreign(scratch: &Scratch, command: &mut Command, port: u16) -> Result<Self> {
