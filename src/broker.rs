@@ -75,6 +75,8 @@ struct Inner {
     failed: watch::Receiver<bool>,
     /// Records that a checkpoint stands for and that were not read since the start.
     unverified: Arc<AtomicU64>,
+    /// See [`alarm::Alarm::raised`].
+    alarmed: Arc<AtomicBool>,
     workers: Mutex<Vec<Worker>>,
     /// Set at the end of the start, when one is set up.
     #[cfg(feature = "rabbitmq")]
@@ -174,6 +176,11 @@ impl Broker {
     pub(crate) fn has_failed(&self) -> bool {
         let failed = &self.inner.failed;
         *failed.borrow() || failed.has_changed().is_err() || self.inner.hub.is_closed()
+    }
+
+    /// Whether the log's storage failed or is damaged, also after a shutdown.
+    pub(crate) fn storage_failed(&self) -> bool {
+        *self.inner.failed.borrow() || self.inner.alarmed.load(Ordering::Relaxed)
     }
 
     /// Turns true when the log's storage failed for good.

@@ -144,10 +144,9 @@ pub async fn serve(
         broker.leave_workers().await;
     }
     serving.abort();
-    let storage_failed = *broker.failure().borrow();
     match ended {
         _ if broker.projection().proves_loss() => Err(RunError::Loss),
-        _ if storage_failed => Err(RunError::StorageFailed),
+        _ if broker.storage_failed() => Err(RunError::StorageFailed),
         Ended::Asked => Ok(()),
         // The appending thread panicked, and told nobody why.
         Ended::StorageFailed => Err(RunError::StorageFailed),

@@ -1,6 +1,7 @@
 //! The way in which whoever finds that the log cannot be relied on ends the acknowledging.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
@@ -10,6 +11,8 @@ use crate::order::Appends;
 #[derive(Clone)]
 pub(super) struct Alarm {
     pub appends: Appends,
+    /// Whether it was raised, also after the appender has ended.
+    pub raised: Arc<AtomicBool>,
     /// As long as there is an appender.
     pub fail: Weak<watch::Sender<bool>>,
 }
@@ -17,10 +20,16 @@ pub(super) struct Alarm {
 impl Alarm {
     /// Refuses every insert from now on, and lets whoever serves end.
     pub fn raise(&self) {
-        self.appends.refuse();
+        self.refuse();
         if let Some(fail) = self.fail.upgrade() {
             fail.send_replace(true);
         }
+    }
+
+    /// Refuses every insert from now on.
+    pub fn refuse(&self) {
+        self.raised.store(true, Ordering::Relaxed);
+        self.appends.refuse();
     }
 
     /// Whether there is an appender to raise it for.

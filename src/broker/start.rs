@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
@@ -145,7 +145,9 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
             told.close();
         }
     })?;
-    let alarm = Alarm { appends: order.appends(), fail: fail_while_appending };
+    let alarmed = Arc::new(AtomicBool::new(false));
+    let alarm =
+        Alarm { appends: order.appends(), raised: alarmed.clone(), fail: fail_while_appending };
     let unverified = Arc::new(AtomicU64::new(0));
     let mut workers = Vec::new();
     let mut work = |name, work: Box<dyn FnOnce(&Rest) + Send>| {
@@ -186,6 +188,7 @@ pub(super) fn open(config: Config) -> Result<Inner, StartError> {
         stopping: false.into(),
         failed,
         unverified,
+        alarmed,
         workers: Mutex::new(workers),
         #[cfg(feature = "rabbitmq")]
         bridge: std::sync::OnceLock::new(),

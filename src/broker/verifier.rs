@@ -67,7 +67,7 @@ impl Verifier {
 
     fn refuse(self, error: &JournalError) {
         error!(%error, "the log is damaged; nothing more is acknowledged");
-        self.alarm.appends.refuse();
+        self.alarm.refuse();
         distrust(self.trusted, self.directory, FORGET_MAX);
         self.alarm.raise();
     }
