@@ -178,7 +178,7 @@ impl Local {
     /// As [`Order::propose`].
     pub fn try_reserve(&self, submission: &Submission) -> Result<Reserved, ProposeError> {
         self.check()?;
-        self.queue.try_reserve(submission)
+        self.queue.try_reserve(submission).map_err(|error| reason(&self.failed, error))
     }
 
     /// Waits for a place in the queue, in line with whoever else does.
@@ -190,12 +190,7 @@ impl Local {
         submission: &Submission,
     ) -> impl Future<Output = Result<Reserved, ProposeError>> + Send + use<> {
         let (reserve, failed) = (self.queue.reserve(submission), self.failed.clone());
-        async move {
-            reserve.await.map_err(|error| match failed.load(Ordering::Relaxed) {
-                true => ProposeError::StorageFailed,
-                false => error,
-            })
-        }
+        async move { reserve.await.map_err(|error| reason(&failed, error)) }
     }
 
     /// As [`Order::propose`], in a place that was reserved for this submission.
@@ -209,7 +204,7 @@ impl Local {
     ) -> Result<Ticket, ProposeError> {
         // What was waited for may have failed meanwhile.
         self.check()?;
-        self.queue.push_into(reserved, submission)
+        self.queue.push_into(reserved, submission).map_err(|error| reason(&self.failed, error))
     }
 
     /// As [`Order::propose`], but beyond the queue's bound: for a caller that can neither wait nor
@@ -219,7 +214,7 @@ impl Local {
     /// As [`Order::propose`], but for [`ProposeError::QueueFull`].
     pub fn propose_beyond(&self, submission: Submission) -> Result<Ticket, ProposeError> {
         self.check()?;
-        self.queue.push_beyond(submission)
+        self.queue.push_beyond(submission).map_err(|error| reason(&self.failed, error))
     }
 
     /// Whether a small event would find a place in the queue now, or be told why not.
@@ -294,7 +289,7 @@ impl Drop for Local {
 impl Order for Local {
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
         self.check()?;
-        self.queue.push(submission)
+        self.queue.push(submission).map_err(|error| reason(&self.failed, error))
     }
 
     fn propose_here(&self, submission: Submission) -> Result<Ticket, ProposeError> {
@@ -303,13 +298,22 @@ impl Order for Local {
         if has_ids || !self.pace.is_swift() || self.failed.load(Ordering::Relaxed) {
             return self.propose(submission);
         }
-        match self.queue.push_or_append(submission, HERE_BYTES_MAX)? {
+        let pushed = self.queue.push_or_append(submission, HERE_BYTES_MAX);
+        match pushed.map_err(|error| reason(&self.failed, error))? {
             Pushed::Queued(ticket) => Ok(ticket),
             Pushed::Turn(turn, queued, ticket) => {
                 append(&self.appender, &self.pace, turn, Some(queued));
                 Ok(ticket)
             }
         }
+    }
+}
+
+/// Why nothing more is taken: a queue that was closed because of a failure knows only that it is.
+fn reason(failed: &AtomicBool, error: ProposeError) -> ProposeError {
+    match error {
+        ProposeError::Stopping if failed.load(Ordering::Relaxed) => ProposeError::StorageFailed,
+        error => error,
     }
 }
 
