@@ -417,7 +417,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "shutdown-seconds",
         takes: Takes::Value("SECONDS"),
         default: "5",
-        meaning: "Longest time that a shutdown waits for streams and requests to end",
+        meaning: "Longest time that a shutdown may take",
         secret: false,
         read: |config, text| put(&mut config.shutdown, seconds(text, 3_600)),
         show: |config| show_seconds(config.shutdown),
