@@ -79,8 +79,9 @@ static int verdict(int call, int scope) {
   int64_t n = ++control[MATCHED], nth = control[NTH];
   if (!nth || n < nth || (n > nth && !control[STICKY])) return NONE;
   control[STRUCK]++;
-  int fault = control[FAULT];
-  while (fault == STALL) pause();
+  int fault;
+  struct timespec look = {0, 5 * 1000 * 1000};
+  while ((fault = control[FAULT]) == STALL) nanosleep(&look, NULL);
   if (fault == FAIL_EIO) errno = EIO;
   if (fault == FAIL_ENOSPC) errno = ENOSPC;
   return fault;

@@ -29,6 +29,7 @@ pub struct Shim {
 /// Words of the control, as in `shim.c`.
 const ARMED: u64 = 0;
 const FAULT_AT: u64 = 1;
+const KIND: u64 = 4;
 const STRUCK: u64 = 7;
 const CLOCK_MS: u64 = 8;
 const COUNTS: u64 = 9;
@@ -57,7 +58,7 @@ pub enum Kind {
     Enospc,
     /// A write takes half; other calls fail.
     Short,
-    /// The call never returns.
+    /// The call does not return, unless it is released.
     Stall,
     /// Nothing is done, and success is told: a lie, for controls.
     Skip,
@@ -134,6 +135,11 @@ impl Shim {
             self.put(at, word)?;
         }
         self.put(ARMED, 1)
+    }
+
+    /// What stalls goes on, and meets this, as does what comes after it.
+    pub fn release(&self, kind: Kind) -> Result {
+        self.put(KIND, kind as i64)
     }
 
     /// Fails and counts nothing, and forgets; the clock stays.

@@ -50,6 +50,7 @@ fn live(life: &mut Life<'_>) -> Result {
             let what = still::checkpoint(life, life.index == 4);
             Some(what.map_err(|error| format!("a still checkpoint: {error}"))?)
         }
+        5 => Some(still::log(life).map_err(|error| format!("a still log: {error}"))?),
         _ => None,
     };
     if let Some(what) = still {

@@ -1,8 +1,8 @@
-//! What works beside the log and stands still, for one of its calls never returns.
+//! What stands still, for one of its calls does not return.
 //!
 //! A history: inserts go on up to `BROKER_MAX_PROJECTION_LAG`, and then they are refused with 503
 //! `behind`; memory does not grow, the metric says how far the history is behind, and what needs no
-//! history is answered. A checkpoint: inserts and reads go on, and a server that is told to end does.
+//! history is answered. A checkpoint: inserts and reads go on, and a server that is told to end does. The log: one that fails in the end, while the server stops, is told.
 
 use std::fs;
 use std::thread;
@@ -57,7 +57,7 @@ pub fn checkpoint(life: &mut Life<'_>, sticky: bool) -> Result<&'static str> {
         let code = insert(life, server.client(), &mut ledger)?;
         ensure!(code.is_none(), "while a checkpoint hangs: {code:?}");
     }
-    ledger.check_under_fault(server.client())?;
+    ledger.check(server.client(), &mut life.random)?;
     server.signal(Signal::TERM)?;
     let ended = server.ended(STOP_MAX)?;
     ensure!(ended.status.success(), "a stop ends badly: {ended:?}");
@@ -66,7 +66,53 @@ pub fn checkpoint(life: &mut Life<'_>, sticky: bool) -> Result<&'static str> {
     ledger.check(server.client(), &mut life.random)?;
     life.checked(&mut ledger);
     server.stop()?;
-    Ok("a checkpoint that hangs: nobody noticed, and it was stopped")
+    Ok("a checkpoint that hangs: inserted and read beside it, and stopped")
+}
+
+/// Counts as one point, too.
+pub fn log(life: &mut Life<'_>) -> Result<&'static str> {
+    let dir = life.dir.join("log");
+    fs::create_dir(&dir)?;
+    let shim = Shim::new(life.tools, &dir)?;
+    let place = Place::new(&dir).with(&shim);
+    let mut ledger = Ledger::default();
+    let mut server = place.serve()?;
+    let client = server.client();
+    shim.arm(stall("fdatasync", true)?)?;
+    // With an id, so that no thread which answers others appends it.
+    let mut request = loop {
+        let request = Request::plain(&mut life.random, "e.0");
+        if request.is_safe_to_retry() {
+            break request;
+        }
+    };
+    let body = request.body();
+    let asked = thread::spawn(move || client.insert(&body));
+    until(|| Ok(shim.struck()? > 0))?;
+    server.signal(Signal::TERM)?;
+    until(|| Ok(client.get("/readyz").map_or(true, |answer| answer.code() == "shutting-down")))?;
+    shim.release(Kind::Eio)?;
+    server.ended(STOP_MAX)?.explained()?;
+    if let Ok(answer) = asked.join().map_err(|_| "the one who asks panicked")? {
+        ensure!(answer.status == 500, "a sync failed, and the insert is answered {answer:?}");
+        request.answered(&answer)?;
+    }
+    ledger.requests.push(request);
+    shim.calm()?;
+    let server = place.serve()?;
+    ledger.check(server.client(), &mut life.random)?;
+    life.checked(&mut ledger);
+    server.stop()?;
+    Ok("a log that failed while the server stopped: told")
+}
+
+fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result {
+    let deadline = Instant::now() + STOP_MAX;
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "it does not come to that");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn stall(call: &str, sticky: bool) -> Result<Fault> {
