@@ -95,7 +95,10 @@ fn a_close_frame_is_answered_with_its_code_and_nothing_follows() {
         let payload = [&code.to_be_bytes()[..], b"done"].concat();
         socket.send(CLOSE, &payload);
         server.client().put("after", "1");
-        assert_eq!(socket.frame(), Some((CLOSE, code.to_be_bytes().to_vec())));
+        // The value may be there before another worker has read the close, and never after.
+        let told = socket.frame();
+        let told = if matches!(told, Some((TEXT, _))) { socket.frame() } else { told };
+        assert_eq!(told, Some((CLOSE, code.to_be_bytes().to_vec())));
         assert_eq!(socket.frame(), None, "the server ends the connection");
     }
 }
