@@ -61,7 +61,7 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
     let stored = report.add(name, "sled, the same, and a synced log, applied", "/s", stored);
     stored.estimate(ESTIMATE_SLED_STORED);
     report.add(name, "broker, applied", "/s", broker).estimate(ESTIMATE_BROKER);
-    // What the goal was set by: an entry for each version. It holds beside a load that is stored, too.
+    // The goal was set by an entry for each version, beside a load; that of Broker is stored.
     let to_single = report.add(name, "broker / sled, an entry a version", "x", to_single);
     to_single.estimate(ESTIMATE_BROKER / ESTIMATE_SLED_SINGLE).goal(Goal::AtLeast(0.8));
     let to_stored = report.add(name, "broker / sled, the same, and a synced log", "x", to_stored);

@@ -2,7 +2,8 @@
 //!
 //! A history: inserts go on up to `BROKER_MAX_PROJECTION_LAG`, and then they are refused with 503
 //! `behind`; memory does not grow, the metric says how far the history is behind, and what needs no
-//! history is answered. A checkpoint: inserts and reads go on, and a server that is told to end does. The log: one that fails in the end, while the server stops, is told.
+//! history is answered. A checkpoint: inserts and reads go on, and a server that is told to end
+//! does. The log: one that fails in the end, while the server stops, is told.
 
 use std::fs;
 use std::thread;
