@@ -13,9 +13,8 @@ use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::Broker;
 use crate::advance::stopped_advancing;
-use crate::broker::StartError;
+use crate::broker::{Broker, StartError};
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
 use crate::journal::RESTORE;

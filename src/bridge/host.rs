@@ -13,7 +13,7 @@ use crate::subscription::{Interest, Subscriber};
 ///
 /// An implementer owes:
 ///
-/// - [`Host::insert`] as [`crate::Broker::insert_batch`]: `Ok` only for what is on stable storage,
+/// - [`Host::insert`] as [`crate::broker::Broker::insert_batch`]: `Ok` only for what is on stable storage,
 ///   whole or not at all.
 /// - [`Host::follow`] hands out every record that matches, each once, in order.
 /// - [`Host::store_position`] works until the bridge has ended, also while the log shuts down.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::AUTHOR;
-use crate::record::json::{self, Limits};
-use crate::record::{Data, Identity, Name, NewEvent, Record, User};
+use crate::bridge::AUTHOR;
+use crate::record::json::Limits;
+use crate::record::{Data, Identity, Name, NewEvent, Record, User, json};
 
 /// The header that names the log that a message was published from.
 pub const HEADER_LOG: &str = "broker-log";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::host::Host;
+use crate::bridge::host::Host;
 use crate::order::ProposeError;
 use crate::record::{Data, Name, Seq};
 

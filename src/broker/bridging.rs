@@ -4,10 +4,11 @@ use std::sync::{Arc, Weak};
 
 use uuid::Uuid;
 
-use super::engines::Engines;
-use super::subscribe::log_tails;
-use super::{Broker, Inner, StartError};
 use crate::bridge::{Bridge, Host};
+use crate::broker::engines::Engines;
+use crate::broker::start::StartError;
+use crate::broker::subscribe::log_tails;
+use crate::broker::{Broker, Inner};
 use crate::decide::Verdict;
 use crate::order::{Order as _, ProposeError};
 use crate::record::{Data, Name, NewEvent, Record, Seq};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::worker::Rest;
+use crate::broker::worker::Rest;
 use crate::epochs::open_name;
 use crate::journal::{CheckpointWriter, DataDir, Reader};
 use crate::newest::SliceLimits;

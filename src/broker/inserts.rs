@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use rand::RngCore as _;
 
-use super::engines::Engines;
-use super::{Broker, Inner, READ_WAIT};
 use crate::audit::Salts;
+use crate::broker::engines::Engines;
+use crate::broker::{Broker, Inner, READ_WAIT};
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record};

@@ -8,7 +8,8 @@
 
 use std::sync::Arc;
 
-use super::{Broker, Inserted, propose};
+use crate::broker::Broker;
+use crate::broker::inserts::{Inserted, propose};
 use crate::order::{ProposeError, Submission};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
 
@@ -27,7 +28,7 @@ impl Broker {
     /// Positions that are stored at the same time share a sync with each other and with inserts.
     ///
     /// # Errors
-    /// [`ProposeError`], as of an insert: after [`Outcome::Unknown`](crate::Outcome::Unknown) it may
+    /// [`ProposeError`], as of an insert: after [`Outcome::Unknown`](crate::order::Outcome::Unknown) it may
     /// have been stored.
     pub(crate) async fn store_position(
         &self,
@@ -48,7 +49,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
+    use crate::config::Config;
     use crate::decide::Rejection;
 
     fn config(dir: &tempfile::TempDir) -> Config {

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use crate::record::{Cursor, Record};
 use crate::subscription::{Mark, Step, Subscriber, SubscriberError};
 
-/// Records as a stream; see [`Broker::subscribe`](super::Broker::subscribe).
+/// Records as a stream; see [`Broker::subscribe`](crate::broker::Broker::subscribe).
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Records {

@@ -7,9 +7,9 @@ use rand::Rng as _;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::StartError;
-use super::propose;
 use crate::audit::Digest;
+use crate::broker::inserts::propose;
+use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
 use crate::epochs::{Epochs, open_data, open_name};

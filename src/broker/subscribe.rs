@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Broker, Records};
+use crate::broker::Broker;
+use crate::broker::records::Records;
 use crate::journal::{Follower, Reader};
 use crate::record::{Cursor, FilterSet, Record, Seq, User};
 use crate::subscription::{Interest, OpenTail, Replay, Start, Subscriber, Tail};
@@ -52,9 +53,9 @@ impl Broker {
     /// changed meanwhile. It ends when the broker shuts down.
     ///
     /// # Errors
-    /// As a stream it fails with [`SubscriberError`](crate::SubscriberError). Neither kind ends it:
-    /// [`Reset`](crate::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good
-    /// here, and after [`Log`](crate::SubscriberError::Log) the next poll tries again where it
+    /// As a stream it fails with [`SubscriberError`](crate::subscription::SubscriberError). Neither kind ends it:
+    /// [`Reset`](crate::subscription::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good
+    /// here, and after [`Log`](crate::subscription::SubscriberError::Log) the next poll tries again where it
     /// stood.
     ///
     /// ```

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::alarm::Alarm;
-use super::worker::Rest;
+use crate::broker::alarm::Alarm;
+use crate::broker::worker::Rest;
 use crate::journal::{DataDir, Earlier, Journal, JournalError};
 
 /// A rest is this many times as long as the reading of the segment before it: a quarter of one
@@ -26,7 +26,7 @@ const FORGET_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Verifier {
     pub earlier: Earlier,
     pub directory: Arc<DataDir>,
-    /// See [`Checkpoints::trusted`](super::checkpoints::Checkpoints::trusted).
+    /// See [`Checkpoints::trusted`](crate::broker::checkpoints::Checkpoints::trusted).
     pub trusted: Arc<Mutex<bool>>,
     /// Records that are not verified yet.
     pub unverified: Arc<AtomicU64>,

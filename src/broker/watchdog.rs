@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::alarm::Alarm;
-use super::worker::Rest;
+use crate::broker::alarm::Alarm;
+use crate::broker::worker::Rest;
 use crate::projection::ProjectionHandle;
 
 /// How often it looks.

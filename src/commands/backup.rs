@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use super::output::{self, Progress, count, hex, say};
-use super::sequence::Sequence;
-use super::target::{Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished};
-use super::{Failure, io_failure};
+use crate::commands::output::{Progress, count, hex, say};
+use crate::commands::sequence::Sequence;
+use crate::commands::target::{
+    Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished,
+};
+use crate::commands::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, JournalError, RESTORE, Survey, Surveyed};
 

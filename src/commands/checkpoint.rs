@@ -8,10 +8,10 @@ use std::iter::Peekable;
 use std::path::PathBuf;
 use std::vec;
 
-use super::Failure;
-use super::output::{self, count};
-use super::sequence::Sequence;
 use crate::audit::Digest;
+use crate::commands::output::count;
+use crate::commands::sequence::Sequence;
+use crate::commands::{Failure, output};
 use crate::epochs::open_name;
 use crate::journal::{Checkpoint, RESTORE, Survey};
 use crate::record::{Record, Seq};
@@ -169,9 +169,9 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::super::verify::journal;
     use super::*;
     use crate::audit::Salts;
+    use crate::commands::verify::journal;
     use crate::epochs::open_data;
     use crate::journal::{CheckpointWriter, DataDir, Journal, Options};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};

@@ -9,11 +9,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use super::backup::{name_bad, outside};
-use super::lines::{Begin, End, Line, Lines};
-use super::output::{self, Progress, count, hex};
-use super::{Failure, io_failure};
 use crate::audit::Digest;
+use crate::commands::backup::{name_bad, outside};
+use crate::commands::lines::{Begin, End, Line, Lines};
+use crate::commands::output::{Progress, count, hex};
+use crate::commands::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::Survey;
 use crate::record::Seq;

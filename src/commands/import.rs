@@ -8,12 +8,12 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::{Begin, End, Line, Lines, decode_record};
-use super::output::{self, Progress, count, hex, say};
-use super::sequence::Sequence;
-use super::target::{Existing, Finished, Plan, Target};
-use super::{Failure, io_failure};
 use crate::audit::{Digest, chain};
+use crate::commands::lines::{Begin, End, Line, Lines, decode_record};
+use crate::commands::output::{Progress, count, hex, say};
+use crate::commands::sequence::Sequence;
+use crate::commands::target::{Existing, Finished, Plan, Target};
+use crate::commands::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::record::{Record, RecordError};
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::backup::name_bad;
-use super::output::{Progress, count, hex, say, size};
-use super::scratch::Scratch;
-use super::sequence::Sequence;
-use super::{Failure, verify};
+use crate::commands::backup::name_bad;
+use crate::commands::output::{Progress, count, hex, say, size};
+use crate::commands::scratch::Scratch;
+use crate::commands::sequence::Sequence;
+use crate::commands::{Failure, verify};
 use crate::config::{Config, Show};
 use crate::epochs::open_name;
 use crate::journal::{Part, Piece, Survey};

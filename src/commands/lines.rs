@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::output::hex;
 use crate::audit::{Digest, SALT_BYTES, Salts};
-use crate::record::json::{self, Limits};
-use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version};
+use crate::commands::output::hex;
+use crate::record::json::Limits;
+use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, json};
 
 /// The format that this version writes and reads.
 const FORMAT: u32 = 0;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Failure;
-use super::backup::{backup_of, copy_all};
-use super::output::{count, hex, say};
-use super::target::{Existing, Finished, Plan};
+use crate::commands::Failure;
+use crate::commands::backup::{backup_of, copy_all};
+use crate::commands::output::{count, hex, say};
+use crate::commands::target::{Existing, Finished, Plan};
 use crate::config::Config;
 
 pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Failure, io_failure};
 use crate::audit::Digest;
+use crate::commands::{Failure, io_failure};
 use crate::journal::{DataDir, DirError, Journal, Options, TornTail};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 

@@ -1,15 +1,14 @@
 //! `broker verify`: everything that can be checked of a data directory that nobody uses.
 
+use crate::commands::backup::name_bad;
+use crate::commands::checkpoint::Standing;
+use crate::commands::output::{Progress, count, hex, say};
+use crate::commands::scratch::Scratch;
+use crate::commands::sequence::Sequence;
+use crate::commands::{Failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, Surveyed};
 use crate::projection::{Comparison, compare, refuse_loss};
-
-use super::Failure;
-use super::backup::name_bad;
-use super::checkpoint::Standing;
-use super::output::{self, Progress, count, hex, say};
-use super::scratch::Scratch;
-use super::sequence::Sequence;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let survey = Survey::alone(&config.data_dir).map_err(|error| match error {

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::operation::{Operation, commands, operation};
-use super::{SETTINGS, Setting, Takes};
+use crate::config::operation::{Operation, commands, operation};
+use crate::config::table::{SETTINGS, Setting, Takes};
 
 const ABOUT: &str = "An insert-only event store for front ends: live newest values over SSE and a \
                      history that can be trusted";

@@ -10,8 +10,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::operation::USED;
-use super::{Config, ConfigErrors, Flags, SETTINGS};
+use crate::config::Config;
+use crate::config::cli::Flags;
+use crate::config::error::ConfigErrors;
+use crate::config::operation::USED;
+use crate::config::table::SETTINGS;
 
 const PREFIX: &str = "BROKER_";
 

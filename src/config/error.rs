@@ -5,7 +5,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::Setting;
+use crate::config::table::Setting;
 
 /// What to write instead of a value that was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

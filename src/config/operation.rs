@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::SETTINGS;
-use super::cli::arg;
+use crate::config::cli::arg;
+use crate::config::table::SETTINGS;
 use crate::record::Seq;
 
 /// What an operator asks for; the data directory is that of the settings.

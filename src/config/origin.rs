@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Authority, ValueError};
+use crate::config::authority::Authority;
+use crate::config::error::ValueError;
 
 const ORIGIN_ADVICE: &str = "write loopback, or *, or origins as scheme://host[:port] without a \
                              path, separated by commas, such as https://app.example.com";

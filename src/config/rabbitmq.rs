@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Authority, ConfigErrors, ValueError};
+use crate::config::authority::Authority;
+use crate::config::error::{ConfigErrors, ValueError};
 use crate::record::{FilterSet, Name};
 
 /// The port of AMQP 0-9-1 when none is written (RabbitMQ URI specification).

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::SETTINGS;
+use crate::config::table::SETTINGS;
 
 const ENDLESS: &str = "a String takes every write";
 

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, LogFormat, Origin, PublicUrl, RabbitMq};
+use crate::config::origin::{Origin, PublicUrl};
+use crate::config::rabbitmq::RabbitMq;
+use crate::config::{Config, LogFormat};
 
 macro_rules! setters {
     ($($field:ident: $given:ty,)*) => {

@@ -5,10 +5,12 @@
 
 use std::path::PathBuf;
 
-use super::value::{
+use crate::config::error::ValueError;
+use crate::config::rabbitmq::AmqpUrl;
+use crate::config::value::{
     bytes, in_words, number, positive, seconds, show_bytes, show_seconds, switch, tracing_filter,
 };
-use super::{AmqpUrl, Config, LogFormat, ValueError, rabbitmq};
+use crate::config::{Config, LogFormat, rabbitmq};
 use crate::record::Name;
 
 const KIB: u64 = 1 << 10;

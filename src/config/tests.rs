@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::environment::Layers;
-use super::*;
+use crate::config::environment::Layers;
+use crate::config::*;
 
 type Map = BTreeMap<String, String>;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::decide::*;
 use crate::record::{Name, User, names_place};
 
 const NO_LIMITS: Limits = Limits::NONE;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{TARGETS, Target};
+use crate::fuzzing::{TARGETS, Target};
 
 /// Changed copies of each entry that are tried.
 const MUTATIONS: u64 = 150;

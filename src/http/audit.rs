@@ -3,13 +3,13 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::etag::with_etag;
-use super::history::{self, Layout, Range};
-use super::names::{event_in_path, push_encoded};
-use super::problem::{Code, Problem};
-use super::query::{Query, malformed, without};
-use super::wire::{Record as RecordBody, Refusal};
+use crate::http::etag::with_etag;
+use crate::http::history::{Layout, Range};
+use crate::http::names::{event_in_path, push_encoded};
+use crate::http::problem::{Code, Problem};
+use crate::http::query::{Query, malformed, without};
+use crate::http::wire::{Record as RecordBody, Refusal};
+use crate::http::{Shared, history};
 use crate::projection::{PageQuery, Pointer, ProjectionHandle};
 use crate::record::{Identity, Name, Record, Timestamp, Version};
 

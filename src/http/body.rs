@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use super::problem::{Code, Problem};
 use crate::config::Config;
+use crate::http::problem::{Code, Problem};
 
 /// Reads a JSON body.
 pub(super) async fn read_json(

@@ -5,12 +5,12 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::names::event_in_path;
-use super::problem::Problem;
-use super::query::{Query, malformed};
-use super::wire::{Record as RecordBody, Refusal};
 use crate::broker::ConsumeFrom;
+use crate::http::Shared;
+use crate::http::names::event_in_path;
+use crate::http::problem::Problem;
+use crate::http::query::{Query, malformed};
+use crate::http::wire::{Record as RecordBody, Refusal};
 use crate::record::{Consumer, Name};
 
 /// How long a request may wait for a record: proxies give up on a silent answer after about that.

@@ -19,9 +19,7 @@ use actix_web::http::{Method, Version};
 use actix_web::web;
 use futures_util::future::{Either, LocalBoxFuture, ok};
 
-use super::Shared;
-use super::gate;
-use super::problem;
+use crate::http::{Shared, gate, problem};
 
 /// The names that CORS adds to every `Vary`, with or without an `Origin`: what a cache keeps of one
 /// is not for the other.

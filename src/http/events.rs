@@ -12,14 +12,14 @@ use metrics::Counter;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, error};
 
-use super::Shared;
-use super::problem::{Code, Problem};
-use super::query::{CURSORS, Query, malformed};
-use super::sse::{self, Dispatch, Encoder};
-use super::streams::Open;
-use super::wire::Refusal;
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
+use crate::http::problem::{Code, Problem};
+use crate::http::query::{CURSORS, Query, malformed};
+use crate::http::sse::{Dispatch, Encoder};
+use crate::http::streams::Open;
+use crate::http::wire::Refusal;
+use crate::http::{Shared, sse};
 use crate::record::{FilterSet, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 

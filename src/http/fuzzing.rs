@@ -7,23 +7,23 @@ use actix_web::test::TestRequest;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::audit::{self, Asked};
-use super::body::check_media_type;
-use super::etag::with_etag;
-use super::events::{accepts_event_stream, subscription};
-use super::history::Layout;
-use super::message::{self, Wish};
-use super::names::{event_in_path, location, push_encoded};
-use super::query::{CURSORS, Query};
-use super::subscribe::bare_or_record;
-use super::{consume, insert};
+pub use crate::http::connection::fuzzing::connection;
+pub use crate::http::relay::fuzzing::relay;
+pub use crate::http::socket::fuzzing::socket;
+
 use crate::broker::{ReplayMode, Resume};
 use crate::config::{Authority, Config, Origin};
+use crate::http::audit::Asked;
+use crate::http::body::check_media_type;
+use crate::http::etag::with_etag;
+use crate::http::events::{accepts_event_stream, subscription};
+use crate::http::history::Layout;
+use crate::http::message::Wish;
+use crate::http::names::{event_in_path, location, push_encoded};
+use crate::http::query::{CURSORS, Query};
+use crate::http::subscribe::bare_or_record;
+use crate::http::{audit, consume, insert, message};
 use crate::record::{FilterSet, Identity, Name, Timestamp};
-
-pub use super::connection::fuzzing::connection;
-pub use super::relay::fuzzing::relay;
-pub use super::socket::fuzzing::socket;
 
 /// Every parameter that some route knows.
 const PARAMETERS: [&str; 19] = [

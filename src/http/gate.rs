@@ -4,8 +4,8 @@ use actix_cors::Cors;
 use actix_web::dev::RequestHead;
 use actix_web::http::header;
 
-use super::problem::{Code, Problem};
 use crate::config::{Authority, Config, Origin};
+use crate::http::problem::{Code, Problem};
 
 /// How long browsers may remember a preflight, in seconds.
 const PREFLIGHT_SECONDS: usize = 600;

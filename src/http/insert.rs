@@ -10,16 +10,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Shared;
-use super::body::read_json;
-use super::names::location;
-use super::problem::{Code, Problem};
-use super::wire::{InsertBody, Receipt, Refusal};
-use crate::Broker;
-use crate::broker::Inserted;
+use crate::broker::{Broker, Inserted};
 use crate::config::Config;
-use crate::record::json::{self, Limits};
-use crate::record::{Data, Identity, Name, NewEvent, User};
+use crate::http::Shared;
+use crate::http::body::read_json;
+use crate::http::names::location;
+use crate::http::problem::{Code, Problem};
+use crate::http::wire::{InsertBody, Receipt, Refusal};
+use crate::record::json::Limits;
+use crate::record::{Data, Identity, Name, NewEvent, User, json};
 
 /// How much of an error is shown that may quote what was sent.
 const SENTENCE_CHARS_MAX: usize = 200;

@@ -8,12 +8,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
-use super::Shared;
-use super::etag::with_etag;
-use super::problem::{Code, Problem};
-use super::query::{Query, malformed};
-use super::streams::Open;
-use super::wire::{Latest, Refusal};
+use crate::http::Shared;
+use crate::http::etag::with_etag;
+use crate::http::problem::{Code, Problem};
+use crate::http::query::{Query, malformed};
+use crate::http::streams::Open;
+use crate::http::wire::{Latest, Refusal};
 use crate::newest::SliceLimits;
 use crate::record::{Cursor, FilterSet, Record, Seq};
 use crate::subscription::Interest;

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::audit::{block, limit, next_link};
-use super::problem::Problem;
-use super::query::{Query, malformed};
-use super::wire::{AuditName, Refusal};
+use crate::http::Shared;
+use crate::http::audit::{block, limit, next_link};
+use crate::http::problem::Problem;
+use crate::http::query::{Query, malformed};
+use crate::http::wire::{AuditName, Refusal};
 use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
 use crate::record::{FilterSet, Identity, Name};
 

@@ -5,10 +5,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::Shared;
-use super::problem::Problem;
-use super::query::{Query, malformed};
-use super::wire::{Record as RecordBody, Refusal};
+use crate::http::Shared;
+use crate::http::problem::Problem;
+use crate::http::query::{Query, malformed};
+use crate::http::wire::{Record as RecordBody, Refusal};
 use crate::journal::Follower;
 use crate::record::{Record, Seq};
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::insert;
-use super::problem::{Code, Problem};
-use super::socket::Reference;
 use crate::config::Config;
-use crate::record::json::{self, JsonError, JsonErrorKind, Limits};
-use crate::record::{FilterSet, NewEvent};
+use crate::http::insert;
+use crate::http::problem::{Code, Problem};
+use crate::http::socket::Reference;
+use crate::record::json::{JsonError, JsonErrorKind, Limits};
+use crate::record::{FilterSet, NewEvent, json};
 
 /// The longest `ref`, in bytes of JSON: it is sent back.
 const REFERENCE_BYTES_MAX: usize = 128;

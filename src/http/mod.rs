@@ -46,12 +46,12 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 pub use openapi::openapi_json;
 pub(crate) use server::bind;
 
-use crate::Broker;
+use crate::broker::Broker;
+use crate::http::edge::Edge;
+use crate::http::problem::{Code, Problem};
+use crate::http::refusals::Refusals;
+use crate::http::streams::Streams;
 use crate::relay::{Limits, Relay};
-use edge::Edge;
-use problem::{Code, Problem};
-use refusals::Refusals;
-use streams::Streams;
 
 /// What handlers share.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 
-use super::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 use crate::record::{Identity, Name};
 
 /// The event that the segment `from_end` (0 is the last) of the path names.

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 
-use super::{
+use crate::http::{
     audit, consume, events, insert, latest, listing, log, produce, relay, status, subscribe, wire,
     ws,
 };

@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest as _, Sha256};
 
-use super::etag::with_etag;
+use crate::http::etag::with_etag;
 use crate::record::push_hex;
 
 /// Only this server's own files, and no inline script: a stored value that reached the page as

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::body::read_json;
-use super::insert::{prefix, receipt};
-use super::names::event_in_path;
-use super::problem::Problem;
-use super::query::Query;
-use super::wire::{Receipt, Refusal};
+use crate::http::Shared;
+use crate::http::body::read_json;
+use crate::http::insert::{prefix, receipt};
+use crate::http::names::event_in_path;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::wire::{Receipt, Refusal};
 use crate::record::json::Limits;
 use crate::record::{Data, Identity, NewEvent};
 

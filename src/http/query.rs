@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use super::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 /// What names a cursor. One that does not decode is a cursor that is not good, never an error: an
 /// EventSource that is refused does not come back.

@@ -16,10 +16,10 @@ use actix_web::rt::net::TcpStream;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tracing::{debug, info};
 
-use super::Routes;
-use super::connection::{Opener, Opening};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::config::Config;
+use crate::http::Routes;
+use crate::http::connection::{Opener, Opening};
 
 /// Connections that wait to be accepted: ten thousand pages may come back at once.
 const BACKLOG: i32 = 4_096;

@@ -3,12 +3,12 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 
-use super::Shared;
-use super::problem::{Code, Problem};
-use super::wire::{
+use crate::broker::Broker;
+use crate::http::Shared;
+use crate::http::problem::{Code, Problem};
+use crate::http::wire::{
     BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProjectionHealth, Refusal,
 };
-use crate::Broker;
 use crate::projection::State;
 
 /// How the server is, in some detail.

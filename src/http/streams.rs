@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::problem::{Code, Problem};
 use crate::config::Config;
+use crate::http::problem::{Code, Problem};
 use crate::record::User;
 
 /// Counts open streams; clones count together.

@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::names::event_in_path;
-use super::problem::{Code, Problem};
-use super::query::{Query, malformed};
-use super::socket::{Ask, Format, Handshake, Session};
-use super::wire::Refusal;
 use crate::broker::Subscribe;
+use crate::http::Shared;
+use crate::http::names::event_in_path;
+use crate::http::problem::{Code, Problem};
+use crate::http::query::{Query, malformed};
+use crate::http::socket::{Ask, Format, Handshake, Session};
+use crate::http::wire::Refusal;
 use crate::record::FilterSet;
 
 /// A WebSocket that gets the newest value of one event and then every new one, as the bare message.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::names::push_encoded;
+use crate::http::names::push_encoded;
 use crate::projection::Pointer;
 use crate::record::Identity;
 

@@ -2,14 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::Shared;
-use super::events::subscription;
-use super::message::{self, Wish};
-use super::problem::Problem;
-use super::query::Query;
-use super::socket::{Ask, Format, Handshake, Session};
-use super::wire::Refusal;
 use crate::broker::{Resume, Subscribe};
+use crate::http::events::subscription;
+use crate::http::message::Wish;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::socket::{Ask, Format, Handshake, Session};
+use crate::http::wire::Refusal;
+use crate::http::{Shared, message};
 
 const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId", "lastEventID"];
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
-use super::segment::FIRST_GROUP_AT;
+use crate::journal::segment::FIRST_GROUP_AT;
 use crate::record::Seq;
 
 /// A landmark is set on the first group that begins this far after the one before, so that a

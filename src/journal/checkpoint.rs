@@ -3,7 +3,7 @@
 //! Owns the file `checkpoint` and its format.
 //! Promises that a file that is read back is whole, byte for byte as it was written, and of this
 //! log; what it states is derived from the log, and what it lets an open pass over is read
-//! afterwards ([`super::earlier`]).
+//! afterwards ([`crate::journal::earlier`]).
 //! Knows nothing of what records mean, nor of when a checkpoint is due.
 //!
 //! All numbers little-endian:
@@ -34,11 +34,11 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::catalogue::Catalogue;
-use super::disk::{Disk, Sequential};
-use super::error::{JournalError, io_error};
-use super::reader::Reader;
 use crate::audit::Digest;
+use crate::journal::catalogue::Catalogue;
+use crate::journal::disk::{Disk, Sequential};
+use crate::journal::error::{JournalError, io_error};
+use crate::journal::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 pub(super) const NAME: &str = "checkpoint";

@@ -20,13 +20,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::disk::Disk;
-use super::error::DirError;
-use super::identity::{self, IdentityError};
-use super::lock::{Lease, Lock};
-use super::mark::{self, Found, Mark, MarkFile};
-use super::prepared::{self, Prepared};
-use super::segment::{self, FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
+use crate::journal::disk::Disk;
+use crate::journal::error::DirError;
+use crate::journal::identity::IdentityError;
+use crate::journal::lock::{Lease, Lock};
+use crate::journal::mark::{Found, Mark, MarkFile};
+use crate::journal::prepared::Prepared;
+use crate::journal::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
+use crate::journal::{identity, mark, prepared, segment};
 
 const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::checkpoint::Checkpoint;
-use super::error::{JournalError, io_error};
-use super::scan::{Beginning, End, Scan, Witness};
-use super::segment::{HEADER_BYTES, Header};
 use crate::audit::Digest;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::error::{JournalError, io_error};
+use crate::journal::scan::{Beginning, End, Scan, Witness};
+use crate::journal::segment::{HEADER_BYTES, Header};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// The segments that an open passed over: they are to be read, beside the serving.

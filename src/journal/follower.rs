@@ -5,13 +5,14 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::catalogue::Spot;
-use super::error::{JournalError, io_error};
-use super::frame::{self, Entry, HEADER_BYTES, Part};
-use super::place::Located;
-use super::reader::Shared;
-use super::segment::FIRST_GROUP_AT;
 use crate::audit::{Digest, Salt, Salts, commit};
+use crate::journal::catalogue::Spot;
+use crate::journal::error::{JournalError, io_error};
+use crate::journal::frame;
+use crate::journal::frame::{Entry, HEADER_BYTES, Part};
+use crate::journal::place::Located;
+use crate::journal::reader::Shared;
+use crate::journal::segment::FIRST_GROUP_AT;
 use crate::record::{Meta, Record, Seq, StoredRecord};
 
 /// Read at least this much at once, if there is so much: many groups are small.

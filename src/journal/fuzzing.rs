@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::frame::{self, ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part};
-use super::segment::{self, Header};
-use super::{PLACE_BYTES, Place, Run, checkpoint, identity, mark};
 use crate::audit::{LEAF_BYTES, Salts};
 use crate::fuzzing::is_what_was_stored;
+use crate::journal::frame::{ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part};
+use crate::journal::place::{PLACE_BYTES, Place, Run};
+use crate::journal::segment::Header;
+use crate::journal::{checkpoint, frame, identity, mark, segment};
 use crate::record::{Record, StoredRecord};
 
 /// The log of all entries.

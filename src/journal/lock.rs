@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::directory::refused;
-use super::error::DirError;
+use crate::journal::directory::refused;
+use crate::journal::error::DirError;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;

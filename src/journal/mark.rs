@@ -24,8 +24,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::disk::Disk;
 use crate::audit::Digest;
+use crate::journal::disk::Disk;
 use crate::record::Seq;
 
 /// The file's name in the journal's directory.

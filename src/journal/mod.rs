@@ -49,8 +49,6 @@ mod tests;
 
 use std::path::PathBuf;
 
-use crate::record::Seq;
-
 pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use directory::DataDir;
 #[cfg(test)]
@@ -64,6 +62,8 @@ pub use place::{Located, PLACE_BYTES, Place, PlaceError, Run};
 pub use reader::Reader;
 pub use survey::{Survey, Surveyed};
 pub use writer::Journal;
+
+use crate::record::Seq;
 
 /// Largest segment, unless set otherwise.
 const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;

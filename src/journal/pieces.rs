@@ -7,10 +7,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::directory::{JOURNAL, LOCK, refused};
-use super::error::DirError;
-use super::survey::Survey;
-use super::{checkpoint, mark, segment};
+use crate::journal::directory::{JOURNAL, LOCK, refused};
+use crate::journal::error::DirError;
+use crate::journal::survey::Survey;
+use crate::journal::{checkpoint, mark, segment};
 
 /// Something in the directory and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]

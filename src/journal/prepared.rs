@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::disk::Disk;
-use super::segment::{self, Header};
+use crate::journal::disk::Disk;
+use crate::journal::segment;
+use crate::journal::segment::Header;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const NEXT: &str = "next.tmp";

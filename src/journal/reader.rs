@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::catalogue::{Catalogue, Spot};
-use super::error::JournalError;
-use super::follower::Follower;
-use super::place::{self, Place, PlaceError};
-use super::segment;
 use crate::audit::Digest;
+use crate::journal::catalogue::{Catalogue, Spot};
+use crate::journal::error::JournalError;
+use crate::journal::follower::Follower;
+use crate::journal::place::{Place, PlaceError};
+use crate::journal::{place, segment};
 use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history

@@ -8,16 +8,18 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::Checkpoint;
-use super::directory::DataDir;
-use super::disk::Disk;
-use super::earlier::{self, read_segment};
-use super::error::{JournalError, io_error};
-use super::mark::{self, Found, MarkFile};
-use super::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
-use super::writer::{Current, Journal, Start};
-use super::{Known, OpenReport, Opened, Options, TornTail, prepared, segment};
 use crate::audit::Digest;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::directory::DataDir;
+use crate::journal::disk::Disk;
+use crate::journal::earlier::read_segment;
+use crate::journal::error::{JournalError, io_error};
+use crate::journal::mark::{Found, MarkFile};
+use crate::journal::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
+use crate::journal::writer::{Current, Journal, Start};
+use crate::journal::{
+    Known, OpenReport, Opened, Options, TornTail, earlier, mark, prepared, segment,
+};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// What the name of a torn tail ends with until the tail is surely cut from its segment.

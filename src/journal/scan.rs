@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::catalogue::Catalogue;
-use super::error::JournalError;
-use super::frame::{self, ALIGN_BYTES, Entry, Fault, Part};
-use super::mark::Mark;
-use super::segment::{HEADER_BYTES, Header, HeaderError};
 use crate::audit::{Digest, Salts, chain};
+use crate::journal::catalogue::Catalogue;
+use crate::journal::error::JournalError;
+use crate::journal::frame;
+use crate::journal::frame::{ALIGN_BYTES, Entry, Fault, Part};
+use crate::journal::mark::Mark;
+use crate::journal::segment::{HEADER_BYTES, Header, HeaderError};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// Sees every record in order, with the chain after it.

@@ -21,15 +21,15 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::checkpoint::{self, Checkpoint};
-use super::directory::{JOURNAL, LOCK, log_of, refused};
-use super::error::{DirError, JournalError, io_error};
-use super::lock::Watch;
-use super::mark::{self, Found, MarkFile};
-use super::reader::{Reader, Shared};
-use super::scan::{Beginning, End, Scan, Witness};
-use super::{frame, pieces, recovery};
 use crate::audit::Digest;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::directory::{JOURNAL, LOCK, log_of, refused};
+use crate::journal::error::{DirError, JournalError, io_error};
+use crate::journal::lock::Watch;
+use crate::journal::mark::{Found, MarkFile};
+use crate::journal::reader::{Reader, Shared};
+use crate::journal::scan::{Beginning, End, Scan, Witness};
+use crate::journal::{checkpoint, frame, mark, pieces, recovery};
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
 /// How often a mark is read that is being written just then.
@@ -183,7 +183,7 @@ impl Survey {
     /// Reads the log from its beginning, a group at a time, and judges its end.
     ///
     /// # Errors
-    /// [`JournalError`] as from [`super::Journal::open`], and what `take` refuses with.
+    /// [`JournalError`] as from [`crate::journal::writer::Journal::open`], and what `take` refuses with.
     pub fn read<E: From<JournalError>>(
         &self,
         mut take: impl FnMut(Taken<'_>) -> Result<(), E>,

@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::catalogue::Catalogue;
-use super::checkpoint::{self, Checkpoint};
-use super::directory::DataDir;
-use super::disk::{self, Disk};
-use super::error::{AppendError, JournalError, io_error};
-use super::frame::{self, Frame, Place};
-use super::lock::Lease;
-use super::mark::{self, Mark, MarkFile};
-use super::prepared::{Ahead, Prepared};
-use super::reader::{Reader, Shared};
-use super::scan::{End, Visit};
-use super::segment::{self, FIRST_GROUP_AT, Header};
-use super::{Known, Opened, Options, recovery};
 use crate::audit::Digest;
+use crate::journal::catalogue::Catalogue;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::directory::DataDir;
+use crate::journal::disk::Disk;
+use crate::journal::error::{AppendError, JournalError, io_error};
+use crate::journal::frame::{Frame, Place};
+use crate::journal::lock::Lease;
+use crate::journal::mark::{Mark, MarkFile};
+use crate::journal::prepared::{Ahead, Prepared};
+use crate::journal::reader::{Reader, Shared};
+use crate::journal::scan::{End, Visit};
+use crate::journal::segment::{FIRST_GROUP_AT, Header};
+use crate::journal::{Known, Opened, Options, checkpoint, disk, frame, mark, recovery, segment};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// The open log. One at a time; it keeps the data directory locked.

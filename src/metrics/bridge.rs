@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge, Key, Label, Recorder as _, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::METADATA;
+use crate::metrics::METADATA;
 
 /// The metrics of the bridge.
 #[derive(Clone)]

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use tracing::{debug_span, error};
 use uuid::Uuid;
 
-use super::ids::RecentIds;
-use super::local::{Log, Observer, RestoredIds};
-use super::queue::{Held, Queued, Turn};
-use super::{LookedUp, ProposeError, Submission};
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
+use crate::order::ids::RecentIds;
+use crate::order::local::{Log, Observer, RestoredIds};
+use crate::order::queue::{Held, Queued, Turn};
+use crate::order::{LookedUp, ProposeError, Submission};
 use crate::record::{Record, Seq, Timestamp, named_seqs};
 
 /// A group ends when it holds so many records …

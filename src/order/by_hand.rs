@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::appender::{Append as _, Appender};
-use super::queue::{Pushed, Queue};
-use super::{Log, Observer, ProposeError, RecentIds, RestoredIds, Submission, Ticket};
 use crate::decide::{Limits, State};
+use crate::order::appender::{Append as _, Appender};
+use crate::order::ids::RecentIds;
+use crate::order::local::{Log, Observer, RestoredIds};
+use crate::order::queue::{Pushed, Queue};
+use crate::order::{ProposeError, Submission, Ticket};
 
 /// Enough for whatever waits for one turn.
 const QUEUE_BYTES_MAX: usize = 16 << 20;

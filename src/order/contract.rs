@@ -8,11 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::model::ModelWorld;
-use super::testing::LocalWorld;
-use super::{Order, Outcome, ProposeError, Submission, Ticket};
 use crate::audit::Salts;
 use crate::decide::{Proposal, Proposed, Rejection, Verdict};
+use crate::order::model::ModelWorld;
+use crate::order::testing::LocalWorld;
+use crate::order::{Order, Outcome, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, server_id};
 
 /// What the next group meets.

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{
-    Local, LocalOptions, Log, Observer, Order as _, ProposeError, RecentIds, RestoredIds,
-    Submission, Ticket,
-};
 use crate::audit::Salts;
 use crate::decide::{Limits, Proposal, Proposed, RestoredRecord, State, Verdict};
 use crate::journal::AppendError;
+use crate::order::ids::RecentIds;
+use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds};
+use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, Seq, Timestamp};
 
 /// A disk that nothing is read from.

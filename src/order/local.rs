@@ -17,15 +17,16 @@ use tokio::task::yield_now;
 use tracing::error;
 use uuid::Uuid;
 
-use super::appender::{Append, Appender};
-use super::arrivals::Arrivals;
-use super::ids::RecentIds;
-use super::pace::Pace;
-pub use super::queue::Reserved;
-use super::queue::{Pushed, Queue, Queued, Turn};
-use super::{Order, ProposeError, Submission, Ticket};
+pub use crate::order::queue::Reserved;
+
 use crate::decide::{Limits, State};
 use crate::journal::AppendError;
+use crate::order::appender::{Append, Appender};
+use crate::order::arrivals::Arrivals;
+use crate::order::ids::RecentIds;
+use crate::order::pace::Pace;
+use crate::order::queue::{Pushed, Queue, Queued, Turn};
+use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Seq};
 
 /// Where groups become durable.

@@ -37,10 +37,9 @@ use uuid::Uuid;
 #[cfg(test)]
 pub use by_hand::ByHand;
 pub use ids::RecentIds;
-pub use local::{
-    Appends, Local, LocalOptions, Log, Observer, Reserved, RestoredIds, SWIFT, Stopped,
-};
+pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
 pub(crate) use queue::EVENT_OVERHEAD_BYTES;
+pub use queue::Reserved;
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};

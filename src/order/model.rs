@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use super::contract::{Fault, World};
-use super::{Order, ProposeError, Submission, Ticket};
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
+use crate::order::contract::{Fault, World};
+use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Timestamp};
 
 /// What survives a process.

@@ -7,13 +7,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::contract::{Fault, World};
-use super::{
-    Local, LocalOptions, Log, Observer, Order, ProposeError, RecentIds, RestoredIds, Stopped,
-    Submission, Ticket,
-};
 use crate::decide::{Limits, RestoredRecord, State};
 use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
+use crate::order::contract::{Fault, World};
+use crate::order::ids::RecentIds;
+use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Seq};
 
 /// What outlives a process beside the directory.

@@ -7,14 +7,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::arrivals::LOOK_EVERY;
-use super::{
-    Local, LocalOptions, Log, Observer, Order as _, ProposeError, RecentIds, RestoredIds, Stopped,
-    Submission, Ticket,
-};
 use crate::audit::Salts;
 use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
 use crate::journal::AppendError;
+use crate::order::arrivals::LOOK_EVERY;
+use crate::order::ids::RecentIds;
+use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, Seq};
 
 /// The names of the threads that appended.

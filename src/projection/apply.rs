@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED};
-use super::pointers::Pointers;
-use super::position::Applied;
-use super::store::{Batch, Fault, Store};
-use super::versions::Full;
 use crate::journal::Located;
+use crate::projection::keys;
+use crate::projection::keys::APPLIED;
+use crate::projection::pointers::Pointers;
+use crate::projection::position::Applied;
+use crate::projection::store::{Batch, Fault, Store};
+use crate::projection::versions::Full;
 
 /// Most records in a step. Each identity among them is one key, every sixteenth version of one
 /// another, and so is each record whose id is in the index. Larger steps would write fewer pointers

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Options;
-use super::directory::Directory;
-use super::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
-use super::life::{End, Left, Life};
-use super::milestone::{self, Milestone};
-use super::position::Applied;
-use super::progress::Progress;
-use super::scrub::{self, Scrub};
-use super::shared::{Phase, Status};
-use super::store::{self, Fault, Store};
 use crate::journal::Reader;
+use crate::projection::directory::Directory;
+use crate::projection::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
+use crate::projection::life::{End, Left, Life};
+use crate::projection::milestone::Milestone;
+use crate::projection::position::Applied;
+use crate::projection::progress::Progress;
+use crate::projection::scrub::Scrub;
+use crate::projection::shared::{Phase, Status};
+use crate::projection::store::{Fault, Store};
+use crate::projection::{Options, milestone, scrub, store};
 
 /// How long the thread waits before it tries again for want of space.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);

@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::directory::{Contents, Directory};
-use super::keys::{HISTORY, IDS};
-use super::loss;
-use super::position::Applied;
-use super::read::{self, IdLookup, PageQuery, View};
-use super::scrub;
-use super::store::{self, Fault, Store};
-use super::versions::Pointer;
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
+use crate::projection::directory::{Contents, Directory};
+use crate::projection::keys::{HISTORY, IDS};
+use crate::projection::position::Applied;
+use crate::projection::read::{IdLookup, PageQuery, View};
+use crate::projection::store::{Fault, Store};
+use crate::projection::versions::Pointer;
+use crate::projection::{loss, read, scrub, store};
 use crate::record::{Identity, Record, Seq, names_place};
 
 /// Most stored bytes of the log that are held at a time.

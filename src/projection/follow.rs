@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::Options;
-use super::apply::{self, STEP_RECORDS_MAX};
-use super::begin::{Opened, Start};
-use super::directory::Directory;
-use super::life::{End, Life};
-use super::loss;
-use super::milestone::{self, Milestone};
-use super::shared::{Phase, Rest, Shared, Status};
 use crate::journal::JournalError;
+use crate::projection::apply::STEP_RECORDS_MAX;
+use crate::projection::begin::{Opened, Start};
+use crate::projection::directory::Directory;
+use crate::projection::life::{End, Life};
+use crate::projection::milestone::Milestone;
+use crate::projection::shared::{Phase, Rest, Shared, Status};
+use crate::projection::{Options, apply, loss, milestone};
 use crate::record::Seq;
 
 /// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place

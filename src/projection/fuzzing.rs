@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::keys;
-use super::milestone::Milestone;
-use super::versions::{self, Line};
 use crate::journal::Run;
+use crate::projection::milestone::Milestone;
+use crate::projection::versions::Line;
+use crate::projection::{keys, versions};
 
 /// A key, its length before it, and the value under it.
 pub fn index(bytes: &[u8]) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::read::{self, IdLookup, NamePage, PageQuery, Refusal, View};
-use super::shared::{Phase, Shared, Status};
-use super::versions::Pointer;
+use crate::projection::read;
+use crate::projection::read::{IdLookup, NamePage, PageQuery, Refusal, View};
+use crate::projection::shared::{Phase, Shared, Status};
+use crate::projection::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// How long closing waits for sled, whose last flush can hang for ever.

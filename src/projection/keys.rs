@@ -20,8 +20,8 @@
 
 use uuid::Uuid;
 
-use super::store::Fault;
 use crate::journal::{Located, PLACE_BYTES, Place};
+use crate::projection::store::Fault;
 use crate::record::{Identity, Meta, Name, User, names_place};
 
 /// The key of the applied position.

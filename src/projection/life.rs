@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::milestone::Milestone;
-use super::patience::Patience;
-use super::pointers::Pointers;
-use super::position::Applied;
-use super::progress::Progress;
-use super::scrub::Scrub;
-use super::store::{Fault, Store};
+use crate::projection::milestone::Milestone;
+use crate::projection::patience::Patience;
+use crate::projection::pointers::Pointers;
+use crate::projection::position::Applied;
+use crate::projection::progress::Progress;
+use crate::projection::scrub::Scrub;
+use crate::projection::store::{Fault, Store};
 use crate::record::Seq;
 
 /// One store while it is followed up.

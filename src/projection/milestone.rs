@@ -28,9 +28,9 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::keys;
-use super::position::Applied;
-use super::store::Fault;
+use crate::projection::keys;
+use crate::projection::position::Applied;
+use crate::projection::store::Fault;
 use crate::record::Seq;
 
 const NAME: &str = "milestone";

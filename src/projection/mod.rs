@@ -63,21 +63,21 @@ use std::thread;
 
 use uuid::Uuid;
 
-use self::begin::{Opened, Start};
-use self::directory::{Contents, Directory};
-use self::follow::Follow;
-use self::life::Left;
-use self::milestone::Milestone;
-use self::shared::Shared;
-use crate::journal::Reader;
-use crate::record::Seq;
-
 pub use compare::{Comparison, compare, position};
 pub use handle::{ProjectionHandle, State, Unavailable};
 pub use loss::{Loss, refuse_loss};
 pub use position::Applied;
 pub use read::{IdLookup, NamePage, PageQuery};
 pub use versions::Pointer;
+
+use crate::journal::Reader;
+use crate::projection::begin::{Opened, Start};
+use crate::projection::directory::{Contents, Directory};
+use crate::projection::follow::Follow;
+use crate::projection::life::Left;
+use crate::projection::milestone::Milestone;
+use crate::projection::shared::Shared;
+use crate::record::Seq;
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

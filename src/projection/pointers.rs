@@ -9,10 +9,10 @@
 
 use std::collections::HashMap;
 
-use super::keys;
-use super::store::{Fault, Store};
-use super::versions::{Full, Line};
 use crate::journal::Located;
+use crate::projection::keys;
+use crate::projection::store::{Fault, Store};
+use crate::projection::versions::{Full, Line};
 
 /// Most identities that are known; each takes 270 bytes, those of its names, which are 510 at most,
 /// and an open block's, 256 as a rule and 1,400 at most: up to 36 MB.

@@ -14,10 +14,11 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED};
-use super::store::Fault;
 use crate::audit::{Digest, chain};
 use crate::journal::Located;
+use crate::projection::keys;
+use crate::projection::keys::APPLIED;
+use crate::projection::store::Fault;
 use crate::record::Seq;
 
 /// Format 0 held whole records, format 1 an entry for each version, format 2 whole places in blocks.

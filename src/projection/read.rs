@@ -9,10 +9,11 @@ use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-use super::keys::{self, NAMES};
-use super::store::{Fault, Store};
-use super::versions::{Places, Pointer};
 use crate::journal::{JournalError, PlaceError, Reader};
+use crate::projection::keys;
+use crate::projection::keys::NAMES;
+use crate::projection::store::{Fault, Store};
+use crate::projection::versions::{Places, Pointer};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page

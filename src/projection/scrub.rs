@@ -9,11 +9,12 @@
 
 use uuid::Uuid;
 
-use super::keys::{self, APPLIED, IDS, NAMES};
-use super::position::{Applied, IdSum};
-use super::store::{Fault, Store};
-use super::versions::{Places, Pointer};
 use crate::journal::Located;
+use crate::projection::keys;
+use crate::projection::keys::{APPLIED, IDS, NAMES};
+use crate::projection::position::{Applied, IdSum};
+use crate::projection::store::{Fault, Store};
+use crate::projection::versions::{Places, Pointer};
 
 /// Keys that one slice looks at: at about 1 us each, 5 ms, which a reader waits less for than for
 /// a step.

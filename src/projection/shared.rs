@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::handle::Unavailable;
-use super::store::Store;
 use crate::journal::Reader;
+use crate::projection::handle::Unavailable;
+use crate::projection::store::Store;
 use crate::record::Seq;
 
 /// What the projection does now.

@@ -25,9 +25,10 @@
 //!                                        4  CRC-32C of key and value so far
 //! ```
 
-use super::keys::{self, HISTORY};
-use super::store::{Fault, Store};
 use crate::journal::{Located, Place, Run};
+use crate::projection::keys;
+use crate::projection::keys::HISTORY;
+use crate::projection::store::{Fault, Store};
 use crate::record::{Seq, Timestamp, Version};
 
 /// Versions of a full block.

@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::name::{NAME_BYTES_MAX, SYSTEM_PREFIX};
-use super::{Data, Name, NameError, Version, push_hex};
+use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
+use crate::record::new_event::Data;
+use crate::record::{Version, push_hex};
 
 /// What the names of consumers' positions begin with.
 const CONSUMER_PREFIX: &str = "broker:consumer.";

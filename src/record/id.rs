@@ -17,7 +17,8 @@
 
 use uuid::{Builder, Uuid, Variant};
 
-use super::{Seq, Timestamp};
+use crate::record::Seq;
+use crate::record::time::Timestamp;
 
 /// An id names the seq modulo this.
 const SEQS: u64 = 1 << 40;

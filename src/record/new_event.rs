@@ -5,8 +5,9 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::json::{self, JsonError, Limits};
-use super::{Identity, Name, NameError, User, UserError, Version};
+use crate::record::json::{JsonError, Limits};
+use crate::record::name::{Name, NameError, User, UserError};
+use crate::record::{Identity, Version, json};
 
 /// How deep a value may nest when nobody sets another limit.
 pub const DEPTH_MAX_DEFAULT: usize = 64;

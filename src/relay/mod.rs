@@ -28,7 +28,7 @@ pub use table::{Full, Limits};
 pub use topics::Topics;
 
 use crate::record::{Seq, User};
-use table::Table;
+use crate::relay::table::Table;
 
 /// All registrations; clones share them.
 #[derive(Clone)]

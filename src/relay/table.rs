@@ -10,8 +10,9 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Ending, Topics};
 use crate::record::{Seq, User};
+use crate::relay::Ending;
+use crate::relay::topics::Topics;
 
 /// How many registrations there may be, and how long one waits for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,15 @@
 
 use tokio::sync::Semaphore;
 
-use super::teller::{Teller, wake};
-use super::view::View;
-use super::views::Views;
-use super::waiting::Waiting;
-use super::window::Window;
-use super::{Interest, Start, Subscriber};
 use crate::newest::Newest;
 use crate::record::{Epoch, Record, Seq};
+use crate::subscription::interest::Interest;
+use crate::subscription::subscriber::{Start, Subscriber};
+use crate::subscription::teller::{Teller, wake};
+use crate::subscription::view::View;
+use crate::subscription::views::Views;
+use crate::subscription::waiting::Waiting;
+use crate::subscription::window::Window;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 

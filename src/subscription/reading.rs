@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::Tail;
 use crate::record::{Record, Seq};
+use crate::subscription::hub::Tail;
 use crate::sync::Arc;
 
 /// Bytes of the log that one step reads.

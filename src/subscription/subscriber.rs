@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 
-use super::reading::Reading;
-use super::view::View;
-use super::{Batch, Hub, Tail};
 use crate::newest::SliceLimits;
 use crate::record::{Cursor, Record, Seq};
+use crate::subscription::batch::Batch;
+use crate::subscription::hub::{Hub, Tail};
+use crate::subscription::reading::Reading;
+use crate::subscription::view::View;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 

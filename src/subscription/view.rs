@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Batch, Interest};
-use crate::record::{self, Record, Seq};
+use crate::record;
+use crate::record::{Record, Seq};
+use crate::subscription::batch::Batch;
+use crate::subscription::interest::Interest;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Interest;
-use super::interest::Viewer;
-use super::view::View;
 use crate::record::{FilterSet, Identity, Record};
+use crate::subscription::interest::{Interest, Viewer};
+use crate::subscription::view::View;
 
 /// All views, each once. Joining and leaving cost the same however many there are.
 ///

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::window::weight;
 use crate::record::{Record, Seq};
+use crate::subscription::window::weight;
 
 #[derive(Debug)]
 pub(super) struct Waiting {

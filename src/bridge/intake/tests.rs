@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::*;
 use crate::audit::Salts;
+use crate::bridge::intake::*;
 use crate::decide::{Limits, Proposal, Proposed, Seen, State};
 use crate::record::{Data, Name, Record, Seq, Timestamp};
 use crate::subscription::{Interest, Subscriber};

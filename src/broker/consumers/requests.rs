@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ConsumeError;
+use crate::broker::consumers::ConsumeError;
 use crate::record::{Consumer, Version};
 
 /// Who is being served; clones mean the same.

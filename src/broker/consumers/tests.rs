@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use futures_util::poll;
 
-use super::*;
-use crate::Config;
+use crate::broker::consumers::*;
+use crate::config::Config;
 use crate::record::NewEvent;
 
 async fn broker(dir: &tempfile::TempDir) -> Broker {

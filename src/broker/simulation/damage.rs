@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
-use super::process::{Process, Truth};
-use super::world::{World, is_damage};
-use crate::broker::StartError;
+use crate::broker::simulation::process::{Process, Truth};
+use crate::broker::simulation::world::{World, is_damage};
+use crate::broker::start::StartError;
 use crate::journal::JournalError;
 use crate::journal::simulated::Image;
 use crate::record::Seq;

@@ -9,10 +9,10 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 use uuid::Uuid;
 
-use super::index::Index;
-use super::oracle::{Fate, Oracle};
-use super::process::{Process, Truth};
 use crate::audit::Salts;
+use crate::broker::simulation::index::Index;
+use crate::broker::simulation::oracle::{Fate, Oracle};
+use crate::broker::simulation::process::{Process, Truth};
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::journal::simulated::SimulatedDisk;
 use crate::order::{ProposeError, Submission, Ticket};

@@ -46,9 +46,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::broker::simulation::world::World;
 use crate::journal::simulated::SimulatedDisk;
 use crate::record::Timestamp;
-use world::World;
 
 /// Seeds of an ordinary run of the tests.
 const SEEDS: u64 = 2_000;

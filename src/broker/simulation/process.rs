@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::index::Index;
-use super::oracle::Oracle;
-use crate::broker::StartError;
 use crate::broker::checkpoints::Checkpoints;
 use crate::broker::engines::Engines;
 use crate::broker::restored::{Restart, Witness, restore};
+use crate::broker::simulation::index::Index;
+use crate::broker::simulation::oracle::Oracle;
+use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::decide::Limits;
 use crate::epochs::Epochs;

@@ -10,10 +10,9 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 use tokio::runtime::Runtime;
 
-use super::oracle::Oracle;
-use super::process::Process;
-use crate::broker::subscribe::beginning;
-use crate::broker::{ReplayMode, Resume};
+use crate::broker::simulation::oracle::Oracle;
+use crate::broker::simulation::process::Process;
+use crate::broker::subscribe::{ReplayMode, Resume, beginning};
 use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
 use crate::subscription::{Interest, Mark, Step, Subscriber};
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::order::{Outcome, ProposeError};
 
-/// Events of an [`EventSink`](super::EventSink) that were not appended, or of which that is not
+/// Events of an [`EventSink`](crate::broker::sink::EventSink) that were not appended, or of which that is not
 /// known.
 ///
 /// Of every event that was sent before it the outcome is known by now: it stands among the failures,

@@ -12,7 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::*;
+use crate::broker::sink::*;
 use crate::broker::start;
 use crate::config::Config;
 use crate::journal::before_sync;

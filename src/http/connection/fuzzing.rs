@@ -4,9 +4,9 @@ use actix_http::ServiceConfig;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::task::LocalSet;
 
-use super::plain::{Parsed, Requests};
-use super::request_for_stream;
 use crate::config::Config;
+use crate::http::connection::plain::{Parsed, Requests};
+use crate::http::connection::request_for_stream;
 
 /// Small, so that requests come in parts.
 const CHUNK_BYTES: usize = 16;

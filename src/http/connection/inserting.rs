@@ -24,8 +24,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Encoder as _;
 
-use super::Resumed;
-use super::plain::{PATH, Parsed, REQUEST_BYTES_MAX, Requests};
+use crate::http::connection::plain::{PATH, Parsed, REQUEST_BYTES_MAX, Requests};
+use crate::http::connection::resumed::Resumed;
 use crate::http::{Shared, edge, insert, problem};
 
 /// How long a request may take that came in parts, before it is left to actix and its limits.

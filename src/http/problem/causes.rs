@@ -1,8 +1,8 @@
 //! What the inner rooms say went wrong, as problems.
 
-use super::{Code, Problem};
 use crate::broker::ConsumeError;
 use crate::decide::Rejection;
+use crate::http::problem::{Code, Problem};
 use crate::order::ProposeError;
 use crate::projection::Unavailable;
 use crate::record::json::JsonError;

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::socket::parse_wish;
-use super::{parse_message, parse_registration};
 use crate::config::Config;
-use crate::http::insert::{self, compact};
-use crate::http::message::{self, Wish};
+use crate::http::insert::compact;
+use crate::http::message::Wish;
+use crate::http::relay::socket::parse_wish;
+use crate::http::relay::{parse_message, parse_registration};
+use crate::http::{insert, message};
 use crate::record::FilterSet;
 
 /// Bytes as the body of `/register` and of `/publish`, and as a text on the socket.

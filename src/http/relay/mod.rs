@@ -18,17 +18,17 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Shared;
-use super::body::read_json;
-use super::gate::named_host;
-use super::insert::{compact, invalid, object, prefix, present, receipt, text};
-use super::problem::{Code, Problem};
-use super::wire::{Receipt, Refusal};
+pub(super) use user_id::UserId;
+
 use crate::config::{Authority, Config};
+use crate::http::Shared;
+use crate::http::body::read_json;
+use crate::http::gate::named_host;
+use crate::http::insert::{compact, invalid, object, prefix, present, receipt, text};
+use crate::http::problem::{Code, Problem};
+use crate::http::wire::{Receipt, Refusal};
 use crate::record::{Data, FilterSet, Identity, Name, NewEvent, User};
 use crate::relay::Topics;
-
-pub(super) use user_id::UserId;
 
 /// A relay client that is to connect.
 #[derive(Deserialize, ToSchema)]

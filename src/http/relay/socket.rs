@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{compact, object, parse_topics, unknown};
-use crate::Broker;
-use crate::broker::{ReplayMode, Resume, Subscribe};
+use crate::broker::{Broker, ReplayMode, Resume, Subscribe};
 use crate::config::Config;
 use crate::http::Shared;
+use crate::http::insert::{compact, object};
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Query;
+use crate::http::relay::{parse_topics, unknown};
 use crate::http::socket::{Ask, Closing, Handshake, Session};
 use crate::http::subscribe::bare_or_record;
 use crate::http::wire::Refusal;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::text;
+use crate::http::insert::text;
 use crate::record::User;
 
 /// A user: a string, or a whole number, which is the user of its decimal digits

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::frames::Fault;
+use crate::http::socket::frames::Fault;
 use crate::http::sse;
 
 /// A close frame to send: a code, and a reason of at most 123 bytes.

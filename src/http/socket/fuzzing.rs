@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::task::noop_waker;
 
-use super::frames::{Fault, Frames, Received};
+use crate::http::socket::frames::{Fault, Frames, Received};
 
 /// Small, so that sizes are met.
 const MESSAGE_BYTES_MAX: usize = 256;

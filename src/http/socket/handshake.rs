@@ -4,12 +4,12 @@ use actix_http::ws::{HandshakeError, handshake_response, verify_handshake};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::session::Session;
-use super::stream::SocketStream;
 use crate::config::{Authority, Config, Origin};
 use crate::http::Shared;
 use crate::http::gate::named_host;
 use crate::http::problem::{Code, Problem};
+use crate::http::socket::session::Session;
+use crate::http::socket::stream::SocketStream;
 use crate::http::streams::Open;
 use crate::record::User;
 

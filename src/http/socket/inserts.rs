@@ -10,10 +10,9 @@ use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::session::Reference;
-use crate::Broker;
-use crate::broker::Inserted;
+use crate::broker::{Broker, Inserted};
 use crate::http::problem::Problem;
+use crate::http::socket::session::Reference;
 use crate::order::{ProposeError, Ticket};
 use crate::record::NewEvent;
 

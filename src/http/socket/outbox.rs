@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::closing::Closing;
-use super::session::{Format, Reference};
 use crate::http::problem::Problem;
+use crate::http::socket::closing::Closing;
+use crate::http::socket::session::{Format, Reference};
 use crate::record::{Cursor, Record, Seq};
 use crate::subscription::{Batch, Encoding, Mark};
 

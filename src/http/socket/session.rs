@@ -2,9 +2,9 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::closing::Closing;
 use crate::broker::Subscribe;
 use crate::http::problem::Problem;
+use crate::http::socket::closing::Closing;
 use crate::record::{NewEvent, Seq};
 use crate::subscription::Batch;
 

@@ -4,9 +4,11 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, Kind, MAGIC};
-use super::{PART_BYTES, head_crc, part_crc};
 use crate::audit::{Digest, LEAF_BYTES, Leaf, Salt};
+use crate::journal::frame::{
+    ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, Kind, MAGIC, PART_BYTES,
+    head_crc, part_crc,
+};
 use crate::record::Seq;
 
 /// A frame whose checksum over everything before the parts matched.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Open;
-use crate::journal::JournalError;
+use crate::journal::error::JournalError;
+use crate::journal::place::Open;
 
 /// What lies no further apart is read at once: what is between costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::disk::faults::Fault;
-use super::*;
+use crate::journal::disk::faults::Fault;
+use crate::journal::tests::*;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -1,7 +1,7 @@
 //! Opens that pass over what a checkpoint stands for.
 
-use super::*;
 use crate::journal::checkpoint;
+use crate::journal::tests::*;
 
 /// One group each, in several segments.
 const GROUPS: u64 = 60;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::*;
+use crate::journal::tests::*;
 
 type Change = fn(&Site);
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::*;
+use crate::journal::tests::*;
 
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::journal::tests::*;
 
 /// Longer than any test may take: a wait that ends by it has failed.
 const LONG: Duration = Duration::from_secs(60);

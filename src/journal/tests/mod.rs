@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::*;
 use crate::audit::{Digest, Salts, chain};
+use crate::journal::*;
 use crate::record::{Identity, Name, Record, RecordParts, StoredRecord, Timestamp, User};
 
 /// Small enough that a few groups need several segments.

@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::journal::tests::*;
 
 /// Every record of a log with its place, as a follower in small portions tells them.
 fn locate(reader: &Reader) -> Vec<Located> {

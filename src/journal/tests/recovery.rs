@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-use super::*;
-use crate::journal::simulated::{Fault, Image, SimulatedDisk};
+use crate::journal::disk::simulated::{Fault, Image, SimulatedDisk};
+use crate::journal::tests::*;
 
 /// A closed journal of three groups in one segment, and where its last frame lies; the mark knows
 /// of the first two only.

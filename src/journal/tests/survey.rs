@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::*;
+use crate::journal::tests::*;
 
 /// What a survey hands out.
 fn surveyed(survey: &Survey) -> Result<(Vec<Record>, Surveyed), JournalError> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Held, Phase, Queued, Shared};
 use crate::order::ProposeError;
+use crate::order::queue::{Held, Phase, Queued, Shared};
 
 /// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
 #[derive(Debug)]

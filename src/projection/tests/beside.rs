@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 use std::sync::mpsc;
 
-use super::super::begin::Start;
-use super::super::loss::{Loss, refuse_loss};
-use super::super::store::Store;
-use super::super::store::faults::{self, Call};
-use super::*;
+use crate::projection::begin::Start;
+use crate::projection::loss::{Loss, refuse_loss};
+use crate::projection::store::faults::Call;
+use crate::projection::store::{Store, faults};
+use crate::projection::tests::*;
 
 /// Whatever was written in one run is too much to wait for.
 const BESIDE: Options = Options { replayed_records_max: 0, ..CACHE };

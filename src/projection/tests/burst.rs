@@ -1,7 +1,7 @@
 //! Giving way to a burst, and to whoever waits for the history in it.
 
-use super::*;
 use crate::projection::apply::STEP_RECORDS_MAX;
+use crate::projection::tests::*;
 
 const GROUPS: usize = 20;
 

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc;
 
-use super::super::compare::{Comparison, compare, position};
-use super::super::keys::{HISTORY, IDS};
-use super::super::store::Store;
-use super::*;
+use crate::projection::compare::{Comparison, compare, position};
+use crate::projection::keys::{HISTORY, IDS};
+use crate::projection::store::Store;
+use crate::projection::tests::*;
 
 fn compared(world: &World) -> Comparison {
     let mut told = 0;

@@ -2,14 +2,13 @@
 
 use std::sync::mpsc;
 
-use super::super::apply;
-use super::super::keys;
-use super::super::pointers::Pointers;
-use super::super::position::Applied;
-use super::super::scrub::{self, Scrub};
-use super::super::store::{Batch, Store};
-use super::*;
 use crate::journal::Located;
+use crate::projection::pointers::Pointers;
+use crate::projection::position::Applied;
+use crate::projection::scrub::Scrub;
+use crate::projection::store::{Batch, Store};
+use crate::projection::tests::*;
+use crate::projection::{apply, keys, scrub};
 
 fn located(world: &World) -> Vec<Located> {
     let mut follower = world.journal.reader().follow(0);

@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::projection::tests::*;
 
 fn any_group() -> impl Strategy<Value = Vec<(Identity, Vec<u8>)>> {
     let event = (0u8..4, proptest::option::of(0u8..2), 0u64..1_000);

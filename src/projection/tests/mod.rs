@@ -21,10 +21,13 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::shared::{Phase, Status};
-use super::{IdLookup, Options, PageQuery, Projection, ProjectionHandle, State, Unavailable};
 use crate::audit::{Digest, Salts, chain};
-use crate::journal::{self, DataDir, Journal};
+use crate::journal;
+use crate::journal::{DataDir, Journal};
+use crate::projection::handle::{ProjectionHandle, State, Unavailable};
+use crate::projection::read::{IdLookup, PageQuery};
+use crate::projection::shared::{Phase, Status};
+use crate::projection::{Options, Projection};
 use crate::record::{
     Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, server_id,
 };

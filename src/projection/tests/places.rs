@@ -3,13 +3,14 @@
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use super::super::keys;
-use super::super::read::{self, Refusal, View};
-use super::super::store::{Batch, Store};
-use super::super::versions::{self, Block, Line, Places};
-use super::super::{apply, pointers::Pointers, position::Applied};
-use super::*;
 use crate::journal::{PLACE_BYTES, Place, Reader, Run};
+use crate::projection::pointers::Pointers;
+use crate::projection::position::Applied;
+use crate::projection::read::{Refusal, View};
+use crate::projection::store::{Batch, Store};
+use crate::projection::tests::*;
+use crate::projection::versions::{Block, Line, Places};
+use crate::projection::{apply, keys, read, versions};
 
 /// A store of its own with everything of the journal in it, applied in steps of this length.
 fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {

@@ -1,7 +1,7 @@
 //! What reads answer.
 
-use super::super::read::NAMES_SCANNED_MAX;
-use super::*;
+use crate::projection::read::NAMES_SCANNED_MAX;
+use crate::projection::tests::*;
 
 fn page(
     handle: &ProjectionHandle,

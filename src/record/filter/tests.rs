@@ -3,8 +3,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
 
-use super::super::name::{CharacterError, CharacterFault};
-use super::*;
+use crate::record::filter::*;
+use crate::record::name::{CharacterError, CharacterFault};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()

@@ -10,9 +10,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::Limits;
-use super::error::{Expected, JsonErrorKind, NumberFault};
-use super::string::{hex4, is_same, plain_len, unescape};
+use crate::record::json::Limits;
+use crate::record::json::error::{Expected, JsonErrorKind, NumberFault};
+use crate::record::json::string::{hex4, is_same, plain_len, unescape};
 
 /// Objects of up to this many keys compare each new key with those before it; larger ones hash.
 ///

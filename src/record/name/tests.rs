@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-use super::*;
+use crate::record::name::*;
 
 #[test]
 fn ordinary_names_are_accepted_and_kept() {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::super::string::unescape;
-use super::*;
+use crate::record::json::string::unescape;
+use crate::record::json::tests::*;
 
 /// A value as the naive reader has it: all members, in order, duplicates and all.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 use serde_json::Value;
 
-use super::string::plain_len;
-use super::*;
-
 mod model;
+
+use crate::record::json::string::plain_len;
+use crate::record::json::*;
 
 const LIMITS: Limits = Limits { depth_max: 64 };
 

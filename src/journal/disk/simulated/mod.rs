@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use content::{Change, Content, Keeps};
+use crate::journal::disk::simulated::content::{Change, Content, Keeps};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };

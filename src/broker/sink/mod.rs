@@ -22,7 +22,8 @@ use uuid::Uuid;
 
 pub use error::{SinkError, SinkFailure};
 
-use super::{Broker, READ_WAIT, propose};
+use crate::broker::inserts::propose;
+use crate::broker::{Broker, READ_WAIT};
 use crate::order::{EVENT_OVERHEAD_BYTES, ProposeError, Reserved, Submission, Ticket};
 use crate::projection::Unavailable;
 use crate::record::NewEvent;

@@ -46,10 +46,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes, part};
+
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
 use crate::record::{META_BYTES_MAX, Record, Seq};
-
-pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes, part};
 
 /// Frames begin at multiples of this, so that a search for them has few places to look.
 pub(super) const ALIGN_BYTES: usize = 8;

@@ -18,11 +18,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
-use crowd::Crowd;
 pub(super) use turn::Turn;
 
-use super::{ProposeError, Submission, Ticket};
 use crate::decide::Verdict;
+use crate::order::queue::crowd::Crowd;
+use crate::order::{ProposeError, Submission, Ticket};
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
 pub(crate) const EVENT_OVERHEAD_BYTES: usize = 512;

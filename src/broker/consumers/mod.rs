@@ -17,9 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 pub(super) use requests::Consumers;
-use requests::Request;
 
-use super::{Broker, ReplayMode, Subscribe};
+use crate::broker::Broker;
+use crate::broker::consumers::requests::Request;
+use crate::broker::subscribe::{ReplayMode, Subscribe};
 use crate::decide::Rejection;
 use crate::order::ProposeError;
 use crate::projection::{PageQuery, Unavailable};

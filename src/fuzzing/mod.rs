@@ -12,12 +12,13 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::audit::{LEAF_BYTES, Leaf};
 pub use crate::commands::fuzzing::export;
 pub use crate::epochs::fuzz as epoch;
 pub use crate::http::fuzzing::{connection, headers, message, path, query, relay, socket};
 pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place, segment};
 pub use crate::projection::fuzzing::index;
+
+use crate::audit::{LEAF_BYTES, Leaf};
 use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};
 use crate::record::{
     Consumer, Cursor, DEPTH_MAX_DEFAULT, Filter, FilterSet, Meta, Name, Record, StoredRecord,

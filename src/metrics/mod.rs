@@ -12,7 +12,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use bridge::Bridge;
+use crate::metrics::bridge::Bridge;
 
 /// Bounds of latency buckets in seconds: a synced append takes 0.0001, a slow disk 0.1.
 const SECONDS_BUCKETS: [f64; 12] =

@@ -35,14 +35,15 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 pub use run::Run;
-use stretch::Stretch;
 use thiserror::Error;
 
-use super::catalogue::Spot;
-use super::error::{JournalError, io_error};
-use super::frame::{self, Entry, Kind, PART_BYTES, Part};
-use super::reader::Shared;
 use crate::audit::{LEAF_BYTES, Salt, Salts};
+use crate::journal::catalogue::Spot;
+use crate::journal::error::{JournalError, io_error};
+use crate::journal::frame;
+use crate::journal::frame::{Entry, Kind, PART_BYTES, Part};
+use crate::journal::place::stretch::Stretch;
+use crate::journal::reader::Shared;
 use crate::record::{Leafless, Meta, Record, Seq, Timestamp};
 
 /// Length of an encoded place in bytes.

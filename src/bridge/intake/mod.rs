@@ -9,8 +9,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::backoff::Backoff;
-use super::host::Host;
+use crate::bridge::backoff::Backoff;
+use crate::bridge::host::Host;
 use crate::decide::{Rejection, Verdict};
 use crate::order::ProposeError;
 use crate::record::NewEvent;

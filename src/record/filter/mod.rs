@@ -16,10 +16,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
-
 #[cfg(test)]
 mod tests;
+
+use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 
 /// A name, or a pattern of names: tokens separated by `.`, of which `*` alone is any one token and
 /// a final `>` is one or more tokens (the subject grammar of NATS).

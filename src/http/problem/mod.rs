@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
 
-use super::Shared;
+use crate::http::Shared;
 
 /// How long a client should wait that was refused for load.
 const RETRY_AFTER_SECONDS: &str = "1";

@@ -28,7 +28,7 @@ pub(super) use inserting::Inserting;
 pub(super) use resumed::Resumed;
 pub(super) use streaming::Answering;
 
-use super::Shared;
+use crate::http::Shared;
 
 /// A request follows its connection at once; whoever waits longer is left to actix.
 const REQUEST_WAIT: Duration = Duration::from_secs(1);

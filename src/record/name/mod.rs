@@ -17,10 +17,11 @@ use std::sync::Arc;
 mod character;
 
 pub use character::{CharacterError, CharacterFault};
-use character::{Origin, check_characters};
 
 #[cfg(test)]
 mod tests;
+
+use crate::record::name::character::{Origin, check_characters};
 
 /// The longest name or user, in bytes of UTF-8; AMQP routing keys end there too.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -21,10 +21,11 @@ mod scanner;
 mod string;
 
 pub use error::{Expected, JsonError, JsonErrorKind, NumberFault};
-use scanner::Scanner;
 
 #[cfg(test)]
 mod tests;
+
+use crate::record::json::scanner::Scanner;
 
 /// What a JSON text may ask of us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

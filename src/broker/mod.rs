@@ -29,17 +29,16 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot, watch};
 
-use consumers::Consumers;
 pub(crate) use consumers::{ConsumeError, ConsumeFrom};
 pub use inserts::Inserted;
-pub(crate) use inserts::propose;
 pub use records::Records;
 pub use sink::{EventSink, SinkError, SinkFailure};
 pub use start::StartError;
 pub use subscribe::{ReplayMode, Resume, Subscribe};
-use worker::Worker;
 
 use crate::bridge;
+use crate::broker::consumers::Consumers;
+use crate::broker::worker::Worker;
 use crate::config::Config;
 use crate::epochs::Epochs;
 use crate::journal::{DataDir, Reader};
