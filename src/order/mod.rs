@@ -4,25 +4,10 @@
 //! Promises that what it acknowledges is durable, and that nobody is told of a record before.
 //! Knows nothing of HTTP.
 
-mod appender;
-mod arrivals;
-mod ids;
 mod local;
-mod pace;
-mod queue;
-
-#[cfg(test)]
-mod by_hand;
-#[cfg(test)]
-mod contract;
-#[cfg(test)]
-mod lag;
-#[cfg(test)]
-mod model;
+mod ports;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod turns;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,12 +19,13 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+pub(crate) use local::queue::EVENT_OVERHEAD_BYTES;
+pub use local::queue::Reserved;
+pub use local::recent_ids::RecentIds;
+pub use local::{Appends, Local, LocalOptions, SWIFT, Stopped};
+pub use ports::{Log, Observer, RestoredIds};
 #[cfg(test)]
-pub use by_hand::ByHand;
-pub use ids::RecentIds;
-pub use local::{Appends, Local, LocalOptions, Log, Observer, RestoredIds, SWIFT, Stopped};
-pub(crate) use queue::EVENT_OVERHEAD_BYTES;
-pub use queue::Reserved;
+pub use testing::manual::ByHand;
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};

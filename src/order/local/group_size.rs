@@ -14,7 +14,7 @@ const FADING: usize = 32;
 
 /// The most submissions that were under way at once, lately.
 #[derive(Debug, Default)]
-pub(super) struct Crowd(usize);
+pub struct Crowd(usize);
 
 impl Crowd {
     /// A turn took so many, and so many more had come when it ended.

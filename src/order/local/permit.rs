@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::order::ProposeError;
-use crate::order::queue::{Held, Phase, Queued, Shared};
+use crate::order::local::queue_state::{Held, Phase, Queued, Shared};
 
 /// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(shared: &Arc<Shared>, share: usize) -> Self {
+    pub fn new(shared: &Arc<Shared>, share: usize) -> Self {
         Self { shared: shared.clone(), share, ended: false }
     }
 

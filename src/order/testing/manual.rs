@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::decide::{Limits, State};
-use crate::order::appender::{Append as _, Appender};
-use crate::order::ids::RecentIds;
-use crate::order::local::{Log, Observer, RestoredIds};
-use crate::order::queue::{Pushed, Queue};
+use crate::order::local::appender::{Append as _, Appender};
+use crate::order::local::queue::{Pushed, Queue};
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{ProposeError, Submission, Ticket};
 
 /// Enough for whatever waits for one turn.

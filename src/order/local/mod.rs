@@ -5,6 +5,14 @@
 //! comes alone may append by itself: waking a thread and being woken by it takes about as long as
 //! a sync.
 
+pub mod appender;
+pub mod group_size;
+pub(super) mod inline;
+pub mod permit;
+pub mod queue;
+pub mod queue_state;
+pub mod recent_ids;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,67 +23,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tracing::error;
-use uuid::Uuid;
-
-pub use crate::order::queue::Reserved;
 
 use crate::decide::{Limits, State};
-use crate::journal::AppendError;
-use crate::order::appender::{Append, Appender};
-use crate::order::arrivals::Arrivals;
-use crate::order::ids::RecentIds;
-use crate::order::pace::Pace;
-use crate::order::queue::{Pushed, Queue, Queued, Turn};
+use crate::order::local::appender::{Append, Appender};
+use crate::order::local::inline::append_latency::Pace;
+use crate::order::local::inline::arrivals::Arrivals;
+use crate::order::local::permit::Turn;
+use crate::order::local::queue::{Pushed, Queue, Reserved};
+use crate::order::local::queue_state::Queued;
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{Order, ProposeError, Submission, Ticket};
-use crate::record::{Record, Seq};
-
-/// Where groups become durable.
-pub trait Log: Send + 'static {
-    /// Returns once the group is on stable storage.
-    ///
-    /// # Errors
-    /// [`AppendError`]: whether anything may have been stored.
-    fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError>;
-
-    /// Whether a group of about so many bytes is only a write and a sync.
-    fn has_room(&self, bytes: usize) -> bool;
-
-    /// Called once, after the last group.
-    ///
-    /// # Errors
-    /// The failure as a sentence.
-    fn close(self) -> Result<(), String>;
-}
-
-/// Who is told of every durable group, in order, before it is acknowledged.
-pub trait Observer: Send + 'static {
-    /// Must not block: the next group waits for it.
-    fn committed(&mut self, group: &[Arc<Record>]);
-
-    /// The groups so far are acknowledged too.
-    fn acknowledged(&mut self);
-
-    /// The log failed for good.
-    fn failed(&mut self, error: &AppendError);
-}
-
-/// Where ids are found that are not recent.
-pub trait RestoredIds: Send + 'static {
-    /// Every record up to here can be found by its id, unless that names its place.
-    fn applied(&self) -> Seq;
-
-    /// The record of an old id that does not name its place, when it is applied.
-    ///
-    /// # Errors
-    /// [`ProposeError::IdsNotReady`] when that cannot be told now.
-    fn find_old(&self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError>;
-
-    /// The record at a seq that is durable.
-    ///
-    /// # Errors
-    /// [`ProposeError::IdsNotReady`] when it cannot be read.
-    fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError>;
-}
 
 /// Settings of the local order.
 #[derive(Clone, Copy, Debug)]

@@ -8,20 +8,14 @@
 //! goes to the first one that waits. Those who wait have a part of the queue only, so that they do
 //! not have others refused, who pay for an exchange of one word.
 
-mod crowd;
-mod turn;
-
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError};
 
-pub(super) use turn::Turn;
-
-use crate::decide::Verdict;
-use crate::order::queue::crowd::Crowd;
+use crate::order::local::permit::Turn;
+use crate::order::local::queue_state::{Held, Phase, Queued, Shared, State};
 use crate::order::{ProposeError, Submission, Ticket};
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
@@ -34,27 +28,10 @@ const PATIENT_PART: usize = 2;
 
 /// The queue; clones mean the same one.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     shared: Arc<Shared>,
     bytes_max: usize,
     patient_bytes_max: usize,
-}
-
-/// A submission on its way, with the place to answer.
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub submission: Submission,
-    pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
-    pub bytes: usize,
-    pub held: Held,
-}
-
-/// What submissions hold of the queue: less than they weigh where one alone is more than all.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
-    bytes: usize,
-    /// Of the part for those who wait.
-    patient_bytes: usize,
 }
 
 /// A place in the queue for one submission; who drops it leaves.
@@ -65,44 +42,10 @@ pub struct Reserved {
 }
 
 /// What became of a submission.
-pub(super) enum Pushed {
+pub enum Pushed {
     Queued(Ticket),
     /// Nothing was queued and nobody appends: the caller does.
     Turn(Turn, Queued, Ticket),
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// Whether the last turn appended one submission and no other came meanwhile; written under the
-    /// lock.
-    quiet: AtomicBool,
-    queued: Condvar,
-    /// Bytes that are free; closed when nothing more is taken.
-    room: Arc<Semaphore>,
-    /// Of those, what whoever waits in line may have. They wait here first, then there.
-    patient: Arc<Semaphore>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queued: VecDeque<Queued>,
-    crowd: Crowd,
-    phase: Phase,
-    /// Whether somebody holds the turn.
-    taken: bool,
-    /// Whether the thread waits for something to append.
-    waits: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
-    /// What is queued is still appended.
-    Stopping,
-    /// Nobody will append any more.
-    Dead,
 }
 
 impl Queue {
@@ -308,40 +251,6 @@ impl Queue {
             self.shared.wake(state);
         }
         Ok(())
-    }
-}
-
-impl Held {
-    /// Together with another.
-    pub fn add(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.patient_bytes += other.patient_bytes;
-    }
-}
-
-impl Shared {
-    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the thread, if it waits: a wake costs a system call.
-    fn wake(&self, state: MutexGuard<'_, State>) {
-        let waits = state.waits;
-        drop(state);
-        if waits {
-            self.queued.notify_one();
-        }
-    }
-
-    fn close(&self) {
-        self.patient.close();
-        self.room.close();
-    }
-
-    fn release(&self, held: Held) {
-        self.room.add_permits(held.bytes);
-        self.patient.add_permits(held.patient_bytes);
     }
 }
 

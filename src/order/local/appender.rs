@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
 use crate::journal::AppendError;
-use crate::order::ids::RecentIds;
-use crate::order::local::{Log, Observer, RestoredIds};
-use crate::order::queue::{Held, Queued, Turn};
+use crate::order::local::permit::Turn;
+use crate::order::local::queue_state::{Held, Queued};
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{LookedUp, ProposeError, Submission};
 use crate::record::{Record, Seq, Timestamp, named_seqs};
 
@@ -23,7 +24,7 @@ const GROUP_RECORDS_MAX: usize = 4_096;
 const GROUP_BYTES_MAX: usize = 1 << 20;
 
 /// The one owner of the log and the fold's state.
-pub(super) struct Appender<L, O, I> {
+pub struct Appender<L, O, I> {
     pub log: L,
     pub state: State,
     pub recent: RecentIds,
@@ -48,7 +49,7 @@ struct Group {
 }
 
 /// What the appending thread and callers do in their turn, whatever the engines are.
-pub(super) trait Append: Send {
+pub trait Append: Send {
     /// Commits one group: `first`, or else the turn's share of what is queued. Answers how many
     /// submissions it was.
     fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize;

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One caller in so many lets others go first: that costs it about 6 us, and the others are found
 /// within so many syncs.
-pub(super) const LOOK_EVERY: usize = 8;
+pub const LOOK_EVERY: usize = 8;
 
 /// How many there are, and were.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals {
+pub struct Arrivals {
     now: AtomicUsize,
     ever: AtomicUsize,
 }
 
 /// One of them; it is gone when this is dropped.
 #[derive(Debug)]
-pub(super) struct Arrival<'a> {
+pub struct Arrival<'a> {
     arrivals: &'a Arrivals,
     number: usize,
 }

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use crate::decide::{Limits, RestoredRecord, State};
 use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
-use crate::order::contract::{Fault, World};
-use crate::order::ids::RecentIds;
-use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::local::{Local, LocalOptions, Stopped};
+use crate::order::ports::{Log, Observer, RestoredIds};
+use crate::order::testing::contract::{Fault, World};
 use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Seq};
 
@@ -23,7 +24,7 @@ struct Outside {
 }
 
 /// The local order: appended by its thread, or by the caller wherever that is possible.
-pub(super) struct LocalWorld<const HERE: bool> {
+pub struct LocalWorld<const HERE: bool> {
     directory: TempDir,
     outside: Arc<Mutex<Outside>>,
     process: Option<Process<HERE>>,

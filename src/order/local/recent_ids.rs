@@ -71,7 +71,7 @@ impl RecentIds {
 
     /// How much of what came since the log was opened the projection lacks, once that is more than
     /// it may. `applied` is not asked as long as so few ids are held that it does not matter.
-    pub(super) fn lag_beyond_bound(&self, applied: impl FnOnce() -> Seq) -> Option<u64> {
+    pub fn lag_beyond_bound(&self, applied: impl FnOnce() -> Seq) -> Option<u64> {
         if (self.ids.len() as u64) < self.lag_max {
             return None;
         }
@@ -80,7 +80,7 @@ impl RecentIds {
     }
 
     /// The recent record that an id belongs to.
-    pub(super) fn seq_of(&self, id: &Uuid) -> Option<Seq> {
+    pub fn seq_of(&self, id: &Uuid) -> Option<Seq> {
         let is_there = |seq: &Seq| {
             let at = seq.checked_sub(self.trimmed_through + 1).and_then(|at| at.try_into().ok());
             at.and_then(|at: usize| self.ids.get(at)) == Some(id)
@@ -90,12 +90,12 @@ impl RecentIds {
     }
 
     /// Ids of records up to here are elsewhere: in the log and the projection.
-    pub(super) fn trimmed_through(&self) -> Seq {
+    pub fn trimmed_through(&self) -> Seq {
         self.trimmed_through
     }
 
     /// Takes back the last `count` ids: their records were not stored.
-    pub(super) fn forget(&mut self, count: usize) {
+    pub fn forget(&mut self, count: usize) {
         self.ids.truncate(self.ids.len() - count);
         let last_seq = self.last_seq();
         while let Some((seq, id)) = self.in_order.back().copied() {
@@ -108,7 +108,7 @@ impl RecentIds {
     }
 
     /// Lets go of what the projection has applied long ago.
-    pub(super) fn trim(&mut self, applied: Seq) {
+    pub fn trim(&mut self, applied: Seq) {
         self.trim_through(applied.saturating_sub(KEPT));
     }
 

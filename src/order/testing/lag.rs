@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::audit::Salts;
 use crate::decide::{Limits, Proposal, Proposed, RestoredRecord, State, Verdict};
 use crate::journal::AppendError;
-use crate::order::ids::RecentIds;
-use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds};
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::local::{Local, LocalOptions};
+use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, Seq, Timestamp};
 

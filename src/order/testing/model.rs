@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
-use crate::order::contract::{Fault, World};
+use crate::order::testing::contract::{Fault, World};
 use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Timestamp};
 
@@ -23,7 +23,7 @@ struct Process {
     failed: bool,
 }
 
-pub(super) struct ModelWorld {
+pub struct ModelWorld {
     disk: Arc<Mutex<Disk>>,
     order: ModelOrder,
 }

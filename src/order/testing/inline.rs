@@ -10,9 +10,10 @@ use uuid::Uuid;
 use crate::audit::Salts;
 use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
 use crate::journal::AppendError;
-use crate::order::arrivals::LOOK_EVERY;
-use crate::order::ids::RecentIds;
-use crate::order::local::{Local, LocalOptions, Log, Observer, RestoredIds, Stopped};
+use crate::order::local::inline::arrivals::LOOK_EVERY;
+use crate::order::local::recent_ids::RecentIds;
+use crate::order::local::{Local, LocalOptions, Stopped};
+use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, Seq};
 

@@ -8,7 +8,7 @@ const SMOOTHING: u64 = 8;
 
 /// Written by whoever appends, read by everybody.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub struct Pace {
     origin: Instant,
     swift_nanos: u64,
     /// Typical time of an append; 0 before the first.

@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use crate::audit::Salts;
 use crate::decide::{Proposal, Proposed, Rejection, Verdict};
-use crate::order::model::ModelWorld;
-use crate::order::testing::LocalWorld;
+use crate::order::testing::local_world::LocalWorld;
+use crate::order::testing::model::ModelWorld;
 use crate::order::{Order, Outcome, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, server_id};
 
 /// What the next group meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// The write fails and nothing of it survives.
     FailsNotStored,
     /// The write fails and all of it survives.
@@ -27,7 +27,7 @@ pub(super) enum Fault {
 }
 
 /// An order with storage that survives it.
-pub(super) trait World {
+pub trait World {
     /// Opens the storage as it is now.
     fn open() -> Self;
     fn order(&self) -> &dyn Order;

@@ -1,0 +1,96 @@
+//! What the queue, its callers and the turn to append share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::decide::Verdict;
+use crate::order::local::group_size::Crowd;
+use crate::order::{ProposeError, Submission};
+
+/// A submission on its way, with the place to answer.
+#[derive(Debug)]
+pub struct Queued {
+    pub submission: Submission,
+    pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
+    pub bytes: usize,
+    pub held: Held,
+}
+
+/// What submissions hold of the queue: less than they weigh where one alone is more than all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    pub bytes: usize,
+    /// Of the part for those who wait.
+    pub patient_bytes: usize,
+}
+
+#[derive(Debug)]
+pub struct Shared {
+    pub state: Mutex<State>,
+    /// Whether the last turn appended one submission and no other came meanwhile; written under the
+    /// lock.
+    pub quiet: AtomicBool,
+    pub queued: Condvar,
+    /// Bytes that are free; closed when nothing more is taken.
+    pub room: Arc<Semaphore>,
+    /// Of those, what whoever waits in line may have. They wait here first, then there.
+    pub patient: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub queued: VecDeque<Queued>,
+    pub crowd: Crowd,
+    pub phase: Phase,
+    /// Whether somebody holds the turn.
+    pub taken: bool,
+    /// Whether the thread waits for something to append.
+    pub waits: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Open,
+    /// What is queued is still appended.
+    Stopping,
+    /// Nobody will append any more.
+    Dead,
+}
+
+impl Held {
+    /// Together with another.
+    pub fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.patient_bytes += other.patient_bytes;
+    }
+}
+
+impl Shared {
+    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the thread, if it waits: a wake costs a system call.
+    pub fn wake(&self, state: MutexGuard<'_, State>) {
+        let waits = state.waits;
+        drop(state);
+        if waits {
+            self.queued.notify_one();
+        }
+    }
+
+    pub fn close(&self) {
+        self.patient.close();
+        self.room.close();
+    }
+
+    pub fn release(&self, held: Held) {
+        self.room.add_permits(held.bytes);
+        self.patient.add_permits(held.patient_bytes);
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the order: the contract as one suite, the worlds that it runs against, and what only the
+//! local order has.
+
+mod contract;
+mod inline;
+mod lag;
+mod local_world;
+pub mod manual;
+mod model;
