@@ -11,8 +11,6 @@
 
 #[path = "../../src/audit/mod.rs"]
 mod audit;
-#[path = "../../src/newest.rs"]
-mod newest;
 #[path = "../../src/record/mod.rs"]
 mod record;
 #[path = "../../src/subscription/mod.rs"]
@@ -35,8 +33,8 @@ use shuttle::thread;
 use uuid::Uuid;
 
 use audit::Salts;
-use newest::Newest;
 use record::{Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp};
+use subscription::latest::Newest;
 use subscription::{Hub, HubOptions, Interest, Replay, Start, Subscriber};
 
 /// What happens beside each other in one run.

@@ -12,11 +12,11 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::broker::worker::Rest;
-use crate::epochs::open_name;
 use crate::journal::{CheckpointWriter, DataDir, Reader};
-use crate::newest::SliceLimits;
 use crate::record::Record;
 use crate::subscription::Hub;
+use crate::subscription::epochs::open_name;
+use crate::subscription::latest::SliceLimits;
 
 /// How often it is looked whether one is due: seldom enough to cost nothing.
 const LOOK: Duration = Duration::from_millis(500);

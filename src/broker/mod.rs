@@ -13,9 +13,9 @@ mod inserts;
 mod positions;
 mod records;
 mod restored;
-mod sink;
 #[cfg(test)]
 mod simulation;
+mod sink;
 mod start;
 mod subscribe;
 mod verifier;
@@ -40,13 +40,13 @@ use crate::bridge;
 use crate::broker::consumers::Consumers;
 use crate::broker::worker::Worker;
 use crate::config::Config;
-use crate::epochs::Epochs;
 use crate::journal::{DataDir, Reader};
 use crate::metrics::Metrics;
 use crate::order::{Local, Stopped};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::Seq;
 use crate::subscription::Hub;
+use crate::subscription::epochs::Epochs;
 
 /// How long a read waits for the projection to reach what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);

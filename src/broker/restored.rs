@@ -12,12 +12,12 @@ use crate::broker::inserts::propose;
 use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
-use crate::epochs::{Epochs, open_data, open_name};
 use crate::journal::{Checkpoint, DataDir, Earlier, Journal, Known, Opened, Options};
-use crate::newest::Newest;
 use crate::order::RecentIds;
 use crate::projection::Applied;
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
+use crate::subscription::epochs::{Epochs, open_data, open_name};
+use crate::subscription::latest::Newest;
 
 /// Collected while the log is read.
 pub(super) struct Restored {

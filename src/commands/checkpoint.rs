@@ -12,9 +12,9 @@ use crate::audit::Digest;
 use crate::commands::output::count;
 use crate::commands::sequence::Sequence;
 use crate::commands::{Failure, output};
-use crate::epochs::open_name;
 use crate::journal::{Checkpoint, RESTORE, Survey};
 use crate::record::{Record, Seq};
+use crate::subscription::epochs::open_name;
 
 /// What a checkpoint says, and what the log has said of it so far.
 pub(super) struct Standing {
@@ -172,9 +172,9 @@ mod tests {
     use super::*;
     use crate::audit::Salts;
     use crate::commands::verify::journal;
-    use crate::epochs::open_data;
     use crate::journal::{CheckpointWriter, DataDir, Journal, Options};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
+    use crate::subscription::epochs::open_data;
 
     fn record(seq: Seq, event: &str, version: u64, data: &[u8]) -> Arc<Record> {
         Arc::new(Record::new(RecordParts {

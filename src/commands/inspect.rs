@@ -11,10 +11,10 @@ use crate::commands::scratch::Scratch;
 use crate::commands::sequence::Sequence;
 use crate::commands::{Failure, verify};
 use crate::config::{Config, Show};
-use crate::epochs::open_name;
 use crate::journal::{Part, Piece, Survey};
 use crate::projection::{Comparison, position, refuse_loss};
 use crate::record::{Record, Seq};
+use crate::subscription::epochs::open_name;
 
 /// A larger projection is not copied only to read its position.
 const COPIED_BYTES_MAX: u64 = 1 << 30;

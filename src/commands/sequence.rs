@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::epochs::{Epochs, open_name};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
+use crate::subscription::epochs::{Epochs, open_name};
 
 /// The records so far.
 #[derive(Clone, Default)]

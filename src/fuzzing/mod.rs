@@ -13,10 +13,10 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 pub use crate::commands::fuzzing::export;
-pub use crate::epochs::fuzz as epoch;
 pub use crate::http::fuzzing::{connection, headers, message, path, query, relay, socket};
 pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place, segment};
 pub use crate::projection::fuzzing::index;
+pub use crate::subscription::epochs::fuzz as epoch;
 
 use crate::audit::{LEAF_BYTES, Leaf};
 use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};

@@ -14,9 +14,9 @@ use crate::http::problem::{Code, Problem};
 use crate::http::query::{Query, malformed};
 use crate::http::streams::Open;
 use crate::http::wire::{Latest, Refusal};
-use crate::newest::SliceLimits;
 use crate::record::{Cursor, FilterSet, Record, Seq};
 use crate::subscription::Interest;
+use crate::subscription::latest::SliceLimits;
 
 /// How many newest records are looked at before writers and other readers get their turn.
 const SLICE: SliceLimits = SliceLimits { examined_max: 4_096, bytes_max: 1 << 20 };

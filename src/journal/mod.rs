@@ -52,7 +52,9 @@ use std::path::PathBuf;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use directory::DataDir;
 #[cfg(test)]
-pub(crate) use disk::{faults::before_sync, simulated};
+pub(crate) use disk::faults::before_sync;
+#[cfg(test)]
+pub(crate) use disk::simulated;
 pub use earlier::Earlier;
 pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};

@@ -2,14 +2,14 @@
 
 use tokio::sync::Semaphore;
 
-use crate::newest::Newest;
 use crate::record::{Epoch, Record, Seq};
-use crate::subscription::interest::Interest;
+use crate::subscription::backlog::Waiting;
+use crate::subscription::dispatcher::{Teller, wake};
+use crate::subscription::group::View;
+use crate::subscription::groups::Views;
+use crate::subscription::latest::Newest;
+use crate::subscription::selector::Interest;
 use crate::subscription::subscriber::{Start, Subscriber};
-use crate::subscription::teller::{Teller, wake};
-use crate::subscription::view::View;
-use crate::subscription::views::Views;
-use crate::subscription::waiting::Waiting;
 use crate::subscription::window::Window;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};

@@ -6,23 +6,25 @@
 //! of everything that it may see and nothing that it may not, and that a slow one costs no queue.
 //! Knows nothing of engines, HTTP or actix.
 
+mod backlog;
 mod batch;
+mod dispatcher;
+pub mod epochs;
+mod group;
+mod groups;
 mod hub;
-mod interest;
-mod reading;
+pub mod latest;
+mod log_reader;
+mod selector;
 mod subscriber;
-mod teller;
-mod view;
-mod views;
-mod waiting;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use batch::{Batch, Encoding};
-pub use hub::{Hub, HubOptions, Tail};
-pub use interest::Interest;
-pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
 #[cfg(test)]
-pub use teller::Teller;
+pub use dispatcher::Teller;
+pub use hub::{Hub, HubOptions, Tail};
+pub use selector::Interest;
+pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};

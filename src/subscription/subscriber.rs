@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 
-use crate::newest::SliceLimits;
 use crate::record::{Cursor, Record, Seq};
 use crate::subscription::batch::Batch;
+use crate::subscription::group::View;
 use crate::subscription::hub::{Hub, Tail};
-use crate::subscription::reading::Reading;
-use crate::subscription::view::View;
+use crate::subscription::latest::SliceLimits;
+use crate::subscription::log_reader::Reading;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 

@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::audit::Salts;
-use crate::newest::Newest;
 use crate::record::{
     Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version,
 };
+use crate::subscription::dispatcher::Teller;
 use crate::subscription::hub::{Hub, HubOptions, Tail};
-use crate::subscription::interest::Interest;
+use crate::subscription::latest::Newest;
+use crate::subscription::selector::Interest;
 use crate::subscription::subscriber::{Mark, OpenTail, Replay, Start, Subscriber};
-use crate::subscription::teller::Teller;
 
 /// Small, so that a few records are enough to fall behind.
 const WINDOW_BYTES: usize = 2_000;

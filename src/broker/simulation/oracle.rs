@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::decide::{Proposal, Rejection, Verdict};
-use crate::epochs::open_name;
 use crate::order::ProposeError;
 use crate::record::{Identity, NewEvent, Record, Seq, Version};
+use crate::subscription::epochs::open_name;
 
 /// One log's truth. A clone is what a backup of it knows.
 #[derive(Clone, Default)]

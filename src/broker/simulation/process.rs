@@ -11,11 +11,11 @@ use crate::broker::simulation::oracle::Oracle;
 use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::decide::Limits;
-use crate::epochs::Epochs;
 use crate::journal::{AppendError, DataDir, Earlier, Journal, JournalError, Reader};
-use crate::newest::SliceLimits;
 use crate::order::{ByHand, Log, Observer};
 use crate::record::{Record, Seq};
+use crate::subscription::epochs::Epochs;
+use crate::subscription::latest::SliceLimits;
 use crate::subscription::{Hub, HubOptions, Teller};
 
 /// What outlives a process, and is told what is durable.

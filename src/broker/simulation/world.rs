@@ -17,8 +17,8 @@ use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::journal::simulated::{Fault, Image, SimulatedDisk};
 use crate::journal::{DirError, JournalError};
-use crate::newest::SliceLimits;
 use crate::record::Timestamp;
+use crate::subscription::latest::SliceLimits;
 
 /// Things that are damaged between two lives, one after the other.
 const DAMAGES_MAX: usize = 3;

@@ -6,6 +6,7 @@
 //! number: an event that is not in the queue yet is the only one, and the producer waits.
 
 mod error;
+
 #[cfg(test)]
 mod tests;
 

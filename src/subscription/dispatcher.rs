@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::task::Waker;
 
+use crate::subscription::backlog::Arrived;
+use crate::subscription::group::View;
 use crate::subscription::hub::Hub;
-use crate::subscription::view::View;
-use crate::subscription::waiting::Arrived;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 

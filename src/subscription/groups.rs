@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::record::{FilterSet, Identity, Record};
-use crate::subscription::interest::{Interest, Viewer};
-use crate::subscription::view::View;
+use crate::subscription::group::View;
+use crate::subscription::selector::{Interest, Viewer};
 
 /// All views, each once. Joining and leaving cost the same however many there are.
 ///

@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::record;
 use crate::record::{Record, Seq};
 use crate::subscription::batch::Batch;
-use crate::subscription::interest::Interest;
+use crate::subscription::selector::Interest;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not
