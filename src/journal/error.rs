@@ -195,7 +195,7 @@ pub enum AppendError {
 }
 
 /// For `map_err`: what was being done, and to which path.
-pub(super) fn io_error(
+pub fn io_error(
     doing: &'static str,
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(io::Error) -> JournalError {

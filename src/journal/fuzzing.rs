@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use crate::audit::{LEAF_BYTES, Salts};
 use crate::fuzzing::is_what_was_stored;
-use crate::journal::frame::{ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part};
-use crate::journal::place::{PLACE_BYTES, Place, Run};
-use crate::journal::segment::Header;
-use crate::journal::{checkpoint, frame, identity, mark, segment};
+use crate::journal::format::frame::{
+    ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part,
+};
+use crate::journal::format::segment::Header;
+use crate::journal::format::{frame, identity, segment, watermark};
+use crate::journal::open::snapshot;
+use crate::journal::read::location::{PLACE_BYTES, Place, Run};
 use crate::record::{Record, StoredRecord};
 
 /// The log of all entries.
@@ -124,12 +127,12 @@ fn identity_as_it_is(bytes: &[u8]) {
 
 /// A slot of the mark.
 pub fn mark(bytes: &[u8]) {
-    mark::fuzz(LOG, bytes);
+    watermark::fuzz(LOG, bytes);
     let mut mended = bytes.to_vec();
     if mended.len() >= 80 {
         let crc = crc32c::crc32c_append(crc32c::crc32c(LOG.as_bytes()), &mended[..76]);
         mended[76..80].copy_from_slice(&crc.to_le_bytes());
-        mark::fuzz(LOG, &mended);
+        watermark::fuzz(LOG, &mended);
     }
 }
 
@@ -142,7 +145,7 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 fn checkpoint_as_it_is(bytes: &[u8]) {
-    if let Ok(checkpoint::Parts { head, chain, catalogue }) = checkpoint::parts(bytes, LOG) {
+    if let Ok(snapshot::Parts { head, chain, catalogue }) = snapshot::parts(bytes, LOG) {
         let end = [&head.to_le_bytes()[..], &chain, catalogue.encode().as_slice()].concat();
         assert!(bytes[..bytes.len() - 4].ends_with(&end));
     }

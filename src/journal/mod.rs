@@ -21,49 +21,36 @@
 //! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`; `survey`,
 //! `pieces`; `catalogue`, `reader`, `follower`, `place`.
 
-mod catalogue;
-mod checkpoint;
-mod directory;
 mod disk;
-mod earlier;
 mod error;
-mod follower;
-mod frame;
+mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod identity;
-mod lock;
-mod mark;
-mod pieces;
-mod place;
-mod prepared;
-mod reader;
-mod recovery;
-mod scan;
-mod segment;
-mod survey;
-mod writer;
+mod offline;
+mod open;
+mod read;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
-pub use checkpoint::{Checkpoint, CheckpointWriter};
-pub use directory::DataDir;
 #[cfg(test)]
 pub(crate) use disk::faults::before_sync;
 #[cfg(test)]
 pub(crate) use disk::simulated;
-pub use earlier::Earlier;
 pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};
-pub use follower::Follower;
-pub use pieces::{Part, Piece};
-pub use place::{Located, PLACE_BYTES, Place, PlaceError, Run};
-pub use reader::Reader;
-pub use survey::{Survey, Surveyed};
-pub use writer::Journal;
+pub use offline::inventory::{Part, Piece};
+pub use offline::survey::{Survey, Surveyed};
+pub use open::directory::DataDir;
+pub use open::snapshot::{Checkpoint, CheckpointWriter};
+pub use open::unverified::Earlier;
+pub use read::follower::Follower;
+pub use read::location::{Located, PLACE_BYTES, Place, PlaceError, Run};
+pub use read::reader::Reader;
+pub use write::writer::Journal;
 
 use crate::record::Seq;
 

@@ -16,7 +16,7 @@ type Hook = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 /// What fails next, until it is healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(in crate::journal) enum Fault {
+pub enum Fault {
     /// Nothing.
     None,
     /// Filling a new file: no space is left.
@@ -27,7 +27,7 @@ pub(in crate::journal) enum Fault {
     Write,
 }
 
-pub(in crate::journal) struct Faults {
+pub struct Faults {
     next: AtomicU8,
     before_sync: Option<Hook>,
 }
@@ -50,11 +50,11 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    pub(in crate::journal) fn set(&self, fault: Fault) {
+    pub fn set(&self, fault: Fault) {
         self.next.store(fault as u8, Ordering::SeqCst);
     }
 
-    pub(super) fn fail(&self, fault: Fault) -> io::Result<()> {
+    pub fn fail(&self, fault: Fault) -> io::Result<()> {
         if let (Fault::Sync, Some(hook)) = (fault, &self.before_sync) {
             hook()?;
         }

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 #[cfg(test)]
-pub(super) mod faults;
+pub mod faults;
 #[cfg(test)]
 pub(crate) mod simulated;
 
@@ -26,16 +26,16 @@ const SYNCED_BYTES: u64 = if cfg!(test) { 8 * 1024 } else { 512 * 1024 };
 
 /// A handle on the operations; clones share their faults.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk {
+pub struct Disk {
     #[cfg(test)]
-    pub(super) faults: std::sync::Arc<faults::Faults>,
+    pub faults: std::sync::Arc<faults::Faults>,
     #[cfg(test)]
     simulated: simulated::Here,
 }
 
 impl Disk {
     /// Writes all of `bytes` at `offset`.
-    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         #[cfg(test)]
         self.faults.fail(faults::Fault::Write)?;
         #[cfg(test)]
@@ -46,7 +46,7 @@ impl Disk {
     }
 
     /// Makes the file's bytes durable.
-    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+    pub fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         self.faults.fail(faults::Fault::Sync)?;
         #[cfg(test)]
@@ -57,7 +57,7 @@ impl Disk {
     }
 
     /// Makes the file's bytes and its size durable.
-    pub(super) fn sync_all(&self, file: &File) -> io::Result<()> {
+    pub fn sync_all(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.sync(file);
@@ -66,17 +66,17 @@ impl Disk {
     }
 
     /// Makes a file that must not be there yet.
-    pub(super) fn create_new(&self, path: &Path) -> io::Result<File> {
+    pub fn create_new(&self, path: &Path) -> io::Result<File> {
         self.make(path, OpenOptions::new().read(true).write(true).create_new(true))
     }
 
     /// Makes a file, in the place of one that is there.
-    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+    pub fn create(&self, path: &Path) -> io::Result<File> {
         self.make(path, OpenOptions::new().write(true).create(true).truncate(true))
     }
 
     /// Opens a file of `bytes` bytes to write to it, and makes it if it is missing.
-    pub(super) fn open_sized(&self, path: &Path, bytes: u64) -> io::Result<File> {
+    pub fn open_sized(&self, path: &Path, bytes: u64) -> io::Result<File> {
         let file = self.make(path, OpenOptions::new().write(true).create(true).truncate(false))?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -92,7 +92,7 @@ impl Disk {
     /// The zeros are written, not only allocated: measured on ext4, `fdatasync` of a write into
     /// extents that are allocated but unwritten is slower, because it changes metadata too. They
     /// are synced in parts, for others who sync, until somebody waits for the file: then at once.
-    pub(super) fn create_zeros(
+    pub fn create_zeros(
         &self,
         path: &Path,
         bytes: u64,
@@ -117,7 +117,7 @@ impl Disk {
     }
 
     /// Overwrites `bytes` bytes from `offset` with zeros.
-    pub(super) fn zero(&self, file: &File, mut offset: u64, bytes: u64) -> io::Result<()> {
+    pub fn zero(&self, file: &File, mut offset: u64, bytes: u64) -> io::Result<()> {
         let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
         let end = offset + bytes;
         while offset < end {
@@ -135,7 +135,7 @@ impl Disk {
     }
 
     /// Gives a file another name, in the place of one that has it.
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.rename(from, to);
@@ -144,7 +144,7 @@ impl Disk {
     }
 
     /// Removes a file.
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.remove(path);
@@ -153,7 +153,7 @@ impl Disk {
     }
 
     /// Makes a directory.
-    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+    pub fn create_dir(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.create_dir(path);
@@ -162,7 +162,7 @@ impl Disk {
     }
 
     /// Removes a directory and all that is in it.
-    pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+    pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.remove_dir_all(path);
@@ -171,7 +171,7 @@ impl Disk {
     }
 
     /// Makes names that were created, renamed or removed in a directory durable.
-    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.sync_dir(path);
@@ -180,7 +180,7 @@ impl Disk {
     }
 
     /// Whether threads must not run beside each other: what they did could not be replayed.
-    pub(super) fn is_replayed(&self) -> bool {
+    pub fn is_replayed(&self) -> bool {
         #[cfg(test)]
         return self.simulated.disk().is_some();
         #[cfg(not(test))]
@@ -198,10 +198,10 @@ impl Disk {
 
 /// Writes to a file from its beginning on.
 #[derive(Debug)]
-pub(super) struct Sequential {
-    pub(super) disk: Disk,
-    pub(super) file: File,
-    pub(super) at: u64,
+pub struct Sequential {
+    pub disk: Disk,
+    pub file: File,
+    pub at: u64,
 }
 
 impl io::Write for Sequential {
@@ -217,7 +217,7 @@ impl io::Write for Sequential {
 }
 
 /// Whether an error says that there is no room for a file, rather than that the disk is failing.
-pub(super) fn is_no_space(error: &io::Error) -> bool {
+pub fn is_no_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

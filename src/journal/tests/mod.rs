@@ -1,12 +1,12 @@
 //! Tests of the journal as a whole; its parts are tested where they are.
 
 mod append;
-mod checkpoint;
 mod damage;
 mod directory;
 mod follow;
-mod place;
+mod location;
 mod recovery;
+mod snapshot;
 mod survey;
 
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::journal::*;
 use crate::record::{Identity, Name, Record, RecordParts, StoredRecord, Timestamp, User};
 
 /// Small enough that a few groups need several segments.
-pub(super) const SEGMENT_BYTES: u64 = 4096;
+pub const SEGMENT_BYTES: u64 = 4096;
 
 /// A record that is determined by its seq and the length of its data.
-pub(super) fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
+pub fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
     let data = format!("\"{}\"", "x".repeat(data_bytes));
     let byte = u8::try_from(seq % 255).unwrap() + 1;
     Arc::new(Record::new(RecordParts {
@@ -42,29 +42,29 @@ pub(super) fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
 }
 
 /// A group of records after `head`, one for each length of data.
-pub(super) fn group(head: Seq, data_bytes: &[usize]) -> Vec<Arc<Record>> {
+pub fn group(head: Seq, data_bytes: &[usize]) -> Vec<Arc<Record>> {
     (head + 1..).zip(data_bytes).map(|(seq, bytes)| record(seq, *bytes)).collect()
 }
 
 /// A data directory to experiment with.
-pub(super) struct Site {
+pub struct Site {
     dir: TempDir,
 }
 
 /// What an open found.
-pub(super) struct Found {
-    pub(super) journal: Journal,
-    pub(super) report: OpenReport,
-    pub(super) records: Vec<Record>,
+pub struct Found {
+    pub journal: Journal,
+    pub report: OpenReport,
+    pub records: Vec<Record>,
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// A closed journal with one group for each list of lengths; all are appended in one life.
-    pub(super) fn with_groups(groups: &[&[usize]]) -> Self {
+    pub fn with_groups(groups: &[&[usize]]) -> Self {
         let site = Self::new();
         let mut journal = site.open().journal;
         for lengths in groups {
@@ -74,27 +74,27 @@ impl Site {
         site
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn journal(&self) -> PathBuf {
+    pub fn journal(&self) -> PathBuf {
         self.path().join("journal")
     }
 
-    pub(super) fn mark(&self) -> PathBuf {
+    pub fn mark(&self) -> PathBuf {
         self.journal().join("mark")
     }
 
     /// The segment files in the order of the log.
-    pub(super) fn segments(&self) -> Vec<PathBuf> {
+    pub fn segments(&self) -> Vec<PathBuf> {
         let mut names = self.names();
         names.retain(|name| name.ends_with(".seg"));
         names.into_iter().map(|name| self.journal().join(name)).collect()
     }
 
     /// Sorted names of what is in the journal's directory.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.journal()).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -102,16 +102,16 @@ impl Site {
         names
     }
 
-    pub(super) fn data_dir(&self) -> Result<DataDir, DirError> {
+    pub fn data_dir(&self) -> Result<DataDir, DirError> {
         DataDir::open_sized(self.path(), SEGMENT_BYTES)
     }
 
-    pub(super) fn open(&self) -> Found {
+    pub fn open(&self) -> Found {
         self.try_open(0).unwrap()
     }
 
     /// Opens the journal and checks everything that a visitor is shown.
-    pub(super) fn try_open(&self, proven: Seq) -> Result<Found, JournalError> {
+    pub fn try_open(&self, proven: Seq) -> Result<Found, JournalError> {
         let dir = self.data_dir().unwrap();
         let options = Options { segment_bytes_max: SEGMENT_BYTES };
         let mut records = Vec::new();
@@ -131,7 +131,7 @@ impl Site {
 
     /// The error of an open that must be refused as damage, after checking that it left
     /// everything as it was.
-    pub(super) fn refused(&self, proven: Seq) -> Refused {
+    pub fn refused(&self, proven: Seq) -> Refused {
         let before = self.contents();
         match self.try_open(proven) {
             Ok(found) => panic!("the journal was opened: {:?}", found.report),
@@ -143,7 +143,7 @@ impl Site {
         }
     }
 
-    pub(super) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let names = self.names().into_iter();
         names
             .map(|name| (name.clone(), std::fs::read(self.journal().join(name)).unwrap()))
@@ -152,14 +152,14 @@ impl Site {
 }
 
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) file: PathBuf,
-    pub(super) offset: u64,
-    pub(super) last_good_seq: Seq,
-    pub(super) what: String,
+pub struct Refused {
+    pub file: PathBuf,
+    pub offset: u64,
+    pub last_good_seq: Seq,
+    pub what: String,
 }
 
 /// The records of groups, as owned values to compare with.
-pub(super) fn plain(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
+pub fn plain(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
     groups.iter().flatten().map(|record| Record::clone(record)).collect()
 }

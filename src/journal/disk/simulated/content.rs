@@ -7,24 +7,24 @@ use rand::rngs::SmallRng;
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug, Default)]
-pub(super) struct Content {
-    pub(super) synced: Vec<u8>,
+pub struct Content {
+    pub synced: Vec<u8>,
     /// In order.
-    pub(super) unsynced: Vec<Change>,
-    pub(super) bytes: u64,
+    pub unsynced: Vec<Change>,
+    pub bytes: u64,
     /// Whether a sync failed: then the page cache may forget what is not on the disk.
-    pub(super) doubtful: bool,
+    pub doubtful: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub enum Change {
     Length(u64),
     Write(u64, Vec<u8>),
 }
 
 /// How much of what is not synced a power cut keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keeps {
+pub enum Keeps {
     All,
     Nothing,
     Some,
@@ -32,7 +32,7 @@ pub(super) enum Keeps {
 
 impl Content {
     /// What is synced, with so much of what is not.
-    pub(super) fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
+    pub fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
         let mut image = self.synced.clone();
         for change in &self.unsynced {
             let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
@@ -81,7 +81,7 @@ impl Keeps {
         }
     }
 
-    pub(super) fn decide(self, random: &mut SmallRng) -> bool {
+    pub fn decide(self, random: &mut SmallRng) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,

@@ -30,7 +30,7 @@ thread_local! {
 
 /// The disk that a handle was made under, if that was in a simulation.
 #[derive(Clone, Debug)]
-pub(super) struct Here(Option<Arc<SimulatedDisk>>);
+pub struct Here(Option<Arc<SimulatedDisk>>);
 
 /// Files below one directory.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Default for Here {
 }
 
 impl Here {
-    pub(super) fn disk(&self) -> Option<&SimulatedDisk> {
+    pub fn disk(&self) -> Option<&SimulatedDisk> {
         self.0.as_deref()
     }
 }
@@ -232,7 +232,7 @@ impl SimulatedDisk {
         state.durable_names = names;
     }
 
-    pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[Fault::Write])?;
         let kept = match fault {
@@ -248,7 +248,7 @@ impl SimulatedDisk {
         fault.map_or(Ok(()), |_| Err(failed()))
     }
 
-    pub(super) fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+    pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         let mut state = self.lock();
         if state.step(&[])?.is_some() {
             return Err(failed());
@@ -262,7 +262,7 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+    pub fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[Fault::Sync])?;
         // One that nobody hears of may have been done.
@@ -283,7 +283,7 @@ impl SimulatedDisk {
     }
 
     /// Whether there is space for what was just written.
-    pub(super) fn space(&self) -> io::Result<()> {
+    pub fn space(&self) -> io::Result<()> {
         match self.lock().step(&[Fault::NoSpace])? {
             None => Ok(()),
             Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
@@ -291,7 +291,7 @@ impl SimulatedDisk {
         }
     }
 
-    pub(super) fn make(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
+    pub fn make(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
         let mut state = self.lock();
         if state.step(&[])?.is_some() {
             return Err(failed());
@@ -316,7 +316,7 @@ impl SimulatedDisk {
         Ok(file)
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[])?;
         if fault.is_some() && state.random.random() {
@@ -330,7 +330,7 @@ impl SimulatedDisk {
         fault.map_or(Ok(()), |_| Err(failed()))
     }
 
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[])?;
         if fault.is_some() && state.random.random() {
@@ -341,7 +341,7 @@ impl SimulatedDisk {
         fault.map_or(Ok(()), |_| Err(failed()))
     }
 
-    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+    pub fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         if state.step(&[])?.is_some() {
             return Err(failed());
@@ -353,7 +353,7 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+    pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         if state.step(&[])?.is_some() {
             return Err(failed());
@@ -367,7 +367,7 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.step(&[Fault::Sync])?;
         // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.

@@ -5,7 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::audit::{Digest, LEAF_BYTES, Leaf, Salt};
-use crate::journal::frame::{
+use crate::journal::format::frame::{
     ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, Kind, MAGIC, PART_BYTES,
     head_crc, part_crc,
 };
@@ -13,39 +13,39 @@ use crate::record::Seq;
 
 /// A frame whose checksum over everything before the parts matched.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::journal) struct Group<'a> {
+pub struct Group<'a> {
     /// Number of the group.
-    pub(in crate::journal) number: u64,
+    pub number: u64,
     /// Seq of its first record.
-    pub(in crate::journal) first_seq: Seq,
+    pub first_seq: Seq,
     /// Number of its records, at least 1.
-    pub(in crate::journal) count: u32,
+    pub count: u32,
     /// Chain after its last record, as stated; whoever needs it verified folds the leaves.
-    pub(in crate::journal) chain_after: Digest,
+    pub chain_after: Digest,
     /// The whole frame.
     bytes: &'a [u8],
 }
 
 /// One record of a group.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::journal) struct Entry<'a> {
+pub struct Entry<'a> {
     /// Its encoded leaf.
-    pub(in crate::journal) leaf: &'a [u8; LEAF_BYTES],
+    pub leaf: &'a [u8; LEAF_BYTES],
     /// What the leaf says.
-    pub(in crate::journal) facts: Leaf,
+    pub facts: Leaf,
     /// What names it.
-    pub(in crate::journal) meta: Part<'a>,
+    pub meta: Part<'a>,
     /// Its value.
-    pub(in crate::journal) data: Part<'a>,
+    pub data: Part<'a>,
     /// Where its meta part begins in the frame; the data part follows at once.
-    pub(in crate::journal) parts_at: usize,
+    pub parts_at: usize,
     /// Bytes that it takes in the frame.
-    pub(in crate::journal) stored_bytes: usize,
+    pub stored_bytes: usize,
 }
 
 /// A salted content, or what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::journal) enum Part<'a> {
+pub enum Part<'a> {
     /// All its bytes are zero, checksum and salt included.
     Erased,
     /// Whole: its checksum matched.
@@ -59,7 +59,7 @@ pub(in crate::journal) enum Part<'a> {
 
 /// Why bytes are not a whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::journal) enum Fault {
+pub enum Fault {
     /// The checksum over header, leaves and index does not match.
     Head,
     /// Its lengths contradict each other, or the space that there is.
@@ -94,7 +94,7 @@ impl fmt::Display for Fault {
 
 /// How many bytes the frame that begins with these has, so that they can be read; a claim, until
 /// [`decode`] has checked it.
-pub(in crate::journal) fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, Fault> {
+pub fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, Fault> {
     if header[..8] != MAGIC {
         return Err(Fault::Magic);
     }
@@ -108,7 +108,7 @@ pub(in crate::journal) fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64
 }
 
 /// The frame at the beginning of `bytes`; the parts are checked when they are read.
-pub(in crate::journal) fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
+pub fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(Fault::Length)?;
     let len = usize::try_from(frame_bytes(header)?).map_err(|_| Fault::Length)?;
     let bytes = bytes.get(..len).ok_or(Fault::Length)?;
@@ -143,17 +143,17 @@ pub(in crate::journal) fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, F
 
 impl<'a> Group<'a> {
     /// Length of the frame in bytes.
-    pub(in crate::journal) fn frame_bytes(&self) -> u64 {
+    pub fn frame_bytes(&self) -> u64 {
         self.bytes.len() as u64
     }
 
     /// Seq of its last record.
-    pub(in crate::journal) fn last_seq(&self) -> Seq {
+    pub fn last_seq(&self) -> Seq {
         self.first_seq + u64::from(self.count - 1)
     }
 
     /// The first record that is not whole, and why.
-    pub(in crate::journal) fn first_fault(&self) -> Option<(Seq, String)> {
+    pub fn first_fault(&self) -> Option<(Seq, String)> {
         self.entries().zip(self.first_seq..).find_map(|(entry, seq)| match entry {
             Ok(Entry { meta: Part::Whole { .. }, data: Part::Whole { .. }, .. }) => None,
             Ok(_) => Some((seq, "a part is all zeros".to_owned())),
@@ -162,15 +162,12 @@ impl<'a> Group<'a> {
     }
 
     /// The records in order, each with its parts checked; after a fault, the others go on.
-    pub(in crate::journal) fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+    pub fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
         self.entries_from(0)
     }
 
     /// The records but the first `skipped`, whose parts are not looked at.
-    pub(in crate::journal) fn entries_from(
-        self,
-        skipped: usize,
-    ) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+    pub fn entries_from(self, skipped: usize) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
         let skipped = skipped.min(self.len());
         let before = (0..skipped).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
         let mut at = self.parts_at() + before.sum::<usize>();
@@ -197,7 +194,7 @@ impl<'a> Group<'a> {
     }
 
     /// The meta of the record `seq`, when it is whole, whatever became of its data.
-    pub(in crate::journal) fn meta(&self, seq: Seq) -> Option<&'a [u8]> {
+    pub fn meta(&self, seq: Seq) -> Option<&'a [u8]> {
         let i =
             usize::try_from(seq.checked_sub(self.first_seq)?).ok().filter(|i| *i < self.len())?;
         let before = (0..i).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
@@ -236,7 +233,7 @@ fn leaf_at(i: usize) -> usize {
 }
 
 /// A part, when its checksum matches.
-pub(in crate::journal) fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
+pub fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
     // No whole part is all zero: a meta begins with a length above 0, and zeros are no JSON.
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(Part::Erased);

@@ -25,7 +25,7 @@ const FORMAT: u32 = 0;
 
 /// Why bytes are not an identity that this version can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IdentityError {
+pub enum IdentityError {
     /// The bytes are not what was written.
     Damaged(&'static str),
     /// They are whole, of a format that this version does not know.
@@ -34,14 +34,14 @@ pub(super) enum IdentityError {
 
 /// The file's bytes for the log `log`.
 #[must_use]
-pub(super) fn encode(log: Uuid) -> String {
+pub fn encode(log: Uuid) -> String {
     let body = format!("{TITLE}format {FORMAT}\nlog {log}\n");
     let crc = crc32c::crc32c(body.as_bytes());
     format!("{body}crc32c {crc:08x}\n")
 }
 
 /// Reads the log's id back.
-pub(super) fn decode(bytes: &[u8]) -> Result<Uuid, IdentityError> {
+pub fn decode(bytes: &[u8]) -> Result<Uuid, IdentityError> {
     use IdentityError::Damaged;
     let text = std::str::from_utf8(bytes).map_err(|_| Damaged("it is not text"))?;
     let body = text

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::catalogue::{Catalogue, Spot};
 use crate::journal::error::JournalError;
-use crate::journal::follower::Follower;
-use crate::journal::place::{Place, PlaceError};
-use crate::journal::{place, segment};
+use crate::journal::format::segment;
+use crate::journal::read::follower::Follower;
+use crate::journal::read::index::{Catalogue, Spot};
+use crate::journal::read::location;
+use crate::journal::read::location::{Place, PlaceError};
 use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
@@ -36,7 +37,7 @@ pub struct Reader {
 
 /// What the writer tells readers.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub struct Shared {
     journal: PathBuf,
     log: Uuid,
     /// Written under the lock of `state`, after the catalogue; readable without it.
@@ -57,7 +58,7 @@ struct State {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>) -> Self {
         let wakes_seen = AtomicU64::new(shared.lock().wakes);
         Self { shared, wakes_seen }
     }
@@ -105,7 +106,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`JournalError`] when the log cannot be read there.
-    pub(super) fn chain_after(&self, seq: Seq) -> Result<Digest, JournalError> {
+    pub fn chain_after(&self, seq: Seq) -> Result<Digest, JournalError> {
         let Some(before) = seq.checked_sub(1) else { return Ok(Digest::default()) };
         let mut follower = self.follow(before);
         follower.next_located(1)?;
@@ -118,15 +119,15 @@ impl Reader {
         self.shared.lock().catalogue.bytes()
     }
 
-    pub(super) fn catalogue(&self) -> Catalogue {
+    pub fn catalogue(&self) -> Catalogue {
         self.shared.lock().catalogue.copy()
     }
 
-    pub(super) fn journal(&self) -> &Path {
+    pub fn journal(&self) -> &Path {
         &self.shared.journal
     }
 
-    pub(super) fn log(&self) -> Uuid {
+    pub fn log(&self) -> Uuid {
         self.shared.log
     }
 
@@ -159,7 +160,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::read_at`], of any of them.
     pub fn read_all_at(&self, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
-        place::records(&self.shared, places)
+        location::records(&self.shared, places)
     }
 }
 
@@ -171,35 +172,35 @@ impl Clone for Reader {
 }
 
 impl Shared {
-    pub(super) fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: Catalogue) -> Self {
+    pub fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: Catalogue) -> Self {
         let state = Mutex::new(State { catalogue, kept: VecDeque::new(), waiting: 0, wakes: 0 });
         Self { journal, log, durable: AtomicU64::new(durable), state, advanced: Condvar::new() }
     }
 
     /// The log's id.
-    pub(super) fn log(&self) -> Uuid {
+    pub fn log(&self) -> Uuid {
         self.log
     }
 
-    pub(super) fn durable(&self) -> Seq {
+    pub fn durable(&self) -> Seq {
         self.durable.load(Ordering::Acquire)
     }
 
     /// The writer has begun a segment.
-    pub(super) fn enter(&self, first_seq: Seq, file: &Arc<File>) {
+    pub fn enter(&self, first_seq: Seq, file: &Arc<File>) {
         let catalogue = &mut self.lock().catalogue;
         catalogue.enter(first_seq);
         catalogue.share(catalogue.segments() - 1, file);
     }
 
     /// The writer has put another file in the place of the last segment, which was empty.
-    pub(super) fn replace(&self, file: &Arc<File>) {
+    pub fn replace(&self, file: &Arc<File>) {
         let catalogue = &mut self.lock().catalogue;
         catalogue.share(catalogue.segments() - 1, file);
     }
 
     /// The writer has synced a group.
-    pub(super) fn advance(&self, first_seq: Seq, last_seq: Seq, frame_bytes: u64) {
+    pub fn advance(&self, first_seq: Seq, last_seq: Seq, frame_bytes: u64) {
         let mut state = self.lock();
         state.catalogue.push(first_seq, frame_bytes);
         self.durable.store(last_seq, Ordering::Release);
@@ -211,23 +212,23 @@ impl Shared {
     }
 
     /// Where to begin to read for the record with this seq.
-    pub(super) fn locate(&self, seq: Seq) -> Option<Spot> {
+    pub fn locate(&self, seq: Seq) -> Option<Spot> {
         self.lock().catalogue.locate(seq)
     }
 
     /// How far a segment can be read, and whether another comes after it.
-    pub(super) fn extent(&self, segment: usize) -> (u64, bool) {
+    pub fn extent(&self, segment: usize) -> (u64, bool) {
         let catalogue = &self.lock().catalogue;
         (catalogue.end(segment), segment + 1 < catalogue.segments())
     }
 
     /// Path of a segment.
-    pub(super) fn path(&self, segment: usize) -> PathBuf {
+    pub fn path(&self, segment: usize) -> PathBuf {
         segment::path(&self.journal, self.lock().catalogue.first_seq(segment))
     }
 
     /// A segment's file, shared with whoever has it open.
-    pub(super) fn file(&self, segment: usize) -> io::Result<Arc<File>> {
+    pub fn file(&self, segment: usize) -> io::Result<Arc<File>> {
         if let Some(file) = self.lock().catalogue.file(segment) {
             return Ok(file);
         }
@@ -237,7 +238,7 @@ impl Shared {
     }
 
     /// A segment's file for whoever reads here and there: it stays open for a while.
-    pub(super) fn file_kept(&self, segment: usize) -> io::Result<Arc<File>> {
+    pub fn file_kept(&self, segment: usize) -> io::Result<Arc<File>> {
         if let Some(file) = self.lock().catalogue.file(segment) {
             return Ok(file);
         }
@@ -251,7 +252,7 @@ impl Shared {
     }
 
     /// Whether all bytes up to `end` of a segment, counted from 0, can be read.
-    pub(super) fn holds(&self, segment: usize, end: u64) -> bool {
+    pub fn holds(&self, segment: usize, end: u64) -> bool {
         self.lock().catalogue.holds(segment, end)
     }
 

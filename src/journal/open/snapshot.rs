@@ -3,7 +3,7 @@
 //! Owns the file `checkpoint` and its format.
 //! Promises that a file that is read back is whole, byte for byte as it was written, and of this
 //! log; what it states is derived from the log, and what it lets an open pass over is read
-//! afterwards ([`crate::journal::earlier`]).
+//! afterwards ([`crate::journal::open::unverified`]).
 //! Knows nothing of what records mean, nor of when a checkpoint is due.
 //!
 //! All numbers little-endian:
@@ -35,14 +35,14 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::catalogue::Catalogue;
 use crate::journal::disk::{Disk, Sequential};
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::reader::Reader;
+use crate::journal::read::index::Catalogue;
+use crate::journal::read::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
-pub(super) const NAME: &str = "checkpoint";
-pub(super) const TEMPORARY: &str = "checkpoint.tmp";
+pub const NAME: &str = "checkpoint";
+pub const TEMPORARY: &str = "checkpoint.tmp";
 const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;
@@ -63,7 +63,7 @@ pub struct Checkpoint {
     path: PathBuf,
     head: Seq,
     chain: Digest,
-    pub(super) catalogue: Catalogue,
+    pub catalogue: Catalogue,
 }
 
 /// A checkpoint that is being written.
@@ -79,7 +79,7 @@ pub struct CheckpointWriter {
 }
 
 /// Where the checkpoint of a journal is.
-pub(super) fn path(journal: &Path) -> PathBuf {
+pub fn path(journal: &Path) -> PathBuf {
     journal.join(NAME)
 }
 
@@ -88,7 +88,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A sentence that says why it is of no use: the log is to be read from its beginning.
-    pub(super) fn read(journal: &Path, log: Uuid) -> Result<Option<Self>, String> {
+    pub fn read(journal: &Path, log: Uuid) -> Result<Option<Self>, String> {
         let path = path(journal);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -240,14 +240,14 @@ impl Drop for CheckpointWriter {
 }
 
 /// What a checkpoint states behind its records.
-pub(super) struct Parts {
-    pub(super) head: Seq,
-    pub(super) chain: Digest,
-    pub(super) catalogue: Catalogue,
+pub struct Parts {
+    pub head: Seq,
+    pub chain: Digest,
+    pub catalogue: Catalogue,
 }
 
 /// What a checkpoint states, that is whole and of this log.
-pub(super) fn parts(file: impl Read, log: Uuid) -> io::Result<Parts> {
+pub fn parts(file: impl Read, log: Uuid) -> io::Result<Parts> {
     Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
 }
 

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::checkpoint::Checkpoint;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::scan::{Beginning, End, Scan, Witness};
-use crate::journal::segment::{HEADER_BYTES, Header};
+use crate::journal::format::segment::{HEADER_BYTES, Header};
+use crate::journal::open::scan::{Beginning, End, Scan, Witness};
+use crate::journal::open::snapshot::Checkpoint;
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// The segments that an open passed over: they are to be read, beside the serving.
@@ -29,7 +29,7 @@ pub struct Earlier {
 
 /// Where to begin, if the checkpoint allows to pass over anything: a segment before which all are
 /// in their places.
-pub(super) fn pass_over(
+pub fn pass_over(
     log: Uuid,
     segments: &[(Seq, PathBuf)],
     checkpoint: &Checkpoint,
@@ -112,7 +112,7 @@ impl Earlier {
 }
 
 /// Reads a whole segment in the place of the one before: one at a time is in memory.
-pub(super) fn read_segment(path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+pub fn read_segment(path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
     bytes.clear();
     File::open(path)
         .and_then(|mut file| file.read_to_end(bytes))

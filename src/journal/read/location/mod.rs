@@ -25,8 +25,8 @@
 //!
 //! A place stays good for ever: groups are never moved.
 
-mod run;
-mod stretch;
+mod packed_list;
+mod span;
 
 use std::fs::File;
 use std::io;
@@ -34,16 +34,16 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-pub use run::Run;
+pub use packed_list::Run;
 use thiserror::Error;
 
 use crate::audit::{LEAF_BYTES, Salt, Salts};
-use crate::journal::catalogue::Spot;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::frame;
-use crate::journal::frame::{Entry, Kind, PART_BYTES, Part};
-use crate::journal::place::stretch::Stretch;
-use crate::journal::reader::Shared;
+use crate::journal::format::frame;
+use crate::journal::format::frame::{Entry, Kind, PART_BYTES, Part};
+use crate::journal::read::index::Spot;
+use crate::journal::read::location::span::Stretch;
+use crate::journal::read::reader::Shared;
 use crate::record::{Leafless, Meta, Record, Seq, Timestamp};
 
 /// Length of an encoded place in bytes.
@@ -146,7 +146,7 @@ impl Place {
 
 impl Located {
     /// Of a record in the group at `spot` whose meta was found whole.
-    pub(super) fn new(entry: &Entry<'_>, meta: &[u8], spot: Spot) -> Self {
+    pub fn new(entry: &Entry<'_>, meta: &[u8], spot: Spot) -> Self {
         Self { leaf: *entry.leaf, place: Place::of(entry, meta, spot), meta: meta.into() }
     }
 
@@ -170,7 +170,7 @@ impl Located {
 }
 
 /// The records in places, which are read together where they are neighbours that ascend.
-pub(super) fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
+pub fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
     let mut records = Vec::with_capacity(places.len());
     // One file after the other: a history may touch more of them than are kept open.
     for places in places.chunk_by(|place, next| place.segment == next.segment) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::journal::error::JournalError;
-use crate::journal::place::Open;
+use crate::journal::read::location::Open;
 
 /// What lies no further apart is read at once: what is between costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;
@@ -12,7 +12,7 @@ const STRETCH_BYTES_MAX: u64 = 256 << 10;
 
 /// A record's bytes, and those of its neighbours.
 #[derive(Default)]
-pub(super) struct Stretch {
+pub struct Stretch {
     at: u64,
     bytes: Vec<u8>,
 }

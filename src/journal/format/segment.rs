@@ -26,14 +26,14 @@ use crate::audit::Digest;
 use crate::record::Seq;
 
 /// Length of the header in bytes, a multiple of 8: groups are aligned.
-pub(super) const HEADER_BYTES: usize = 104;
+pub const HEADER_BYTES: usize = 104;
 
 /// [`HEADER_BYTES`] as an offset: where the first group begins.
-pub(super) const FIRST_GROUP_AT: u64 = HEADER_BYTES as u64;
+pub const FIRST_GROUP_AT: u64 = HEADER_BYTES as u64;
 
 /// Size of a log's first segment; each later one doubles, up to the setting, so that a small store
 /// stays small and a large one has few files.
-pub(super) const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
+pub const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
 
 const MAGIC: [u8; 8] = *b"\x8aBSEGM\r\n";
 const FORMAT: u32 = 0;
@@ -42,24 +42,24 @@ const NAME_DIGITS: usize = 20;
 
 /// What a segment says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// The log that it belongs to.
-    pub(super) log: Uuid,
+    pub log: Uuid,
     /// Its place among the segments, from 1.
-    pub(super) number: u64,
+    pub number: u64,
     /// Seq of its first record, written or not.
-    pub(super) first_seq: Seq,
+    pub first_seq: Seq,
     /// Number of its first group, written or not.
-    pub(super) first_group: u64,
+    pub first_group: u64,
     /// Size of the file in bytes.
-    pub(super) file_bytes: u64,
+    pub file_bytes: u64,
     /// Chain before its first record.
-    pub(super) chain_before: Digest,
+    pub chain_before: Digest,
 }
 
 /// Why bytes are not a segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeaderError {
+pub enum HeaderError {
     /// The checksum does not match, or what should be zero is not.
     Damaged,
     /// The header is whole, of a format that this version does not know.
@@ -71,7 +71,7 @@ pub(super) enum HeaderError {
 impl Header {
     /// The header's bytes, as drawn in the module documentation.
     #[must_use]
-    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -87,7 +87,7 @@ impl Header {
     }
 
     /// Reads the header at the beginning of `file`.
-    pub(super) fn decode(file: &[u8]) -> Result<Self, HeaderError> {
+    pub fn decode(file: &[u8]) -> Result<Self, HeaderError> {
         let bytes = file.first_chunk::<HEADER_BYTES>().ok_or(HeaderError::Short)?;
         let crc = u32::from_le_bytes(field(bytes, 100));
         if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..100]) != crc {
@@ -110,17 +110,17 @@ impl Header {
 }
 
 /// The path of the segment whose first record has this seq.
-pub(super) fn path(journal: &Path, first_seq: Seq) -> PathBuf {
+pub fn path(journal: &Path, first_seq: Seq) -> PathBuf {
     journal.join(format!("{first_seq:0NAME_DIGITS$}{SUFFIX}"))
 }
 
 /// Whether a file name claims to be a segment's.
-pub(super) fn is_segment(name: &str) -> bool {
+pub fn is_segment(name: &str) -> bool {
     name.ends_with(SUFFIX)
 }
 
 /// The first seq that a segment's file name states.
-pub(super) fn first_seq(name: &str) -> Option<Seq> {
+pub fn first_seq(name: &str) -> Option<Seq> {
     let digits = name.strip_suffix(SUFFIX)?;
     let exact = digits.len() == NAME_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     if exact { digits.parse().ok() } else { None }
@@ -129,7 +129,7 @@ pub(super) fn first_seq(name: &str) -> Option<Seq> {
 /// How large the segment after one of `before` bytes is, when it must hold a group of
 /// `group_bytes`: doubled up to `bytes_max`; a group that is larger than that gets its own size.
 #[must_use]
-pub(super) fn next_bytes(before: u64, group_bytes: u64, bytes_max: u64) -> u64 {
+pub fn next_bytes(before: u64, group_bytes: u64, bytes_max: u64) -> u64 {
     let needed = FIRST_GROUP_AT + group_bytes;
     let mut bytes = before.max(1);
     loop {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
-use crate::journal::segment::FIRST_GROUP_AT;
+use crate::journal::format::segment::FIRST_GROUP_AT;
 use crate::record::Seq;
 
 /// A landmark is set on the first group that begins this far after the one before, so that a
@@ -15,18 +15,18 @@ use crate::record::Seq;
 const LANDMARK_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Catalogue {
+pub struct Catalogue {
     segments: Vec<Segment>,
     landmarks: Vec<Landmark>,
 }
 
 /// A place where a group begins, or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
+pub struct Spot {
     /// Index of the segment.
-    pub(super) segment: usize,
+    pub segment: usize,
     /// Offset in its file.
-    pub(super) offset: u64,
+    pub offset: u64,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct Landmark {
 
 impl Catalogue {
     /// Adds an empty segment to the end.
-    pub(super) fn enter(&mut self, first_seq: Seq) {
+    pub fn enter(&mut self, first_seq: Seq) {
         self.segments.push(Segment { first_seq, end: FIRST_GROUP_AT, file: Weak::new() });
     }
 
@@ -55,7 +55,7 @@ impl Catalogue {
     ///
     /// # Panics
     /// When there is no segment.
-    pub(super) fn push(&mut self, first_seq: Seq, frame_bytes: u64) {
+    pub fn push(&mut self, first_seq: Seq, frame_bytes: u64) {
         let segment = self.segments.len() - 1;
         let last = &mut self.segments[segment];
         let spot = Spot { segment, offset: last.end };
@@ -69,35 +69,35 @@ impl Catalogue {
     }
 
     /// A group's beginning at or before the record with this seq; nothing in an empty log.
-    pub(super) fn locate(&self, seq: Seq) -> Option<Spot> {
+    pub fn locate(&self, seq: Seq) -> Option<Spot> {
         let after = self.landmarks.partition_point(|mark| mark.first_seq <= seq);
         self.landmarks.get(after.checked_sub(1)?).map(|mark| mark.spot)
     }
 
     /// End of the last durable group of a segment.
-    pub(super) fn end(&self, segment: usize) -> u64 {
+    pub fn end(&self, segment: usize) -> u64 {
         self.segments[segment].end
     }
 
     /// Seq of the first record of a segment, which names its file.
-    pub(super) fn first_seq(&self, segment: usize) -> Seq {
+    pub fn first_seq(&self, segment: usize) -> Seq {
         self.segments[segment].first_seq
     }
 
     /// Bytes up to the end of the last group.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.end).sum()
     }
 
     /// As much of it as the first segments need.
-    pub(super) fn first(mut self, segments: usize) -> Self {
+    pub fn first(mut self, segments: usize) -> Self {
         self.segments.truncate(segments);
         self.landmarks.retain(|mark| mark.spot.segment < segments);
         self
     }
 
     /// Without the open files.
-    pub(super) fn copy(&self) -> Self {
+    pub fn copy(&self) -> Self {
         let copy = |segment: &Segment| Segment { file: Weak::new(), ..*segment };
         Self {
             segments: self.segments.iter().map(copy).collect(),
@@ -106,7 +106,7 @@ impl Catalogue {
     }
 
     /// As it stands in a checkpoint.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
         put(self.segments.len() as u64);
@@ -124,7 +124,7 @@ impl Catalogue {
     }
 
     /// Reads what [`Catalogue::encode`] wrote; a checksum is the caller's to check, afterwards.
-    pub(super) fn decode(file: &mut impl Read) -> io::Result<Self> {
+    pub fn decode(file: &mut impl Read) -> io::Result<Self> {
         let mut next = || {
             let mut bytes = [0; 8];
             file.read_exact(&mut bytes)?;
@@ -147,22 +147,22 @@ impl Catalogue {
     }
 
     /// Whether all bytes up to `end` of a segment, counted from 0, belong to durable groups.
-    pub(super) fn holds(&self, segment: usize, end: u64) -> bool {
+    pub fn holds(&self, segment: usize, end: u64) -> bool {
         self.segments.get(segment).is_some_and(|segment| end <= segment.end)
     }
 
     /// Number of segments.
-    pub(super) fn segments(&self) -> usize {
+    pub fn segments(&self) -> usize {
         self.segments.len()
     }
 
     /// The open file of a segment, if anybody has it open.
-    pub(super) fn file(&self, segment: usize) -> Option<Arc<File>> {
+    pub fn file(&self, segment: usize) -> Option<Arc<File>> {
         self.segments[segment].file.upgrade()
     }
 
     /// Shares an open file of a segment.
-    pub(super) fn share(&mut self, segment: usize, file: &Arc<File>) {
+    pub fn share(&mut self, segment: usize, file: &Arc<File>) {
         self.segments[segment].file = Arc::downgrade(file);
     }
 }

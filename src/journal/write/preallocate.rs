@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crate::journal::disk::Disk;
-use crate::journal::segment;
-use crate::journal::segment::Header;
+use crate::journal::format::segment;
+use crate::journal::format::segment::Header;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const NEXT: &str = "next.tmp";
@@ -22,7 +22,7 @@ const OWN: &str = "own.tmp";
 
 /// A file of synced zeros; dropped, it is removed.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub struct Prepared {
     file: File,
     path: PathBuf,
     bytes: u64,
@@ -33,7 +33,7 @@ pub(super) struct Prepared {
 
 /// The preparation of the next segment, at most one at a time.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub struct Ahead {
     journal: PathBuf,
     disk: Disk,
     state: State,
@@ -54,18 +54,18 @@ enum State {
 
 impl Prepared {
     /// Makes one on the spot.
-    pub(super) fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
+    pub fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
         Self::create(disk, journal.join(OWN), bytes, || true)
     }
 
     /// Size of the file.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Writes the header, syncs, and gives the file its name, which the caller makes durable by
     /// syncing the directory.
-    pub(super) fn name(mut self, journal: &Path, header: &Header) -> io::Result<File> {
+    pub fn name(mut self, journal: &Path, header: &Header) -> io::Result<File> {
         debug_assert_eq!(header.file_bytes, self.bytes, "a header states the size of its file");
         self.disk.write(&self.file, &header.encode(), 0)?;
         self.disk.sync(&self.file)?;
@@ -99,12 +99,12 @@ impl Drop for Prepared {
 }
 
 impl Ahead {
-    pub(super) fn new(journal: PathBuf, disk: Disk) -> Self {
+    pub fn new(journal: PathBuf, disk: Disk) -> Self {
         Self { journal, disk, state: State::Idle }
     }
 
     /// Begins to prepare a segment, unless one is prepared or was tried.
-    pub(super) fn begin(&mut self, bytes: u64) {
+    pub fn begin(&mut self, bytes: u64) {
         if !matches!(self.state, State::Idle) {
             return;
         }
@@ -133,7 +133,7 @@ impl Ahead {
 
     /// The prepared segment if it has at least `bytes_min`, waited for if need be. One that is too
     /// small stays for later.
-    pub(super) fn take(&mut self, bytes_min: u64) -> Option<Prepared> {
+    pub fn take(&mut self, bytes_min: u64) -> Option<Prepared> {
         if matches!(self.state, State::Running { bytes, .. } if bytes < bytes_min) {
             return None;
         }
@@ -169,6 +169,6 @@ fn finished(thread: JoinHandle<io::Result<Prepared>>) -> Option<Prepared> {
 }
 
 /// Whether a file name is one that only a crash leaves behind.
-pub(super) fn is_leftover(name: &str) -> bool {
+pub fn is_leftover(name: &str) -> bool {
     name.ends_with(TEMPORARY_SUFFIX)
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::audit::{Digest, Salt, Salts, commit};
-use crate::journal::catalogue::Spot;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::frame;
-use crate::journal::frame::{Entry, HEADER_BYTES, Part};
-use crate::journal::place::Located;
-use crate::journal::reader::Shared;
-use crate::journal::segment::FIRST_GROUP_AT;
+use crate::journal::format::frame;
+use crate::journal::format::frame::{Entry, HEADER_BYTES, Part};
+use crate::journal::format::segment::FIRST_GROUP_AT;
+use crate::journal::read::index::Spot;
+use crate::journal::read::location::Located;
+use crate::journal::read::reader::Shared;
 use crate::record::{Meta, Record, Seq, StoredRecord};
 
 /// Read at least this much at once, if there is so much: many groups are small.
@@ -50,7 +50,7 @@ struct Window {
 }
 
 impl Follower {
-    pub(super) fn new(shared: Arc<Shared>, after: Seq) -> Self {
+    pub fn new(shared: Arc<Shared>, after: Seq) -> Self {
         Self { shared, position: after, chain: Digest::default(), next: None }
     }
 
@@ -81,7 +81,7 @@ impl Follower {
     }
 
     /// The chain after the position, when that is the end of a group that was taken.
-    pub(super) fn chain(&self) -> &Digest {
+    pub fn chain(&self) -> &Digest {
         &self.chain
     }
 

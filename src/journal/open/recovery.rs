@@ -9,17 +9,18 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::Digest;
-use crate::journal::checkpoint::Checkpoint;
-use crate::journal::directory::DataDir;
 use crate::journal::disk::Disk;
-use crate::journal::earlier::read_segment;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::mark::{Found, MarkFile};
-use crate::journal::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
-use crate::journal::writer::{Current, Journal, Start};
-use crate::journal::{
-    Known, OpenReport, Opened, Options, TornTail, earlier, mark, prepared, segment,
-};
+use crate::journal::format::watermark::{Found, MarkFile};
+use crate::journal::format::{segment, watermark};
+use crate::journal::open::directory::DataDir;
+use crate::journal::open::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
+use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::unverified;
+use crate::journal::open::unverified::read_segment;
+use crate::journal::write::preallocate;
+use crate::journal::write::writer::{Current, Journal, Start};
+use crate::journal::{Known, OpenReport, Opened, Options, TornTail};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// What the name of a torn tail ends with until the tail is surely cut from its segment.
@@ -29,16 +30,16 @@ const CUTTING: &str = ".cutting";
 const REWRITE_BYTES: usize = 1024 * 1024;
 
 /// The journal's files, by kind.
-pub(super) struct Files {
+pub struct Files {
     /// First seq and path, in the order of the log.
-    pub(super) segments: Vec<(Seq, PathBuf)>,
+    pub segments: Vec<(Seq, PathBuf)>,
     leftovers: Vec<PathBuf>,
     /// Torn tails of which nobody knows that they were cut.
     cutting: Vec<PathBuf>,
 }
 
 /// See [`Journal::open`].
-pub(super) fn open(
+pub fn open(
     dir: &DataDir,
     options: Options,
     known: &Known<'_>,
@@ -48,7 +49,7 @@ pub(super) fn open(
     let lease = dir.lease().ok_or_else(|| JournalError::InUse { path: path.to_owned() })?;
     let disk = Disk::default();
     let journal = dir.journal();
-    let mark_path = journal.join(mark::NAME);
+    let mark_path = journal.join(watermark::NAME);
     let found = read_mark(&mark_path, dir)?;
     let files = list(&journal)?;
 
@@ -58,7 +59,7 @@ pub(super) fn open(
         visit(record, chain)
     };
     let passed = known.checkpoint.and_then(|checkpoint| {
-        earlier::pass_over(dir.log_id(), &files.segments, checkpoint, known.read_from)
+        unverified::pass_over(dir.log_id(), &files.segments, checkpoint, known.read_from)
     });
     let (begin, beginning, earlier) = match passed {
         Some((begin, beginning, earlier)) => (begin, beginning, Some(earlier)),
@@ -117,12 +118,12 @@ fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
     Ok(found)
 }
 
-pub(super) fn list(journal: &Path) -> Result<Files, JournalError> {
+pub fn list(journal: &Path) -> Result<Files, JournalError> {
     let mut files = Files { segments: Vec::new(), leftovers: Vec::new(), cutting: Vec::new() };
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
         let entry = entry.map_err(io_error("listing", journal))?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        if prepared::is_leftover(&name) {
+        if preallocate::is_leftover(&name) {
             files.leftovers.push(path);
         } else if name.starts_with("torn-") && name.ends_with(CUTTING) {
             files.cutting.push(path);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::journal::frame::*;
+use crate::journal::format::frame::*;
 use crate::journal::tests::{group, record};
 
 const LOG: Uuid = Uuid::from_u128(0x0198);

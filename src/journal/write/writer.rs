@@ -11,26 +11,28 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::catalogue::Catalogue;
-use crate::journal::checkpoint::Checkpoint;
-use crate::journal::directory::DataDir;
 use crate::journal::disk::Disk;
 use crate::journal::error::{AppendError, JournalError, io_error};
-use crate::journal::frame::{Frame, Place};
-use crate::journal::lock::Lease;
-use crate::journal::mark::{Mark, MarkFile};
-use crate::journal::prepared::{Ahead, Prepared};
-use crate::journal::reader::{Reader, Shared};
-use crate::journal::scan::{End, Visit};
-use crate::journal::segment::{FIRST_GROUP_AT, Header};
-use crate::journal::{Known, Opened, Options, checkpoint, disk, frame, mark, recovery, segment};
+use crate::journal::format::frame::{Frame, Place};
+use crate::journal::format::segment::{FIRST_GROUP_AT, Header};
+use crate::journal::format::watermark::{Mark, MarkFile};
+use crate::journal::format::{frame, segment, watermark};
+use crate::journal::open::directory::DataDir;
+use crate::journal::open::lock::Lease;
+use crate::journal::open::scan::{End, Visit};
+use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::{recovery, snapshot};
+use crate::journal::read::index::Catalogue;
+use crate::journal::read::reader::{Reader, Shared};
+use crate::journal::write::preallocate::{Ahead, Prepared};
+use crate::journal::{Known, Opened, Options, disk};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// The open log. One at a time; it keeps the data directory locked.
 #[derive(Debug)]
 pub struct Journal {
     /// Open to tests, which make it fail.
-    pub(super) disk: Disk,
+    pub disk: Disk,
     journal: PathBuf,
     log: Uuid,
     options: Options,
@@ -47,28 +49,28 @@ pub struct Journal {
 
 /// The segment that is being written.
 #[derive(Debug)]
-pub(super) struct Current {
+pub struct Current {
     /// Shared with readers.
-    pub(super) file: Arc<File>,
+    pub file: Arc<File>,
     /// Its place among the segments, from 1.
-    pub(super) number: u64,
+    pub number: u64,
     /// Size of the file.
-    pub(super) file_bytes: u64,
+    pub file_bytes: u64,
     /// Where the next group goes.
-    pub(super) end: u64,
+    pub end: u64,
 }
 
 /// What recovery hands over.
-pub(super) struct Start {
-    pub(super) disk: Disk,
-    pub(super) journal: PathBuf,
-    pub(super) log: Uuid,
-    pub(super) options: Options,
-    pub(super) current: Current,
-    pub(super) end: End,
-    pub(super) catalogue: Catalogue,
-    pub(super) mark: MarkFile,
-    pub(super) lease: Lease,
+pub struct Start {
+    pub disk: Disk,
+    pub journal: PathBuf,
+    pub log: Uuid,
+    pub options: Options,
+    pub current: Current,
+    pub end: End,
+    pub catalogue: Catalogue,
+    pub mark: MarkFile,
+    pub lease: Lease,
 }
 
 impl Journal {
@@ -110,7 +112,7 @@ impl Journal {
     /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
     #[must_use]
     pub fn checkpoint(dir: &DataDir) -> Option<Checkpoint> {
-        let path = checkpoint::path(&dir.journal());
+        let path = snapshot::path(&dir.journal());
         Checkpoint::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
             let file = path.display();
             tracing::warn!(%file, reason, "the checkpoint is of no use; the whole log is read");
@@ -125,14 +127,14 @@ impl Journal {
     pub fn forget_checkpoint(dir: &DataDir) -> io::Result<()> {
         let journal = dir.journal();
         let disk = Disk::default();
-        match disk.remove(&checkpoint::path(&journal)) {
+        match disk.remove(&snapshot::path(&journal)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         disk.sync_dir(&journal)
     }
 
-    pub(super) fn start(start: Start) -> Self {
+    pub fn start(start: Start) -> Self {
         let Start { disk, journal, log, options, current, end, mut catalogue, mark, lease } = start;
         catalogue.share(catalogue.segments() - 1, &current.file);
         let shared = Arc::new(Shared::new(journal.clone(), log, end.seq, catalogue));
@@ -220,7 +222,7 @@ impl Journal {
     pub fn close(mut self) -> Result<(), JournalError> {
         let mark = self.mark();
         let written = self.mark.write(&self.disk, &mark).and_then(|()| self.mark.sync(&self.disk));
-        written.map_err(io_error("writing", self.journal.join(mark::NAME)))
+        written.map_err(io_error("writing", self.journal.join(watermark::NAME)))
     }
 
     /// Where the log will end with `records`, but for the chain.

@@ -7,10 +7,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::journal::directory::{JOURNAL, LOCK, refused};
 use crate::journal::error::DirError;
-use crate::journal::survey::Survey;
-use crate::journal::{checkpoint, mark, segment};
+use crate::journal::format::{segment, watermark};
+use crate::journal::offline::survey::Survey;
+use crate::journal::open::directory::{JOURNAL, LOCK, refused};
+use crate::journal::open::snapshot;
 
 /// Something in the directory and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ impl Survey {
             if name == JOURNAL {
                 for name in names(&self.path().join(JOURNAL))? {
                     let part = match name.as_str() {
-                        mark::NAME => Part::Control,
-                        checkpoint::NAME | checkpoint::TEMPORARY => Part::Checkpoint,
+                        watermark::NAME => Part::Control,
+                        snapshot::NAME | snapshot::TEMPORARY => Part::Checkpoint,
                         name if segment::first_seq(name).is_some() => Part::Segment,
                         name if name.starts_with("torn-") => Part::Torn,
                         _ => Part::Other,
@@ -81,7 +82,7 @@ impl Survey {
 }
 
 /// Bytes of the segments, for a progress bar: none when they cannot be listed.
-pub(super) fn log_bytes(survey: &Survey) -> u64 {
+pub fn log_bytes(survey: &Survey) -> u64 {
     let pieces = survey.pieces().unwrap_or_default();
     pieces.iter().filter(|piece| piece.part == Part::Segment).map(|piece| piece.bytes).sum()
 }

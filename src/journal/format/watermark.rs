@@ -29,7 +29,7 @@ use crate::journal::disk::Disk;
 use crate::record::Seq;
 
 /// The file's name in the journal's directory.
-pub(super) const NAME: &str = "mark";
+pub const NAME: &str = "mark";
 
 const SLOT_BYTES: usize = 80;
 /// Slots lie in different pages and sectors, so that one torn write cannot spoil both.
@@ -39,33 +39,33 @@ const MAGIC: [u8; 8] = *b"\x8aBMARK\r\n";
 
 /// How far the log was known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub struct Mark {
     /// The last durable group, 0 when there is none.
-    pub(super) group: u64,
+    pub group: u64,
     /// Seq of its last record.
-    pub(super) seq: Seq,
+    pub seq: Seq,
     /// Chain after it.
-    pub(super) chain: Digest,
+    pub chain: Digest,
     /// Number of the segment that the next group was to be written to.
-    pub(super) segment: u64,
+    pub segment: u64,
     /// Where in it the next group was to begin.
-    pub(super) offset: u64,
+    pub offset: u64,
 }
 
 /// What a mark file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     /// The newer of its whole slots.
-    pub(super) mark: Option<Mark>,
+    pub mark: Option<Mark>,
     /// Whether a slot holds something that is no mark.
-    pub(super) damaged: bool,
+    pub damaged: bool,
     /// Which slot to write next: never the one that holds `mark`.
     next_slot: usize,
 }
 
 /// The open mark file.
 #[derive(Debug)]
-pub(super) struct MarkFile {
+pub struct MarkFile {
     file: File,
     log: Uuid,
     next_slot: usize,
@@ -73,7 +73,7 @@ pub(super) struct MarkFile {
 
 impl MarkFile {
     /// Reads a mark file; a missing one is one without a mark.
-    pub(super) fn read(path: &Path, log: Uuid) -> io::Result<Found> {
+    pub fn read(path: &Path, log: Uuid) -> io::Result<Found> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
@@ -100,20 +100,20 @@ impl MarkFile {
     }
 
     /// Opens the file for writing, and makes it when it is missing.
-    pub(super) fn open(disk: &Disk, path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
+    pub fn open(disk: &Disk, path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
         let file = disk.open_sized(path, FILE_BYTES)?;
         Ok(Self { file, log, next_slot: found.next_slot })
     }
 
     /// Writes the mark over the older slot.
-    pub(super) fn write(&mut self, disk: &Disk, mark: &Mark) -> io::Result<()> {
+    pub fn write(&mut self, disk: &Disk, mark: &Mark) -> io::Result<()> {
         disk.write(&self.file, &encode(self.log, mark), SLOTS_AT[self.next_slot])?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
 
     /// Makes what was written durable.
-    pub(super) fn sync(&self, disk: &Disk) -> io::Result<()> {
+    pub fn sync(&self, disk: &Disk) -> io::Result<()> {
         disk.sync_all(&self.file)
     }
 }
@@ -156,7 +156,7 @@ fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
 
 /// A slot that is read encodes to the same bytes.
 #[cfg(any(test, fuzzing))]
-pub(super) fn fuzz(log: Uuid, bytes: &[u8]) {
+pub fn fuzz(log: Uuid, bytes: &[u8]) {
     if let Some(mark) = decode(log, bytes) {
         assert_eq!(encode(log, &mark), bytes[..SLOT_BYTES]);
     }

@@ -46,34 +46,34 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub(super) use decode::{Entry, Fault, Part, decode, frame_bytes, part};
+pub use decode::{Entry, Fault, Part, decode, frame_bytes, part};
 
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
 use crate::record::{META_BYTES_MAX, Record, Seq};
 
 /// Frames begin at multiples of this, so that a search for them has few places to look.
-pub(super) const ALIGN_BYTES: usize = 8;
+pub const ALIGN_BYTES: usize = 8;
 
 /// What comes before the leaves.
-pub(super) const HEADER_BYTES: usize = 72;
+pub const HEADER_BYTES: usize = 72;
 
 /// What a record takes before the parts: its leaf and two lengths.
-pub(super) const ENTRY_BYTES: usize = LEAF_BYTES + 8;
+pub const ENTRY_BYTES: usize = LEAF_BYTES + 8;
 
 /// What a part takes beside its bytes: CRC and salt.
-pub(super) const PART_BYTES: usize = 4 + SALT_BYTES;
+pub const PART_BYTES: usize = 4 + SALT_BYTES;
 
 /// Larger frames are not written, and not believed when read: a length that is damage must not
 /// make a reader allocate it. It is far above what one commit collects.
-pub(super) const FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-pub(super) const MAGIC: [u8; 8] = *b"\x8aBGROUP\0";
+pub const MAGIC: [u8; 8] = *b"\x8aBGROUP\0";
 const CRC_AT: usize = 36;
 
 /// Which of a record's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub enum Kind {
     /// What names the record.
     Meta = 0,
     /// Its value.
@@ -82,22 +82,22 @@ pub(super) enum Kind {
 
 /// What a group follows: the log's end before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The log.
-    pub(super) log: Uuid,
+    pub log: Uuid,
     /// Number of the group.
-    pub(super) group: u64,
+    pub group: u64,
     /// Chain before its first record.
-    pub(super) chain_before: Digest,
+    pub chain_before: Digest,
 }
 
 /// A frame to be written.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub struct Frame {
     /// The whole frame.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Chain after its last record.
-    pub(super) chain_after: Digest,
+    pub chain_after: Digest,
 }
 
 /// The frame of one group.
@@ -106,7 +106,7 @@ pub(super) struct Frame {
 /// When there is no record, or so many or such large ones that a length does not fit its field:
 /// whoever collects groups has limits far below.
 #[must_use]
-pub(super) fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
+pub fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
     let first = records.first().expect("a group has a record");
     let count = u32::try_from(records.len()).expect("a group has less than 2^32 records");
     let index_at = HEADER_BYTES + records.len() * LEAF_BYTES;

@@ -1,6 +1,6 @@
 //! Opens that pass over what a checkpoint stands for.
 
-use crate::journal::checkpoint;
+use crate::journal::open::snapshot;
 use crate::journal::tests::*;
 
 /// One group each, in several segments.
@@ -139,7 +139,7 @@ fn whatever_is_changed_in_what_was_passed_over_is_found_and_named() {
 #[test]
 fn a_checkpoint_that_is_not_whole_is_of_no_use_and_harms_nothing() {
     let site = site(40);
-    let path = checkpoint::path(&site.journal());
+    let path = snapshot::path(&site.journal());
     let whole = std::fs::read(&path).unwrap();
     let read_all = || {
         let passed = open(&site, Seq::MAX);
@@ -190,9 +190,9 @@ fn a_segment_that_is_missing_or_foreign_lets_everything_be_read() {
     std::fs::write(&segments[1], &second).unwrap();
     open(&site, Seq::MAX);
 
-    let other = super::checkpoint::site(40);
-    let theirs = checkpoint::path(&other.journal());
-    std::fs::copy(theirs, checkpoint::path(&site.journal())).unwrap();
+    let other = super::snapshot::site(40);
+    let theirs = snapshot::path(&other.journal());
+    std::fs::copy(theirs, snapshot::path(&site.journal())).unwrap();
     assert_eq!(open(&site, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
 }
 
@@ -200,13 +200,13 @@ fn a_segment_that_is_missing_or_foreign_lets_everything_be_read() {
 fn one_that_was_not_finished_leaves_no_file_and_the_one_before() {
     let site = site(40);
     let journal = site.open().journal;
-    let before = std::fs::read(checkpoint::path(&site.journal())).unwrap();
+    let before = std::fs::read(snapshot::path(&site.journal())).unwrap();
     let reader = journal.reader();
     let mut writer = CheckpointWriter::begin(&reader).unwrap();
     writer.push(&record(1, 5)).unwrap();
     drop(writer);
     assert_eq!(site.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
-    assert_eq!(std::fs::read(checkpoint::path(&site.journal())).unwrap(), before);
+    assert_eq!(std::fs::read(snapshot::path(&site.journal())).unwrap(), before);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::journal::directory::refused;
 use crate::journal::error::DirError;
+use crate::journal::open::directory::refused;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
@@ -20,7 +20,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// The locked file; the system frees the lock when it is closed, also by the process's death.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     /// Held, never read: closing it is what frees the lock.
     _file: File,
     /// Whether a journal is open on the directory.
@@ -30,19 +30,19 @@ pub(super) struct Lock {
 /// A directory that is only looked at: nobody can begin to use it meanwhile, and nothing in it is
 /// changed.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     /// Held, never read; absent where there is no lock file, as in a copy.
     _file: Option<File>,
 }
 
 /// The right to have the journal open. It keeps the directory locked.
 #[derive(Debug)]
-pub(super) struct Lease(Arc<Lock>);
+pub struct Lease(Arc<Lock>);
 
 impl Lock {
     /// Locks the directory `dir` by its file `path`, and writes this process's id into the file
     /// for the one who is refused.
-    pub(super) fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+    pub fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -72,7 +72,7 @@ impl Lock {
     }
 
     /// Whether a file can be the lock of a directory that is being made.
-    pub(super) fn is_lock(path: &Path) -> bool {
+    pub fn is_lock(path: &Path) -> bool {
         let bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
         bytes.is_some_and(|bytes| bytes == 0 || bytes <= PID_LINE_BYTES_MAX && pid(path).is_some())
     }
@@ -80,7 +80,7 @@ impl Lock {
 
 impl Watch {
     /// Keeps others from using the directory `dir`, whose lock file is `path`.
-    pub(super) fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+    pub fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -99,7 +99,7 @@ impl Watch {
 }
 
 impl Lease {
-    pub(super) fn take(lock: &Arc<Lock>) -> Option<Self> {
+    pub fn take(lock: &Arc<Lock>) -> Option<Self> {
         let free = !lock.leased.swap(true, Ordering::AcqRel);
         free.then(|| Self(Arc::clone(lock)))
     }

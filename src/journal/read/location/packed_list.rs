@@ -26,7 +26,7 @@
 
 use unsigned_varint::{decode, encode};
 
-use crate::journal::place::Place;
+use crate::journal::read::location::Place;
 
 /// Places one after the other, to be added to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::place::PLACE_BYTES;
+    use crate::journal::read::location::PLACE_BYTES;
 
     fn run_of(places: &[Place]) -> Run {
         let mut run = Run::default();

@@ -22,17 +22,18 @@ use uuid::Uuid;
 
 use crate::journal::disk::Disk;
 use crate::journal::error::DirError;
-use crate::journal::identity::IdentityError;
-use crate::journal::lock::{Lease, Lock};
-use crate::journal::mark::{Found, Mark, MarkFile};
-use crate::journal::prepared::Prepared;
-use crate::journal::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
-use crate::journal::{identity, mark, prepared, segment};
+use crate::journal::format::identity::IdentityError;
+use crate::journal::format::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
+use crate::journal::format::watermark::{Found, Mark, MarkFile};
+use crate::journal::format::{identity, segment, watermark};
+use crate::journal::open::lock::{Lease, Lock};
+use crate::journal::write::preallocate;
+use crate::journal::write::preallocate::Prepared;
 
 const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";
-pub(super) const JOURNAL: &str = "journal";
-pub(super) const LOCK: &str = "lock";
+pub const JOURNAL: &str = "journal";
+pub const LOCK: &str = "lock";
 /// Made by the system at the root of a new file system, which is a good data directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -106,18 +107,18 @@ impl DataDir {
     }
 
     /// Where the journal's files are.
-    pub(super) fn journal(&self) -> PathBuf {
+    pub fn journal(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }
 
     /// The right to open the journal; one at a time.
-    pub(super) fn lease(&self) -> Option<Lease> {
+    pub fn lease(&self) -> Option<Lease> {
         Lease::take(&self.lock)
     }
 }
 
 /// The log's id if the directory is ours; nothing if it can be made ours.
-pub(super) fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
+pub fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
     let file = path.join(IDENTITY);
     match fs::read(&file) {
         Ok(bytes) => match identity::decode(&bytes) {
@@ -167,7 +168,7 @@ fn vacant(path: &Path) -> Result<(), DirError> {
 /// Whether an entry of a journal without identity holds no record.
 fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
     let path = journal.join(name);
-    if name == mark::NAME || prepared::is_leftover(name) {
+    if name == watermark::NAME || preallocate::is_leftover(name) {
         return Ok(path.is_file() || !path.exists());
     }
     if segment::first_seq(name) != Some(1) {
@@ -240,7 +241,7 @@ fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> i
     let chain_before = [0; 32];
     let header = Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
     Prepared::own(disk, journal, file_bytes)?.name(journal, &header)?;
-    let mut mark = MarkFile::open(disk, &journal.join(mark::NAME), log, &Found::default())?;
+    let mut mark = MarkFile::open(disk, &journal.join(watermark::NAME), log, &Found::default())?;
     let nothing =
         Mark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
     mark.write(disk, &nothing)?;
@@ -257,7 +258,7 @@ fn make_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Result
 }
 
 /// For `map_err`: a system's refusal as one that tells what to do, where that is known.
-pub(super) fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
+pub fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
     use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let path = path.to_owned();
     move |source| match source.kind() {

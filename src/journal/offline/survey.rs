@@ -22,14 +22,16 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::checkpoint::Checkpoint;
-use crate::journal::directory::{JOURNAL, LOCK, log_of, refused};
 use crate::journal::error::{DirError, JournalError, io_error};
-use crate::journal::lock::Watch;
-use crate::journal::mark::{Found, MarkFile};
-use crate::journal::reader::{Reader, Shared};
-use crate::journal::scan::{Beginning, End, Scan, Witness};
-use crate::journal::{checkpoint, frame, mark, pieces, recovery};
+use crate::journal::format::watermark::{Found, MarkFile};
+use crate::journal::format::{frame, watermark};
+use crate::journal::offline::inventory;
+use crate::journal::open::directory::{JOURNAL, LOCK, log_of, refused};
+use crate::journal::open::lock::Watch;
+use crate::journal::open::scan::{Beginning, End, Scan, Witness};
+use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::{recovery, snapshot};
+use crate::journal::read::reader::{Reader, Shared};
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
 /// How often a mark is read that is being written just then.
@@ -45,7 +47,7 @@ pub struct Survey {
     watch: Option<Watch>,
     /// What the next load does not see yet of what a writer has written.
     #[cfg(test)]
-    pub(super) unseen: std::cell::Cell<Option<(usize, usize)>>,
+    pub unseen: std::cell::Cell<Option<(usize, usize)>>,
 }
 
 /// A process that uses a directory.
@@ -177,13 +179,13 @@ impl Survey {
     /// Bytes of the log's files: at least as many as there are to be read.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        pieces::log_bytes(self)
+        inventory::log_bytes(self)
     }
 
     /// Reads the log from its beginning, a group at a time, and judges its end.
     ///
     /// # Errors
-    /// [`JournalError`] as from [`crate::journal::writer::Journal::open`], and what `take` refuses with.
+    /// [`JournalError`] as from [`crate::journal::write::writer::Journal::open`], and what `take` refuses with.
     pub fn read<E: From<JournalError>>(
         &self,
         mut take: impl FnMut(Taken<'_>) -> Result<(), E>,
@@ -262,7 +264,7 @@ impl Survey {
     /// Where the checkpoint is, if there is one.
     #[must_use]
     pub fn checkpoint_path(&self) -> PathBuf {
-        checkpoint::path(&self.path.join(JOURNAL))
+        snapshot::path(&self.path.join(JOURNAL))
     }
 
     /// The record that damage was met in, read from the damaged place itself.
@@ -309,7 +311,7 @@ impl Survey {
 
     /// The mark as it is; one of its slots may be written while it is read.
     fn mark(&self) -> Result<Found, JournalError> {
-        let path = self.path.join(JOURNAL).join(mark::NAME);
+        let path = self.path.join(JOURNAL).join(watermark::NAME);
         let mut found = Found::default();
         for _ in 0..MARK_READS_MAX {
             found = MarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;

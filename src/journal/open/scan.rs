@@ -13,87 +13,87 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::audit::{Digest, Salts, chain};
-use crate::journal::catalogue::Catalogue;
 use crate::journal::error::JournalError;
-use crate::journal::frame;
-use crate::journal::frame::{ALIGN_BYTES, Entry, Fault, Part};
-use crate::journal::mark::Mark;
-use crate::journal::segment::{HEADER_BYTES, Header, HeaderError};
+use crate::journal::format::frame;
+use crate::journal::format::frame::{ALIGN_BYTES, Entry, Fault, Part};
+use crate::journal::format::segment::{HEADER_BYTES, Header, HeaderError};
+use crate::journal::format::watermark::Mark;
+use crate::journal::read::index::Catalogue;
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// Sees every record in order, with the chain after it.
-pub(super) type Visit<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
+pub type Visit<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
 
 /// Where a log ends, or a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct End {
+pub struct End {
     /// Number of the last group, 0 when there is none.
-    pub(super) group: u64,
+    pub group: u64,
     /// Seq of the last record, 0 when there is none.
-    pub(super) seq: Seq,
+    pub seq: Seq,
     /// Time of the last record.
-    pub(super) time_ms: u64,
+    pub time_ms: u64,
     /// Chain after the last record.
-    pub(super) chain: Digest,
+    pub chain: Digest,
 }
 
 /// A scan in progress; afterwards, what it found.
-pub(super) struct Scan<'v> {
+pub struct Scan<'v> {
     log: Uuid,
     witness: Witness<'v>,
     visit: &'v mut Visit<'v>,
     /// Where what was read so far ends.
-    pub(super) end: End,
+    pub end: End,
     /// Where everything is.
-    pub(super) catalogue: Catalogue,
+    pub catalogue: Catalogue,
     /// The last segment that was read.
-    pub(super) segment: SegmentEnd,
+    pub segment: SegmentEnd,
     /// What is to be cut from it.
-    pub(super) torn: Option<Torn>,
+    pub torn: Option<Torn>,
 }
 
 /// Where a scan begins: at the beginning of the log, or of a segment.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub struct Beginning {
     /// Where the log before it ends.
-    pub(super) end: End,
+    pub end: End,
     /// Where everything before it is.
-    pub(super) catalogue: Catalogue,
+    pub catalogue: Catalogue,
     /// How many segments are before it.
-    pub(super) segments: u64,
+    pub segments: u64,
 }
 
 /// What shows, beside the log itself, how far it was acknowledged.
 #[derive(Clone, Copy)]
-pub(super) struct Witness<'w> {
+pub struct Witness<'w> {
     /// The high-water mark.
-    pub(super) mark: Option<Mark>,
+    pub mark: Option<Mark>,
     /// A seq that somebody else knows to have been durable.
-    pub(super) proven: Seq,
+    pub proven: Seq,
     /// Knows better, and takes its time: asked where the mark leaves it open.
-    pub(super) prove: Option<&'w dyn Fn() -> Seq>,
+    pub prove: Option<&'w dyn Fn() -> Seq>,
 }
 
 /// The last segment, and where its last group ends.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SegmentEnd {
+pub struct SegmentEnd {
     /// The file.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// Its place among the segments, from 1.
-    pub(super) number: u64,
+    pub number: u64,
     /// Size of the file.
-    pub(super) file_bytes: u64,
+    pub file_bytes: u64,
     /// End of its last group.
-    pub(super) offset: u64,
+    pub offset: u64,
 }
 
 /// A torn tail.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Torn {
+pub struct Torn {
     /// Where it begins.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// How long it is, without the zeros after it.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Why a group cannot be taken.
@@ -113,7 +113,7 @@ impl From<Fault> for Bad {
 }
 
 impl<'v> Scan<'v> {
-    pub(super) fn new(
+    pub fn new(
         log: Uuid,
         witness: Witness<'v>,
         beginning: Beginning,
@@ -125,7 +125,7 @@ impl<'v> Scan<'v> {
     }
 
     /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.
-    pub(super) fn segment(
+    pub fn segment(
         &mut self,
         path: &Path,
         first_seq: Seq,
@@ -142,12 +142,7 @@ impl<'v> Scan<'v> {
     }
 
     /// Begins a segment: its header must be the one that the log goes on with.
-    pub(super) fn enter(
-        &mut self,
-        path: &Path,
-        first_seq: Seq,
-        bytes: &[u8],
-    ) -> Result<(), JournalError> {
+    pub fn enter(&mut self, path: &Path, first_seq: Seq, bytes: &[u8]) -> Result<(), JournalError> {
         let header = self.header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
         self.segment = SegmentEnd {
             path: path.to_owned(),
@@ -160,14 +155,14 @@ impl<'v> Scan<'v> {
     }
 
     /// Where the next group of the segment begins; nothing when only zeros follow.
-    pub(super) fn next_group(&self, bytes: &[u8]) -> Option<usize> {
+    pub fn next_group(&self, bytes: &[u8]) -> Option<usize> {
         // An offset within bytes that are in memory.
         let at = self.segment.offset as usize;
         bytes.get(at..)?.iter().any(|byte| *byte != 0).then_some(at)
     }
 
     /// Takes the group at `at`, and tells its length; nothing when it is a torn tail.
-    pub(super) fn step(
+    pub fn step(
         &mut self,
         bytes: &[u8],
         at: usize,
@@ -188,7 +183,7 @@ impl<'v> Scan<'v> {
     }
 
     /// After the last segment: nothing that was acknowledged may be missing.
-    pub(super) fn finish(&self) -> Result<(), JournalError> {
+    pub fn finish(&self) -> Result<(), JournalError> {
         match self.acknowledged(self.torn.is_none()) {
             None => Ok(()),
             Some(why) => {
@@ -199,7 +194,7 @@ impl<'v> Scan<'v> {
     }
 
     /// Damage met in a file, after everything that was read so far.
-    pub(super) fn damage(&self, file: &Path, offset: u64, what: String) -> JournalError {
+    pub fn damage(&self, file: &Path, offset: u64, what: String) -> JournalError {
         let file = file.to_owned();
         JournalError::Damage { file, offset, last_good_seq: self.end.seq, what }
     }

@@ -1,0 +1,6 @@
+//! TODO journal/format.
+
+pub mod frame;
+pub mod identity;
+pub mod segment;
+pub mod watermark;

@@ -1,0 +1,4 @@
+//! TODO journal/offline.
+
+pub mod inventory;
+pub mod survey;

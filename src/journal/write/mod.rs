@@ -1,0 +1,4 @@
+//! TODO journal/write.
+
+pub mod preallocate;
+pub mod writer;
