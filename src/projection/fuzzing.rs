@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use crate::journal::Run;
-use crate::projection::milestone::Milestone;
-use crate::projection::versions::Line;
-use crate::projection::{keys, versions};
+use crate::projection::open::progress_file::Milestone;
+use crate::projection::store::versions::Line;
+use crate::projection::store::{keys, versions};
 
 /// A key, its length before it, and the value under it.
 pub fn index(bytes: &[u8]) {

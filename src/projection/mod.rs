@@ -29,27 +29,13 @@
 //!    └────────────────────── a record by its place ◄────────────────┘
 //! ```
 
-mod apply;
-mod begin;
-mod compare;
-mod directory;
 mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod handle;
-mod keys;
-mod life;
-mod loss;
-mod milestone;
-mod patience;
-mod pointers;
-mod position;
-mod progress;
+mod open;
 mod read;
-mod scrub;
-mod shared;
+mod status;
 mod store;
-mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -63,20 +49,21 @@ use std::thread;
 
 use uuid::Uuid;
 
-pub use compare::{Comparison, compare, position};
-pub use handle::{ProjectionHandle, State, Unavailable};
-pub use loss::{Loss, refuse_loss};
-pub use position::Applied;
+pub use open::data_loss::{Loss, refuse_loss};
+pub use read::compare::{Comparison, compare, position};
+pub use read::handle::{ProjectionHandle, State, Unavailable};
 pub use read::{IdLookup, NamePage, PageQuery};
-pub use versions::Pointer;
+pub use store::position::Applied;
+pub use store::versions::Pointer;
 
 use crate::journal::Reader;
-use crate::projection::begin::{Opened, Start};
-use crate::projection::directory::{Contents, Directory};
 use crate::projection::follow::Follow;
-use crate::projection::life::Left;
-use crate::projection::milestone::Milestone;
-use crate::projection::shared::Shared;
+use crate::projection::follow::session::Left;
+use crate::projection::open::begin;
+use crate::projection::open::begin::{Opened, Start};
+use crate::projection::open::directory::{Contents, Directory};
+use crate::projection::open::progress_file::Milestone;
+use crate::projection::status::Shared;
 use crate::record::Seq;
 
 /// What an operator may choose.

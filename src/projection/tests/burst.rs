@@ -1,6 +1,6 @@
 //! Giving way to a burst, and to whoever waits for the history in it.
 
-use crate::projection::apply::STEP_RECORDS_MAX;
+use crate::projection::follow::apply::STEP_RECORDS_MAX;
 use crate::projection::tests::*;
 
 const GROUPS: usize = 20;

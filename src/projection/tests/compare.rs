@@ -2,9 +2,9 @@
 
 use std::sync::mpsc;
 
-use crate::projection::compare::{Comparison, compare, position};
-use crate::projection::keys::{HISTORY, IDS};
+use crate::projection::read::compare::{Comparison, compare, position};
 use crate::projection::store::Store;
+use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::tests::*;
 
 fn compared(world: &World) -> Comparison {

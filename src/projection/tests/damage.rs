@@ -4,11 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use crate::projection::begin::Start;
-use crate::projection::store::{Batch, Store};
+use crate::projection::open::begin::Start;
+use crate::projection::store::versions::Block;
+use crate::projection::store::{Batch, Store, keys, versions};
 use crate::projection::tests::*;
-use crate::projection::versions::Block;
-use crate::projection::{keys, versions};
 
 /// How many stores each kind of damage is done to.
 const SEEDS: u64 = 40;
@@ -210,7 +209,7 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
     let mut places = versions::block(&block, &value).unwrap();
     places[2] = places[3];
     let mut batch = Batch::default();
-    batch.insert(&block, &crate::projection::tests::places::block_of(&block, &places));
+    batch.insert(&block, &crate::projection::tests::locations::block_of(&block, &places));
     store.apply(batch).unwrap();
     drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };

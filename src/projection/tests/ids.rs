@@ -3,12 +3,13 @@
 use std::sync::mpsc;
 
 use crate::journal::Located;
-use crate::projection::pointers::Pointers;
-use crate::projection::position::Applied;
-use crate::projection::scrub::Scrub;
-use crate::projection::store::{Batch, Store};
+use crate::projection::follow::apply;
+use crate::projection::follow::pointers::Pointers;
+use crate::projection::open::scrub;
+use crate::projection::open::scrub::Scrub;
+use crate::projection::store::position::Applied;
+use crate::projection::store::{Batch, Store, keys};
 use crate::projection::tests::*;
-use crate::projection::{apply, keys, scrub};
 
 fn located(world: &World) -> Vec<Located> {
     let mut follower = world.journal.reader().follow(0);

@@ -1,12 +1,12 @@
 //! A journal, a projection of it, and a model that every read is compared with.
 
-mod beside;
 mod burst;
 mod compare;
 mod damage;
 mod ids;
+mod late_open;
 mod lifecycle;
-mod places;
+mod locations;
 mod reads;
 mod space;
 
@@ -24,9 +24,9 @@ use uuid::Uuid;
 use crate::audit::{Digest, Salts, chain};
 use crate::journal;
 use crate::journal::{DataDir, Journal};
-use crate::projection::handle::{ProjectionHandle, State, Unavailable};
+use crate::projection::read::handle::{ProjectionHandle, State, Unavailable};
 use crate::projection::read::{IdLookup, PageQuery};
-use crate::projection::shared::{Phase, Status};
+use crate::projection::status::{Phase, Status};
 use crate::projection::{Options, Projection};
 use crate::record::{
     Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, server_id,

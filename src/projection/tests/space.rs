@@ -108,9 +108,10 @@ fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     let chain = world.chains[100];
-    let applied = crate::projection::position::Applied { seq: 300, chain, ..Default::default() };
+    let applied =
+        crate::projection::store::position::Applied { seq: 300, chain, ..Default::default() };
     let value = applied.encode(world.data_dir.log_id());
-    let applied = (crate::projection::keys::APPLIED.to_vec(), value);
+    let applied = (crate::projection::store::keys::APPLIED.to_vec(), value);
     // The store tells the right position with a chain of other records.
     let store = handle.shared().readable().unwrap();
     store.db().insert(applied.0, applied.1).unwrap();

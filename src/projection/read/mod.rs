@@ -5,15 +5,17 @@
 //! in doubt and built anew, while a record that was damaged in the log stays so however often the
 //! index is built, and is only refused.
 
+pub mod compare;
+pub mod handle;
+
 use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
 use crate::journal::{JournalError, PlaceError, Reader};
-use crate::projection::keys;
-use crate::projection::keys::NAMES;
-use crate::projection::store::{Fault, Store};
-use crate::projection::versions::{Places, Pointer};
+use crate::projection::store::keys::NAMES;
+use crate::projection::store::versions::{Places, Pointer};
+use crate::projection::store::{Fault, Store, keys};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
@@ -58,7 +60,7 @@ pub enum IdLookup {
 
 /// Why nothing is answered.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// The store cannot be trusted.
     Index(Fault),
     /// The log cannot be read where the store leads.
@@ -82,18 +84,18 @@ impl From<PlaceError> for Refusal {
 
 /// A store and its log.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) store: &'a Store,
-    pub(super) log: &'a Reader,
+pub struct View<'a> {
+    pub store: &'a Store,
+    pub log: &'a Reader,
 }
 
-pub(super) fn newest(view: View<'_>, identity: &Identity) -> Result<Option<Pointer>, Refusal> {
+pub fn newest(view: View<'_>, identity: &Identity) -> Result<Option<Pointer>, Refusal> {
     let key = keys::name_key(identity);
     let value = view.store.get(&key)?;
     Ok(value.map(|value| Pointer::decode(&key, &value)).transpose()?)
 }
 
-pub(super) fn page(
+pub fn page(
     view: View<'_>,
     identity: &Identity,
     query: &PageQuery,
@@ -142,7 +144,7 @@ pub(super) fn page(
 }
 
 /// The newest version that is not later than `time`.
-pub(super) fn version_at(
+pub fn version_at(
     view: View<'_>,
     identity: &Identity,
     time: Timestamp,
@@ -153,7 +155,7 @@ pub(super) fn version_at(
 }
 
 /// The oldest version that is not earlier than `time`.
-pub(super) fn first_version_since(
+pub fn first_version_since(
     view: View<'_>,
     identity: &Identity,
     time: Timestamp,
@@ -163,7 +165,7 @@ pub(super) fn first_version_since(
     Ok(Some(first).filter(|version| *version <= places.pointer().version))
 }
 
-pub(super) fn names(
+pub fn names(
     view: View<'_>,
     after: Option<&Identity>,
     limit: usize,
@@ -187,7 +189,7 @@ pub(super) fn names(
     Ok(page)
 }
 
-pub(super) fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
+pub fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
     // Before the index: what is absent from a complete index is absent.
     let complete = view.store.ids_complete();
     let key = keys::id_key(id);

@@ -28,7 +28,7 @@ pub struct Loss {
 }
 
 /// What is said of it, of a log that ended with `head`.
-pub(super) fn sentence(applied: Seq, head: Seq) -> String {
+pub fn sentence(applied: Seq, head: Seq) -> String {
     let log = match head < applied {
         true => format!("the log ended with seq {head}"),
         false => "the log has other records there".to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn sentence(applied: Seq, head: Seq) -> String {
 }
 
 /// Writes it down, to stay.
-pub(super) fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
+pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
     let mut file = File::create(dir.join(NAME))?;
     writeln!(file, "{}", sentence(applied, head))?;
     file.sync_all()?;

@@ -7,6 +7,10 @@
 //! whether its files can be opened again is told by [`Fault::is_no_space`].
 //! Never calls `flush`, `watch_prefix`, `generate_id` or a transaction.
 
+pub mod keys;
+pub mod position;
+pub mod versions;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::Bound;
@@ -42,7 +46,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a store cannot be trusted. None of them says anything about the journal.
 #[derive(Debug, Error)]
-pub(super) enum Fault {
+pub enum Fault {
     /// What it holds contradicts itself or the journal.
     #[error("{0}")]
     Doubt(&'static str),
@@ -63,7 +67,7 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether there was no space for what was to be written, which says nothing against the
     /// files.
-    pub(super) fn is_no_space(&self) -> bool {
+    pub fn is_no_space(&self) -> bool {
         let (Self::Io(error) | Self::Sled(sled::Error::Io(error))) = self else { return false };
         matches!(
             error.kind(),
@@ -73,7 +77,7 @@ impl Fault {
 }
 
 /// An open database; shared between the thread that applies and the readers.
-pub(super) struct Store {
+pub struct Store {
     /// Taken in `Drop` only.
     db: Option<Db>,
     /// The first reason not to use it. Set once: a store never gets out of doubt.
@@ -89,18 +93,14 @@ pub(super) struct Store {
 /// Entries that are applied together. sled keeps them in a hash map and applies them in its order:
 /// sorting them would change nothing.
 #[derive(Default)]
-pub(super) struct Batch(sled::Batch);
+pub struct Batch(sled::Batch);
 
 /// A walk, of which every step is caught.
-pub(super) struct Scan(Iter);
+pub struct Scan(Iter);
 
 impl Store {
     /// Opens or creates the database in `path`.
-    pub(super) fn open(
-        path: &Path,
-        cache_bytes_max: u64,
-        alive: mpsc::Sender<()>,
-    ) -> Result<Self, Fault> {
+    pub fn open(path: &Path, cache_bytes_max: u64, alive: mpsc::Sender<()>) -> Result<Self, Fault> {
         fs::create_dir_all(path)?;
         // First: whoever is closing it may be writing a snapshot.
         released(&path.join(DATA_FILE))?;
@@ -128,16 +128,16 @@ impl Store {
         })
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+    pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
         caught(|| self.db().get(key))
     }
 
-    pub(super) fn is_empty(&self) -> Result<bool, Fault> {
+    pub fn is_empty(&self) -> Result<bool, Fault> {
         caught(|| Ok(self.db().iter().next().transpose()?.is_none()))
     }
 
     /// Applies all entries or none of them.
-    pub(super) fn apply(&self, batch: Batch) -> Result<(), Fault> {
+    pub fn apply(&self, batch: Batch) -> Result<(), Fault> {
         caught(|| {
             #[cfg(test)]
             faults::meet(&self.path, faults::Call::Apply)?;
@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Walks the keys after `key` that have the same first byte, upwards. Not a snapshot.
-    pub(super) fn scan_after(&self, key: &[u8]) -> Result<Scan, Fault> {
+    pub fn scan_after(&self, key: &[u8]) -> Result<Scan, Fault> {
         let end = [key[0] + 1];
         let range = (Bound::Excluded(key), Bound::Excluded(end.as_slice()));
         caught(|| Ok(self.db().range::<&[u8], _>(range))).map(Scan)
@@ -156,7 +156,7 @@ impl Store {
 
     /// Records the first reason not to use it; readers turn away from now on, and the thread that
     /// applies sets it aside, or opens it again when there was no space.
-    pub(super) fn raise_doubt(&self, fault: Fault) {
+    pub fn raise_doubt(&self, fault: Fault) {
         self.doubt.get_or_init(|| {
             if fault.is_no_space() {
                 tracing::error!(reason = %fault, "there is no space for the projection");
@@ -167,19 +167,19 @@ impl Store {
         });
     }
 
-    pub(super) fn doubt(&self) -> Option<&Fault> {
+    pub fn doubt(&self) -> Option<&Fault> {
         self.doubt.get()
     }
 
-    pub(super) fn ids_complete(&self) -> bool {
+    pub fn ids_complete(&self) -> bool {
         self.ids_complete.load(Ordering::Acquire)
     }
 
-    pub(super) fn confirm_ids(&self) {
+    pub fn confirm_ids(&self) {
         self.ids_complete.store(true, Ordering::Release);
     }
 
-    pub(super) fn db(&self) -> &Db {
+    pub fn db(&self) -> &Db {
         self.db.as_ref().expect("the database is taken only in drop")
     }
 }
@@ -205,7 +205,7 @@ impl Drop for Store {
 }
 
 impl Batch {
-    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) {
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.0.insert(key, value);
     }
 }
@@ -232,7 +232,7 @@ fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
 }
 
 /// Whether the store in `path` was created and never written to. To be asked before it is opened.
-pub(super) fn is_unwritten(path: &Path) -> bool {
+pub fn is_unwritten(path: &Path) -> bool {
     let data_file = path.join(DATA_FILE);
     fs::metadata(&data_file).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
         && fs::read(&data_file)
@@ -241,7 +241,7 @@ pub(super) fn is_unwritten(path: &Path) -> bool {
 
 /// Whether the store in `path` has not outgrown its first segment, which a full disk can keep from
 /// being written at all. To be asked before it is opened.
-pub(super) fn is_young(path: &Path) -> bool {
+pub fn is_young(path: &Path) -> bool {
     fs::metadata(path.join(DATA_FILE)).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
 }
 
@@ -277,7 +277,7 @@ fn leftovers(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// A disk without space, for the stores under one directory.
 #[cfg(test)]
-pub(super) mod faults {
+pub mod faults {
     use std::collections::BTreeMap;
     use std::io;
     use std::path::{Path, PathBuf};
@@ -285,7 +285,7 @@ pub(super) mod faults {
 
     /// What fails.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub(in crate::projection) enum Call {
+    pub enum Call {
         Apply,
         Open,
     }
@@ -296,16 +296,16 @@ pub(super) mod faults {
     static FAULTS: Mutex<Faults> = Mutex::new(BTreeMap::new());
 
     /// Lets the next `times` calls under `dir` fail.
-    pub(in crate::projection) fn set(dir: &Path, call: Call, times: u32, kind: io::ErrorKind) {
+    pub fn set(dir: &Path, call: Call, times: u32, kind: io::ErrorKind) {
         FAULTS.lock().unwrap().insert((dir.to_owned(), call), (times, kind));
     }
 
     /// How many of the calls have not failed yet.
-    pub(in crate::projection) fn left(dir: &Path, call: Call) -> u32 {
+    pub fn left(dir: &Path, call: Call) -> u32 {
         FAULTS.lock().unwrap().get(&(dir.to_owned(), call)).map_or(0, |(left, _)| *left)
     }
 
-    pub(super) fn meet(path: &Path, call: Call) -> sled::Result<()> {
+    pub fn meet(path: &Path, call: Call) -> sled::Result<()> {
         let mut faults = FAULTS.lock().unwrap();
         for ((dir, failing), (left, kind)) in faults.iter_mut() {
             if *failing == call && *left > 0 && path.starts_with(dir) {

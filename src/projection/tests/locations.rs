@@ -4,13 +4,14 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
 use crate::journal::{PLACE_BYTES, Place, Reader, Run};
-use crate::projection::pointers::Pointers;
-use crate::projection::position::Applied;
+use crate::projection::follow::apply;
+use crate::projection::follow::pointers::Pointers;
+use crate::projection::read;
 use crate::projection::read::{Refusal, View};
-use crate::projection::store::{Batch, Store};
+use crate::projection::store::position::Applied;
+use crate::projection::store::versions::{Block, Line, Places};
+use crate::projection::store::{Batch, Store, keys, versions};
 use crate::projection::tests::*;
-use crate::projection::versions::{Block, Line, Places};
-use crate::projection::{apply, keys, read, versions};
 
 /// A store of its own with everything of the journal in it, applied in steps of this length.
 fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {
@@ -58,7 +59,7 @@ fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, Refusal> 
 }
 
 /// The value of a block with these places.
-pub(super) fn block_of(key: &[u8], places: &[Place]) -> Vec<u8> {
+pub fn block_of(key: &[u8], places: &[Place]) -> Vec<u8> {
     let mut run = Run::default();
     places.iter().for_each(|place| run.push(place));
     keys::seal(key, run.into_bytes())

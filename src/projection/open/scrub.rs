@@ -10,11 +10,10 @@
 use uuid::Uuid;
 
 use crate::journal::Located;
-use crate::projection::keys;
-use crate::projection::keys::{APPLIED, IDS, NAMES};
-use crate::projection::position::{Applied, IdSum};
-use crate::projection::store::{Fault, Store};
-use crate::projection::versions::{Places, Pointer};
+use crate::projection::store::keys::{APPLIED, IDS, NAMES};
+use crate::projection::store::position::{Applied, IdSum};
+use crate::projection::store::versions::{Places, Pointer};
+use crate::projection::store::{Fault, Store, keys};
 
 /// Keys that one slice looks at: at about 1 us each, 5 ms, which a reader waits less for than for
 /// a step.
@@ -24,7 +23,7 @@ const SLICE_KEYS_MAX: usize = 5_000;
 ///
 /// Every record is one version of one identity. So when no pointer is ahead of the applied
 /// position, and the newest versions add up to it, then no pointer is behind either.
-pub(super) fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, Fault> {
+pub fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, Fault> {
     let Some(value) = store.get(APPLIED)? else {
         return if store.is_empty()? { Ok(None) } else { Err(Fault::Doubt("it has no position")) };
     };
@@ -46,7 +45,7 @@ pub(super) fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, Fau
 
 /// Whether the place of a record, the last one applied, is where it lies: the same records may lie
 /// otherwise in a copy of the log, which has groups and segments of its own.
-pub(super) fn leads_to(store: &Store, located: &Located) -> Result<bool, Fault> {
+pub fn leads_to(store: &Store, located: &Located) -> Result<bool, Fault> {
     let mut key = Vec::new();
     let meta = located.meta();
     keys::name_key_into(&mut key, &meta);
@@ -55,7 +54,7 @@ pub(super) fn leads_to(store: &Store, located: &Located) -> Result<bool, Fault> 
 }
 
 /// A walk through the index of ids, beside the steps of the same thread.
-pub(super) struct Scrub {
+pub struct Scrub {
     /// The last key looked at.
     after: Vec<u8>,
     /// What the keys up to there add up to.
@@ -63,12 +62,12 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { after: vec![IDS], found: IdSum::default() }
     }
 
     /// A step applies these records: entries that it puts behind the walk are not met any more.
-    pub(super) fn stepped(&mut self, records: &[Located]) {
+    pub fn stepped(&mut self, records: &[Located]) {
         for (key, value) in records.iter().filter_map(keys::id_entry) {
             if key[..] <= self.after[..] {
                 self.found.add(&key, &value);
@@ -77,7 +76,7 @@ impl Scrub {
     }
 
     /// Walks on a little; `true` at the end, where everything is there that the position tells of.
-    pub(super) fn slice(&mut self, store: &Store, applied: &Applied) -> Result<bool, Fault> {
+    pub fn slice(&mut self, store: &Store, applied: &Applied) -> Result<bool, Fault> {
         let mut scan = store.scan_after(&self.after)?;
         for _ in 0..SLICE_KEYS_MAX {
             let Some(entry) = scan.next() else {

@@ -3,24 +3,23 @@
 use uuid::Uuid;
 
 use crate::journal::Located;
-use crate::projection::keys;
-use crate::projection::keys::APPLIED;
-use crate::projection::pointers::Pointers;
-use crate::projection::position::Applied;
-use crate::projection::store::{Batch, Fault, Store};
-use crate::projection::versions::Full;
+use crate::projection::follow::pointers::Pointers;
+use crate::projection::store::keys::APPLIED;
+use crate::projection::store::position::Applied;
+use crate::projection::store::versions::Full;
+use crate::projection::store::{Batch, Fault, Store, keys};
 
 /// Most records in a step. Each identity among them is one key, every sixteenth version of one
 /// another, and so is each record whose id is in the index. Larger steps would write fewer pointers
 /// where identities repeat; smaller ones keep the store closer behind the journal.
-pub(super) const STEP_RECORDS_MAX: usize = 1_000;
+pub const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
 ///
 /// # Errors
 /// [`Fault::Doubt`] when the records do not continue what the store holds; nothing is applied
 /// then.
-pub(super) fn step(
+pub fn step(
     store: &Store,
     pointers: &mut Pointers,
     log_id: Uuid,

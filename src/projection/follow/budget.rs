@@ -16,27 +16,27 @@ const REFILL_PART: u32 = 2;
 
 /// The budget of rest.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     left: Duration,
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { left: BUDGET }
     }
 
     /// How long the projection may rest still.
-    pub(super) fn left(&self) -> Duration {
+    pub fn left(&self) -> Duration {
         self.left
     }
 
     /// The projection rested so long.
-    pub(super) fn spend(&mut self, rested: Duration) {
+    pub fn spend(&mut self, rested: Duration) {
         self.left = self.left.saturating_sub(rested);
     }
 
     /// There was nothing to apply for so long.
-    pub(super) fn recover(&mut self, calm: Duration) {
+    pub fn recover(&mut self, calm: Duration) {
         self.left = BUDGET.min(self.left + calm / REFILL_PART);
     }
 }

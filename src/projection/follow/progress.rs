@@ -11,7 +11,7 @@ use crate::record::Seq;
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A bar on a terminal, a line in the log now and then elsewhere.
-pub(super) struct Progress {
+pub struct Progress {
     what: &'static str,
     bar: Option<ProgressBar>,
     began: Instant,
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str, from: Seq, head: Seq) -> Self {
+    pub fn new(what: &'static str, from: Seq, head: Seq) -> Self {
         tracing::info!(from, head, "{what}");
         let bar = stderr().is_terminal().then(|| {
             let style = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
@@ -34,7 +34,7 @@ impl Progress {
         Self { what, bar, began, logged: began, from }
     }
 
-    pub(super) fn at(&mut self, applied: Seq, head: Seq) {
+    pub fn at(&mut self, applied: Seq, head: Seq) {
         if let Some(bar) = &self.bar {
             bar.set_length(head);
             bar.set_position(applied);
@@ -44,7 +44,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn end(self, applied: Seq) {
+    pub fn end(self, applied: Seq) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

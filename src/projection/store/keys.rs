@@ -25,22 +25,22 @@ use crate::projection::store::Fault;
 use crate::record::{Identity, Meta, Name, User, names_place};
 
 /// The key of the applied position.
-pub(super) const APPLIED: &[u8] = b"a";
+pub const APPLIED: &[u8] = b"a";
 
 /// First byte of the history.
-pub(super) const HISTORY: u8 = b'h';
+pub const HISTORY: u8 = b'h';
 
 /// First byte of the ids.
-pub(super) const IDS: u8 = b'i';
+pub const IDS: u8 = b'i';
 
 /// First byte of the identity pointers.
-pub(super) const NAMES: u8 = b'n';
+pub const NAMES: u8 = b'n';
 
 /// Length of a sealed place in bytes.
 const PLACE_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
 /// The value of an id entry.
-pub(super) fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
+pub fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
     let mut value = [0; PLACE_VALUE_BYTES];
     value[..PLACE_BYTES].copy_from_slice(&place.encode());
     let crc = checksum(key, &value[..PLACE_BYTES]);
@@ -49,20 +49,20 @@ pub(super) fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] 
 }
 
 /// The place in an id entry.
-pub(super) fn place(key: &[u8], value: &[u8]) -> Result<Place, Fault> {
+pub fn place(key: &[u8], value: &[u8]) -> Result<Place, Fault> {
     let place = unseal(key, value).and_then(|place| place.try_into().ok());
     place.map(Place::decode).ok_or(Fault::Doubt("a place is damaged"))
 }
 
 /// The key of an id.
-pub(super) fn id_key(id: &Uuid) -> [u8; 17] {
+pub fn id_key(id: &Uuid) -> [u8; 17] {
     let mut key = [IDS; 17];
     key[1..].copy_from_slice(id.as_bytes());
     key
 }
 
 /// The id entry of a record; nothing when its id names its place.
-pub(super) fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
+pub fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
     let id = located.meta().id;
     if names_place(&id, located.seq(), located.time()) {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_
 }
 
 /// The key of an identity's pointer.
-pub(super) fn name_key(identity: &Identity) -> Vec<u8> {
+pub fn name_key(identity: &Identity) -> Vec<u8> {
     let to = identity.to.as_ref().map_or("", User::as_str);
     let mut key = Vec::new();
     write_name_key(&mut key, identity.event.as_str(), to);
@@ -80,7 +80,7 @@ pub(super) fn name_key(identity: &Identity) -> Vec<u8> {
 }
 
 /// Puts the key of the pointer of a record's identity in the place of what `key` holds.
-pub(super) fn name_key_into(key: &mut Vec<u8>, meta: &Meta<'_>) {
+pub fn name_key_into(key: &mut Vec<u8>, meta: &Meta<'_>) {
     key.clear();
     write_name_key(key, meta.event, meta.to.unwrap_or_default());
 }
@@ -94,7 +94,7 @@ fn write_name_key(key: &mut Vec<u8>, event: &str, to: &str) {
 }
 
 /// The identity that a pointer's key names.
-pub(super) fn identity(key: &[u8]) -> Result<Identity, Fault> {
+pub fn identity(key: &[u8]) -> Result<Identity, Fault> {
     const MALFORMED: Fault = Fault::Doubt("an identity key is malformed");
     let [NAMES, names @ ..] = key else { return Err(MALFORMED) };
     let names = std::str::from_utf8(names).map_err(|_| MALFORMED)?;
@@ -104,13 +104,13 @@ pub(super) fn identity(key: &[u8]) -> Result<Identity, Fault> {
     Ok(Identity { event, to })
 }
 
-pub(super) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let crc = checksum(key, &value);
     value.extend_from_slice(&crc.to_be_bytes());
     value
 }
 
-pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+pub fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (value, crc) = value.split_last_chunk::<4>()?;
     (checksum(key, value) == u32::from_be_bytes(*crc)).then_some(value)
 }
@@ -119,16 +119,16 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-pub(super) fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Fault> {
+pub fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Fault> {
     let (field, rest) = bytes.split_first_chunk::<N>().ok_or(Fault::Doubt("a value is short"))?;
     Ok((*field, rest))
 }
 
-pub(super) fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+pub fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
     take::<8>(bytes).map(|(field, rest)| (u64::from_be_bytes(field), rest))
 }
 
-pub(super) fn end(rest: &[u8]) -> Result<(), Fault> {
+pub fn end(rest: &[u8]) -> Result<(), Fault> {
     if rest.is_empty() { Ok(()) } else { Err(Fault::Doubt("a value is too long")) }
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::projection::read;
 use crate::projection::read::{IdLookup, NamePage, PageQuery, Refusal, View};
-use crate::projection::shared::{Phase, Shared, Status};
-use crate::projection::versions::Pointer;
+use crate::projection::status::{Phase, Shared, Status};
+use crate::projection::store::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// How long closing waits for sled, whose last flush can hang for ever.
@@ -92,7 +92,7 @@ struct Owner {
 }
 
 impl ProjectionHandle {
-    pub(super) fn new(shared: Arc<Shared>, alive: mpsc::Receiver<()>) -> Self {
+    pub fn new(shared: Arc<Shared>, alive: mpsc::Receiver<()>) -> Self {
         Self(Arc::new(Owner { shared, alive: Mutex::new(alive) }))
     }
 
@@ -249,7 +249,7 @@ impl ProjectionHandle {
     }
 
     #[cfg(test)]
-    pub(super) fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Shared {
         &self.0.shared
     }
 

@@ -13,13 +13,14 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
-use crate::projection::directory::{Contents, Directory};
-use crate::projection::keys::{HISTORY, IDS};
-use crate::projection::position::Applied;
+use crate::projection::open::directory::{Contents, Directory};
+use crate::projection::open::{data_loss, scrub};
 use crate::projection::read::{IdLookup, PageQuery, View};
+use crate::projection::store::keys::{HISTORY, IDS};
+use crate::projection::store::position::Applied;
+use crate::projection::store::versions::Pointer;
 use crate::projection::store::{Fault, Store};
-use crate::projection::versions::Pointer;
-use crate::projection::{loss, read, scrub, store};
+use crate::projection::{read, store};
 use crate::record::{Identity, Record, Seq, names_place};
 
 /// Most stored bytes of the log that are held at a time.
@@ -63,7 +64,7 @@ pub fn compare(
 ) -> Result<Comparison, JournalError> {
     with_store(dir, log_id, cache_bytes_max, |store, applied| {
         if applied.seq > log.durable() {
-            return Ok(Comparison::Ahead(loss::sentence(applied.seq, log.durable())));
+            return Ok(Comparison::Ahead(data_loss::sentence(applied.seq, log.durable())));
         }
         match entries(store, applied, log, progress) {
             Ok(()) => Ok(Comparison::Same(applied)),

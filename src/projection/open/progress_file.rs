@@ -28,9 +28,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::projection::keys;
-use crate::projection::position::Applied;
-use crate::projection::store::Fault;
+use crate::projection::store::position::Applied;
+use crate::projection::store::{Fault, keys};
 use crate::record::Seq;
 
 const NAME: &str = "milestone";
@@ -39,15 +38,15 @@ const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
 /// How far a store had come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Milestone {
+pub struct Milestone {
     /// Seq of the last record that the store held when it was opened.
-    pub(super) opened_at: Seq,
-    pub(super) applied: Applied,
+    pub opened_at: Seq,
+    pub applied: Applied,
 }
 
 impl Milestone {
     /// Reads that of the store with this number; nothing when there is none that is of use.
-    pub(super) fn read(dir: &Path, generation: u64, log_id: Uuid) -> Option<Self> {
+    pub fn read(dir: &Path, generation: u64, log_id: Uuid) -> Option<Self> {
         let mut bytes = [0; BYTES];
         if let Err(error) = File::open(path(dir)).and_then(|file| file.read_exact_at(&mut bytes, 0))
         {
@@ -66,18 +65,18 @@ impl Milestone {
     }
 
     /// Writes and syncs it.
-    pub(super) fn write(&self, dir: &Path, generation: u64, log_id: Uuid) -> io::Result<()> {
+    pub fn write(&self, dir: &Path, generation: u64, log_id: Uuid) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path(dir))?;
         file.write_all_at(&self.encode(generation, log_id), 0)?;
         file.sync_data()
     }
 
     /// How many records the next open of the store reads back.
-    pub(super) fn replayed(&self) -> u64 {
+    pub fn replayed(&self) -> u64 {
         self.applied.seq.saturating_sub(self.opened_at)
     }
 
-    pub(super) fn encode(&self, generation: u64, log_id: Uuid) -> Vec<u8> {
+    pub fn encode(&self, generation: u64, log_id: Uuid) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&generation.to_be_bytes());
         bytes.extend_from_slice(&self.opened_at.to_be_bytes());
@@ -86,11 +85,7 @@ impl Milestone {
     }
 
     /// Nothing when it is of another store.
-    pub(super) fn decode(
-        bytes: &[u8],
-        generation: u64,
-        log_id: Uuid,
-    ) -> Result<Option<Self>, Fault> {
+    pub fn decode(bytes: &[u8], generation: u64, log_id: Uuid) -> Result<Option<Self>, Fault> {
         let bytes = keys::unseal(&[], bytes).ok_or(Fault::Doubt("it is damaged"))?;
         let (magic, rest) = keys::take(bytes)?;
         if magic != MAGIC {
@@ -104,7 +99,7 @@ impl Milestone {
 }
 
 /// Removes it, so that the next start opens the store first.
-pub(super) fn remove(dir: &Path) -> io::Result<()> {
+pub fn remove(dir: &Path) -> io::Result<()> {
     match fs::remove_file(path(dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -123,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_format_stays() {
-        let stored = &include_bytes!("../../fuzz/corpus/index/milestone")[1..];
+        let stored = &include_bytes!("../../../fuzz/corpus/index/milestone")[1..];
         let log_id = Uuid::from_bytes(std::array::from_fn(|at| at as u8));
         let milestone = Milestone::decode(stored, 3, log_id).unwrap().unwrap();
         assert_eq!((milestone.opened_at, milestone.applied.seq), (7, 1_234));

@@ -16,9 +16,8 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::journal::Located;
-use crate::projection::keys;
-use crate::projection::keys::APPLIED;
-use crate::projection::store::Fault;
+use crate::projection::store::keys::APPLIED;
+use crate::projection::store::{Fault, keys};
 use crate::record::Seq;
 
 /// Format 0 held whole records, format 1 an entry for each version, format 2 whole places in blocks.
@@ -46,7 +45,7 @@ pub struct IdSum {
 
 impl Applied {
     /// The position after the record that follows.
-    pub(super) fn after(&self, located: &Located) -> Self {
+    pub fn after(&self, located: &Located) -> Self {
         let mut ids = self.ids;
         if let Some((key, value)) = keys::id_entry(located) {
             ids.add(&key, &value);
@@ -54,7 +53,7 @@ impl Applied {
         Self { seq: located.seq(), chain: chain(&self.chain, &located.leaf), ids }
     }
 
-    pub(super) fn encode(&self, log_id: Uuid) -> Vec<u8> {
+    pub fn encode(&self, log_id: Uuid) -> Vec<u8> {
         let mut value = Vec::with_capacity(85);
         value.push(FORMAT);
         value.extend_from_slice(log_id.as_bytes());
@@ -66,7 +65,7 @@ impl Applied {
     }
 
     /// Reads the position, and refuses that of another log.
-    pub(super) fn decode(value: &[u8], log_id: Uuid) -> Result<Self, Fault> {
+    pub fn decode(value: &[u8], log_id: Uuid) -> Result<Self, Fault> {
         let rest = keys::unseal(APPLIED, value).ok_or(Fault::Doubt("the position is damaged"))?;
         let (format, rest) = keys::take::<1>(rest)?;
         if format[0] < FORMAT {
@@ -90,7 +89,7 @@ impl Applied {
 
 impl IdSum {
     /// Takes in one entry.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) {
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
         let digest = Sha256::new().chain_update(key).chain_update(value).finalize();
         let half = digest.first_chunk().expect("SHA-256 has 32 bytes");
         self.count += 1;

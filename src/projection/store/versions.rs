@@ -26,13 +26,12 @@
 //! ```
 
 use crate::journal::{Located, Place, Run};
-use crate::projection::keys;
-use crate::projection::keys::HISTORY;
-use crate::projection::store::{Fault, Store};
+use crate::projection::store::keys::HISTORY;
+use crate::projection::store::{Fault, Store, keys};
 use crate::record::{Seq, Timestamp, Version};
 
 /// Versions of a full block.
-pub(super) const BLOCK_VERSIONS: u64 = 16;
+pub const BLOCK_VERSIONS: u64 = 16;
 
 const MISSING: Fault = Fault::Doubt("a place of a version is missing");
 const OTHER_PLACES: Fault = Fault::Doubt("an open block has other places than its pointer tells");
@@ -54,14 +53,14 @@ pub struct Pointer {
 
 /// Which full block of which history an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub struct Block {
     number: Seq,
     first: Version,
 }
 
 /// What is stored under an identity's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     pointer: Pointer,
     /// The places of the versions that are in no full block.
     open: Run,
@@ -69,13 +68,13 @@ pub(super) struct Line {
 
 /// A full block, to be written.
 #[derive(Debug)]
-pub(super) struct Full {
-    pub(super) key: [u8; 17],
-    pub(super) value: Vec<u8>,
+pub struct Full {
+    pub key: [u8; 17],
+    pub value: Vec<u8>,
 }
 
 /// The places of one identity's versions, read from a store.
-pub(super) struct Places<'a> {
+pub struct Places<'a> {
     store: &'a Store,
     pointer: Pointer,
     /// The open block.
@@ -86,12 +85,12 @@ pub(super) struct Places<'a> {
 
 impl Pointer {
     /// Without the open block behind it, which is not looked at.
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
         decode(key, value).map(|(pointer, _)| pointer)
     }
 
     /// How many full blocks there are.
-    pub(super) fn full_blocks(&self) -> u64 {
+    pub fn full_blocks(&self) -> u64 {
         self.version / BLOCK_VERSIONS
     }
 
@@ -103,11 +102,11 @@ impl Pointer {
 
 impl Block {
     /// The one that holds a version, from 1.
-    pub(super) fn of(number: Seq, version: Version) -> Self {
+    pub fn of(number: Seq, version: Version) -> Self {
         Self { number, first: version - (version - 1) % BLOCK_VERSIONS }
     }
 
-    pub(super) fn key(self) -> [u8; 17] {
+    pub fn key(self) -> [u8; 17] {
         let mut key = [HISTORY; 17];
         key[1..9].copy_from_slice(&self.number.to_be_bytes());
         key[9..].copy_from_slice(&self.first.to_be_bytes());
@@ -117,7 +116,7 @@ impl Block {
 
 impl Line {
     /// Before the first version, which this record is.
-    pub(super) fn unborn(first: &Located) -> Self {
+    pub fn unborn(first: &Located) -> Self {
         let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
         Self { pointer, open: Run::default() }
@@ -127,7 +126,7 @@ impl Line {
     ///
     /// # Errors
     /// [`Fault::Doubt`] when the record does not continue the versions.
-    pub(super) fn push(&mut self, located: &Located) -> Result<Option<Full>, Fault> {
+    pub fn push(&mut self, located: &Located) -> Result<Option<Full>, Fault> {
         let (version, seq) = (located.meta().version, located.seq());
         if version != self.pointer.version + 1 || seq <= self.pointer.seq {
             return Err(Fault::Doubt("a record does not continue its identity's versions"));
@@ -142,7 +141,7 @@ impl Line {
         Ok(Some(Full { key, value: keys::seal(&key, places) }))
     }
 
-    pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
+    pub fn encode(&self, key: &[u8]) -> Vec<u8> {
         let Pointer { number, version, first_time, last_time, seq } = self.pointer;
         let mut value = Vec::with_capacity(44 + self.open.bytes().len());
         for field in [number, version, first_time.millis(), last_time.millis(), seq] {
@@ -152,7 +151,7 @@ impl Line {
         keys::seal(key, value)
     }
 
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
         let (pointer, places) = decode(key, value)?;
         let run = Run::decode(places).filter(|(_, count)| *count == pointer.open_versions());
         let (open, _) = run.ok_or(OTHER_PLACES)?;
@@ -161,7 +160,7 @@ impl Line {
 }
 
 /// The places in the value of a full block.
-pub(super) fn block(key: &[u8], value: &[u8]) -> Result<Vec<Place>, Fault> {
+pub fn block(key: &[u8], value: &[u8]) -> Result<Vec<Place>, Fault> {
     let places = keys::unseal(key, value).and_then(Run::read);
     let places = places.filter(|places| places.len() as u64 == BLOCK_VERSIONS);
     places.ok_or(Fault::Doubt("a block of places is damaged"))
@@ -187,19 +186,19 @@ fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), Fault>
 
 impl<'a> Places<'a> {
     /// Those of the identity with this key, if there is one.
-    pub(super) fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, Fault> {
+    pub fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, Fault> {
         let Some(value) = store.get(key)? else { return Ok(None) };
         let (pointer, places) = decode(key, &value)?;
         let open = Run::read(places).filter(|open| open.len() as u64 == pointer.open_versions());
         Ok(Some(Self { store, pointer, open: open.ok_or(OTHER_PLACES)?, last: None }))
     }
 
-    pub(super) fn pointer(&self) -> Pointer {
+    pub fn pointer(&self) -> Pointer {
         self.pointer
     }
 
     /// Where a version lies.
-    pub(super) fn place(&mut self, version: Version) -> Result<Place, Fault> {
+    pub fn place(&mut self, version: Version) -> Result<Place, Fault> {
         let pointer = self.pointer;
         if !(1..=pointer.version).contains(&version) {
             return Err(MISSING);

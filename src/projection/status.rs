@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::journal::Reader;
-use crate::projection::handle::Unavailable;
+use crate::projection::read::handle::Unavailable;
 use crate::projection::store::Store;
 use crate::record::Seq;
 
 /// What the projection does now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     CatchingUp,
     Closed,
     Failed(Arc<str>),
@@ -27,15 +27,15 @@ pub(super) enum Phase {
 
 /// What waiting readers are told.
 #[derive(Clone, Debug)]
-pub(super) struct Status {
-    pub(super) applied: Seq,
-    pub(super) phase: Phase,
+pub struct Status {
+    pub applied: Seq,
+    pub phase: Phase,
     /// Whether an id that is not in the index is in no applied record.
-    pub(super) ids_complete: bool,
+    pub ids_complete: bool,
 }
 
 /// What the thread and the handles share.
-pub(super) struct Shared {
+pub struct Shared {
     reader: Reader,
     stopped: AtomicBool,
     /// Whether the store proves that the log has lost records.
@@ -52,17 +52,17 @@ pub(super) struct Shared {
 
 /// How a rest went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub enum Rest {
     /// A reader waits or has waited, or the projection is closed.
     Ended,
     Whole,
 }
 
 /// A reader that waits for a position.
-pub(super) struct Waiting<'a>(&'a Shared);
+pub struct Waiting<'a>(&'a Shared);
 
 impl Shared {
-    pub(super) fn new(reader: Reader) -> Self {
+    pub fn new(reader: Reader) -> Self {
         let status = Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false };
         Self {
             reader,
@@ -76,55 +76,55 @@ impl Shared {
         }
     }
 
-    pub(super) fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
-    pub(super) fn head(&self) -> Seq {
+    pub fn head(&self) -> Seq {
         self.reader.durable()
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
     /// Lets readers in.
-    pub(super) fn publish(&self, store: &Arc<Store>) {
+    pub fn publish(&self, store: &Arc<Store>) {
         *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
     }
 
     /// Lets nobody in any more.
-    pub(super) fn withdraw(&self) {
+    pub fn withdraw(&self) {
         *self.store.write().expect(NO_PANIC) = None;
     }
 
-    pub(super) fn tell(&self, status: Status) {
+    pub fn tell(&self, status: Status) {
         self.status.send_replace(status);
     }
 
     /// Whoever acknowledges must end.
-    pub(super) fn accuse(&self) {
+    pub fn accuse(&self) {
         self.accused.store(true, Ordering::Release);
     }
 
-    pub(super) fn has_accused(&self) -> bool {
+    pub fn has_accused(&self) -> bool {
         self.accused.load(Ordering::Acquire)
     }
 
-    pub(super) fn fail(&self, reason: String) {
+    pub fn fail(&self, reason: String) {
         tracing::error!(%reason, "the projection failed");
         self.end(Phase::Failed(reason.into()));
     }
 
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.end(Phase::Closed);
     }
 
@@ -136,13 +136,13 @@ impl Shared {
         });
     }
 
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.wake();
     }
 
     /// Ends whatever the thread waits for.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         self.reader.wake_all();
         self.hurry();
     }
@@ -154,14 +154,14 @@ impl Shared {
     }
 
     /// Counts a reader that waits, and hurries the thread for it.
-    pub(super) fn waiting(&self) -> Waiting<'_> {
+    pub fn waiting(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         self.hurry();
         Waiting(self)
     }
 
     /// Rests that long, unless a reader waits.
-    pub(super) fn rest(&self, rest: Duration) -> Rest {
+    pub fn rest(&self, rest: Duration) -> Rest {
         let hurry = self.hurry.lock().expect(NO_PANIC);
         let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
         let rested = self.hurried.wait_timeout_while(hurry, rest, waits);
@@ -171,14 +171,14 @@ impl Shared {
     }
 
     /// Waits that long, unless the projection is closed.
-    pub(super) fn pause(&self, pause: Duration) {
+    pub fn pause(&self, pause: Duration) {
         let hurry = self.hurry.lock().expect(NO_PANIC);
         let goes_on = |_: &mut bool| !self.is_stopped();
         drop(self.hurried.wait_timeout_while(hurry, pause, goes_on).expect(NO_PANIC));
     }
 
     /// Tells readers that the store is opened: what was applied stays applied.
-    pub(super) fn tell_opening(&self, applied: Seq) {
+    pub fn tell_opening(&self, applied: Seq) {
         self.status.send_modify(|status| {
             status.applied = status.applied.max(applied);
             status.phase = Phase::Opening;
@@ -187,7 +187,7 @@ impl Shared {
     }
 
     /// The store, when reads from it are right.
-    pub(super) fn readable(&self) -> Result<Arc<Store>, Unavailable> {
+    pub fn readable(&self) -> Result<Arc<Store>, Unavailable> {
         if let Some(store) = &*self.store.read().expect(NO_PANIC) {
             return match store.doubt() {
                 None => Ok(Arc::clone(store)),

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::sync::mpsc;
 
-use crate::projection::begin::Start;
-use crate::projection::loss::{Loss, refuse_loss};
+use crate::projection::open::begin::Start;
+use crate::projection::open::data_loss::{Loss, refuse_loss};
 use crate::projection::store::faults::Call;
 use crate::projection::store::{Store, faults};
 use crate::projection::tests::*;

@@ -1,5 +1,11 @@
 //! The one thread that writes the store: it follows the journal, and rebuilds what is in doubt.
 
+pub mod apply;
+pub mod budget;
+pub mod pointers;
+pub mod progress;
+pub mod session;
+
 use std::convert::Infallible;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -7,18 +13,19 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::journal::JournalError;
-use crate::projection::apply::STEP_RECORDS_MAX;
-use crate::projection::begin::{Opened, Start};
-use crate::projection::directory::Directory;
-use crate::projection::life::{End, Life};
-use crate::projection::milestone::Milestone;
-use crate::projection::shared::{Phase, Rest, Shared, Status};
-use crate::projection::{Options, apply, loss, milestone};
+use crate::projection::Options;
+use crate::projection::follow::apply::STEP_RECORDS_MAX;
+use crate::projection::follow::session::{End, Life};
+use crate::projection::open::begin::{Opened, Start};
+use crate::projection::open::directory::Directory;
+use crate::projection::open::progress_file::Milestone;
+use crate::projection::open::{data_loss, progress_file};
+use crate::projection::status::{Phase, Rest, Shared, Status};
 use crate::record::Seq;
 
 /// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place
 /// are held.
-pub(super) const STEP_BYTES_MAX: usize = 4 << 20;
+pub const STEP_BYTES_MAX: usize = 4 << 20;
 
 /// How long the thread waits for the journal at most; stopping and doubt end the wait.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -32,7 +39,7 @@ const REST: Duration = Duration::from_millis(50);
 const BURST_LOOK: Duration = Duration::from_millis(20);
 
 /// Further behind than this the projection is catching up: about 1 s of work beside a full load.
-pub(super) const LAG_RECORDS_MAX: u64 = 50_000;
+pub const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// How old a milestone may be while records are applied: sled syncs as often, so that it is as good a
 /// witness of the log. Under test one is always old.
@@ -43,22 +50,22 @@ const MILESTONE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } el
 const ASIDES_MAX: u32 = 5;
 
 /// The thread's own state.
-pub(super) struct Follow {
-    pub(super) shared: Arc<Shared>,
-    pub(super) directory: Directory,
-    pub(super) log_id: Uuid,
-    pub(super) options: Options,
-    pub(super) alive: mpsc::Sender<()>,
+pub struct Follow {
+    pub shared: Arc<Shared>,
+    pub directory: Directory,
+    pub log_id: Uuid,
+    pub options: Options,
+    pub alive: mpsc::Sender<()>,
     /// Where the journal ended at the start, before anything was appended, until there is a store:
     /// one of an earlier process that is ahead of that proves that the journal has lost something.
-    pub(super) head_before: Option<Seq>,
+    pub head_before: Option<Seq>,
     /// A store that had to be opened before the log was.
-    pub(super) opened: Option<Opened>,
+    pub opened: Option<Opened>,
 }
 
 impl Follow {
     /// Runs until the projection is closed, or nothing helps any more.
-    pub(super) fn run(mut self, mut start: Start) {
+    pub fn run(mut self, mut start: Start) {
         let mut asides = 0;
         loop {
             if let Start::Doubt(reason) = &start {
@@ -178,7 +185,7 @@ impl Follow {
         if let Err(error) = life.milestone.write(dir, generation, self.log_id) {
             tracing::debug!(%error, "no milestone is written; the next start opens the history first");
             // An old one would say less than there is.
-            if let Err(error) = milestone::remove(dir) {
+            if let Err(error) = progress_file::remove(dir) {
                 tracing::warn!(%error, "an old milestone stays");
             }
         }
@@ -189,12 +196,12 @@ impl Follow {
     fn accuse(&self, applied: Seq, head: Seq) {
         let dir = self.directory.place().0;
         // Without it the next start opens the store first.
-        let removed = milestone::remove(dir);
-        if let Err(error) = loss::write(dir, applied, head).and(removed) {
+        let removed = progress_file::remove(dir);
+        if let Err(error) = data_loss::write(dir, applied, head).and(removed) {
             tracing::error!(%error, "the loss cannot be written down: do not start again");
         }
         self.shared.accuse();
-        self.shared.fail(loss::sentence(applied, head));
+        self.shared.fail(data_loss::sentence(applied, head));
     }
 
     /// Whether to go on.
@@ -239,7 +246,7 @@ fn is_burst(records: u64, elapsed: Duration, per_second: u64) -> bool {
         >= u128::from(per_second) * elapsed.max(BURST_LOOK).as_nanos()
 }
 
-pub(super) fn unreadable(error: JournalError) -> End {
+pub fn unreadable(error: JournalError) -> End {
     End::Final(format!("the journal cannot be read: {error}"))
 }
 

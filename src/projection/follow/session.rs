@@ -4,42 +4,42 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::projection::milestone::Milestone;
-use crate::projection::patience::Patience;
-use crate::projection::pointers::Pointers;
-use crate::projection::position::Applied;
-use crate::projection::progress::Progress;
-use crate::projection::scrub::Scrub;
+use crate::projection::follow::budget::Patience;
+use crate::projection::follow::pointers::Pointers;
+use crate::projection::follow::progress::Progress;
+use crate::projection::open::progress_file::Milestone;
+use crate::projection::open::scrub::Scrub;
+use crate::projection::store::position::Applied;
 use crate::projection::store::{Fault, Store};
 use crate::record::Seq;
 
 /// One store while it is followed up.
-pub(super) struct Life {
-    pub(super) store: Arc<Store>,
-    pub(super) applied: Applied,
-    pub(super) pointers: Pointers,
+pub struct Life {
+    pub store: Arc<Store>,
+    pub applied: Applied,
+    pub pointers: Pointers,
     /// What is left to prove of a store that was opened.
-    pub(super) scrub: Option<Scrub>,
+    pub scrub: Option<Scrub>,
     /// The walk waits until this is applied, the head at the open: an id of a record up to there may
     /// be in no other memory, so it must not count as absent before.
-    pub(super) scrub_from: Seq,
+    pub scrub_from: Seq,
     /// What a store must reach before it is read: the head for a new one, what readers were told
     /// of for one that was opened again.
-    pub(super) unread_until: Option<Seq>,
+    pub unread_until: Option<Seq>,
     /// The position that readers were told of already: it does not fall.
-    pub(super) told: Seq,
+    pub told: Seq,
     /// Whether it was built from nothing in this life.
-    pub(super) is_new: bool,
-    pub(super) progress: Option<Progress>,
+    pub is_new: bool,
+    pub progress: Option<Progress>,
     /// The last one that was written; before that, where the store was opened.
-    pub(super) milestone: Milestone,
+    pub milestone: Milestone,
     /// When it was written.
-    pub(super) noted: Option<Instant>,
-    pub(super) patience: Patience,
+    pub noted: Option<Instant>,
+    pub patience: Patience,
 }
 
 /// Why a store was left.
-pub(super) enum End {
+pub enum End {
     /// It cannot be trusted; the next one may.
     Doubt(String),
     /// The journal cannot be read, or a new store cannot be built: nothing helps.
@@ -59,15 +59,15 @@ pub(super) enum End {
 
 /// What is known of a store that was left for want of space, or was not opened yet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Left {
+pub struct Left {
     /// A position that agrees with the journal, which the store may have missed or passed.
-    pub(super) applied: Applied,
+    pub applied: Applied,
     /// Where it may be read again: nothing that readers were told of may be missing.
-    pub(super) unread_until: Seq,
+    pub unread_until: Seq,
 }
 
 impl Life {
-    pub(super) fn new(store: Store) -> Self {
+    pub fn new(store: Store) -> Self {
         Self {
             store: Arc::new(store),
             applied: Applied::default(),
@@ -85,7 +85,7 @@ impl Life {
     }
 
     /// Walks a slice of the scrub, and tells how long that took.
-    pub(super) fn scrub(&mut self) -> Result<Option<Duration>, End> {
+    pub fn scrub(&mut self) -> Result<Option<Duration>, End> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         if self.applied.seq < self.scrub_from {
             return Ok(None);
@@ -102,13 +102,13 @@ impl Life {
     }
 
     /// Leaves the store for a fault.
-    pub(super) fn left(&self, fault: Fault) -> End {
+    pub fn left(&self, fault: Fault) -> End {
         self.store.raise_doubt(fault);
         self.end(self.store.doubt().expect("it was raised"))
     }
 
     /// What to do about a fault of this store: a new one that fails already is not tried again.
-    pub(super) fn end(&self, fault: &Fault) -> End {
+    pub fn end(&self, fault: &Fault) -> End {
         if fault.is_no_space() {
             let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
             End::NoSpace(Left { applied: self.applied, unread_until })

@@ -6,22 +6,23 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::journal::Reader;
-use crate::projection::directory::Directory;
+use crate::projection::follow::progress::Progress;
+use crate::projection::follow::session::{End, Left, Life};
 use crate::projection::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
-use crate::projection::life::{End, Left, Life};
-use crate::projection::milestone::Milestone;
-use crate::projection::position::Applied;
-use crate::projection::progress::Progress;
-use crate::projection::scrub::Scrub;
-use crate::projection::shared::{Phase, Status};
+use crate::projection::open::directory::Directory;
+use crate::projection::open::progress_file::Milestone;
+use crate::projection::open::scrub::Scrub;
+use crate::projection::open::{progress_file, scrub};
+use crate::projection::status::{Phase, Status};
+use crate::projection::store::position::Applied;
 use crate::projection::store::{Fault, Store};
-use crate::projection::{Options, milestone, scrub, store};
+use crate::projection::{Options, store};
 
 /// How long the thread waits before it tries again for want of space.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the thread starts from.
-pub(super) enum Start {
+pub enum Start {
     /// A store that agrees with the journal.
     Applied(Store, Applied),
     /// A store that takes long to open, and what its milestone says of it, which agrees with the
@@ -37,15 +38,15 @@ pub(super) enum Start {
 }
 
 /// A store that was opened and compared with itself.
-pub(super) struct Opened {
+pub struct Opened {
     /// Whether it had not outgrown its first segment before.
     young: bool,
     /// Its position, if it has one.
-    pub(super) found: Result<(Option<Applied>, Store), Fault>,
+    pub found: Result<(Option<Applied>, Store), Fault>,
 }
 
 impl Opened {
-    pub(super) fn new(
+    pub fn new(
         directory: &Directory,
         log_id: Uuid,
         options: &Options,
@@ -59,13 +60,13 @@ impl Opened {
     }
 
     /// How far it is, by its own word.
-    pub(super) fn applied(&self) -> Option<Applied> {
+    pub fn applied(&self) -> Option<Applied> {
         self.found.as_ref().ok().and_then(|(applied, _)| *applied)
     }
 }
 
 impl Follow {
-    pub(super) fn begin(&mut self, start: Start) -> Result<Life, End> {
+    pub fn begin(&mut self, start: Start) -> Result<Life, End> {
         match start {
             Start::Applied(store, applied) => Ok(self.resume(store, applied)),
             Start::Doubt(_) => {
@@ -134,7 +135,7 @@ impl Follow {
     fn opened(&mut self, store: Store, applied: Applied) -> Life {
         self.head_before = None;
         // The next open has only to read back what is written from now on.
-        if let Err(error) = milestone::remove(self.directory.place().0) {
+        if let Err(error) = progress_file::remove(self.directory.place().0) {
             tracing::warn!(%error, "the milestone cannot be removed; the next start goes by it");
         }
         let head = self.shared.head();
@@ -245,11 +246,7 @@ fn not_now(fault: Fault, left: Left) -> End {
 }
 
 /// What is wrong with the place of the last record that was applied.
-pub(super) fn led_astray(
-    store: &Store,
-    applied: &Applied,
-    log: &Reader,
-) -> Result<Option<String>, Fault> {
+pub fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Result<Option<String>, Fault> {
     let Some(before) = applied.seq.checked_sub(1) else { return Ok(None) };
     // A log that cannot be read there is not the store's fault, and tells when it is read.
     let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };

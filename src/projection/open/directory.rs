@@ -19,13 +19,13 @@ const STORE: &str = "sled-";
 const ASIDE: &str = ".aside-";
 
 /// The projection's directory and the number of the store in it.
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
     generation: u64,
 }
 
 /// What was found where the projection should be.
-pub(super) enum Contents {
+pub enum Contents {
     /// Something else than a projection.
     Foreign,
     /// No directory, or an empty one.
@@ -36,7 +36,7 @@ pub(super) enum Contents {
 
 impl Directory {
     /// Looks what is there; nothing is written.
-    pub(super) fn look(path: &Path) -> (Self, Contents) {
+    pub fn look(path: &Path) -> (Self, Contents) {
         let (generation, contents) = match generations(path) {
             Ok(Some(generation)) => (generation, Contents::Store),
             Ok(None) => (1, Contents::Nothing),
@@ -50,18 +50,18 @@ impl Directory {
     }
 
     /// Where the store lies, or is to be created.
-    pub(super) fn store(&self) -> PathBuf {
+    pub fn store(&self) -> PathBuf {
         self.path.join(format!("{STORE}{}", self.generation))
     }
 
     /// What it is in, and the number in its name.
-    pub(super) fn place(&self) -> (&Path, u64) {
+    pub fn place(&self) -> (&Path, u64) {
         (&self.path, self.generation)
     }
 
     /// Moves everything aside and takes the next number; tells where it went, when there was
     /// anything.
-    pub(super) fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
+    pub fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
         self.generation += 1;
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -77,7 +77,7 @@ impl Directory {
 
     /// Removes what is left of a store that could not be created and holds nothing, as far as
     /// that works, and takes the next number.
-    pub(super) fn discard(&mut self) {
+    pub fn discard(&mut self) {
         if let Err(error) = fs::remove_dir_all(self.store()) {
             tracing::debug!(%error, "the rest of a new store stays");
         }

@@ -10,9 +10,8 @@
 use std::collections::HashMap;
 
 use crate::journal::Located;
-use crate::projection::keys;
-use crate::projection::store::{Fault, Store};
-use crate::projection::versions::{Full, Line};
+use crate::projection::store::versions::{Full, Line};
+use crate::projection::store::{Fault, Store, keys};
 
 /// Most identities that are known; each takes 270 bytes, those of its names, which are 510 at most,
 /// and an open block's, 256 as a rule and 1,400 at most: up to 36 MB.
@@ -20,7 +19,7 @@ const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.
 #[derive(Debug, Default)]
-pub(super) struct Pointers {
+pub struct Pointers {
     /// As the store holds them.
     known: HashMap<Vec<u8>, Line>,
     /// What this step moved; each is written once.
@@ -35,11 +34,7 @@ impl Pointers {
     ///
     /// # Errors
     /// [`Fault::Doubt`] when the record does not continue its identity's versions.
-    pub(super) fn point(
-        &mut self,
-        store: &Store,
-        located: &Located,
-    ) -> Result<Option<Full>, Fault> {
+    pub fn point(&mut self, store: &Store, located: &Located) -> Result<Option<Full>, Fault> {
         keys::name_key_into(&mut self.key, &located.meta());
         if let Some(line) = self.moved.get_mut(&self.key) {
             return line.push(located);
@@ -52,12 +47,12 @@ impl Pointers {
     }
 
     /// What is to be written, with its keys.
-    pub(super) fn moved(&self) -> impl Iterator<Item = (&[u8], &Line)> {
+    pub fn moved(&self) -> impl Iterator<Item = (&[u8], &Line)> {
         self.moved.iter().map(|(key, line)| (key.as_slice(), line))
     }
 
     /// What was moved is in the store now.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if self.known.len() + self.moved.len() > KNOWN_MAX {
             self.known.clear();
         }
