@@ -15,28 +15,28 @@
 #[cfg(feature = "rabbitmq")]
 mod backoff;
 #[cfg(feature = "rabbitmq")]
+mod connection;
+#[cfg(feature = "rabbitmq")]
 mod host;
+#[cfg(feature = "rabbitmq")]
+mod inbound;
 #[cfg(feature = "rabbitmq")]
 mod intake;
 #[cfg(feature = "rabbitmq")]
-mod inward;
-#[cfg(feature = "rabbitmq")]
-mod life;
-#[cfg(feature = "rabbitmq")]
-mod link;
-#[cfg(feature = "rabbitmq")]
 mod message;
 #[cfg(feature = "rabbitmq")]
-mod out;
+mod outbound;
 #[cfg(feature = "rabbitmq")]
 mod position;
 mod state;
+#[cfg(feature = "rabbitmq")]
+mod supervisor;
 
 #[cfg(feature = "rabbitmq")]
 pub use host::Host;
-#[cfg(feature = "rabbitmq")]
-pub use life::Bridge;
 pub use state::State;
+#[cfg(feature = "rabbitmq")]
+pub use supervisor::Bridge;
 
 /// Whether this build has the bridge.
 pub const IS_BUILT: bool = cfg!(feature = "rabbitmq");

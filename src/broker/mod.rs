@@ -3,24 +3,10 @@
 //! Owns the start and the end. The calls that an embedding program makes stand where their noun is:
 //! `inserts`, `subscribe`, `records`, `sink`.
 
-mod alarm;
-#[cfg(feature = "rabbitmq")]
-mod bridging;
-mod checkpoints;
-mod consumers;
-mod engines;
-mod inserts;
-mod positions;
-mod records;
-mod restored;
+mod api;
+mod lifecycle;
 #[cfg(test)]
 mod simulation;
-mod sink;
-mod start;
-mod subscribe;
-mod verifier;
-mod watchdog;
-mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -29,16 +15,17 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot, watch};
 
-pub(crate) use consumers::{ConsumeError, ConsumeFrom};
-pub use inserts::Inserted;
-pub use records::Records;
-pub use sink::{EventSink, SinkError, SinkFailure};
-pub use start::StartError;
-pub use subscribe::{ReplayMode, Resume, Subscribe};
+pub(crate) use api::consumers::{ConsumeError, ConsumeFrom};
+pub use api::inserts::Inserted;
+pub use api::records::Records;
+pub use api::sink::{EventSink, SinkError, SinkFailure};
+pub use api::subscribe::{ReplayMode, Resume, Subscribe};
+pub use lifecycle::start::StartError;
 
 use crate::bridge;
-use crate::broker::consumers::Consumers;
-use crate::broker::worker::Worker;
+use crate::broker::api::consumers::Consumers;
+use crate::broker::lifecycle::start;
+use crate::broker::lifecycle::worker::Worker;
 use crate::config::Config;
 use crate::journal::{DataDir, Reader};
 use crate::metrics::Metrics;
@@ -74,7 +61,7 @@ struct Inner {
     failed: watch::Receiver<bool>,
     /// Records that a checkpoint stands for and that were not read since the start.
     unverified: Arc<AtomicU64>,
-    /// See [`alarm::Alarm::raised`].
+    /// See [`fail_stop::Alarm::raised`].
     alarmed: Arc<AtomicBool>,
     workers: Mutex<Vec<Worker>>,
     /// Set at the end of the start, when one is set up.

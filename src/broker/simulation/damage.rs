@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
+use crate::broker::lifecycle::start::StartError;
 use crate::broker::simulation::process::{Process, Truth};
 use crate::broker::simulation::world::{World, is_damage};
-use crate::broker::start::StartError;
 use crate::journal::JournalError;
 use crate::journal::simulated::Image;
 use crate::record::Seq;
 
 #[derive(Clone, Debug)]
-pub(super) struct Damage {
+pub struct Damage {
     path: String,
     kind: Kind,
     /// Where it begins.
@@ -36,7 +36,7 @@ enum Kind {
 }
 
 /// What became of it.
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Nothing that counts was lost: this process serves, on this truth.
     Healed(Box<Process>, Truth),
     /// It was refused, with its place.

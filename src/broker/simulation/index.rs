@@ -10,14 +10,14 @@ use rand::rngs::SmallRng;
 use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
-use crate::broker::engines::IdIndex;
+use crate::broker::api::id_lookup::IdIndex;
 use crate::journal::{Place, Reader};
 use crate::projection::{Applied, IdLookup, Unavailable};
 use crate::record::{Seq, names_place};
 
 /// Clones mean the same one.
 #[derive(Clone)]
-pub(super) struct Index(Arc<Mutex<Held>>);
+pub struct Index(Arc<Mutex<Held>>);
 
 #[derive(Clone, Default)]
 struct Held {

@@ -25,7 +25,7 @@ const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const TOGETHER_MAX: usize = 5;
 
 #[derive(Default)]
-pub(super) struct Inserts {
+pub struct Inserts {
     /// Whose outcome nobody knows, and whose ids their clients chose.
     unknown: Vec<Proposal>,
     /// Looked up, and not queued yet.

@@ -14,7 +14,7 @@ use crate::subscription::epochs::open_name;
 
 /// One log's truth. A clone is what a backup of it knows.
 #[derive(Clone, Default)]
-pub(super) struct Oracle {
+pub struct Oracle {
     /// Durable, by seq.
     pub log: Vec<Arc<Record>>,
     /// After each of them.
@@ -38,7 +38,7 @@ struct Fold {
 
 /// What became of the group that a proposal was in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     Durable,
     /// The log failed in it, or before.
     Failed,

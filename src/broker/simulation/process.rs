@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::broker::checkpoints::Checkpoints;
-use crate::broker::engines::Engines;
-use crate::broker::restored::{Restart, Witness, restore};
+use crate::broker::api::id_lookup::Engines;
+use crate::broker::lifecycle::replay::{Restart, Witness, restore};
+use crate::broker::lifecycle::snapshots::Checkpoints;
+use crate::broker::lifecycle::start::StartError;
 use crate::broker::simulation::index::Index;
 use crate::broker::simulation::oracle::Oracle;
-use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::decide::Limits;
 use crate::journal::{AppendError, DataDir, Earlier, Journal, JournalError, Reader};
@@ -19,10 +19,10 @@ use crate::subscription::latest::SliceLimits;
 use crate::subscription::{Hub, HubOptions, Teller};
 
 /// What outlives a process, and is told what is durable.
-pub(super) type Truth = Arc<Mutex<Oracle>>;
+pub type Truth = Arc<Mutex<Oracle>>;
 
 /// What a start is told.
-pub(super) struct Site<'a> {
+pub struct Site<'a> {
     pub root: &'a Path,
     pub first_segment_bytes: u64,
     pub config: &'a Config,
@@ -30,7 +30,7 @@ pub(super) struct Site<'a> {
     pub truth: &'a Truth,
 }
 
-pub(super) struct Process {
+pub struct Process {
     pub order: ByHand<TruthfulLog, Announcer, Engines<Index>>,
     pub engines: Engines<Index>,
     pub hub: Arc<Hub>,
@@ -47,7 +47,7 @@ pub(super) struct Process {
 }
 
 /// The journal, with the oracle beside it.
-pub(super) struct TruthfulLog {
+pub struct TruthfulLog {
     journal: Journal,
     truth: Truth,
     _directory: Arc<DataDir>,
@@ -75,7 +75,7 @@ impl Log for TruthfulLog {
     }
 }
 
-pub(super) struct Announcer {
+pub struct Announcer {
     hub: Arc<Hub>,
     truth: Truth,
 }

@@ -10,9 +10,9 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 use tokio::runtime::Runtime;
 
+use crate::broker::api::subscribe::{ReplayMode, Resume, beginning};
 use crate::broker::simulation::oracle::Oracle;
 use crate::broker::simulation::process::Process;
-use crate::broker::subscribe::{ReplayMode, Resume, beginning};
 use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
 use crate::subscription::{Interest, Mark, Step, Subscriber};
 
@@ -22,7 +22,7 @@ const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const STREAMS_MAX: usize = 6;
 
 #[derive(Default)]
-pub(super) struct Streams(Vec<Client>);
+pub struct Streams(Vec<Client>);
 
 struct Client {
     interest: Interest,

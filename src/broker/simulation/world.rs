@@ -7,13 +7,13 @@ use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::broker::lifecycle::start::StartError;
 use crate::broker::simulation::damage::{Damage, Verdict};
 use crate::broker::simulation::index::Index;
 use crate::broker::simulation::inserts::Inserts;
 use crate::broker::simulation::oracle::Oracle;
 use crate::broker::simulation::process::{Process, Site, Truth};
 use crate::broker::simulation::streams::Streams;
-use crate::broker::start::StartError;
 use crate::config::Config;
 use crate::journal::simulated::{Fault, Image, SimulatedDisk};
 use crate::journal::{DirError, JournalError};
@@ -23,7 +23,7 @@ use crate::subscription::latest::SliceLimits;
 /// Things that are damaged between two lives, one after the other.
 const DAMAGES_MAX: usize = 3;
 
-pub(super) struct World<'a> {
+pub struct World<'a> {
     pub random: SmallRng,
     pub trace: &'a mut Vec<String>,
     pub disk: Arc<SimulatedDisk>,
@@ -366,7 +366,7 @@ impl<'a> World<'a> {
 }
 
 /// Whether an error claims that what is on the disk is not what was written.
-pub(super) fn is_damage(error: &StartError) -> bool {
+pub fn is_damage(error: &StartError) -> bool {
     matches!(
         error,
         StartError::Directory(DirError::Identity { .. } | DirError::Foreign { .. })

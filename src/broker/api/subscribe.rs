@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
-use crate::broker::records::Records;
+use crate::broker::api::records::Records;
 use crate::journal::{Follower, Reader};
 use crate::record::{Cursor, FilterSet, Record, Seq, User};
 use crate::subscription::{Interest, OpenTail, Replay, Start, Subscriber, Tail};
@@ -104,12 +104,7 @@ impl Broker {
 
 /// A good cursor continues; any other means that the client must discard what it held, and then
 /// even `replay=none` has to send everything, for the client missed an unknown part.
-pub(super) fn beginning(
-    good: Option<Seq>,
-    resume: Resume,
-    mode: ReplayMode,
-    reader: &Reader,
-) -> Start {
+pub fn beginning(good: Option<Seq>, resume: Resume, mode: ReplayMode, reader: &Reader) -> Start {
     let replay = match mode {
         ReplayMode::All => Replay::All(log_tails(reader)),
         ReplayMode::None if resume == Resume::Fresh => Replay::None,
@@ -120,7 +115,7 @@ pub(super) fn beginning(
 }
 
 /// The journal, opened after any seq.
-pub(super) fn log_tails(reader: &Reader) -> OpenTail {
+pub fn log_tails(reader: &Reader) -> OpenTail {
     let reader = reader.clone();
     Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
 }

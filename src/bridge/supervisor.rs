@@ -12,11 +12,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use crate::bridge::backoff::Backoff;
+use crate::bridge::connection::LinkError;
 use crate::bridge::host::Host;
-use crate::bridge::inward::Inward;
-use crate::bridge::link::LinkError;
+use crate::bridge::inbound::Inward;
 use crate::bridge::message::Reading;
-use crate::bridge::out::Out;
+use crate::bridge::outbound::Out;
 use crate::bridge::position::Position;
 use crate::bridge::state;
 use crate::bridge::state::State;

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use futures_util::poll;
 
-use crate::broker::consumers::*;
+use crate::broker::api::consumers::*;
 use crate::config::Config;
 use crate::record::NewEvent;
 

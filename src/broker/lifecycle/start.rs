@@ -12,14 +12,15 @@ use tokio::sync::{Mutex, watch};
 use tracing::error;
 
 use crate::bridge;
-use crate::broker::alarm::Alarm;
-use crate::broker::checkpoints::Checkpoints;
-use crate::broker::consumers::Consumers;
-use crate::broker::engines::Engines;
-use crate::broker::restored::{Restart, Witness, restore};
-use crate::broker::verifier::Verifier;
-use crate::broker::worker::{Rest, Worker};
-use crate::broker::{Inner, watchdog};
+use crate::broker::Inner;
+use crate::broker::api::consumers::Consumers;
+use crate::broker::api::id_lookup::Engines;
+use crate::broker::lifecycle::fail_stop::Alarm;
+use crate::broker::lifecycle::replay::{Restart, Witness, restore};
+use crate::broker::lifecycle::snapshots::Checkpoints;
+use crate::broker::lifecycle::verifier::Verifier;
+use crate::broker::lifecycle::watchdog;
+use crate::broker::lifecycle::worker::{Rest, Worker};
 use crate::config::{Config, ConfigErrors};
 use crate::decide::Limits;
 use crate::journal::{AppendError, DataDir, DirError, JournalError};
@@ -76,7 +77,7 @@ pub enum StartError {
 /// that, and a start still remembers the ids of what it has not applied.
 const GIVE_WAY_PART: u64 = 2;
 
-pub(super) fn open(config: Config) -> Result<Inner, StartError> {
+pub fn open(config: Config) -> Result<Inner, StartError> {
     config.check()?;
     if config.rabbitmq.url.is_some() && !bridge::IS_BUILT {
         return Err(StartError::NoBridge);

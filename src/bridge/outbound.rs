@@ -17,12 +17,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
+use crate::bridge::connection::{Link, LinkError, Watch, short};
 use crate::bridge::host::Host;
-use crate::bridge::life::{Ended, Stop};
-use crate::bridge::link::{Link, LinkError, Watch, short};
 use crate::bridge::message::{HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, came_in};
 use crate::bridge::position::Position;
 use crate::bridge::state::State;
+use crate::bridge::supervisor::{Ended, Stop};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 use crate::record::{Name, Record, Seq};

@@ -6,14 +6,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Ends its thread, and waits for it, when it is dropped.
-pub(super) struct Worker {
+pub struct Worker {
     /// Dropped first, which tells the thread.
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The thread's end.
-pub(super) struct Rest(mpsc::Receiver<()>);
+pub struct Rest(mpsc::Receiver<()>);
 
 impl Worker {
     /// Starts a thread. It must look at [`Rest`] at least every half a second.

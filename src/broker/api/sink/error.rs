@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::order::{Outcome, ProposeError};
 
-/// Events of an [`EventSink`](crate::broker::sink::EventSink) that were not appended, or of which that is not
+/// Events of an [`EventSink`](crate::broker::api::sink::EventSink) that were not appended, or of which that is not
 /// known.
 ///
 /// Of every event that was sent before it the outcome is known by now: it stands among the failures,
@@ -34,7 +34,7 @@ pub struct SinkFailure {
 
 impl SinkError {
     /// Nothing when there are no failures.
-    pub(super) fn of(mut failures: Vec<SinkFailure>, sent: u64) -> Result<(), Self> {
+    pub(crate) fn of(mut failures: Vec<SinkFailure>, sent: u64) -> Result<(), Self> {
         if failures.is_empty() {
             return Ok(());
         }

@@ -16,11 +16,11 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
-pub(super) use requests::Consumers;
+pub use requests::Consumers;
 
 use crate::broker::Broker;
-use crate::broker::consumers::requests::Request;
-use crate::broker::subscribe::{ReplayMode, Subscribe};
+use crate::broker::api::consumers::requests::Request;
+use crate::broker::api::subscribe::{ReplayMode, Subscribe};
 use crate::decide::Rejection;
 use crate::order::ProposeError;
 use crate::projection::{PageQuery, Unavailable};

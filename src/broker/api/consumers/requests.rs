@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::broker::consumers::ConsumeError;
+use crate::broker::api::consumers::ConsumeError;
 use crate::record::{Consumer, Version};
 
 /// Who is being served; clones mean the same.
@@ -12,7 +12,7 @@ pub struct Consumers(Arc<Mutex<HashMap<Consumer, Served>>>);
 
 /// A consumer with a request under way: there are no more of these than requests.
 #[derive(Debug, Default)]
-pub(super) struct Served {
+pub struct Served {
     requests: usize,
     /// Whether one of them may wait for a record.
     waits: bool,
@@ -51,7 +51,7 @@ impl Consumers {
         Ok(Request { consumers: self.clone(), consumer, waits })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, Served>> {
+    pub fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, Served>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

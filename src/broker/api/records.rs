@@ -18,7 +18,7 @@ pub struct Records {
 }
 
 impl Records {
-    pub(super) fn new(subscriber: Subscriber) -> Self {
+    pub(crate) fn new(subscriber: Subscriber) -> Self {
         Self { subscriber, ready: Vec::new().into_iter() }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing::error;
 
-use crate::broker::alarm::Alarm;
-use crate::broker::worker::Rest;
+use crate::broker::lifecycle::fail_stop::Alarm;
+use crate::broker::lifecycle::worker::Rest;
 use crate::projection::ProjectionHandle;
 
 /// How often it looks.
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOKS_MAX: u32 = 16;
 
 /// Looks until there is nothing to watch.
-pub(super) fn run(alarm: &Alarm, projection: &ProjectionHandle, rest: &Rest) {
+pub fn run(alarm: &Alarm, projection: &ProjectionHandle, rest: &Rest) {
     let (mut seen, mut looks) = (None, 0);
     while rest.rest(LOOK) && alarm.is_of_use() {
         if projection.proves_loss() {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
-use crate::broker::inserts::{Inserted, propose};
+use crate::broker::api::inserts::{Inserted, propose};
 use crate::order::{ProposeError, Submission};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
 

@@ -9,13 +9,13 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Basi
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tracing::{debug, error, info, warn};
 
+use crate::bridge::connection::{Link, LinkError, short};
 use crate::bridge::host::Host;
 use crate::bridge::intake;
 use crate::bridge::intake::Outcome;
-use crate::bridge::life::{Ended, Stop};
-use crate::bridge::link::{Link, LinkError, short};
 use crate::bridge::message::{HEADER_LOG, Incoming, Message, Reading};
 use crate::bridge::state::State;
+use crate::bridge::supervisor::{Ended, Stop};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 

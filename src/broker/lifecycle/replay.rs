@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::broker::inserts::propose;
-use crate::broker::start::StartError;
+use crate::broker::api::inserts::propose;
+use crate::broker::lifecycle::start::StartError;
 use crate::config::Config;
 use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
 use crate::journal::{Checkpoint, DataDir, Earlier, Journal, Known, Opened, Options};
@@ -20,7 +20,7 @@ use crate::subscription::epochs::{Epochs, open_data, open_name};
 use crate::subscription::latest::Newest;
 
 /// Collected while the log is read.
-pub(super) struct Restored {
+pub struct Restored {
     pub state: State,
     pub newest: Newest,
     pub epochs: Epochs,
@@ -33,7 +33,7 @@ pub(super) struct Restored {
 }
 
 /// A log that was opened, and what it gave back.
-pub(super) struct Restart {
+pub struct Restart {
     pub journal: Journal,
     pub restored: Restored,
     /// What a checkpoint stands for, and is to be verified.
@@ -44,7 +44,7 @@ pub(super) struct Restart {
 
 /// What the projection knows of the log.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Witness<'a> {
+pub struct Witness<'a> {
     /// How far it had come, at least.
     pub applied: Option<&'a Applied>,
     /// Tells how far it really is, where that takes time.
@@ -53,7 +53,7 @@ pub(super) struct Witness<'a> {
 
 /// Takes the newest records from the last checkpoint, if there is one, and the rest from the log:
 /// nothing that is served comes from anywhere else.
-pub(super) fn restore(
+pub fn restore(
     directory: &DataDir,
     config: &Config,
     witness: Witness<'_>,

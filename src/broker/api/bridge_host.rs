@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 use crate::bridge::{Bridge, Host};
-use crate::broker::engines::Engines;
-use crate::broker::start::StartError;
-use crate::broker::subscribe::log_tails;
+use crate::broker::api::id_lookup::Engines;
+use crate::broker::api::subscribe::log_tails;
+use crate::broker::lifecycle::start::StartError;
 use crate::broker::{Broker, Inner};
 use crate::decide::Verdict;
 use crate::order::{Order as _, ProposeError};
@@ -16,7 +16,7 @@ use crate::subscription::{Interest, Replay, Start, Subscriber};
 
 /// A broker, as long as it is there: the bridge does not keep it alive.
 #[derive(Clone)]
-pub(super) struct Bridged {
+pub struct Bridged {
     inner: Weak<Inner>,
     log_id: Uuid,
 }
@@ -72,7 +72,7 @@ impl Host for Bridged {
 
 impl Broker {
     /// Starts the bridge that is set up, if one is.
-    pub(super) async fn start_bridge(&self) -> Result<(), StartError> {
+    pub(crate) async fn start_bridge(&self) -> Result<(), StartError> {
         let log_id = self.inner.directory.lock().await.as_ref().map(|directory| directory.log_id());
         let Some(log_id) = log_id else { return Ok(()) };
         let bridge = Bridge::start(Bridged::new(self, log_id), self.config(), self.metrics());

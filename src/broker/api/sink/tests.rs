@@ -12,8 +12,8 @@ use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::broker::sink::*;
-use crate::broker::start;
+use crate::broker::api::sink::*;
+use crate::broker::lifecycle::start;
 use crate::config::Config;
 use crate::journal::before_sync;
 use crate::order::Outcome;

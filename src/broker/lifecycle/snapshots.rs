@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use crate::broker::worker::Rest;
+use crate::broker::lifecycle::worker::Rest;
 use crate::journal::{CheckpointWriter, DataDir, Reader};
 use crate::record::Record;
 use crate::subscription::Hub;
@@ -29,7 +29,7 @@ const DUE_TIMES: u64 = 2;
 const SLICE: SliceLimits = SliceLimits { examined_max: 1_024, bytes_max: 1 << 20 };
 
 /// What checkpoints are made of.
-pub(super) struct Checkpoints {
+pub struct Checkpoints {
     pub hub: Arc<Hub>,
     pub reader: Reader,
     /// The records of all opens.
@@ -71,7 +71,7 @@ impl Checkpoints {
 
     /// Its size in bytes, unless the broker ended or the log was found damaged meanwhile. `go_on`
     /// is asked after each slice; records may be committed meanwhile.
-    pub(super) fn write(
+    pub fn write(
         &self,
         limits: SliceLimits,
         go_on: &mut dyn FnMut() -> bool,

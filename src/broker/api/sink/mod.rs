@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 pub use error::{SinkError, SinkFailure};
 
-use crate::broker::inserts::propose;
+use crate::broker::api::inserts::propose;
 use crate::broker::{Broker, READ_WAIT};
 use crate::order::{EVENT_OVERHEAD_BYTES, ProposeError, Reserved, Submission, Ticket};
 use crate::projection::Unavailable;

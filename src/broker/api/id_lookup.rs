@@ -36,7 +36,7 @@ impl Log for Journal {
 }
 
 /// Finds ids that do not name their place; derived from the log, and behind it.
-pub(super) trait IdIndex: Send + 'static {
+pub trait IdIndex: Send + 'static {
     /// Records up to here can be found.
     fn applied(&self) -> Seq;
 
@@ -58,7 +58,7 @@ impl IdIndex for ProjectionHandle {
 }
 
 /// Old ids are in the log and the projection, records by seq in the log.
-pub(super) struct Engines<P = ProjectionHandle> {
+pub struct Engines<P = ProjectionHandle> {
     projection: P,
     reader: Reader,
     /// Where the last record was read: a batch that is sent again asks for one after the other.

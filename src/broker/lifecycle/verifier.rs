@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::broker::alarm::Alarm;
-use crate::broker::worker::Rest;
+use crate::broker::lifecycle::fail_stop::Alarm;
+use crate::broker::lifecycle::worker::Rest;
 use crate::journal::{DataDir, Earlier, Journal, JournalError};
 
 /// A rest is this many times as long as the reading of the segment before it: a quarter of one
@@ -23,10 +23,10 @@ const PAUSE: Duration = Duration::from_secs(30);
 const FORGET_MAX: Duration = Duration::from_secs(2);
 
 /// What is verified, and who is told.
-pub(super) struct Verifier {
+pub struct Verifier {
     pub earlier: Earlier,
     pub directory: Arc<DataDir>,
-    /// See [`Checkpoints::trusted`](crate::broker::checkpoints::Checkpoints::trusted).
+    /// See [`Checkpoints::trusted`](crate::broker::lifecycle::snapshots::Checkpoints::trusted).
     pub trusted: Arc<Mutex<bool>>,
     /// Records that are not verified yet.
     pub unverified: Arc<AtomicU64>,

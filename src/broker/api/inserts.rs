@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use rand::RngCore as _;
 
 use crate::audit::Salts;
-use crate::broker::engines::Engines;
+use crate::broker::api::id_lookup::Engines;
 use crate::broker::{Broker, Inner, READ_WAIT};
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::order::{Order as _, ProposeError, Submission, Ticket};
@@ -84,7 +84,7 @@ impl Broker {
     }
 
     /// Looks up the caller's ids, off the appending thread.
-    pub(super) async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
+    pub(crate) async fn look_up(&self, events: Vec<NewEvent>) -> Result<Submission, ProposeError> {
         if self.inner.stopping.load(Ordering::Relaxed) {
             return Err(ProposeError::Stopping);
         }

@@ -9,7 +9,7 @@ use crate::order::Appends;
 
 /// Raised once; raising it again changes nothing.
 #[derive(Clone)]
-pub(super) struct Alarm {
+pub struct Alarm {
     pub appends: Appends,
     /// Whether it was raised, also after the appender has ended.
     pub raised: Arc<AtomicBool>,

@@ -1,0 +1,9 @@
+//! TODO broker/lifecycle.
+
+pub mod fail_stop;
+pub mod replay;
+pub mod snapshots;
+pub mod start;
+pub mod verifier;
+pub mod watchdog;
+pub mod worker;
