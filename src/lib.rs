@@ -51,11 +51,10 @@ mod subscription;
 mod relay;
 mod projection;
 mod metrics;
-mod advance;
 mod bridge;
 mod broker;
-mod run;
-mod commands;
+mod server;
+mod cli;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -64,12 +63,12 @@ pub use broker::{
     Broker, EventSink, Inserted, Records, ReplayMode, Resume, SinkError, SinkFailure, StartError,
     Subscribe,
 };
-pub use commands::operate;
+pub use cli::{Invocation, Operation, Show, operate};
 pub use config::Config;
 pub use decide::Rejection;
 pub use http::{Routes, openapi_json};
 pub use journal::{AppendError, DirError, JournalError};
 pub use order::{Outcome, ProposeError};
 pub use record::{Cursor, FilterSet, NewEvent, Record, User};
-pub use run::{RunError, broker_run, serve, shutdown_signal};
+pub use server::{RunError, broker_run, serve, shutdown_signal};
 pub use subscription::SubscriberError;

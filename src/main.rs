@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{self, ExitCode};
 use std::thread;
 
-use broker::config::{Flags, Invocation, LogFormat, Operation};
-use broker::{Config, RunError, operate, serve, shutdown_signal};
+use broker::config::{Flags, LogFormat};
+use broker::{Config, Invocation, Operation, RunError, operate, serve, shutdown_signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 

@@ -11,12 +11,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::config::cli::Flags;
 use crate::config::error::ConfigErrors;
-use crate::config::operation::USED;
+use crate::config::flags::Flags;
 use crate::config::table::SETTINGS;
 
 const PREFIX: &str = "BROKER_";
+
+/// The settings that any operation looks at; the others may be anything.
+const OPERATION_SETTINGS: &[&str] =
+    &["BROKER_DATA_DIR", "BROKER_SEGMENT_BYTES", "BROKER_CACHE_BYTES", "BROKER_LOG"];
 
 /// A configuration, and what its user should be warned about.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Config {
     pub fn for_operation(flags: Flags) -> Result<Self, ConfigErrors> {
         let mut layers = Layers::of_process(flags);
         for layer in [&mut layers.flags.0, &mut layers.environment, &mut layers.dotenv] {
-            layer.retain(|name, _| USED.contains(&name.as_str()));
+            layer.retain(|name, _| OPERATION_SETTINGS.contains(&name.as_str()));
         }
         layers.load().map(|loaded| loaded.config)
     }

@@ -11,10 +11,9 @@
 //! but for `.env` in the working directory. Limits are enforced where they apply, not here.
 
 mod authority;
-mod cli;
 mod environment;
 mod error;
-mod operation;
+mod flags;
 mod origin;
 mod rabbitmq;
 mod render;
@@ -32,10 +31,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use authority::Authority;
-pub use cli::{Flags, Invocation, command};
 pub use environment::{Loaded, Unknown, temporary_dir};
 pub use error::{ConfigErrors, ValueError};
-pub use operation::{Operation, Show};
+pub use flags::Flags;
+pub(crate) use flags::arg;
 pub use origin::{Origin, PublicUrl, WebOrigin};
 pub use rabbitmq::{AmqpUrl, RabbitMq};
 pub use render::{env_example, settings_markdown};

@@ -19,14 +19,6 @@ fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     Config::from_lookup(|name| map.get(name).cloned())
 }
 
-fn serve(args: &[&str]) -> Flags {
-    let args = ["broker"].iter().chain(args);
-    match Invocation::from_args(args).expect("a command line") {
-        Invocation::Serve(flags) => flags,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn every_default_of_the_table_parses_to_the_default_configuration() {
     let defaults: Map =
@@ -202,7 +194,7 @@ fn setters_are_held_to_the_bounds_of_the_table() {
 #[test]
 fn flags_come_before_the_environment_before_dotenv_before_defaults() {
     let layers = Layers {
-        flags: serve(&["--port", "1", "--max-depth="]),
+        flags: Flags::default().with("PORT", "1").with("BROKER_MAX_DEPTH", ""),
         environment: map(&[("PORT", "2"), ("BROKER_MAX_BATCH", "2"), ("BROKER_MAX_DEPTH", "2")]),
         dotenv: map(&[("PORT", "3"), ("BROKER_MAX_BATCH", "3"), ("BROKER_MAX_FILTERS", "3")]),
         errors: ConfigErrors::default(),
@@ -276,39 +268,6 @@ fn environment_values_that_are_not_utf8_are_faults_only_when_they_are_ours() {
     assert_eq!(layers.environment, map(&[("PORT", "81")]));
     let [sentence] = layers.errors.sentences() else { panic!("{:?}", layers.errors) };
     assert!(sentence.starts_with("BROKER_DATA_DIR in the environment is not UTF-8"), "{sentence}");
-}
-
-#[test]
-fn broker_is_broker_serve() {
-    for args in [&["--port", "1", "--allow-open"][..], &["serve", "--port=1", "--allow-open=true"]]
-    {
-        let flags = serve(args);
-        assert_eq!(flags.0, map(&[("PORT", "1"), ("BROKER_ALLOW_OPEN", "true")]));
-    }
-    assert_eq!(serve(&["--allow-open=false"]).0, map(&[("BROKER_ALLOW_OPEN", "false")]));
-    assert!(serve(&[]).0.is_empty());
-    for refused in [&["--prot", "1"][..], &["8080"], &["--port", "1", "serve"], &["--port"]] {
-        let args = ["broker"].iter().chain(refused);
-        assert!(Invocation::from_args(args).is_err(), "{refused:?}");
-    }
-    command().debug_assert();
-}
-
-#[test]
-fn help_names_every_flag_variable_and_default() {
-    for args in [&["broker", "--help"][..], &["broker", "serve", "--help"]] {
-        let help = Invocation::from_args(args).expect_err("help").to_string();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for setting in SETTINGS {
-            let default = if setting.default.is_empty() { "none" } else { setting.default };
-            let names = format!("[env: {}] [default: {default}]", setting.name);
-            assert!(help.contains(&names), "{names} in {help}");
-            assert!(help.contains(&format!("--{}", setting.flag)), "{}", setting.flag);
-        }
-        assert!(help.contains("Flags come before the environment"), "{help}");
-    }
-    let version = Invocation::from_args(["broker", "--version"]).expect_err("version");
-    assert_eq!(version.to_string(), format!("broker {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]

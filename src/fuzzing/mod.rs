@@ -12,7 +12,7 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-pub use crate::commands::fuzzing::export;
+pub use crate::cli::fuzzing::export;
 pub use crate::http::fuzzing::{connection, headers, message, path, query, relay, socket};
 pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place, segment};
 pub use crate::projection::fuzzing::index;

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use crate::commands::output::{Progress, count, hex, say};
-use crate::commands::sequence::Sequence;
-use crate::commands::target::{
-    Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished,
-};
-use crate::commands::{Failure, io_failure, output};
+use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::sequence::Sequence;
+use crate::cli::target::{Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished};
+use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, JournalError, RESTORE, Survey, Surveyed};
 

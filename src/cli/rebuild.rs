@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::commands::backup::name_bad;
-use crate::commands::output::{Progress, count, say};
-use crate::commands::{Failure, io_failure, output};
+use crate::cli::backup::name_bad;
+use crate::cli::output::{Progress, count, say};
+use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::{DataDir, Survey, Surveyed};
 use crate::projection::{Comparison, Options, Projection, State, compare, refuse_loss};

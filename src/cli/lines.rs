@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::audit::{Digest, SALT_BYTES, Salts};
-use crate::commands::output::hex;
+use crate::cli::output::hex;
 use crate::record::json::Limits;
 use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, json};
 

@@ -1,11 +1,11 @@
 //! `broker verify`: everything that can be checked of a data directory that nobody uses.
 
-use crate::commands::backup::name_bad;
-use crate::commands::checkpoint::Standing;
-use crate::commands::output::{Progress, count, hex, say};
-use crate::commands::scratch::Scratch;
-use crate::commands::sequence::Sequence;
-use crate::commands::{Failure, output};
+use crate::cli::backup::name_bad;
+use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::scratch::Scratch;
+use crate::cli::sequence::Sequence;
+use crate::cli::snapshot::Standing;
+use crate::cli::{Failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, Surveyed};
 use crate::projection::{Comparison, compare, refuse_loss};

@@ -1,7 +1,7 @@
 //! What must hold of an export that `broker import` reads.
 
-use crate::commands::lines::{Begin, End, Line, Lines, decode_record, stated_record};
-use crate::commands::output::hex;
+use crate::cli::lines::{Begin, End, Line, Lines, decode_record, stated_record};
+use crate::cli::output::hex;
 use crate::fuzzing::is_what_was_stored;
 use crate::record::StoredRecord;
 

@@ -10,10 +10,10 @@ use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write
 use std::path::{Path, PathBuf};
 
 use crate::audit::Digest;
-use crate::commands::backup::{name_bad, outside};
-use crate::commands::lines::{Begin, End, Line, Lines};
-use crate::commands::output::{Progress, count, hex};
-use crate::commands::{Failure, io_failure, output};
+use crate::cli::backup::{name_bad, outside};
+use crate::cli::lines::{Begin, End, Line, Lines};
+use crate::cli::output::{Progress, count, hex};
+use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::Survey;
 use crate::record::Seq;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::commands::Failure;
-use crate::commands::backup::{backup_of, copy_all};
-use crate::commands::output::{count, hex, say};
-use crate::commands::target::{Existing, Finished, Plan};
+use crate::cli::Failure;
+use crate::cli::backup::{backup_of, copy_all};
+use crate::cli::output::{count, hex, say};
+use crate::cli::target::{Existing, Finished, Plan};
 use crate::config::Config;
 
 pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {

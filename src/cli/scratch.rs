@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::commands::{Failure, io_failure};
+use crate::cli::{Failure, io_failure};
 use crate::config::temporary_dir;
 
 /// A copy of a directory among the temporary files; dropped, it is removed.

@@ -1,5 +1,7 @@
 //! From settings to a served port, and to a clean end.
 
+pub mod hang;
+
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +15,11 @@ use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::advance::stopped_advancing;
 use crate::broker::{Broker, StartError};
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
 use crate::journal::RESTORE;
+use crate::server::hang::stopped_advancing;
 
 /// How long requests that can still be answered are waited for after the log's storage failed.
 const FAILED_GRACE: Duration = Duration::from_secs(1);

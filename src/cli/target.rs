@@ -14,7 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::commands::{Failure, io_failure};
+use crate::cli::{Failure, io_failure};
 use crate::journal::{DataDir, DirError, Journal, Options, TornTail};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 

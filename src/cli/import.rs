@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::{Digest, chain};
-use crate::commands::lines::{Begin, End, Line, Lines, decode_record};
-use crate::commands::output::{Progress, count, hex, say};
-use crate::commands::sequence::Sequence;
-use crate::commands::target::{Existing, Finished, Plan, Target};
-use crate::commands::{Failure, io_failure, output};
+use crate::cli::lines::{Begin, End, Line, Lines, decode_record};
+use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::sequence::Sequence;
+use crate::cli::target::{Existing, Finished, Plan, Target};
+use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::record::{Record, RecordError};
 

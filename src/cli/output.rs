@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _, stderr};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::commands::Failure;
+use crate::cli::Failure;
 use crate::record::Record;
 
 const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
@@ -66,7 +66,7 @@ pub(super) fn written(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Pipe;
     }
-    crate::commands::io_failure("writing to", "standard output")(error)
+    crate::cli::io_failure("writing to", "standard output")(error)
 }
 
 /// A record as it is named in a sentence.

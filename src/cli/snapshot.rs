@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::vec;
 
 use crate::audit::Digest;
-use crate::commands::output::count;
-use crate::commands::sequence::Sequence;
-use crate::commands::{Failure, output};
+use crate::cli::output::count;
+use crate::cli::sequence::Sequence;
+use crate::cli::{Failure, output};
 use crate::journal::{Checkpoint, RESTORE, Survey};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::audit::Salts;
-    use crate::commands::verify::journal;
+    use crate::cli::verify::journal;
     use crate::journal::{CheckpointWriter, DataDir, Journal, Options};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
     use crate::subscription::epochs::open_data;

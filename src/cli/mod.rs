@@ -12,19 +12,21 @@
 //! For embedding programs there is one door, [`operate`]; what it needs to be told is an
 //! [`Operation`], which the command line makes.
 
+mod args;
 mod backup;
-mod checkpoint;
 mod export;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod import;
 mod inspect;
 mod lines;
+mod operation;
 mod output;
 mod rebuild;
 mod restore;
 mod scratch;
 mod sequence;
+mod snapshot;
 mod target;
 mod verify;
 
@@ -34,7 +36,10 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::config::{Config, Operation};
+pub use args::Invocation;
+pub use operation::{Operation, Show};
+
+use crate::config::Config;
 use crate::journal::{AppendError, DirError, JournalError};
 use crate::projection::Loss;
 

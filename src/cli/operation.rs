@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::cli::arg;
-use crate::config::table::SETTINGS;
+use crate::config::{SETTINGS, arg};
 use crate::record::Seq;
 
 /// What an operator asks for; the data directory is that of the settings.
@@ -50,12 +49,8 @@ pub enum Show {
     Text,
 }
 
-/// The settings that any operation looks at; the others may be anything.
-pub(super) const USED: &[&str] =
-    &["BROKER_DATA_DIR", "BROKER_SEGMENT_BYTES", "BROKER_CACHE_BYTES", "BROKER_LOG"];
-
 /// The subcommands, with the settings that each of them takes.
-pub(super) fn commands() -> impl Iterator<Item = Command> {
+pub fn commands() -> impl Iterator<Item = Command> {
     let export = Command::new("export")
         .about("Write every record to a file, a line of JSON each, with its hash")
         .long_about(
@@ -129,7 +124,7 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
 }
 
 /// The operation that a subcommand asks for; nothing when it is none of these.
-pub(super) fn operation(name: &str, matches: &ArgMatches) -> Option<Operation> {
+pub fn operation(name: &str, matches: &ArgMatches) -> Option<Operation> {
     let path = |name| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
     Some(match name {
         "backup" => Operation::Backup { to: path("BACKUP") },
