@@ -8,21 +8,22 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use crate::http::connection::fuzzing::connection;
-pub use crate::http::relay::fuzzing::relay;
+pub use crate::http::routes::relay::fuzzing::relay;
 pub use crate::http::socket::fuzzing::socket;
 
 use crate::broker::{ReplayMode, Resume};
 use crate::config::{Authority, Config, Origin};
-use crate::http::audit::Asked;
-use crate::http::body::check_media_type;
-use crate::http::etag::with_etag;
-use crate::http::events::{accepts_event_stream, subscription};
-use crate::http::history::Layout;
-use crate::http::message::Wish;
-use crate::http::names::{event_in_path, location, push_encoded};
-use crate::http::query::{CURSORS, Query};
-use crate::http::subscribe::bare_or_record;
-use crate::http::{audit, consume, insert, message};
+use crate::http::codec::body::check_media_type;
+use crate::http::codec::etag::with_etag;
+use crate::http::codec::paths::{event_in_path, location, push_encoded};
+use crate::http::codec::query::{CURSORS, Query};
+use crate::http::codec::record_pages::Layout;
+use crate::http::routes::bare_socket::bare_or_record;
+use crate::http::routes::events::{accepts_event_stream, subscription};
+use crate::http::routes::history::Asked;
+use crate::http::routes::{consume, history, insert};
+use crate::http::socket::message;
+use crate::http::socket::message::Wish;
 use crate::record::{FilterSet, Identity, Name, Timestamp};
 
 /// Every parameter that some route knows.
@@ -73,7 +74,7 @@ pub fn query(bytes: &[u8]) {
     let sent = uri.query().unwrap_or_default();
     let Ok(query) = Query::parse(sent, &PARAMETERS) else { return };
     for (parameter, value) in [("after_version", "7"), ("after", "a.&=+%é")] {
-        let link = audit::next_link(sent, parameter, value);
+        let link = history::next_link(sent, parameter, value);
         assert!(HeaderValue::try_from(&link).is_ok(), "{link:?} is a header's value");
         let target = link.strip_prefix("<?").and_then(|link| link.strip_suffix(">; rel=\"next\""));
         let next = Query::parse(target.expect("a link"), &PARAMETERS).expect("the same names");
@@ -92,7 +93,7 @@ fn understood(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, 
     let topic = Name::parse("topic").expect("a name");
     let read = (
         Asked::parse(query).ok(),
-        audit::time(query, "at", Timestamp::parse).ok(),
+        history::time(query, "at", Timestamp::parse).ok(),
         bare_or_record(query).ok(),
         consume::from(query, &topic).ok(),
         consume::wait(query).ok(),

@@ -4,38 +4,15 @@
 //! Promises a problem document (RFC 9457) for every error, unknown routes and methods included.
 //! Knows no engine and no key layout.
 
-mod audit;
-mod body;
+mod codec;
 mod connection;
-mod consume;
-mod edge;
-mod etag;
-mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod gate;
-mod history;
-mod insert;
-mod latest;
-mod listing;
-mod log;
-mod message;
-mod names;
-mod openapi;
-mod page;
+mod middleware;
 mod problem;
-mod produce;
-mod query;
-mod refusals;
-mod relay;
+mod routes;
 mod server;
 mod socket;
-mod sse;
-mod status;
-mod streams;
-mod subscribe;
-mod wire;
-mod ws;
 
 use std::sync::Arc;
 
@@ -43,14 +20,18 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
-pub use openapi::openapi_json;
+pub use routes::openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::broker::Broker;
-use crate::http::edge::Edge;
+use crate::http::middleware::headers::Edge;
+use crate::http::middleware::refusal_log::Refusals;
+use crate::http::middleware::stream_limits::Streams;
 use crate::http::problem::{Code, Problem};
-use crate::http::refusals::Refusals;
-use crate::http::streams::Streams;
+use crate::http::routes::{
+    bare_socket, console, consume, events, health, history, history_list, insert, latest, log,
+    openapi, produce, relay, ws,
+};
 use crate::relay::{Limits, Relay};
 
 /// What handlers share.
@@ -102,11 +83,11 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
-        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(subscribe::topic)))
+        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(bare_socket::topic)))
         .service(resource("/latest", READ, read().to(latest::latest)))
-        .service(resource("/audit", READ, read().to(listing::names)))
-        .service(resource("/audit/{event}", READ, read().to(audit::history)))
-        .service(resource("/audit/{event}/{version}", READ, read().to(audit::version)))
+        .service(resource("/audit", READ, read().to(history_list::names)))
+        .service(resource("/audit/{event}", READ, read().to(history::history)))
+        .service(resource("/audit/{event}/{version}", READ, read().to(history::version)))
         .service(resource("/log", READ, read().to(log::log)))
         .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
         .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
@@ -114,15 +95,15 @@ fn configure(service: &mut web::ServiceConfig, shared: web::Data<Shared>) {
         .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
         .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))
         .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
-        .service(resource("/health", READ, read().to(status::health)))
-        .service(resource("/livez", READ, read().to(status::livez)))
-        .service(resource("/readyz", READ, read().to(status::readyz)))
-        .service(resource("/metrics", READ, read().to(status::metrics)))
+        .service(resource("/health", READ, read().to(health::health)))
+        .service(resource("/livez", READ, read().to(health::livez)))
+        .service(resource("/readyz", READ, read().to(health::readyz)))
+        .service(resource("/metrics", READ, read().to(health::metrics)))
         .service(resource("/openapi.json", READ, read().to(openapi::openapi)))
-        .service(resource("/", READ, read().to(page::index)))
-        .service(resource("/page.js", READ, read().to(page::script)))
-        .service(resource("/page.css", READ, read().to(page::style)))
-        .service(resource("/icon.svg", READ, read().to(page::icon)))
+        .service(resource("/", READ, read().to(console::index)))
+        .service(resource("/page.js", READ, read().to(console::script)))
+        .service(resource("/page.css", READ, read().to(console::style)))
+        .service(resource("/icon.svg", READ, read().to(console::icon)))
         .default_service(web::to(not_found))
         .wrap(Edge::new(shared));
     service.service(scope);

@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::task::LocalSet;
 
 use crate::config::Config;
-use crate::http::connection::plain::{Parsed, Requests};
+use crate::http::connection::insert_parser::{Parsed, Requests};
 use crate::http::connection::request_for_stream;
 
 /// Small, so that requests come in parts.

@@ -6,11 +6,11 @@
 //! Does not read HTTP: actix's codec does.
 
 #[cfg(any(test, fuzzing))]
-pub(super) mod fuzzing;
-mod inserting;
-mod plain;
-mod resumed;
-mod streaming;
+pub mod fuzzing;
+mod insert;
+mod insert_parser;
+mod rewind;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ use bytes::BytesMut;
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 
-pub(super) use inserting::Inserting;
-pub(super) use resumed::Resumed;
-pub(super) use streaming::Answering;
+pub use insert::Inserting;
+pub use rewind::Resumed;
+pub use stream::Answering;
 
 use crate::http::Shared;
 
@@ -36,7 +36,7 @@ const REQUEST_WAIT: Duration = Duration::from_secs(1);
 const FIRST_BYTES_MAX: usize = 8 << 10;
 
 /// A connection, by what it is opened for.
-pub(super) enum Opening {
+pub enum Opening {
     /// One request for a stream, and what answers it.
     Stream(Request, Answering),
     /// Inserts, one after the other.
@@ -46,7 +46,7 @@ pub(super) enum Opening {
 }
 
 /// What connections are opened with.
-pub(super) struct Opener {
+pub struct Opener {
     shared: web::Data<Shared>,
     /// For one request.
     once: ServiceConfig,

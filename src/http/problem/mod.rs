@@ -21,7 +21,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What went wrong, for programs; stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
+pub enum Code {
     AckTooNew,
     BatchTooLong,
     Behind,
@@ -195,7 +195,7 @@ impl Code {
 
 /// A problem document.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub struct Problem {
     code: Code,
     detail: Option<String>,
     /// Members beside the standard ones.
@@ -282,7 +282,7 @@ impl ResponseError for Problem {
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
 /// the refusal.
-pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
+pub fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error {
@@ -302,7 +302,7 @@ pub(super) fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceR
 }
 
 /// The answer of a route that was refused, counted.
-pub(super) fn refused(problem: &Problem, route: &str, shared: &Shared) -> HttpResponse {
+pub fn refused(problem: &Problem, route: &str, shared: &Shared) -> HttpResponse {
     let response = problem.response();
     count(problem.code(), response.status(), route, shared);
     response

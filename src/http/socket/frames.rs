@@ -18,7 +18,7 @@ const CONTROL_BYTES_MAX: u64 = 125;
 
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub enum Received {
     /// The closing handshake, with its code if it has one.
     Close(Option<u16>),
     /// The connection ended without one.
@@ -31,7 +31,7 @@ pub(super) enum Received {
 
 /// Why a client is not listened to any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     Binary,
     NotUtf8,
     Protocol(&'static str),
@@ -39,7 +39,7 @@ pub(super) enum Fault {
 }
 
 /// The incoming half of a socket.
-pub(super) struct Frames {
+pub struct Frames {
     payload: Payload,
     codec: Codec,
     /// What came and is not a whole frame yet.

@@ -6,15 +6,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::config::{Authority, Config, Origin};
 use crate::http::Shared;
-use crate::http::gate::named_host;
+use crate::http::middleware::cors_host::named_host;
+use crate::http::middleware::stream_limits::Open;
 use crate::http::problem::{Code, Problem};
 use crate::http::socket::session::Session;
 use crate::http::socket::stream::SocketStream;
-use crate::http::streams::Open;
 use crate::record::User;
 
 /// A request that asks for a socket, and may have one.
-pub(in crate::http) struct Handshake<'a> {
+pub struct Handshake<'a> {
     request: &'a HttpRequest,
     shared: &'a Shared,
 }

@@ -6,17 +6,18 @@
 //! `BROKER_MAX_BODY_BYTES` and constants here; and that a page of another site gets no socket.
 //! Does not know what the routes on it mean: each hands in a [`Session`].
 
-mod closing;
+mod close;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handshake;
-mod inserts;
+mod keepalive;
+pub mod message;
 mod outbox;
-mod pulse;
+mod pending_inserts;
 mod session;
 mod stream;
 
-pub(super) use closing::Closing;
-pub(super) use handshake::Handshake;
-pub(super) use session::{Ask, Format, Reference, Session};
+pub use close::Closing;
+pub use handshake::Handshake;
+pub use session::{Ask, Format, Session};

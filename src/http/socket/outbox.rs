@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 
 use crate::http::problem::Problem;
-use crate::http::socket::closing::Closing;
+use crate::http::socket::close::Closing;
 use crate::http::socket::session::{Format, Reference};
 use crate::record::{Cursor, Record, Seq};
 use crate::subscription::{Batch, Encoding, Mark};
@@ -21,7 +21,7 @@ const REASON_BYTES_MAX: usize = 123;
 
 /// Frames on their way to one client.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub struct Outbox {
     format: Format,
     /// What comes first, if anything: other clients get the same bytes.
     shared: Bytes,

@@ -4,12 +4,12 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::broker::Subscribe;
 use crate::http::problem::Problem;
-use crate::http::socket::closing::Closing;
+use crate::http::socket::close::Closing;
 use crate::record::{NewEvent, Seq};
 use crate::subscription::Batch;
 
 /// A socket's subscription, how it is told, and what its client may say.
-pub(in crate::http) struct Session {
+pub struct Session {
     /// What is told first.
     pub subscribe: Subscribe,
     /// How.
@@ -24,11 +24,11 @@ pub(in crate::http) struct Session {
 
 /// Is given the next records, of which it may take some away, and the subscriber's position behind
 /// them; also without records, when the position may have moved.
-pub(in crate::http) type Passing = Box<dyn FnMut(&mut Batch, Seq)>;
+pub type Passing = Box<dyn FnMut(&mut Batch, Seq)>;
 
 /// How records are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Format {
+pub enum Format {
     /// The data alone: a JSON string as its text, anything else as JSON. Marks are left out.
     Bare,
     /// `{"record":…,"cursor":…}`, and marks.
@@ -38,10 +38,10 @@ pub(in crate::http) enum Format {
 }
 
 /// What the text of a client's message asks for.
-pub(in crate::http) type Meaning = Box<dyn FnMut(&str) -> Ask>;
+pub type Meaning = Box<dyn FnMut(&str) -> Ask>;
 
 /// What a client asks for.
-pub(in crate::http) enum Ask {
+pub enum Ask {
     /// Another subscription, from its beginning.
     Change { subscribe: Subscribe, reference: Option<Reference> },
     /// An insert: one event, or a batch, which is answered with an array.
@@ -55,7 +55,7 @@ pub(in crate::http) enum Ask {
 /// What a client put on its message to know the answer by: a JSON string or number, sent back as it
 /// came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::http) struct Reference(String);
+pub struct Reference(String);
 
 impl Reference {
     /// `json` is a string or a number of JSON.

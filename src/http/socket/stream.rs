@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::broker::Broker;
-use crate::http::events::SYNCED_AGAIN;
+use crate::http::middleware::stream_limits::Open;
 use crate::http::problem::Problem;
-use crate::http::socket::closing::Closing;
+use crate::http::routes::events::SYNCED_AGAIN;
+use crate::http::socket::close::Closing;
 use crate::http::socket::frames::{Frames, Received};
-use crate::http::socket::inserts::{Company, Inserts};
+use crate::http::socket::keepalive::{Due, Pulse};
 use crate::http::socket::outbox::Outbox;
-use crate::http::socket::pulse::{Due, Pulse};
+use crate::http::socket::pending_inserts::{Company, Inserts};
 use crate::http::socket::session::{Ask, Meaning, Passing, Reference, Session};
-use crate::http::streams::Open;
 use crate::record::Seq;
 use crate::subscription::{Batch, Mark, Step, Subscriber};
 
@@ -30,7 +30,7 @@ const FRAMES_A_TURN: usize = 64;
 
 /// A socket. actix asks for the next chunk only when the last one left its write buffer, so a slow
 /// client is only a position, and one that takes no answers is not listened to.
-pub(super) struct SocketStream {
+pub struct SocketStream {
     broker: Broker,
     subscriber: Subscriber,
     frames: Frames,

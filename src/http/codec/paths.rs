@@ -1,0 +1,53 @@
+//! Event names in paths, from the raw path: decoded ones no longer tell `/` from `%2F`, nor two
+//! invalid names apart.
+
+use std::fmt::Write as _;
+
+use actix_web::HttpRequest;
+use percent_encoding::percent_decode_str;
+
+use crate::http::problem::{Code, Problem};
+use crate::record::{Identity, Name};
+
+/// The event that the segment `from_end` (0 is the last) of the path names.
+pub fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Name, Problem> {
+    let malformed = |detail: String| Problem::new(Code::MalformedName).detail(detail);
+    let segment = request.uri().path().rsplit('/').nth(from_end).unwrap_or_default();
+    let decoded = percent_decode_str(segment).decode_utf8();
+    let decoded = decoded.map_err(|_| malformed(format!("{segment:?} is not UTF-8")))?;
+    Name::parse(&decoded).map_err(|error| malformed(format!("{decoded:?}: {error}")))
+}
+
+/// Where a record can be read, under the path that the client reaches this server by.
+pub fn location(prefix: &str, identity: &Identity, version: u64) -> String {
+    let name = identity.event.as_str();
+    // A name that needs no escapes fills it exactly, which saves the header a copy.
+    let digits = version.checked_ilog10().unwrap_or_default() as usize + 1;
+    let len = prefix.len() + "/audit/".len() + name.len() + "/".len() + digits;
+    let mut location = String::with_capacity(len);
+    location.push_str(prefix);
+    location.push_str("/audit/");
+    push_encoded(&mut location, name);
+    write!(location, "/{version}").expect("a string takes all text");
+    if let Some(to) = &identity.to {
+        location.push_str("?to=");
+        push_encoded(&mut location, to.as_str());
+    }
+    location
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub fn push_encoded(out: &mut String, text: &str) {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    if text.bytes().all(is_plain) {
+        return out.push_str(text);
+    }
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a string takes all text");
+        }
+    }
+}

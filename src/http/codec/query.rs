@@ -1,0 +1,96 @@
+//! Query strings, read strictly: a mistyped parameter is told, not ignored.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::http::problem::{Code, Problem};
+
+/// What names a cursor. One that does not decode is a cursor that is not good, never an error: an
+/// EventSource that is refused does not come back.
+pub const CURSORS: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
+
+/// The pairs of a query string.
+pub struct Query<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Query<'a> {
+    /// Splits and decodes `query`; only `known` parameters may stand in it.
+    pub fn parse(query: &'a str, known: &[&str]) -> Result<Self, Problem> {
+        let mut pairs = Vec::new();
+        for pair in split(query) {
+            let (name, value) = name_and_value(pair);
+            let name = decode(name)?;
+            let value = match CURSORS.contains(&name.as_ref()) {
+                true => percent_decode_str(value).decode_utf8_lossy(),
+                false => decode(value)?,
+            };
+            if !known.contains(&name.as_ref()) {
+                return Err(malformed(format!(
+                    "there is no parameter {name:?} here; known are {}",
+                    known.join(", ")
+                )));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Every value of a repeatable parameter.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of a parameter that may stand once; empty is absent.
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(malformed(format!("{name} stands twice; send it once")));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// A parameter's value, parsed.
+    pub fn parsed<T: FromStr>(&self, name: &str, meaning: &str) -> Result<Option<T>, Problem> {
+        let Some(value) = self.one(name)? else { return Ok(None) };
+        let parsed = value.parse();
+        parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {meaning}")))
+    }
+}
+
+/// The pairs of `query` as they were sent, but for those of one parameter, however it is escaped.
+pub fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
+    split(query).filter(move |pair| {
+        let (name, _) = name_and_value(pair);
+        !decode(name).is_ok_and(|name| name == parameter)
+    })
+}
+
+fn split(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').filter(|pair| !pair.is_empty())
+}
+
+fn name_and_value(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
+}
+
+/// A refusal that says what to change.
+pub fn malformed(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::MalformedQuery).detail(detail)
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().map_err(|_| not_utf8(text));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| not_utf8(text))?;
+    Ok(Cow::Owned(decoded.into_owned()))
+}
+
+fn not_utf8(text: &str) -> Problem {
+    malformed(format!("{text:?} does not decode to UTF-8"))
+}

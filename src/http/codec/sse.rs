@@ -1,0 +1,160 @@
+//! Server-sent events (WHATWG HTML, section 9.2): blocks as bytes.
+//!
+//! A block is `id`, `event`, `data` in that order, without a space after the colon; real clients
+//! force each of these. Records hold no line break, for their JSON is compact.
+
+use std::sync::Arc;
+
+use rand::Rng as _;
+
+use crate::record::{Cursor, Record};
+use crate::subscription::{Encoding, Mark};
+
+/// The heartbeat is one line, not a block: a blank line would reach some pages as an empty message.
+pub const HEARTBEAT: &[u8] = b":\n";
+
+/// What a block has beside name and data: a cursor of at most 54 bytes, fields and line ends.
+const BLOCK_BYTES: usize = 80;
+
+/// Reconnections are spread over this many milliseconds.
+const RETRY_MILLIS: std::ops::RangeInclusive<u32> = 1_000..=5_000;
+
+/// How records are named on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// As default `message` events.
+    Message,
+    /// Each by its event's name.
+    Named,
+}
+
+impl Dispatch {
+    /// Under what a batch keeps its blocks.
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::Message => Encoding::Message,
+            Self::Named => Encoding::Named,
+        }
+    }
+}
+
+/// Blocks on their way to one client, or to all of a view.
+#[derive(Debug)]
+pub struct Encoder {
+    dispatch: Dispatch,
+    out: Vec<u8>,
+    /// Whether the first block, which carries `retry`, is still to come.
+    first: bool,
+}
+
+impl Encoder {
+    pub fn new(dispatch: Dispatch) -> Self {
+        Self { dispatch, out: Vec::new(), first: true }
+    }
+
+    /// For blocks that any client of a view may get, except as its first.
+    pub fn of_view(dispatch: Dispatch) -> Self {
+        Self { dispatch, out: Vec::new(), first: false }
+    }
+
+    /// Whether the first block is still to come.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+
+    pub fn dispatch(&self) -> Dispatch {
+        self.dispatch
+    }
+
+    /// Records of one view; `cursor` is any of its cursors. What they share is written once, for a
+    /// block costs little more than its bytes then.
+    pub fn records(&mut self, cursor: Cursor, records: &[Arc<Record>]) {
+        let before = format!("id:{}-", cursor.epoch);
+        let after = format!("-{}\n", cursor.view);
+        let bytes =
+            records.iter().map(|record| record.json().len() + record.event().as_str().len());
+        self.out.reserve(bytes.sum::<usize>() + records.len() * BLOCK_BYTES);
+        for record in records {
+            self.out.extend_from_slice(before.as_bytes());
+            push_decimal(&mut self.out, record.seq());
+            self.out.extend_from_slice(after.as_bytes());
+            if self.dispatch == Dispatch::Named {
+                self.event(record.event().as_str());
+            }
+            self.data(record.json());
+        }
+    }
+
+    pub fn mark(&mut self, cursor: Cursor, mark: Mark) {
+        match mark {
+            Mark::Reset => {
+                let data = format!("{{\"cursor\":\"{cursor}\"}}");
+                self.block(cursor, "broker:reset", data.as_bytes());
+            }
+            Mark::Synced { events } => {
+                let data = format!("{{\"cursor\":\"{cursor}\",\"events\":{events}}}");
+                self.block(cursor, "broker:synced", data.as_bytes());
+            }
+        }
+    }
+
+    /// What has been encoded since the last call.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn block(&mut self, cursor: Cursor, name: &str, data: &[u8]) {
+        self.out.extend_from_slice(format!("id:{cursor}\n").as_bytes());
+        self.event(name);
+        self.data(data);
+    }
+
+    fn event(&mut self, name: &str) {
+        self.out.extend_from_slice(b"event:");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b'\n');
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        self.out.extend_from_slice(b"data:");
+        self.out.extend_from_slice(data);
+        self.out.push(b'\n');
+        if std::mem::take(&mut self.first) {
+            self.out.extend_from_slice(&retry());
+        }
+        self.out.push(b'\n');
+    }
+}
+
+fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// A jittered `retry` line, alone no block: it only says when to come back.
+pub fn retry() -> Vec<u8> {
+    format!("retry:{}\n", rand::rng().random_range(RETRY_MILLIS)).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_decimal;
+
+    #[test]
+    fn numbers_are_written_as_they_are_displayed() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let mut out = b"-".to_vec();
+            push_decimal(&mut out, number);
+            assert_eq!(out, format!("-{number}").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A connection that is opened for an insert, for as long as it asks for nothing else.
+//!
+//! Owns the turns of such a connection: one request as a whole, its answer, the next one. Buffers,
+//! timers and routing for whatever may be asked are a fifth of what an insert costs, and more than
+//! its place in the log.
+//! Promises the answers of the route, by the same checks and the same handler; that what is not a
+//! plain insert is actix's, byte for byte, and so is the rest of its connection.
+//! Does not read HTTP: actix's codec does, both ways.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use actix_http::body::{BodySize, MessageBody as _};
+use actix_http::h1::{Codec, Message};
+use actix_http::{ConnectionType, ServiceConfig};
+use actix_server::GracefulShutdownSignal;
+use actix_web::rt::net::TcpStream;
+use actix_web::{HttpResponse, web};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::codec::Encoder as _;
+
+use crate::http::connection::insert_parser::{PATH, Parsed, REQUEST_BYTES_MAX, Requests};
+use crate::http::connection::rewind::Resumed;
+use crate::http::middleware::headers;
+use crate::http::routes::insert;
+use crate::http::{Shared, problem};
+
+/// How long a request may take that came in parts, before it is left to actix and its limits.
+const WHOLE_WAIT: Duration = Duration::from_secs(1);
+/// Room for what one read takes; an answer that took more gives it back.
+const READ_BYTES: usize = 4 << 10;
+
+/// The connection.
+pub struct Inserting {
+    stream: TcpStream,
+    shared: web::Data<Shared>,
+    requests: Requests,
+}
+
+impl Inserting {
+    /// Whether a connection that began with these bytes is for inserts.
+    pub fn is_opened_by(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"POST /insert HTTP/1.1\r\n")
+    }
+
+    /// `config` says how long the client may think between two requests.
+    pub fn new(
+        input: BytesMut,
+        stream: TcpStream,
+        shared: web::Data<Shared>,
+        config: ServiceConfig,
+    ) -> Self {
+        Self { stream, shared, requests: Requests::new(input, config) }
+    }
+
+    /// Answers insert by insert, until the client leaves or the server stops; or until it asks for
+    /// something else: then here is the connection.
+    ///
+    /// # Errors
+    /// What the connection ended with.
+    pub async fn serve(
+        mut self,
+        stopping: GracefulShutdownSignal,
+        idle_max: Duration,
+    ) -> io::Result<Option<Resumed>> {
+        let mut stopping = pin!(stopping.notified().fuse());
+        // One for all requests: to put it off costs less than to make another.
+        let mut patience = pin!(sleep(idle_max));
+        let mut output = BytesMut::new();
+        loop {
+            patience.as_mut().reset(Instant::now() + idle_max);
+            let plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
+                Some(Parsed::Plain(plain)) => plain,
+                Some(Parsed::Other) => {
+                    return Ok(Some(Resumed::new(self.requests.input, self.stream)));
+                }
+                None => return Ok(None),
+            };
+            self.requests.input.advance(plain.len);
+            let Some(mut response) = self.answer(&plain.body).await? else { return Ok(None) };
+            if self.shared.broker.is_stopping() {
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
+            encode(response, &mut self.requests.codec, &mut output)?;
+            self.stream.write_all(&output).await?;
+            output.clear();
+            if output.capacity() > READ_BYTES {
+                output = BytesMut::new();
+            }
+            if !self.requests.codec.keep_alive() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for the next request, as long as there is patience; one that has begun, for
+    /// [`WHOLE_WAIT`], also while the server stops. None when the connection is over.
+    async fn next(
+        &mut self,
+        mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
+        mut patience: Pin<&mut Sleep>,
+    ) -> io::Result<Option<Parsed>> {
+        let mut has_begun = false;
+        loop {
+            let is_idle = self.requests.input.is_empty();
+            if !is_idle && let Some(parsed) = self.requests.parse(self.shared.broker.config()) {
+                return Ok(Some(parsed));
+            }
+            if is_idle && stopping.is_terminated() {
+                return Ok(None);
+            }
+            if !is_idle && !has_begun {
+                has_begun = true;
+                patience.as_mut().reset(Instant::now() + WHOLE_WAIT);
+            }
+            tokio::select! {
+                biased;
+                read = read(&mut self.stream, &mut self.requests.input) => {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+                () = patience.as_mut() => {
+                    return Ok((!is_idle).then_some(Parsed::Other));
+                }
+                () = stopping.as_mut(), if is_idle => {}
+            }
+        }
+    }
+
+    /// The answer to an insert; none when the client leaves before, which ends the waiting and not
+    /// the insert. What it sends meanwhile is for later.
+    async fn answer(&mut self, body: &Bytes) -> io::Result<Option<HttpResponse>> {
+        let mut answer = pin!(answer(&self.shared, body));
+        loop {
+            tokio::select! {
+                biased;
+                response = answer.as_mut() => return Ok(Some(response)),
+                read = read(&mut self.stream, &mut self.requests.input),
+                    if self.requests.input.len() < REQUEST_BYTES_MAX =>
+                {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the route answers, dressed as every answer is.
+async fn answer(shared: &Shared, body: &Bytes) -> HttpResponse {
+    let answer = insert::answer(&shared.broker, body, PATH).await;
+    let mut response = answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, shared));
+    headers::dress(response.headers_mut());
+    response
+}
+
+async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
+    input.reserve(READ_BYTES);
+    stream.read_buf(input).await
+}
+
+fn encode(response: HttpResponse, codec: &mut Codec, out: &mut BytesMut) -> io::Result<()> {
+    let (head, body) = response.into_parts();
+    let body = body.try_into_bytes().map_err(|_| io::Error::other("an answer without an end"))?;
+    let size = BodySize::Sized(body.len() as u64);
+    codec.encode(Message::Item((head.into(), size)), out)?;
+    codec.encode(Message::Chunk(Some(body)), out)
+}

@@ -1,0 +1,158 @@
+//! What every request passes on its way in and out: one layer, because each that stands by itself
+//! costs every request an allocation and a pass over the headers. Plain inserts on connections of
+//! their own (`connection/inserting.rs`) pass the same checks, called from there.
+//!
+//! Owns the order of what is done: the `Host` is looked at last on the way in; on the way out come
+//! CORS, the form of what is refused, and the headers of every answer.
+//! Promises that a request without an `Origin`, which is no page's of another origin, costs nothing
+//! of CORS but the `Vary` that caches need.
+//! Does not decide which origins and hosts are allowed, nor what a refusal says.
+
+use std::rc::Rc;
+
+use actix_cors::Cors;
+use actix_http::ConnectionType;
+use actix_web::Error;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, Version};
+use actix_web::web;
+use futures_util::future::{Either, LocalBoxFuture, ok};
+
+use crate::http::middleware::cors_host;
+use crate::http::{Shared, problem};
+
+/// The names that CORS adds to every `Vary`, with or without an `Origin`: what a cache keeps of one
+/// is not for the other.
+const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+
+/// Makes the layer around all routes.
+pub struct Edge {
+    shared: web::Data<Shared>,
+    cors: Cors,
+}
+
+impl Edge {
+    pub fn new(shared: web::Data<Shared>) -> Self {
+        let cors = cors_host::cors(&shared.broker.config().origin);
+        Self { shared, cors }
+    }
+}
+
+type Answer = Result<ServiceResponse, Error>;
+type Answering = LocalBoxFuture<'static, Answer>;
+/// What CORS wraps.
+type Inner<S> = Rc<Gated<S>>;
+
+impl<S> Transform<S, ServiceRequest> for Edge
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Transform = EdgeService<S>;
+    type InitError = ();
+    type Future = LocalBoxFuture<'static, Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let shared = self.shared.clone();
+        let plain = Rc::new(Gated { service, shared: shared.clone() });
+        let cors = self.cors.new_transform(plain.clone());
+        Box::pin(async move { Ok(EdgeService { plain, cors: cors.await?, shared }) })
+    }
+}
+
+/// The layer.
+pub struct EdgeService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    plain: Inner<S>,
+    cors: <Cors as Transform<Inner<S>, ServiceRequest>>::Transform,
+    shared: web::Data<Shared>,
+}
+
+impl<S> Service<ServiceRequest> for EdgeService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Future = Answering;
+
+    forward_ready!(plain);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let shared = self.shared.clone();
+        // A preflight is told by more than its Origin, and CORS knows by what.
+        if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
+            let answer = self.cors.call(request);
+            return Box::pin(async move {
+                let answer = answer.await?.map_into_boxed_body();
+                Ok(sealed(problem::as_problem(answer, &shared)))
+            });
+        }
+        let answer = self.plain.call(request);
+        Box::pin(async move {
+            let mut answer = problem::as_problem(answer.await?, &shared);
+            add_vary(answer.headers_mut());
+            Ok(sealed(answer))
+        })
+    }
+}
+
+/// The routes behind the `Host` check.
+struct Gated<S> {
+    service: S,
+    shared: web::Data<Shared>,
+}
+
+impl<S> Service<ServiceRequest> for Gated<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Future = Either<S::Future, futures_util::future::Ready<Answer>>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        match cors_host::check_host(request.head(), self.shared.broker.config()) {
+            Ok(()) => Either::Left(self.service.call(request)),
+            Err(problem) => Either::Right(ok(request.into_response(problem.response()))),
+        }
+    }
+}
+
+/// What every answer has that is none of CORS's.
+pub fn dress(headers: &mut HeaderMap) {
+    add_vary(headers);
+    add_nosniff(headers);
+}
+
+fn add_vary(headers: &mut HeaderMap) {
+    let value = match headers.get(header::VARY).and_then(|value| value.to_str().ok()) {
+        None => HeaderValue::from_static(VARY),
+        Some(before) => HeaderValue::from_str(&format!("{before}, {VARY}"))
+            .expect("names of headers with commas between them are a value"),
+    };
+    headers.insert(header::VARY, value);
+}
+
+/// No answer is to be taken for another type than it says.
+fn add_nosniff(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// The last that is done to an answer, whoever gave it.
+fn sealed(mut answer: ServiceResponse) -> ServiceResponse {
+    add_nosniff(answer.headers_mut());
+    if answer.request().version() == Version::HTTP_10 {
+        // It knows no chunks (RFC 9112, section 6.1): a stream ends with its connection.
+        let head = answer.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    answer
+}

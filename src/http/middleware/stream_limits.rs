@@ -1,0 +1,107 @@
+//! How many streams are open, in all, by address and by user.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::Config;
+use crate::http::problem::{Code, Problem};
+use crate::record::User;
+
+/// Counts open streams; clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Streams(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: Tally<IpAddr>,
+    by_user: Tally<User>,
+}
+
+/// How many each has who has any.
+#[derive(Debug)]
+struct Tally<K>(HashMap<K, usize>);
+
+/// One open stream; dropping it makes room.
+#[derive(Debug)]
+pub struct Open {
+    streams: Streams,
+    address: Option<IpAddr>,
+    user: Option<User>,
+}
+
+impl Streams {
+    /// Takes a place for nobody in particular, if there is one.
+    pub fn open(&self, address: Option<IpAddr>, config: &Config) -> Result<Open, Problem> {
+        self.open_for(address, None, config)
+    }
+
+    /// Takes a place for a user, if there is one.
+    pub fn open_for(
+        &self,
+        address: Option<IpAddr>,
+        user: Option<User>,
+        config: &Config,
+    ) -> Result<Open, Problem> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= config.max_streams.get() {
+            return Err(Problem::new(Code::TooManyStreams).detail("come back soon"));
+        }
+        if !counts.by_address.has_room(address.as_ref(), config.max_streams_per_address) {
+            let detail = "close one, share one, or raise BROKER_MAX_STREAMS_PER_ADDRESS";
+            return Err(Problem::new(Code::TooManyStreamsForAddress).detail(detail));
+        }
+        if !counts.by_user.has_room(user.as_ref(), config.max_streams_per_user) {
+            let detail = "close one, share one, or raise BROKER_MAX_STREAMS_PER_USER";
+            return Err(Problem::new(Code::TooManyStreamsForUser).detail(detail));
+        }
+        counts.by_address.add(address.as_ref());
+        counts.by_user.add(user.as_ref());
+        counts.all += 1;
+        Ok(Open { streams: self.clone(), address, user })
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+}
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Tally<K> {
+    fn has_room(&self, of: Option<&K>, max: NonZeroUsize) -> bool {
+        of.and_then(|of| self.0.get(of)).is_none_or(|count| *count < max.get())
+    }
+
+    fn add(&mut self, of: Option<&K>) {
+        if let Some(of) = of {
+            *self.0.entry(of.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, of: Option<&K>) {
+        let Some(of) = of else { return };
+        if let Some(count) = self.0.get_mut(of) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(of);
+            }
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut counts = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        counts.by_address.remove(self.address.as_ref());
+        counts.by_user.remove(self.user.as_ref());
+    }
+}

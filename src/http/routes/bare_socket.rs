@@ -1,0 +1,63 @@
+//! `GET /subscribe/{topic}`: one event over a WebSocket, as bare messages.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::broker::Subscribe;
+use crate::http::Shared;
+use crate::http::codec::paths::event_in_path;
+use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::schemas::Refusal;
+use crate::http::problem::{Code, Problem};
+use crate::http::socket::{Ask, Format, Handshake, Session};
+use crate::record::FilterSet;
+
+/// A WebSocket that gets the newest value of one event and then every new one, as the bare message.
+#[utoipa::path(
+    get, path = "/subscribe/{topic}", tag = "topics",
+    params(
+        ("topic" = String, Path, description = "The event's name, percent-encoded; no filter"),
+        ("format" = Option<String>, Query, description = "`record`: whole records instead of their data"),
+    ),
+    responses(
+        (status = 101, description = "A WebSocket: a JSON string as its text, anything else as JSON"),
+        (status = 400, description = "The name, a parameter or the handshake cannot be understood", body = Refusal),
+        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
+        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
+        (status = 429, description = "Too many streams of this address", body = Refusal),
+        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+    )
+)]
+pub async fn topic(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let handshake = Handshake::check(&request, &shared)?;
+    let query = Query::parse(request.query_string(), &["format"])?;
+    let format = bare_or_record(&query)?;
+    let name = event_in_path(&request, 0)?;
+    let filters = FilterSet::parse([name.as_str()], 1).map_err(malformed)?;
+    let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
+    let meaning = Box::new(meaning);
+    let session = Session { subscribe, format, meaning, end: None, passing: None };
+    let place = handshake.place(None)?;
+    handshake.accept(payload, session, place)
+}
+
+/// How a socket that speaks bare messages was asked to tell them.
+pub fn bare_or_record(query: &Query<'_>) -> Result<Format, Problem> {
+    match query.one("format")? {
+        None => Ok(Format::Bare),
+        Some("record") => Ok(Format::Record),
+        Some(other) => Err(malformed(format!("format={other:?} is not `record`"))),
+    }
+}
+
+fn meaning(text: &str) -> Ask {
+    if text.trim_end_matches(['\r', '\n']) == "ping" {
+        return Ask::Pong;
+    }
+    let problem = Problem::new(Code::MalformedMessage)
+        .detail("this socket takes the text ping only; GET /ws takes inserts and topics");
+    Ask::Refuse { problem, reference: None }
+}

@@ -1,0 +1,288 @@
+//! `GET /events`: the subscription as server-sent events.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use metrics::Counter;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{debug, error};
+
+use crate::broker::{ReplayMode, Resume, Subscribe};
+use crate::config::Config;
+use crate::http::Shared;
+use crate::http::codec::query::{CURSORS, Query, malformed};
+use crate::http::codec::schemas::Refusal;
+use crate::http::codec::sse;
+use crate::http::codec::sse::{Dispatch, Encoder};
+use crate::http::middleware::stream_limits::Open;
+use crate::http::problem::{Code, Problem};
+use crate::record::{FilterSet, Seq};
+use crate::subscription::{Mark, Step, Subscriber};
+
+/// How often a quiet stream may be told how far the log has come.
+pub const SYNCED_AGAIN: Duration = Duration::from_secs(60);
+
+const PARAMETERS: [&str; 6] =
+    ["event", "replay", "dispatch", "last_event_id", "lastEventId", "lastEventID"];
+
+/// The newest record of everything that matches, `broker:synced`, then each new record.
+#[utoipa::path(
+    get, path = "/events", tag = "events",
+    params(
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters: `*` is one token, a final `>` one or more; repeatable"),
+        ("replay" = Option<String>, Query, description = "`latest` (default), `none` or `all`"),
+        ("dispatch" = Option<String>, Query, description = "`message`: records as default events"),
+        ("last_event_id" = Option<String>, Query, description = "A cursor; the header comes first. Also lastEventId, lastEventID"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last block that was received"),
+    ),
+    responses(
+        (status = 200, description = "Blocks of id, event, data", content_type = "text/event-stream", body = String),
+        (status = 400, description = "A parameter cannot be understood", body = Refusal),
+        (status = 429, description = "Too many streams of this address", body = Refusal),
+        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+    )
+)]
+pub async fn events(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let broker = &shared.broker;
+    let config = broker.config();
+    let query = Query::parse(request.query_string(), &PARAMETERS)?;
+    let dispatch = match query.one("dispatch")? {
+        None => Dispatch::Named,
+        Some("message") => Dispatch::Message,
+        Some(other) => return Err(malformed(format!("dispatch={other:?} is not `message`"))),
+    };
+    let subscribe = subscription(&request, &query, config)?;
+    let open = if broker.is_stopping() {
+        Err(Problem::new(Code::ShuttingDown).detail("come back soon"))
+    } else {
+        shared.streams.open(request.peer_addr().map(|address| address.ip()), config)
+    };
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store, no-transform"))
+        .insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("identity")))
+        .insert_header(("X-Accel-Buffering", "no"));
+    let open = match open {
+        Ok(open) => open,
+        // EventSource gives up for good on any other status.
+        Err(problem) if accepts_event_stream(&request) => {
+            let (_, code, _) = problem.code().entry();
+            broker.metrics().refused(code);
+            return Ok(response.body(sse::retry()));
+        }
+        Err(problem) => return Err(problem),
+    };
+    let subscriber = broker.subscriber(subscribe);
+    Ok(response.body(EventStream {
+        subscriber,
+        encoder: Encoder::new(dispatch),
+        heartbeat: Heartbeat::new(config.heartbeat),
+        last_cursor: 0,
+        last_synced: None,
+        ended: false,
+        reason: "the client left",
+        delivered: broker.metrics().delivered.clone(),
+        delivered_bytes: broker.metrics().delivered_bytes.clone(),
+        _open: open,
+    }))
+}
+
+/// What a query and the cursor beside it ask for.
+pub fn subscription(
+    request: &HttpRequest,
+    query: &Query<'_>,
+    config: &Config,
+) -> Result<Subscribe, Problem> {
+    let filters = FilterSet::parse(query.all("event"), config.max_filters.get());
+    let replay = match query.one("replay")? {
+        None | Some("latest") => ReplayMode::Latest,
+        Some("none") => ReplayMode::None,
+        Some("all") => ReplayMode::All,
+        Some(other) => {
+            return Err(malformed(format!("replay={other:?} is not latest, none or all")));
+        }
+    };
+    let mut resume = header_cursor(request);
+    let mut in_query = CURSORS.iter().flat_map(|name| query.all(name));
+    if resume == Resume::Fresh
+        && let Some(cursor) = in_query.find(|cursor| !cursor.is_empty())
+    {
+        resume = resume_after(cursor);
+    }
+    Ok(Subscribe { filters: Some(filters.map_err(malformed)?), user: None, resume, replay })
+}
+
+/// The header, when it says something; a value that is not text is a cursor that is not good.
+fn header_cursor(request: &HttpRequest) -> Resume {
+    let value = request.headers().get("Last-Event-ID").filter(|value| !value.is_empty());
+    value.map_or(Resume::Fresh, |value| value.to_str().map_or(Resume::Lost, resume_after))
+}
+
+fn resume_after(cursor: &str) -> Resume {
+    cursor.parse().map_or(Resume::Lost, Resume::After)
+}
+
+pub fn accepts_event_stream(request: &HttpRequest) -> bool {
+    let accept = request.headers().get_all(header::ACCEPT);
+    accept.filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let essence = range.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case("text/event-stream")
+        })
+    })
+}
+
+/// A subscription as a response body. actix asks for the next chunk only when the last one left
+/// its write buffer, so a slow client is only a position.
+struct EventStream {
+    subscriber: Subscriber,
+    encoder: Encoder,
+    heartbeat: Heartbeat,
+    /// The seq of the last id that was sent.
+    last_cursor: Seq,
+    last_synced: Option<Instant>,
+    ended: bool,
+    /// Why it ended, for the log.
+    reason: &'static str,
+    delivered: Counter,
+    delivered_bytes: Counter,
+    _open: Open,
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        debug!(reason = self.reason, seq = self.last_cursor, "subscription ended");
+    }
+}
+
+impl EventStream {
+    /// What one view's subscribers get together is encoded once, but for the first block of each.
+    fn encode(&mut self, step: &Step) -> Bytes {
+        self.delivered.increment(step.records.len() as u64);
+        if let Some(last) = step.records.last() {
+            self.last_cursor = last.seq();
+        }
+        if step.mark.is_none() && !self.encoder.is_first() {
+            let dispatch = self.encoder.dispatch();
+            let chunk = step.records.encoded(dispatch.encoding(), |records| {
+                let mut encoder = Encoder::of_view(dispatch);
+                encoder.records(self.subscriber.cursor(0), records);
+                encoder.take().into()
+            });
+            return self.sent(chunk);
+        }
+        self.encoder.records(self.subscriber.cursor(0), &step.records);
+        match step.mark {
+            Some(Mark::Reset) => {
+                self.encoder.mark(self.subscriber.cursor(0), Mark::Reset);
+                self.last_cursor = 0;
+            }
+            Some(mark @ Mark::Synced { .. }) => self.synced(mark),
+            None => {}
+        }
+        self.chunk()
+    }
+
+    fn synced(&mut self, mark: Mark) {
+        let position = self.subscriber.position();
+        self.encoder.mark(self.subscriber.cursor(position), mark);
+        self.last_cursor = position;
+        self.last_synced = Some(Instant::now());
+    }
+
+    /// On a quiet stream the cursor moves on now and then, so that a reconnect has little to skip.
+    fn beat(&mut self) -> Bytes {
+        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
+        let is_quiet = self.subscriber.is_following();
+        if due && is_quiet && self.subscriber.position() > self.last_cursor {
+            self.synced(Mark::Synced { events: 0 });
+            return self.chunk();
+        }
+        Bytes::from_static(sse::HEARTBEAT)
+    }
+
+    fn chunk(&mut self) -> Bytes {
+        let chunk = self.encoder.take().into();
+        self.sent(chunk)
+    }
+
+    fn sent(&mut self, chunk: Bytes) -> Bytes {
+        self.delivered_bytes.increment(chunk.len() as u64);
+        self.heartbeat.last_sent = Instant::now();
+        chunk
+    }
+}
+
+/// When an idle stream has to say that it lives. Whatever is sent puts it off, but the timer is
+/// set anew only when it rings: setting it for each delivery costs as much as encoding one.
+struct Heartbeat {
+    period: Duration,
+    last_sent: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(period: Duration) -> Self {
+        let last_sent = Instant::now();
+        Self { period, last_sent, timer: Box::pin(sleep_until(last_sent + period)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            std::task::ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let due = self.last_sent + self.period;
+            let is_due = due <= now;
+            if is_due {
+                self.last_sent = now;
+            }
+            self.timer.as_mut().reset(self.last_sent + self.period);
+            if is_due {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl MessageBody for EventStream {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match self.subscriber.poll_step(cx) {
+            Poll::Ready(Some(Ok(step))) => return Poll::Ready(Some(Ok(self.encode(&step)))),
+            Poll::Ready(end) => {
+                self.reason = "shutdown";
+                if let Some(Err(error)) = end {
+                    error!(%error, "a stream ended early");
+                    self.reason = "the log cannot be read";
+                }
+                self.ended = true;
+                return Poll::Ready(Some(Ok(sse::retry().into())));
+            }
+            Poll::Pending => {}
+        }
+        match self.heartbeat.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Ok(self.beat()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

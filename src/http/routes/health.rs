@@ -1,0 +1,164 @@
+//! How the server is: for people, supervisors and Prometheus.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+
+use crate::broker::Broker;
+use crate::http::Shared;
+use crate::http::codec::schemas::{
+    BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProjectionHealth, Refusal,
+};
+use crate::http::problem::{Code, Problem};
+use crate::projection::State;
+
+/// How the server is, in some detail.
+#[utoipa::path(
+    get, path = "/health", tag = "status",
+    responses((status = 200, description = "How the server is", body = Health))
+)]
+pub async fn health(shared: web::Data<Shared>) -> HttpResponse {
+    let broker = &shared.broker;
+    let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
+    let projection = broker.projection();
+    let (events, seq) = broker.hub().with_newest(|newest| (newest.public_count(), newest.head()));
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        epoch: broker.hub().epoch().to_string(),
+        seq,
+        events,
+        streams: shared.streams.len(),
+        unverified: broker.unverified(),
+        projection: ProjectionHealth {
+            state: name(&projection.state()),
+            seq: projection.applied(),
+            lag: projection.lag(),
+            ids_readable: projection.ids_complete(),
+        },
+        rabbitmq: bridge(broker),
+    })
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(
+    get, path = "/livez", tag = "status",
+    responses((status = 200, description = "It answers", body = String))
+)]
+pub async fn livez() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body("ok\n")
+}
+
+/// Whether requests should be sent here.
+#[utoipa::path(
+    get, path = "/readyz", tag = "status",
+    responses(
+        (status = 200, description = "Inserts and reads are served", body = String),
+        (status = 503, description = "They are not", body = Refusal),
+    )
+)]
+pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    readiness(&shared)?;
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(format!("ok\n{}", bridge_lines(&shared.broker))))
+}
+
+/// Counters and gauges.
+#[utoipa::path(
+    get, path = "/metrics", tag = "status",
+    responses((status = 200, description = "Prometheus text format 0.0.4", body = String))
+)]
+pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let broker = &shared.broker;
+    let metrics = broker.metrics();
+    let (events, bytes, head) = broker
+        .hub()
+        .with_newest(|newest| (newest.public_count(), newest.public_bytes(), newest.head()));
+    metrics.consumers.set(broker.hub().with_newest(|newest| newest.consumers()) as f64);
+    metrics.head.set(head as f64);
+    metrics.applied.set(broker.projection().applied() as f64);
+    metrics.lag.set(broker.projection().lag() as f64);
+    metrics.unverified.set(broker.unverified() as f64);
+    metrics.newest.set(events as f64);
+    metrics.newest_bytes.set(bytes as f64);
+    metrics.queue_bytes.set(broker.queue_bytes() as f64);
+    metrics.subscribers.set(broker.hub().subscribers() as f64);
+    metrics.streams.set(shared.streams.len() as f64);
+    metrics.registrations.set(shared.relay.len() as f64);
+    set_bridge(broker);
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(metrics.render())
+}
+
+/// A bridge that is away makes nothing here unready: inserts and reads go on, and what is to go out
+/// waits in the log. So it is told, and takes no server out of service.
+fn bridge_lines(broker: &Broker) -> String {
+    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return String::new() };
+    let standing = |connected| if connected { "connected" } else { "away" };
+    let out = out.map(|out| {
+        format!("rabbitmq out: {}, {} records behind\n", standing(out.connected), out.lag)
+    });
+    let inward = inward.map(|inward| format!("rabbitmq in: {}\n", standing(inward.connected)));
+    out.into_iter().chain(inward).collect()
+}
+
+fn bridge(broker: &Broker) -> Option<BridgeHealth> {
+    let state = broker.bridge_state()?;
+    let head = broker.head();
+    let out = state.out.as_ref().map(|out| BridgeOutHealth {
+        connected: out.is_connected(),
+        seq: out.position(),
+        lag: out.lag(head),
+    });
+    let inward = state.inward.as_ref();
+    let inward = inward.map(|inward| BridgeInHealth { connected: inward.is_connected() });
+    Some(BridgeHealth { out, inward })
+}
+
+fn set_bridge(broker: &Broker) {
+    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return };
+    let metrics = &broker.metrics().bridge;
+    if let Some(out) = out {
+        metrics.out_connected.set(f64::from(out.connected));
+        metrics.lag.set(out.lag as f64);
+    }
+    if let Some(inward) = inward {
+        metrics.in_connected.set(f64::from(inward.connected));
+    }
+}
+
+fn readiness(shared: &Shared) -> Result<(), Problem> {
+    if shared.broker.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown));
+    }
+    if shared.broker.has_failed() {
+        return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
+    }
+    match shared.broker.projection().state() {
+        State::Failed(_) => {
+            Err(Problem::new(Code::Behind).detail("the history cannot be rebuilt; see the log"))
+        }
+        State::CatchingUp { .. }
+        | State::Closed
+        | State::Opening { .. }
+        | State::Ready
+        | State::Rebuilding { .. } => Ok(()),
+    }
+}
+
+fn name(state: &State) -> &'static str {
+    match state {
+        State::CatchingUp { .. } => "catching-up",
+        State::Closed => "closed",
+        State::Failed(_) => "failed",
+        State::Opening { .. } => "opening",
+        State::Ready => "ready",
+        State::Rebuilding { .. } => "rebuilding",
+    }
+}

@@ -1,0 +1,273 @@
+//! `GET /audit/{event}`: the history of an event, and one version of it.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::http::Shared;
+use crate::http::codec::etag::with_etag;
+use crate::http::codec::paths::{event_in_path, push_encoded};
+use crate::http::codec::query::{Query, malformed, without};
+use crate::http::codec::record_pages;
+use crate::http::codec::record_pages::{Layout, Range};
+use crate::http::codec::schemas::{Record as RecordBody, Refusal};
+use crate::http::problem::{Code, Problem};
+use crate::projection::{PageQuery, Pointer, ProjectionHandle};
+use crate::record::{Identity, Name, Record, Timestamp, Version};
+
+/// The full history of an event, ascending, streamed.
+#[utoipa::path(
+    get, path = "/audit/{event}", tag = "audit",
+    params(
+        ("event" = String, Path, description = "The event's name, percent-encoded"),
+        ("after_version" = Option<u64>, Query, description = "Only what comes after this version in the order asked for"),
+        ("limit" = Option<u64>, Query, description = "At most so many; a Link with rel=next tells where to go on"),
+        ("order" = Option<String>, Query, description = "`asc` (default) or `desc`"),
+        ("since" = Option<String>, Query, description = "RFC 3339, inclusive"),
+        ("until" = Option<String>, Query, description = "RFC 3339, exclusive"),
+        ("at" = Option<String>, Query, description = "RFC 3339: the one record that was current then"),
+        ("to" = Option<String>, Query, description = "The private history of a user"),
+    ),
+    responses(
+        (status = 200, description = "An array, or lines for Accept: application/x-ndjson", body = Vec<RecordBody>),
+        (status = 403, description = "Private records are their user's", body = Refusal),
+        (status = 404, description = "The event does not exist", body = Refusal),
+        (status = 503, description = "The history is catching up", body = Refusal),
+    )
+)]
+pub async fn history(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let known = ["after_version", "limit", "order", "since", "until", "at", "to"];
+    let query = Query::parse(request.query_string(), &known)?;
+    let identity = identity(event_in_path(&request, 0)?, &query)?;
+    if let Some(at) = time(&query, "at", Timestamp::parse)? {
+        let others = known.iter().filter(|name| !["at", "to"].contains(name));
+        if let Some(other) = others.into_iter().find(|name| query.all(name).next().is_some()) {
+            return Err(malformed(format!("at asks for one record; leave out {other}")));
+        }
+        return current_at(&shared, identity, at).await;
+    }
+    let asked = Asked::parse(&query)?;
+    shared.broker.caught_up().await?;
+    let projection = shared.broker.projection().clone();
+    let (range, next) = block(move || asked.resolve(&projection, identity)).await?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    response.insert_header((header::VARY, "Accept"));
+    if let Some(after) = next {
+        response.insert_header((
+            header::LINK,
+            next_link(request.query_string(), "after_version", &after.to_string()),
+        ));
+    }
+    let projection = shared.broker.projection().clone();
+    Ok(record_pages::respond(response, projection, range, Layout::asked(&request)))
+}
+
+/// One version of an event.
+#[utoipa::path(
+    get, path = "/audit/{event}/{version}", tag = "audit",
+    params(
+        ("event" = String, Path, description = "The event's name, percent-encoded"),
+        ("version" = u64, Path, description = "From 1"),
+        ("to" = Option<String>, Query, description = "The private history of a user"),
+    ),
+    responses(
+        (status = 200, description = "The record", body = RecordBody,
+         headers(("ETag" = String, description = "The record's hash"))),
+        (status = 304, description = "As the client has it"),
+        (status = 403, description = "Private records are their user's", body = Refusal),
+        (status = 404, description = "The event or the version does not exist", body = Refusal),
+    )
+)]
+pub async fn version(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["to"])?;
+    let identity = identity(event_in_path(&request, 1)?, &query)?;
+    let (_, version) = path.into_inner();
+    let unknown = || {
+        let detail = format!("{version:?} is no version of {:?}", identity.event.as_str());
+        Problem::new(Code::UnknownVersion).detail(detail)
+    };
+    let number: Version = version.parse().map_err(|_| unknown())?;
+    shared.broker.caught_up().await?;
+    let projection = shared.broker.projection().clone();
+    let wanted = identity.clone();
+    let record = block(move || {
+        newest(&projection, &wanted)?;
+        one(&projection, &wanted, number)
+    });
+    let record = record.await?.ok_or_else(unknown)?;
+    let mut etag = String::from("\"");
+    crate::record::push_hex(&mut etag, &record.hash());
+    etag.push('"');
+    Ok(with_etag(&request, &etag, "application/json", || record.audit_json()))
+}
+
+/// What a request for a history asks.
+#[derive(Debug)]
+pub struct Asked {
+    after: Option<Version>,
+    limit: Option<u64>,
+    descending: bool,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Asked {
+    pub fn parse(query: &Query<'_>) -> Result<Self, Problem> {
+        let descending = match query.one("order")? {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(other) => return Err(malformed(format!("order={other:?} is not asc or desc"))),
+        };
+        Ok(Self {
+            after: query.parsed("after_version", "a version, as a number")?,
+            limit: limit(query)?,
+            descending,
+            since: time(query, "since", Timestamp::parse_bound)?,
+            until: time(query, "until", Timestamp::parse_bound)?,
+        })
+    }
+
+    /// The versions that are meant, and after which one a next page goes on.
+    fn resolve(
+        self,
+        projection: &ProjectionHandle,
+        identity: Identity,
+    ) -> Result<(Range, Option<Version>), Problem> {
+        let (mut start, mut end) = (1, newest(projection, &identity)?.version);
+        if let Some(since) = self.since {
+            start = projection.first_version_since(&identity, since)?.unwrap_or(end + 1);
+        }
+        if let Some(until) = self.until {
+            let first_too_late = projection.first_version_since(&identity, until)?;
+            end = first_too_late.map_or(end, |version| version - 1);
+        }
+        match self.after {
+            Some(after) if self.descending => end = end.min(after.saturating_sub(1)),
+            Some(after) => start = start.max(after.saturating_add(1)),
+            None => {}
+        }
+        let mut next = None;
+        if let Some(limit) = self.limit.filter(|limit| start <= end && *limit <= end - start) {
+            if self.descending {
+                start = end - limit + 1;
+                next = Some(start);
+            } else {
+                end = start + limit - 1;
+                next = Some(end);
+            }
+        }
+        Ok((Range { identity, versions: start..=end, descending: self.descending }, next))
+    }
+}
+
+async fn current_at(
+    shared: &Shared,
+    identity: Identity,
+    at: Timestamp,
+) -> Result<HttpResponse, Problem> {
+    shared.broker.caught_up().await?;
+    let projection = shared.broker.projection().clone();
+    let record = block(move || {
+        newest(&projection, &identity)?;
+        match projection.version_at(&identity, at)? {
+            Some(version) => one(&projection, &identity, version),
+            None => Ok(None),
+        }
+    });
+    let unknown =
+        || Problem::new(Code::UnknownVersion).detail(format!("the event did not exist at {at}"));
+    let record = record.await?.ok_or_else(unknown)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(response.content_type("application/json").body(record.audit_json()))
+}
+
+/// Nobody is a user in open mode, so private histories are nobody's.
+fn identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
+    if query.one("to")?.is_some() {
+        let detail = "without authentication nobody may read what is private to a user";
+        return Err(Problem::new(Code::Private).detail(detail));
+    }
+    Ok(Identity { event, to: None })
+}
+
+fn newest(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
+    projection.newest(identity)?.ok_or_else(|| {
+        let detail = format!("nothing was ever inserted as {:?}", identity.event.as_str());
+        Problem::new(Code::UnknownEvent).detail(detail)
+    })
+}
+
+fn one(
+    projection: &ProjectionHandle,
+    identity: &Identity,
+    version: Version,
+) -> Result<Option<Record>, Problem> {
+    let query = PageQuery { versions: version..=version, limit: 1, descending: false };
+    Ok(projection.page(identity, &query)?.into_iter().next())
+}
+
+pub fn limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
+    match query.parsed("limit", "a number")? {
+        Some(0) => Err(malformed("limit=0 asks for nothing; write at least 1")),
+        limit => Ok(limit),
+    }
+}
+
+pub fn time(
+    query: &Query<'_>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<Timestamp, String>,
+) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = query.one(name)? else { return Ok(None) };
+    let time = parse(text).map_err(|error| {
+        malformed(format!(
+            "{name}={text:?} is no RFC 3339 time such as 2026-11-21T10:00:00Z: {error}"
+        ))
+    })?;
+    Ok(Some(time))
+}
+
+/// The request with this query, going on after `value` (RFC 8288); relative, so that it stays right
+/// behind a proxy that serves this under another path.
+pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
+    let mut target = String::from("?");
+    for pair in without(query, parameter) {
+        target.push_str(pair);
+        target.push('&');
+    }
+    target.push_str(parameter);
+    target.push('=');
+    push_encoded(&mut target, value);
+    format!("<{target}>; rel=\"next\"")
+}
+
+/// Runs a read of the projection where it may block.
+pub async fn block<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a read of the history panicked");
+        Err(Problem::new(Code::Internal))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It stood beside the one that it was to replace, and whoever followed the link was told that
+    /// it stood twice.
+    #[test]
+    fn a_link_replaces_a_parameter_whose_name_came_escaped() {
+        let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");
+        assert_eq!(link, "<?limit=2&after_version=%C3%A9>; rel=\"next\"");
+    }
+}

@@ -1,0 +1,239 @@
+//! `GET /audit`: the list of all events.
+
+use std::cell::RefCell;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::http::Shared;
+use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::schemas::{AuditName, Refusal};
+use crate::http::problem::Problem;
+use crate::http::routes::history::{block, limit, next_link};
+use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
+use crate::record::{FilterSet, Identity, Name};
+
+/// Events of one page of the list, unless asked otherwise; also the most.
+const NAMES_MAX: usize = 1_000;
+
+/// Most scans of the projection for one page, of 10,000 names each: 0.3 s of a blocking thread.
+const NAME_SCANS_MAX: usize = 10;
+
+/// Every event with its newest version, count, first and last time.
+#[utoipa::path(
+    get, path = "/audit", tag = "audit",
+    params(
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters; repeatable"),
+        ("after" = Option<String>, Query, description = "Only names after this one, in the order of their bytes"),
+        ("limit" = Option<u64>, Query, description = "At most so many, 1 to 1,000 (default); a Link with rel=next tells where to go on"),
+    ),
+    responses(
+        (status = 200, description = "By name, in the order of bytes", body = Vec<AuditName>),
+        (status = 503, description = "The history is catching up", body = Refusal),
+    )
+)]
+pub async fn names(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["event", "after", "limit"])?;
+    let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
+    let filters = filters.map_err(malformed)?;
+    let limit = limit(&query)?.unwrap_or(NAMES_MAX as u64).min(NAMES_MAX as u64);
+    let limit = usize::try_from(limit).unwrap_or(NAMES_MAX);
+    let after = match query.one("after")? {
+        Some(text) => {
+            Some(Name::parse(text).map_err(|error| malformed(format!("after: {error}")))?)
+        }
+        None => None,
+    };
+    shared.broker.caught_up().await?;
+    let projection = shared.broker.projection().clone();
+    let list = block(move || Ok(find_names(&projection, after, limit, &filters)?)).await?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    if let Some(after) = &list.next {
+        response.insert_header((
+            header::LINK,
+            next_link(request.query_string(), "after", after.as_str()),
+        ));
+    }
+    let names = list.names.iter().map(|(identity, pointer)| AuditName::new(identity, pointer));
+    Ok(response.json(names.collect::<Vec<_>>()))
+}
+
+/// A page of the list.
+#[derive(Debug, Default)]
+struct List {
+    names: Vec<(Identity, Pointer)>,
+    /// The public name after which a next page goes on.
+    next: Option<Name>,
+}
+
+/// Public names that match. One more than asked for is looked for, so that a next page is promised
+/// only when it holds something, unless the scan ran out of its budget.
+fn find_names(
+    projection: &ProjectionHandle,
+    after: Option<Name>,
+    limit: usize,
+    filters: &FilterSet,
+) -> Result<List, Unavailable> {
+    if let Some(names) = filters.exact_only() {
+        let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
+        return look_up_names(names, limit, |identity| projection.newest(identity));
+    }
+    scan_names(after, limit, filters, |after, limit, wanted| projection.names(after, limit, wanted))
+}
+
+fn look_up_names<'a>(
+    names: impl Iterator<Item = &'a Name>,
+    limit: usize,
+    newest: impl Fn(&Identity) -> Result<Option<Pointer>, Unavailable>,
+) -> Result<List, Unavailable> {
+    let mut list = List::default();
+    for event in names {
+        let identity = Identity { event: event.clone(), to: None };
+        if let Some(pointer) = newest(&identity)? {
+            list.names.push((identity, pointer));
+        }
+        if list.is_cut_at(limit) {
+            break;
+        }
+    }
+    Ok(list)
+}
+
+/// Goes past stretches where nothing matches, up to a budget. A position is always a public name,
+/// lest it tell a private one, so a stretch without any is passed whatever the budget says.
+fn scan_names(
+    after: Option<Name>,
+    limit: usize,
+    filters: &FilterSet,
+    scan: impl Fn(Option<&Identity>, usize, &dyn Fn(&Identity) -> bool) -> Result<NamePage, Unavailable>,
+) -> Result<List, Unavailable> {
+    let mut list = List::default();
+    let mut after = after.map(|event| Identity { event, to: None });
+    let passed = RefCell::new(None);
+    let wanted = |identity: &Identity| {
+        let is_public = identity.to.is_none() && !identity.event.is_system();
+        if is_public {
+            *passed.borrow_mut() = Some(identity.event.clone());
+        }
+        is_public && filters.matches(&identity.event)
+    };
+    for scans in 1.. {
+        let page = scan(after.as_ref(), limit + 1 - list.names.len(), &wanted)?;
+        list.names.extend(page.names);
+        if list.is_cut_at(limit) || page.next.is_none() {
+            break;
+        }
+        if scans >= NAME_SCANS_MAX && passed.borrow().is_some() {
+            list.next = passed.take();
+            break;
+        }
+        after = page.next;
+    }
+    Ok(list)
+}
+
+impl List {
+    /// Whether it holds more than was asked for; if so, it is cut there.
+    fn is_cut_at(&mut self, limit: usize) -> bool {
+        let is_longer = self.names.len() > limit;
+        if is_longer {
+            self.names.truncate(limit);
+            self.next = self.names.last().map(|(identity, _)| identity.event.clone());
+        }
+        is_longer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Timestamp, User};
+
+    /// Identities that a projection might list by tens.
+    fn scanned(
+        all: &[Identity],
+        after: Option<&Identity>,
+        limit: usize,
+        wanted: &dyn Fn(&Identity) -> bool,
+    ) -> NamePage {
+        let mut page = NamePage::default();
+        let rest = all.iter().filter(|identity| after.is_none_or(|after| *identity > after));
+        for (looked_at, identity) in rest.enumerate() {
+            if page.names.len() >= limit || looked_at == 10 {
+                return page;
+            }
+            page.next = Some(identity.clone());
+            if wanted(identity) {
+                page.names.push((identity.clone(), pointer()));
+            }
+        }
+        page.next = None;
+        page
+    }
+
+    fn pointer() -> Pointer {
+        let time = Timestamp::default();
+        Pointer { number: 1, version: 1, first_time: time, last_time: time, seq: 1 }
+    }
+
+    fn public(range: std::ops::Range<usize>) -> impl Iterator<Item = Identity> {
+        range.map(|n| Identity { event: Name::parse(&format!("n{n:04}")).unwrap(), to: None })
+    }
+
+    /// Names on each page, and where it goes on.
+    fn pages(all: &[Identity], filter: &str) -> Vec<(Vec<String>, Option<String>)> {
+        let filters = FilterSet::parse([filter], 1).unwrap();
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let scan = |after: Option<&Identity>, limit, wanted: &dyn Fn(&Identity) -> bool| {
+                Ok(scanned(all, after, limit, wanted))
+            };
+            let list = scan_names(after, 3, &filters, scan).unwrap();
+            let names = list.names.iter().map(|(identity, _)| identity.event.to_string());
+            pages.push((names.collect(), list.next.as_ref().map(ToString::to_string)));
+            match list.next {
+                Some(next) => after = Some(next),
+                None => return pages,
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_ends_when_the_budget_of_scans_does_and_tells_where_to_go_on() {
+        let mut all: Vec<_> = public(0..250).collect();
+        all.push(Identity { event: Name::parse("x.y").unwrap(), to: None });
+        let expected = [
+            (vec![], Some("n0099".to_owned())),
+            (vec![], Some("n0199".to_owned())),
+            (vec!["x.y".to_owned()], None),
+        ];
+        assert_eq!(pages(&all, "x.*"), expected);
+    }
+
+    #[test]
+    fn a_page_never_goes_on_after_a_private_name_and_passes_any_number_of_them() {
+        let private = (0..350).map(|n| Identity {
+            event: Name::parse("secret").unwrap(),
+            to: Some(User::parse(&format!("u{n:04}")).unwrap()),
+        });
+        let end = Identity { event: Name::parse("x.y").unwrap(), to: None };
+        let all: Vec<_> = public(0..50).chain(private).chain([end]).collect();
+        let expected = [(vec![], Some("n0049".to_owned())), (vec!["x.y".to_owned()], None)];
+        assert_eq!(pages(&all, "x.*"), expected);
+    }
+
+    #[test]
+    fn exact_names_are_looked_up_and_cut_at_the_limit() {
+        let names: Vec<_> = public(0..5).map(|identity| identity.event).collect();
+        let newest = |identity: &Identity| Ok((identity.event != names[1]).then_some(pointer()));
+        let list = look_up_names(names.iter(), 2, newest).unwrap();
+        assert_eq!(list.names.len(), 2);
+        assert_eq!(list.next.as_ref(), Some(&names[2]));
+        let list = look_up_names(names.iter().skip(3), 2, newest).unwrap();
+        assert_eq!((list.names.len(), list.next), (2, None));
+    }
+}

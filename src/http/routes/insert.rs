@@ -1,0 +1,213 @@
+//! `POST /insert`.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::broker::{Broker, Inserted};
+use crate::config::Config;
+use crate::http::Shared;
+use crate::http::codec::body::read_json;
+use crate::http::codec::paths::location;
+use crate::http::codec::schemas::{InsertBody, Receipt, Refusal};
+use crate::http::problem::{Code, Problem};
+use crate::record::json::Limits;
+use crate::record::{Data, Identity, Name, NewEvent, User, json};
+
+/// How much of an error is shown that may quote what was sent.
+const SENTENCE_CHARS_MAX: usize = 200;
+
+/// The members of an insert, borrowed from the checked body; each is read by itself, so that an
+/// error names it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Insert<'a> {
+    #[serde(borrow)]
+    event: &'a RawValue,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    expected_version: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    to: Option<&'a RawValue>,
+}
+
+/// A member that is null is refused like any other wrong type: `"to": null` would otherwise tell
+/// everybody what a client meant for a user that it did not know.
+pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Appends one event, or an array of them atomically; answers when they are on stable storage.
+#[utoipa::path(
+    post, path = "/insert", tag = "events", request_body = InsertBody,
+    responses(
+        (status = 201, description = "On stable storage, whole", body = Receipt,
+         headers(("Location" = String, description = "Where the record can be read"))),
+        (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
+        (status = 400, description = "Malformed JSON, with line and column", body = Refusal),
+        (status = 408, description = "The body came too slowly", body = Refusal),
+        (status = 409, description = "Another newest version, or a used id", body = Refusal),
+        (status = 413, description = "The body is too large", body = Refusal),
+        (status = 415, description = "Not application/json", body = Refusal),
+        (status = 422, description = "Well-formed but not acceptable", body = Refusal),
+        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = Refusal),
+        (status = 507, description = "The disk, or a limit on new events", body = Refusal),
+    )
+)]
+pub async fn insert(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let body = read_json(&request, payload, shared.broker.config()).await?;
+    answer(&shared.broker, &body, request.path()).await
+}
+
+/// What the route answers to a body, where `path` leads to it.
+pub async fn answer(broker: &Broker, body: &Bytes, path: &str) -> Result<HttpResponse, Problem> {
+    let started = Instant::now();
+    let (events, is_batch) = parse(body, broker.config())?;
+    let inserted = broker.insert_here(events).await?;
+    broker.metrics().inserted(started.elapsed());
+    Ok(receipt(prefix(path, broker.config(), "/insert"), &inserted, is_batch))
+}
+
+/// What an insert answers, behind the path that the routes are reached by.
+pub fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
+    let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = HttpResponse::build(status);
+    // Values that are made once for all answers.
+    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
+        let location = location(prefix, record.identity(), record.version());
+        response.insert_header((header::LOCATION, location));
+    }
+    response.body(inserted.receipts_json(is_batch))
+}
+
+/// What stands before `route`: the public URL's path, or the scope that these routes are in.
+pub fn prefix<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a str {
+    match &config.public_url {
+        Some(url) => url.path(),
+        None => path.rsplit_once(route).map(|(scope, _)| scope).unwrap_or_default(),
+    }
+}
+
+/// A shorter body is copied: it lies in a buffer of its connection, 16 KiB at most, which the queue
+/// that it may wait in does not weigh.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
+/// Checks the body once, as a whole, then takes it apart.
+pub fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
+    let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    // The insert around the data, and the batch around that.
+    let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
+    // Data is a part of these bytes, not a copy: it is copied into its record, where it stays.
+    let compact = match compact {
+        Cow::Borrowed(compact) if compact.len() < COPIED_BYTES_MAX => {
+            Bytes::copy_from_slice(compact)
+        }
+        Cow::Borrowed(_) => body.clone(),
+        Cow::Owned(compact) => compact.into(),
+    };
+    Ok((take_apart(&compact, is_batch, config)?, is_batch))
+}
+
+/// The events of one insert, or of a batch, in compact JSON that was checked before.
+pub fn take_apart(
+    compact: &Bytes,
+    is_batch: bool,
+    config: &Config,
+) -> Result<Vec<NewEvent>, Problem> {
+    if !is_batch {
+        return Ok(vec![parse_one(compact, compact).map_err(invalid)?]);
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_slice(compact).map_err(|e| invalid(sentence(&e)))?;
+    if items.len() > config.max_batch.get() {
+        let max = config.max_batch;
+        return Err(Problem::new(Code::BatchTooLong)
+            .detail(format!("send at most {max} events in a batch, not {}", items.len()))
+            .member("limit", max.get()));
+    }
+    let mut events = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let event = parse_one(item.get().as_bytes(), compact);
+        events.push(event.map_err(|error| {
+            invalid(format!("event {index} of the batch: {error}")).member("index", index)
+        })?);
+    }
+    Ok(events)
+}
+
+/// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
+pub fn compact<'a>(
+    body: &'a [u8],
+    levels: usize,
+    config: &Config,
+) -> Result<Cow<'a, [u8]>, Problem> {
+    let depth_max = config.max_depth + levels;
+    Ok(json::compact(body, Limits { depth_max })?)
+}
+
+/// Takes one insert apart; `json` lies in `compact`.
+fn parse_one(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
+    let insert: Insert<'_> = object(json, "an object with event and data")?;
+    let event = text("event", insert.event)?;
+    let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
+    let to = insert.to.map(|to| text("to", to)).transpose()?;
+    let to = to.map(|to| User::parse(&to)).transpose().map_err(|error| format!("to: {error}"))?;
+    let expected = insert.expected_version;
+    Ok(NewEvent {
+        identity: Identity { event, to },
+        data: Data::checked(compact.slice_ref(insert.data.get().as_bytes())),
+        id: insert.id.map(|id| member("id", id)).transpose()?,
+        expected_version: expected.map(|raw| member("expected_version", raw)).transpose()?,
+        author: None,
+    })
+}
+
+/// A string; one without escapes is not copied.
+pub fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
+    let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => member(name, raw).map(Cow::Owned),
+    }
+}
+
+/// Reads an object of compact JSON. serde would take an array of the members' values as well.
+pub fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> Result<T, String> {
+    if json.first() != Some(&b'{') {
+        return Err(format!("send {expected}"));
+    }
+    serde_json::from_slice(json).map_err(|error| sentence(&error))
+}
+
+fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
+    serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
+}
+
+pub fn invalid(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::InvalidEvent).detail(detail)
+}
+
+/// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
+fn sentence(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    match text.char_indices().nth(SENTENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

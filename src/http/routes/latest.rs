@@ -1,0 +1,134 @@
+//! `GET /latest`: what `/events` starts with, as one JSON object.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+
+use crate::http::Shared;
+use crate::http::codec::etag::with_etag;
+use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::schemas::{Latest, Refusal};
+use crate::http::middleware::stream_limits::Open;
+use crate::http::problem::{Code, Problem};
+use crate::record::{Cursor, FilterSet, Record, Seq};
+use crate::subscription::Interest;
+use crate::subscription::latest::SliceLimits;
+
+/// How many newest records are looked at before writers and other readers get their turn.
+const SLICE: SliceLimits = SliceLimits { examined_max: 4_096, bytes_max: 1 << 20 };
+
+/// Bytes that are put together at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The newest records with the cursor after them: for scripts and server-rendered pages.
+#[utoipa::path(
+    get, path = "/latest", tag = "events",
+    params(("event" = Option<Vec<String>>, Query, description = "Names or filters; repeatable")),
+    responses(
+        (status = 200, description = "Ascending by seq", body = Latest,
+         headers(("ETag" = String, description = "Changes when a record does"))),
+        (status = 304, description = "As the client has it"),
+        (status = 400, description = "A parameter cannot be understood", body = Refusal),
+        (status = 429, description = "The client's address has as many streams as it may", body = Refusal),
+        (status = 503, description = "There are as many streams as there may be, or the server ends", body = Refusal),
+    )
+)]
+pub async fn latest(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["event"])?;
+    let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
+    let interest = Interest::new(filters.map_err(malformed)?, None);
+    if shared.broker.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
+    }
+    // A client that does not read holds on to what was newest then, as a stream does not.
+    let peer = request.peer_addr().map(|address| address.ip());
+    let open = shared.streams.open(peer, shared.broker.config())?;
+    let hub = shared.broker.hub();
+    let mut records: Vec<Arc<Record>> = Vec::new();
+    let mut position: Seq = 0;
+    loop {
+        let slice = hub.with_newest(|newest| match interest.identities() {
+            Some(identities) => newest.after_among(position, SLICE.bytes_max, identities.iter()),
+            None => newest.after(position, SLICE, |record| interest.matches(record)),
+        });
+        records.extend(slice.records);
+        position = slice.position;
+        if slice.complete {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    keep_newest(&mut records);
+    let cursor = Cursor { epoch: hub.epoch(), seq: position, view: interest.view() };
+    // Nothing disappears, so the newest seq among what matches tells one answer from another.
+    let newest = records.last().map_or(0, |record| record.seq());
+    let etag = format!("W/\"{}-{newest}-{}\"", cursor.epoch, cursor.view);
+    Ok(with_etag(&request, &etag, "application/json", || Body::new(cursor, records, open)))
+}
+
+/// An event that changed between two slices stands in both: the later one is its newest.
+fn keep_newest(records: &mut Vec<Arc<Record>>) {
+    let mut seen = std::collections::HashSet::new();
+    records.reverse();
+    records.retain(|record| seen.insert(record.identity().clone()));
+    records.reverse();
+}
+
+/// The answer, put together as it is sent: records are shared with whoever else sends them.
+struct Body {
+    size: u64,
+    /// What comes before the next record.
+    head: Vec<u8>,
+    records: std::vec::IntoIter<Arc<Record>>,
+    ended: bool,
+    _open: Open,
+}
+
+impl Body {
+    fn new(cursor: Cursor, records: Vec<Arc<Record>>, open: Open) -> Self {
+        let head = format!("{{\"cursor\":\"{cursor}\",\"records\":[").into_bytes();
+        let bytes: usize = records.iter().map(|record| record.json().len()).sum();
+        let commas = records.len().saturating_sub(1);
+        let size = (head.len() + bytes + commas + END.len()) as u64;
+        Self { size, head, records: records.into_iter(), ended: false, _open: open }
+    }
+}
+
+const END: &[u8] = b"]}";
+
+impl MessageBody for Body {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.size)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut chunk = std::mem::take(&mut self.head);
+        while chunk.len() < CHUNK_BYTES {
+            let Some(record) = self.records.next() else {
+                chunk.extend_from_slice(END);
+                self.ended = true;
+                break;
+            };
+            chunk.extend_from_slice(record.json());
+            if self.records.len() > 0 {
+                chunk.push(b',');
+            }
+        }
+        Poll::Ready(Some(Ok(chunk.into())))
+    }
+}

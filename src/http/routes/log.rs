@@ -1,0 +1,71 @@
+//! `GET /log`: everything in the log's order, a record a line.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::http::Shared;
+use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::schemas::{Record as RecordBody, Refusal};
+use crate::http::problem::Problem;
+use crate::journal::Follower;
+use crate::record::{Record, Seq};
+
+/// Bytes of the log that are read at a time.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// The whole log, or what follows a seq, up to its head as of now.
+#[utoipa::path(
+    get, path = "/log", tag = "audit",
+    params(
+        ("after" = Option<u64>, Query, description = "Only what follows this seq"),
+        ("limit" = Option<u64>, Query, description = "At most so many records"),
+    ),
+    responses(
+        (status = 200, description = "A record a line; of one that the reader may not see, its seq and hash",
+         content_type = "application/x-ndjson", body = RecordBody),
+        (status = 400, description = "A parameter cannot be understood", body = Refusal),
+    )
+)]
+pub async fn log(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["after", "limit"])?;
+    let after: Seq = query.parsed("after", "a seq, as a number")?.unwrap_or(0);
+    let limit: Option<u64> = query.parsed("limit", "a number")?;
+    if limit == Some(0) {
+        return Err(malformed("limit=0 asks for nothing; write at least 1"));
+    }
+    let head = shared.broker.head();
+    let last = limit.map_or(head, |limit| after.saturating_add(limit).min(head));
+    let follower = shared.broker.reader().follow(after.min(head));
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(response.content_type("application/x-ndjson").streaming(lines(follower, last)))
+}
+
+fn lines(follower: Follower, last: Seq) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    stream::try_unfold(follower, move |mut follower| async move {
+        if follower.position() >= last {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let records = follower.next(READ_BYTES_MAX).map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>((encode(&records, last), follower))
+        });
+        let read = read.await.map_err(std::io::Error::other)?;
+        read.map(Some).inspect_err(|error| tracing::error!(%error, "the log cannot be read"))
+    })
+}
+
+fn encode(records: &[Record], last: Seq) -> Bytes {
+    let mut out = Vec::new();
+    for record in records.iter().take_while(|record| record.seq() <= last) {
+        // Nobody is a user in open mode, so nobody may see what is private.
+        match record.to() {
+            Some(_) => out.extend_from_slice(record.hidden_json().as_bytes()),
+            None => record.audit_json_into(&mut out),
+        }
+        out.push(b'\n');
+    }
+    out.into()
+}

@@ -1,0 +1,52 @@
+//! What must hold of what clients of the relay send.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::http::routes::insert;
+use crate::http::routes::insert::compact;
+use crate::http::routes::relay::socket::parse_wish;
+use crate::http::routes::relay::{parse_message, parse_registration};
+use crate::http::socket::message;
+use crate::http::socket::message::Wish;
+use crate::record::FilterSet;
+
+/// Bytes as the body of `/register` and of `/publish`, and as a text on the socket.
+pub fn relay(bytes: &[u8]) {
+    let config = Config::default();
+    if let Ok(json) = compact(bytes, 1, &config) {
+        registration(&json, &config);
+        published(&json, &config);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        wish(text, &config);
+    }
+}
+
+/// What is registered is registered the same when it is written plainly.
+fn registration(json: &[u8], config: &Config) {
+    let Ok((user, filters)) = parse_registration(json, config) else { return };
+    let topics: Vec<_> = filters.canonical().collect();
+    let plain = json!({ "user_id": user.as_str(), "topics": topics }).to_string();
+    assert_eq!(parse_registration(plain.as_bytes(), config), Ok((user, filters)));
+}
+
+/// A message is an insert, which could have been sent to `/insert`.
+fn published(json: &[u8], config: &Config) {
+    let Ok(event) = parse_message(json) else { return };
+    let name = Value::from(event.identity.event.as_str());
+    let data = std::str::from_utf8(event.data.as_bytes()).expect("JSON is text");
+    let to = event.identity.to.as_ref().map(|to| format!(",\"to\":{}", Value::from(to.as_str())));
+    let same = format!("{{\"event\":{name},\"data\":{data}{}}}", to.unwrap_or_default());
+    let inserted = insert::parse(&same.into(), config);
+    assert_eq!(inserted.expect("it was published"), (vec![event], false));
+}
+
+/// Topics are what they are on `/ws`, where each message names one at least and may have a `ref`.
+fn wish(text: &str, config: &Config) {
+    let topics = parse_wish(text, config);
+    match message::parse(text, config) {
+        (Ok(Wish::Topics(filters)), None) => assert_eq!(topics.ok(), Some(filters)),
+        _ => assert!(topics.is_err() || topics.is_ok_and(|topics| topics == FilterSet::nothing())),
+    }
+}

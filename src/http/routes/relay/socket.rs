@@ -1,0 +1,143 @@
+//! `GET /ws/{uuid}`: the socket of a registered client.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::FutureExt as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::broker::{Broker, ReplayMode, Resume, Subscribe};
+use crate::config::Config;
+use crate::http::Shared;
+use crate::http::codec::query::Query;
+use crate::http::codec::schemas::Refusal;
+use crate::http::problem::{Code, Problem};
+use crate::http::routes::bare_socket::bare_or_record;
+use crate::http::routes::insert::{compact, object};
+use crate::http::routes::relay::{parse_topics, unknown};
+use crate::http::socket::{Ask, Closing, Handshake, Session};
+use crate::record::{FilterSet, Record, Seq};
+use crate::relay::{Connection, Ending};
+use crate::subscription::Batch;
+
+/// What a client may send, beside the text `ping`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish<'a> {
+    #[serde(borrow)]
+    topics: &'a RawValue,
+}
+
+/// The WebSocket of a registered client: what is published to its topics, as the bare messages.
+#[utoipa::path(
+    get, path = "/ws/{uuid}", tag = "relay",
+    params(
+        ("uuid" = Uuid, Path, description = "The last segment of the registration's url"),
+        ("format" = Option<String>, Query, description = "`record`: whole records instead of their data"),
+    ),
+    responses(
+        (status = 101, description = "A WebSocket. From the server: messages, a JSON string as its text, anything else as JSON; pong. From the client: {\"topics\":[…]}, ping"),
+        (status = 400, description = "A parameter or the handshake cannot be understood", body = Refusal),
+        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
+        (status = 404, description = "There is no such registration", body = Refusal),
+        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
+        (status = 429, description = "Too many streams of this address or user", body = Refusal),
+        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+    )
+)]
+pub async fn connect(
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let id = Uuid::try_parse(&path).map_err(|_| unknown())?;
+    let user = shared.relay.user(id).ok_or_else(unknown)?;
+    let handshake = Handshake::check(&request, &shared)?;
+    let format = bare_or_record(&Query::parse(request.query_string(), &["format"])?)?;
+    // One that is refused does not end the connection that there is.
+    let place = handshake.place(Some(user))?;
+    let (connection, ends) = shared.relay.connect(id).ok_or_else(unknown)?;
+    let client = Client { broker: shared.broker.clone(), connection };
+    let subscribe = client.subscription();
+    let client = Rc::new(RefCell::new(client));
+    let passing = client.clone();
+    let session = Session {
+        subscribe,
+        format,
+        meaning: Box::new(move |text| client.borrow_mut().meaning(text)),
+        end: Some(ends.map(closing).boxed_local()),
+        passing: Some(Box::new(move |records, position| {
+            passing.borrow().pass(records, position);
+        })),
+    };
+    handshake.accept(payload, session, place)
+}
+
+/// A registered client that is connected.
+struct Client {
+    broker: Broker,
+    connection: Connection,
+}
+
+impl Client {
+    /// Every message since the position, none superseded: what was published twice came twice.
+    fn subscription(&self) -> Subscribe {
+        let (user, filters) = (self.connection.user(), self.connection.topics().filters());
+        let cursor = self.broker.cursor_at(filters, user, self.connection.position());
+        Subscribe {
+            filters: Some(filters.clone()),
+            user: Some(user.clone()),
+            resume: Resume::After(cursor),
+            replay: ReplayMode::All,
+        }
+    }
+
+    fn meaning(&mut self, text: &str) -> Ask {
+        // Some clients end their text with a line break.
+        if text.trim_end_matches(['\r', '\n']) == "ping" {
+            return Ask::Pong;
+        }
+        match parse_wish(text, self.broker.config()) {
+            Ok(filters) => {
+                let topics = self.connection.topics().changed(self.broker.head(), filters);
+                self.connection.change(topics);
+                Ask::Change { subscribe: self.subscription(), reference: None }
+            }
+            Err(problem) => Ask::Refuse { problem, reference: None },
+        }
+    }
+
+    fn pass(&self, records: &mut Batch, position: Seq) {
+        let topics = self.connection.topics();
+        let want = |record: &Arc<Record>| topics.want(record.event(), record.seq());
+        // What is shared with others is left as it is, as long as all of it is wanted.
+        if !records.iter().all(want) {
+            let wanted: Vec<_> = records.iter().filter(|record| want(record)).cloned().collect();
+            *records = wanted.into();
+        }
+        self.connection.handed_out(position);
+    }
+}
+
+pub fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
+    let refuse = |why: String| {
+        Problem::new(Code::MalformedMessage)
+            .detail(format!("{why}; this socket takes {{\"topics\":[filters]}} and the text ping"))
+    };
+    // An array in an object is all that can be meant.
+    let json = compact(text.as_bytes(), 1, config)?;
+    let wish: Wish<'_> = object(&json, "an object with topics").map_err(refuse)?;
+    parse_topics(wish.topics, config).map_err(refuse)
+}
+
+fn closing(ending: Ending) -> Closing {
+    match ending {
+        Ending::Forgotten => Closing::forgotten(),
+        Ending::TakenOver => Closing::taken_over(),
+    }
+}

@@ -1,0 +1,62 @@
+//! `GET /ws`: the whole subscription over a WebSocket, and inserts the other way.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::broker::{Resume, Subscribe};
+use crate::http::Shared;
+use crate::http::codec::query::Query;
+use crate::http::codec::schemas::Refusal;
+use crate::http::problem::Problem;
+use crate::http::routes::events::subscription;
+use crate::http::socket::message::Wish;
+use crate::http::socket::{Ask, Format, Handshake, Session, message};
+
+const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId", "lastEventID"];
+
+/// A WebSocket: records with cursors and marks; topics changed and events inserted on the way.
+#[utoipa::path(
+    get, path = "/ws", tag = "events",
+    params(
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters: `*` is one token, a final `>` one or more; repeatable"),
+        ("replay" = Option<String>, Query, description = "`latest` (default), `none` or `all`"),
+        ("last_event_id" = Option<String>, Query, description = "A cursor of `/ws`, `/events` or `/latest`. Also lastEventId, lastEventID, and the header Last-Event-ID"),
+    ),
+    responses(
+        (status = 101, description = "A WebSocket. From the server: {\"record\",\"cursor\"}, {\"synced\"}, {\"reset\",\"ref\"?}, {\"receipt\",\"ref\"?}, {\"problem\",\"ref\"?}, pong. From the client: {\"topics\",\"ref\"?}, {\"insert\",\"ref\"?}, ping"),
+        (status = 400, description = "A parameter, or the handshake, cannot be understood", body = Refusal),
+        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
+        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
+        (status = 429, description = "Too many streams of this address", body = Refusal),
+        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+    )
+)]
+pub async fn ws(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let handshake = Handshake::check(&request, &shared)?;
+    let query = Query::parse(request.query_string(), &PARAMETERS)?;
+    let subscribe = subscription(&request, &query, shared.broker.config())?;
+    let (user, replay) = (subscribe.user.clone(), subscribe.replay);
+    let settings = shared.clone();
+    let meaning = Box::new(move |text: &str| {
+        let (wish, reference) = message::parse(text, settings.broker.config());
+        match wish {
+            Ok(Wish::Insert { events, is_batch }) => Ask::Insert { events, is_batch, reference },
+            Ok(Wish::Ping) => Ask::Pong,
+            Ok(Wish::Topics(filters)) => {
+                // The client holds what it asked for before, and is told to discard that.
+                let resume = Resume::Lost;
+                let subscribe =
+                    Subscribe { filters: Some(filters), user: user.clone(), resume, replay };
+                Ask::Change { subscribe, reference }
+            }
+            Err(problem) => Ask::Refuse { problem, reference },
+        }
+    });
+    let format = Format::Messages;
+    let session = Session { subscribe, format, meaning, end: None, passing: None };
+    let place = handshake.place(None)?;
+    handshake.accept(payload, session, place)
+}

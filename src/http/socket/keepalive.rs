@@ -1,0 +1,105 @@
+//! Signs of life: pings to a client, how long it may leave them unanswered, and how long a message
+//! may take.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::Config;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Ping,
+    /// A ping was not answered in time.
+    Silent,
+    /// A message was not whole in time.
+    Slow,
+}
+
+/// Asks a client every heartbeat whether it is there. Anything that it sends answers. A message
+/// that does not end would be held for ever, so it has the time that a request body has.
+pub struct Pulse {
+    heartbeat: Duration,
+    patience: Duration,
+    next_ping: Instant,
+    /// When the oldest ping was sent that nothing was heard after.
+    unanswered: Option<Instant>,
+    message_timeout: Duration,
+    /// When the message began that is not whole.
+    message_begun: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pulse {
+    pub fn new(config: &Config) -> Self {
+        let next_ping = Instant::now() + config.heartbeat;
+        Self {
+            heartbeat: config.heartbeat,
+            patience: config.stall_timeout,
+            next_ping,
+            unanswered: None,
+            message_timeout: config.body_timeout,
+            message_begun: None,
+            timer: Box::pin(sleep_until(next_ping)),
+        }
+    }
+
+    /// The client sent something.
+    pub fn heard(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// Since when a message is not whole.
+    pub fn message_begun(&mut self, begun: Option<Instant>) {
+        if begun != self.message_begun {
+            self.message_begun = begun;
+            if begun.is_some() {
+                self.rearm();
+            }
+        }
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let due = self.due(now);
+            if due == Some(Due::Ping) {
+                self.next_ping = now + self.heartbeat;
+                self.unanswered.get_or_insert(now);
+            }
+            self.rearm();
+            if let Some(due) = due {
+                return Poll::Ready(due);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn due(&self, now: Instant) -> Option<Due> {
+        let is_past = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+        if is_past(self.silent_at()) {
+            Some(Due::Silent)
+        } else if is_past(self.slow_at()) {
+            Some(Due::Slow)
+        } else {
+            (now >= self.next_ping).then_some(Due::Ping)
+        }
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
+        self.unanswered.map(|since| since + self.patience)
+    }
+
+    fn slow_at(&self) -> Option<Instant> {
+        self.message_begun.map(|since| since + self.message_timeout)
+    }
+
+    fn rearm(&mut self) {
+        let deadlines = [self.silent_at(), self.slow_at()];
+        let next = deadlines.into_iter().flatten().fold(self.next_ping, Instant::min);
+        self.timer.as_mut().reset(next);
+    }
+}

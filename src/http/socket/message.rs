@@ -1,0 +1,135 @@
+//! What a client says over `/ws`: foreign text to a wish, or to a problem that says what to change.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::config::Config;
+use crate::http::problem::{Code, Problem};
+use crate::http::routes::insert;
+use crate::http::socket::session::Reference;
+use crate::record::json::{JsonError, JsonErrorKind, Limits};
+use crate::record::{FilterSet, NewEvent, json};
+
+/// The longest `ref`, in bytes of JSON: it is sent back.
+const REFERENCE_BYTES_MAX: usize = 128;
+
+/// Of an unknown member's name, which is sent back.
+const MEMBER_CHARS_MAX: usize = 40;
+
+/// What a message asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// `{"insert":…}`: one event, or a batch.
+    Insert { events: Vec<NewEvent>, is_batch: bool },
+    /// `ping`
+    Ping,
+    /// `{"topics":[…]}`
+    Topics(FilterSet),
+}
+
+/// Reads one message; its `ref` is found even when nothing else is right with it.
+pub fn parse(text: &str, config: &Config) -> (Result<Wish, Problem>, Option<Reference>) {
+    if text.trim_end_matches(['\r', '\n']) == "ping" {
+        return (Ok(Wish::Ping), None);
+    }
+    let compact = match compact(text, config) {
+        Ok(compact) => compact,
+        Err(problem) => return (Err(problem), None),
+    };
+    let Ok(mut members) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(&compact)
+    else {
+        return (Err(unknown("that is no object")), None);
+    };
+    let reference = match members.remove("ref").map(reference).transpose() {
+        Ok(reference) => reference,
+        Err(problem) => return (Err(problem), None),
+    };
+    (wish(&members, &compact, config), reference)
+}
+
+fn wish(
+    members: &BTreeMap<Cow<'_, str>, &RawValue>,
+    compact: &Bytes,
+    config: &Config,
+) -> Result<Wish, Problem> {
+    let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
+    match (all.next(), all.next()) {
+        (Some(("insert", _)), Some(("topics", _))) => {
+            Err(unknown("insert and topics stand together, and an answer is to one of them"))
+        }
+        (Some(("insert", raw)), None) => {
+            let is_batch = raw.starts_with('[');
+            let events = insert::take_apart(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
+            Ok(Wish::Insert { events, is_batch })
+        }
+        (Some(("topics", raw)), None) => topics(raw, config).map(Wish::Topics),
+        (None, _) => Err(unknown("that object is empty")),
+        (Some((first, _)), second) => {
+            let is_known = matches!(first, "insert" | "topics");
+            let other = second.filter(|_| is_known).map_or(first, |(second, _)| second);
+            let other: String = other.chars().take(MEMBER_CHARS_MAX).collect();
+            Err(unknown(&format!("there is no member {other:?} here")))
+        }
+    }
+}
+
+/// Checks a message once, as a whole. An insert has the depth that `POST /insert` gives it, and
+/// stands one deeper here.
+fn compact(text: &str, config: &Config) -> Result<Bytes, Problem> {
+    let within = |depth_max| {
+        let compact = json::compact(text.as_bytes(), Limits { depth_max })?;
+        Ok::<Bytes, JsonError>(compact.into_owned().into())
+    };
+    let error = match within(config.max_depth + 2) {
+        Ok(compact) => return Ok(compact),
+        Err(error) => error,
+    };
+    if matches!(error.kind, JsonErrorKind::TooDeep { .. })
+        && let Ok(compact) = within(config.max_depth + 3)
+        && has_batch(&compact)
+    {
+        return Ok(compact);
+    }
+    Err(error.into())
+}
+
+fn has_batch(compact: &[u8]) -> bool {
+    let members = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(compact);
+    members.is_ok_and(|members| {
+        members.get("insert").is_some_and(|insert| insert.get().starts_with('['))
+    })
+}
+
+/// Filters, at least one: no filter would be everything, and hardly what was meant.
+fn topics(raw: &str, config: &Config) -> Result<FilterSet, Problem> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Problem::new(Code::MalformedMessage).detail(format!("topics: {why}"))
+    };
+    let filters: Vec<Cow<'_, str>> = serde_json::from_str(raw)
+        .map_err(|_| refused(&"send an array of strings, each a name or a filter"))?;
+    if filters.is_empty() {
+        return Err(refused(&"send at least one filter; [\">\"] is everything"));
+    }
+    FilterSet::parse(&filters, config.max_filters.get()).map_err(|error| refused(&error))
+}
+
+fn reference(raw: &RawValue) -> Result<Reference, Problem> {
+    let json = raw.get();
+    let is_scalar = json.starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9'));
+    if is_scalar && json.len() <= REFERENCE_BYTES_MAX {
+        return Ok(Reference::new(json));
+    }
+    let detail = format!("ref: send a string or a number of at most {REFERENCE_BYTES_MAX} bytes");
+    Err(Problem::new(Code::MalformedMessage).detail(detail))
+}
+
+fn unknown(what: &str) -> Problem {
+    let detail = format!(
+        "{what}; send {{\"topics\":[filters]}}, {{\"insert\":{{…}}}}, each with a \"ref\" if you \
+         like, or the text ping"
+    );
+    Problem::new(Code::MalformedMessage).detail(detail)
+}

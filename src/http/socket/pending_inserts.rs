@@ -1,0 +1,107 @@
+//! Inserts that came over a socket and are not answered yet.
+//!
+//! They are proposed one after the other, so decided in the order in which they came, wait for the
+//! disk together, and are answered in the same order.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::broker::{Broker, Inserted};
+use crate::http::problem::Problem;
+use crate::http::socket::session::Reference;
+use crate::order::{ProposeError, Ticket};
+use crate::record::NewEvent;
+
+/// Inserts of one socket that wait for the disk at once; bytes bound them too.
+const WAITING_MAX: usize = 64;
+
+pub struct Inserts {
+    broker: Broker,
+    proposing: Option<(LocalBoxFuture<'static, Result<Ticket, ProposeError>>, About)>,
+    waiting: VecDeque<(Result<Ticket, ProposeError>, About)>,
+    /// Of the messages that brought them.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// Whether more of the client is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    Alone,
+    Followed,
+}
+
+/// What an answer needs to know.
+struct About {
+    is_batch: bool,
+    reference: Option<Reference>,
+    bytes: usize,
+    since: Instant,
+}
+
+/// An answer: a receipt's JSON, or why there is none.
+pub type Answer = (Result<Vec<u8>, Problem>, Option<Reference>);
+
+impl Inserts {
+    pub fn new(broker: Broker, bytes_max: usize) -> Self {
+        Self { broker, proposing: None, waiting: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    /// Whether one more may come.
+    pub fn has_room(&self) -> bool {
+        self.proposing.is_none() && self.waiting.len() < WAITING_MAX && self.bytes < self.bytes_max
+    }
+
+    /// Whether all are answered.
+    pub fn is_idle(&self) -> bool {
+        self.proposing.is_none() && self.waiting.is_empty()
+    }
+
+    /// Proposes what a message of so many bytes asked for. One that comes alone may hold the
+    /// worker for one swift append; several are synced together.
+    pub fn push(
+        &mut self,
+        events: Vec<NewEvent>,
+        is_batch: bool,
+        reference: Option<Reference>,
+        bytes: usize,
+        company: Company,
+    ) {
+        debug_assert!(self.has_room(), "who pushes asked before");
+        let about = About { is_batch, reference, bytes, since: Instant::now() };
+        self.bytes += bytes;
+        let broker = self.broker.clone();
+        let comes_alone = company == Company::Alone && self.waiting.is_empty();
+        let proposing: LocalBoxFuture<'static, _> = match comes_alone {
+            true => Box::pin(async move { broker.propose_here(events).await }),
+            false => Box::pin(async move { broker.propose(events).await }),
+        };
+        self.proposing = Some((proposing, about));
+    }
+
+    /// The next answer; pending for ever when there is nothing to answer.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Some((proposing, _)) = &mut self.proposing
+            && let Poll::Ready(proposed) = proposing.as_mut().poll(cx)
+            && let Some((_, about)) = self.proposing.take()
+        {
+            self.waiting.push_back((proposed, about));
+        }
+        let Some((first, _)) = self.waiting.front_mut() else { return Poll::Pending };
+        let answer: Result<Inserted, ProposeError> = match first {
+            Ok(ticket) => ready!(Pin::new(ticket).poll(cx)).map(Inserted::from),
+            Err(error) => Err(error.clone()),
+        };
+        let Some((_, about)) = self.waiting.pop_front() else { return Poll::Pending };
+        self.bytes -= about.bytes;
+        let answer = answer.map(|inserted| {
+            self.broker.metrics().inserted(about.since.elapsed());
+            inserted.receipts_json(about.is_batch)
+        });
+        Poll::Ready((answer.map_err(Problem::from), about.reference))
+    }
+}
