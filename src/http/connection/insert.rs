@@ -27,8 +27,9 @@ use tokio_util::codec::Encoder as _;
 use crate::http::connection::insert_parser::{PATH, Parsed, REQUEST_BYTES_MAX, Requests};
 use crate::http::connection::rewind::Resumed;
 use crate::http::middleware::headers;
+use crate::http::problem;
 use crate::http::routes::insert;
-use crate::http::{Shared, problem};
+use crate::http::state::AppState;
 
 /// How long a request may take that came in parts, before it is left to actix and its limits.
 const WHOLE_WAIT: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ const READ_BYTES: usize = 4 << 10;
 /// The connection.
 pub struct Inserting {
     stream: TcpStream,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
     requests: Requests,
 }
 
@@ -52,7 +53,7 @@ impl Inserting {
     pub fn new(
         input: BytesMut,
         stream: TcpStream,
-        shared: web::Data<Shared>,
+        shared: web::Data<AppState>,
         config: ServiceConfig,
     ) -> Self {
         Self { stream, shared, requests: Requests::new(input, config) }
@@ -154,7 +155,7 @@ impl Inserting {
 }
 
 /// What the route answers, dressed as every answer is.
-async fn answer(shared: &Shared, body: &Bytes) -> HttpResponse {
+async fn answer(shared: &AppState, body: &Bytes) -> HttpResponse {
     let answer = insert::answer(&shared.broker, body, PATH).await;
     let mut response = answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, shared));
     headers::dress(response.headers_mut());

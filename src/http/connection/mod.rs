@@ -28,7 +28,7 @@ pub use insert::Inserting;
 pub use rewind::Resumed;
 pub use stream::Answering;
 
-use crate::http::Shared;
+use crate::http::state::AppState;
 
 /// A request follows its connection at once; whoever waits longer is left to actix.
 const REQUEST_WAIT: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub enum Opening {
 
 /// What connections are opened with.
 pub struct Opener {
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
     /// For one request.
     once: ServiceConfig,
     /// For one after the other.
@@ -56,7 +56,7 @@ pub struct Opener {
 
 impl Opener {
     /// For clients that may think so long between two requests.
-    pub fn new(shared: web::Data<Shared>, idle_max: Duration) -> Self {
+    pub fn new(shared: web::Data<AppState>, idle_max: Duration) -> Self {
         let config = |keep_alive| ServiceConfigBuilder::new().keep_alive(keep_alive).build();
         let (once, again) = (config(KeepAlive::Disabled), config(KeepAlive::Timeout(idle_max)));
         Self { shared, once, again }

@@ -20,7 +20,8 @@ use actix_web::web;
 use futures_util::future::{Either, LocalBoxFuture, ok};
 
 use crate::http::middleware::cors_host;
-use crate::http::{Shared, problem};
+use crate::http::problem;
+use crate::http::state::AppState;
 
 /// The names that CORS adds to every `Vary`, with or without an `Origin`: what a cache keeps of one
 /// is not for the other.
@@ -28,12 +29,12 @@ const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Reques
 
 /// Makes the layer around all routes.
 pub struct Edge {
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
     cors: Cors,
 }
 
 impl Edge {
-    pub fn new(shared: web::Data<Shared>) -> Self {
+    pub fn new(shared: web::Data<AppState>) -> Self {
         let cors = cors_host::cors(&shared.broker.config().origin);
         Self { shared, cors }
     }
@@ -69,7 +70,7 @@ where
 {
     plain: Inner<S>,
     cors: <Cors as Transform<Inner<S>, ServiceRequest>>::Transform,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 }
 
 impl<S> Service<ServiceRequest> for EdgeService<S>
@@ -104,7 +105,7 @@ where
 /// The routes behind the `Host` check.
 struct Gated<S> {
     service: S,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 }
 
 impl<S> Service<ServiceRequest> for Gated<S>

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::debug;
 
-use crate::http::Shared;
+use crate::http::state::AppState;
 
 /// How long a client should wait that was refused for load.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -282,7 +282,7 @@ impl ResponseError for Problem {
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
 /// the refusal.
-pub fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse {
+pub fn as_problem(response: ServiceResponse, shared: &AppState) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error {
@@ -302,13 +302,13 @@ pub fn as_problem(response: ServiceResponse, shared: &Shared) -> ServiceResponse
 }
 
 /// The answer of a route that was refused, counted.
-pub fn refused(problem: &Problem, route: &str, shared: &Shared) -> HttpResponse {
+pub fn refused(problem: &Problem, route: &str, shared: &AppState) -> HttpResponse {
     let response = problem.response();
     count(problem.code(), response.status(), route, shared);
     response
 }
 
-fn count(code: Code, status: StatusCode, route: &str, shared: &Shared) {
+fn count(code: Code, status: StatusCode, route: &str, shared: &AppState) {
     let (_, code, _) = code.entry();
     shared.broker.metrics().refused(code);
     if status.is_server_error() {

@@ -3,12 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::broker::Subscribe;
-use crate::http::Shared;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::Refusal;
 use crate::http::problem::{Code, Problem};
 use crate::http::socket::{Ask, Format, Handshake, Session};
+use crate::http::state::AppState;
 use crate::record::FilterSet;
 
 /// A WebSocket that gets the newest value of one event and then every new one, as the bare message.
@@ -30,7 +30,7 @@ use crate::record::FilterSet;
 pub async fn topic(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let handshake = Handshake::check(&request, &shared)?;
     let query = Query::parse(request.query_string(), &["format"])?;

@@ -6,11 +6,11 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::broker::ConsumeFrom;
-use crate::http::Shared;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::{Record as RecordBody, Refusal};
 use crate::http::problem::Problem;
+use crate::http::state::AppState;
 use crate::record::{Consumer, Name};
 
 /// How long a request may wait for a record: proxies give up on a silent answer after about that.
@@ -39,7 +39,7 @@ const WAIT_SECONDS_MAX: u64 = 60;
 )]
 pub async fn consume(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let broker = &shared.broker;
     let topic = event_in_path(&request, 0)?;

@@ -14,13 +14,13 @@ use tracing::{debug, error};
 
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::http::Shared;
 use crate::http::codec::query::{CURSORS, Query, malformed};
 use crate::http::codec::schemas::Refusal;
 use crate::http::codec::sse;
 use crate::http::codec::sse::{Dispatch, Encoder};
 use crate::http::middleware::stream_limits::Open;
 use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
 use crate::record::{FilterSet, Seq};
 use crate::subscription::{Mark, Step, Subscriber};
 
@@ -49,7 +49,7 @@ const PARAMETERS: [&str; 6] =
 )]
 pub async fn events(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let broker = &shared.broker;
     let config = broker.config();

@@ -4,11 +4,11 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 
 use crate::broker::Broker;
-use crate::http::Shared;
 use crate::http::codec::schemas::{
     BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProjectionHealth, Refusal,
 };
 use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
 use crate::projection::State;
 
 /// How the server is, in some detail.
@@ -16,7 +16,7 @@ use crate::projection::State;
     get, path = "/health", tag = "status",
     responses((status = 200, description = "How the server is", body = Health))
 )]
-pub async fn health(shared: web::Data<Shared>) -> HttpResponse {
+pub async fn health(shared: web::Data<AppState>) -> HttpResponse {
     let broker = &shared.broker;
     let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
     let projection = broker.projection();
@@ -59,7 +59,7 @@ pub async fn livez() -> HttpResponse {
         (status = 503, description = "They are not", body = Refusal),
     )
 )]
-pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn readyz(shared: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     readiness(&shared)?;
     Ok(HttpResponse::Ok()
         .content_type("text/plain")
@@ -72,7 +72,7 @@ pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> 
     get, path = "/metrics", tag = "status",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String))
 )]
-pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+pub async fn metrics(shared: web::Data<AppState>) -> HttpResponse {
     let broker = &shared.broker;
     let metrics = broker.metrics();
     let (events, bytes, head) = broker
@@ -133,7 +133,7 @@ fn set_bridge(broker: &Broker) {
     }
 }
 
-fn readiness(shared: &Shared) -> Result<(), Problem> {
+fn readiness(shared: &AppState) -> Result<(), Problem> {
     if shared.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown));
     }

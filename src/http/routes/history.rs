@@ -3,7 +3,6 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::http::Shared;
 use crate::http::codec::etag::with_etag;
 use crate::http::codec::paths::{event_in_path, push_encoded};
 use crate::http::codec::query::{Query, malformed, without};
@@ -11,6 +10,7 @@ use crate::http::codec::record_pages;
 use crate::http::codec::record_pages::{Layout, Range};
 use crate::http::codec::schemas::{Record as RecordBody, Refusal};
 use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
 use crate::projection::{PageQuery, Pointer, ProjectionHandle};
 use crate::record::{Identity, Name, Record, Timestamp, Version};
 
@@ -36,7 +36,7 @@ use crate::record::{Identity, Name, Record, Timestamp, Version};
 )]
 pub async fn history(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let known = ["after_version", "limit", "order", "since", "until", "at", "to"];
     let query = Query::parse(request.query_string(), &known)?;
@@ -84,7 +84,7 @@ pub async fn history(
 pub async fn version(
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["to"])?;
     let identity = identity(event_in_path(&request, 1)?, &query)?;
@@ -168,7 +168,7 @@ impl Asked {
 }
 
 async fn current_at(
-    shared: &Shared,
+    shared: &AppState,
     identity: Identity,
     at: Timestamp,
 ) -> Result<HttpResponse, Problem> {

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::http::Shared;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::{AuditName, Refusal};
 use crate::http::problem::Problem;
 use crate::http::routes::history::{block, limit, next_link};
+use crate::http::state::AppState;
 use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
 use crate::record::{FilterSet, Identity, Name};
 
@@ -34,7 +34,7 @@ const NAME_SCANS_MAX: usize = 10;
 )]
 pub async fn names(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event", "after", "limit"])?;
     let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());

@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::broker::{Broker, Inserted};
 use crate::config::Config;
-use crate::http::Shared;
 use crate::http::codec::body::read_json;
 use crate::http::codec::paths::location;
 use crate::http::codec::schemas::{InsertBody, Receipt, Refusal};
 use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
 use crate::record::json::Limits;
 use crate::record::{Data, Identity, Name, NewEvent, User, json};
 
@@ -66,7 +66,7 @@ pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a Ra
 pub async fn insert(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let body = read_json(&request, payload, shared.broker.config()).await?;
     answer(&shared.broker, &body, request.path()).await

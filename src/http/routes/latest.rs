@@ -8,12 +8,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
-use crate::http::Shared;
 use crate::http::codec::etag::with_etag;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::{Latest, Refusal};
 use crate::http::middleware::stream_limits::Open;
 use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
 use crate::record::{Cursor, FilterSet, Record, Seq};
 use crate::subscription::Interest;
 use crate::subscription::latest::SliceLimits;
@@ -39,7 +39,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 )]
 pub async fn latest(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event"])?;
     let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());

@@ -5,10 +5,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use crate::http::Shared;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::{Record as RecordBody, Refusal};
 use crate::http::problem::Problem;
+use crate::http::state::AppState;
 use crate::journal::Follower;
 use crate::record::{Record, Seq};
 
@@ -28,7 +28,10 @@ const READ_BYTES_MAX: usize = 256 << 10;
         (status = 400, description = "A parameter cannot be understood", body = Refusal),
     )
 )]
-pub async fn log(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn log(
+    request: HttpRequest,
+    shared: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["after", "limit"])?;
     let after: Seq = query.parsed("after", "a seq, as a number")?.unwrap_or(0);
     let limit: Option<u64> = query.parsed("limit", "a number")?;

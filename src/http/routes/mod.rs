@@ -1,4 +1,4 @@
-//! TODO http/routes.
+//! The table of routes, and a file for each.
 
 pub mod bare_socket;
 pub mod console;
@@ -14,3 +14,74 @@ pub mod openapi;
 pub mod produce;
 pub mod relay;
 pub mod ws;
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
+
+use crate::http::middleware::headers::Edge;
+use crate::http::problem::{Code, Problem};
+use crate::http::state::AppState;
+
+/// Adds every route, and what is around all of them.
+pub fn configure(service: &mut web::ServiceConfig, shared: web::Data<AppState>) {
+    let scope = web::scope("")
+        .app_data(shared.clone())
+        .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
+        .service(resource("/events", &[Method::GET], web::get().to(events::events)))
+        .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
+        .service(resource("/subscribe/{topic}", &[Method::GET], web::get().to(bare_socket::topic)))
+        .service(resource("/latest", READ, read().to(latest::latest)))
+        .service(resource("/audit", READ, read().to(history_list::names)))
+        .service(resource("/audit/{event}", READ, read().to(history::history)))
+        .service(resource("/audit/{event}/{version}", READ, read().to(history::version)))
+        .service(resource("/log", READ, read().to(log::log)))
+        .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
+        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
+        .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
+        .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
+        .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))
+        .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
+        .service(resource("/health", READ, read().to(health::health)))
+        .service(resource("/livez", READ, read().to(health::livez)))
+        .service(resource("/readyz", READ, read().to(health::readyz)))
+        .service(resource("/metrics", READ, read().to(health::metrics)))
+        .service(resource("/openapi.json", READ, read().to(openapi::openapi)))
+        .service(resource("/", READ, read().to(console::index)))
+        .service(resource("/page.js", READ, read().to(console::script)))
+        .service(resource("/page.css", READ, read().to(console::style)))
+        .service(resource("/icon.svg", READ, read().to(console::icon)))
+        .default_service(web::to(not_found))
+        .wrap(Edge::new(shared));
+    service.service(scope);
+}
+
+/// What a read takes; RFC 9110 asks for HEAD beside GET.
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A resource that names its methods when asked with another one.
+fn resource(path: &'static str, methods: &'static [Method], route: Route) -> Resource {
+    let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    web::resource(path).route(route).default_service(web::to(move || {
+        let allow = HeaderValue::from_str(&allow).expect("method names are header values");
+        async move {
+            let problem = Problem::new(Code::MethodNotAllowed)
+                .detail(format!("use {}", allow.to_str().unwrap_or("another method")));
+            let mut response = problem.response();
+            response.headers_mut().insert(header::ALLOW, allow);
+            response
+        }
+    }))
+}
+
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let detail = format!(
+        "there is nothing at {}: see /openapi.json for the routes there are",
+        request.path()
+    );
+    Problem::new(Code::NotFound).detail(detail).response()
+}

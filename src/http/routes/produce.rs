@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::http::Shared;
 use crate::http::codec::body::read_json;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::{Receipt, Refusal};
 use crate::http::problem::Problem;
 use crate::http::routes::insert::{prefix, receipt};
+use crate::http::state::AppState;
 use crate::record::json::Limits;
 use crate::record::{Data, Identity, NewEvent};
 
@@ -39,7 +39,7 @@ use crate::record::{Data, Identity, NewEvent};
 pub async fn produce(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let broker = &shared.broker;
     let event = event_in_path(&request, 0)?;

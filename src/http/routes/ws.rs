@@ -3,13 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::broker::{Resume, Subscribe};
-use crate::http::Shared;
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::Refusal;
 use crate::http::problem::Problem;
 use crate::http::routes::events::subscription;
 use crate::http::socket::message::Wish;
 use crate::http::socket::{Ask, Format, Handshake, Session, message};
+use crate::http::state::AppState;
 
 const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId", "lastEventID"];
 
@@ -33,7 +33,7 @@ const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId"
 pub async fn ws(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let handshake = Handshake::check(&request, &shared)?;
     let query = Query::parse(request.query_string(), &PARAMETERS)?;

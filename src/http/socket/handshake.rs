@@ -5,25 +5,25 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::config::{Authority, Config, Origin};
-use crate::http::Shared;
 use crate::http::middleware::cors_host::named_host;
 use crate::http::middleware::stream_limits::Open;
 use crate::http::problem::{Code, Problem};
 use crate::http::socket::session::Session;
 use crate::http::socket::stream::SocketStream;
+use crate::http::state::AppState;
 use crate::record::User;
 
 /// A request that asks for a socket, and may have one.
 pub struct Handshake<'a> {
     request: &'a HttpRequest,
-    shared: &'a Shared,
+    shared: &'a AppState,
 }
 
 impl<'a> Handshake<'a> {
     /// Checks that `request` asks for a socket, and that its page may: browsers open sockets across
     /// sites, with cookies and without a preflight, so that `Origin` is all that keeps a hostile
     /// page from speaking as its visitor.
-    pub fn check(request: &'a HttpRequest, shared: &'a Shared) -> Result<Self, Problem> {
+    pub fn check(request: &'a HttpRequest, shared: &'a AppState) -> Result<Self, Problem> {
         verify_handshake(request.head()).map_err(refusal)?;
         check_origin(request, shared.broker.config())?;
         Ok(Self { request, shared })

@@ -21,12 +21,12 @@ use uuid::Uuid;
 pub use user_id::UserId;
 
 use crate::config::{Authority, Config};
-use crate::http::Shared;
 use crate::http::codec::body::read_json;
 use crate::http::codec::schemas::{Receipt, Refusal};
 use crate::http::middleware::cors_host::named_host;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::insert::{compact, invalid, object, prefix, present, receipt, text};
+use crate::http::state::AppState;
 use crate::record::{Data, FilterSet, Identity, Name, NewEvent, User};
 use crate::relay::Topics;
 
@@ -86,7 +86,7 @@ pub struct Message<'a> {
 pub async fn register(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let broker = &shared.broker;
     let config = broker.config();
@@ -118,7 +118,7 @@ pub async fn register(
 )]
 pub async fn forget(
     path: web::Path<String>,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     match Uuid::try_parse(&path) {
         Ok(id) if shared.relay.forget(id) => Ok(HttpResponse::NoContent().finish()),
@@ -144,7 +144,7 @@ pub async fn forget(
 pub async fn publish(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let broker = &shared.broker;
     let config = broker.config();

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::broker::{Broker, ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::http::Shared;
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::Refusal;
 use crate::http::problem::{Code, Problem};
@@ -20,6 +19,7 @@ use crate::http::routes::bare_socket::bare_or_record;
 use crate::http::routes::insert::{compact, object};
 use crate::http::routes::relay::{parse_topics, unknown};
 use crate::http::socket::{Ask, Closing, Handshake, Session};
+use crate::http::state::AppState;
 use crate::record::{FilterSet, Record, Seq};
 use crate::relay::{Connection, Ending};
 use crate::subscription::Batch;
@@ -53,7 +53,7 @@ pub async fn connect(
     request: HttpRequest,
     path: web::Path<String>,
     payload: web::Payload,
-    shared: web::Data<Shared>,
+    shared: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let id = Uuid::try_parse(&path).map_err(|_| unknown())?;
     let user = shared.relay.user(id).ok_or_else(unknown)?;
