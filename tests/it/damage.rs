@@ -11,8 +11,8 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Program, run, small};
-use crate::wire::{Client, PATIENCE};
+use crate::harness::program::{Program, run, small};
+use crate::harness::wire::{Client, PATIENCE};
 
 /// A directory that a clean end left, and what every read said before.
 struct Original {

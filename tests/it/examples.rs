@@ -21,9 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::codec::{Framed, LinesCodec};
 
-use crate::server::small;
-use crate::stream::EventStream;
-use crate::wire::{Client, PATIENCE, eventually};
+use crate::harness::server::small;
+use crate::harness::stream::EventStream;
+use crate::harness::wire::{Client, PATIENCE, eventually};
 
 async fn open(dir: &TempDir) -> Broker {
     Broker::open(small().data_dir(dir.path().join("data"))).await.expect("it opens")

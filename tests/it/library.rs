@@ -16,9 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::server::small;
-use crate::stream::EventStream;
-use crate::wire::{Client, eventually};
+use crate::harness::server::small;
+use crate::harness::stream::EventStream;
+use crate::harness::wire::{Client, eventually};
 
 async fn opened() -> (Broker, TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -175,7 +175,7 @@ async fn one_that_is_dropped_without_a_shutdown_lets_go_of_its_directory() {
     let (broker, dir) = opened().await;
     broker.insert(event("a", "1")).await.expect("inserted");
     drop(broker);
-    let deadline = std::time::Instant::now() + crate::wire::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::wire::PATIENCE;
     let broker = loop {
         match Broker::open(config(&dir)).await {
             Ok(broker) => break broker,

@@ -4,15 +4,10 @@
 //! `stream` and `socket` are clients that send and show exactly the bytes they are told. The rest are tests,
 //! a file a part of the contract.
 
-mod program;
-mod server;
-mod socket;
-mod stream;
-mod wire;
+mod harness;
 
 mod audit;
-mod checkpoint;
-mod commands;
+mod cli;
 mod damage;
 mod events;
 mod examples;
@@ -26,6 +21,7 @@ mod process;
 mod rabbitmq;
 mod recovery;
 mod relay;
+mod snapshot;
 mod sockets;
 mod streams;
 mod tidy;

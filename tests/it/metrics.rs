@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::server::Server;
-use crate::wire::Client;
+use crate::harness::server::Server;
+use crate::harness::wire::Client;
 
 /// Name and type of every metric there is.
 const METRICS: &[(&str, &str)] = &[

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::harness::server::Server;
 
 /// The page's own files, which are no interface.
 const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];

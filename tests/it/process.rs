@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::program::{Program, Refusal, command, run, small};
-use crate::stream::Said;
-use crate::wire::{Client, Connection, request};
+use crate::harness::program::{Program, Refusal, command, run, small};
+use crate::harness::stream::Said;
+use crate::harness::wire::{Client, Connection, request};
 
 /// The promise of the shutdown.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::program::{Program, small};
-use crate::wire::{Client, Connection, request};
+use crate::harness::program::{Program, small};
+use crate::harness::wire::{Client, Connection, request};
 
 const KILLS: usize = 30;
 const WRITERS: usize = 4;
@@ -201,7 +201,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills_and_no_batch_is_half_there() {
         let program = start(dir.path());
         let client = program.client;
         log.read_on(client);
-        crate::wire::eventually("ids are readable", || {
+        crate::harness::wire::eventually("ids are readable", || {
             let health = client.get("/health").expect(200).json();
             (health["projection"]["ids_readable"] == true).then_some(())
         });
@@ -220,7 +220,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills_and_no_batch_is_half_there() {
                 scope.spawn(move || write_until_killed(client, random, acknowledged))
             };
             let writers: Vec<_> = seeds.into_iter().map(write).collect();
-            crate::wire::eventually("enough is acknowledged", || {
+            crate::harness::wire::eventually("enough is acknowledged", || {
                 (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
             });
             program.kill();
@@ -259,7 +259,8 @@ fn a_stream_over_a_kill_continues_without_a_reset() {
         let target = "/events?event=a";
         let header = cursor.as_ref().map(|cursor| format!("Last-Event-ID: {cursor}"));
         let headers: Vec<&str> = header.as_deref().into_iter().collect();
-        let mut stream = crate::stream::EventStream::open(program.client.0, target, &headers);
+        let mut stream =
+            crate::harness::stream::EventStream::open(program.client.0, target, &headers);
         for n in 0..20 {
             program.client.put("a", &n.to_string());
         }

@@ -11,7 +11,7 @@ use broker::{
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tempfile::TempDir;
 
-use crate::server::small;
+use crate::harness::server::small;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use serde_json::Value;
 
 use super::{next, pages, versions, with_history};
-use crate::server::Server;
-use crate::wire::Connection;
+use crate::harness::server::Server;
+use crate::harness::wire::Connection;
 
 #[test]
 fn the_history_is_every_version_ascending() {
@@ -237,7 +237,7 @@ fn a_large_history_is_streamed_and_comes_whole() {
         server.client().insert(format!("[{batch}]")).expect(201);
     }
     let mut connection = Connection::with_receive_buffer(server.address, 8 << 10);
-    connection.send(crate::wire::request("GET", "/audit/a", &[], b""));
+    connection.send(crate::harness::wire::request("GET", "/audit/a", &[], b""));
     let (status, headers) = connection.head().expect("a head");
     assert_eq!((status, headers.find("transfer-encoding")), (200, Some("chunked")));
     let first = connection.chunk().expect("whole").expect("a chunk");

@@ -9,8 +9,8 @@ pub use proof::leaf_of_line;
 
 use serde_json::Value;
 
-use crate::server::Server;
-use crate::wire::{Answer, Client};
+use crate::harness::server::Server;
+use crate::harness::wire::{Answer, Client};
 
 /// The versions in an answer, in its order.
 fn versions(answer: &Answer) -> Vec<u64> {

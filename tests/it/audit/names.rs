@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{next, pages, resolved};
-use crate::server::Server;
+use crate::harness::server::Server;
 
 fn names(page: &Value) -> Vec<&str> {
     let page = page.as_array().expect("an array").iter();

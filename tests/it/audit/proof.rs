@@ -4,7 +4,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::server::Server;
+use crate::harness::server::Server;
 
 /// Meta: event, version, id, author, to; strings with their length in one byte before them.
 fn meta(record: &Value) -> Vec<u8> {

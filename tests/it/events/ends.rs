@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::server::{Server, small};
-use crate::stream::{EventStream, Said};
-use crate::wire::eventually;
+use crate::harness::server::{Server, small};
+use crate::harness::stream::{EventStream, Said};
+use crate::harness::wire::eventually;
 
 #[test]
 fn the_heartbeat_of_an_idle_stream_is_the_one_line_colon() {

@@ -6,8 +6,8 @@ use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use crate::server::{Server, small};
-use crate::wire::PATIENCE;
+use crate::harness::server::{Server, small};
+use crate::harness::wire::PATIENCE;
 
 #[test]
 fn eventsource_client_reads_records_marks_utf8_and_large_values() {

@@ -1,7 +1,7 @@
 //! `GET /latest`: what a stream starts with, as one JSON object.
 
 use super::in_words;
-use crate::server::Server;
+use crate::harness::server::Server;
 
 fn filled() -> Server {
     let server = Server::start();

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, small};
-use crate::stream::{EventStream, Said};
-use crate::wire::{Connection, eventually, request};
+use crate::harness::server::{Server, small};
+use crate::harness::stream::{EventStream, Said};
+use crate::harness::wire::{Connection, eventually, request};
 
 /// A client that closes is noticed so soon, whether anything is inserted or not.
 const NOTICED_WITHIN: Duration = Duration::from_secs(3);

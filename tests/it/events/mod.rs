@@ -4,14 +4,14 @@ mod ends;
 mod interop;
 mod latest;
 mod many;
-mod marks;
+mod cursors;
 mod replay;
 mod slow;
 
 use serde_json::Value;
 
-use crate::server::Server;
-use crate::stream::{Block, EventStream};
+use crate::harness::server::Server;
+use crate::harness::stream::{Block, EventStream};
 
 /// `(event, version)` of each record, marks by their name alone.
 fn told(blocks: &[Block]) -> Vec<(String, u64)> {

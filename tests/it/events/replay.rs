@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{in_words, replayed};
-use crate::server::{Server, small};
-use crate::stream::Block;
+use crate::harness::server::{Server, small};
+use crate::harness::stream::Block;
 
 fn filled() -> Server {
     let server = Server::start();

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::told;
-use crate::server::{Server, small};
-use crate::stream::{Block, EventStream};
-use crate::wire::Connection;
+use crate::harness::server::{Server, small};
+use crate::harness::stream::{Block, EventStream};
+use crate::harness::wire::Connection;
 
 const EVENTS: usize = 5;
 const ROUNDS: u64 = 400;

@@ -1,6 +1,6 @@
 //! JSON that two readers would understand differently, or that costs more than it weighs.
 
-use crate::server::{Server, small};
+use crate::harness::server::{Server, small};
 
 fn with_data(data: &str) -> String {
     format!("{{\"event\":\"a\",\"data\":{data}}}")

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::server::{Server, small};
-use crate::wire::{Connection, eventually, request};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Connection, eventually, request};
 
 /// A head that is sent byte by byte holds a connection for ever (slowloris).
 #[test]
@@ -191,7 +191,7 @@ fn conditional_and_partial_requests_get_whole_answers_or_304() {
     }
     // A stream is never held.
     let mut stream =
-        crate::stream::EventStream::open(server.address, "/events", &["If-None-Match: *"]);
+        crate::harness::stream::EventStream::open(server.address, "/events", &["If-None-Match: *"]);
     stream.until_synced();
 }
 

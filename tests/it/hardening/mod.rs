@@ -3,6 +3,6 @@
 mod bodies;
 mod connections;
 mod names;
-mod pages;
+mod cross_site;
 mod privacy;
 mod sockets;

@@ -1,7 +1,7 @@
 //! Names and targets that mean something else to somebody on the way.
 
-use crate::server::Server;
-use crate::stream::EventStream;
+use crate::harness::server::Server;
+use crate::harness::stream::EventStream;
 
 /// `%0d%0a` ends a header line, a line of a log, or a field of a stream.
 #[test]

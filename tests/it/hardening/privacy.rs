@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::server::{Server, small};
-use crate::socket::Socket;
-use crate::stream::EventStream;
+use crate::harness::server::{Server, small};
+use crate::harness::socket::Socket;
+use crate::harness::stream::EventStream;
 
 const SECRET: &str = "thesecret";
 const USER: &str = "anntheuser";

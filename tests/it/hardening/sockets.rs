@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, small};
-use crate::socket::{
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{
     CLOSE, CONTINUED, Frames, HANDSHAKE, LAST, PING, PONG, Socket, TEXT, TEXT_FIRST, masked,
 };
-use crate::wire::{eventually, request};
+use crate::harness::wire::{eventually, request};
 
 fn open(server: &Server) -> Frames {
     let mut socket = Frames::open(server, "/ws?event=nothing.at.all");

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::server::{Server, small};
+use crate::harness::server::{Server, small};
 
 #[test]
 fn a_batch_is_decided_in_order_and_answers_an_array() {

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::server::{Server, small};
-use crate::wire::{Answer, PATIENCE, request};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Answer, PATIENCE, request};
 
 const JSON: &str = "Content-Type: application/json";
 

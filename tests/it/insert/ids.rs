@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::server::{Server, small};
-use crate::wire::{Client, eventually};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Client, eventually};
 
 const ID: &str = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
 

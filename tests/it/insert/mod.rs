@@ -8,7 +8,7 @@ mod versions;
 
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::harness::server::Server;
 
 /// What a client sends as data, and what is kept: everything but insignificant whitespace.
 const VERBATIM: &[(&str, &str)] = &[

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::server::{Server, small};
-use crate::wire::{Connection, request};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Connection, request};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -269,7 +269,7 @@ fn a_full_queue_is_503_with_retry_after_and_what_was_acknowledged_is_there() {
     assert!(acknowledged > 0);
 }
 
-fn inserted_or_queue_full(client: crate::wire::Client, body: &str) -> bool {
+fn inserted_or_queue_full(client: crate::harness::wire::Client, body: &str) -> bool {
     let answer = client.insert(body);
     if answer.status == 201 {
         return true;

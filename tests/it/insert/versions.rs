@@ -1,9 +1,14 @@
 //! `expected_version`: a writer that decided on what it had read.
 
-use crate::server::Server;
-use crate::wire::Client;
+use crate::harness::server::Server;
+use crate::harness::wire::Client;
 
-fn expecting(client: Client, event: &str, data: &str, version: u64) -> crate::wire::Answer {
+fn expecting(
+    client: Client,
+    event: &str,
+    data: &str,
+    version: u64,
+) -> crate::harness::wire::Answer {
     client
         .insert(format!("{{\"event\":\"{event}\",\"data\":{data},\"expected_version\":{version}}}"))
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::far::Far;
 use super::node::Node;
+use super::peer::Far;
 use super::{health, sample, start, wait_until_sent};
-use crate::wire::eventually;
+use crate::harness::wire::eventually;
 
 #[test]
 fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
@@ -104,7 +104,7 @@ fn nothing_comes_round_and_two_brokers_exchange_records() {
     other.client.put("reply", "{\"from\":\"other\"}");
     // A program that knows nothing of brokers.
     far.publish("events", "plain", Some("p"), "{\"from\":\"far\"}");
-    let newest = |client: crate::wire::Client| {
+    let newest = |client: crate::harness::wire::Client| {
         eventually("all three are there", || {
             let latest = client.get("/latest").expect(200).json();
             let records = latest["records"].as_array().expect("records").clone();

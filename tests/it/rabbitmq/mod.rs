@@ -1,19 +1,19 @@
 //! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 20.
 
-mod away;
-mod far;
-mod inward;
+mod outage;
+mod peer;
+mod inbound;
 mod loops;
 mod node;
-mod out;
+mod outbound;
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::program::{self, Program};
-use crate::wire::{Client, eventually};
+use crate::harness::program::{self, Program};
+use crate::harness::wire::{Client, eventually};
 use node::Node;
 
 /// A small broker with the bridge to a node.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::wire::eventually;
+use crate::harness::wire::eventually;
 
 /// The script itself: the one in `PATH` is Debian's, which changes the user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";

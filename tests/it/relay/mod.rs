@@ -7,8 +7,8 @@ mod sockets;
 
 use serde_json::Value;
 
-use crate::server::Server;
-use crate::wire::Answer;
+use crate::harness::server::Server;
+use crate::harness::wire::Answer;
 
 const JSON: &str = "Content-Type: application/json";
 

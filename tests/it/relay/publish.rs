@@ -1,7 +1,7 @@
 //! `POST /publish`.
 
 use super::{post, publish};
-use crate::server::Server;
+use crate::harness::server::Server;
 
 #[test]
 fn publishing_is_an_insert_with_its_receipt_and_its_place_in_the_audit() {

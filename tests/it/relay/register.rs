@@ -6,8 +6,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{JSON, delete, post, register, registration};
-use crate::server::{Server, small};
-use crate::wire::eventually;
+use crate::harness::server::{Server, small};
+use crate::harness::wire::eventually;
 
 #[test]
 fn a_registration_is_answered_with_the_url_of_its_socket_and_nothing_else() {

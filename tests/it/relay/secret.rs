@@ -1,7 +1,7 @@
 //! The id of a registration is a bearer secret: whoever reads it in a log is that user.
 
-use crate::program::{Program, small};
-use crate::socket::{Frames, TEXT, refused};
+use crate::harness::program::{Program, small};
+use crate::harness::socket::{Frames, TEXT, refused};
 
 use super::JSON;
 

@@ -7,9 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{delete, publish, register, registration};
-use crate::server::{Server, small};
-use crate::socket::{End, Socket, refused};
-use crate::wire::eventually;
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{End, Socket, refused};
+use crate::harness::wire::eventually;
 
 fn say(server: &Server, topic: &str, message: &str) {
     publish(server, &format!("{{\"topic\":\"{topic}\",\"message\":{message}}}"));

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, small};
-use crate::socket::{CLOSE, Frames, PING, PONG, Socket, TEXT, masked, refused};
-use crate::wire::eventually;
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{CLOSE, Frames, PING, PONG, Socket, TEXT, masked, refused};
+use crate::harness::wire::eventually;
 
 fn streams(server: &Server) -> u64 {
     server.client().get("/health").json()["streams"].as_u64().expect("a number")

@@ -2,9 +2,9 @@
 
 use broker::config::PublicUrl;
 
-use crate::server::{Server, small};
-use crate::socket::{Frames, HANDSHAKE, Socket, refused};
-use crate::wire::{Connection, request};
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{Frames, HANDSHAKE, Socket, refused};
+use crate::harness::wire::{Connection, request};
 
 #[test]
 fn a_handshake_is_answered_as_rfc_6455_says() {

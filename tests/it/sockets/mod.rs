@@ -1,8 +1,8 @@
 //! `GET /ws` and `GET /subscribe/{topic}`: sockets, message by message.
 
-mod asks;
+mod messages;
 mod ends;
 mod handshake;
 mod slow;
 mod subscribe;
-mod told;
+mod records;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::server::{Server, small};
-use crate::socket::{Frames, Socket};
-use crate::wire::Connection;
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{Frames, Socket};
+use crate::harness::wire::Connection;
 
 const EVENTS: usize = 5;
 const ROUNDS: u64 = 400;

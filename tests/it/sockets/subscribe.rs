@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::server::{Server, small};
-use crate::socket::{Socket, refused};
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{Socket, refused};
 
 #[test]
 fn the_newest_value_comes_first_and_then_every_new_one_bare() {

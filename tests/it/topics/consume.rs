@@ -1,6 +1,6 @@
 //! `GET /consume/{topic}` without a consumer: the oldest record after a version.
 
-use crate::server::Server;
+use crate::harness::server::Server;
 
 use super::{consume, produce};
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::json;
 
-use crate::server::{Server, small};
+use crate::harness::server::{Server, small};
 
 use super::{consume, positions, produce};
 

@@ -2,13 +2,13 @@
 
 mod consume;
 mod consumers;
-mod kept;
+mod durability;
 mod produce;
 mod waiting;
 
 use serde_json::Value;
 
-use crate::wire::{Answer, Client};
+use crate::harness::wire::{Answer, Client};
 
 const JSON: &str = "Content-Type: application/json";
 

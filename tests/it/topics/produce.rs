@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::server::{Server, small};
-use crate::wire::{Connection, request};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Connection, request};
 
 use super::{JSON, produce, send};
 

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, small};
-use crate::wire::{Connection, eventually, request};
+use crate::harness::server::{Server, small};
+use crate::harness::wire::{Connection, eventually, request};
 
 use super::{consume, positions, produce};
 

@@ -2,8 +2,8 @@
 
 use broker::Config;
 
-use crate::server::{Server, small};
-use crate::wire::Answer;
+use crate::harness::server::{Server, small};
+use crate::harness::wire::Answer;
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";

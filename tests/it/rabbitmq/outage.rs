@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{bridged, health, insert_many, sample};
-use crate::program::Program;
-use crate::wire::{PATIENCE, eventually};
+use crate::harness::program::Program;
+use crate::harness::wire::{PATIENCE, eventually};
 
 const BOTH: [(&str, &str); 2] = [("EXCHANGE", "events"), ("QUEUE", "inbox")];
 

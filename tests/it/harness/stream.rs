@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::wire::{Connection, Headers, request};
+use crate::harness::wire::{Connection, Headers, request};
 
 /// An open stream.
 pub struct EventStream {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{Place, fill, random, settled, until};
-use crate::wire::Client;
+use crate::harness::wire::Client;
 
 /// How many inserts a round of the test lets through: a log that grew at full speed would soon be
 /// more than an unoptimised build can read.
@@ -315,9 +315,9 @@ fn what_is_said_to_be_done_about_damage_mends_it() {
         assert!(said.contains(words), "{said}");
         assert!(!said.contains("restore the file"), "{said}");
     }
-    let mut start = crate::program::small(&place.path(""));
+    let mut start = crate::harness::program::small(&place.path(""));
     start.env("BROKER_DATA_DIR", place.path("data"));
-    let refusal = crate::program::Program::try_start(start).err().expect("it is damaged");
+    let refusal = crate::harness::program::Program::try_start(start).err().expect("it is damaged");
     assert!(refusal.stderr.contains("with broker restore"), "{}", refusal.stderr);
     place.run(&["restore", "b", "--data-dir", "new"]).ok();
     assert!(place.exported("new") == whole);

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::program::{Program, command, run, small};
-use crate::wire::{Client, Connection, request};
+use crate::harness::program::{Program, command, run, small};
+use crate::harness::wire::{Client, Connection, request};
 
 use super::{consume, positions, produce};
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::node::Node;
-use crate::wire::{PATIENCE, eventually};
+use crate::harness::wire::{PATIENCE, eventually};
 
 /// A connection of another program.
 pub struct Far {

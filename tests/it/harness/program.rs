@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::stream::EventStream;
-use crate::wire::{Client, Connection, PATIENCE};
+use crate::harness::stream::EventStream;
+use crate::harness::wire::{Client, Connection, PATIENCE};
 
 /// A running server; dropping it kills it.
 pub struct Program {

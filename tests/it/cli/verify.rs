@@ -249,9 +249,9 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
 fn the_checkpoint_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
     let place = Place::new();
     let checkpointed = |data: &str| {
-        let mut command = crate::program::small(&place.path(""));
+        let mut command = crate::harness::program::small(&place.path(""));
         command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_CHECKPOINT_BYTES", "64KiB");
-        let program = crate::program::Program::start(command);
+        let program = crate::harness::program::Program::start(command);
         super::fill(program.client);
         let path = place.path(data).join("journal/checkpoint");
         super::until("a checkpoint is written", || path.exists());

@@ -1,8 +1,8 @@
 //! Cursors: where a client continues, and how it hears that it cannot.
 
 use super::{in_words, replayed};
-use crate::server::Server;
-use crate::stream::EventStream;
+use crate::harness::server::Server;
+use crate::harness::stream::EventStream;
 
 /// The id of the last block that a client of `query` has when it is synced.
 fn cursor(server: &Server, query: &str) -> String {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::far::Far;
 use super::node::Node;
+use super::peer::Far;
 use super::{sample, start};
-use crate::program::Program;
-use crate::wire::{Client, eventually};
+use crate::harness::program::Program;
+use crate::harness::wire::{Client, eventually};
 
 const SETTINGS: [(&str, &str); 1] = [("QUEUE", "inbox")];
 

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::program::{Program, small};
-use crate::wire::{Client, eventually};
+use crate::harness::program::{Program, small};
+use crate::harness::wire::{Client, eventually};
 
 const EVENTS: usize = 20;
 
@@ -92,7 +92,7 @@ fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
     // A cursor of the epoch before is good.
     let header = format!("Last-Event-ID: {cursor}");
     let mut stream =
-        crate::stream::EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
+        crate::harness::stream::EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
     let block = stream.block();
     assert!(block.is("e1") && block.version() == 24, "{block:?}");
     eventually("what was passed over is verified", || {
@@ -128,7 +128,7 @@ fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
     // It may be found before the server listens.
     let log = match Program::try_start(command(dir.path())) {
         Ok(mut program) => {
-            let status = program.wait(crate::wire::PATIENCE);
+            let status = program.wait(crate::harness::wire::PATIENCE);
             assert!(!status.success());
             program.log()
         }

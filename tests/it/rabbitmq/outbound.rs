@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::far::{Far, Message};
 use super::node::Node;
+use super::peer::{Far, Message};
 use super::{health, insert_many, start, wait_until_sent};
-use crate::wire::eventually;
+use crate::harness::wire::eventually;
 
 /// The first message of each id, in the order in which they came.
 fn without_duplicates(messages: &[Message]) -> Vec<&Message> {

@@ -1,7 +1,7 @@
 //! What a socket tells is what an event stream tells.
 
-use crate::server::Server;
-use crate::socket::{Socket, in_words};
+use crate::harness::server::Server;
+use crate::harness::socket::{Socket, in_words};
 
 /// What a fresh socket with this query says until it is synced.
 fn replayed(server: &Server, query: &str) -> String {

@@ -11,8 +11,8 @@ use broker::{Config, RunError, serve};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::stream::EventStream;
-use crate::wire::{Client, Connection};
+use crate::harness::stream::EventStream;
+use crate::harness::wire::{Client, Connection};
 
 /// A server on any free port, with a directory of its own; dropping it stops it.
 pub struct Server {

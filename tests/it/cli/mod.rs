@@ -17,8 +17,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 
-use crate::program::{Program, command, run, small};
-use crate::wire::Client;
+use crate::harness::program::{Program, command, run, small};
+use crate::harness::wire::Client;
 
 /// What a command left.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ fn fill(client: Client) {
 
 /// Waits until the history holds everything.
 fn settled(client: Client) {
-    crate::wire::eventually("the history is complete", || {
+    crate::harness::wire::eventually("the history is complete", || {
         let health = client.get("/health").expect(200).json();
         let projection = &health["projection"];
         (projection["seq"] == health["seq"] && projection["ids_readable"] == true).then_some(())
@@ -159,7 +159,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// Waits for a condition on files, which nobody announces.
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + crate::wire::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::wire::PATIENCE;
     while !condition() {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::park_timeout(std::time::Duration::from_millis(1));

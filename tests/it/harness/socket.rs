@@ -12,8 +12,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::server::Server;
-use crate::wire::{Answer, Connection, Headers, PATIENCE, request};
+use crate::harness::server::Server;
+use crate::harness::wire::{Answer, Connection, Headers, PATIENCE, request};
 
 /// An open socket of tokio-tungstenite, used from a thread.
 pub struct Socket {

@@ -40,7 +40,7 @@ fn standard_input_is_imported_into_a_new_directory_only() {
     let import = || {
         let mut command = place.command(&["import", "-", "--data-dir", "copy"]);
         command.stdin(Stdio::from(File::open(place.path("e")).expect("a file")));
-        let (status, stdout, stderr) = crate::program::run(command);
+        let (status, stdout, stderr) = crate::harness::program::run(command);
         super::Said { code: status.code().expect("a code"), stdout, stderr }
     };
     import().ok();

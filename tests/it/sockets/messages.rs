@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, small};
-use crate::socket::{Socket, in_words};
+use crate::harness::server::{Server, small};
+use crate::harness::socket::{Socket, in_words};
 
 /// A socket that hears nothing but answers.
 fn quiet(server: &Server) -> Socket {
