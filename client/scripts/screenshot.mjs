@@ -2,7 +2,7 @@
 /**
  * Draws the page with the demo's data, for the README:
  *
- *   node scripts/screenshot.mjs --url http://127.0.0.1:8080 ../docs/page.png
+ *   node scripts/screenshot.mjs --url http://127.0.0.1:8080 ../docs/images/page.png
  *
  * The server is running and fed (npm run feed -- --speed 0). `--event` is the event whose history
  * is shown; `--relay` shows the relay's tab instead, and says something there; `--dark` and

@@ -1,4 +1,4 @@
-//! Where everything stands in a journal, read by docs/FORMAT.md and by nothing else, so that it can
+//! Where everything stands in a journal, read by docs/reference/FORMAT.md and by nothing else, so that it can
 //! be said beforehand what a changed byte must lead to.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Damaged files. What a changed byte must lead to is said beforehand, by docs/FORMAT.md: every byte
+//! Damaged files. What a changed byte must lead to is said beforehand, by docs/reference/FORMAT.md: every byte
 //! of a header or a group is covered, so the start is refused with the file, the place and the last
 //! good seq; what lies behind the last group is a torn tail, kept aside and warned about; the
 //! projection is rebuilt, the mark does without a slot and a start without its checkpoint, and every
@@ -154,7 +154,7 @@ impl Original {
         Ok((format!("{what} of {}", segment.name), self.expected(index, &before, &after)))
     }
 
-    /// The rules of docs/FORMAT.md, sections 3, 4 and 6, for one damaged segment.
+    /// The rules of docs/reference/FORMAT.md, sections 3, 4 and 6, for one damaged segment.
     fn expected(&self, index: usize, before: &[u8], after: &[u8]) -> Expected {
         let segment = &self.segments[index];
         let is_last = index + 1 == self.segments.len();
@@ -246,7 +246,7 @@ impl Original {
     }
 }
 
-/// docs/FORMAT.md, section 5: a damaged slot counts as absent. What lies between the slots is read
+/// docs/reference/FORMAT.md, section 5: a damaged slot counts as absent. What lies between the slots is read
 /// by nobody.
 fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
     let path = copy.join("journal/mark");
