@@ -24,7 +24,7 @@ const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
 /// Why a connection ended, or did not come about.
 #[derive(Debug, Error)]
-pub(super) enum LinkError {
+pub(super) enum ConnectionError {
     /// RabbitMQ has ended the consumer: its queue was deleted, or its node goes.
     #[error("the queue is gone")]
     Cancelled,
@@ -43,17 +43,17 @@ pub(super) enum LinkError {
 }
 
 /// A connection to RabbitMQ, and its one channel.
-pub(super) struct Link {
+pub(super) struct BridgeConnection {
     connection: Connection,
     pub channel: Channel,
 }
 
 /// What RabbitMQ says of a connection, also when nothing is asked of it.
-pub(super) struct Watch(Pin<Box<dyn Stream<Item = Event> + Send>>);
+pub(super) struct ConnectionWatch(Pin<Box<dyn Stream<Item = Event> + Send>>);
 
-impl Watch {
+impl ConnectionWatch {
     /// Returns when the connection is lost.
-    pub async fn lost(&mut self) -> LinkError {
+    pub async fn lost(&mut self) -> ConnectionError {
         while let Some(event) = self.0.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
@@ -64,18 +64,18 @@ impl Watch {
                 _ => {}
             }
         }
-        LinkError::Ended
+        ConnectionError::Ended
     }
 }
 
-impl Link {
+impl BridgeConnection {
     /// Tells when it is lost; from now on.
-    pub fn watch(&self) -> Watch {
-        Watch(Box::pin(self.connection.events_listener()))
+    pub fn watch(&self) -> ConnectionWatch {
+        ConnectionWatch(Box::pin(self.connection.events_listener()))
     }
 
     /// Connects, and makes the exchange if there is none.
-    pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, LinkError> {
+    pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
             let mut link = Self::connect(url, "broker out").await?;
             let name = short(exchange);
@@ -100,7 +100,7 @@ impl Link {
     }
 
     /// Connects, and makes the queue if there is none.
-    pub async fn to_queue(url: &AmqpUrl, queue: &str) -> Result<Self, LinkError> {
+    pub async fn to_queue(url: &AmqpUrl, queue: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
             let mut link = Self::connect(url, "broker in").await?;
             let name = short(queue);
@@ -123,7 +123,7 @@ impl Link {
         let _ = timeout(GOODBYE_MAX, goodbye).await;
     }
 
-    async fn connect(url: &AmqpUrl, name: &str) -> Result<Self, LinkError> {
+    async fn connect(url: &AmqpUrl, name: &str) -> Result<Self, ConnectionError> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = Connection::connect_uri(uri(url), properties).await?;
         let channel = connection.create_channel().await?;
@@ -132,7 +132,7 @@ impl Link {
 
     /// Whether RabbitMQ says that something is not there. It closes the channel with that answer,
     /// so there is a new one after it.
-    async fn is_missing(&mut self, asked: lapin::Result<()>) -> Result<bool, LinkError> {
+    async fn is_missing(&mut self, asked: lapin::Result<()>) -> Result<bool, ConnectionError> {
         let Err(error) = asked else { return Ok(false) };
         let is_missing = matches!(error.kind(), ErrorKind::ProtocolError(answer)
             if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
@@ -145,9 +145,9 @@ impl Link {
 }
 
 async fn within_setup<T>(
-    setup: impl Future<Output = Result<T, LinkError>>,
-) -> Result<T, LinkError> {
-    timeout(SETUP_MAX, setup).await.unwrap_or(Err(LinkError::Slow))
+    setup: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
+    timeout(SETUP_MAX, setup).await.unwrap_or(Err(ConnectionError::Slow))
 }
 
 /// A text of at most 255 bytes: all names here are checked to be.

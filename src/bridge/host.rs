@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::decide::Verdict;
 use crate::order::ProposeError;
 use crate::record::{Data, Name, NewEvent, Record, Seq};
-use crate::subscription::{Interest, Subscriber};
+use crate::subscription::{Selector, Subscriber};
 
 /// What the bridge needs of the log that it belongs to.
 ///
@@ -26,7 +26,7 @@ pub trait Host: 'static {
     fn head(&self) -> Seq;
 
     /// Every record after a seq, from the log.
-    fn follow(&self, interest: Interest, after: Seq) -> Option<Subscriber>;
+    fn follow(&self, interest: Selector, after: Seq) -> Option<Subscriber>;
 
     /// The newest version of a system record that keeps a position.
     fn position(&self, name: &Name) -> Option<Arc<Record>>;

@@ -9,13 +9,13 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Basi
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tracing::{debug, error, info, warn};
 
-use crate::bridge::connection::{Link, LinkError, short};
+use crate::bridge::connection::{BridgeConnection, ConnectionError, short};
 use crate::bridge::host::Host;
 use crate::bridge::intake;
-use crate::bridge::intake::Outcome;
-use crate::bridge::message::{HEADER_LOG, Incoming, Message, Reading};
-use crate::bridge::state::State;
-use crate::bridge::supervisor::{Ended, Stop};
+use crate::bridge::intake::Intake;
+use crate::bridge::message::{AmqpMessage, HEADER_LOG, Incoming, IntakeRules};
+use crate::bridge::state::BridgeState;
+use crate::bridge::supervisor::{DirectionEnd, StopSignal};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 
@@ -26,21 +26,21 @@ const PREFETCH: u16 = 64;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// The way in, with all that it needs.
-pub(super) struct Inward<H> {
+pub(super) struct Inbound<H> {
     pub host: H,
     pub url: AmqpUrl,
-    pub reading: Reading,
-    pub state: Arc<State>,
+    pub reading: IntakeRules,
+    pub state: Arc<BridgeState>,
     pub metrics: Metrics,
 }
 
-impl<H: Host> Inward<H> {
+impl<H: Host> Inbound<H> {
     /// Connects once and takes messages in until the end of the connection, or of the bridge.
-    pub async fn run(&self, stop: &mut Stop) -> Result<Ended, LinkError> {
+    pub async fn run(&self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
         let queue = &self.reading.queue;
         let link = tokio::select! {
-            link = Link::to_queue(&self.url, queue) => link?,
-            () = stop.wait() => return Ok(Ended::Stopped),
+            link = BridgeConnection::to_queue(&self.url, queue) => link?,
+            () = stop.wait() => return Ok(DirectionEnd::Stopped),
         };
         link.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let consumer = link
@@ -68,27 +68,31 @@ impl<H: Host> Inward<H> {
         }
     }
 
-    async fn follow(&self, mut consumer: Consumer, stop: &mut Stop) -> Result<Ended, LinkError> {
+    async fn follow(
+        &self,
+        mut consumer: Consumer,
+        stop: &mut StopSignal,
+    ) -> Result<DirectionEnd, ConnectionError> {
         loop {
             let first = tokio::select! {
-                next = consumer.next() => next.ok_or(LinkError::Cancelled)??,
-                () = stop.wait() => return Ok(Ended::Stopped),
+                next = consumer.next() => next.ok_or(ConnectionError::Cancelled)??,
+                () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
             let deliveries = waiting(first, &mut consumer);
             // What is not acknowledged comes again.
             let goes_on = tokio::select! {
                 taken = self.take(deliveries) => taken?,
-                () = stop.wait() => return Ok(Ended::Stopped),
+                () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
             if !goes_on {
-                return Ok(Ended::Finished);
+                return Ok(DirectionEnd::Finished);
             }
         }
     }
 
     /// Takes messages in; false when nothing can be inserted any more. RabbitMQ hands out again
     /// what was not answered.
-    async fn take(&self, deliveries: Vec<Delivery>) -> Result<bool, LinkError> {
+    async fn take(&self, deliveries: Vec<Delivery>) -> Result<bool, ConnectionError> {
         let mut accepted = Vec::new();
         let mut events = Vec::new();
         for delivery in deliveries {
@@ -113,9 +117,9 @@ impl<H: Host> Inward<H> {
         };
         for (delivery, outcome) in accepted.iter().zip(outcomes) {
             match outcome {
-                Outcome::Inserted => self.metrics.bridge.inserted.increment(1),
-                Outcome::Known => self.metrics.bridge.known.increment(1),
-                Outcome::Refused(reason) => {
+                Intake::Inserted => self.metrics.bridge.inserted.increment(1),
+                Intake::Known => self.metrics.bridge.known.increment(1),
+                Intake::Refused(reason) => {
                     self.refuse(delivery, &reason).await?;
                     continue;
                 }
@@ -126,7 +130,7 @@ impl<H: Host> Inward<H> {
     }
 
     /// RabbitMQ dead-letters the message, or drops it where nothing is set up for that.
-    async fn refuse(&self, delivery: &Delivery, reason: &str) -> Result<(), LinkError> {
+    async fn refuse(&self, delivery: &Delivery, reason: &str) -> Result<(), ConnectionError> {
         let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
         let routing_key = delivery.routing_key.as_str();
         let queue = &self.reading.queue;
@@ -158,7 +162,7 @@ fn waiting(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
     deliveries
 }
 
-fn message(delivery: &Delivery) -> Message<'_> {
+fn message(delivery: &Delivery) -> AmqpMessage<'_> {
     let properties = &delivery.properties;
     let headers = properties.headers().as_ref();
     let log = headers.and_then(|headers| match headers.inner().get(HEADER_LOG)? {
@@ -166,7 +170,7 @@ fn message(delivery: &Delivery) -> Message<'_> {
         AMQPValue::ShortString(text) => Some(text.as_str().as_bytes()),
         _ => None,
     });
-    Message {
+    AmqpMessage {
         routing_key: delivery.routing_key.as_str(),
         id: properties.message_id().as_ref().map(ShortString::as_str),
         kind: properties.kind().as_ref().map(ShortString::as_str),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::bridge::AUTHOR;
-use crate::record::json::Limits;
+use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, Record, User, json};
 
 /// The header that names the log that a message was published from.
@@ -26,7 +26,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_8f0a_52c4_4c0f_9b8e_2d6a_7c91_e3b
 
 /// A message, as far as it matters here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Message<'a> {
+pub struct AmqpMessage<'a> {
     pub routing_key: &'a str,
     pub id: Option<&'a str>,
     /// The property `type`.
@@ -38,7 +38,7 @@ pub struct Message<'a> {
 
 /// How messages of one queue are read.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct IntakeRules {
     /// The log that this bridge belongs to.
     pub log: Uuid,
     pub queue: String,
@@ -75,9 +75,9 @@ pub fn came_in(record: &Record) -> bool {
     record.author().is_some_and(|author| author.as_str() == AUTHOR)
 }
 
-impl Reading {
+impl IntakeRules {
     /// What the message is.
-    pub fn read(&self, message: Message<'_>) -> Incoming {
+    pub fn read(&self, message: AmqpMessage<'_>) -> Incoming {
         let log = self.log.to_string();
         if message.log.is_some_and(|from| from == log.as_bytes()) {
             return Incoming::Own;
@@ -85,8 +85,8 @@ impl Reading {
         self.insert(message).map_or_else(Incoming::Refused, Incoming::Insert)
     }
 
-    fn insert(&self, message: Message<'_>) -> Result<NewEvent, String> {
-        let Message { routing_key, kind, body, .. } = message;
+    fn insert(&self, message: AmqpMessage<'_>) -> Result<NewEvent, String> {
+        let AmqpMessage { routing_key, kind, body, .. } = message;
         if body.len() > self.body_bytes_max {
             return Err(format!(
                 "the body has {} bytes: send at most {}, or raise BROKER_MAX_BODY_BYTES",
@@ -97,7 +97,7 @@ impl Reading {
         let is_record = kind == Some(TYPE_RECORD);
         // The record around the data comes on top of the limit.
         let depth_max = self.depth_max + usize::from(is_record);
-        let compact = json::compact(body, Limits { depth_max })
+        let compact = json::compact(body, JsonLimits { depth_max })
             .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
         let (named, to, data) = if is_record {
             let record: Published<'_> = serde_json::from_slice(&compact)
@@ -145,13 +145,13 @@ mod tests {
 
     const LOG: Uuid = Uuid::from_u128(7);
 
-    fn reading() -> Reading {
+    fn reading() -> IntakeRules {
         let queue = "inbox".to_owned();
-        Reading { log: LOG, queue, event: None, body_bytes_max: 100, depth_max: 2 }
+        IntakeRules { log: LOG, queue, event: None, body_bytes_max: 100, depth_max: 2 }
     }
 
-    fn message<'a>(routing_key: &'a str, body: &'a str) -> Message<'a> {
-        Message { routing_key, body: body.as_bytes(), ..Message::default() }
+    fn message<'a>(routing_key: &'a str, body: &'a str) -> AmqpMessage<'a> {
+        AmqpMessage { routing_key, body: body.as_bytes(), ..AmqpMessage::default() }
     }
 
     #[track_caller]
@@ -182,31 +182,31 @@ mod tests {
     #[test]
     fn a_record_of_another_broker_is_taken_apart() {
         let body = r#"{"seq":9,"event":"note","version":4,"id":"x","to":"ann","data":[[1.0]]}"#;
-        let published = Message { kind: Some(TYPE_RECORD), ..message("elsewhere", body) };
+        let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("elsewhere", body) };
         let event = inserted(reading().read(published));
         assert_eq!(event.identity.event.as_str(), "note");
         assert_eq!(event.identity.to.expect("a user").as_str(), "ann");
         assert_eq!(event.data.as_bytes(), b"[[1.0]]");
-        let plain = Message { kind: Some("note"), ..message("a", r#"{"event":"b"}"#) };
+        let plain = AmqpMessage { kind: Some("note"), ..message("a", r#"{"event":"b"}"#) };
         assert_eq!(inserted(reading().read(plain)).identity.event.as_str(), "a");
     }
 
     #[test]
     fn what_this_log_published_is_its_own_and_what_another_did_is_not() {
         let (own, other) = (LOG.to_string(), Uuid::from_u128(8).to_string());
-        let from = |log| Message { log: Some(log), ..message("a", "1") };
+        let from = |log| AmqpMessage { log: Some(log), ..message("a", "1") };
         assert_eq!(reading().read(from(own.as_bytes())), Incoming::Own);
         inserted(reading().read(from(other.as_bytes())));
         // Even when nothing in it could be read.
-        let broken = Message { log: Some(own.as_bytes()), ..message("", "{") };
+        let broken = AmqpMessage { log: Some(own.as_bytes()), ..message("", "{") };
         assert_eq!(reading().read(broken), Incoming::Own);
     }
 
     #[test]
     fn an_id_is_kept_when_it_is_a_uuid_and_mapped_by_queue_and_id_otherwise() {
         let id = |queue: &str, id| {
-            let reading = Reading { queue: queue.to_owned(), ..reading() };
-            let message = Message { id: Some(id), ..message("a", "1") };
+            let reading = IntakeRules { queue: queue.to_owned(), ..reading() };
+            let message = AmqpMessage { id: Some(id), ..message("a", "1") };
             inserted(reading.read(message)).id.expect("an id")
         };
         let uuid = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
@@ -236,17 +236,17 @@ mod tests {
             assert!(said.contains(reason), "{said}");
         }
         for body in ["1", "{\"event\":\"a\"}", "{\"event\":1,\"data\":1}"] {
-            let published = Message { kind: Some(TYPE_RECORD), ..message("a", body) };
+            let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("a", body) };
             assert!(refused(reading().read(published)).contains("not a record"));
         }
         let private = r#"{"event":"a","to":"","data":1}"#;
-        let published = Message { kind: Some(TYPE_RECORD), ..message("a", private) };
+        let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("a", private) };
         assert!(refused(reading().read(published)).starts_with("to: "));
     }
 
     #[test]
     fn a_configured_event_takes_every_message_whatever_it_is_called() {
-        let reading = Reading { event: Name::parse("mail").ok(), ..reading() };
+        let reading = IntakeRules { event: Name::parse("mail").ok(), ..reading() };
         let event = inserted(reading.read(message("no name!#", "1")));
         assert_eq!(event.identity.event.as_str(), "mail");
     }
@@ -274,7 +274,7 @@ mod tests {
             log in option::of(any::<Vec<u8>>()),
             body in any_body(),
         ) {
-            let message = Message {
+            let message = AmqpMessage {
                 routing_key: &routing_key,
                 id: id.as_deref(),
                 kind: kind.as_deref(),
@@ -293,7 +293,7 @@ mod tests {
             };
             let name = &event.identity.event;
             prop_assert_eq!(Name::parse(name.as_str()), Ok(name.clone()));
-            let limits = Limits { depth_max: reading().depth_max };
+            let limits = JsonLimits { depth_max: reading().depth_max };
             let data = json::compact(event.data.as_bytes(), limits);
             prop_assert_eq!(data.as_deref(), Ok(event.data.as_bytes()));
             prop_assert_eq!(event.id.is_some(), id.is_some());
@@ -305,8 +305,8 @@ mod tests {
             let data = std::str::from_utf8(event.data.as_bytes())?;
             let record = format!("{{\"event\":{},{to}\"data\":{data}}}", text(name.as_str()));
             let kind = Some(TYPE_RECORD);
-            let reading = Reading { body_bytes_max: 10_000, ..reading() };
-            let published = Message { kind, body: record.as_bytes(), ..message };
+            let reading = IntakeRules { body_bytes_max: 10_000, ..reading() };
+            let published = AmqpMessage { kind, body: record.as_bytes(), ..message };
             prop_assert_eq!(reading.read(published), Incoming::Insert(event));
         }
     }

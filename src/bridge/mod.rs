@@ -10,7 +10,7 @@
 //! however long RabbitMQ is away: the log is what waits.
 //!
 //! **Does not** hold up inserts, readiness or shutdown, remove what was sent twice from
-//! RabbitMQ, or speak TLS. Without the feature `rabbitmq` there is only [`State`].
+//! RabbitMQ, or speak TLS. Without the feature `rabbitmq` there is only [`BridgeState`].
 
 #[cfg(feature = "rabbitmq")]
 mod backoff;
@@ -34,7 +34,7 @@ mod supervisor;
 
 #[cfg(feature = "rabbitmq")]
 pub use host::Host;
-pub use state::State;
+pub use state::BridgeState;
 #[cfg(feature = "rabbitmq")]
 pub use supervisor::Bridge;
 

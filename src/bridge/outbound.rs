@@ -17,16 +17,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use crate::bridge::connection::{Link, LinkError, Watch, short};
+use crate::bridge::connection::{BridgeConnection, ConnectionError, ConnectionWatch, short};
 use crate::bridge::host::Host;
 use crate::bridge::message::{HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, came_in};
 use crate::bridge::position::Position;
-use crate::bridge::state::State;
-use crate::bridge::supervisor::{Ended, Stop};
+use crate::bridge::state::BridgeState;
+use crate::bridge::supervisor::{DirectionEnd, StopSignal};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 use crate::record::{Name, Record, Seq};
-use crate::subscription::{Batch, Interest, Step, Subscriber};
+use crate::subscription::{Batch, Selector, Step, Subscriber};
 
 /// Records that RabbitMQ has not confirmed yet: enough to keep it busy, and no more than it may
 /// have to be sent again.
@@ -41,13 +41,13 @@ const CONFIRM_MAX: Duration = Duration::from_millis(500);
 const PERSISTENT: u8 = 2;
 
 /// The way out, with all that it needs.
-pub(super) struct Out<H> {
+pub(super) struct Outbound<H> {
     pub host: H,
     pub url: AmqpUrl,
     pub exchange: Name,
-    pub interest: Interest,
+    pub interest: Selector,
     pub position: Position,
-    pub state: Arc<State>,
+    pub state: Arc<BridgeState>,
     pub metrics: Metrics,
 }
 
@@ -64,12 +64,12 @@ struct Flow {
 /// Published, oldest first.
 #[derive(Default)]
 struct Unconfirmed {
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentRecord>,
     bytes: usize,
 }
 
 /// What happens next on a connection.
-enum Next {
+enum NextStep {
     /// RabbitMQ confirmed so many records.
     Confirmed(u64),
     /// The log has ended, or cannot be read.
@@ -79,24 +79,24 @@ enum Next {
     Time,
 }
 
-struct Sent {
+struct SentRecord {
     seq: Seq,
     bytes: usize,
     confirm: PublisherConfirm,
 }
 
-impl<H: Host> Out<H> {
+impl<H: Host> Outbound<H> {
     /// Connects once and sends until the end of the connection, or of the bridge.
-    pub async fn run(&mut self, stop: &mut Stop) -> Result<Ended, LinkError> {
+    pub async fn run(&mut self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
         let exchange = self.exchange.clone();
         let link = tokio::select! {
-            link = Link::to_exchange(&self.url, exchange.as_str()) => link?,
-            () = stop.wait() => return Ok(Ended::Stopped),
+            link = BridgeConnection::to_exchange(&self.url, exchange.as_str()) => link?,
+            () = stop.wait() => return Ok(DirectionEnd::Stopped),
         };
         link.channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let seq = self.position.now();
         let Some(subscriber) = self.host.follow(self.interest.clone(), seq) else {
-            return Ok(Ended::Finished);
+            return Ok(DirectionEnd::Finished);
         };
         let lag = self.host.head().saturating_sub(seq);
         info!(%exchange, seq, lag, "connected to RabbitMQ: records go out");
@@ -134,10 +134,10 @@ impl<H: Host> Out<H> {
     async fn send(
         &mut self,
         channel: &Channel,
-        watch: &mut Watch,
+        watch: &mut ConnectionWatch,
         flow: &mut Flow,
-        stop: &mut Stop,
-    ) -> Result<Ended, LinkError> {
+        stop: &mut StopSignal,
+    ) -> Result<DirectionEnd, ConnectionError> {
         let mut keep = interval(KEEP_EVERY);
         keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What failed is tried again when it is time.
@@ -147,7 +147,7 @@ impl<H: Host> Out<H> {
                 let sent = tokio::select! {
                     sent = self.publish(channel, &record) => sent?,
                     error = watch.lost() => return Err(error),
-                    () = stop.wait() => return Ok(Ended::Stopped),
+                    () = stop.wait() => return Ok(DirectionEnd::Stopped),
                 };
                 // Until now it held back the position.
                 flow.ahead.pop_front();
@@ -156,17 +156,17 @@ impl<H: Host> Out<H> {
             let next = tokio::select! {
                 next = self.next(flow) => next?,
                 error = watch.lost() => return Err(error),
-                _ = keep.tick() => Next::Time,
-                () = stop.wait() => return Ok(Ended::Stopped),
+                _ = keep.tick() => NextStep::Time,
+                () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
             let (mut confirmed, mut is_time) = (0, false);
             match next {
-                Next::Confirmed(count) => confirmed = count,
-                Next::End => return Ok(Ended::Finished),
-                Next::Read(records) => {
+                NextStep::Confirmed(count) => confirmed = count,
+                NextStep::End => return Ok(DirectionEnd::Finished),
+                NextStep::Read(records) => {
                     flow.ahead.extend(records.into_iter().filter(|record| !came_in(record)));
                 }
-                Next::Time => is_time = true,
+                NextStep::Time => is_time = true,
             }
             self.stand(flow, confirmed);
             if is_time || (is_kept && self.position.is_far()) {
@@ -176,17 +176,21 @@ impl<H: Host> Out<H> {
     }
 
     /// What comes first: a confirmation, or, when all that was read is published, more of the log.
-    async fn next(&self, flow: &mut Flow) -> Result<Next, LinkError> {
+    async fn next(&self, flow: &mut Flow) -> Result<NextStep, ConnectionError> {
         let (can_read, rests) = (flow.ahead.is_empty(), flow.is_idle_but_for_the_log());
         let Flow { subscriber, unconfirmed, .. } = flow;
         tokio::select! {
             biased;
-            confirmed = unconfirmed.confirm() => confirmed.map(Next::Confirmed),
+            confirmed = unconfirmed.confirm() => confirmed.map(NextStep::Confirmed),
             next = self.read(subscriber, rests), if can_read => Ok(next),
         }
     }
 
-    async fn publish(&self, channel: &Channel, record: &Record) -> Result<Sent, LinkError> {
+    async fn publish(
+        &self,
+        channel: &Channel,
+        record: &Record,
+    ) -> Result<SentRecord, ConnectionError> {
         let json = record.json();
         let confirm = channel
             .basic_publish(
@@ -197,11 +201,11 @@ impl<H: Host> Out<H> {
                 properties(record, self.host.log_id()),
             )
             .await?;
-        Ok(Sent { seq: record.seq(), bytes: json.len(), confirm })
+        Ok(SentRecord { seq: record.seq(), bytes: json.len(), confirm })
     }
 
     /// What comes next in the log; `rests` when nothing before it waits.
-    async fn read(&self, subscriber: &mut Subscriber, rests: bool) -> Next {
+    async fn read(&self, subscriber: &mut Subscriber, rests: bool) -> NextStep {
         let step = poll_fn(|cx| {
             let polled = subscriber.poll_step(cx);
             if polled.is_pending() && rests && subscriber.is_following() {
@@ -213,12 +217,12 @@ impl<H: Host> Out<H> {
             polled
         });
         match step.await {
-            Some(Ok(Step { records, .. })) => Next::Read(records),
+            Some(Ok(Step { records, .. })) => NextStep::Read(records),
             Some(Err(error)) => {
                 error!(%error, "records cannot be read, so none go to RabbitMQ");
-                Next::End
+                NextStep::End
             }
-            None => Next::End,
+            None => NextStep::End,
         }
     }
 
@@ -289,14 +293,14 @@ impl Unconfirmed {
         self.sent.len() < UNCONFIRMED_MAX && self.bytes < UNCONFIRMED_BYTES_MAX
     }
 
-    fn push(&mut self, sent: Sent) {
+    fn push(&mut self, sent: SentRecord) {
         self.bytes += sent.bytes;
         self.sent.push_back(sent);
     }
 
     /// Waits for the oldest, for ever when there is none, and takes what is confirmed behind it;
     /// how many.
-    async fn confirm(&mut self) -> Result<u64, LinkError> {
+    async fn confirm(&mut self) -> Result<u64, ConnectionError> {
         let Some(oldest) = self.sent.front_mut() else {
             return std::future::pending().await;
         };
@@ -306,7 +310,7 @@ impl Unconfirmed {
             match confirmation? {
                 Confirmation::Ack(_) => {}
                 Confirmation::Nack(_) | Confirmation::NotRequested => {
-                    return Err(LinkError::Refused);
+                    return Err(ConnectionError::Refused);
                 }
             }
             confirmed += 1;

@@ -23,7 +23,7 @@ pub(super) struct Position {
 
 /// The data of the system record.
 #[derive(Debug, Deserialize, Serialize)]
-struct Kept {
+struct StoredPosition {
     seq: Seq,
 }
 
@@ -37,7 +37,7 @@ impl Position {
                     warn!(%error, %name, "the position cannot be read; everything is sent again");
                     0
                 },
-                |Kept { seq }| seq,
+                |StoredPosition { seq }| seq,
             )
         });
         Self { name, now: kept, kept, confirmed: 0 }
@@ -66,7 +66,8 @@ impl Position {
             return Ok(());
         }
         let (seq, confirmed) = (self.now, self.confirmed);
-        let json = serde_json::to_vec(&Kept { seq }).expect("a struct of a number serialises");
+        let json =
+            serde_json::to_vec(&StoredPosition { seq }).expect("a struct of a number serialises");
         host.store_position(&self.name, Data::checked(json.into())).await?;
         self.kept = seq;
         self.confirmed -= confirmed;

@@ -6,16 +6,16 @@ use crate::record::Seq;
 
 /// How each way that is set up stands.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct BridgeState {
     /// Records that go out.
-    pub out: Option<Out>,
+    pub out: Option<OutboundState>,
     /// Messages that come in.
-    pub inward: Option<Inward>,
+    pub inward: Option<InboundState>,
 }
 
 /// How the way out stands.
 #[derive(Debug, Default)]
-pub struct Out {
+pub struct OutboundState {
     connected: AtomicBool,
     /// Every record up to here was confirmed, or is not to go out.
     position: AtomicU64,
@@ -25,11 +25,11 @@ pub struct Out {
 
 /// How the way in stands.
 #[derive(Debug, Default)]
-pub struct Inward {
+pub struct InboundState {
     connected: AtomicBool,
 }
 
-impl Out {
+impl OutboundState {
     /// Whether RabbitMQ takes records now.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
@@ -50,7 +50,7 @@ impl Out {
     }
 }
 
-impl Inward {
+impl InboundState {
     /// Whether messages can come now.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
@@ -58,7 +58,7 @@ impl Inward {
 }
 
 #[cfg(feature = "rabbitmq")]
-impl Out {
+impl OutboundState {
     pub(super) fn connect(&self) {
         self.connected.store(true, Ordering::Relaxed);
     }
@@ -77,7 +77,7 @@ impl Out {
 }
 
 #[cfg(feature = "rabbitmq")]
-impl Inward {
+impl InboundState {
     pub(super) fn connect(&self) {
         self.connected.store(true, Ordering::Relaxed);
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn lag_is_what_waits_and_nothing_while_nothing_does() {
-        let out = Out::default();
+        let out = OutboundState::default();
         assert_eq!(out.lag(7), 7, "nothing was looked at yet");
         out.stand(5, false);
         assert_eq!((out.position(), out.lag(7)), (5, 2));

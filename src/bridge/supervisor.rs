@@ -12,17 +12,17 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use crate::bridge::backoff::Backoff;
-use crate::bridge::connection::LinkError;
+use crate::bridge::connection::ConnectionError;
 use crate::bridge::host::Host;
-use crate::bridge::inbound::Inward;
-use crate::bridge::message::Reading;
-use crate::bridge::outbound::Out;
+use crate::bridge::inbound::Inbound;
+use crate::bridge::message::IntakeRules;
+use crate::bridge::outbound::Outbound;
 use crate::bridge::position::Position;
 use crate::bridge::state;
-use crate::bridge::state::State;
+use crate::bridge::state::BridgeState;
 use crate::config::{AmqpUrl, Config, RabbitMq};
 use crate::metrics::Metrics;
-use crate::subscription::Interest;
+use crate::subscription::Selector;
 
 /// The longest pause before RabbitMQ is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -36,12 +36,12 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 pub struct Bridge {
     stop: watch::Sender<bool>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
-    state: Arc<State>,
+    state: Arc<BridgeState>,
 }
 
 /// Why a way ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum DirectionEnd {
     /// The log has ended.
     Finished,
     /// It was asked to.
@@ -50,9 +50,9 @@ pub(super) enum Ended {
 
 /// The bridge's end, as its ways wait for it.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(super) struct StopSignal(watch::Receiver<bool>);
 
-impl Stop {
+impl StopSignal {
     /// Returns when the bridge is to end, also at every later call.
     pub async fn wait(&mut self) {
         // A sender that is gone is a broker that was dropped.
@@ -72,9 +72,9 @@ impl Bridge {
     ) -> io::Result<Option<Self>> {
         let Some(url) = config.rabbitmq.url.clone() else { return Ok(None) };
         let RabbitMq { exchange, queue, .. } = &config.rabbitmq;
-        let state = Arc::new(State {
-            out: exchange.as_ref().map(|_| state::Out::default()),
-            inward: queue.as_ref().map(|_| state::Inward::default()),
+        let state = Arc::new(BridgeState {
+            out: exchange.as_ref().map(|_| state::OutboundState::default()),
+            inward: queue.as_ref().map(|_| state::InboundState::default()),
         });
         let out = way_out(&host, &url, config, &state, metrics);
         let inward = way_in(&host, &url, config, &state, metrics);
@@ -82,7 +82,7 @@ impl Bridge {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("bridge".to_owned()).spawn(move || {
-            let run = AssertUnwindSafe(|| run(runtime, out, inward, &Stop(stopped)));
+            let run = AssertUnwindSafe(|| run(runtime, out, inward, &StopSignal(stopped)));
             if catch_unwind(run).is_err() {
                 error!("the bridge to RabbitMQ panicked; nothing goes out or comes in");
             }
@@ -93,7 +93,7 @@ impl Bridge {
     }
 
     /// How it stands.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &BridgeState {
         &self.state
     }
 
@@ -111,18 +111,18 @@ fn way_out<H: Host + Clone>(
     host: &H,
     url: &AmqpUrl,
     config: &Config,
-    state: &Arc<State>,
+    state: &Arc<BridgeState>,
     metrics: &Metrics,
-) -> Option<Out<H>> {
+) -> Option<Outbound<H>> {
     let RabbitMq { exchange, filters, private, .. } = config.rabbitmq.clone();
     let exchange = exchange?;
     let interest =
-        if private { Interest::of_everybody(filters) } else { Interest::new(filters, None) };
+        if private { Selector::of_everybody(filters) } else { Selector::new(filters, None) };
     let position = Position::find(host, &exchange);
     if let Some(out) = &state.out {
         out.stand(position.now(), false);
     }
-    Some(Out {
+    Some(Outbound {
         host: host.clone(),
         url: url.clone(),
         exchange,
@@ -137,10 +137,10 @@ fn way_in<H: Host + Clone>(
     host: &H,
     url: &AmqpUrl,
     config: &Config,
-    state: &Arc<State>,
+    state: &Arc<BridgeState>,
     metrics: &Metrics,
-) -> Option<Inward<H>> {
-    let reading = Reading {
+) -> Option<Inbound<H>> {
+    let reading = IntakeRules {
         log: host.log_id(),
         queue: config.rabbitmq.queue.clone()?,
         event: config.rabbitmq.event.clone(),
@@ -148,14 +148,19 @@ fn way_in<H: Host + Clone>(
         depth_max: config.max_depth,
     };
     let (host, url) = (host.clone(), url.clone());
-    Some(Inward { host, url, reading, state: state.clone(), metrics: metrics.clone() })
+    Some(Inbound { host, url, reading, state: state.clone(), metrics: metrics.clone() })
 }
 
-fn run<H: Host>(runtime: Runtime, out: Option<Out<H>>, inward: Option<Inward<H>>, stop: &Stop) {
+fn run<H: Host>(
+    runtime: Runtime,
+    out: Option<Outbound<H>>,
+    inward: Option<Inbound<H>>,
+    stop: &StopSignal,
+) {
     runtime.block_on(async {
         let sending = async {
             let Some(mut out) = out else { return };
-            let mut retry = Retry::new("out", stop);
+            let mut retry = RetryAt::new("out", stop);
             loop {
                 let ended = out.run(&mut retry.stop).await;
                 out.lose().await;
@@ -166,7 +171,7 @@ fn run<H: Host>(runtime: Runtime, out: Option<Out<H>>, inward: Option<Inward<H>>
         };
         let taking = async {
             let Some(inward) = inward else { return };
-            let mut retry = Retry::new("in", stop);
+            let mut retry = RetryAt::new("in", stop);
             loop {
                 let ended = inward.run(&mut retry.stop).await;
                 inward.lose();
@@ -182,20 +187,20 @@ fn run<H: Host>(runtime: Runtime, out: Option<Out<H>>, inward: Option<Inward<H>>
 }
 
 /// When a way is tried again.
-struct Retry {
+struct RetryAt {
     way: &'static str,
     backoff: Backoff,
     began: Instant,
-    stop: Stop,
+    stop: StopSignal,
 }
 
-impl Retry {
-    fn new(way: &'static str, stop: &Stop) -> Self {
+impl RetryAt {
+    fn new(way: &'static str, stop: &StopSignal) -> Self {
         Self { way, backoff: Backoff::new(PAUSE_MAX), began: Instant::now(), stop: stop.clone() }
     }
 
     /// Pauses after a connection was lost, or did not come about; false when it was the last.
-    async fn goes_on(&mut self, ended: Result<Ended, LinkError>) -> bool {
+    async fn goes_on(&mut self, ended: Result<DirectionEnd, ConnectionError>) -> bool {
         let way = self.way;
         let error = match ended {
             Ok(ended) => {

@@ -41,10 +41,10 @@ pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
 /// A running broker. A clone is cheap and means the same one.
 #[derive(Clone)]
 pub struct Broker {
-    inner: Arc<Inner>,
+    inner: Arc<BrokerInner>,
 }
 
-struct Inner {
+struct BrokerInner {
     config: Config,
     order: Local,
     stopped: Mutex<Option<Stopped>>,
@@ -71,7 +71,7 @@ struct Inner {
     directory: Mutex<Option<Arc<DataDir>>>,
 }
 
-impl Drop for Inner {
+impl Drop for BrokerInner {
     /// Streams end and the teller goes, also for a program that never shut it down.
     fn drop(&mut self) {
         self.hub.close();
@@ -201,7 +201,7 @@ impl Broker {
     }
 
     /// How the bridge to RabbitMQ stands, if one is set up.
-    pub(crate) fn bridge_state(&self) -> Option<&bridge::State> {
+    pub(crate) fn bridge_state(&self) -> Option<&bridge::BridgeState> {
         #[cfg(feature = "rabbitmq")]
         return self.inner.bridge.get().map(bridge::Bridge::state);
         #[cfg(not(feature = "rabbitmq"))]

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::output::{ProgressBar, count, hex, say};
 use crate::cli::sequence::Sequence;
-use crate::cli::target::{Existing, Finished, Plan, Target, is_unfinished, resolve, unfinished};
+use crate::cli::target::{
+    CopyTarget, Existing, Finished, Plan, is_unfinished, resolve, unfinished,
+};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
-use crate::journal::{DirError, JournalError, RESTORE, Survey, Surveyed};
+use crate::journal::{DirError, JournalError, RESTORE, Survey, SurveyReport};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
@@ -33,11 +35,11 @@ pub(super) fn copy_all(
     what: &'static str,
     survey: &Survey,
     plan: Plan<'_>,
-) -> Result<(Finished, Surveyed), Failure> {
+) -> Result<(Finished, SurveyReport), Failure> {
     outside(survey.path(), plan.place)?;
     apart(survey.path(), plan.place)?;
-    let mut target = Target::open(plan, &mut |_, _| Ok(()))?;
-    let progress = Progress::bytes(what, Some(survey.log_bytes()));
+    let mut target = CopyTarget::open(plan, &mut |_, _| Ok(()))?;
+    let progress = ProgressBar::bytes(what, Some(survey.log_bytes()));
     let mut sequence = Sequence::without_ids();
     let read = survey.read(|taken| {
         for record in taken.records {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::Digest;
 use crate::cli::backup::{name_bad, outside};
-use crate::cli::lines::{Begin, End, Line, Lines};
-use crate::cli::output::{Progress, count, hex};
+use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines};
+use crate::cli::output::{ProgressBar, count, hex};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::Survey;
@@ -21,26 +21,26 @@ use crate::record::Seq;
 pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
     let mut out = if to == Path::new("-") {
-        Out::Standard(BufWriter::new(io::stdout().lock()))
+        ExportOutput::Standard(BufWriter::new(io::stdout().lock()))
     } else {
-        Out::open(to, survey.path())?
+        ExportOutput::open(to, survey.path())?
     };
-    let mut end = End { records: 0, seq: after, chain: Digest::default() };
+    let mut end = ExportEnd { records: 0, seq: after, chain: Digest::default() };
     let mut begun = false;
-    let mut begin = |out: &mut Out<'_>, chain: Digest| {
+    let mut begin = |out: &mut ExportOutput<'_>, chain: Digest| {
         begun = true;
-        let begin = Begin { log: survey.log_id(), after, chain };
+        let begin = ExportBegin { log: survey.log_id(), after, chain };
         out.put(begin.encode().as_bytes(), None)
     };
     if after == 0 {
         begin(&mut out, end.chain)?;
     }
-    let progress = Progress::bytes("exporting", Some(survey.log_bytes()));
+    let progress = ProgressBar::bytes("exporting", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         for (record, chain) in taken.records.iter().zip(taken.chains) {
             if record.seq() > after {
                 out.put(&record.audit_json(), Some(&end))?;
-                end = End { records: end.records + 1, seq: record.seq(), chain: *chain };
+                end = ExportEnd { records: end.records + 1, seq: record.seq(), chain: *chain };
             } else if record.seq() == after {
                 end.chain = *chain;
                 begin(&mut out, *chain)?;
@@ -73,14 +73,14 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     Ok(())
 }
 
-enum Out<'a> {
+enum ExportOutput<'a> {
     File(Continued),
     Standard(BufWriter<StdoutLock<'a>>),
     /// What is no file holds nothing to go on from: to read a pipe would be to wait for its end.
     Stream(PathBuf, BufWriter<File>),
 }
 
-impl Out<'_> {
+impl ExportOutput<'_> {
     /// Opens a file outside the data directory, which may hold the beginning, or whatever else has
     /// a name.
     fn open(path: &Path, data_dir: &Path) -> Result<Self, Failure> {
@@ -98,7 +98,7 @@ impl Out<'_> {
     }
 
     /// Writes a line, unless it is there; `ended` is how an export would end before it.
-    fn put(&mut self, line: &[u8], ended: Option<&End>) -> Result<(), Failure> {
+    fn put(&mut self, line: &[u8], ended: Option<&ExportEnd>) -> Result<(), Failure> {
         match self {
             Self::File(file) => file.put(line, ended),
             Self::Standard(out) => {
@@ -135,14 +135,14 @@ fn streamed(path: &Path, error: io::Error) -> Failure {
 /// A file that may hold the beginning of what is written.
 struct Continued {
     path: PathBuf,
-    state: State,
+    state: ExportState,
     /// Length of what is known to be right.
     good_bytes: u64,
     /// Records of it that were there already.
     kept: u64,
 }
 
-enum State {
+enum ExportState {
     /// What is there is compared.
     Comparing(Lines<BufReader<File>>),
     /// What is not there is written.
@@ -154,35 +154,35 @@ impl Continued {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(io_failure("opening", path))?;
-        let state = State::Comparing(Lines::new(BufReader::new(file)));
+        let state = ExportState::Comparing(Lines::new(BufReader::new(file)));
         Ok(Self { path: path.to_owned(), state, good_bytes: 0, kept: 0 })
     }
 
-    fn put(&mut self, line: &[u8], ended: Option<&End>) -> Result<(), Failure> {
-        let State::Comparing(lines) = &mut self.state else { return self.write(line) };
+    fn put(&mut self, line: &[u8], ended: Option<&ExportEnd>) -> Result<(), Failure> {
+        let ExportState::Comparing(lines) = &mut self.state else { return self.write(line) };
         let is_first = lines.number == 0;
         let found = lines.next().map_err(io_failure("reading", &self.path))?;
         let goes_on = match found {
             None => false,
-            Some(Line::Whole(found)) if found == line => {
+            Some(ExportLine::Whole(found)) if found == line => {
                 self.good_bytes += line.len() as u64 + 1;
-                self.kept += u64::from(ended.is_some() && !End::is_end(found));
+                self.kept += u64::from(ended.is_some() && !ExportEnd::is_end(found));
                 return Ok(());
             }
             // A cut first line is only ours when it is ours as far as it goes.
-            Some(Line::Cut(found)) => {
+            Some(ExportLine::Cut(found)) => {
                 if is_first && !line.starts_with(found) {
                     return Err(self.foreign());
                 }
                 false
             }
-            Some(Line::Whole(found)) => {
+            Some(ExportLine::Whole(found)) => {
                 let found_end = ended.filter(|end| end.encode().as_bytes() == found);
                 let is_last = found_end.is_some()
                     && lines.next().map_err(io_failure("reading", &self.path))?.is_none();
                 !is_last
             }
-            Some(Line::TooLong) => true,
+            Some(ExportLine::TooLong) => true,
         };
         if goes_on {
             return Err(self.foreign());
@@ -199,12 +199,12 @@ impl Continued {
         let cut = file.set_len(self.good_bytes);
         let cut = cut.and_then(|()| file.seek(SeekFrom::Start(self.good_bytes)));
         cut.map_err(io_failure("writing to", path))?;
-        self.state = State::Writing(BufWriter::with_capacity(1 << 20, file));
+        self.state = ExportState::Writing(BufWriter::with_capacity(1 << 20, file));
         Ok(())
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let State::Writing(out) = &mut self.state else {
+        let ExportState::Writing(out) = &mut self.state else {
             unreachable!("lines are written after those that are there");
         };
         let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
@@ -214,7 +214,7 @@ impl Continued {
     fn finish(self) -> Result<u64, Failure> {
         let Self { path, state, kept, .. } = self;
         let file = match state {
-            State::Comparing(mut lines) => {
+            ExportState::Comparing(mut lines) => {
                 if lines.next().map_err(io_failure("reading", &path))?.is_some() {
                     return Err(Failure::Refused(format!(
                         "{} holds more than the log: line {} follows the end of this export, and \
@@ -225,7 +225,7 @@ impl Continued {
                 }
                 File::open(&path).map_err(io_failure("opening", &path))?
             }
-            State::Writing(out) => out
+            ExportState::Writing(out) => out
                 .into_inner()
                 .map_err(io::IntoInnerError::into_error)
                 .map_err(io_failure("writing to", &path))?,
@@ -244,8 +244,8 @@ impl Continued {
 
     fn foreign(&self) -> Failure {
         let number = match &self.state {
-            State::Comparing(lines) => lines.number,
-            State::Writing(_) => 0,
+            ExportState::Comparing(lines) => lines.number,
+            ExportState::Writing(_) => 0,
         };
         Failure::Refused(format!(
             "{} is not the beginning of this export: line {number} is another than the log's, or \

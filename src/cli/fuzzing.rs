@@ -1,6 +1,6 @@
 //! What must hold of an export that `broker import` reads.
 
-use crate::cli::lines::{Begin, End, Line, Lines, decode_record, stated_record};
+use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines, decode_record, stated_record};
 use crate::cli::output::hex;
 use crate::fuzzing::is_what_was_stored;
 use crate::record::StoredRecord;
@@ -10,11 +10,11 @@ pub fn export(bytes: &[u8]) {
     let (mut lines, mut read) = (Lines::new(bytes), Vec::new());
     while let Some(line) = lines.next().expect("it is in memory") {
         let text = match line {
-            Line::Whole(text) | Line::Cut(text) => text,
-            Line::TooLong => return,
+            ExportLine::Whole(text) | ExportLine::Cut(text) => text,
+            ExportLine::TooLong => return,
         };
         read.extend_from_slice(text);
-        if matches!(line, Line::Whole(_)) {
+        if matches!(line, ExportLine::Whole(_)) {
             read.push(b'\n');
         }
         each(text);
@@ -23,16 +23,16 @@ pub fn export(bytes: &[u8]) {
 }
 
 fn each(line: &[u8]) {
-    let (begin, end) = (Begin::decode(line), End::decode(line));
+    let (begin, end) = (ExportBegin::decode(line), ExportEnd::decode(line));
     assert!(begin.is_err() || end.is_err());
     if let Ok(begin) = begin {
         assert_eq!(begin.encode().as_bytes(), line);
     }
     if let Ok(end) = &end {
-        assert!(End::is_end(line), "it is looked for");
+        assert!(ExportEnd::is_end(line), "it is looked for");
         assert_eq!(end.encode().as_bytes(), line);
     }
-    assert!(decode_record(line).is_err() || !End::is_end(line));
+    assert!(decode_record(line).is_err() || !ExportEnd::is_end(line));
     record(line);
     // With the hash that the record has, as far as the line states one.
     if let Ok((held, stated)) = stated_record(line)

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::{Digest, chain};
-use crate::cli::lines::{Begin, End, Line, Lines, decode_record};
-use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines, decode_record};
+use crate::cli::output::{ProgressBar, count, hex, say};
 use crate::cli::sequence::Sequence;
-use crate::cli::target::{Existing, Finished, Plan, Target};
+use crate::cli::target::{CopyTarget, Existing, Finished, Plan};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::record::{Record, RecordError};
@@ -35,7 +35,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let mut target = Target::open(plan, &mut visit)?;
+    let mut target = CopyTarget::open(plan, &mut visit)?;
     let imported = if target.held() < begin.after {
         Err(export.refuse(format!(
             "the export begins after seq {}, and {} holds records up to seq {}: import what comes \
@@ -79,10 +79,10 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
 /// Verifies everything, and copies it.
 fn read(
     export: &mut Export,
-    begin: &Begin,
+    begin: &ExportBegin,
     before: Sequence,
-    target: &mut Target,
-) -> Result<End, Failure> {
+    target: &mut CopyTarget,
+) -> Result<ExportEnd, Failure> {
     if target.is_in_place() {
         if export.is_standard {
             return Err(Failure::Refused(
@@ -91,14 +91,14 @@ fn read(
                     .to_owned(),
             ));
         }
-        let progress = Progress::bytes("verifying", export.bytes);
+        let progress = ProgressBar::bytes("verifying", export.bytes);
         export.records(begin, before.clone(), &progress, |_, _| Ok(()))?;
         *export = Export::open(&export.path)?;
         if export.begin()? != *begin {
             return Err(export.refuse("the file has changed while it was read".to_owned()));
         }
     }
-    let progress = Progress::bytes("importing", export.bytes);
+    let progress = ProgressBar::bytes("importing", export.bytes);
     export.records(begin, before, &progress, |record, chain| {
         target.take(&[Arc::new(record)], &[chain])
     })
@@ -128,11 +128,11 @@ impl Export {
     }
 
     /// The first line.
-    fn begin(&mut self) -> Result<Begin, Failure> {
+    fn begin(&mut self) -> Result<ExportBegin, Failure> {
         let begin = match self.next()? {
             None => Err("the file is empty".to_owned()),
-            Some(Line::Whole(line)) => Begin::decode(line),
-            Some(Line::Cut(_) | Line::TooLong) => {
+            Some(ExportLine::Whole(line)) => ExportBegin::decode(line),
+            Some(ExportLine::Cut(_) | ExportLine::TooLong) => {
                 Err("it does not begin as an export does".to_owned())
             }
         };
@@ -142,36 +142,36 @@ impl Export {
     /// Every record with the chain after it, to the last line, which must agree with them.
     fn records(
         &mut self,
-        begin: &Begin,
+        begin: &ExportBegin,
         mut sequence: Sequence,
-        progress: &Progress,
+        progress: &ProgressBar,
         mut take: impl FnMut(Record, Digest) -> Result<(), Failure>,
-    ) -> Result<End, Failure> {
-        let mut end = End { records: 0, seq: begin.after, chain: begin.chain };
+    ) -> Result<ExportEnd, Failure> {
+        let mut end = ExportEnd { records: 0, seq: begin.after, chain: begin.chain };
         loop {
             let line = match self.next()? {
-                Some(Line::Whole(line)) => line,
-                None | Some(Line::Cut(_)) => {
+                Some(ExportLine::Whole(line)) => line,
+                None | Some(ExportLine::Cut(_)) => {
                     return Err(self.refuse(format!(
                         "the file is cut: after seq {} the line that ends an export is missing; \
                          continue the export into this file, or copy the file again",
                         end.seq
                     )));
                 }
-                Some(Line::TooLong) => {
+                Some(ExportLine::TooLong) => {
                     return Err(self.refuse_line("it is longer than any record"));
                 }
             };
             progress.add(line.len() as u64 + 1);
-            if End::is_end(line) {
-                let stated = End::decode(line).map_err(|what| self.refuse_line(&what))?;
+            if ExportEnd::is_end(line) {
+                let stated = ExportEnd::decode(line).map_err(|what| self.refuse_line(&what))?;
                 return self.end(stated, end);
             }
             let record = decode_record(line).map_err(|what| self.refuse_line(&what))?;
             sequence.take(&record).map_err(|wrong| {
                 self.refuse_line(&format!("{}: {wrong}", output::name(&record)))
             })?;
-            end = End {
+            end = ExportEnd {
                 records: end.records + 1,
                 seq: record.seq(),
                 chain: chain(&end.chain, &record.leaf().0.encode()),
@@ -181,7 +181,7 @@ impl Export {
     }
 
     /// Compares the last line with what stood before it.
-    fn end(&mut self, stated: End, found: End) -> Result<End, Failure> {
+    fn end(&mut self, stated: ExportEnd, found: ExportEnd) -> Result<ExportEnd, Failure> {
         if (stated.records, stated.seq) != (found.records, found.seq) {
             return Err(self.refuse_line(&format!(
                 "it states {} up to seq {}, and before it stand {} up to seq {}: the last lines \
@@ -206,7 +206,7 @@ impl Export {
         Ok(stated)
     }
 
-    fn next(&mut self) -> Result<Option<Line<'_>>, Failure> {
+    fn next(&mut self) -> Result<Option<ExportLine<'_>>, Failure> {
         let path = &self.path;
         self.lines.next().map_err(|error| io_failure("reading", path)(error))
     }

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::cli::backup::name_bad;
 use crate::cli::operation::Show;
-use crate::cli::output::{Progress, count, hex, say, size};
+use crate::cli::output::{ProgressBar, count, hex, say, size};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
 use crate::cli::{Failure, verify};
 use crate::config::Config;
-use crate::journal::{Part, Piece, Survey};
+use crate::journal::{InventoryItem, ItemKind, Survey};
 use crate::projection::{Comparison, position, refuse_loss};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
@@ -48,7 +48,7 @@ struct Report {
     epochs: Vec<EpochLine>,
     projection: ProjectionLine,
     bytes: BTreeMap<&'static str, u64>,
-    pieces: Vec<PieceLine>,
+    pieces: Vec<ItemLine>,
 }
 
 #[derive(Serialize)]
@@ -69,7 +69,7 @@ struct ProjectionLine {
 }
 
 #[derive(Serialize)]
-struct PieceLine {
+struct ItemLine {
     name: String,
     part: &'static str,
     bytes: u64,
@@ -77,7 +77,7 @@ struct PieceLine {
 
 /// What the log itself told, up to its end or to damage.
 #[derive(Default)]
-struct Seen {
+struct LogSummary {
     groups: u64,
     chain: crate::audit::Digest,
     first_time: Option<String>,
@@ -98,9 +98,9 @@ pub(super) fn run(config: &Config, show: Show) -> Result<(), Failure> {
 fn look(config: &Config) -> Result<Report, Failure> {
     let survey = Survey::beside(&config.data_dir)?;
     let pieces = survey.pieces()?;
-    let mut seen = Seen::default();
+    let mut seen = LogSummary::default();
     let mut sequence = Sequence::without_ids();
-    let progress = Progress::bytes("reading the log", Some(survey.log_bytes()));
+    let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         for record in taken.records {
             sequence.take(record).map_err(Failure::Damage)?;
@@ -124,7 +124,7 @@ fn look(config: &Config) -> Result<Report, Failure> {
         *bytes.entry(word(piece.part)).or_default() += piece.bytes;
     }
     let projection = applied(&survey, config, &pieces)?;
-    let pieces = pieces.into_iter().map(|Piece { name, part, bytes }| PieceLine {
+    let pieces = pieces.into_iter().map(|InventoryItem { name, part, bytes }| ItemLine {
         name,
         part: word(part),
         bytes,
@@ -152,7 +152,7 @@ fn look(config: &Config) -> Result<Report, Failure> {
     })
 }
 
-impl Seen {
+impl LogSummary {
     fn take(&mut self, record: &Record) {
         let time = record.time().to_string();
         self.first_time.get_or_insert_with(|| time.clone());
@@ -166,7 +166,11 @@ impl Seen {
 }
 
 /// How far the projection is, as far as that can be told without changing it.
-fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<ProjectionLine, Failure> {
+fn applied(
+    survey: &Survey,
+    config: &Config,
+    pieces: &[InventoryItem],
+) -> Result<ProjectionLine, Failure> {
     let unknown =
         |what: &str| ProjectionLine { state: "unknown", seq: None, what: Some(what.to_owned()) };
     if survey.used_by().is_some() {
@@ -175,7 +179,7 @@ fn applied(survey: &Survey, config: &Config, pieces: &[Piece]) -> Result<Project
     if let Err(loss) = refuse_loss(&survey.path().join("projection")) {
         return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.said) });
     }
-    let Some(piece) = pieces.iter().find(|piece| piece.part == Part::Projection) else {
+    let Some(piece) = pieces.iter().find(|piece| piece.part == ItemKind::Projection) else {
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });
     };
     if piece.bytes > COPIED_BYTES_MAX {
@@ -225,7 +229,7 @@ fn text(report: &Report) -> Result<(), Failure> {
     for EpochLine { epoch, seq, time } in &report.epochs {
         say(format_args!("epoch        {epoch} from seq {seq}, {time}"))?;
     }
-    for PieceLine { name, part, bytes } in &report.pieces {
+    for ItemLine { name, part, bytes } in &report.pieces {
         say(format_args!("{part:<12} {name}, {}", size(*bytes)))?;
     }
     for (part, bytes) in &report.bytes {
@@ -240,14 +244,14 @@ fn text(report: &Report) -> Result<(), Failure> {
     }
 }
 
-fn word(part: Part) -> &'static str {
+fn word(part: ItemKind) -> &'static str {
     match part {
-        Part::Aside => "aside",
-        Part::Checkpoint => "checkpoint",
-        Part::Control => "control",
-        Part::Other => "other",
-        Part::Projection => "projection",
-        Part::Segment => "segment",
-        Part::Torn => "torn",
+        ItemKind::Aside => "aside",
+        ItemKind::Checkpoint => "checkpoint",
+        ItemKind::Control => "control",
+        ItemKind::Other => "other",
+        ItemKind::Projection => "projection",
+        ItemKind::Segment => "segment",
+        ItemKind::Torn => "torn",
     }
 }

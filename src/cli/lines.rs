@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, SALT_BYTES, Salts};
 use crate::cli::output::hex;
-use crate::record::json::Limits;
+use crate::record::json::JsonLimits;
 use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, json};
 
 /// The format that this version writes and reads.
@@ -25,7 +25,7 @@ const LINE_BYTES_MAX: u64 = (256 << 20) + (1 << 20);
 
 /// The first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Begin {
+pub(super) struct ExportBegin {
     /// The log.
     pub(super) log: Uuid,
     /// The seq that stands before the first record.
@@ -36,7 +36,7 @@ pub(super) struct Begin {
 
 /// The last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct ExportEnd {
     /// How many records stand before it.
     pub(super) records: u64,
     /// Seq of the last of them.
@@ -95,7 +95,7 @@ struct RecordLine<'a> {
     salts: [Cow<'a, str>; 2],
 }
 
-impl Begin {
+impl ExportBegin {
     pub(super) fn encode(&self) -> String {
         let (log, chain) = (self.log.to_string(), hex(&self.chain));
         let export = BeginMembers { format: FORMAT, log, after: self.after, chain };
@@ -120,7 +120,7 @@ impl Begin {
     }
 }
 
-impl End {
+impl ExportEnd {
     pub(super) fn encode(&self) -> String {
         let end = EndMembers { records: self.records, seq: self.seq, chain: hex(&self.chain) };
         serde_json::to_string(&EndLine { end }).expect("strings and numbers serialise")
@@ -160,7 +160,7 @@ pub(super) fn stated_record(line: &[u8]) -> Result<(Record, Cow<'_, str>), Strin
         .map_err(|error| format!("it is not a record as an export writes it: {error}"))?;
     let user = |user: &Cow<'_, str>| User::stored(user).map_err(|error| format!("a user: {error}"));
     let data = parsed.data.get().as_bytes();
-    let compact = json::compact(data, Limits { depth_max: usize::MAX });
+    let compact = json::compact(data, JsonLimits { depth_max: usize::MAX });
     let compact = compact.map_err(|error| format!("data: {error}"))?;
     let record = Record::new(RecordParts {
         seq: parsed.seq,
@@ -218,7 +218,7 @@ pub(super) struct Lines<R> {
 
 /// A line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(super) enum ExportLine<'a> {
     /// Without the line feed that ended it.
     Whole(&'a [u8]),
     /// The file ends within it.
@@ -233,7 +233,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line; nothing at the end of the file.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<ExportLine<'_>>> {
         self.line.clear();
         let read = (&mut self.reader).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut self.line)?;
         if read == 0 {
@@ -241,9 +241,9 @@ impl<R: BufRead> Lines<R> {
         }
         self.number += 1;
         Ok(Some(match self.line.split_last() {
-            Some((b'\n', line)) => Line::Whole(line),
-            _ if self.line.len() as u64 > LINE_BYTES_MAX => Line::TooLong,
-            _ => Line::Cut(&self.line),
+            Some((b'\n', line)) => ExportLine::Whole(line),
+            _ if self.line.len() as u64 > LINE_BYTES_MAX => ExportLine::TooLong,
+            _ => ExportLine::Cut(&self.line),
         }))
     }
 }
@@ -286,17 +286,17 @@ mod tests {
         fn the_first_and_the_last_line_read_back(
             log: u128, after: u64, records: u64, chain: [u8; 32],
         ) {
-            let begin = Begin { log: Uuid::from_u128(log), after, chain };
-            prop_assert_eq!(Begin::decode(begin.encode().as_bytes()), Ok(begin));
-            let end = End { records, seq: after, chain };
-            prop_assert!(End::is_end(end.encode().as_bytes()));
-            prop_assert_eq!(End::decode(end.encode().as_bytes()), Ok(end));
+            let begin = ExportBegin { log: Uuid::from_u128(log), after, chain };
+            prop_assert_eq!(ExportBegin::decode(begin.encode().as_bytes()), Ok(begin));
+            let end = ExportEnd { records, seq: after, chain };
+            prop_assert!(ExportEnd::is_end(end.encode().as_bytes()));
+            prop_assert_eq!(ExportEnd::decode(end.encode().as_bytes()), Ok(end));
         }
     }
 
     #[test]
     fn the_lines_are_as_the_protocol_draws_them() {
-        let begin = Begin { log: Uuid::from_u128(1), after: 2, chain: [0xab; 32] };
+        let begin = ExportBegin { log: Uuid::from_u128(1), after: 2, chain: [0xab; 32] };
         let chain = "ab".repeat(32);
         assert_eq!(
             begin.encode(),
@@ -305,12 +305,12 @@ mod tests {
                  \"after\":2,\"chain\":\"{chain}\"}}}}"
             )
         );
-        let end = End { records: 3, seq: 5, chain: [0xab; 32] };
+        let end = ExportEnd { records: 3, seq: 5, chain: [0xab; 32] };
         let line = format!("{{\"end\":{{\"records\":3,\"seq\":5,\"chain\":\"{chain}\"}}}}");
         assert_eq!(end.encode(), line);
         let newer =
             "{\"export\":{\"format\":7,\"log\":\"x\",\"after\":2,\"chain\":\"\",\"more\":1}}";
-        assert!(Begin::decode(newer.as_bytes()).unwrap_err().contains("format 7"));
+        assert!(ExportBegin::decode(newer.as_bytes()).unwrap_err().contains("format 7"));
     }
 
     #[test]
@@ -325,9 +325,9 @@ mod tests {
     #[test]
     fn a_file_that_ends_within_a_line_says_so() {
         let mut lines = Lines::new(&b"one\n\ntw"[..]);
-        assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"one")));
-        assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"")));
-        assert_eq!(lines.next().unwrap(), Some(Line::Cut(b"tw")));
+        assert_eq!(lines.next().unwrap(), Some(ExportLine::Whole(b"one")));
+        assert_eq!(lines.next().unwrap(), Some(ExportLine::Whole(b"")));
+        assert_eq!(lines.next().unwrap(), Some(ExportLine::Cut(b"tw")));
         assert_eq!(lines.next().unwrap(), None);
         assert_eq!(lines.number, 3);
     }

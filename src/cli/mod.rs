@@ -41,7 +41,7 @@ pub use operation::{Operation, Show};
 
 use crate::config::Config;
 use crate::journal::{AppendError, DirError, JournalError};
-use crate::projection::Loss;
+use crate::projection::DataLoss;
 
 /// What [`operate`] exits with when `verify` finds damage, and when anything else fails.
 const FAILED: u8 = 1;
@@ -132,8 +132,8 @@ impl Failure {
     }
 }
 
-impl From<Loss> for Failure {
-    fn from(loss: Loss) -> Self {
+impl From<DataLoss> for Failure {
+    fn from(loss: DataLoss) -> Self {
         Self::Damage(loss.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _, stderr};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::Failure;
 use crate::record::Record;
@@ -13,9 +13,9 @@ const RECORDS: &str = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_se
 const UNBOUNDED: &str = "{msg} {spinner} {bytes}, {bytes_per_sec}";
 
 /// A bar on a terminal, nothing elsewhere; it goes away when it is dropped.
-pub(super) struct Progress(Option<ProgressBar>);
+pub(super) struct ProgressBar(Option<indicatif::ProgressBar>);
 
-impl Progress {
+impl ProgressBar {
     /// Counts bytes; of a pipe nobody knows how many.
     pub(super) fn bytes(what: &'static str, total: Option<u64>) -> Self {
         Self::new(what, if total.is_some() { BYTES } else { UNBOUNDED }, total)
@@ -29,7 +29,7 @@ impl Progress {
     fn new(what: &'static str, template: &str, total: Option<u64>) -> Self {
         Self(stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template(template).expect("it is well-formed");
-            ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
+            indicatif::ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
                 .with_style(style)
                 .with_message(what)
         }))
@@ -48,7 +48,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressBar {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

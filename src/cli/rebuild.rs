@@ -4,11 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::backup::name_bad;
-use crate::cli::output::{Progress, count, say};
+use crate::cli::output::{ProgressBar, count, say};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
-use crate::journal::{DataDir, Survey, Surveyed};
-use crate::projection::{Comparison, Options, Projection, State, compare, refuse_loss};
+use crate::journal::{DataDir, Survey, SurveyReport};
+use crate::projection::{
+    Comparison, Projection, ProjectionOptions, ProjectionState, compare, refuse_loss,
+};
 use crate::record::Record;
 
 /// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
@@ -21,21 +23,21 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // The store that proves it would be moved aside, and nothing else tells of it.
     refuse_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
-    let progress = Progress::bytes("reading the log", Some(survey.log_bytes()));
+    let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         progress.add(taken.bytes);
         Ok::<_, Failure>(())
     });
-    let Surveyed { head, reader, .. } = read.map_err(|failure| name_bad(&survey, failure))?;
+    let SurveyReport { head, reader, .. } = read.map_err(|failure| name_bad(&survey, failure))?;
     drop(progress);
 
     let dir = directory.path().join("projection");
-    let options = Options {
+    let options = ProjectionOptions {
         cache_bytes_max: config.cache_bytes,
         give_way_records_max: 0,
         // The comparison opens it again.
         replayed_records_max: u64::MAX,
-        ..Options::default()
+        ..ProjectionOptions::default()
     };
     let anew = Projection::anew(&dir, directory.log_id(), options);
     let (projection, aside) = anew.map_err(io_failure("moving aside", &dir))?;
@@ -49,7 +51,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     handle.close();
     reached.map_err(|unavailable| {
         let why = match state {
-            State::Failed(reason) => reason,
+            ProjectionState::Failed(reason) => reason,
             _ => unavailable.to_string(),
         };
         Failure::Refused(format!(
@@ -58,7 +60,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         ))
     })?;
 
-    let progress = Progress::records("comparing the history with the log", head);
+    let progress = ProgressBar::records("comparing the history with the log", head);
     let log = directory.log_id();
     let mut compared = Comparison::Held;
     for _ in 0..HELD_TRIES_MAX {

@@ -12,25 +12,25 @@ use crate::audit::Digest;
 use crate::cli::output::count;
 use crate::cli::sequence::Sequence;
 use crate::cli::{Failure, output};
-use crate::journal::{Checkpoint, RESTORE, Survey};
+use crate::journal::{RESTORE, Snapshot, Survey};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
 
 /// What a checkpoint says, and what the log has said of it so far.
-pub(super) struct Standing {
+pub(super) struct SnapshotClaims {
     path: PathBuf,
-    found: Found,
+    found: SnapshotFinding,
 }
 
-enum Found {
+enum SnapshotFinding {
     Absent,
     /// A start ignores it.
     Useless(String),
-    Whole(Whole),
+    Whole(WholeSnapshot),
 }
 
-struct Whole {
-    checkpoint: Checkpoint,
+struct WholeSnapshot {
+    checkpoint: Snapshot,
     /// Number of its records.
     held: u64,
     /// Those that the log has not come to yet, by seq and the hash of the leaf, ascending.
@@ -39,15 +39,14 @@ struct Whole {
     wrong: Option<String>,
 }
 
-impl Standing {
+impl SnapshotClaims {
     /// Reads the checkpoint, if there is one.
     pub(super) fn read(survey: &Survey) -> Self {
         let found = match survey.checkpoint() {
-            Ok(None) => Found::Absent,
-            Ok(Some(checkpoint)) => {
-                Whole::read(checkpoint).map_or_else(Found::Useless, Found::Whole)
-            }
-            Err(why) => Found::Useless(why),
+            Ok(None) => SnapshotFinding::Absent,
+            Ok(Some(checkpoint)) => WholeSnapshot::read(checkpoint)
+                .map_or_else(SnapshotFinding::Useless, SnapshotFinding::Whole),
+            Err(why) => SnapshotFinding::Useless(why),
         };
         Self { path: survey.checkpoint_path(), found }
     }
@@ -55,8 +54,8 @@ impl Standing {
     /// Takes the next record of the log, which the sequence has taken.
     pub(super) fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
         match &mut self.found {
-            Found::Whole(whole) => whole.take(record, sequence),
-            Found::Absent | Found::Useless(_) => Ok(()),
+            SnapshotFinding::Whole(whole) => whole.take(record, sequence),
+            SnapshotFinding::Absent | SnapshotFinding::Useless(_) => Ok(()),
         }
     }
 
@@ -64,16 +63,16 @@ impl Standing {
     pub(super) fn judge(&self, head: Seq) -> Result<String, Failure> {
         let path = self.path.display();
         let whole = match &self.found {
-            Found::Absent => {
+            SnapshotFinding::Absent => {
                 return Ok("checkpoint: there is none; the next start reads the whole log".into());
             }
-            Found::Useless(why) => {
+            SnapshotFinding::Useless(why) => {
                 return Ok(format!(
                     "note: the checkpoint in {path} is of no use: {why}; the next start ignores \
                      it, and reads the whole log"
                 ));
             }
-            Found::Whole(whole) => whole,
+            SnapshotFinding::Whole(whole) => whole,
         };
         let through = whole.checkpoint.head();
         if let Some(wrong) = &whole.wrong {
@@ -93,9 +92,9 @@ impl Standing {
     }
 }
 
-impl Whole {
+impl WholeSnapshot {
     /// Reads what there is to be compared, or says why a start would ignore it.
-    fn read(checkpoint: Checkpoint) -> Result<Self, String> {
+    fn read(checkpoint: Snapshot) -> Result<Self, String> {
         let (mut records, mut wrong): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
         let visited = checkpoint.visit(&mut |stored| {
             let record = stored.to_record()?;
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
     use crate::audit::Salts;
     use crate::cli::verify::journal;
-    use crate::journal::{CheckpointWriter, DataDir, Journal, Options};
+    use crate::journal::{DataDir, Journal, JournalOptions, SnapshotWriter};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
     use crate::subscription::epochs::open_data;
 
@@ -206,11 +205,11 @@ mod tests {
     fn said(records: &[Arc<Record>], head: Seq) -> Result<String, Failure> {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
-        let options = Options { segment_bytes_max: 1 << 16 };
+        let options = JournalOptions { segment_bytes_max: 1 << 16 };
         let mut journal_of =
             Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal;
         log().iter().for_each(|record| journal_of.append(std::slice::from_ref(record)).unwrap());
-        let mut writer = CheckpointWriter::begin(&journal_of.reader()).unwrap();
+        let mut writer = SnapshotWriter::begin(&journal_of.reader()).unwrap();
         records.iter().for_each(|record| writer.push(record).unwrap());
         writer.finish(head).unwrap();
         journal_of.close().unwrap();
@@ -283,13 +282,13 @@ mod tests {
     fn a_checkpoint_that_is_not_whole_is_noted() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
-        let options = Options { segment_bytes_max: 1 << 16 };
+        let options = JournalOptions { segment_bytes_max: 1 << 16 };
         Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal.close().unwrap();
         drop(data_dir);
         let survey = Survey::alone(dir.path()).unwrap();
-        assert!(Standing::read(&survey).judge(0).unwrap().contains("there is none"));
+        assert!(SnapshotClaims::read(&survey).judge(0).unwrap().contains("there is none"));
         fs::write(survey.checkpoint_path(), "somebody's text").unwrap();
-        let said = Standing::read(&survey).judge(0).unwrap();
+        let said = SnapshotClaims::read(&survey).judge(0).unwrap();
         assert!(said.starts_with("note: ") && said.contains("is of no use"), "{said}");
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::audit::Digest;
 use crate::cli::{Failure, io_failure};
-use crate::journal::{DataDir, DirError, Journal, Options, TornTail};
+use crate::journal::{DataDir, DirError, Journal, JournalOptions, TornTail};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// A group of a copy ends when it holds so many bytes of JSON …
@@ -49,7 +49,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// A copy under way.
-pub(super) struct Target {
+pub(super) struct CopyTarget {
     place: PathBuf,
     /// Where it is written: the place itself, or beside it.
     at: PathBuf,
@@ -71,7 +71,7 @@ pub(super) struct Finished {
     pub(super) added: u64,
 }
 
-impl Target {
+impl CopyTarget {
     /// Opens the place, or an unfinished copy beside it. `visit` sees what is there already.
     pub(super) fn open(
         plan: Plan<'_>,
@@ -110,7 +110,7 @@ impl Target {
             held = (record.seq(), *chain);
             visit(&record, chain)
         };
-        let options = Options { segment_bytes_max: plan.segment_bytes };
+        let options = JournalOptions { segment_bytes_max: plan.segment_bytes };
         let opened = Journal::open(&dir, options, 0, &mut holds)?;
         if let Some(TornTail { kept_at, .. }) = opened.report.torn {
             tracing::warn!(kept_at = %kept_at.display(), "an unfinished group was cut");

@@ -1,13 +1,13 @@
 //! `broker verify`: everything that can be checked of a data directory that nobody uses.
 
 use crate::cli::backup::name_bad;
-use crate::cli::output::{Progress, count, hex, say};
+use crate::cli::output::{ProgressBar, count, hex, say};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
-use crate::cli::snapshot::Standing;
+use crate::cli::snapshot::SnapshotClaims;
 use crate::cli::{Failure, output};
 use crate::config::Config;
-use crate::journal::{DirError, RESTORE, Survey, Surveyed};
+use crate::journal::{DirError, RESTORE, Survey, SurveyReport};
 use crate::projection::{Comparison, compare, refuse_loss};
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
@@ -18,7 +18,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         error => error.into(),
     })?;
     let (surveyed, events, checkpoint) = journal(&survey)?;
-    let Surveyed { head, groups, chain, .. } = &surveyed;
+    let SurveyReport { head, groups, chain, .. } = &surveyed;
     say(format_args!(
         "log {}: {} in {}, {}; the chain after seq {head} is {}",
         survey.log_id(),
@@ -36,10 +36,10 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
 }
 
 /// Every checksum, commitment and link, what records are to one another, and to the checkpoint.
-pub(super) fn journal(survey: &Survey) -> Result<(Surveyed, u64, Standing), Failure> {
-    let mut checkpoint = Standing::read(survey);
+pub(super) fn journal(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotClaims), Failure> {
+    let mut checkpoint = SnapshotClaims::read(survey);
     let mut sequence = Sequence::with_ids();
-    let progress = Progress::bytes("verifying the log", Some(survey.log_bytes()));
+    let progress = ProgressBar::bytes("verifying the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         for record in taken.records {
             sequence.take(record).map_err(|wrong| {
@@ -60,7 +60,7 @@ pub(super) fn journal(survey: &Survey) -> Result<(Surveyed, u64, Standing), Fail
 }
 
 /// What is not as it should be, and is no damage to anything that was acknowledged.
-pub(super) fn notes(surveyed: &Surveyed) -> Vec<String> {
+pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(tail) = &surveyed.tail {
         notes.push(format!(
@@ -88,11 +88,11 @@ pub(super) fn notes(surveyed: &Surveyed) -> Vec<String> {
 }
 
 /// The projection against the log, in a copy: sled writes to what it opens.
-fn history(survey: &Survey, surveyed: &Surveyed, cache_bytes: u64) -> Result<(), Failure> {
+fn history(survey: &Survey, surveyed: &SurveyReport, cache_bytes: u64) -> Result<(), Failure> {
     let dir = survey.path().join("projection");
     refuse_loss(&dir)?;
     let copy = Scratch::copy_of(&dir)?;
-    let progress = Progress::records("verifying the history", surveyed.head);
+    let progress = ProgressBar::records("verifying the history", surveyed.head);
     let (log, reader) = (survey.log_id(), &surveyed.reader);
     let compared = compare(copy.path(), log, cache_bytes, reader, |seq| progress.at(seq))?;
     drop(progress);

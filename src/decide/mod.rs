@@ -55,28 +55,28 @@ impl Limits {
 }
 
 /// Every id that was ever committed, and those decided but not yet committed.
-pub trait Seen {
+pub trait SeenIds {
     /// The record that the id belongs to.
     fn find(&self, id: &Uuid) -> Option<Arc<Record>>;
 }
 
 /// What the fold carries from proposal to proposal.
 #[derive(Debug, Default)]
-pub struct State {
-    newest: HashMap<Identity, Held>,
+pub struct FoldState {
+    newest: HashMap<Identity, HeldVersion>,
     /// Identities and bytes of data that count towards the limits: all but the system's own.
     counted: usize,
     newest_bytes: usize,
     consumers: usize,
     last_seq: Seq,
     last_time: Timestamp,
-    /// What the records decided since the last [`State::settle`] replaced, oldest first.
-    unsettled: Vec<(Identity, Option<Held>)>,
+    /// What the records decided since the last [`FoldState::settle`] replaced, oldest first.
+    unsettled: Vec<(Identity, Option<HeldVersion>)>,
     settled_time: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct HeldVersion {
     version: Version,
     data_bytes: usize,
 }
@@ -90,7 +90,7 @@ pub enum Verdict {
     Known(Vec<Arc<Record>>),
 }
 
-impl State {
+impl FoldState {
     /// Takes in a committed record on the way back from the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
         let version = record.version;
@@ -114,7 +114,7 @@ impl State {
         self.settled_time = self.last_time;
     }
 
-    /// What was decided since the last [`State::settle`] was not stored and never will be.
+    /// What was decided since the last [`FoldState::settle`] was not stored and never will be.
     pub fn undo(&mut self) {
         while let Some((identity, before)) = self.unsettled.pop() {
             let now = match before {
@@ -149,7 +149,7 @@ impl State {
     pub fn decide(
         &mut self,
         proposal: Proposal,
-        seen: &impl Seen,
+        seen: &impl SeenIds,
         now: Timestamp,
         limits: Limits,
     ) -> Result<Verdict, Rejection> {
@@ -173,7 +173,12 @@ impl State {
     }
 
     /// Moves the counts from what was held to what is.
-    fn count(&mut self, identity: &Identity, before: Option<Held>, now: Option<Held>) {
+    fn count(
+        &mut self,
+        identity: &Identity,
+        before: Option<HeldVersion>,
+        now: Option<HeldVersion>,
+    ) {
         if identity.event.is_system() {
             if identity.event.is_consumer() {
                 self.consumers -= usize::from(before.is_some());
@@ -279,7 +284,7 @@ impl State {
             Entry::Vacant(_) => None,
         };
         let version_before = before.map_or(0, |held| held.version);
-        let held = Held { version: version(version_before), data_bytes };
+        let held = HeldVersion { version: version(version_before), data_bytes };
         entry.insert_entry(held);
         self.count(&shared, before, Some(held));
         self.unsettled.push((shared.clone(), before));
@@ -319,7 +324,7 @@ impl RestoredRecord {
 /// The original records when every event was seen before, nothing when none was.
 fn find_known(
     proposal: &Proposal,
-    seen: &impl Seen,
+    seen: &impl SeenIds,
 ) -> Result<Option<Vec<Arc<Record>>>, Rejection> {
     let len = proposal.events.len();
     let mut inside = HashSet::new();

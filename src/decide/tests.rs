@@ -10,9 +10,9 @@ use crate::record::{Name, User, names_place};
 const NO_LIMITS: Limits = Limits::NONE;
 
 #[derive(Default)]
-struct Ids(HashMap<Uuid, Arc<Record>>);
+struct ModelIds(HashMap<Uuid, Arc<Record>>);
 
-impl Seen for Ids {
+impl SeenIds for ModelIds {
     fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
         self.0.get(id).cloned()
     }
@@ -32,21 +32,21 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-fn append(state: &mut State, events: Vec<NewEvent>) -> Vec<Arc<Record>> {
-    match state.decide(proposal(events), &Ids::default(), at(1), NO_LIMITS) {
+fn append(state: &mut FoldState, events: Vec<NewEvent>) -> Vec<Arc<Record>> {
+    match state.decide(proposal(events), &ModelIds::default(), at(1), NO_LIMITS) {
         Ok(Verdict::Append(records)) => records,
         other => panic!("{other:?}"),
     }
 }
 
-fn refuse(state: &mut State, events: Vec<NewEvent>, limits: Limits) -> Rejection {
-    state.decide(proposal(events), &Ids::default(), at(1), limits).unwrap_err()
+fn refuse(state: &mut FoldState, events: Vec<NewEvent>, limits: Limits) -> Rejection {
+    state.decide(proposal(events), &ModelIds::default(), at(1), limits).unwrap_err()
 }
 
 #[test]
 fn time_never_goes_back_and_names_the_ids_of_the_server() {
-    let mut state = State::default();
-    let ids = Ids::default();
+    let mut state = FoldState::default();
+    let ids = ModelIds::default();
     let times = [5, 3, 9].map(|now| {
         let verdict = state.decide(proposal(vec![event("a", 1)]), &ids, at(now), NO_LIMITS);
         let Ok(Verdict::Append(records)) = verdict else { panic!("{verdict:?}") };
@@ -61,7 +61,7 @@ fn time_never_goes_back_and_names_the_ids_of_the_server() {
 
 #[test]
 fn a_batch_expects_what_its_own_events_made() {
-    let mut state = State::default();
+    let mut state = FoldState::default();
     let first = event("a", 1).with_expected_version(0);
     let second = event("a", 2).with_expected_version(1);
     let records = append(&mut state, vec![first, second.clone()]);
@@ -73,7 +73,7 @@ fn a_batch_expects_what_its_own_events_made() {
 
 #[test]
 fn audiences_have_versions_of_their_own() {
-    let mut state = State::default();
+    let mut state = FoldState::default();
     append(&mut state, vec![event("a", 1), event("a", 2)]);
     let private = append(&mut state, vec![event("a", 3).to("ann").unwrap()]);
     assert_eq!(private[0].version(), 1);
@@ -83,7 +83,7 @@ fn audiences_have_versions_of_their_own() {
 
 #[test]
 fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
-    let mut state = State::default();
+    let mut state = FoldState::default();
     append(&mut state, vec![event("a", 1), event("b", 1)]);
     let two = Limits { events_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("a", 2), event("c", 1)], two);
@@ -91,7 +91,7 @@ fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
     let bytes = Limits { newest_bytes_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("c", 1)], bytes);
     assert_eq!(refused, Rejection::TooManyBytes { limit: 2 });
-    let verdict = state.decide(proposal(vec![event("a", 222)]), &Ids::default(), at(1), bytes);
+    let verdict = state.decide(proposal(vec![event("a", 222)]), &ModelIds::default(), at(1), bytes);
     assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
     assert_eq!(state.newest_bytes(), 4);
 }
@@ -103,7 +103,7 @@ fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
         NewEvent { identity, ..event("a", 1) }
     };
     let one = Limits { consumers_max: 1, ..Limits::NONE };
-    let mut state = State::default();
+    let mut state = FoldState::default();
     append(&mut state, vec![position("broker:consumer.c.t")]);
     state.undo();
     append(&mut state, vec![position("broker:consumer.c.t"), position("broker:bridge.b")]);
@@ -112,17 +112,17 @@ fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
     assert_eq!(refused, Rejection::TooManyConsumers { limit: 1 });
     for name in ["broker:consumer.c.t", "broker:bridge.c"] {
         let goes_on = proposal(vec![position(name)]);
-        let verdict = state.decide(goes_on, &Ids::default(), at(1), one);
+        let verdict = state.decide(goes_on, &ModelIds::default(), at(1), one);
         assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
     }
 }
 
 #[test]
 fn ids_are_looked_at_before_anything_else() {
-    let mut state = State::default();
+    let mut state = FoldState::default();
     let id = Uuid::from_u128(1);
     let original = append(&mut state, vec![event("a", 1).with_id(id)]);
-    let ids = Ids(HashMap::from([(id, original[0].clone())]));
+    let ids = ModelIds(HashMap::from([(id, original[0].clone())]));
     let mut decide = |events| state.decide(proposal(events), &ids, at(2), NO_LIMITS);
     let retry = event("a", 1).with_id(id).with_expected_version(77);
     let Ok(Verdict::Known(known)) = decide(vec![retry.clone()]) else { panic!("a retry") };
@@ -158,7 +158,7 @@ proptest! {
     /// Batches of which some are undone, as after a full disk.
     #[test]
     fn versions_and_seqs_are_those_of_a_simple_map(history in histories()) {
-        let mut state = State::default();
+        let mut state = FoldState::default();
         let mut versions: BTreeMap<u8, u64> = BTreeMap::new();
         let mut newest: BTreeMap<u8, usize> = BTreeMap::new();
         let mut last_seq = 0;
@@ -176,7 +176,7 @@ proptest! {
                 event
             });
             let proposed = proposal(proposed.collect());
-            match state.decide(proposed, &Ids::default(), at(1), NO_LIMITS) {
+            match state.decide(proposed, &ModelIds::default(), at(1), NO_LIMITS) {
                 Ok(Verdict::Append(_)) if undone => {
                     prop_assert!(fits);
                     state.undo();

@@ -19,17 +19,17 @@ pub use crate::projection::fuzzing::index;
 pub use crate::subscription::epochs::fuzz as epoch;
 
 use crate::audit::{LEAF_BYTES, Leaf};
-use crate::record::json::{JsonError, JsonErrorKind, Limits, compact};
+use crate::record::json::{JsonError, JsonErrorKind, JsonLimits, compact};
 use crate::record::{
     Consumer, Cursor, DEPTH_MAX_DEFAULT, Filter, FilterSet, Meta, Name, Record, StoredRecord,
     Timestamp, User,
 };
 
 /// A target: its name in `fuzz/`, and what it does with bytes.
-pub type Target = (&'static str, fn(&[u8]));
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [FuzzTarget; 25] = [
     ("checkpoint", checkpoint),
     ("connection", connection),
     ("consumer", consumer),
@@ -61,10 +61,10 @@ pub const TARGETS: [Target; 25] = [
 /// others refuse, but for what I-JSON adds.
 pub fn json(bytes: &[u8]) {
     let theirs = serde_json::from_slice::<Value>(bytes);
-    match compact(bytes, Limits { depth_max: DEPTH_MAX_DEFAULT }) {
+    match compact(bytes, JsonLimits { depth_max: DEPTH_MAX_DEFAULT }) {
         Ok(kept) => {
             assert!(kept.len() <= bytes.len(), "nothing is added");
-            let again = compact(&kept, Limits { depth_max: DEPTH_MAX_DEFAULT });
+            let again = compact(&kept, JsonLimits { depth_max: DEPTH_MAX_DEFAULT });
             assert_eq!(again.as_deref(), Ok(&*kept), "compacted twice is compacted once");
             assert!(serde_json::from_slice::<IgnoredAny>(&kept).is_ok(), "others can read it");
             // A number may be too large for them.
@@ -172,7 +172,7 @@ pub fn consumer(bytes: &[u8]) {
     assert_eq!(Name::stored(position.as_str()).as_ref(), Ok(&position));
     let Ok(version) = consumer.read(lines.next().unwrap_or_default()) else { return };
     let data = consumer.acknowledged(version);
-    let compact = compact(data.as_bytes(), Limits { depth_max: 1 });
+    let compact = compact(data.as_bytes(), JsonLimits { depth_max: 1 });
     assert_eq!(compact.as_deref(), Ok(data.as_bytes()));
     assert_eq!(consumer.read(data.as_bytes()), Ok(version));
     let other = Consumer::parse(topic, "other").expect("a consumer's name");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::fuzzing::{TARGETS, Target};
+use crate::fuzzing::{FuzzTarget, TARGETS};
 
 /// Changed copies of each entry that are tried.
 const MUTATIONS: u64 = 150;
@@ -49,7 +49,7 @@ fn change(random: &mut SmallRng, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-fn replay((name, target): Target) {
+fn replay((name, target): FuzzTarget) {
     let corpus = corpus(name);
     assert!(!corpus.is_empty(), "{name} has a corpus");
     for (index, (path, entry)) in corpus.iter().enumerate() {

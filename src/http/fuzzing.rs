@@ -20,10 +20,10 @@ use crate::http::codec::query::{CURSORS, Query};
 use crate::http::codec::record_pages::Layout;
 use crate::http::routes::bare_socket::bare_or_record;
 use crate::http::routes::events::{accepts_event_stream, subscription};
-use crate::http::routes::history::Asked;
+use crate::http::routes::history::HistoryQuery;
 use crate::http::routes::{consume, history, insert};
 use crate::http::socket::message;
-use crate::http::socket::message::Wish;
+use crate::http::socket::message::SocketRequest;
 use crate::record::{FilterSet, Identity, Name, Timestamp};
 
 /// Every parameter that some route knows.
@@ -92,7 +92,7 @@ pub fn query(bytes: &[u8]) {
 fn understood(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, ReplayMode)>) {
     let topic = Name::parse("topic").expect("a name");
     let read = (
-        Asked::parse(query).ok(),
+        HistoryQuery::parse(query).ok(),
         history::time(query, "at", Timestamp::parse).ok(),
         bare_or_record(query).ok(),
         consume::from(query, &topic).ok(),
@@ -197,7 +197,7 @@ pub fn message(bytes: &[u8]) {
                     || value.get().starts_with(|first: char| first.is_ascii_digit())
             );
         }
-        if let Ok(Wish::Topics(filters)) = wish {
+        if let Ok(SocketRequest::Topics(filters)) = wish {
             let again = FilterSet::parse(filters.canonical(), config.max_filters.get());
             assert_eq!(again.as_ref(), Ok(&filters), "what is canonical stays so");
         }
@@ -211,11 +211,13 @@ fn as_insert(bytes: &[u8], config: &Config) {
     let posted = insert::parse(&bytes::Bytes::copy_from_slice(bytes), config);
     let (wish, _) = message::parse(&format!("{{\"insert\":{text}}}"), config);
     match (posted, wish) {
-        (Ok((posted, _)), Ok(Wish::Insert { events, .. })) => {
+        (Ok((posted, _)), Ok(SocketRequest::Insert { events, .. })) => {
             assert_eq!(format!("{posted:?}"), format!("{events:?}"));
         }
         (Ok(_), other) => panic!("a POST takes it: {other:?}"),
-        (Err(_), Ok(Wish::Insert { events, .. })) => panic!("a POST refuses it: {events:?}"),
+        (Err(_), Ok(SocketRequest::Insert { events, .. })) => {
+            panic!("a POST refuses it: {events:?}")
+        }
         (Err(_), _) => {}
     }
 }

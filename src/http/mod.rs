@@ -23,10 +23,10 @@ pub use routes::openapi::openapi_json;
 pub(crate) use server::bind;
 
 use crate::broker::Broker;
-use crate::http::middleware::stream_limits::Streams;
+use crate::http::middleware::stream_limits::StreamLimits;
 use crate::http::routes::configure;
 use crate::http::state::AppState;
-use crate::relay::{Limits, Relay};
+use crate::relay::{Relay, RelayLimits};
 
 /// The routes of a broker, for each worker of an actix application.
 ///
@@ -41,13 +41,13 @@ impl Broker {
     /// The routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let relay = Relay::new(Limits {
+        let relay = Relay::new(RelayLimits {
             registrations_max: self.config().max_registrations,
             away_max: self.config().registration_expiry,
         });
         let shared = AppState {
             broker: self.clone(),
-            streams: Streams::default(),
+            streams: StreamLimits::default(),
             relay,
             refusals: Arc::default(),
         };

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::broker::Broker;
-use crate::http::middleware::refusal_log::Refusals;
-use crate::http::middleware::stream_limits::Streams;
+use crate::http::middleware::refusal_log::RefusalLog;
+use crate::http::middleware::stream_limits::StreamLimits;
 use crate::relay::Relay;
 
 /// What handlers share.
 #[derive(Clone)]
 pub struct AppState {
     pub broker: Broker,
-    pub streams: Streams,
+    pub streams: StreamLimits,
     pub relay: Relay,
-    pub refusals: Arc<Refusals>,
+    pub refusals: Arc<RefusalLog>,
 }

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use crate::audit::{LEAF_BYTES, Salts};
 use crate::fuzzing::is_what_was_stored;
 use crate::journal::format::frame::{
-    ALIGN_BYTES, ENTRY_BYTES, Entry, HEADER_BYTES, PART_BYTES, Part,
+    ALIGN_BYTES, ENTRY_BYTES, GroupEntry, HEADER_BYTES, PART_BYTES, StoredPart,
 };
-use crate::journal::format::segment::Header;
+use crate::journal::format::segment::SegmentHeader;
 use crate::journal::format::{frame, identity, segment, watermark};
 use crate::journal::open::snapshot;
-use crate::journal::read::location::{PLACE_BYTES, Place, Run};
+use crate::journal::read::location::{Location, PLACE_BYTES, PackedList};
 use crate::record::{Record, StoredRecord};
 
 /// The log of all entries.
@@ -31,7 +31,7 @@ pub fn header(bytes: &[u8]) {
 }
 
 fn header_as_it_is(bytes: &[u8]) {
-    if let Ok(header) = Header::decode(bytes) {
+    if let Ok(header) = SegmentHeader::decode(bytes) {
         assert_eq!(header.encode(), bytes[..segment::HEADER_BYTES]);
     }
 }
@@ -66,16 +66,16 @@ fn frame_as_it_is(bytes: &[u8]) {
     }
     assert_eq!(records.len(), group.count as usize);
     // The chain before it, which the chain and the checksum of the head rest on, is not in it.
-    let place = frame::Place { log: LOG, group: group.number, chain_before: [0; 32] };
+    let place = frame::Predecessor { log: LOG, group: group.number, chain_before: [0; 32] };
     let again = frame::encode(&place, &records).bytes;
     assert_eq!(again.len(), length);
     assert_eq!(again[..36], bytes[..36]);
     assert_eq!(again[HEADER_BYTES..], bytes[HEADER_BYTES..length]);
 }
 
-fn whole(entry: &Entry<'_>) -> Option<Record> {
-    let Part::Whole { salt: meta_salt, bytes: meta } = entry.meta else { return None };
-    let Part::Whole { salt: data_salt, bytes: data } = entry.data else { return None };
+fn whole(entry: &GroupEntry<'_>) -> Option<Record> {
+    let StoredPart::Whole { salt: meta_salt, bytes: meta } = entry.meta else { return None };
+    let StoredPart::Whole { salt: data_salt, bytes: data } = entry.data else { return None };
     let salts = Salts { meta: meta_salt, data: data_salt };
     let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
     let record = stored.to_record().ok()?;
@@ -145,7 +145,7 @@ pub fn checkpoint(bytes: &[u8]) {
 }
 
 fn checkpoint_as_it_is(bytes: &[u8]) {
-    if let Ok(snapshot::Parts { head, chain, catalogue }) = snapshot::parts(bytes, LOG) {
+    if let Ok(snapshot::SnapshotTrailer { head, chain, catalogue }) = snapshot::parts(bytes, LOG) {
         let end = [&head.to_le_bytes()[..], &chain, catalogue.encode().as_slice()].concat();
         assert!(bytes[..bytes.len() - 4].ends_with(&end));
     }
@@ -154,13 +154,13 @@ fn checkpoint_as_it_is(bytes: &[u8]) {
 /// A place: all bytes are one. A run of places: there is one way to write it.
 pub fn place(bytes: &[u8]) {
     if let Some((place, _)) = bytes.split_first_chunk::<PLACE_BYTES>() {
-        assert_eq!(&Place::decode(place).encode(), place);
+        assert_eq!(&Location::decode(place).encode(), place);
     }
-    let run = Run::read(bytes).map(|places| {
-        let mut run = Run::default();
+    let run = PackedList::read(bytes).map(|places| {
+        let mut run = PackedList::default();
         places.iter().for_each(|place| run.push(place));
         assert_eq!(run.bytes(), bytes);
         (run, places.len() as u64)
     });
-    assert_eq!(Run::decode(bytes), run);
+    assert_eq!(PackedList::decode(bytes), run);
 }

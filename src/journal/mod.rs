@@ -42,13 +42,13 @@ pub(crate) use disk::faults::before_sync;
 pub(crate) use disk::simulated;
 pub(crate) use error::RESTORE;
 pub use error::{AppendError, DirError, JournalError};
-pub use offline::inventory::{Part, Piece};
-pub use offline::survey::{Survey, Surveyed};
+pub use offline::inventory::{InventoryItem, ItemKind};
+pub use offline::survey::{Survey, SurveyReport};
 pub use open::directory::DataDir;
-pub use open::snapshot::{Checkpoint, CheckpointWriter};
-pub use open::unverified::Earlier;
+pub use open::snapshot::{Snapshot, SnapshotWriter};
+pub use open::unverified::UnverifiedSegments;
 pub use read::follower::Follower;
-pub use read::location::{Located, PLACE_BYTES, Place, PlaceError, Run};
+pub use read::location::{LocatedRecord, Location, LocationError, PLACE_BYTES, PackedList};
 pub use read::reader::Reader;
 pub use write::writer::Journal;
 
@@ -59,32 +59,32 @@ const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a journal can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct JournalOptions {
     /// Size of the largest segment file in bytes; only a group that is larger gets a larger one.
     pub segment_bytes_max: u64,
 }
 
 /// What whoever opens a journal knows already.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct OpenContext<'a> {
     /// The highest seq that somebody else knows to have been durable.
     pub proven: Seq,
     /// Tells the same, perhaps a higher one, and may take seconds: asked when the log does not end
     /// whole, at the mark or one group behind it, as a killed process leaves it.
     pub prove: Option<&'a dyn Fn() -> Seq>,
     /// What need not be read.
-    pub checkpoint: Option<&'a Checkpoint>,
+    pub checkpoint: Option<&'a Snapshot>,
     /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.
     pub read_from: Seq,
 }
 
 /// A journal that was opened, and what was found.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedJournal {
     /// The journal.
     pub journal: Journal,
     /// What was not read, and is to be verified.
-    pub earlier: Option<Earlier>,
+    pub earlier: Option<UnverifiedSegments>,
     /// What opening it found and did.
     pub report: OpenReport,
 }
@@ -121,7 +121,7 @@ pub struct TornTail {
     pub last_good_seq: Seq,
 }
 
-impl Default for Options {
+impl Default for JournalOptions {
     fn default() -> Self {
         Self { segment_bytes_max: SEGMENT_BYTES_MAX }
     }

@@ -8,7 +8,7 @@ use crate::metrics::METADATA;
 /// The metrics of the bridge.
 #[derive(Clone)]
 #[cfg_attr(not(feature = "rabbitmq"), allow(dead_code, reason = "there is no bridge to count"))]
-pub struct Bridge {
+pub struct BridgeMetrics {
     /// Whether records go out now.
     pub(crate) out_connected: Gauge,
     /// Whether messages come in now.
@@ -25,7 +25,7 @@ pub struct Bridge {
     pub(crate) refused: Counter,
 }
 
-impl Bridge {
+impl BridgeMetrics {
     pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
         let count = Some(Unit::Count);
         let connected = "broker_bridge_connected";

@@ -12,7 +12,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::metrics::bridge::Bridge;
+use crate::metrics::bridge::BridgeMetrics;
 
 /// Bounds of latency buckets in seconds: a synced append takes 0.0001, a slow disk 0.1.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -66,7 +66,7 @@ pub struct Metrics {
     /// Bytes of the public newest values' JSON.
     pub(crate) newest_bytes: Gauge,
     /// What the bridge to RabbitMQ does.
-    pub(crate) bridge: Bridge,
+    pub(crate) bridge: BridgeMetrics,
 }
 
 impl Metrics {
@@ -93,7 +93,7 @@ impl Metrics {
         let refused = "broker_refused_total";
         recorder.describe_counter(refused.into(), count, "Requests refused, by code.".into());
         let for_refused = recorder.clone();
-        let bridge = Bridge::new(&recorder);
+        let bridge = BridgeMetrics::new(&recorder);
         Self {
             bridge,
             prometheus: recorder.handle(),

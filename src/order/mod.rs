@@ -22,10 +22,10 @@ use uuid::Uuid;
 pub(crate) use local::queue::EVENT_OVERHEAD_BYTES;
 pub use local::queue::Reserved;
 pub use local::recent_ids::RecentIds;
-pub use local::{Appends, Local, LocalOptions, SWIFT, Stopped};
+pub use local::{AppendMonitor, Local, LocalOptions, SWIFT, Stopped};
 pub use ports::{Log, Observer, RestoredIds};
 #[cfg(test)]
-pub use testing::manual::ByHand;
+pub use testing::manual::ManualOrder;
 
 use crate::decide::{Proposal, Rejection, Verdict};
 use crate::record::{Record, Seq};
@@ -34,7 +34,7 @@ use crate::record::{Record, Seq};
 ///
 /// An implementer owes:
 ///
-/// - Proposals are decided one after the other by [`crate::decide::State::decide`], each wholly or
+/// - Proposals are decided one after the other by [`crate::decide::FoldState::decide`], each wholly or
 ///   not at all; the order of two proposals of which one was answered before the other was made is
 ///   the order in which they were made.
 /// - `Ok` is answered only when every record of the verdict is on stable storage, and after the

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::journal::Run;
-use crate::projection::open::progress_file::Milestone;
-use crate::projection::store::versions::Line;
+use crate::journal::PackedList;
+use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::store::versions::HistoryHead;
 use crate::projection::store::{keys, versions};
 
 /// A key, its length before it, and the value under it.
@@ -22,7 +22,7 @@ fn milestone(bytes: &[u8]) {
     let generation = bytes.get(8..16).and_then(|of| of.try_into().ok()).map(u64::from_be_bytes);
     let log_id = bytes.get(25..41).and_then(|id| Uuid::from_slice(id).ok());
     let (Some(generation), Some(log_id)) = (generation, log_id) else { return };
-    if let Ok(milestone) = Milestone::decode(bytes, generation, log_id) {
+    if let Ok(milestone) = ProgressFile::decode(bytes, generation, log_id) {
         let milestone = milestone.expect("it is of this store");
         assert_eq!(milestone.encode(generation, log_id), bytes);
     }
@@ -33,15 +33,15 @@ fn entry(key: &[u8], value: &[u8]) {
         assert_eq!(keys::place_value(key, &place), *value);
     }
     if let Ok(places) = versions::block(key, value) {
-        let mut run = Run::default();
+        let mut run = PackedList::default();
         places.iter().for_each(|place| run.push(place));
         assert_eq!(keys::seal(key, run.into_bytes()), value);
     }
-    if let Ok(line) = Line::decode(key, value) {
+    if let Ok(line) = HistoryHead::decode(key, value) {
         // A time past the year 9999 is held at its end.
         let again = line.encode(key);
         assert_eq!(again.len(), value.len());
-        assert_eq!(Line::decode(key, &again).ok(), Some(line));
+        assert_eq!(HistoryHead::decode(key, &again).ok(), Some(line));
     }
     if let Ok(identity) = keys::identity(key) {
         assert_eq!(keys::name_key(&identity), key);

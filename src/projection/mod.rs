@@ -49,26 +49,26 @@ use std::thread;
 
 use uuid::Uuid;
 
-pub use open::data_loss::{Loss, refuse_loss};
+pub use open::data_loss::{DataLoss, refuse_loss};
 pub use read::compare::{Comparison, compare, position};
-pub use read::handle::{ProjectionHandle, State, Unavailable};
+pub use read::handle::{ProjectionHandle, ProjectionState, Unavailable};
 pub use read::{IdLookup, NamePage, PageQuery};
 pub use store::position::Applied;
 pub use store::versions::Pointer;
 
 use crate::journal::Reader;
-use crate::projection::follow::Follow;
-use crate::projection::follow::session::Left;
+use crate::projection::follow::ProjectionThread;
+use crate::projection::follow::session::PausedStore;
 use crate::projection::open::begin;
-use crate::projection::open::begin::{Opened, Start};
-use crate::projection::open::directory::{Contents, Directory};
-use crate::projection::open::progress_file::Milestone;
-use crate::projection::status::Shared;
+use crate::projection::open::begin::{OpenedStore, StartingPoint};
+use crate::projection::open::directory::{Contents, StoreDirectory};
+use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::status::SharedStatus;
 use crate::record::Seq;
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ProjectionOptions {
     /// Bytes of pages that sled keeps in memory.
     pub cache_bytes_max: u64,
     /// How many records it may fall behind in order to leave the processor to a burst of inserts.
@@ -80,7 +80,7 @@ pub struct Options {
     pub replayed_records_max: u64,
 }
 
-impl Default for Options {
+impl Default for ProjectionOptions {
     fn default() -> Self {
         Self {
             cache_bytes_max: 64 << 20,
@@ -95,30 +95,32 @@ impl Default for Options {
 /// A projection that was looked at, and opened if that is done soon, and does not follow the journal
 /// yet.
 pub struct Projection {
-    directory: Directory,
+    directory: StoreDirectory,
     log_id: Uuid,
-    options: Options,
-    start: Start,
-    /// The store of [`Start::Beside`], when it had to be opened at once.
-    opened: OnceCell<Opened>,
+    options: ProjectionOptions,
+    start: StartingPoint,
+    /// The store of [`StartingPoint::Beside`], when it had to be opened at once.
+    opened: OnceCell<OpenedStore>,
     alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Projection {
     /// Opens what is in `dir`, which only this process may use, and compares it with itself; or
-    /// goes by its milestone for now, if that would take long ([`Options::replayed_records_max`]).
+    /// goes by its milestone for now, if that would take long ([`ProjectionOptions::replayed_records_max`]).
     ///
     /// It never fails: what cannot be opened, or is not the projection of the log `log_id`, is
     /// moved aside and rebuilt after [`Projection::start`].
     #[must_use]
-    pub fn open(dir: &Path, log_id: Uuid, options: Options) -> Self {
+    pub fn open(dir: &Path, log_id: Uuid, options: ProjectionOptions) -> Self {
         let alive = mpsc::channel();
-        let (directory, contents) = Directory::look(dir);
+        let (directory, contents) = StoreDirectory::look(dir);
         let start = match contents {
-            Contents::Foreign => Start::Doubt("the directory holds something else".to_owned()),
-            Contents::Nothing => Start::Nothing,
+            Contents::Foreign => {
+                StartingPoint::Doubt("the directory holds something else".to_owned())
+            }
+            Contents::Nothing => StartingPoint::Nothing,
             Contents::Store => match late(&directory, log_id, options.replayed_records_max) {
-                Some(left) => Start::Beside(left),
+                Some(left) => StartingPoint::Beside(left),
                 None => look(&directory, log_id, &options, alive.0.clone()),
             },
         };
@@ -130,13 +132,17 @@ impl Projection {
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub fn anew(dir: &Path, log_id: Uuid, options: Options) -> io::Result<(Self, Option<PathBuf>)> {
-        let (mut directory, contents) = Directory::look(dir);
+    pub fn anew(
+        dir: &Path,
+        log_id: Uuid,
+        options: ProjectionOptions,
+    ) -> io::Result<(Self, Option<PathBuf>)> {
+        let (mut directory, contents) = StoreDirectory::look(dir);
         let aside = match contents {
             Contents::Foreign | Contents::Store => directory.set_aside()?,
             Contents::Nothing => None,
         };
-        let (start, alive) = (Start::Nothing, mpsc::channel());
+        let (start, alive) = (StartingPoint::Nothing, mpsc::channel());
         let opened = OnceCell::new();
         Ok((Self { directory, log_id, options, start, opened, alive }, aside))
     }
@@ -147,8 +153,9 @@ impl Projection {
     #[must_use]
     pub fn applied(&self) -> Option<Applied> {
         match &self.start {
-            Start::Applied(_, applied) | Start::Beside(Left { applied, .. }) => Some(*applied),
-            Start::Doubt(_) | Start::NoSpace(_) | Start::Nothing => None,
+            StartingPoint::Applied(_, applied)
+            | StartingPoint::Beside(PausedStore { applied, .. }) => Some(*applied),
+            StartingPoint::Doubt(_) | StartingPoint::NoSpace(_) | StartingPoint::Nothing => None,
         }
     }
 
@@ -157,12 +164,12 @@ impl Projection {
     #[must_use]
     pub fn prove(&self) -> Seq {
         let least = self.applied().map_or(0, |applied| applied.seq);
-        let Start::Beside(_) = self.start else { return least };
+        let StartingPoint::Beside(_) = self.start else { return least };
         let opened = self.opened.get_or_init(|| {
             tracing::warn!(
                 "the log does not end whole at its mark, so the history is opened first"
             );
-            Opened::new(&self.directory, self.log_id, &self.options, self.alive.0.clone())
+            OpenedStore::new(&self.directory, self.log_id, &self.options, self.alive.0.clone())
         });
         opened.applied().map_or(least, |applied| applied.seq.max(least))
     }
@@ -177,27 +184,31 @@ impl Projection {
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
         let Self { directory, log_id, options, start, opened, alive: (alive, gone) } = self;
         let start = match start {
-            Start::Applied(_, applied) if applied.seq > reader.durable() => {
-                Start::Doubt("it is ahead of the journal".to_owned())
+            StartingPoint::Applied(_, applied) if applied.seq > reader.durable() => {
+                StartingPoint::Doubt("it is ahead of the journal".to_owned())
             }
-            Start::Applied(..) | Start::Beside(_) if !agrees => {
-                Start::Doubt("it was derived from other records than the journal's".to_owned())
+            StartingPoint::Applied(..) | StartingPoint::Beside(_) if !agrees => {
+                StartingPoint::Doubt(
+                    "it was derived from other records than the journal's".to_owned(),
+                )
             }
-            Start::Applied(store, applied) => match begin::led_astray(&store, &applied, &reader) {
-                Ok(None) => Start::Applied(store, applied),
-                Ok(Some(doubt)) => Start::Doubt(doubt),
-                Err(fault) if fault.is_no_space() => {
-                    Start::NoSpace(Left { applied, unread_until: applied.seq })
+            StartingPoint::Applied(store, applied) => {
+                match begin::led_astray(&store, &applied, &reader) {
+                    Ok(None) => StartingPoint::Applied(store, applied),
+                    Ok(Some(doubt)) => StartingPoint::Doubt(doubt),
+                    Err(fault) if fault.is_no_space() => {
+                        StartingPoint::NoSpace(PausedStore { applied, unread_until: applied.seq })
+                    }
+                    Err(fault) => StartingPoint::Doubt(fault.to_string()),
                 }
-                Err(fault) => Start::Doubt(fault.to_string()),
-            },
+            }
             start => start,
         };
-        let opened = opened.into_inner().filter(|_| matches!(start, Start::Beside(_)));
-        let shared = Arc::new(Shared::new(reader));
+        let opened = opened.into_inner().filter(|_| matches!(start, StartingPoint::Beside(_)));
+        let shared = Arc::new(SharedStatus::new(reader));
         let head_before = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);
-        let follow = Follow {
+        let follow = ProjectionThread {
             shared: shared_by_thread,
             directory,
             log_id,
@@ -218,23 +229,32 @@ impl Projection {
 }
 
 /// What the milestone says of a store that takes long to open; nothing, when none tells so.
-fn late(directory: &Directory, log_id: Uuid, replayed_records_max: u64) -> Option<Left> {
+fn late(
+    directory: &StoreDirectory,
+    log_id: Uuid,
+    replayed_records_max: u64,
+) -> Option<PausedStore> {
     let (dir, generation) = directory.place();
-    let milestone = Milestone::read(dir, generation, log_id)?;
+    let milestone = ProgressFile::read(dir, generation, log_id)?;
     let applied = milestone.applied;
     (milestone.replayed() > replayed_records_max)
-        .then_some(Left { applied, unread_until: applied.seq })
+        .then_some(PausedStore { applied, unread_until: applied.seq })
 }
 
 /// Opens a store and makes the load-time check.
-fn look(directory: &Directory, log_id: Uuid, options: &Options, alive: mpsc::Sender<()>) -> Start {
+fn look(
+    directory: &StoreDirectory,
+    log_id: Uuid,
+    options: &ProjectionOptions,
+    alive: mpsc::Sender<()>,
+) -> StartingPoint {
     let unwritten = store::is_unwritten(&directory.store());
-    match Opened::new(directory, log_id, options, alive).found {
-        Ok((Some(applied), store)) => Start::Applied(store, applied),
+    match OpenedStore::new(directory, log_id, options, alive).found {
+        Ok((Some(applied), store)) => StartingPoint::Applied(store, applied),
         // The process ended before sled first wrote: there is nothing to keep aside.
-        Ok((None, _)) if unwritten => Start::Nothing,
-        Ok((None, _)) => Start::Doubt("it is empty".to_owned()),
-        Err(fault) if fault.is_no_space() => Start::NoSpace(Left::default()),
-        Err(fault) => Start::Doubt(fault.to_string()),
+        Ok((None, _)) if unwritten => StartingPoint::Nothing,
+        Ok((None, _)) => StartingPoint::Doubt("it is empty".to_owned()),
+        Err(fault) if fault.is_no_space() => StartingPoint::NoSpace(PausedStore::default()),
+        Err(fault) => StartingPoint::Doubt(fault.to_string()),
     }
 }

@@ -16,7 +16,7 @@ use crate::record::Seq;
 
 /// What the projection does now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum FollowPhase {
     CatchingUp,
     Closed,
     Failed(Arc<str>),
@@ -29,13 +29,13 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Status {
     pub applied: Seq,
-    pub phase: Phase,
+    pub phase: FollowPhase,
     /// Whether an id that is not in the index is in no applied record.
     pub ids_complete: bool,
 }
 
 /// What the thread and the handles share.
-pub struct Shared {
+pub struct SharedStatus {
     reader: Reader,
     stopped: AtomicBool,
     /// Whether the store proves that the log has lost records.
@@ -52,18 +52,18 @@ pub struct Shared {
 
 /// How a rest went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum PauseEnd {
     /// A reader waits or has waited, or the projection is closed.
     Ended,
     Whole,
 }
 
 /// A reader that waits for a position.
-pub struct Waiting<'a>(&'a Shared);
+pub struct WaitingReader<'a>(&'a SharedStatus);
 
-impl Shared {
+impl SharedStatus {
     pub fn new(reader: Reader) -> Self {
-        let status = Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false };
+        let status = Status { applied: 0, phase: FollowPhase::Rebuilding, ids_complete: false };
         Self {
             reader,
             stopped: AtomicBool::new(false),
@@ -121,14 +121,14 @@ impl Shared {
 
     pub fn fail(&self, reason: String) {
         tracing::error!(%reason, "the projection failed");
-        self.end(Phase::Failed(reason.into()));
+        self.end(FollowPhase::Failed(reason.into()));
     }
 
     pub fn close(&self) {
-        self.end(Phase::Closed);
+        self.end(FollowPhase::Closed);
     }
 
-    fn end(&self, phase: Phase) {
+    fn end(&self, phase: FollowPhase) {
         self.withdraw();
         self.status.send_modify(|status| {
             status.phase = phase;
@@ -154,20 +154,20 @@ impl Shared {
     }
 
     /// Counts a reader that waits, and hurries the thread for it.
-    pub fn waiting(&self) -> Waiting<'_> {
+    pub fn waiting(&self) -> WaitingReader<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         self.hurry();
-        Waiting(self)
+        WaitingReader(self)
     }
 
     /// Rests that long, unless a reader waits.
-    pub fn rest(&self, rest: Duration) -> Rest {
+    pub fn rest(&self, rest: Duration) -> PauseEnd {
         let hurry = self.hurry.lock().expect(NO_PANIC);
         let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
         let rested = self.hurried.wait_timeout_while(hurry, rest, waits);
         let (mut hurry, rested) = rested.expect(NO_PANIC);
         *hurry = false;
-        if rested.timed_out() { Rest::Whole } else { Rest::Ended }
+        if rested.timed_out() { PauseEnd::Whole } else { PauseEnd::Ended }
     }
 
     /// Waits that long, unless the projection is closed.
@@ -181,7 +181,7 @@ impl Shared {
     pub fn tell_opening(&self, applied: Seq) {
         self.status.send_modify(|status| {
             status.applied = status.applied.max(applied);
-            status.phase = Phase::Opening;
+            status.phase = FollowPhase::Opening;
             status.ids_complete = false;
         });
     }
@@ -195,16 +195,16 @@ impl Shared {
             };
         }
         Err(match self.status().phase {
-            Phase::CatchingUp | Phase::Ready => Unavailable::Doubt,
-            Phase::Closed => Unavailable::Closed,
-            Phase::Failed(_) => Unavailable::Failed,
-            Phase::Opening => Unavailable::Opening,
-            Phase::Rebuilding => Unavailable::Rebuilding,
+            FollowPhase::CatchingUp | FollowPhase::Ready => Unavailable::Doubt,
+            FollowPhase::Closed => Unavailable::Closed,
+            FollowPhase::Failed(_) => Unavailable::Failed,
+            FollowPhase::Opening => Unavailable::Opening,
+            FollowPhase::Rebuilding => Unavailable::Rebuilding,
         })
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingReader<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

@@ -26,7 +26,7 @@ pub use id::{named_seqs, names_place, server_id};
 pub use meta::{META_BYTES_MAX, Meta, MetaError};
 pub use name::{CharacterError, CharacterFault, NAME_BYTES_MAX, Name, NameError, User, UserError};
 pub use new_event::{DEPTH_MAX_DEFAULT, Data, NewEvent, NewEventError};
-pub use stored::{Leafless, RecordError, StoredRecord};
+pub use stored::{RecordError, RecordWithoutLeaf, StoredRecord};
 pub use time::Timestamp;
 
 use crate::audit::{Digest, Leaf, Salts, commit};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::record::json::{JsonError, Limits};
+use crate::record::json::{JsonError, JsonLimits};
 use crate::record::name::{Name, NameError, User, UserError};
 use crate::record::{Identity, Version, json};
 
@@ -53,7 +53,7 @@ impl Data {
     ///
     /// # Errors
     /// [`JsonError`] with line and column.
-    pub fn parse(input: &[u8], limits: Limits) -> Result<Self, JsonError> {
+    pub fn parse(input: &[u8], limits: JsonLimits) -> Result<Self, JsonError> {
         json::compact(input, limits).map(|bytes| Self(bytes.into_owned().into()))
     }
 
@@ -87,7 +87,7 @@ impl NewEvent {
     pub fn from_json(event: &str, data: &[u8]) -> Result<Self, NewEventError> {
         Ok(Self {
             identity: Identity { event: Name::parse(event)?, to: None },
-            data: Data::parse(data, Limits { depth_max: DEPTH_MAX_DEFAULT })?,
+            data: Data::parse(data, JsonLimits { depth_max: DEPTH_MAX_DEFAULT })?,
             id: None,
             expected_version: None,
             author: None,

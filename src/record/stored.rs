@@ -110,13 +110,13 @@ impl<'a> StoredRecord<'a> {
         self.verify()?;
         let Leaf { seq, time_ms, .. } = Leaf::decode(self.leaf)?;
         let Self { salts, meta, data, .. } = *self;
-        Leafless { seq, time_ms, salts, meta, data }.record()
+        RecordWithoutLeaf { seq, time_ms, salts, meta, data }.record()
     }
 }
 
 /// The parts of a record whose leaf is not at hand, borrowed; nothing about them is checked yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Leafless<'a> {
+pub struct RecordWithoutLeaf<'a> {
     /// Position in the whole log.
     pub seq: Seq,
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -129,7 +129,7 @@ pub struct Leafless<'a> {
     pub data: &'a [u8],
 }
 
-impl Leafless<'_> {
+impl RecordWithoutLeaf<'_> {
     /// The leaf that these parts make: compare it with what is known of the one that was stored.
     #[must_use]
     pub fn leaf(&self) -> Leaf {

@@ -24,7 +24,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use table::{Full, Limits};
+pub use table::{RelayFull, RelayLimits};
 pub use topics::Topics;
 
 use crate::record::{Seq, User};
@@ -63,15 +63,15 @@ pub enum Ending {
 impl Relay {
     /// No registrations yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: RelayLimits) -> Self {
         Self(Arc::new(Mutex::new(Table::new(limits))))
     }
 
     /// Registers a client, for messages after the topics' positions; answers its id.
     ///
     /// # Errors
-    /// [`Full`] while there are as many registrations as the limit.
-    pub fn register(&self, user: User, topics: Topics, position: Seq) -> Result<Uuid, Full> {
+    /// [`RelayFull`] while there are as many registrations as the limit.
+    pub fn register(&self, user: User, topics: Topics, position: Seq) -> Result<Uuid, RelayFull> {
         let id = Uuid::new_v4();
         self.lock().add(id, (user, topics, position), Instant::now())?;
         Ok(id)

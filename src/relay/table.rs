@@ -16,7 +16,7 @@ use crate::relay::topics::Topics;
 
 /// How many registrations there may be, and how long one waits for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RelayLimits {
     /// Registrations at once, connected or not. One is some 300 bytes and its filters, which are
     /// 35 KiB at most: 100 of 255 bytes, each with what a map and a parsed filter take.
     pub registrations_max: NonZeroUsize,
@@ -27,13 +27,13 @@ pub struct Limits {
 /// There are as many registrations as there may be; some may expire soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("there are {registrations_max} registrations already")]
-pub struct Full {
+pub struct RelayFull {
     /// The limit.
     pub registrations_max: NonZeroUsize,
 }
 
 pub(super) struct Table {
-    limits: Limits,
+    limits: RelayLimits,
     registrations: HashMap<Uuid, Registration>,
     /// When each registration that nobody is connected with expires, the soonest first.
     away: BTreeSet<(Instant, Uuid)>,
@@ -46,16 +46,16 @@ struct Registration {
     /// Of the newest connection: each has one of its own, so that one that was taken over and does
     /// not know it yet moves nobody on.
     position: Arc<AtomicU64>,
-    state: State,
+    state: RegistrationState,
 }
 
-enum State {
+enum RegistrationState {
     Away { until: Instant },
     Connected { turn: u64, end: oneshot::Sender<Ending> },
 }
 
 /// What a connection is made of.
-pub(super) struct Taken {
+pub(super) struct TakenRegistration {
     pub turn: u64,
     pub user: User,
     pub topics: Topics,
@@ -64,7 +64,7 @@ pub(super) struct Taken {
 }
 
 impl Table {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: RelayLimits) -> Self {
         Self { limits, registrations: HashMap::new(), away: BTreeSet::new(), turns: 0 }
     }
 
@@ -73,15 +73,15 @@ impl Table {
         id: Uuid,
         (user, topics, position): (User, Topics, Seq),
         now: Instant,
-    ) -> Result<(), Full> {
+    ) -> Result<(), RelayFull> {
         self.expire(now);
-        let Limits { registrations_max, away_max } = self.limits;
+        let RelayLimits { registrations_max, away_max } = self.limits;
         if self.registrations.len() >= registrations_max.get() {
-            return Err(Full { registrations_max });
+            return Err(RelayFull { registrations_max });
         }
         let until = now + away_max;
         let position = Arc::new(AtomicU64::new(position));
-        let state = State::Away { until };
+        let state = RegistrationState::Away { until };
         self.registrations.insert(id, Registration { user, topics, position, state });
         self.away.insert((until, id));
         Ok(())
@@ -92,22 +92,23 @@ impl Table {
         self.registrations.get(&id).map(|registration| registration.user.clone())
     }
 
-    pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<Taken> {
+    pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<TakenRegistration> {
         self.expire(now);
         let registration = self.registrations.get_mut(&id)?;
         self.turns += 1;
         let turn = self.turns;
         let (end, ending) = oneshot::channel();
-        match std::mem::replace(&mut registration.state, State::Connected { turn, end }) {
-            State::Away { until } => {
+        match std::mem::replace(&mut registration.state, RegistrationState::Connected { turn, end })
+        {
+            RegistrationState::Away { until } => {
                 self.away.remove(&(until, id));
             }
             // Whoever it was may be gone already.
-            State::Connected { end, .. } => drop(end.send(Ending::TakenOver)),
+            RegistrationState::Connected { end, .. } => drop(end.send(Ending::TakenOver)),
         }
         let position = registration.position.load(Ordering::Relaxed);
         registration.position = Arc::new(AtomicU64::new(position));
-        Some(Taken {
+        Some(TakenRegistration {
             turn,
             user: registration.user.clone(),
             topics: registration.topics.clone(),
@@ -128,7 +129,7 @@ impl Table {
         self.expire(now);
         let until = now + self.limits.away_max;
         if let Some(registration) = self.connected(id, turn) {
-            registration.state = State::Away { until };
+            registration.state = RegistrationState::Away { until };
             self.away.insert((until, id));
         }
     }
@@ -137,11 +138,11 @@ impl Table {
         self.expire(now);
         let Some(registration) = self.registrations.remove(&id) else { return false };
         match registration.state {
-            State::Away { until } => {
+            RegistrationState::Away { until } => {
                 self.away.remove(&(until, id));
             }
             // Whoever it was may be gone already.
-            State::Connected { end, .. } => drop(end.send(Ending::Forgotten)),
+            RegistrationState::Connected { end, .. } => drop(end.send(Ending::Forgotten)),
         }
         true
     }
@@ -153,8 +154,7 @@ impl Table {
 
     fn connected(&mut self, id: Uuid, turn: u64) -> Option<&mut Registration> {
         let registration = self.registrations.get_mut(&id)?;
-        let is_newest =
-            matches!(&registration.state, State::Connected { turn: t, .. } if *t == turn);
+        let is_newest = matches!(&registration.state, RegistrationState::Connected { turn: t, .. } if *t == turn);
         is_newest.then_some(registration)
     }
 
@@ -188,17 +188,17 @@ mod tests {
     impl World {
         fn with_room_for(registrations_max: usize) -> Self {
             let registrations_max = NonZeroUsize::new(registrations_max).expect("some room");
-            let limits = Limits { registrations_max, away_max: AWAY_MAX };
+            let limits = RelayLimits { registrations_max, away_max: AWAY_MAX };
             Self { table: Table::new(limits), now: Instant::now() }
         }
 
-        fn register(&mut self) -> Result<Uuid, Full> {
+        fn register(&mut self) -> Result<Uuid, RelayFull> {
             let id = Uuid::new_v4();
             let user = User::parse("ann").expect("a user");
             self.table.add(id, (user, nothing(), 7), self.now).map(|()| id)
         }
 
-        fn connect(&mut self, id: Uuid) -> Option<Taken> {
+        fn connect(&mut self, id: Uuid) -> Option<TakenRegistration> {
             self.table.connect(id, self.now)
         }
 
@@ -250,7 +250,7 @@ mod tests {
         world.register().expect("room");
         assert_eq!(
             world.register(),
-            Err(Full { registrations_max: world.table.limits.registrations_max })
+            Err(RelayFull { registrations_max: world.table.limits.registrations_max })
         );
         let taken = world.connect(first).expect("it is there");
         world.pass(60);

@@ -24,38 +24,38 @@ const CPU_A_LOOK: Duration = Duration::from_millis(25);
 
 /// What a process has done since it was started.
 #[derive(Clone, Copy)]
-struct Done {
+struct WorkDone {
     cpu: Duration,
     io_bytes: u64,
 }
 
 /// What it has done since it was last seen to advance.
-struct Advance {
-    last: Done,
+struct Activity {
+    last: WorkDone,
     cpu: Duration,
     io_bytes: u64,
 }
 
 /// Resolves when the process has not advanced for 8 s.
 pub(crate) async fn stopped_advancing() {
-    let (mut advance, mut looks) = (Advance::since(Done::now()), 0);
+    let (mut advance, mut looks) = (Activity::since(WorkDone::now()), 0);
     while looks < STILL_LOOKS_MAX {
         sleep(LOOK).await;
         looks += 1;
-        let now = Done::now();
+        let now = WorkDone::now();
         if advance.is_seen(now) {
-            (advance, looks) = (Advance::since(now), 0);
+            (advance, looks) = (Activity::since(now), 0);
         }
     }
 }
 
-impl Advance {
-    fn since(last: Done) -> Self {
+impl Activity {
+    fn since(last: WorkDone) -> Self {
         Self { last, cpu: Duration::ZERO, io_bytes: 0 }
     }
 
     /// Adds what was done since the last look, and tells whether all is more than waiting takes.
-    fn is_seen(&mut self, now: Done) -> bool {
+    fn is_seen(&mut self, now: WorkDone) -> bool {
         self.cpu += now.cpu.saturating_sub(self.last.cpu).min(CPU_A_LOOK);
         self.io_bytes += now.io_bytes.saturating_sub(self.last.io_bytes);
         self.last = now;
@@ -63,7 +63,7 @@ impl Advance {
     }
 }
 
-impl Done {
+impl WorkDone {
     fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::try_from(cpu).unwrap_or_default();
@@ -84,22 +84,22 @@ mod tests {
 
     #[test]
     fn work_is_an_advance_and_looking_is_none() {
-        let mut advance = Advance::since(Done::now());
-        (0..16).for_each(|_| assert!(!advance.is_seen(Done::now())));
+        let mut advance = Activity::since(WorkDone::now());
+        (0..16).for_each(|_| assert!(!advance.is_seen(WorkDone::now())));
         let mut sum = 0u64;
-        while !advance.is_seen(Done::now()) {
+        while !advance.is_seen(WorkDone::now()) {
             sum = (0..100_000u64).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
     }
 
     #[test]
     fn one_leap_of_a_clock_is_no_advance() {
-        let at = |ms, io_bytes| Done { cpu: Duration::from_millis(ms), io_bytes };
-        let mut advance = Advance::since(at(10, 1_000));
+        let at = |ms, io_bytes| WorkDone { cpu: Duration::from_millis(ms), io_bytes };
+        let mut advance = Activity::since(at(10, 1_000));
         assert!(!advance.is_seen(at(10_010, 1_100)));
         (1..16).for_each(|look| assert!(!advance.is_seen(at(10_010 + look, 1_100 + 100 * look))));
         assert!(advance.is_seen(at(20_000, 3_000)));
-        let mut advance = Advance::since(at(10, 1_000));
+        let mut advance = Activity::since(at(10, 1_000));
         assert!(advance.is_seen(at(10, 1_000 + IO_BYTES)));
     }
 }

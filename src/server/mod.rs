@@ -113,10 +113,10 @@ pub async fn serve(
 
     let mut failure = broker.failure();
     let ended = tokio::select! {
-        () = shutdown => Ended::Asked,
+        () = shutdown => ServeEnd::Asked,
         // A sender that is gone is an appending thread that panicked.
-        _ = failure.wait_for(|failed| *failed) => Ended::StorageFailed,
-        result = &mut serving => Ended::Server(result),
+        _ = failure.wait_for(|failed| *failed) => ServeEnd::StorageFailed,
+        result = &mut serving => ServeEnd::Server(result),
     };
 
     info!("shutting down");
@@ -128,7 +128,7 @@ pub async fn serve(
     };
     // What waits for a disk that failed, or hangs, waits in vain.
     let failed = async {
-        let has_failed = matches!(ended, Ended::StorageFailed);
+        let has_failed = matches!(ended, ServeEnd::StorageFailed);
         if !has_failed && failure.wait_for(|failed| *failed).await.is_err() {
             // The appending thread has ended as it should.
             pending::<()>().await;
@@ -148,17 +148,19 @@ pub async fn serve(
     match ended {
         _ if broker.projection().proves_loss() => Err(RunError::Loss),
         _ if broker.storage_failed() => Err(RunError::StorageFailed),
-        Ended::Asked => Ok(()),
+        ServeEnd::Asked => Ok(()),
         // The appending thread panicked, and told nobody why.
-        Ended::StorageFailed => Err(RunError::StorageFailed),
-        Ended::Server(Ok(Ok(()))) => Err(RunError::Serve(io::Error::other("it ended by itself"))),
-        Ended::Server(Ok(Err(error))) => Err(RunError::Serve(error)),
-        Ended::Server(Err(error)) => Err(RunError::Serve(io::Error::other(error))),
+        ServeEnd::StorageFailed => Err(RunError::StorageFailed),
+        ServeEnd::Server(Ok(Ok(()))) => {
+            Err(RunError::Serve(io::Error::other("it ended by itself")))
+        }
+        ServeEnd::Server(Ok(Err(error))) => Err(RunError::Serve(error)),
+        ServeEnd::Server(Err(error)) => Err(RunError::Serve(io::Error::other(error))),
     }
 }
 
 /// Why serving ends.
-enum Ended {
+enum ServeEnd {
     Asked,
     Server(Result<io::Result<()>, JoinError>),
     StorageFailed,

@@ -10,7 +10,7 @@ use crate::record::{Record, Seq};
 use crate::subscription::window::weight;
 
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Backlog {
     records: VecDeque<Arc<Record>>,
     bytes: usize,
     bytes_max: usize,
@@ -19,13 +19,13 @@ pub(super) struct Waiting {
 
 /// What the teller takes at once.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(super) struct NewGroups {
     pub records: Vec<Arc<Record>>,
     /// Records up to here, after those taken before, were let go.
     pub lost_through: Option<Seq>,
 }
 
-impl Waiting {
+impl Backlog {
     pub fn new(bytes_max: usize) -> Self {
         Self { records: VecDeque::new(), bytes: 0, bytes_max, lost_through: None }
     }
@@ -42,11 +42,11 @@ impl Waiting {
         }
     }
 
-    pub fn take(&mut self, count_max: usize) -> Arrived {
+    pub fn take(&mut self, count_max: usize) -> NewGroups {
         let count = count_max.min(self.records.len());
         let records: Vec<_> = self.records.drain(..count).collect();
         self.bytes -= records.iter().map(|record| weight(record)).sum::<usize>();
-        Arrived { records, lost_through: self.lost_through.take() }
+        NewGroups { records, lost_through: self.lost_through.take() }
     }
 
     pub fn count(&self) -> usize {

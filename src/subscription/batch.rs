@@ -11,10 +11,10 @@ use crate::record::Record;
 ///
 /// Subscribers of one view at one position get the same batch: a clone is a reference count.
 #[derive(Clone, Debug, Default)]
-pub struct Batch(Arc<Shared>);
+pub struct Batch(Arc<BatchShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct BatchShared {
     records: Vec<Arc<Record>>,
     encoded: [OnceLock<Bytes>; ENCODINGS],
 }
@@ -54,7 +54,7 @@ impl Batch {
 
 impl From<Vec<Arc<Record>>> for Batch {
     fn from(records: Vec<Arc<Record>>) -> Self {
-        Self(Arc::new(Shared { records, encoded: [const { OnceLock::new() }; ENCODINGS] }))
+        Self(Arc::new(BatchShared { records, encoded: [const { OnceLock::new() }; ENCODINGS] }))
     }
 }
 

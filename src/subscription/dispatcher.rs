@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::task::Waker;
 
-use crate::subscription::backlog::Arrived;
-use crate::subscription::group::View;
+use crate::subscription::backlog::NewGroups;
+use crate::subscription::group::SubscriberGroup;
 use crate::subscription::hub::Hub;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
@@ -18,13 +18,13 @@ const LISTED_MAX: usize = if cfg!(test) { 2 } else { 4_096 };
 
 /// The end of the hub that takes in durable groups and tells them.
 #[derive(Debug)]
-pub struct Teller {
+pub struct Dispatcher {
     hub: Arc<Hub>,
     /// Counts passes, from 1.
     pass: Cell<u64>,
 }
 
-impl Teller {
+impl Dispatcher {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         Self { hub, pass: Cell::new(0) }
     }
@@ -37,7 +37,7 @@ impl Teller {
         }
     }
 
-    fn wait(&self) -> Arrived {
+    fn wait(&self) -> NewGroups {
         let slice = self.slice_records();
         let mut waiting = self.hub.lock_waiting();
         while waiting.count() == 0 && !self.hub.is_closed() {
@@ -64,9 +64,9 @@ impl Teller {
         (EVALUATIONS_MAX / (1 + self.hub.lock_views().evaluations())).max(1)
     }
 
-    fn tell(&self, arrived: Arrived) {
+    fn tell(&self, arrived: NewGroups) {
         let hub = &self.hub;
-        let Arrived { records, lost_through } = arrived;
+        let NewGroups { records, lost_through } = arrived;
         if records.is_empty() {
             return;
         }
@@ -111,7 +111,7 @@ impl Teller {
 }
 
 /// Wakers run outside of every lock: a woken task may be polled at once, elsewhere.
-pub(super) fn wake(views: &[Arc<View>]) {
+pub(super) fn wake(views: &[Arc<SubscriberGroup>]) {
     for view in views {
         let wakers = view.lock().wake_all();
         wakers.into_iter().for_each(Waker::wake);

@@ -18,7 +18,7 @@ pub struct Epochs {
 
 /// The data of an open's record.
 #[derive(Debug, Deserialize, Serialize)]
-struct Open {
+struct OpenData {
     epoch: String,
 }
 
@@ -31,7 +31,8 @@ pub fn open_name() -> Name {
 /// The data of the record that an open appends.
 #[must_use]
 pub fn open_data(epoch: Epoch) -> Vec<u8> {
-    serde_json::to_vec(&Open { epoch: epoch.to_string() }).expect("a struct of strings serialises")
+    serde_json::to_vec(&OpenData { epoch: epoch.to_string() })
+        .expect("a struct of strings serialises")
 }
 
 impl Epochs {
@@ -40,7 +41,7 @@ impl Epochs {
     /// # Errors
     /// When the data names no epoch.
     pub fn restore(&mut self, seq: Seq, data: &[u8]) -> Result<(), String> {
-        let open: Open = serde_json::from_slice(data).map_err(|error| error.to_string())?;
+        let open: OpenData = serde_json::from_slice(data).map_err(|error| error.to_string())?;
         let epoch = open.epoch.parse().map_err(|_| format!("no epoch: {}", open.epoch))?;
         self.opens.push((epoch, seq));
         Ok(())

@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::record;
 use crate::record::{Record, Seq};
 use crate::subscription::batch::Batch;
-use crate::subscription::selector::Interest;
+use crate::subscription::selector::Selector;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not
@@ -17,15 +17,15 @@ const BATCH_KEPT_BYTES_MAX: usize = 128 << 10;
 
 /// The recent matches of one interest, and the subscribers to wake.
 #[derive(Debug)]
-pub(super) struct View {
-    pub interest: Interest,
+pub(super) struct SubscriberGroup {
+    pub interest: Selector,
     /// What cursors of this view carry.
     pub digest: record::View,
-    queue: Mutex<Queue>,
+    queue: Mutex<GroupQueue>,
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct GroupQueue {
     /// Seqs of recent matches, ascending.
     matches: VecDeque<Seq>,
     /// Matches up to here are no longer listed, or were never: who stands before must catch up.
@@ -33,7 +33,7 @@ pub(super) struct Queue {
     /// The pass of the teller that listed the last match.
     pass: u64,
     /// What the first subscriber of a pass was handed.
-    kept: Option<Kept>,
+    kept: Option<KeptBatch>,
     /// One place a subscriber.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
@@ -42,7 +42,7 @@ pub(super) struct Queue {
 
 /// A batch for the subscribers that stand where the first one stood.
 #[derive(Debug)]
-struct Kept {
+struct KeptBatch {
     /// The first match that it holds.
     first: Seq,
     batch: Batch,
@@ -50,10 +50,10 @@ struct Kept {
     awaited: usize,
 }
 
-impl View {
+impl SubscriberGroup {
     /// A view that lists matches after `head`.
-    pub fn new(interest: Interest, head: Seq) -> Self {
-        let queue = Queue {
+    pub fn new(interest: Selector, head: Seq) -> Self {
+        let queue = GroupQueue {
             matches: VecDeque::new(),
             dropped_through: head,
             pass: 0,
@@ -65,12 +65,12 @@ impl View {
         Self { digest: interest.view(), interest, queue: Mutex::new(queue) }
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub fn lock(&self) -> MutexGuard<'_, GroupQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
+impl GroupQueue {
     /// Lists a match, and tells whether it is the first of its pass.
     pub fn push(&mut self, seq: Seq, window_first: Seq, pass: u64) -> bool {
         self.kept = None;
@@ -119,7 +119,7 @@ impl Queue {
         let awaited = self.subscribers() - 1;
         let bytes: usize = batch.iter().map(|record| record.json().len()).sum();
         if awaited > 0 && bytes <= BATCH_KEPT_BYTES_MAX && !batch.is_empty() {
-            self.kept = Some(Kept { first, batch: batch.clone(), awaited });
+            self.kept = Some(KeptBatch { first, batch: batch.clone(), awaited });
         }
         Some(batch)
     }

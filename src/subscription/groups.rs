@@ -4,33 +4,37 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::record::{FilterSet, Identity, Record};
-use crate::subscription::group::View;
-use crate::subscription::selector::{Interest, Viewer};
+use crate::subscription::group::SubscriberGroup;
+use crate::subscription::selector::{Selector, Viewer};
 
 /// All views, each once. Joining and leaving cost the same however many there are.
 ///
 /// A view of exact names stands under each identity that it may see, so that a record finds its
 /// views by one look. Any other stands by its filters, which are evaluated once for all users.
 #[derive(Debug, Default)]
-pub(super) struct Views {
-    all: HashMap<Interest, Member>,
-    by_identity: HashMap<Identity, HashMap<Id, Arc<View>>>,
-    by_filters: HashMap<FilterSet, HashMap<Viewer, Arc<View>>>,
-    last: Id,
+pub(super) struct SubscriberGroups {
+    all: HashMap<Selector, GroupMember>,
+    by_identity: HashMap<Identity, HashMap<GroupId, Arc<SubscriberGroup>>>,
+    by_filters: HashMap<FilterSet, HashMap<Viewer, Arc<SubscriberGroup>>>,
+    last: GroupId,
 }
 
-type Id = u64;
+type GroupId = u64;
 
 #[derive(Debug)]
-struct Member {
-    view: Arc<View>,
-    id: Id,
+struct GroupMember {
+    view: Arc<SubscriberGroup>,
+    id: GroupId,
     subscribers: usize,
 }
 
-impl Views {
+impl SubscriberGroups {
     /// The view of an interest, made by `make` when it is the first of its kind.
-    pub fn join(&mut self, interest: Interest, make: impl FnOnce(Interest) -> View) -> Arc<View> {
+    pub fn join(
+        &mut self,
+        interest: Selector,
+        make: impl FnOnce(Selector) -> SubscriberGroup,
+    ) -> Arc<SubscriberGroup> {
         if let Some(member) = self.all.get_mut(&interest) {
             member.subscribers += 1;
             return member.view.clone();
@@ -48,12 +52,12 @@ impl Views {
                 users.insert(interest.viewer(), view.clone());
             }
         }
-        self.all.insert(interest, Member { view: view.clone(), id, subscribers: 1 });
+        self.all.insert(interest, GroupMember { view: view.clone(), id, subscribers: 1 });
         view
     }
 
     /// A subscriber leaves; its view goes with the last.
-    pub fn leave(&mut self, interest: &Interest) {
+    pub fn leave(&mut self, interest: &Selector) {
         let Some(member) = self.all.get_mut(interest) else { return };
         member.subscribers -= 1;
         if member.subscribers > 0 {
@@ -68,7 +72,7 @@ impl Views {
     }
 
     /// Hands each view that may see a record and asks for it to `tell`.
-    pub fn of_record(&self, record: &Record, mut tell: impl FnMut(&Arc<View>)) {
+    pub fn of_record(&self, record: &Record, mut tell: impl FnMut(&Arc<SubscriberGroup>)) {
         if record.event().is_system() {
             return;
         }
@@ -93,7 +97,7 @@ impl Views {
         self.by_filters.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<View>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<SubscriberGroup>> {
         self.all.values().map(|member| &member.view)
     }
 
@@ -102,7 +106,7 @@ impl Views {
         self.all.is_empty() && self.by_identity.is_empty() && self.by_filters.is_empty()
     }
 
-    fn forget(&mut self, identity: &Identity, id: Id) {
+    fn forget(&mut self, identity: &Identity, id: GroupId) {
         if let Some(views) = self.by_identity.get_mut(identity) {
             views.remove(&id);
             if views.is_empty() {
@@ -111,7 +115,7 @@ impl Views {
         }
     }
 
-    fn forget_filters(&mut self, interest: &Interest) {
+    fn forget_filters(&mut self, interest: &Selector) {
         if let Some(users) = self.by_filters.get_mut(interest.filters()) {
             users.remove(&interest.viewer());
             if users.is_empty() {

@@ -3,13 +3,13 @@
 use tokio::sync::Semaphore;
 
 use crate::record::{Epoch, Record, Seq};
-use crate::subscription::backlog::Waiting;
-use crate::subscription::dispatcher::{Teller, wake};
-use crate::subscription::group::View;
-use crate::subscription::groups::Views;
-use crate::subscription::latest::Newest;
-use crate::subscription::selector::Interest;
-use crate::subscription::subscriber::{Start, Subscriber};
+use crate::subscription::backlog::Backlog;
+use crate::subscription::dispatcher::{Dispatcher, wake};
+use crate::subscription::group::SubscriberGroup;
+use crate::subscription::groups::SubscriberGroups;
+use crate::subscription::latest::LatestRecords;
+use crate::subscription::selector::Selector;
+use crate::subscription::subscriber::{Subscriber, SubscriptionStart};
 use crate::subscription::window::Window;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -24,7 +24,7 @@ pub struct HubOptions {
 }
 
 /// Reads the whole log from a position: for subscribers that see every version.
-pub trait Tail: Send {
+pub trait LogSource: Send {
     /// The next records in order, empty at the head. May block on the disk.
     ///
     /// # Errors
@@ -46,16 +46,16 @@ const LOG_READS_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Hub {
     pub(super) log_reads: Arc<Semaphore>,
-    pub(super) newest: RwLock<Newest>,
+    pub(super) newest: RwLock<LatestRecords>,
     pub(super) window: RwLock<Window>,
-    views: Mutex<Views>,
+    views: Mutex<SubscriberGroups>,
     /// Every match up to here is listed in its views.
     pub(super) told: AtomicU64,
     /// Matches up to here may never be listed: who stands before must catch up.
     pub(super) lost_through: AtomicU64,
     pub(super) closed: AtomicBool,
     pub(super) epoch: Epoch,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Backlog>,
     pub(super) arrived: Condvar,
     subscribers: AtomicUsize,
 }
@@ -63,7 +63,7 @@ pub struct Hub {
 impl Hub {
     /// A hub on what the log gave back.
     #[must_use]
-    pub fn new(newest: Newest, options: HubOptions) -> Arc<Self> {
+    pub fn new(newest: LatestRecords, options: HubOptions) -> Arc<Self> {
         let told = AtomicU64::new(newest.head());
         Arc::new(Self {
             log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
@@ -74,7 +74,7 @@ impl Hub {
             lost_through: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             epoch: options.epoch,
-            waiting: Mutex::new(Waiting::new(options.window_bytes_max)),
+            waiting: Mutex::new(Backlog::new(options.window_bytes_max)),
             arrived: Condvar::new(),
             subscribers: AtomicUsize::new(0),
         })
@@ -102,7 +102,7 @@ impl Hub {
     }
 
     /// Looks at the newest records.
-    pub fn with_newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> T {
+    pub fn with_newest<T>(&self, look: impl FnOnce(&LatestRecords) -> T) -> T {
         look(&self.newest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -120,15 +120,15 @@ impl Hub {
 
     /// Begins a subscription.
     #[must_use]
-    pub fn subscribe(self: &Arc<Self>, interest: Interest, start: Start) -> Subscriber {
+    pub fn subscribe(self: &Arc<Self>, interest: Selector, start: SubscriptionStart) -> Subscriber {
         let view = self.join(interest);
         Subscriber::new(self.clone(), view, start)
     }
 
     /// The end that tells; one thread runs it.
     #[must_use]
-    pub fn teller(self: &Arc<Self>) -> Teller {
-        Teller::new(self.clone())
+    pub fn teller(self: &Arc<Self>) -> Dispatcher {
+        Dispatcher::new(self.clone())
     }
 
     /// Ends every subscription and the teller.
@@ -157,22 +157,22 @@ impl Hub {
         self.lock_views().is_bare()
     }
 
-    fn join(&self, interest: Interest) -> Arc<View> {
+    fn join(&self, interest: Selector) -> Arc<SubscriberGroup> {
         self.subscribers.fetch_add(1, Ordering::SeqCst);
-        let make = |interest| View::new(interest, self.told.load(Ordering::Acquire));
+        let make = |interest| SubscriberGroup::new(interest, self.told.load(Ordering::Acquire));
         self.lock_views().join(interest, make)
     }
 
-    pub(super) fn leave(&self, view: &View) {
+    pub(super) fn leave(&self, view: &SubscriberGroup) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
         self.lock_views().leave(&view.interest);
     }
 
-    pub(super) fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn lock_waiting(&self) -> MutexGuard<'_, Backlog> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_views(&self) -> MutexGuard<'_, Views> {
+    pub(super) fn lock_views(&self) -> MutexGuard<'_, SubscriberGroups> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use crate::record::{Identity, Record, Seq};
 
 /// The newest records, and the seq up to which they are.
 #[derive(Debug, Default)]
-pub struct Newest {
+pub struct LatestRecords {
     seqs: HashMap<Identity, Seq>,
     records: BTreeMap<Seq, Arc<Record>>,
     head: Seq,
@@ -43,7 +43,7 @@ pub struct SliceLimits {
     pub bytes_max: usize,
 }
 
-impl Newest {
+impl LatestRecords {
     /// Takes in a durable record; seqs rise strictly.
     pub fn apply(&mut self, record: &Arc<Record>) {
         assert!(record.seq() > self.head, "records come in the log's order");
@@ -176,7 +176,7 @@ mod tests {
             position in 0u64..70,
             examined_max in 1usize..10,
         ) {
-            let mut newest = Newest::default();
+            let mut newest = LatestRecords::default();
             let mut model: BTreeMap<&str, Seq> = BTreeMap::new();
             for (index, name) in names.iter().enumerate() {
                 let seq = index as u64 + 1;
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_newest_only() {
-        let mut newest = Newest::default();
+        let mut newest = LatestRecords::default();
         newest.apply(&record(1, "a", b"\"a long value\""));
         newest.apply(&record(2, "a", b"1"));
         newest.apply(&record(3, "broker:test", b"1"));

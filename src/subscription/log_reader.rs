@@ -9,29 +9,29 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::record::{Record, Seq};
-use crate::subscription::hub::Tail;
+use crate::subscription::hub::LogSource;
 use crate::sync::Arc;
 
 /// Bytes of the log that one step reads.
 const STEP_LOG_BYTES_MAX: usize = 256 << 10;
 
 /// A tail that has read, and what it read.
-type Read = (Box<dyn Tail>, Result<Vec<Record>, String>);
+type ReadResult = (Box<dyn LogSource>, Result<Vec<Record>, String>);
 
 /// Waits for a turn at the log.
-type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+type ReadPermit = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 /// A tail at rest, or on its way through the disk on a blocking thread.
-pub(super) enum Reading {
-    Busy(JoinHandle<Read>),
-    Idle(Box<dyn Tail>),
+pub(super) enum LogReader {
+    Busy(JoinHandle<ReadResult>),
+    Idle(Box<dyn LogSource>),
     /// Whoever is dropped here waits no longer.
-    Queued(Box<dyn Tail>, Turn),
+    Queued(Box<dyn LogSource>, ReadPermit),
     /// Only while one becomes the other.
     Moving,
 }
 
-impl Reading {
+impl LogReader {
     /// The next records and the position after them.
     pub fn poll(
         &mut self,
@@ -74,7 +74,7 @@ impl Reading {
     }
 }
 
-impl fmt::Debug for Reading {
+impl fmt::Debug for LogReader {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Busy(_) => "Busy",

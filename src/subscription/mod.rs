@@ -24,7 +24,9 @@ mod tests;
 
 pub use batch::{Batch, Encoding};
 #[cfg(test)]
-pub use dispatcher::Teller;
-pub use hub::{Hub, HubOptions, Tail};
-pub use selector::Interest;
-pub use subscriber::{Mark, OpenTail, Replay, Start, Step, Subscriber, SubscriberError};
+pub use dispatcher::Dispatcher;
+pub use hub::{Hub, HubOptions, LogSource};
+pub use selector::Selector;
+pub use subscriber::{
+    ControlEvent, OpenLogSource, Replay, Step, Subscriber, SubscriberError, SubscriptionStart,
+};

@@ -6,7 +6,7 @@ use crate::record::{FilterSet, Identity, Record, User, View};
 
 /// Filters, and the user who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Interest {
+pub struct Selector {
     filters: FilterSet,
     user: Option<User>,
     /// Private records of every user are seen.
@@ -21,7 +21,7 @@ pub(super) enum Viewer {
     User(User),
 }
 
-impl Interest {
+impl Selector {
     /// An interest of somebody, or of nobody in particular.
     #[must_use]
     pub fn new(filters: FilterSet, user: Option<User>) -> Self {

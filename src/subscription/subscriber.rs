@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use crate::record::{Cursor, Record, Seq};
 use crate::subscription::batch::Batch;
-use crate::subscription::group::View;
-use crate::subscription::hub::{Hub, Tail};
+use crate::subscription::group::SubscriberGroup;
+use crate::subscription::hub::{Hub, LogSource};
 use crate::subscription::latest::SliceLimits;
-use crate::subscription::log_reader::Reading;
+use crate::subscription::log_reader::LogReader;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 
@@ -23,11 +23,11 @@ const STEP_EXAMINED_MAX: usize = 1_024;
 const STEP_MATCHES_MAX: usize = 512;
 
 /// Opens the log after a seq.
-pub type OpenTail = Arc<dyn Fn(Seq) -> Box<dyn Tail> + Send + Sync>;
+pub type OpenLogSource = Arc<dyn Fn(Seq) -> Box<dyn LogSource> + Send + Sync>;
 
 /// Where a subscription starts, and how it hears of what it missed, now and when it lags.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct SubscriptionStart {
     /// Everything visible up to here is known to the client.
     pub position: Seq,
     /// The client held something that it must discard first.
@@ -40,7 +40,7 @@ pub struct Start {
 #[derive(Clone)]
 pub enum Replay {
     /// Every version, from the log.
-    All(OpenTail),
+    All(OpenLogSource),
     /// The newest version of everything.
     Latest,
     /// Nothing at the start; the newest versions after a lag.
@@ -53,12 +53,12 @@ pub struct Step {
     /// Ascending by seq, all after the position before.
     pub records: Batch,
     /// What is to be said after them.
-    pub mark: Option<Mark>,
+    pub mark: Option<ControlEvent>,
 }
 
 /// A statement about the subscription itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum ControlEvent {
     /// Discard what you held; everything follows.
     Reset,
     /// At the subscriber's position nothing visible was pending.
@@ -83,29 +83,29 @@ pub enum SubscriberError {
 #[derive(Debug)]
 pub struct Subscriber {
     hub: Arc<Hub>,
-    view: Arc<View>,
+    view: Arc<SubscriberGroup>,
     place: usize,
     position: Seq,
     replay: Replay,
-    phase: Phase,
+    phase: SubscriberPhase,
     /// Whether the first `Synced` is still due.
     announce: bool,
     events: u64,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum SubscriberPhase {
     Reset,
     CatchUp,
-    Log(Reading),
+    Log(LogReader),
     Follow,
 }
 
 impl Subscriber {
-    pub(super) fn new(hub: Arc<Hub>, view: Arc<View>, start: Start) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, view: Arc<SubscriberGroup>, start: SubscriptionStart) -> Self {
         let place = view.lock().join();
         let head = hub.with_newest(|newest| newest.head());
-        let Start { position, reset, replay } = start;
+        let SubscriptionStart { position, reset, replay } = start;
         let nothing = matches!(replay, Replay::None) && position == 0 && !reset;
         let mut subscriber = Self {
             hub,
@@ -113,7 +113,7 @@ impl Subscriber {
             place,
             position: if nothing { head } else { position },
             replay,
-            phase: Phase::Reset,
+            phase: SubscriberPhase::Reset,
             announce: true,
             events: 0,
         };
@@ -138,7 +138,7 @@ impl Subscriber {
     /// Whether it has caught up: then it waits only for what is told.
     #[must_use]
     pub fn is_following(&self) -> bool {
-        matches!(self.phase, Phase::Follow)
+        matches!(self.phase, SubscriberPhase::Follow)
     }
 
     /// What comes next; `None` when the hub has closed.
@@ -151,12 +151,12 @@ impl Subscriber {
                 return Poll::Ready(None);
             }
             let step = match &mut self.phase {
-                Phase::Reset => {
+                SubscriberPhase::Reset => {
                     self.catch_up();
-                    Some(Step { records: Batch::default(), mark: Some(Mark::Reset) })
+                    Some(Step { records: Batch::default(), mark: Some(ControlEvent::Reset) })
                 }
-                Phase::CatchUp => self.step_newest(),
-                Phase::Log(reading) => match reading.poll(cx, &self.hub.log_reads) {
+                SubscriberPhase::CatchUp => self.step_newest(),
+                SubscriberPhase::Log(reading) => match reading.poll(cx, &self.hub.log_reads) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(reason)) => {
                         self.catch_up();
@@ -164,7 +164,7 @@ impl Subscriber {
                     }
                     Poll::Ready(Ok((records, position))) => self.step_log(records, position),
                 },
-                Phase::Follow => match self.step_follow(cx) {
+                SubscriberPhase::Follow => match self.step_follow(cx) {
                     Poll::Pending if self.hub.closed.load(Ordering::SeqCst) => continue,
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(step) => step,
@@ -174,7 +174,7 @@ impl Subscriber {
                 self.events += step.records.len() as u64;
                 return Poll::Ready(Some(Ok(step)));
             }
-            if !matches!(self.phase, Phase::Follow) {
+            if !matches!(self.phase, SubscriberPhase::Follow) {
                 // A long way past what does not match: others get their turn.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -185,8 +185,8 @@ impl Subscriber {
     /// Leaves whatever it did for the way back from a lag, or from nothing.
     fn catch_up(&mut self) {
         self.phase = match &self.replay {
-            Replay::All(open) => Phase::Log(Reading::Idle(open(self.position))),
-            Replay::Latest | Replay::None => Phase::CatchUp,
+            Replay::All(open) => SubscriberPhase::Log(LogReader::Idle(open(self.position))),
+            Replay::Latest | Replay::None => SubscriberPhase::CatchUp,
         };
     }
 
@@ -219,9 +219,9 @@ impl Subscriber {
     fn finish(&mut self, records: Vec<Arc<Record>>, complete: bool) -> Option<Step> {
         let mut mark = None;
         if complete {
-            self.phase = Phase::Follow;
+            self.phase = SubscriberPhase::Follow;
             if mem::take(&mut self.announce) {
-                mark = Some(Mark::Synced { events: self.events + records.len() as u64 });
+                mark = Some(ControlEvent::Synced { events: self.events + records.len() as u64 });
             }
         }
         let step = Step { records: records.into(), mark };

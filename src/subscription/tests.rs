@@ -13,31 +13,33 @@ use crate::audit::Salts;
 use crate::record::{
     Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version,
 };
-use crate::subscription::dispatcher::Teller;
-use crate::subscription::hub::{Hub, HubOptions, Tail};
-use crate::subscription::latest::Newest;
-use crate::subscription::selector::Interest;
-use crate::subscription::subscriber::{Mark, OpenTail, Replay, Start, Subscriber};
+use crate::subscription::dispatcher::Dispatcher;
+use crate::subscription::hub::{Hub, HubOptions, LogSource};
+use crate::subscription::latest::LatestRecords;
+use crate::subscription::selector::Selector;
+use crate::subscription::subscriber::{
+    ControlEvent, OpenLogSource, Replay, Subscriber, SubscriptionStart,
+};
 
 /// Small, so that a few records are enough to fall behind.
 const WINDOW_BYTES: usize = 2_000;
 
 type Log = Arc<Mutex<Vec<Arc<Record>>>>;
 
-struct World {
+struct HubWorld {
     hub: Arc<Hub>,
-    teller: Teller,
+    teller: Dispatcher,
     log: Log,
     versions: HashMap<Identity, Version>,
 }
 
 /// The log as a subscriber to every version reads it.
-struct Reading {
+struct TestLog {
     log: Log,
     position: Seq,
 }
 
-impl Tail for Reading {
+impl LogSource for TestLog {
     fn next(&mut self, _: usize) -> Result<Vec<Record>, String> {
         let log = self.log.lock().unwrap();
         let from = usize::try_from(self.position).unwrap();
@@ -51,10 +53,10 @@ impl Tail for Reading {
     }
 }
 
-impl World {
+impl HubWorld {
     fn new() -> Self {
         let options = HubOptions { window_bytes_max: WINDOW_BYTES, epoch: Epoch(1) };
-        let hub = Hub::new(Newest::default(), options);
+        let hub = Hub::new(LatestRecords::default(), options);
         let teller = hub.teller();
         Self { hub, teller, log: Log::default(), versions: HashMap::new() }
     }
@@ -83,17 +85,17 @@ impl World {
         self.hub.commit(&[record]);
     }
 
-    fn open_tail(&self) -> OpenTail {
+    fn open_tail(&self) -> OpenLogSource {
         let log = self.log.clone();
-        Arc::new(move |position| Box::new(Reading { log: log.clone(), position }))
+        Arc::new(move |position| Box::new(TestLog { log: log.clone(), position }))
     }
 
-    fn subscribe(&self, interest: &Interest, mode: Mode, position: Seq) -> Subscriber {
+    fn subscribe(&self, interest: &Selector, mode: Mode, position: Seq) -> Subscriber {
         let replay = match mode {
             Mode::All => Replay::All(self.open_tail()),
             Mode::Latest => Replay::Latest,
         };
-        self.hub.subscribe(interest.clone(), Start { position, reset: false, replay })
+        self.hub.subscribe(interest.clone(), SubscriptionStart { position, reset: false, replay })
     }
 }
 
@@ -104,8 +106,8 @@ enum Mode {
 }
 
 /// A client and what it has been handed.
-struct Client {
-    interest: Interest,
+struct ModelClient {
+    interest: Selector,
     mode: Mode,
     subscriber: Option<Subscriber>,
     position: Seq,
@@ -113,8 +115,8 @@ struct Client {
     seen: Vec<Seq>,
 }
 
-impl Client {
-    fn new(world: &World, interest: Interest, mode: Mode) -> Self {
+impl ModelClient {
+    fn new(world: &HubWorld, interest: Selector, mode: Mode) -> Self {
         let subscriber = Some(world.subscribe(&interest, mode, 0));
         Self { interest, mode, subscriber, position: 0, held: BTreeMap::new(), seen: Vec::new() }
     }
@@ -140,7 +142,7 @@ impl Client {
                 let before = self.held.insert(record.identity().clone(), record.version());
                 assert!(before.unwrap_or(0) < record.version(), "never backwards");
             }
-            if let Some(Mark::Synced { .. }) = step.mark {
+            if let Some(ControlEvent::Synced { .. }) = step.mark {
                 self.position = self.position.max(self.subscriber.as_ref().unwrap().position());
             }
         }
@@ -148,7 +150,7 @@ impl Client {
 
     /// At rest it holds the newest version of everything that it may see, and nothing else; every
     /// version of it when it asked for all.
-    fn check(&self, world: &World) {
+    fn check(&self, world: &HubWorld) {
         let log = world.log.lock().unwrap();
         let matching = log.iter().filter(|record| self.interest.matches(record));
         let mut expected = BTreeMap::new();
@@ -163,7 +165,7 @@ impl Client {
 }
 
 #[derive(Clone, Debug)]
-enum Action {
+enum HubAction {
     Insert { event: usize, to: usize },
     Tell,
     Join { filters: usize, user: usize, all: bool },
@@ -177,58 +179,58 @@ const EVENTS: [&str; 5] = ["a", "b", "a.b", "a.c.d", "broker:"];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "a.>"]];
 
-fn interest(filters: usize, user: usize) -> Interest {
+fn interest(filters: usize, user: usize) -> Selector {
     let filters = FilterSet::parse(FILTERS[filters], 10).unwrap();
-    Interest::new(filters, USERS[user].map(|user| User::parse(user).unwrap()))
+    Selector::new(filters, USERS[user].map(|user| User::parse(user).unwrap()))
 }
 
-fn actions() -> impl Strategy<Value = Vec<Action>> {
+fn actions() -> impl Strategy<Value = Vec<HubAction>> {
     let action = prop_oneof![
-        10 => (0..EVENTS.len(), 0..USERS.len()).prop_map(|(event, to)| Action::Insert { event, to }),
-        4 => Just(Action::Tell),
+        10 => (0..EVENTS.len(), 0..USERS.len()).prop_map(|(event, to)| HubAction::Insert { event, to }),
+        4 => Just(HubAction::Tell),
         2 => (0..FILTERS.len(), 0..USERS.len(), prop::bool::weighted(0.3))
-            .prop_map(|(filters, user, all)| Action::Join { filters, user, all }),
-        5 => (0usize..6, 1usize..4).prop_map(|(client, steps)| Action::Take { client, steps }),
-        1 => (0usize..6).prop_map(|client| Action::Leave { client }),
-        2 => (0usize..6).prop_map(|client| Action::Resume { client }),
+            .prop_map(|(filters, user, all)| HubAction::Join { filters, user, all }),
+        5 => (0usize..6, 1usize..4).prop_map(|(client, steps)| HubAction::Take { client, steps }),
+        1 => (0usize..6).prop_map(|client| HubAction::Leave { client }),
+        2 => (0usize..6).prop_map(|client| HubAction::Resume { client }),
         1 => (0usize..6, 0..FILTERS.len())
-            .prop_map(|(client, filters)| Action::ChangeView { client, filters }),
+            .prop_map(|(client, filters)| HubAction::ChangeView { client, filters }),
     ];
     prop::collection::vec(action, 1..120)
 }
 
-async fn run(actions: Vec<Action>) {
-    let mut world = World::new();
-    let mut clients: Vec<Client> = Vec::new();
+async fn run(actions: Vec<HubAction>) {
+    let mut world = HubWorld::new();
+    let mut clients: Vec<ModelClient> = Vec::new();
     for action in actions {
         match action {
-            Action::Insert { event, to } => world.insert(EVENTS[event], USERS[to]),
-            Action::Tell => world.teller.tell_now(),
-            Action::Join { filters, user, all } => {
+            HubAction::Insert { event, to } => world.insert(EVENTS[event], USERS[to]),
+            HubAction::Tell => world.teller.tell_now(),
+            HubAction::Join { filters, user, all } => {
                 let mode = if all { Mode::All } else { Mode::Latest };
-                clients.push(Client::new(&world, interest(filters, user), mode));
+                clients.push(ModelClient::new(&world, interest(filters, user), mode));
             }
-            Action::Take { client, steps } => {
+            HubAction::Take { client, steps } => {
                 if let Some(client) = clients.get_mut(client) {
                     client.take(steps).await;
                 }
             }
-            Action::Leave { client } => {
+            HubAction::Leave { client } => {
                 if let Some(client) = clients.get_mut(client) {
                     client.subscriber = None;
                 }
             }
-            Action::Resume { client } => {
+            HubAction::Resume { client } => {
                 if let Some(client) = clients.get_mut(client) {
                     let (interest, mode) = (&client.interest, client.mode);
                     client.subscriber = Some(world.subscribe(interest, mode, client.position));
                 }
             }
-            Action::ChangeView { client, filters } => {
+            HubAction::ChangeView { client, filters } => {
                 if let Some(client) = clients.get_mut(client) {
                     // Another view knows nothing of the old position.
                     let interest = interest(filters, 0);
-                    *client = Client::new(&world, interest, client.mode);
+                    *client = ModelClient::new(&world, interest, client.mode);
                 }
             }
         }
@@ -262,8 +264,8 @@ proptest! {
 #[test]
 fn a_subscriber_that_keeps_up_gets_every_version() {
     block_on(async {
-        let mut world = World::new();
-        let mut client = Client::new(&world, interest(0, 0), Mode::Latest);
+        let mut world = HubWorld::new();
+        let mut client = ModelClient::new(&world, interest(0, 0), Mode::Latest);
         client.take(usize::MAX).await;
         for _ in 0..50 {
             world.insert("a", None);
@@ -278,8 +280,8 @@ fn a_subscriber_that_keeps_up_gets_every_version() {
 #[test]
 fn a_lagging_subscriber_catches_up_with_newest_values_only() {
     block_on(async {
-        let mut world = World::new();
-        let mut client = Client::new(&world, interest(0, 0), Mode::Latest);
+        let mut world = HubWorld::new();
+        let mut client = ModelClient::new(&world, interest(0, 0), Mode::Latest);
         client.take(usize::MAX).await;
         for _ in 0..100 {
             world.insert("a", None);
@@ -299,7 +301,7 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
             self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     }
-    let mut world = World::new();
+    let mut world = HubWorld::new();
     let count = Arc::new(Count(0.into()));
     let waker = count.clone().into();
     let mut cx = std::task::Context::from_waker(&waker);
@@ -317,7 +319,7 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
 #[test]
 fn closing_the_hub_ends_every_subscription() {
     block_on(async {
-        let world = World::new();
+        let world = HubWorld::new();
         let mut subscriber = world.subscribe(&interest(0, 0), Mode::Latest, 0);
         world.hub.close();
         assert!(poll_fn(|cx| subscriber.poll_step(cx)).await.is_none());
@@ -339,8 +341,8 @@ mod everybody {
     /// Private records that come while a bridge with private records follows.
     #[test]
     fn a_view_of_everybody_is_told_private_records() {
-        let mut world = World::new();
-        let interest = Interest::of_everybody(FilterSet::everything());
+        let mut world = HubWorld::new();
+        let interest = Selector::of_everybody(FilterSet::everything());
         let mut all = world.subscribe(&interest, Mode::Latest, 0);
         assert_eq!(poll(&mut all), Some(vec![]));
         assert_eq!(poll(&mut all), None);
@@ -353,9 +355,9 @@ mod everybody {
     /// A page without filters beside a bridge of everything.
     #[test]
     fn a_view_of_everybody_and_one_of_nobody_are_two() {
-        let mut world = World::new();
-        let bridge = Interest::of_everybody(FilterSet::everything());
-        let page = Interest::new(FilterSet::everything(), None);
+        let mut world = HubWorld::new();
+        let bridge = Selector::of_everybody(FilterSet::everything());
+        let page = Selector::new(FilterSet::everything(), None);
         let mut bridge = world.subscribe(&bridge, Mode::Latest, 0);
         assert_eq!(poll(&mut bridge), Some(vec![]));
         let mut page = world.subscribe(&page, Mode::Latest, 0);
@@ -369,8 +371,8 @@ mod everybody {
 
     #[test]
     fn what_is_kept_goes_when_all_sleep() {
-        let mut world = World::new();
-        let interest = Interest::new(FilterSet::everything(), None);
+        let mut world = HubWorld::new();
+        let interest = Selector::new(FilterSet::everything(), None);
         let mut first = world.subscribe(&interest, Mode::Latest, 0);
         let mut stalled = world.subscribe(&interest, Mode::Latest, 0);
         poll(&mut first);

@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Intake {
     /// Its record is on stable storage now.
     Inserted,
     /// Its record was there before.
@@ -33,12 +33,12 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When nothing can be inserted any more: what has no outcome was perhaps stored.
-pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Outcome>, ProposeError> {
+pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Intake>, ProposeError> {
     let count = events.len();
     if count > 1 && are_ids_distinct(&events) {
         match persist(host, &events).await {
-            Ok(Verdict::Append(_)) => return Ok(vec![Outcome::Inserted; count]),
-            Ok(Verdict::Known(_)) => return Ok(vec![Outcome::Known; count]),
+            Ok(Verdict::Append(_)) => return Ok(vec![Intake::Inserted; count]),
+            Ok(Verdict::Known(_)) => return Ok(vec![Intake::Known; count]),
             // Some of it was seen before, or cannot be accepted: each by itself tells which.
             Err(ProposeError::Rejected(_)) => {}
             Err(error) => return Err(error),
@@ -51,19 +51,19 @@ pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Outcom
     Ok(outcomes)
 }
 
-async fn take_one<H: Host>(host: &H, event: NewEvent) -> Result<Outcome, ProposeError> {
+async fn take_one<H: Host>(host: &H, event: NewEvent) -> Result<Intake, ProposeError> {
     match persist(host, std::slice::from_ref(&event)).await {
-        Ok(Verdict::Append(_)) => Ok(Outcome::Inserted),
-        Ok(Verdict::Known(_)) => Ok(Outcome::Known),
+        Ok(Verdict::Append(_)) => Ok(Intake::Inserted),
+        Ok(Verdict::Known(_)) => Ok(Intake::Known),
         Err(ProposeError::Rejected(Rejection::IdTaken { id, .. })) => judge(host, id, &event).await,
-        Err(ProposeError::Rejected(rejection)) => Ok(Outcome::Refused(rejection.to_string())),
+        Err(ProposeError::Rejected(rejection)) => Ok(Intake::Refused(rejection.to_string())),
         Err(error) => Err(error),
     }
 }
 
 /// An id that is taken by the same value is our own record on its way back, without its headers;
 /// one that is taken by another value was used twice by whoever sent the message.
-async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Outcome, ProposeError> {
+async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Intake, ProposeError> {
     let mut pauses = Pauses::new();
     let found = loop {
         match host.find(id).await {
@@ -75,9 +75,9 @@ async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Outcome,
         record.identity() == &event.identity && record.data() == event.data.as_bytes()
     });
     if is_same {
-        return Ok(Outcome::Known);
+        return Ok(Intake::Known);
     }
-    Ok(Outcome::Refused(format!(
+    Ok(Intake::Refused(format!(
         "its id, {id} here, was already used for another insert: choose a new one"
     )))
 }

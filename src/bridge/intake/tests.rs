@@ -6,26 +6,26 @@ use std::sync::Arc;
 
 use crate::audit::Salts;
 use crate::bridge::intake::*;
-use crate::decide::{Limits, Proposal, Proposed, Seen, State};
+use crate::decide::{FoldState, Limits, Proposal, Proposed, SeenIds};
 use crate::record::{Data, Name, Record, Seq, Timestamp};
-use crate::subscription::{Interest, Subscriber};
+use crate::subscription::{Selector, Subscriber};
 
 /// A log in memory, decided by the real fold; what fails is next in `failures`.
 #[derive(Default)]
 struct Model {
-    log: RefCell<Log>,
+    log: RefCell<FailingLog>,
     failures: RefCell<VecDeque<ProposeError>>,
     /// How many events each insert had.
     inserts: RefCell<Vec<usize>>,
 }
 
 #[derive(Default)]
-struct Log {
-    state: State,
+struct FailingLog {
+    state: FoldState,
     records: Vec<Arc<Record>>,
 }
 
-impl Seen for HashMap<Uuid, Arc<Record>> {
+impl SeenIds for HashMap<Uuid, Arc<Record>> {
     fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
         self.get(id).cloned()
     }
@@ -40,7 +40,7 @@ impl Host for Model {
         self.log.borrow().state.last_seq()
     }
 
-    fn follow(&self, _: Interest, _: Seq) -> Option<Subscriber> {
+    fn follow(&self, _: Selector, _: Seq) -> Option<Subscriber> {
         None
     }
 
@@ -60,7 +60,7 @@ impl Host for Model {
         let salts = Salts { meta: [0; 16], data: [0; 16] };
         let propose = |event| Proposed { event, salts, id_random: [0; 5] };
         let proposal = Proposal { events: events.into_iter().map(propose).collect() };
-        let Log { state, records } = &mut *self.log.borrow_mut();
+        let FailingLog { state, records } = &mut *self.log.borrow_mut();
         let seen: HashMap<_, _> =
             records.iter().map(|record| (record.id(), record.clone())).collect();
         let limits = Limits { events_max: 100, newest_bytes_max: 1 << 20, consumers_max: 1 };
@@ -109,7 +109,7 @@ fn valued(id: u32, value: u32) -> NewEvent {
 async fn what_waits_together_is_one_insert_in_order() {
     let model = Model::default();
     let outcomes = take(&model, (1..=5).map(event).collect()).await.unwrap();
-    assert_eq!(outcomes, vec![Outcome::Inserted; 5]);
+    assert_eq!(outcomes, vec![Intake::Inserted; 5]);
     assert_eq!(*model.inserts.borrow(), [5]);
     assert_eq!(model.data(), ["1", "2", "3", "4", "5"]);
     assert_eq!(take(&model, Vec::new()).await.unwrap(), []);
@@ -120,9 +120,9 @@ async fn messages_that_come_again_are_known_and_not_inserted_again() {
     let model = Model::default();
     take(&model, (1..=3).map(event).collect()).await.unwrap();
     let again = take(&model, (1..=3).map(event).collect()).await.unwrap();
-    assert_eq!(again, vec![Outcome::Known; 3]);
+    assert_eq!(again, vec![Intake::Known; 3]);
     let some = take(&model, (2..=5).map(event).collect()).await.unwrap();
-    let (known, new) = (Outcome::Known, Outcome::Inserted);
+    let (known, new) = (Intake::Known, Intake::Inserted);
     assert_eq!(some, [known.clone(), known.clone(), new.clone(), new.clone()]);
     // The same message twice at once.
     let twice = take(&model, vec![event(6), event(6)]).await.unwrap();
@@ -135,7 +135,7 @@ async fn an_id_that_another_message_had_is_refused_and_the_others_are_taken() {
     let model = Model::default();
     take(&model, vec![event(1)]).await.unwrap();
     let outcomes = take(&model, vec![event(2), valued(1, 9), event(3)]).await.unwrap();
-    let [Outcome::Inserted, Outcome::Refused(reason), Outcome::Inserted] = &outcomes[..] else {
+    let [Intake::Inserted, Intake::Refused(reason), Intake::Inserted] = &outcomes[..] else {
         panic!("{outcomes:?}")
     };
     assert!(reason.contains("already used"), "{reason}");
@@ -149,7 +149,7 @@ async fn a_record_that_comes_back_without_its_headers_is_known_by_its_id() {
     take(&model, vec![event(1)]).await.unwrap();
     let author = Some(crate::record::User::parse("somebody").unwrap());
     let back = NewEvent { author, ..event(1) };
-    assert_eq!(take(&model, vec![back]).await.unwrap(), [Outcome::Known]);
+    assert_eq!(take(&model, vec![back]).await.unwrap(), [Intake::Known]);
     assert_eq!(model.data(), ["1"]);
 }
 
@@ -158,14 +158,14 @@ async fn failures_that_pass_are_tried_again_and_nothing_overtakes() {
     let too_many = ProposeError::Rejected(Rejection::TooManyEvents { limit: 1 });
     let model = Model::failing([ProposeError::QueueFull, too_many]);
     let outcomes = take(&model, (1..=3).map(event).collect()).await.unwrap();
-    assert_eq!(outcomes, vec![Outcome::Inserted; 3]);
+    assert_eq!(outcomes, vec![Intake::Inserted; 3]);
     assert_eq!(*model.inserts.borrow(), [3, 3, 3], "the same batch again, whole");
     assert_eq!(model.data(), ["1", "2", "3"]);
     // Also while it is looked whose id it is.
     let taken = ProposeError::Rejected(Rejection::IdTaken { index: 0, id: Uuid::nil() });
     let model = Model::failing([taken, ProposeError::IdsNotReady]);
     let outcomes = take(&model, vec![event(1)]).await.unwrap();
-    assert!(matches!(&outcomes[..], [Outcome::Refused(_)]), "{outcomes:?}");
+    assert!(matches!(&outcomes[..], [Intake::Refused(_)]), "{outcomes:?}");
 }
 
 #[test]

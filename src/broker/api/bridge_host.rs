@@ -5,23 +5,23 @@ use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 use crate::bridge::{Bridge, Host};
-use crate::broker::api::id_lookup::Engines;
+use crate::broker::api::id_lookup::IdFinder;
 use crate::broker::api::subscribe::log_tails;
 use crate::broker::lifecycle::start::StartError;
-use crate::broker::{Broker, Inner};
+use crate::broker::{Broker, BrokerInner};
 use crate::decide::Verdict;
 use crate::order::{Order as _, ProposeError};
 use crate::record::{Data, Name, NewEvent, Record, Seq};
-use crate::subscription::{Interest, Replay, Start, Subscriber};
+use crate::subscription::{Replay, Selector, Subscriber, SubscriptionStart};
 
 /// A broker, as long as it is there: the bridge does not keep it alive.
 #[derive(Clone)]
-pub struct Bridged {
-    inner: Weak<Inner>,
+pub struct BridgeHost {
+    inner: Weak<BrokerInner>,
     log_id: Uuid,
 }
 
-impl Bridged {
+impl BridgeHost {
     /// `broker`, for its bridge.
     pub fn new(broker: &Broker, log_id: Uuid) -> Self {
         Self { inner: Arc::downgrade(&broker.inner), log_id }
@@ -33,7 +33,7 @@ impl Bridged {
     }
 }
 
-impl Host for Bridged {
+impl Host for BridgeHost {
     fn log_id(&self) -> Uuid {
         self.log_id
     }
@@ -42,10 +42,14 @@ impl Host for Bridged {
         self.broker().map_or(0, |broker| broker.head())
     }
 
-    fn follow(&self, interest: Interest, after: Seq) -> Option<Subscriber> {
+    fn follow(&self, interest: Selector, after: Seq) -> Option<Subscriber> {
         let broker = self.broker().ok()?;
         let replay = Replay::All(log_tails(broker.reader()));
-        Some(broker.hub().subscribe(interest, Start { position: after, reset: false, replay }))
+        Some(
+            broker
+                .hub()
+                .subscribe(interest, SubscriptionStart { position: after, reset: false, replay }),
+        )
     }
 
     fn position(&self, name: &Name) -> Option<Arc<Record>> {
@@ -75,7 +79,7 @@ impl Broker {
     pub(crate) async fn start_bridge(&self) -> Result<(), StartError> {
         let log_id = self.inner.directory.lock().await.as_ref().map(|directory| directory.log_id());
         let Some(log_id) = log_id else { return Ok(()) };
-        let bridge = Bridge::start(Bridged::new(self, log_id), self.config(), self.metrics());
+        let bridge = Bridge::start(BridgeHost::new(self, log_id), self.config(), self.metrics());
         if let Some(bridge) = bridge.map_err(StartError::Thread)? {
             let is_first = self.inner.bridge.set(bridge).is_ok();
             debug_assert!(is_first, "a broker starts one bridge");
@@ -85,8 +89,8 @@ impl Broker {
 
     /// The record that an id belongs to, as far as the projection has come.
     async fn find(&self, id: Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
-        let Inner { projection, reader, .. } = &*self.inner;
-        let mut engines = Engines::new(projection.clone(), reader.clone());
+        let BrokerInner { projection, reader, .. } = &*self.inner;
+        let mut engines = IdFinder::new(projection.clone(), reader.clone());
         let found = tokio::task::spawn_blocking(move || engines.find(&id)).await;
         found.unwrap_or_else(|error| {
             tracing::error!(%error, "a look-up of an id panicked");

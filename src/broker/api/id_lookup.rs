@@ -11,7 +11,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::decide::{Proposed, is_same_insert};
-use crate::journal::{AppendError, Follower, Journal, Located, PlaceError, Reader};
+use crate::journal::{AppendError, Follower, Journal, LocatedRecord, LocationError, Reader};
 use crate::order::{Log, LookedUp, ProposeError, RestoredIds, Submission};
 use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
 use crate::record::{Record, Seq, named_seqs};
@@ -58,19 +58,19 @@ impl IdIndex for ProjectionHandle {
 }
 
 /// Old ids are in the log and the projection, records by seq in the log.
-pub struct Engines<P = ProjectionHandle> {
+pub struct IdFinder<P = ProjectionHandle> {
     projection: P,
     reader: Reader,
     /// Where the last record was read: a batch that is sent again asks for one after the other.
-    reading: Option<Reading>,
+    reading: Option<LogWalk>,
 }
 
-struct Reading {
+struct LogWalk {
     follower: Follower,
-    ahead: VecDeque<Located>,
+    ahead: VecDeque<LocatedRecord>,
 }
 
-impl<P: IdIndex> Engines<P> {
+impl<P: IdIndex> IdFinder<P> {
     pub fn new(projection: P, reader: Reader) -> Self {
         Self { projection, reader, reading: None }
     }
@@ -132,7 +132,7 @@ impl<P: IdIndex> Engines<P> {
     }
 
     /// The record that an id names and belongs to, up to here.
-    fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, PlaceError> {
+    fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, LocationError> {
         for seq in named_seqs(id, through) {
             // Most ids that seem to name a place do not: the record itself is read only for one
             // that does.
@@ -145,10 +145,10 @@ impl<P: IdIndex> Engines<P> {
     }
 
     /// What names a durable record, and where it lies.
-    fn locate(&mut self, seq: Seq) -> Result<Located, PlaceError> {
+    fn locate(&mut self, seq: Seq) -> Result<LocatedRecord, LocationError> {
         let mut reading = match self.reading.take() {
             Some(reading) if reading.can_reach(seq) => reading,
-            _ => Reading { follower: self.reader.follow(seq - 1), ahead: VecDeque::new() },
+            _ => LogWalk { follower: self.reader.follow(seq - 1), ahead: VecDeque::new() },
         };
         loop {
             while let Some(located) = reading.ahead.pop_front() {
@@ -160,21 +160,21 @@ impl<P: IdIndex> Engines<P> {
             // After an error the next look begins anew.
             let located = reading.follower.next_located(READ_BYTES_MAX)?;
             if located.is_empty() {
-                return Err(PlaceError::Nowhere);
+                return Err(LocationError::Nowhere);
             }
             reading.ahead = located.into();
         }
     }
 }
 
-impl Reading {
+impl LogWalk {
     fn can_reach(&self, seq: Seq) -> bool {
         let next = self.ahead.front().map_or(self.follower.position() + 1, |ahead| ahead.seq());
         (next..next + READ_ON_MAX).contains(&seq)
     }
 }
 
-impl<P: IdIndex> RestoredIds for Engines<P> {
+impl<P: IdIndex> RestoredIds for IdFinder<P> {
     fn applied(&self) -> Seq {
         self.projection.applied()
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use rand::RngCore as _;
 
 use crate::audit::Salts;
-use crate::broker::api::id_lookup::Engines;
-use crate::broker::{Broker, Inner, READ_WAIT};
+use crate::broker::api::id_lookup::IdFinder;
+use crate::broker::{Broker, BrokerInner, READ_WAIT};
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::order::{Order as _, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record};
@@ -93,8 +93,8 @@ impl Broker {
         if !has_ids {
             return Ok(submission);
         }
-        let Inner { projection, reader, .. } = &*self.inner;
-        let mut engines = Engines::new(projection.clone(), reader.clone());
+        let BrokerInner { projection, reader, .. } = &*self.inner;
+        let mut engines = IdFinder::new(projection.clone(), reader.clone());
         let looked_up = tokio::task::spawn_blocking(move || {
             engines.look_up(&mut submission)?;
             Ok(submission)

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 
 use crate::record::{Cursor, Record};
-use crate::subscription::{Mark, Step, Subscriber, SubscriberError};
+use crate::subscription::{ControlEvent, Step, Subscriber, SubscriberError};
 
 /// Records as a stream; see [`Broker::subscribe`](crate::broker::Broker::subscribe).
 #[derive(Debug)]
@@ -42,10 +42,10 @@ impl Stream for Records {
             match std::task::ready!(self.subscriber.poll_step(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step { mark: Some(Mark::Reset), .. })) => {
+                Some(Ok(Step { mark: Some(ControlEvent::Reset), .. })) => {
                     return Poll::Ready(Some(Err(SubscriberError::Reset)));
                 }
-                Some(Ok(Step { records, mark: None | Some(Mark::Synced { .. }) })) => {
+                Some(Ok(Step { records, mark: None | Some(ControlEvent::Synced { .. }) })) => {
                     self.ready = records.into_iter();
                 }
             }

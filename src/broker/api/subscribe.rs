@@ -6,7 +6,9 @@ use crate::broker::Broker;
 use crate::broker::api::records::Records;
 use crate::journal::{Follower, Reader};
 use crate::record::{Cursor, FilterSet, Record, Seq, User};
-use crate::subscription::{Interest, OpenTail, Replay, Start, Subscriber, Tail};
+use crate::subscription::{
+    LogSource, OpenLogSource, Replay, Selector, Subscriber, SubscriptionStart,
+};
 
 /// How a subscription begins.
 #[derive(Clone, Debug, Default)]
@@ -80,18 +82,18 @@ impl Broker {
 
     pub(crate) fn subscriber(&self, subscribe: Subscribe) -> Subscriber {
         let interest =
-            Interest::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
+            Selector::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
         let start = self.start_of(&interest, subscribe.resume, subscribe.replay);
         self.inner.hub.subscribe(interest, start)
     }
 
     /// The cursor at a position of the subscription with these filters and this user.
     pub(crate) fn cursor_at(&self, filters: &FilterSet, user: &User, seq: Seq) -> Cursor {
-        let interest = Interest::new(filters.clone(), Some(user.clone()));
+        let interest = Selector::new(filters.clone(), Some(user.clone()));
         Cursor { epoch: self.inner.hub.epoch(), seq, view: interest.view() }
     }
 
-    fn start_of(&self, interest: &Interest, resume: Resume, mode: ReplayMode) -> Start {
+    fn start_of(&self, interest: &Selector, resume: Resume, mode: ReplayMode) -> SubscriptionStart {
         let good = match resume {
             Resume::After(cursor) => {
                 self.inner.epochs.position(cursor, interest.view(), self.head())
@@ -104,26 +106,31 @@ impl Broker {
 
 /// A good cursor continues; any other means that the client must discard what it held, and then
 /// even `replay=none` has to send everything, for the client missed an unknown part.
-pub fn beginning(good: Option<Seq>, resume: Resume, mode: ReplayMode, reader: &Reader) -> Start {
+pub fn beginning(
+    good: Option<Seq>,
+    resume: Resume,
+    mode: ReplayMode,
+    reader: &Reader,
+) -> SubscriptionStart {
     let replay = match mode {
         ReplayMode::All => Replay::All(log_tails(reader)),
         ReplayMode::None if resume == Resume::Fresh => Replay::None,
         ReplayMode::Latest | ReplayMode::None => Replay::Latest,
     };
     let reset = good.is_none() && resume != Resume::Fresh;
-    Start { position: good.unwrap_or(0), reset, replay }
+    SubscriptionStart { position: good.unwrap_or(0), reset, replay }
 }
 
 /// The journal, opened after any seq.
-pub fn log_tails(reader: &Reader) -> OpenTail {
+pub fn log_tails(reader: &Reader) -> OpenLogSource {
     let reader = reader.clone();
-    Arc::new(move |after| Box::new(LogTail(reader.follow(after))))
+    Arc::new(move |after| Box::new(JournalSource(reader.follow(after))))
 }
 
 /// The journal as subscribers read it.
-struct LogTail(Follower);
+struct JournalSource(Follower);
 
-impl Tail for LogTail {
+impl LogSource for JournalSource {
     fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String> {
         self.0.next(bytes_max).map_err(|error| error.to_string())
     }

@@ -5,19 +5,19 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
-use crate::order::Appends;
+use crate::order::AppendMonitor;
 
 /// Raised once; raising it again changes nothing.
 #[derive(Clone)]
-pub struct Alarm {
-    pub appends: Appends,
+pub struct FailStop {
+    pub appends: AppendMonitor,
     /// Whether it was raised, also after the appender has ended.
     pub raised: Arc<AtomicBool>,
     /// As long as there is an appender.
     pub fail: Weak<watch::Sender<bool>>,
 }
 
-impl Alarm {
+impl FailStop {
     /// Refuses every insert from now on, and lets whoever serves end.
     pub fn raise(&self) {
         self.refuse();

@@ -11,18 +11,20 @@ use crate::audit::Digest;
 use crate::broker::api::inserts::propose;
 use crate::broker::lifecycle::start::StartError;
 use crate::config::Config;
-use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
-use crate::journal::{Checkpoint, DataDir, Earlier, Journal, Known, Opened, Options};
+use crate::decide::{FoldState, Limits, RestoredRecord, SeenIds, Verdict};
+use crate::journal::{
+    DataDir, Journal, JournalOptions, OpenContext, OpenedJournal, Snapshot, UnverifiedSegments,
+};
 use crate::order::RecentIds;
 use crate::projection::Applied;
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
 use crate::subscription::epochs::{Epochs, open_data, open_name};
-use crate::subscription::latest::Newest;
+use crate::subscription::latest::LatestRecords;
 
 /// Collected while the log is read.
-pub struct Restored {
-    pub state: State,
-    pub newest: Newest,
+pub struct ReplayedState {
+    pub state: FoldState,
+    pub newest: LatestRecords,
     pub epochs: Epochs,
     /// The records of all opens.
     pub opens: Vec<Arc<Record>>,
@@ -33,18 +35,18 @@ pub struct Restored {
 }
 
 /// A log that was opened, and what it gave back.
-pub struct Restart {
+pub struct ReplayedLog {
     pub journal: Journal,
-    pub restored: Restored,
+    pub restored: ReplayedState,
     /// What a checkpoint stands for, and is to be verified.
-    pub earlier: Option<Earlier>,
+    pub earlier: Option<UnverifiedSegments>,
     /// Bytes of the log that were read.
     pub bytes_read: u64,
 }
 
 /// What the projection knows of the log.
 #[derive(Clone, Copy, Default)]
-pub struct Witness<'a> {
+pub struct ProjectionEvidence<'a> {
     /// How far it had come, at least.
     pub applied: Option<&'a Applied>,
     /// Tells how far it really is, where that takes time.
@@ -56,8 +58,8 @@ pub struct Witness<'a> {
 pub fn restore(
     directory: &DataDir,
     config: &Config,
-    witness: Witness<'_>,
-) -> Result<Restart, StartError> {
+    witness: ProjectionEvidence<'_>,
+) -> Result<ReplayedLog, StartError> {
     let lag_max = config.max_projection_lag;
     let (checkpoint, restored) = from_checkpoint(directory, lag_max);
     let restart = read_log(directory, config, witness, checkpoint.as_ref(), restored)?;
@@ -65,7 +67,7 @@ pub fn restore(
         Some(restart) => Ok(restart),
         None => {
             warn!("the checkpoint is of another history of this log; the whole log is read");
-            let restored = Restored::new(lag_max);
+            let restored = ReplayedState::new(lag_max);
             let restart = read_log(directory, config, witness, None, restored)?;
             Ok(restart.expect("without a checkpoint there is none to differ from"))
         }
@@ -76,13 +78,13 @@ pub fn restore(
 fn read_log(
     directory: &DataDir,
     config: &Config,
-    witness: Witness<'_>,
-    checkpoint: Option<&Checkpoint>,
-    mut restored: Restored,
-) -> Result<Option<Restart>, StartError> {
+    witness: ProjectionEvidence<'_>,
+    checkpoint: Option<&Snapshot>,
+    mut restored: ReplayedState,
+) -> Result<Option<ReplayedLog>, StartError> {
     let applied_seq = witness.applied.map_or(0, |applied| applied.seq);
     let lag_max = config.max_projection_lag;
-    let through = checkpoint.map_or(0, Checkpoint::head);
+    let through = checkpoint.map_or(0, Snapshot::head);
     let mut is_of_another_history = false;
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
@@ -103,19 +105,19 @@ fn read_log(
         }
         Ok(())
     };
-    let known = Known {
+    let known = OpenContext {
         proven: applied_seq,
         prove: witness.prove,
         checkpoint,
         // Without a projection all ids are looked up later, when it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
     };
-    let options = Options { segment_bytes_max: config.segment_bytes };
+    let options = JournalOptions { segment_bytes_max: config.segment_bytes };
     let opened = Journal::open_knowing(directory, options, &known, &mut visit);
     if is_of_another_history {
         return Ok(None);
     }
-    let Opened { journal, report, earlier } = opened?;
+    let OpenedJournal { journal, report, earlier } = opened?;
     if let Some(torn) = &report.torn {
         warn!(
             file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
@@ -125,12 +127,12 @@ fn read_log(
         );
     }
     info!(records = report.records_read, seq = report.head, checkpoint = through, "log read");
-    Ok(Some(Restart { journal, restored, earlier, bytes_read: report.bytes_read }))
+    Ok(Some(ReplayedLog { journal, restored, earlier, bytes_read: report.bytes_read }))
 }
 
 /// What the last checkpoint gives back; without one that is of use, nothing.
-fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Checkpoint>, Restored) {
-    let mut restored = Restored::new(lag_max);
+fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Snapshot>, ReplayedState) {
+    let mut restored = ReplayedState::new(lag_max);
     let Some(checkpoint) = Journal::checkpoint(directory) else { return (None, restored) };
     let visited = checkpoint.visit(&mut |stored| {
         let record = Arc::new(stored.to_record()?);
@@ -144,16 +146,16 @@ fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Checkpoint>, Re
         Ok(()) => (Some(checkpoint), restored),
         Err(error) => {
             warn!(%error, "the checkpoint is of no use; the whole log is read");
-            (None, Restored::new(lag_max))
+            (None, ReplayedState::new(lag_max))
         }
     }
 }
 
-impl Restored {
+impl ReplayedState {
     fn new(lag_max: u64) -> Self {
         Self {
-            state: State::default(),
-            newest: Newest::default(),
+            state: FoldState::default(),
+            newest: LatestRecords::default(),
             epochs: Epochs::default(),
             opens: Vec::new(),
             recent: RecentIds::new(0, lag_max),
@@ -219,7 +221,7 @@ impl Restored {
 
 struct NothingSeen;
 
-impl Seen for NothingSeen {
+impl SeenIds for NothingSeen {
     fn find(&self, _: &Uuid) -> Option<Arc<Record>> {
         None
     }

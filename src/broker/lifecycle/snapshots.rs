@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use crate::broker::lifecycle::worker::Rest;
-use crate::journal::{CheckpointWriter, DataDir, Reader};
+use crate::broker::lifecycle::worker::WorkerStop;
+use crate::journal::{DataDir, Reader, SnapshotWriter};
 use crate::record::Record;
 use crate::subscription::Hub;
 use crate::subscription::epochs::open_name;
@@ -29,7 +29,7 @@ const DUE_TIMES: u64 = 2;
 const SLICE: SliceLimits = SliceLimits { examined_max: 1_024, bytes_max: 1 << 20 };
 
 /// What checkpoints are made of.
-pub struct Checkpoints {
+pub struct Snapshots {
     pub hub: Arc<Hub>,
     pub reader: Reader,
     /// The records of all opens.
@@ -44,9 +44,9 @@ pub struct Checkpoints {
     pub _directory: Arc<DataDir>,
 }
 
-impl Checkpoints {
+impl Snapshots {
     /// Writes one whenever it is due.
-    pub fn run(self, rest: &Rest) {
+    pub fn run(self, rest: &WorkerStop) {
         let mut written_at = self.reader.bytes().saturating_sub(self.bytes_read);
         let mut due_bytes = self.due_bytes;
         loop {
@@ -76,7 +76,7 @@ impl Checkpoints {
         limits: SliceLimits,
         go_on: &mut dyn FnMut() -> bool,
     ) -> io::Result<Option<u64>> {
-        let mut writer = CheckpointWriter::begin(&self.reader)?;
+        let mut writer = SnapshotWriter::begin(&self.reader)?;
         let open = open_name();
         let mut opens = self.opens.iter().peekable();
         let mut position = 0;

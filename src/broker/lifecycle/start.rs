@@ -12,21 +12,21 @@ use tokio::sync::{Mutex, watch};
 use tracing::error;
 
 use crate::bridge;
-use crate::broker::Inner;
+use crate::broker::BrokerInner;
 use crate::broker::api::consumers::Consumers;
-use crate::broker::api::id_lookup::Engines;
-use crate::broker::lifecycle::fail_stop::Alarm;
-use crate::broker::lifecycle::replay::{Restart, Witness, restore};
-use crate::broker::lifecycle::snapshots::Checkpoints;
+use crate::broker::api::id_lookup::IdFinder;
+use crate::broker::lifecycle::fail_stop::FailStop;
+use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, restore};
+use crate::broker::lifecycle::snapshots::Snapshots;
 use crate::broker::lifecycle::verifier::Verifier;
 use crate::broker::lifecycle::watchdog;
-use crate::broker::lifecycle::worker::{Rest, Worker};
+use crate::broker::lifecycle::worker::{Worker, WorkerStop};
 use crate::config::{Config, ConfigErrors};
 use crate::decide::Limits;
 use crate::journal::{AppendError, DataDir, DirError, JournalError};
 use crate::metrics::Metrics;
 use crate::order::{Local, LocalOptions, Observer, SWIFT};
-use crate::projection::{Loss, Projection, refuse_loss};
+use crate::projection::{DataLoss, Projection, refuse_loss};
 use crate::record::Record;
 use crate::subscription::{Hub, HubOptions};
 
@@ -56,7 +56,7 @@ pub enum StartError {
     Journal(#[from] JournalError),
     /// An earlier run found that the log had lost records, and had served by then.
     #[error(transparent)]
-    Loss(#[from] Loss),
+    DataLoss(#[from] DataLoss),
     /// A defect.
     #[error("the start did not finish: {0}")]
     Panicked(String),
@@ -77,7 +77,7 @@ pub enum StartError {
 /// that, and a start still remembers the ids of what it has not applied.
 const GIVE_WAY_PART: u64 = 2;
 
-pub fn open(config: Config) -> Result<Inner, StartError> {
+pub fn open(config: Config) -> Result<BrokerInner, StartError> {
     config.check()?;
     if config.rabbitmq.url.is_some() && !bridge::IS_BUILT {
         return Err(StartError::NoBridge);
@@ -91,17 +91,17 @@ pub fn open(config: Config) -> Result<Inner, StartError> {
     let projection = Projection::open(
         &projection_dir,
         directory.log_id(),
-        crate::projection::Options {
+        crate::projection::ProjectionOptions {
             cache_bytes_max: config.cache_bytes,
             give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
             replayed_records_max: config.open_beside_records,
-            ..crate::projection::Options::default()
+            ..crate::projection::ProjectionOptions::default()
         },
     );
     let applied = projection.applied();
     let prove = || projection.prove();
-    let witness = Witness { applied: applied.as_ref(), prove: Some(&prove) };
-    let Restart { mut journal, mut restored, earlier, bytes_read } =
+    let witness = ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) };
+    let ReplayedLog { mut journal, mut restored, earlier, bytes_read } =
         restore(&directory, &config, witness)?;
     let agrees = restored.agrees(applied.as_ref());
     let reader = journal.reader();
@@ -119,8 +119,8 @@ pub fn open(config: Config) -> Result<Inner, StartError> {
         journal,
         restored.state,
         restored.recent,
-        Engines::new(projection.clone(), reader.clone()),
-        Announcer {
+        IdFinder::new(projection.clone(), reader.clone()),
+        HubObserver {
             hub: hub.clone(),
             metrics: metrics.clone(),
             fail,
@@ -148,15 +148,15 @@ pub fn open(config: Config) -> Result<Inner, StartError> {
     })?;
     let alarmed = Arc::new(AtomicBool::new(false));
     let alarm =
-        Alarm { appends: order.appends(), raised: alarmed.clone(), fail: fail_while_appending };
+        FailStop { appends: order.appends(), raised: alarmed.clone(), fail: fail_while_appending };
     let unverified = Arc::new(AtomicU64::new(0));
     let mut workers = Vec::new();
-    let mut work = |name, work: Box<dyn FnOnce(&Rest) + Send>| {
+    let mut work = |name, work: Box<dyn FnOnce(&WorkerStop) + Send>| {
         workers.push(Worker::start(name, work).map_err(StartError::Thread)?);
         Ok::<(), StartError>(())
     };
     let trusted = Arc::new(std::sync::Mutex::new(true));
-    let checkpoints = Checkpoints {
+    let checkpoints = Snapshots {
         hub: hub.clone(),
         reader: reader.clone(),
         opens: restored.opens,
@@ -175,7 +175,7 @@ pub fn open(config: Config) -> Result<Inner, StartError> {
     }
     let witness = projection.clone();
     work("watchdog", Box::new(move |rest| watchdog::run(&alarm, &witness, rest)))?;
-    Ok(Inner {
+    Ok(BrokerInner {
         config,
         order,
         stopped: Mutex::new(Some(stopped)),
@@ -199,14 +199,14 @@ pub fn open(config: Config) -> Result<Inner, StartError> {
 
 /// Tells the hub of durable groups. It lives as long as the appending thread, which therefore
 /// holds the directory's lock.
-struct Announcer {
+struct HubObserver {
     hub: Arc<Hub>,
     metrics: Metrics,
     fail: Arc<watch::Sender<bool>>,
     _directory: Arc<DataDir>,
 }
 
-impl Observer for Announcer {
+impl Observer for HubObserver {
     fn committed(&mut self, group: &[Arc<Record>]) {
         self.hub.commit(group);
         self.metrics.committed(group.len());

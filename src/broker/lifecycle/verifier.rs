@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::broker::lifecycle::fail_stop::Alarm;
-use crate::broker::lifecycle::worker::Rest;
-use crate::journal::{DataDir, Earlier, Journal, JournalError};
+use crate::broker::lifecycle::fail_stop::FailStop;
+use crate::broker::lifecycle::worker::WorkerStop;
+use crate::journal::{DataDir, Journal, JournalError, UnverifiedSegments};
 
 /// A rest is this many times as long as the reading of the segment before it: a quarter of one
 /// processor at most.
@@ -24,20 +24,20 @@ const FORGET_MAX: Duration = Duration::from_secs(2);
 
 /// What is verified, and who is told.
 pub struct Verifier {
-    pub earlier: Earlier,
+    pub earlier: UnverifiedSegments,
     pub directory: Arc<DataDir>,
-    /// See [`Checkpoints::trusted`](crate::broker::lifecycle::snapshots::Checkpoints::trusted).
+    /// See [`Checkpoints::trusted`](crate::broker::lifecycle::snapshots::Snapshots::trusted).
     pub trusted: Arc<Mutex<bool>>,
     /// Records that are not verified yet.
     pub unverified: Arc<AtomicU64>,
-    pub alarm: Alarm,
+    pub alarm: FailStop,
 }
 
 impl Verifier {
     /// Reads it all. Damage ends everything, as it would have prevented the start: without a
     /// checkpoint the next start meets it at once. A disk or a limit that keeps it from reading
     /// says nothing of the log: it begins again later.
-    pub fn run(self, rest: &Rest) {
+    pub fn run(self, rest: &WorkerStop) {
         let last_seq = self.earlier.last_seq();
         loop {
             let mut began = Instant::now();

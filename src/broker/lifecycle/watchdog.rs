@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing::error;
 
-use crate::broker::lifecycle::fail_stop::Alarm;
-use crate::broker::lifecycle::worker::Rest;
+use crate::broker::lifecycle::fail_stop::FailStop;
+use crate::broker::lifecycle::worker::WorkerStop;
 use crate::projection::ProjectionHandle;
 
 /// How often it looks.
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOKS_MAX: u32 = 16;
 
 /// Looks until there is nothing to watch.
-pub fn run(alarm: &Alarm, projection: &ProjectionHandle, rest: &Rest) {
+pub fn run(alarm: &FailStop, projection: &ProjectionHandle, rest: &WorkerStop) {
     let (mut seen, mut looks) = (None, 0);
     while rest.rest(LOOK) && alarm.is_of_use() {
         if projection.proves_loss() {

@@ -13,14 +13,14 @@ pub struct Worker {
 }
 
 /// The thread's end.
-pub struct Rest(mpsc::Receiver<()>);
+pub struct WorkerStop(mpsc::Receiver<()>);
 
 impl Worker {
-    /// Starts a thread. It must look at [`Rest`] at least every half a second.
-    pub fn start(name: &str, work: impl FnOnce(&Rest) + Send + 'static) -> io::Result<Self> {
+    /// Starts a thread. It must look at [`WorkerStop`] at least every half a second.
+    pub fn start(name: &str, work: impl FnOnce(&WorkerStop) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name(name.to_owned());
-        let thread = thread.spawn(move || work(&Rest(stopped)))?;
+        let thread = thread.spawn(move || work(&WorkerStop(stopped)))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -43,7 +43,7 @@ impl Drop for Worker {
     }
 }
 
-impl Rest {
+impl WorkerStop {
     /// Rests that long; false when the thread is to end.
     pub fn rest(&self, rest: Duration) -> bool {
         self.0.recv_timeout(rest) == Err(RecvTimeoutError::Timeout)

@@ -9,7 +9,7 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 
 use crate::broker::lifecycle::start::StartError;
-use crate::broker::simulation::process::{Process, Truth};
+use crate::broker::simulation::process::{SimulatedProcess, Truth};
 use crate::broker::simulation::world::{World, is_damage};
 use crate::journal::JournalError;
 use crate::journal::simulated::Image;
@@ -18,13 +18,13 @@ use crate::record::Seq;
 #[derive(Clone, Debug)]
 pub struct Damage {
     path: String,
-    kind: Kind,
+    kind: DamageKind,
     /// Where it begins.
     at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum DamageKind {
     /// Bits of one byte are other ones.
     Bits(u8),
     /// The file ends here.
@@ -36,9 +36,9 @@ enum Kind {
 }
 
 /// What became of it.
-pub enum Verdict {
+pub enum StartVerdict {
     /// Nothing that counts was lost: this process serves, on this truth.
-    Healed(Box<Process>, Truth),
+    Healed(Box<SimulatedProcess>, Truth),
     /// It was refused, with its place.
     Named,
 }
@@ -56,11 +56,11 @@ impl Damage {
         let end = if random.random_bool(0.9) { used } else { bytes.len() };
         let at = random.random_range(0..end);
         let kind = match random.random_range(0..10) {
-            0 => Kind::Removed,
-            1 => Kind::Cut,
-            2 => Kind::Zeros(random.random_range(1..600)),
-            3..6 => Kind::Bits(random.random_range(1..=255)),
-            _ => Kind::Bits(1 << random.random_range(0..8)),
+            0 => DamageKind::Removed,
+            1 => DamageKind::Cut,
+            2 => DamageKind::Zeros(random.random_range(1..600)),
+            3..6 => DamageKind::Bits(random.random_range(1..=255)),
+            _ => DamageKind::Bits(1 << random.random_range(0..8)),
         };
         let damage = Self { path: (*path).clone(), kind, at };
         (damage.image(whole) != *whole).then_some(damage)
@@ -70,12 +70,12 @@ impl Damage {
         let mut image = whole.clone();
         let bytes = image.get_mut(&self.path).expect("it was drawn from it");
         match self.kind {
-            Kind::Bits(bits) => bytes[self.at] ^= bits,
-            Kind::Cut => bytes.truncate(self.at),
-            Kind::Removed => {
+            DamageKind::Bits(bits) => bytes[self.at] ^= bits,
+            DamageKind::Cut => bytes.truncate(self.at),
+            DamageKind::Removed => {
                 image.remove(&self.path);
             }
-            Kind::Zeros(count) => {
+            DamageKind::Zeros(count) => {
                 let end = bytes.len().min(self.at + count);
                 bytes[self.at..end].fill(0);
             }
@@ -85,7 +85,7 @@ impl Damage {
 
     /// Starts on the damaged directory. `lossless` says that nothing was being written and that
     /// the mark shows all that was acknowledged.
-    pub fn judge(&self, world: &World<'_>, whole: &Image, lossless: bool) -> Verdict {
+    pub fn judge(&self, world: &World<'_>, whole: &Image, lossless: bool) -> StartVerdict {
         let oracle = world.truth.lock().unwrap().clone();
         let in_flight = !oracle.in_flight.is_empty();
         let last_group = oracle.last_group;
@@ -96,14 +96,14 @@ impl Damage {
             Err(error) => {
                 assert_eq!(world.disk.image(), before, "a refused start changes nothing");
                 self.check_named(whole, &error);
-                return Verdict::Named;
+                return StartVerdict::Named;
             }
         };
         assert!(!self.is_identity(), "an identity that is not whole is refused");
         let verified = process.earlier.take().map(|earlier| earlier.verify(&mut |_| true));
         if let Some(Err(error)) = verified {
             self.check_named(whole, &error.into());
-            return Verdict::Named;
+            return StartVerdict::Named;
         }
         let log = process.log().expect("what was verified can be read");
         if log.len() <= truth.lock().unwrap().log.len() {
@@ -122,18 +122,18 @@ impl Damage {
                 let kept = new.any(|(path, bytes)| path.contains("torn-") && bytes == cut);
                 assert!(kept || cut.is_empty(), "what was cut is not kept aside");
             }
-            return Verdict::Named;
+            return StartVerdict::Named;
         }
         truth.lock().unwrap().recovered(&log);
         let counts = self.is_segment() && self.at < used(&whole[&self.path]);
         assert!(!counts || in_flight, "damage was passed over");
-        Verdict::Healed(Box::new(process), truth)
+        StartVerdict::Healed(Box::new(process), truth)
     }
 
     fn check_named(&self, whole: &Image, error: &StartError) {
         assert!(is_damage(error), "{error}");
         assert!(self.is_segment() || self.is_identity(), "refused without need: {error}");
-        if self.kind == Kind::Removed {
+        if self.kind == DamageKind::Removed {
             return;
         }
         if self.next_of_cut(whole).is_some_and(|next| error.to_string().contains(next)) {
@@ -146,7 +146,7 @@ impl Damage {
         ) = error
         {
             // What was cut off was behind where it was missed.
-            let extent = if let Kind::Zeros(count) = self.kind { count } else { 0 };
+            let extent = if let DamageKind::Zeros(count) = self.kind { count } else { 0 };
             let is_before = *offset <= (self.at + extent) as u64;
             assert!(is_before, "it names a place behind the damage: {error}");
         }
@@ -155,7 +155,7 @@ impl Damage {
     /// The segment in which the log does not go on where the one before it lost its last groups:
     /// zeros are how a segment ends.
     fn next_of_cut<'a>(&self, whole: &'a Image) -> Option<&'a str> {
-        let Kind::Zeros(count) = self.kind else { return None };
+        let DamageKind::Zeros(count) = self.kind else { return None };
         let is_cut = self.is_segment() && self.at + count >= used(&whole[&self.path]);
         let mut later = whole.keys().filter(|path| path.ends_with(".seg") && **path > self.path);
         later.next().filter(|_| is_cut)?.rsplit('/').next()
@@ -166,14 +166,14 @@ impl Damage {
     fn leaves_no_end(&self, whole: &Image, damaged: &[u8], last_group: usize) -> bool {
         let last = whole.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
         last && match self.kind {
-            Kind::Removed => true,
-            Kind::Zeros(count) => {
+            DamageKind::Removed => true,
+            DamageKind::Zeros(count) => {
                 let whole = &whole[&self.path];
                 let head = head_of(whole, last_group as Seq + 1);
                 let reaches = head.is_some_and(|head| self.at + count > head);
                 reaches && (used(damaged) <= self.at || begins_in_head(whole, damaged))
             }
-            Kind::Bits(_) | Kind::Cut => false,
+            DamageKind::Bits(_) | DamageKind::Cut => false,
         }
     }
 

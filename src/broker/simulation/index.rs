@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::broker::api::id_lookup::IdIndex;
-use crate::journal::{Place, Reader};
+use crate::journal::{Location, Reader};
 use crate::projection::{Applied, IdLookup, Unavailable};
 use crate::record::{Seq, names_place};
 
 /// Clones mean the same one.
 #[derive(Clone)]
-pub struct Index(Arc<Mutex<Held>>);
+pub struct SimulatedIndex(Arc<Mutex<IndexContents>>);
 
 #[derive(Clone, Default)]
-struct Held {
+struct IndexContents {
     /// Of every record that is applied.
-    entries: Vec<Entry>,
+    entries: Vec<IdEntry>,
     by_id: BTreeMap<Uuid, usize>,
     /// How many of them are on the disk of the store.
     flushed: usize,
@@ -37,16 +37,16 @@ struct Held {
 }
 
 #[derive(Clone)]
-struct Entry {
+struct IdEntry {
     /// Absent when the id names its place.
     id: Option<Uuid>,
-    place: Place,
+    place: Location,
     chain: Digest,
 }
 
-impl Index {
+impl SimulatedIndex {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Held { complete: true, ..Held::default() })))
+        Self(Arc::new(Mutex::new(IndexContents { complete: true, ..IndexContents::default() })))
     }
 
     /// What survives of it when the process ends now.
@@ -124,7 +124,7 @@ impl Index {
                 assert_eq!(twice, None, "an id is in the log once");
             }
             let chain = chain(&before, &located.leaf);
-            held.entries.push(Entry { id, place: located.place, chain });
+            held.entries.push(IdEntry { id, place: located.place, chain });
         }
         if random.random_bool(0.3) {
             held.flushed = held.entries.len();
@@ -136,17 +136,17 @@ impl Index {
 
     /// Another one as this one is now.
     pub fn copy(&self) -> Self {
-        let copy = Held { reader: None, ..self.lock().clone() };
+        let copy = IndexContents { reader: None, ..self.lock().clone() };
         assert!(copy.entries.iter().filter(|entry| entry.id.is_some()).count() == copy.by_id.len());
         Self(Arc::new(Mutex::new(copy)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, IndexContents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl IndexContents {
     /// The position after so many entries, at least one.
     fn position(&self, entries: usize) -> Applied {
         let chain = self.entries[entries - 1].chain;
@@ -158,7 +158,7 @@ impl Held {
     }
 }
 
-impl IdIndex for Index {
+impl IdIndex for SimulatedIndex {
     fn applied(&self) -> Seq {
         self.applied_seq()
     }

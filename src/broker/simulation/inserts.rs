@@ -10,9 +10,9 @@ use rand::rngs::SmallRng;
 use uuid::Uuid;
 
 use crate::audit::Salts;
-use crate::broker::simulation::index::Index;
+use crate::broker::simulation::index::SimulatedIndex;
 use crate::broker::simulation::oracle::{Fate, Oracle};
-use crate::broker::simulation::process::{Process, Truth};
+use crate::broker::simulation::process::{SimulatedProcess, Truth};
 use crate::decide::{Proposal, Proposed, Verdict};
 use crate::journal::simulated::SimulatedDisk;
 use crate::order::{ProposeError, Submission, Ticket};
@@ -25,21 +25,21 @@ const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const TOGETHER_MAX: usize = 5;
 
 #[derive(Default)]
-pub struct Inserts {
+pub struct InsertClients {
     /// Whose outcome nobody knows, and whose ids their clients chose.
     unknown: Vec<Proposal>,
     /// Looked up, and not queued yet.
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingSubmission>,
 }
 
 /// A submission between its look-up and the queue.
-struct Waiting {
+struct PendingSubmission {
     submission: Submission,
     /// How likely it is queued by the next turn: some are so late that what was looked up is let go.
     haste: f64,
 }
 
-impl Inserts {
+impl InsertClients {
     /// Nobody waits for a process that has ended.
     pub fn forget_waiting(&mut self) {
         self.waiting.clear();
@@ -54,9 +54,9 @@ impl Inserts {
     pub fn insert(
         &mut self,
         random: &mut SmallRng,
-        process: &mut Process,
+        process: &mut SimulatedProcess,
         truth: &Truth,
-        (index, disk): (&Index, &SimulatedDisk),
+        (index, disk): (&SimulatedIndex, &SimulatedDisk),
     ) -> String {
         let ready = index.is_ready(truth.lock().unwrap().log.len());
         for _ in 0..random.random_range(1..=TOGETHER_MAX) {
@@ -69,10 +69,10 @@ impl Inserts {
                 let proposal = submission.proposal.clone();
                 let (known, looked_up) = (submission.known.clone(), submission.looked_up);
                 let submission = Submission { proposal, known, looked_up };
-                self.waiting.push(Waiting { submission, haste: 0.02 });
+                self.waiting.push(PendingSubmission { submission, haste: 0.02 });
             }
             let haste = if random.random_bool(0.1) { 0.02 } else { 0.7 };
-            self.waiting.push(Waiting { submission, haste });
+            self.waiting.push(PendingSubmission { submission, haste });
         }
         let queued = self.waiting.extract_if(.., |waiting| random.random_bool(waiting.haste));
         let now: Vec<_> = queued.map(|waiting| waiting.submission).collect();
@@ -95,14 +95,14 @@ impl Inserts {
     fn judge(
         &mut self,
         asked: Vec<(Proposal, Result<Ticket, ProposeError>)>,
-        process: &Process,
+        process: &SimulatedProcess,
         truth: &Truth,
-        (index, ready, disk): (&Index, bool, &SimulatedDisk),
+        (index, ready, disk): (&SimulatedIndex, bool, &SimulatedDisk),
     ) -> String {
         let mut truth = truth.lock().unwrap();
         let answers: Vec<_> =
             asked.into_iter().map(|(proposal, ticket)| (proposal, answer(ticket))).collect();
-        let no_space = |answer: &Answer| matches!(answer, Err(ProposeError::NoSpace));
+        let no_space = |answer: &PendingReply| matches!(answer, Err(ProposeError::NoSpace));
         let fate = if process.order.has_failed() {
             Fate::Failed
         } else if answers.iter().any(|(_, answer)| no_space(answer)) {
@@ -160,10 +160,10 @@ impl Inserts {
     }
 }
 
-type Answer = Result<Verdict, ProposeError>;
+type PendingReply = Result<Verdict, ProposeError>;
 
 /// It is there when the turn has ended.
-fn answer(ticket: Result<Ticket, ProposeError>) -> Answer {
+fn answer(ticket: Result<Ticket, ProposeError>) -> PendingReply {
     let ticket = pin!(ticket?);
     match ticket.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,

@@ -126,7 +126,7 @@ impl Oracle {
         let expected = self.expected(proposal);
         match (answer, fate) {
             (Ok(Verdict::Append(records)), Fate::Durable) => {
-                assert_eq!(expected, Expected::Append, "{proposal:?}");
+                assert_eq!(expected, ExpectedVerdict::Append, "{proposal:?}");
                 assert_eq!(records.len(), proposal.events.len());
                 for (record, proposed) in records.iter().zip(&proposal.events) {
                     made_of(record, &proposed.event);
@@ -137,13 +137,13 @@ impl Oracle {
             (Ok(Verdict::Append(_)), _) => panic!("acknowledged, and not durable"),
             (Ok(Verdict::Known(records)), _) => {
                 let ids = records.iter().map(|record| record.id()).collect();
-                assert_eq!(expected, Expected::Known(ids));
+                assert_eq!(expected, ExpectedVerdict::Known(ids));
                 for record in records {
                     same(self.log.get(at(record)).expect("what is known is durable"), record);
                 }
             }
             (Err(ProposeError::Rejected(rejection)), Fate::Durable) => {
-                assert_eq!(expected, Expected::Rejected(rejection.clone()));
+                assert_eq!(expected, ExpectedVerdict::Rejected(rejection.clone()));
             }
             (Err(ProposeError::Unknown | ProposeError::StorageFailed), Fate::Failed) => {}
             (Err(ProposeError::NoSpace), Fate::NoSpace) => {}
@@ -161,28 +161,28 @@ impl Oracle {
         assert_eq!(self.fold.records, self.log.len(), "what was appended was answered");
     }
 
-    fn expected(&self, proposal: &Proposal) -> Expected {
+    fn expected(&self, proposal: &Proposal) -> ExpectedVerdict {
         let len = proposal.events.len();
         let (mut inside, mut seen) = (BTreeSet::new(), Vec::new());
         for (index, proposed) in proposal.events.iter().enumerate() {
             let Some(id) = proposed.event.id else { continue };
             if len > 1 && !inside.insert(id) {
-                return Expected::Rejected(Rejection::IdTwice { index, id });
+                return ExpectedVerdict::Rejected(Rejection::IdTwice { index, id });
             }
             let Some(record) = self.find(&id) else { continue };
             let event = &proposed.event;
             let is_same = (record.identity(), record.data(), record.author())
                 == (&event.identity, event.data.as_bytes(), event.author.as_ref());
             if !is_same {
-                return Expected::Rejected(Rejection::IdTaken { index, id });
+                return ExpectedVerdict::Rejected(Rejection::IdTaken { index, id });
             }
             seen.push(id);
         }
         if seen.len() == len {
-            return Expected::Known(seen);
+            return ExpectedVerdict::Known(seen);
         }
         if !seen.is_empty() {
-            return Expected::Rejected(Rejection::PartlySeen { seen: seen.len(), len });
+            return ExpectedVerdict::Rejected(Rejection::PartlySeen { seen: seen.len(), len });
         }
         let mut versions = self.fold.versions.clone();
         for (index, proposed) in proposal.events.iter().enumerate() {
@@ -191,12 +191,12 @@ impl Oracle {
                 Some(expected) if expected != *current => {
                     let current = *current;
                     let mismatch = Rejection::VersionMismatch { index, expected, current };
-                    return Expected::Rejected(mismatch);
+                    return ExpectedVerdict::Rejected(mismatch);
                 }
                 _ => *current += 1,
             }
         }
-        Expected::Append
+        ExpectedVerdict::Append
     }
 }
 
@@ -214,7 +214,7 @@ impl Fold {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Expected {
+enum ExpectedVerdict {
     Append,
     Known(Vec<Uuid>),
     Rejected(Rejection),

@@ -3,41 +3,41 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::broker::api::id_lookup::Engines;
-use crate::broker::lifecycle::replay::{Restart, Witness, restore};
-use crate::broker::lifecycle::snapshots::Checkpoints;
+use crate::broker::api::id_lookup::IdFinder;
+use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, restore};
+use crate::broker::lifecycle::snapshots::Snapshots;
 use crate::broker::lifecycle::start::StartError;
-use crate::broker::simulation::index::Index;
+use crate::broker::simulation::index::SimulatedIndex;
 use crate::broker::simulation::oracle::Oracle;
 use crate::config::Config;
 use crate::decide::Limits;
-use crate::journal::{AppendError, DataDir, Earlier, Journal, JournalError, Reader};
-use crate::order::{ByHand, Log, Observer};
+use crate::journal::{AppendError, DataDir, Journal, JournalError, Reader, UnverifiedSegments};
+use crate::order::{Log, ManualOrder, Observer};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::Epochs;
 use crate::subscription::latest::SliceLimits;
-use crate::subscription::{Hub, HubOptions, Teller};
+use crate::subscription::{Dispatcher, Hub, HubOptions};
 
 /// What outlives a process, and is told what is durable.
 pub type Truth = Arc<Mutex<Oracle>>;
 
 /// What a start is told.
-pub struct Site<'a> {
+pub struct StartSite<'a> {
     pub root: &'a Path,
     pub first_segment_bytes: u64,
     pub config: &'a Config,
-    pub index: &'a Index,
+    pub index: &'a SimulatedIndex,
     pub truth: &'a Truth,
 }
 
-pub struct Process {
-    pub order: ByHand<TruthfulLog, Announcer, Engines<Index>>,
-    pub engines: Engines<Index>,
+pub struct SimulatedProcess {
+    pub order: ManualOrder<TruthfulLog, OracleObserver, IdFinder<SimulatedIndex>>,
+    pub engines: IdFinder<SimulatedIndex>,
     pub hub: Arc<Hub>,
-    pub teller: Teller,
+    pub teller: Dispatcher,
     pub reader: Reader,
     pub epochs: Epochs,
-    pub earlier: Option<Earlier>,
+    pub earlier: Option<UnverifiedSegments>,
     /// The most that the index may lack of what came since the open.
     pub lag_max: u64,
     /// Seq of the record of the open.
@@ -75,12 +75,12 @@ impl Log for TruthfulLog {
     }
 }
 
-pub struct Announcer {
+pub struct OracleObserver {
     hub: Arc<Hub>,
     truth: Truth,
 }
 
-impl Observer for Announcer {
+impl Observer for OracleObserver {
     fn committed(&mut self, group: &[Arc<Record>]) {
         {
             let truth = self.truth.lock().unwrap();
@@ -97,17 +97,17 @@ impl Observer for Announcer {
     fn failed(&mut self, _: &AppendError) {}
 }
 
-impl Process {
+impl SimulatedProcess {
     /// As `broker::start::open`.
-    pub fn start(site: &Site<'_>) -> Result<Self, StartError> {
-        let Site { root, first_segment_bytes, config, index, truth } = site;
+    pub fn start(site: &StartSite<'_>) -> Result<Self, StartError> {
+        let StartSite { root, first_segment_bytes, config, index, truth } = site;
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
         let applied = index.applied();
         let prove = || index.prove();
-        let Restart { mut journal, mut restored, earlier, .. } = restore(
+        let ReplayedLog { mut journal, mut restored, earlier, .. } = restore(
             &directory,
             config,
-            Witness { applied: applied.as_ref(), prove: Some(&prove) },
+            ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) },
         )?;
         assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
         let reader = journal.reader();
@@ -115,16 +115,16 @@ impl Process {
         let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let hub =
             Hub::new(restored.newest, HubOptions { window_bytes_max: config.window_bytes, epoch });
-        let (truth, index) = (Truth::clone(truth), Index::clone(index));
-        let order = ByHand::new(
+        let (truth, index) = (Truth::clone(truth), SimulatedIndex::clone(index));
+        let order = ManualOrder::new(
             TruthfulLog { journal, truth: truth.clone(), _directory: directory.clone() },
             restored.state,
             restored.recent,
-            Engines::new(index.clone(), reader.clone()),
-            Announcer { hub: hub.clone(), truth },
+            IdFinder::new(index.clone(), reader.clone()),
+            OracleObserver { hub: hub.clone(), truth },
             Limits::NONE,
         );
-        let engines = Engines::new(index, reader.clone());
+        let engines = IdFinder::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);
         let teller = hub.teller();
         let (lag_max, opened_at) = (config.max_projection_lag, reader.durable());
@@ -144,8 +144,8 @@ impl Process {
     }
 
     /// What writes a checkpoint beside the serving.
-    pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints {
+    pub fn checkpoints(&self) -> Snapshots {
+        Snapshots {
             hub: self.hub.clone(),
             reader: self.reader.clone(),
             opens: self.opens.clone(),

@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 
 use crate::broker::api::subscribe::{ReplayMode, Resume, beginning};
 use crate::broker::simulation::oracle::Oracle;
-use crate::broker::simulation::process::Process;
+use crate::broker::simulation::process::SimulatedProcess;
 use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
-use crate::subscription::{Interest, Mark, Step, Subscriber};
+use crate::subscription::{ControlEvent, Selector, Step, Subscriber};
 
 const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "profile.*"]];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
@@ -22,10 +22,10 @@ const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const STREAMS_MAX: usize = 6;
 
 #[derive(Default)]
-pub struct Streams(Vec<Client>);
+pub struct StreamClients(Vec<StreamClient>);
 
-struct Client {
-    interest: Interest,
+struct StreamClient {
+    interest: Selector,
     mode: ReplayMode,
     subscriber: Option<Subscriber>,
     /// Of the last thing that it got.
@@ -38,7 +38,7 @@ struct Client {
     seen: Vec<Seq>,
 }
 
-impl Streams {
+impl StreamClients {
     /// The process has ended.
     pub fn end(&mut self) {
         self.0.iter_mut().for_each(|client| client.subscriber = None);
@@ -48,12 +48,12 @@ impl Streams {
     pub fn step(
         &mut self,
         random: &mut SmallRng,
-        process: &Process,
+        process: &SimulatedProcess,
         truth: &Oracle,
         runtime: &Runtime,
     ) -> String {
         if self.0.is_empty() || self.0.len() < STREAMS_MAX && random.random_bool(0.1) {
-            self.0.push(Client::new(random, process));
+            self.0.push(StreamClient::new(random, process));
             return format!("stream {} comes", self.0.len() - 1);
         }
         let at = random.random_range(0..self.0.len());
@@ -64,7 +64,7 @@ impl Streams {
                 format!("stream {at} goes")
             }
             1 => {
-                *client = Client::new(random, process);
+                *client = StreamClient::new(random, process);
                 format!("stream {at} is another")
             }
             2 if client.subscriber.is_some() => {
@@ -87,7 +87,7 @@ impl Streams {
     pub fn settle(
         &mut self,
         random: &mut SmallRng,
-        process: &Process,
+        process: &SimulatedProcess,
         truth: &Oracle,
         runtime: &Runtime,
     ) {
@@ -105,8 +105,8 @@ impl Streams {
     }
 }
 
-impl Client {
-    fn new(random: &mut SmallRng, process: &Process) -> Self {
+impl StreamClient {
+    fn new(random: &mut SmallRng, process: &SimulatedProcess) -> Self {
         let filters = any_filters(random);
         let user = USERS[random.random_range(0..USERS.len())];
         let user = user.map(|user| User::parse(user).expect("it is one"));
@@ -116,7 +116,7 @@ impl Client {
             _ => ReplayMode::Latest,
         };
         let mut client = Self {
-            interest: Interest::new(filters, user),
+            interest: Selector::new(filters, user),
             mode,
             subscriber: None,
             cursor: None,
@@ -131,13 +131,13 @@ impl Client {
 
     /// As if it came back with a cursor of another view: what it held is discarded when it hears
     /// `Reset`, and whatever follows belongs to the new filters.
-    fn change_view(&mut self, random: &mut SmallRng, process: &Process) {
-        self.interest = Interest::new(any_filters(random), self.interest.user().cloned());
+    fn change_view(&mut self, random: &mut SmallRng, process: &SimulatedProcess) {
+        self.interest = Selector::new(any_filters(random), self.interest.user().cloned());
         self.cursor = None;
         self.subscribe(process, Resume::Lost);
     }
 
-    fn come_back(&mut self, process: &Process) {
+    fn come_back(&mut self, process: &SimulatedProcess) {
         let resume = self.cursor.map_or(Resume::Fresh, Resume::After);
         if resume == Resume::Fresh {
             self.discard();
@@ -145,7 +145,7 @@ impl Client {
         self.subscribe(process, resume);
     }
 
-    fn subscribe(&mut self, process: &Process, resume: Resume) {
+    fn subscribe(&mut self, process: &SimulatedProcess, resume: Resume) {
         let head = process.hub.with_newest(|newest| newest.head());
         let good = match resume {
             Resume::After(cursor) => process.epochs.position(cursor, self.interest.view(), head),
@@ -184,7 +184,7 @@ impl Client {
     }
 
     fn take(&mut self, step: Step, truth: &Oracle) {
-        if step.mark == Some(Mark::Reset) {
+        if step.mark == Some(ControlEvent::Reset) {
             self.discard();
         }
         for record in step.records {
@@ -200,7 +200,7 @@ impl Client {
             assert!(version < record.version(), "never backwards");
         }
         let Some(subscriber) = &self.subscriber else { return };
-        if let Some(Mark::Synced { .. }) = step.mark {
+        if let Some(ControlEvent::Synced { .. }) = step.mark {
             self.position = self.position.max(subscriber.position());
         }
         // Nothing was handed out under a cursor that is not there yet.

@@ -8,14 +8,14 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::broker::lifecycle::start::StartError;
-use crate::broker::simulation::damage::{Damage, Verdict};
-use crate::broker::simulation::index::Index;
-use crate::broker::simulation::inserts::Inserts;
+use crate::broker::simulation::damage::{Damage, StartVerdict};
+use crate::broker::simulation::index::SimulatedIndex;
+use crate::broker::simulation::inserts::InsertClients;
 use crate::broker::simulation::oracle::Oracle;
-use crate::broker::simulation::process::{Process, Site, Truth};
-use crate::broker::simulation::streams::Streams;
+use crate::broker::simulation::process::{SimulatedProcess, StartSite, Truth};
+use crate::broker::simulation::streams::StreamClients;
 use crate::config::Config;
-use crate::journal::simulated::{Fault, Image, SimulatedDisk};
+use crate::journal::simulated::{DiskFault, Image, SimulatedDisk};
 use crate::journal::{DirError, JournalError};
 use crate::record::Timestamp;
 use crate::subscription::latest::SliceLimits;
@@ -27,14 +27,14 @@ pub struct World<'a> {
     pub random: SmallRng,
     pub trace: &'a mut Vec<String>,
     pub disk: Arc<SimulatedDisk>,
-    pub index: Index,
+    pub index: SimulatedIndex,
     pub truth: Truth,
     runtime: &'a Runtime,
     root: TempDir,
     config: Config,
     first_segment_bytes: u64,
-    inserts: Inserts,
-    streams: Streams,
+    inserts: InsertClients,
+    streams: StreamClients,
     clock_ms: u64,
     /// Whether the last process wrote all that it began, and the mark is there.
     lossless: bool,
@@ -48,12 +48,12 @@ pub struct World<'a> {
 struct Backup {
     image: Image,
     oracle: Oracle,
-    index: Index,
+    index: SimulatedIndex,
 }
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum ProcessEnd {
     Clean,
     Kill,
     PowerCut,
@@ -81,13 +81,13 @@ impl<'a> World<'a> {
             random,
             trace,
             disk,
-            index: Index::new(),
+            index: SimulatedIndex::new(),
             truth: Arc::new(Mutex::new(Oracle::default())),
             runtime,
             root,
             config,
-            inserts: Inserts::default(),
-            streams: Streams::default(),
+            inserts: InsertClients::default(),
+            streams: StreamClients::default(),
             clock_ms: 1_700_000_000_000,
             lossless: true,
             started_in_fault: false,
@@ -117,7 +117,7 @@ impl<'a> World<'a> {
         drop(process);
     }
 
-    fn step(&mut self, process: &mut Process) -> String {
+    fn step(&mut self, process: &mut SimulatedProcess) -> String {
         self.tick();
         let Self { random, disk, index, truth, runtime, inserts, streams, .. } = self;
         match random.random_range(0..100) {
@@ -153,7 +153,7 @@ impl<'a> World<'a> {
     }
 
     /// Writes one in slices, with inserts between them.
-    fn checkpoint(&mut self, process: &mut Process) -> String {
+    fn checkpoint(&mut self, process: &mut SimulatedProcess) -> String {
         let limits = SliceLimits { examined_max: 3, bytes_max: 2_000 };
         let Self { random, disk, truth, inserts, index, .. } = self;
         let checkpoints = process.checkpoints();
@@ -177,14 +177,14 @@ impl<'a> World<'a> {
     }
 
     /// Everything that can be read now.
-    fn check(&mut self, process: &mut Process) {
+    fn check(&mut self, process: &mut SimulatedProcess) {
         let log = process.log().expect("the log can be read where it is not damaged");
         self.truth.lock().unwrap().check_log(&log);
         self.check_derived(process);
     }
 
     /// Everything that is derived from the log.
-    fn check_derived(&mut self, process: &mut Process) {
+    fn check_derived(&mut self, process: &mut SimulatedProcess) {
         let truth = self.truth.lock().unwrap();
         let mut newest: Vec<_> = truth.newest().into_values().collect();
         newest.sort_by_key(|record| record.seq());
@@ -197,16 +197,17 @@ impl<'a> World<'a> {
         self.streams.settle(&mut self.random, process, &truth, self.runtime);
     }
 
-    fn end_in_failure(&mut self, process: Process) -> Process {
-        let end = if self.random.random() { End::Kill } else { End::PowerCut };
+    fn end_in_failure(&mut self, process: SimulatedProcess) -> SimulatedProcess {
+        let end = if self.random.random() { ProcessEnd::Kill } else { ProcessEnd::PowerCut };
         self.end(process, end);
         self.start()
     }
 
-    fn end_at_will(&mut self, process: Process) -> Process {
-        let end = [End::Clean, End::Kill, End::PowerCut][self.random.random_range(0..3)];
+    fn end_at_will(&mut self, process: SimulatedProcess) -> SimulatedProcess {
+        let end = [ProcessEnd::Clean, ProcessEnd::Kill, ProcessEnd::PowerCut]
+            [self.random.random_range(0..3)];
         self.end(process, end);
-        if end == End::Clean && self.random.random() {
+        if end == ProcessEnd::Clean && self.random.random() {
             let told = self.take_backup();
             self.say(told);
         }
@@ -224,12 +225,12 @@ impl<'a> World<'a> {
         self.start()
     }
 
-    fn end(&mut self, process: Process, end: End) {
+    fn end(&mut self, process: SimulatedProcess, end: ProcessEnd) {
         let met = self.disk.take_met();
         self.say(format!("{end:?} after {met:?}, operation {}", self.disk.operations()));
         match end {
-            End::Clean => process.close(),
-            End::Kill | End::PowerCut => {
+            ProcessEnd::Clean => process.close(),
+            ProcessEnd::Kill | ProcessEnd::PowerCut => {
                 self.disk.die();
                 drop(process);
             }
@@ -239,19 +240,19 @@ impl<'a> World<'a> {
         self.index.end(&mut self.random);
         let in_flight = !self.truth.lock().unwrap().in_flight.is_empty();
         let is_faultless = met.is_empty() && !self.started_in_fault;
-        self.lossless = end != End::PowerCut && is_faultless && !in_flight;
+        self.lossless = end != ProcessEnd::PowerCut && is_faultless && !in_flight;
         self.disk_after(end);
     }
 
-    fn disk_after(&mut self, end: End) {
+    fn disk_after(&mut self, end: ProcessEnd) {
         match end {
-            End::PowerCut => self.disk.cut_power(),
-            End::Clean | End::Kill => self.disk.restart(),
+            ProcessEnd::PowerCut => self.disk.cut_power(),
+            ProcessEnd::Clean | ProcessEnd::Kill => self.disk.restart(),
         }
     }
 
     /// Starts, perhaps after some that fail, and checks what came back.
-    fn start(&mut self) -> Process {
+    fn start(&mut self) -> SimulatedProcess {
         for attempt in 0.. {
             let faulty = attempt < 3 && self.random.random_bool(0.3);
             if faulty {
@@ -280,7 +281,7 @@ impl<'a> World<'a> {
                 }
             }
             self.truth.lock().unwrap().start_failed = true;
-            let end = if self.random.random() { End::Kill } else { End::PowerCut };
+            let end = if self.random.random() { ProcessEnd::Kill } else { ProcessEnd::PowerCut };
             self.say(format!("start failed in {met:?}, {end:?}"));
             self.disk.die();
             self.disk_after(end);
@@ -288,8 +289,8 @@ impl<'a> World<'a> {
         unreachable!("an attempt without a fault succeeds")
     }
 
-    pub fn try_start(&self, truth: &Truth) -> Result<Process, StartError> {
-        Process::start(&Site {
+    pub fn try_start(&self, truth: &Truth) -> Result<SimulatedProcess, StartError> {
+        SimulatedProcess::start(&StartSite {
             root: self.root.path(),
             first_segment_bytes: self.first_segment_bytes,
             config: &self.config,
@@ -309,7 +310,7 @@ impl<'a> World<'a> {
 
     /// A copy in one moment, as a snapshot of a file system is: cursors of this very life may be
     /// ahead of it.
-    fn copy_while_running(&mut self, process: &Process) -> String {
+    fn copy_while_running(&mut self, process: &SimulatedProcess) -> String {
         if process.order.has_failed() || self.disk.is_dead() {
             return "no backup".to_owned();
         }
@@ -339,13 +340,13 @@ impl<'a> World<'a> {
 
     /// Damages a file and looks what a start says to it: one that needs nothing of it goes on, and
     /// otherwise the file is repaired.
-    fn damage(&mut self) -> Option<Process> {
+    fn damage(&mut self) -> Option<SimulatedProcess> {
         let whole = self.disk.image();
         let damage = Damage::draw(&mut self.random, &whole)?;
         self.say(format!("damage {damage:?}"));
         self.disk.replace(&damage.image(&whole));
         match damage.judge(self, &whole, self.lossless) {
-            Verdict::Healed(process, truth) => {
+            StartVerdict::Healed(process, truth) => {
                 self.say("healed".to_owned());
                 let mut process = *process;
                 self.truth = truth;
@@ -353,7 +354,7 @@ impl<'a> World<'a> {
                 self.check_derived(&mut process);
                 Some(process)
             }
-            Verdict::Named => {
+            StartVerdict::Named => {
                 self.disk.replace(&whole);
                 None
             }
@@ -378,11 +379,11 @@ pub fn is_damage(error: &StartError) -> bool {
     )
 }
 
-fn fault(random: &mut SmallRng) -> Fault {
+fn fault(random: &mut SmallRng) -> DiskFault {
     match random.random_range(0..7) {
-        0 => Fault::NoSpace,
-        1 | 2 => Fault::Sync,
-        3 => Fault::Write,
-        _ => Fault::Death,
+        0 => DiskFault::NoSpace,
+        1 | 2 => DiskFault::Sync,
+        3 => DiskFault::Write,
+        _ => DiskFault::Death,
     }
 }

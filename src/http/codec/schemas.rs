@@ -47,7 +47,7 @@ pub struct Receipt {
 /// One committed version of an event, as the audit shows it.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes; records are sent as stored")]
-pub struct Record {
+pub struct RecordBody {
     seq: u64,
     event: String,
     version: u64,
@@ -66,18 +66,18 @@ pub struct Record {
 /// The newest records, and where a subscription may continue.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes; records are sent as stored")]
-pub struct Latest {
+pub struct LatestBody {
     /// Good as Last-Event-ID of `/events` with the same filters
     cursor: String,
     /// Ascending by seq
-    records: Vec<Record>,
+    records: Vec<RecordBody>,
 }
 
 /// A problem document (RFC 9457).
 #[derive(ToSchema)]
 #[schema(as = Problem)]
 #[allow(dead_code, reason = "it describes; problems are serialised elsewhere")]
-pub struct Refusal {
+pub struct ProblemBody {
     /// `urn:broker:problem:<code>`
     r#type: String,
     title: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::Rng as _;
 
 use crate::record::{Cursor, Record};
-use crate::subscription::{Encoding, Mark};
+use crate::subscription::{ControlEvent, Encoding};
 
 /// The heartbeat is one line, not a block: a blank line would reach some pages as an empty message.
 pub const HEARTBEAT: &[u8] = b":\n";
@@ -85,13 +85,13 @@ impl Encoder {
         }
     }
 
-    pub fn mark(&mut self, cursor: Cursor, mark: Mark) {
+    pub fn mark(&mut self, cursor: Cursor, mark: ControlEvent) {
         match mark {
-            Mark::Reset => {
+            ControlEvent::Reset => {
                 let data = format!("{{\"cursor\":\"{cursor}\"}}");
                 self.block(cursor, "broker:reset", data.as_bytes());
             }
-            Mark::Synced { events } => {
+            ControlEvent::Synced { events } => {
                 let data = format!("{{\"cursor\":\"{cursor}\",\"events\":{events}}}");
                 self.block(cursor, "broker:synced", data.as_bytes());
             }

@@ -46,7 +46,7 @@ fn inserts<'a>(
         while !requests.input.is_empty()
             && let Some(parsed) = requests.parse(&settings)
         {
-            let Parsed::Plain(plain) = parsed else { return inserts };
+            let Parsed::Insert(plain) = parsed else { return inserts };
             requests.input.advance(plain.len);
             inserts.push((plain.body, plain.len));
         }

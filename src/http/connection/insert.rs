@@ -76,7 +76,7 @@ impl Inserting {
         loop {
             patience.as_mut().reset(Instant::now() + idle_max);
             let plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
-                Some(Parsed::Plain(plain)) => plain,
+                Some(Parsed::Insert(plain)) => plain,
                 Some(Parsed::Other) => {
                     return Ok(Some(Resumed::new(self.requests.input, self.stream)));
                 }

@@ -44,7 +44,7 @@ struct Head {
 }
 
 /// An insert that came as a whole.
-pub struct Plain {
+pub struct ParsedInsert {
     pub body: Bytes,
     /// How long it was, with its head.
     pub len: usize,
@@ -52,7 +52,7 @@ pub struct Plain {
 
 /// A request, by who answers it.
 pub enum Parsed {
-    Plain(Plain),
+    Insert(ParsedInsert),
     /// Something else, which lies in the input.
     Other,
 }
@@ -67,7 +67,7 @@ impl Requests {
     /// What lies in the input; nothing yet while a part is missing.
     pub fn parse(&mut self, settings: &Config) -> Option<Parsed> {
         if self.head.begins(&self.input) {
-            return self.head.insert(&self.input).map(Parsed::Plain);
+            return self.head.insert(&self.input).map(Parsed::Insert);
         }
         self.parse_anew(settings)
     }
@@ -94,7 +94,7 @@ impl Requests {
                 let len = seen.len() - rest.len();
                 self.head = Head::new(head, len - head.len());
                 self.codec = codec;
-                Some(Parsed::Plain(Plain { body, len }))
+                Some(Parsed::Insert(ParsedInsert { body, len }))
             }
             Ok(None) => more(),
             Err(_) => Some(Parsed::Other),
@@ -116,10 +116,10 @@ impl Head {
     }
 
     /// That request, when all of it is there.
-    fn insert(&self, input: &[u8]) -> Option<Plain> {
+    fn insert(&self, input: &[u8]) -> Option<ParsedInsert> {
         let len = self.bytes.len() + self.body_bytes;
         let body = input.get(self.bytes.len()..len)?;
-        Some(Plain { body: Bytes::copy_from_slice(body), len })
+        Some(ParsedInsert { body: Bytes::copy_from_slice(body), len })
     }
 }
 

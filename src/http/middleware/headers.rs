@@ -28,12 +28,12 @@ use crate::http::state::AppState;
 const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
 /// Makes the layer around all routes.
-pub struct Edge {
+pub struct Middleware {
     shared: web::Data<AppState>,
     cors: Cors,
 }
 
-impl Edge {
+impl Middleware {
     pub fn new(shared: web::Data<AppState>) -> Self {
         let cors = cors_host::cors(&shared.broker.config().origin);
         Self { shared, cors }
@@ -43,37 +43,37 @@ impl Edge {
 type Answer = Result<ServiceResponse, Error>;
 type Answering = LocalBoxFuture<'static, Answer>;
 /// What CORS wraps.
-type Inner<S> = Rc<Gated<S>>;
+type CorsService<S> = Rc<HostChecked<S>>;
 
-impl<S> Transform<S, ServiceRequest> for Edge
+impl<S> Transform<S, ServiceRequest> for Middleware
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
 {
     type Response = ServiceResponse;
     type Error = Error;
-    type Transform = EdgeService<S>;
+    type Transform = MiddlewareService<S>;
     type InitError = ();
     type Future = LocalBoxFuture<'static, Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
         let shared = self.shared.clone();
-        let plain = Rc::new(Gated { service, shared: shared.clone() });
+        let plain = Rc::new(HostChecked { service, shared: shared.clone() });
         let cors = self.cors.new_transform(plain.clone());
-        Box::pin(async move { Ok(EdgeService { plain, cors: cors.await?, shared }) })
+        Box::pin(async move { Ok(MiddlewareService { plain, cors: cors.await?, shared }) })
     }
 }
 
 /// The layer.
-pub struct EdgeService<S>
+pub struct MiddlewareService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
 {
-    plain: Inner<S>,
-    cors: <Cors as Transform<Inner<S>, ServiceRequest>>::Transform,
+    plain: CorsService<S>,
+    cors: <Cors as Transform<CorsService<S>, ServiceRequest>>::Transform,
     shared: web::Data<AppState>,
 }
 
-impl<S> Service<ServiceRequest> for EdgeService<S>
+impl<S> Service<ServiceRequest> for MiddlewareService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
 {
@@ -103,12 +103,12 @@ where
 }
 
 /// The routes behind the `Host` check.
-struct Gated<S> {
+struct HostChecked<S> {
     service: S,
     shared: web::Data<AppState>,
 }
 
-impl<S> Service<ServiceRequest> for Gated<S>
+impl<S> Service<ServiceRequest> for HostChecked<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
 {

@@ -15,16 +15,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was told of each code.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<&'static str, Told>>);
+pub struct RefusalLog(Mutex<HashMap<&'static str, LoggedRefusal>>);
 
 #[derive(Debug)]
-struct Told {
+struct LoggedRefusal {
     at: Instant,
     /// Refusals since then.
     untold: u64,
 }
 
-impl Refusals {
+impl RefusalLog {
     /// Warns, unless that was done just now.
     pub fn warn(&self, code: &'static str, route: &str) {
         if let Some(more) = self.due(code, Instant::now()) {
@@ -36,7 +36,7 @@ impl Refusals {
     fn due(&self, code: &'static str, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = told.get_mut(code) else {
-            told.insert(code, Told { at: now, untold: 0 });
+            told.insert(code, LoggedRefusal { at: now, untold: 0 });
             return Some(0);
         };
         if now.duration_since(last.at) < PAUSE {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_storm_of_refusals_is_a_line_a_second_that_counts_the_others() {
-        let refusals = Refusals::default();
+        let refusals = RefusalLog::default();
         let start = Instant::now();
         let mut lines = Vec::new();
         for millis in 0..2_500 {

@@ -12,7 +12,7 @@ use crate::record::User;
 
 /// Counts open streams; clones count together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Streams(Arc<Mutex<Counts>>);
+pub(crate) struct StreamLimits(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -27,15 +27,15 @@ struct Tally<K>(HashMap<K, usize>);
 
 /// One open stream; dropping it makes room.
 #[derive(Debug)]
-pub struct Open {
-    streams: Streams,
+pub struct StreamSlot {
+    streams: StreamLimits,
     address: Option<IpAddr>,
     user: Option<User>,
 }
 
-impl Streams {
+impl StreamLimits {
     /// Takes a place for nobody in particular, if there is one.
-    pub fn open(&self, address: Option<IpAddr>, config: &Config) -> Result<Open, Problem> {
+    pub fn open(&self, address: Option<IpAddr>, config: &Config) -> Result<StreamSlot, Problem> {
         self.open_for(address, None, config)
     }
 
@@ -45,7 +45,7 @@ impl Streams {
         address: Option<IpAddr>,
         user: Option<User>,
         config: &Config,
-    ) -> Result<Open, Problem> {
+    ) -> Result<StreamSlot, Problem> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= config.max_streams.get() {
             return Err(Problem::new(Code::TooManyStreams).detail("come back soon"));
@@ -61,7 +61,7 @@ impl Streams {
         counts.by_address.add(address.as_ref());
         counts.by_user.add(user.as_ref());
         counts.all += 1;
-        Ok(Open { streams: self.clone(), address, user })
+        Ok(StreamSlot { streams: self.clone(), address, user })
     }
 
     pub fn len(&self) -> usize {
@@ -97,7 +97,7 @@ impl<K: Hash + Eq + Clone> Tally<K> {
     }
 }
 
-impl Drop for Open {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut counts = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;

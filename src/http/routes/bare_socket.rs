@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::broker::Subscribe;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
-use crate::http::codec::schemas::Refusal;
+use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
 use crate::http::socket::{Ask, Format, Handshake, Session};
 use crate::http::state::AppState;
@@ -20,11 +20,11 @@ use crate::record::FilterSet;
     ),
     responses(
         (status = 101, description = "A WebSocket: a JSON string as its text, anything else as JSON"),
-        (status = 400, description = "The name, a parameter or the handshake cannot be understood", body = Refusal),
-        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
-        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
-        (status = 429, description = "Too many streams of this address", body = Refusal),
-        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+        (status = 400, description = "The name, a parameter or the handshake cannot be understood", body = ProblemBody),
+        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
+        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
+        (status = 429, description = "Too many streams of this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
     )
 )]
 pub async fn topic(

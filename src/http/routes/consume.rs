@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::broker::ConsumeFrom;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
-use crate::http::codec::schemas::{Record as RecordBody, Refusal};
+use crate::http::codec::schemas::{ProblemBody, RecordBody};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::record::{Consumer, Name};
@@ -29,12 +29,12 @@ const WAIT_SECONDS_MAX: u64 = 60;
     responses(
         (status = 200, description = "The record", body = RecordBody),
         (status = 204, description = "There is none"),
-        (status = 400, description = "A parameter cannot be understood", body = Refusal),
-        (status = 409, description = "Another request of this consumer waits", body = Refusal),
-        (status = 422, description = "The version to acknowledge does not exist", body = Refusal),
-        (status = 429, description = "Too many streams of this address, with `wait`", body = Refusal),
-        (status = 503, description = "The history is catching up, too many wait, or shutting down", body = Refusal),
-        (status = 507, description = "The disk, or too many consumers", body = Refusal),
+        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
+        (status = 409, description = "Another request of this consumer waits", body = ProblemBody),
+        (status = 422, description = "The version to acknowledge does not exist", body = ProblemBody),
+        (status = 429, description = "Too many streams of this address, with `wait`", body = ProblemBody),
+        (status = 503, description = "The history is catching up, too many wait, or shutting down", body = ProblemBody),
+        (status = 507, description = "The disk, or too many consumers", body = ProblemBody),
     )
 )]
 pub async fn consume(

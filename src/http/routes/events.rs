@@ -15,14 +15,14 @@ use tracing::{debug, error};
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
 use crate::http::codec::query::{CURSORS, Query, malformed};
-use crate::http::codec::schemas::Refusal;
+use crate::http::codec::schemas::ProblemBody;
 use crate::http::codec::sse;
 use crate::http::codec::sse::{Dispatch, Encoder};
-use crate::http::middleware::stream_limits::Open;
+use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 use crate::record::{FilterSet, Seq};
-use crate::subscription::{Mark, Step, Subscriber};
+use crate::subscription::{ControlEvent, Step, Subscriber};
 
 /// How often a quiet stream may be told how far the log has come.
 pub const SYNCED_AGAIN: Duration = Duration::from_secs(60);
@@ -42,9 +42,9 @@ const PARAMETERS: [&str; 6] =
     ),
     responses(
         (status = 200, description = "Blocks of id, event, data", content_type = "text/event-stream", body = String),
-        (status = 400, description = "A parameter cannot be understood", body = Refusal),
-        (status = 429, description = "Too many streams of this address", body = Refusal),
-        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
+        (status = 429, description = "Too many streams of this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
     )
 )]
 pub async fn events(
@@ -155,7 +155,7 @@ struct EventStream {
     reason: &'static str,
     delivered: Counter,
     delivered_bytes: Counter,
-    _open: Open,
+    _open: StreamSlot,
 }
 
 impl Drop for EventStream {
@@ -182,17 +182,17 @@ impl EventStream {
         }
         self.encoder.records(self.subscriber.cursor(0), &step.records);
         match step.mark {
-            Some(Mark::Reset) => {
-                self.encoder.mark(self.subscriber.cursor(0), Mark::Reset);
+            Some(ControlEvent::Reset) => {
+                self.encoder.mark(self.subscriber.cursor(0), ControlEvent::Reset);
                 self.last_cursor = 0;
             }
-            Some(mark @ Mark::Synced { .. }) => self.synced(mark),
+            Some(mark @ ControlEvent::Synced { .. }) => self.synced(mark),
             None => {}
         }
         self.chunk()
     }
 
-    fn synced(&mut self, mark: Mark) {
+    fn synced(&mut self, mark: ControlEvent) {
         let position = self.subscriber.position();
         self.encoder.mark(self.subscriber.cursor(position), mark);
         self.last_cursor = position;
@@ -204,7 +204,7 @@ impl EventStream {
         let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
         let is_quiet = self.subscriber.is_following();
         if due && is_quiet && self.subscriber.position() > self.last_cursor {
-            self.synced(Mark::Synced { events: 0 });
+            self.synced(ControlEvent::Synced { events: 0 });
             return self.chunk();
         }
         Bytes::from_static(sse::HEARTBEAT)

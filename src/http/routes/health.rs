@@ -5,11 +5,11 @@ use actix_web::{HttpResponse, web};
 
 use crate::broker::Broker;
 use crate::http::codec::schemas::{
-    BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProjectionHealth, Refusal,
+    BridgeHealth, BridgeInHealth, BridgeOutHealth, Health, ProblemBody, ProjectionHealth,
 };
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
-use crate::projection::State;
+use crate::projection::ProjectionState;
 
 /// How the server is, in some detail.
 #[utoipa::path(
@@ -56,7 +56,7 @@ pub async fn livez() -> HttpResponse {
     get, path = "/readyz", tag = "status",
     responses(
         (status = 200, description = "Inserts and reads are served", body = String),
-        (status = 503, description = "They are not", body = Refusal),
+        (status = 503, description = "They are not", body = ProblemBody),
     )
 )]
 pub async fn readyz(shared: web::Data<AppState>) -> Result<HttpResponse, Problem> {
@@ -141,24 +141,24 @@ fn readiness(shared: &AppState) -> Result<(), Problem> {
         return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
     }
     match shared.broker.projection().state() {
-        State::Failed(_) => {
+        ProjectionState::Failed(_) => {
             Err(Problem::new(Code::Behind).detail("the history cannot be rebuilt; see the log"))
         }
-        State::CatchingUp { .. }
-        | State::Closed
-        | State::Opening { .. }
-        | State::Ready
-        | State::Rebuilding { .. } => Ok(()),
+        ProjectionState::CatchingUp { .. }
+        | ProjectionState::Closed
+        | ProjectionState::Opening { .. }
+        | ProjectionState::Ready
+        | ProjectionState::Rebuilding { .. } => Ok(()),
     }
 }
 
-fn name(state: &State) -> &'static str {
+fn name(state: &ProjectionState) -> &'static str {
     match state {
-        State::CatchingUp { .. } => "catching-up",
-        State::Closed => "closed",
-        State::Failed(_) => "failed",
-        State::Opening { .. } => "opening",
-        State::Ready => "ready",
-        State::Rebuilding { .. } => "rebuilding",
+        ProjectionState::CatchingUp { .. } => "catching-up",
+        ProjectionState::Closed => "closed",
+        ProjectionState::Failed(_) => "failed",
+        ProjectionState::Opening { .. } => "opening",
+        ProjectionState::Ready => "ready",
+        ProjectionState::Rebuilding { .. } => "rebuilding",
     }
 }

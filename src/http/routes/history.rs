@@ -8,7 +8,7 @@ use crate::http::codec::paths::{event_in_path, push_encoded};
 use crate::http::codec::query::{Query, malformed, without};
 use crate::http::codec::record_pages;
 use crate::http::codec::record_pages::{Layout, Range};
-use crate::http::codec::schemas::{Record as RecordBody, Refusal};
+use crate::http::codec::schemas::{ProblemBody, RecordBody};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 use crate::projection::{PageQuery, Pointer, ProjectionHandle};
@@ -29,9 +29,9 @@ use crate::record::{Identity, Name, Record, Timestamp, Version};
     ),
     responses(
         (status = 200, description = "An array, or lines for Accept: application/x-ndjson", body = Vec<RecordBody>),
-        (status = 403, description = "Private records are their user's", body = Refusal),
-        (status = 404, description = "The event does not exist", body = Refusal),
-        (status = 503, description = "The history is catching up", body = Refusal),
+        (status = 403, description = "Private records are their user's", body = ProblemBody),
+        (status = 404, description = "The event does not exist", body = ProblemBody),
+        (status = 503, description = "The history is catching up", body = ProblemBody),
     )
 )]
 pub async fn history(
@@ -48,7 +48,7 @@ pub async fn history(
         }
         return current_at(&shared, identity, at).await;
     }
-    let asked = Asked::parse(&query)?;
+    let asked = HistoryQuery::parse(&query)?;
     shared.broker.caught_up().await?;
     let projection = shared.broker.projection().clone();
     let (range, next) = block(move || asked.resolve(&projection, identity)).await?;
@@ -77,8 +77,8 @@ pub async fn history(
         (status = 200, description = "The record", body = RecordBody,
          headers(("ETag" = String, description = "The record's hash"))),
         (status = 304, description = "As the client has it"),
-        (status = 403, description = "Private records are their user's", body = Refusal),
-        (status = 404, description = "The event or the version does not exist", body = Refusal),
+        (status = 403, description = "Private records are their user's", body = ProblemBody),
+        (status = 404, description = "The event or the version does not exist", body = ProblemBody),
     )
 )]
 pub async fn version(
@@ -110,7 +110,7 @@ pub async fn version(
 
 /// What a request for a history asks.
 #[derive(Debug)]
-pub struct Asked {
+pub struct HistoryQuery {
     after: Option<Version>,
     limit: Option<u64>,
     descending: bool,
@@ -118,7 +118,7 @@ pub struct Asked {
     until: Option<Timestamp>,
 }
 
-impl Asked {
+impl HistoryQuery {
     pub fn parse(query: &Query<'_>) -> Result<Self, Problem> {
         let descending = match query.one("order")? {
             None | Some("asc") => false,

@@ -6,7 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::codec::query::{Query, malformed};
-use crate::http::codec::schemas::{AuditName, Refusal};
+use crate::http::codec::schemas::{AuditName, ProblemBody};
 use crate::http::problem::Problem;
 use crate::http::routes::history::{block, limit, next_link};
 use crate::http::state::AppState;
@@ -29,7 +29,7 @@ const NAME_SCANS_MAX: usize = 10;
     ),
     responses(
         (status = 200, description = "By name, in the order of bytes", body = Vec<AuditName>),
-        (status = 503, description = "The history is catching up", body = Refusal),
+        (status = 503, description = "The history is catching up", body = ProblemBody),
     )
 )]
 pub async fn names(

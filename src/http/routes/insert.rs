@@ -14,10 +14,10 @@ use crate::broker::{Broker, Inserted};
 use crate::config::Config;
 use crate::http::codec::body::read_json;
 use crate::http::codec::paths::location;
-use crate::http::codec::schemas::{InsertBody, Receipt, Refusal};
+use crate::http::codec::schemas::{InsertBody, ProblemBody, Receipt};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
-use crate::record::json::Limits;
+use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, User, json};
 
 /// How much of an error is shown that may quote what was sent.
@@ -53,14 +53,14 @@ pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a Ra
         (status = 201, description = "On stable storage, whole", body = Receipt,
          headers(("Location" = String, description = "Where the record can be read"))),
         (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
-        (status = 400, description = "Malformed JSON, with line and column", body = Refusal),
-        (status = 408, description = "The body came too slowly", body = Refusal),
-        (status = 409, description = "Another newest version, or a used id", body = Refusal),
-        (status = 413, description = "The body is too large", body = Refusal),
-        (status = 415, description = "Not application/json", body = Refusal),
-        (status = 422, description = "Well-formed but not acceptable", body = Refusal),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = Refusal),
-        (status = 507, description = "The disk, or a limit on new events", body = Refusal),
+        (status = 400, description = "Malformed JSON, with line and column", body = ProblemBody),
+        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 409, description = "Another newest version, or a used id", body = ProblemBody),
+        (status = 413, description = "The body is too large", body = ProblemBody),
+        (status = 415, description = "Not application/json", body = ProblemBody),
+        (status = 422, description = "Well-formed but not acceptable", body = ProblemBody),
+        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
+        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
     )
 )]
 pub async fn insert(
@@ -157,7 +157,7 @@ pub fn compact<'a>(
     config: &Config,
 ) -> Result<Cow<'a, [u8]>, Problem> {
     let depth_max = config.max_depth + levels;
-    Ok(json::compact(body, Limits { depth_max })?)
+    Ok(json::compact(body, JsonLimits { depth_max })?)
 }
 
 /// Takes one insert apart; `json` lies in `compact`.

@@ -10,12 +10,12 @@ use bytes::Bytes;
 
 use crate::http::codec::etag::with_etag;
 use crate::http::codec::query::{Query, malformed};
-use crate::http::codec::schemas::{Latest, Refusal};
-use crate::http::middleware::stream_limits::Open;
+use crate::http::codec::schemas::{LatestBody, ProblemBody};
+use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 use crate::record::{Cursor, FilterSet, Record, Seq};
-use crate::subscription::Interest;
+use crate::subscription::Selector;
 use crate::subscription::latest::SliceLimits;
 
 /// How many newest records are looked at before writers and other readers get their turn.
@@ -29,12 +29,12 @@ const CHUNK_BYTES: usize = 64 << 10;
     get, path = "/latest", tag = "events",
     params(("event" = Option<Vec<String>>, Query, description = "Names or filters; repeatable")),
     responses(
-        (status = 200, description = "Ascending by seq", body = Latest,
+        (status = 200, description = "Ascending by seq", body = LatestBody,
          headers(("ETag" = String, description = "Changes when a record does"))),
         (status = 304, description = "As the client has it"),
-        (status = 400, description = "A parameter cannot be understood", body = Refusal),
-        (status = 429, description = "The client's address has as many streams as it may", body = Refusal),
-        (status = 503, description = "There are as many streams as there may be, or the server ends", body = Refusal),
+        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
+        (status = 429, description = "The client's address has as many streams as it may", body = ProblemBody),
+        (status = 503, description = "There are as many streams as there may be, or the server ends", body = ProblemBody),
     )
 )]
 pub async fn latest(
@@ -43,7 +43,7 @@ pub async fn latest(
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event"])?;
     let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
-    let interest = Interest::new(filters.map_err(malformed)?, None);
+    let interest = Selector::new(filters.map_err(malformed)?, None);
     if shared.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
     }
@@ -88,11 +88,11 @@ struct Body {
     head: Vec<u8>,
     records: std::vec::IntoIter<Arc<Record>>,
     ended: bool,
-    _open: Open,
+    _open: StreamSlot,
 }
 
 impl Body {
-    fn new(cursor: Cursor, records: Vec<Arc<Record>>, open: Open) -> Self {
+    fn new(cursor: Cursor, records: Vec<Arc<Record>>, open: StreamSlot) -> Self {
         let head = format!("{{\"cursor\":\"{cursor}\",\"records\":[").into_bytes();
         let bytes: usize = records.iter().map(|record| record.json().len()).sum();
         let commas = records.len().saturating_sub(1);

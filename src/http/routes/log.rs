@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::http::codec::query::{Query, malformed};
-use crate::http::codec::schemas::{Record as RecordBody, Refusal};
+use crate::http::codec::schemas::{ProblemBody, RecordBody};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::journal::Follower;
@@ -25,7 +25,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
     responses(
         (status = 200, description = "A record a line; of one that the reader may not see, its seq and hash",
          content_type = "application/x-ndjson", body = RecordBody),
-        (status = 400, description = "A parameter cannot be understood", body = Refusal),
+        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
     )
 )]
 pub async fn log(

@@ -19,7 +19,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
-use crate::http::middleware::headers::Edge;
+use crate::http::middleware::headers::Middleware;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 
@@ -52,7 +52,7 @@ pub fn configure(service: &mut web::ServiceConfig, shared: web::Data<AppState>) 
         .service(resource("/page.css", READ, read().to(console::style)))
         .service(resource("/icon.svg", READ, read().to(console::icon)))
         .default_service(web::to(not_found))
-        .wrap(Edge::new(shared));
+        .wrap(Middleware::new(shared));
     service.service(scope);
 }
 

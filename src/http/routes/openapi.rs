@@ -25,9 +25,9 @@ use crate::http::routes::{
         openapi,
     ),
     components(schemas(
-        schemas::InsertBody, schemas::Receipt, schemas::Record, schemas::Latest, schemas::Refusal,
+        schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody, schemas::ProblemBody,
         schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
-        relay::Registration, relay::Registered, relay::Message, relay::UserId,
+        relay::RegisterBody, relay::Registered, relay::PublishBody, relay::UserId,
     )),
     tags(
         (name = "events", description = "Insert, and see what is newest"),

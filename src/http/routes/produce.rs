@@ -7,11 +7,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::http::codec::body::read_json;
 use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::Query;
-use crate::http::codec::schemas::{Receipt, Refusal};
+use crate::http::codec::schemas::{ProblemBody, Receipt};
 use crate::http::problem::Problem;
 use crate::http::routes::insert::{prefix, receipt};
 use crate::http::state::AppState;
-use crate::record::json::Limits;
+use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, NewEvent};
 
 /// Appends the body as the next version of a topic; answers when it is on stable storage.
@@ -27,13 +27,13 @@ use crate::record::{Data, Identity, NewEvent};
         (status = 201, description = "On stable storage", body = Receipt,
          headers(("Location" = String, description = "Where the record can be read"))),
         (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
-        (status = 400, description = "Malformed JSON, with line and column; or no topic", body = Refusal),
-        (status = 408, description = "The body came too slowly", body = Refusal),
-        (status = 409, description = "Another newest version, or a used id", body = Refusal),
-        (status = 413, description = "The body is too large", body = Refusal),
-        (status = 415, description = "Not application/json", body = Refusal),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = Refusal),
-        (status = 507, description = "The disk, or a limit on new events", body = Refusal),
+        (status = 400, description = "Malformed JSON, with line and column; or no topic", body = ProblemBody),
+        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 409, description = "Another newest version, or a used id", body = ProblemBody),
+        (status = 413, description = "The body is too large", body = ProblemBody),
+        (status = 415, description = "Not application/json", body = ProblemBody),
+        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
+        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
     )
 )]
 pub async fn produce(
@@ -48,7 +48,7 @@ pub async fn produce(
     let expected_version = query.parsed("expected_version", "a version, as a number")?;
     let body = read_json(&request, payload, broker.config()).await?;
     let started = Instant::now();
-    let data = Data::parse(&body, Limits { depth_max: broker.config().max_depth })?;
+    let data = Data::parse(&body, JsonLimits { depth_max: broker.config().max_depth })?;
     let identity = Identity { event, to: None };
     let event = NewEvent { identity, data, id, expected_version, author: None };
     let inserted = broker.insert_here(vec![event]).await?;

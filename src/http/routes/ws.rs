@@ -4,10 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::broker::{Resume, Subscribe};
 use crate::http::codec::query::Query;
-use crate::http::codec::schemas::Refusal;
+use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::Problem;
 use crate::http::routes::events::subscription;
-use crate::http::socket::message::Wish;
+use crate::http::socket::message::SocketRequest;
 use crate::http::socket::{Ask, Format, Handshake, Session, message};
 use crate::http::state::AppState;
 
@@ -23,11 +23,11 @@ const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId"
     ),
     responses(
         (status = 101, description = "A WebSocket. From the server: {\"record\",\"cursor\"}, {\"synced\"}, {\"reset\",\"ref\"?}, {\"receipt\",\"ref\"?}, {\"problem\",\"ref\"?}, pong. From the client: {\"topics\",\"ref\"?}, {\"insert\",\"ref\"?}, ping"),
-        (status = 400, description = "A parameter, or the handshake, cannot be understood", body = Refusal),
-        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
-        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
-        (status = 429, description = "Too many streams of this address", body = Refusal),
-        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+        (status = 400, description = "A parameter, or the handshake, cannot be understood", body = ProblemBody),
+        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
+        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
+        (status = 429, description = "Too many streams of this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
     )
 )]
 pub async fn ws(
@@ -43,9 +43,11 @@ pub async fn ws(
     let meaning = Box::new(move |text: &str| {
         let (wish, reference) = message::parse(text, settings.broker.config());
         match wish {
-            Ok(Wish::Insert { events, is_batch }) => Ask::Insert { events, is_batch, reference },
-            Ok(Wish::Ping) => Ask::Pong,
-            Ok(Wish::Topics(filters)) => {
+            Ok(SocketRequest::Insert { events, is_batch }) => {
+                Ask::Insert { events, is_batch, reference }
+            }
+            Ok(SocketRequest::Ping) => Ask::Pong,
+            Ok(SocketRequest::Topics(filters)) => {
                 // The client holds what it asked for before, and is told to discard that.
                 let resume = Resume::Lost;
                 let subscribe =

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::http::codec::sse;
-use crate::http::socket::frames::Fault;
+use crate::http::socket::frames::FrameFault;
 
 /// A close frame to send: a code, and a reason of at most 123 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +58,15 @@ impl Closing {
     }
 }
 
-impl From<Fault> for Closing {
-    fn from(fault: Fault) -> Self {
+impl From<FrameFault> for Closing {
+    fn from(fault: FrameFault) -> Self {
         match fault {
-            Fault::Binary => Self::new(1003, "send text, not binary"),
-            Fault::NotUtf8 => Self::new(1007, "a text is not UTF-8"),
-            Fault::Protocol(what) => Self::new(1002, what),
-            Fault::TooLarge => Self::new(1009, "a message is larger than BROKER_MAX_BODY_BYTES"),
+            FrameFault::Binary => Self::new(1003, "send text, not binary"),
+            FrameFault::NotUtf8 => Self::new(1007, "a text is not UTF-8"),
+            FrameFault::Protocol(what) => Self::new(1002, what),
+            FrameFault::TooLarge => {
+                Self::new(1009, "a message is larger than BROKER_MAX_BODY_BYTES")
+            }
         }
     }
 }

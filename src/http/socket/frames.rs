@@ -31,7 +31,7 @@ pub enum Received {
 
 /// Why a client is not listened to any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FrameFault {
     Binary,
     NotUtf8,
     Protocol(&'static str),
@@ -59,7 +59,7 @@ impl Frames {
     }
 
     /// The next frame. After an error or an end it must not be asked again.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Fault>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, FrameFault>> {
         loop {
             if let Some(frame) = self.frame()? {
                 return Poll::Ready(self.take_in(frame));
@@ -92,7 +92,7 @@ impl Frames {
     }
 
     /// The next frame, if it is whole.
-    fn frame(&mut self) -> Result<Option<Frame>, Fault> {
+    fn frame(&mut self) -> Result<Option<Frame>, FrameFault> {
         let room = self.message_bytes_max - self.message.len();
         let Some(frame_bytes) = frame_bytes(&self.buffer, room)? else { return Ok(None) };
         if self.buffer.len() < frame_bytes {
@@ -103,10 +103,10 @@ impl Frames {
             // An idle socket holds no buffer.
             self.buffer = BytesMut::new();
         }
-        frame.map_err(|_| Fault::Protocol("a frame breaks RFC 6455"))
+        frame.map_err(|_| FrameFault::Protocol("a frame breaks RFC 6455"))
     }
 
-    fn take_in(&mut self, frame: Frame) -> Result<Received, Fault> {
+    fn take_in(&mut self, frame: Frame) -> Result<Received, FrameFault> {
         if matches!(frame, Frame::Text(_) | Frame::Continuation(Item::Last(_))) {
             self.begun = None;
         }
@@ -114,7 +114,7 @@ impl Frames {
             Frame::Close(reason) => {
                 Ok(Received::Close(reason.map(|reason| u16::from(reason.code))))
             }
-            Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => Err(Fault::Binary),
+            Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => Err(FrameFault::Binary),
             Frame::Ping(bytes) => Ok(Received::Ping(bytes)),
             Frame::Pong(_) => Ok(Received::Nothing),
             Frame::Text(bytes) => text(bytes.into()),
@@ -130,8 +130,8 @@ impl Frames {
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<Received, Fault> {
-    String::from_utf8(bytes).map(Received::Text).map_err(|_| Fault::NotUtf8)
+fn text(bytes: Vec<u8>) -> Result<Received, FrameFault> {
+    String::from_utf8(bytes).map(Received::Text).map_err(|_| FrameFault::NotUtf8)
 }
 
 /// How long the frame at the front is, header and mask included; `None` until its header is there.
@@ -139,18 +139,18 @@ fn text(bytes: Vec<u8>) -> Result<Received, Fault> {
 /// `message_bytes_max` is what a data frame may hold. A header that announces more, or that a
 /// client must not send (RFC 6455, sections 5.1, 5.2 and 5.5), is refused at once: otherwise the
 /// frame behind it would be waited for, and kept.
-fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>, Fault> {
+fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>, FrameFault> {
     let [first, second, rest @ ..] = buffer else { return Ok(None) };
     let (is_last, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
     let is_control = opcode & 0x08 != 0;
     if reserved != 0 {
-        return Err(Fault::Protocol("a reserved bit is set, and no extension was agreed on"));
+        return Err(FrameFault::Protocol("a reserved bit is set, and no extension was agreed on"));
     }
     if !matches!(opcode, 0..=2 | 8..=10) {
-        return Err(Fault::Protocol("an opcode that does not exist"));
+        return Err(FrameFault::Protocol("an opcode that does not exist"));
     }
     if second & 0x80 == 0 {
-        return Err(Fault::Protocol("a client's frames must be masked"));
+        return Err(FrameFault::Protocol("a client's frames must be masked"));
     }
     let (length_bytes, length) = match second & 0x7f {
         126 => match rest.first_chunk::<2>() {
@@ -164,12 +164,12 @@ fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>,
         length => (0, u64::from(length)),
     };
     if is_control && (!is_last || length > CONTROL_BYTES_MAX) {
-        return Err(Fault::Protocol("a control frame is whole and at most 125 bytes"));
+        return Err(FrameFault::Protocol("a control frame is whole and at most 125 bytes"));
     }
     match usize::try_from(length) {
         Ok(length) if is_control || length <= message_bytes_max => {
             Ok(Some(2 + length_bytes + 4 + length))
         }
-        _ => Err(Fault::TooLarge),
+        _ => Err(FrameFault::TooLarge),
     }
 }

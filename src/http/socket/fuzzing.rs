@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::task::noop_waker;
 
-use crate::http::socket::frames::{Fault, Frames, Received};
+use crate::http::socket::frames::{FrameFault, Frames, Received};
 
 /// Small, so that sizes are met.
 const MESSAGE_BYTES_MAX: usize = 256;
@@ -25,7 +25,7 @@ pub fn socket(bytes: &[u8]) {
 }
 
 /// Everything up to the end, which is one.
-fn received(chunks: Vec<Bytes>) -> Vec<Result<Received, Fault>> {
+fn received(chunks: Vec<Bytes>) -> Vec<Result<Received, FrameFault>> {
     let payload = futures_util::stream::iter(chunks.into_iter().map(Ok)).boxed_local();
     let mut frames = Frames::new(Payload::Stream { payload }, MESSAGE_BYTES_MAX);
     let waker = noop_waker();

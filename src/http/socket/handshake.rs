@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::config::{Authority, Config, Origin};
 use crate::http::middleware::cors_host::named_host;
-use crate::http::middleware::stream_limits::Open;
+use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::{Code, Problem};
 use crate::http::socket::session::Session;
 use crate::http::socket::stream::SocketStream;
@@ -31,7 +31,7 @@ impl<'a> Handshake<'a> {
 
     /// Takes a place for the socket, if there is one; to be asked for before the session does
     /// anything to others.
-    pub fn place(&self, user: Option<User>) -> Result<Open, Problem> {
+    pub fn place(&self, user: Option<User>) -> Result<StreamSlot, Problem> {
         let broker = &self.shared.broker;
         if broker.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
@@ -45,7 +45,7 @@ impl<'a> Handshake<'a> {
         self,
         payload: web::Payload,
         session: Session,
-        place: Open,
+        place: StreamSlot,
     ) -> Result<HttpResponse, Problem> {
         let Self { request, shared } = self;
         let broker = shared.broker.clone();

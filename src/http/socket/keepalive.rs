@@ -21,7 +21,7 @@ pub enum Due {
 
 /// Asks a client every heartbeat whether it is there. Anything that it sends answers. A message
 /// that does not end would be held for ever, so it has the time that a request body has.
-pub struct Pulse {
+pub struct Keepalive {
     heartbeat: Duration,
     patience: Duration,
     next_ping: Instant,
@@ -33,7 +33,7 @@ pub struct Pulse {
     timer: Pin<Box<Sleep>>,
 }
 
-impl Pulse {
+impl Keepalive {
     pub fn new(config: &Config) -> Self {
         let next_ping = Instant::now() + config.heartbeat;
         Self {

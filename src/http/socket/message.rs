@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::insert;
 use crate::http::socket::session::Reference;
-use crate::record::json::{JsonError, JsonErrorKind, Limits};
+use crate::record::json::{JsonError, JsonErrorKind, JsonLimits};
 use crate::record::{FilterSet, NewEvent, json};
 
 /// The longest `ref`, in bytes of JSON: it is sent back.
@@ -21,7 +21,7 @@ const MEMBER_CHARS_MAX: usize = 40;
 
 /// What a message asks for.
 #[derive(Debug)]
-pub enum Wish {
+pub enum SocketRequest {
     /// `{"insert":…}`: one event, or a batch.
     Insert { events: Vec<NewEvent>, is_batch: bool },
     /// `ping`
@@ -31,9 +31,9 @@ pub enum Wish {
 }
 
 /// Reads one message; its `ref` is found even when nothing else is right with it.
-pub fn parse(text: &str, config: &Config) -> (Result<Wish, Problem>, Option<Reference>) {
+pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Option<Reference>) {
     if text.trim_end_matches(['\r', '\n']) == "ping" {
-        return (Ok(Wish::Ping), None);
+        return (Ok(SocketRequest::Ping), None);
     }
     let compact = match compact(text, config) {
         Ok(compact) => compact,
@@ -54,7 +54,7 @@ fn wish(
     members: &BTreeMap<Cow<'_, str>, &RawValue>,
     compact: &Bytes,
     config: &Config,
-) -> Result<Wish, Problem> {
+) -> Result<SocketRequest, Problem> {
     let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
     match (all.next(), all.next()) {
         (Some(("insert", _)), Some(("topics", _))) => {
@@ -63,9 +63,9 @@ fn wish(
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
             let events = insert::take_apart(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
-            Ok(Wish::Insert { events, is_batch })
+            Ok(SocketRequest::Insert { events, is_batch })
         }
-        (Some(("topics", raw)), None) => topics(raw, config).map(Wish::Topics),
+        (Some(("topics", raw)), None) => topics(raw, config).map(SocketRequest::Topics),
         (None, _) => Err(unknown("that object is empty")),
         (Some((first, _)), second) => {
             let is_known = matches!(first, "insert" | "topics");
@@ -80,7 +80,7 @@ fn wish(
 /// stands one deeper here.
 fn compact(text: &str, config: &Config) -> Result<Bytes, Problem> {
     let within = |depth_max| {
-        let compact = json::compact(text.as_bytes(), Limits { depth_max })?;
+        let compact = json::compact(text.as_bytes(), JsonLimits { depth_max })?;
         Ok::<Bytes, JsonError>(compact.into_owned().into())
     };
     let error = match within(config.max_depth + 2) {

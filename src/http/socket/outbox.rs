@@ -8,7 +8,7 @@ use crate::http::problem::Problem;
 use crate::http::socket::close::Closing;
 use crate::http::socket::session::{Format, Reference};
 use crate::record::{Cursor, Record, Seq};
-use crate::subscription::{Batch, Encoding, Mark};
+use crate::subscription::{Batch, ControlEvent, Encoding};
 
 /// Opcodes of RFC 6455, section 5.2.
 const TEXT: u8 = 1;
@@ -88,13 +88,13 @@ impl Outbox {
     }
 
     /// A mark, and to which of the client's messages it belongs.
-    pub fn mark(&mut self, cursor: Cursor, mark: Mark, reference: Option<&Reference>) {
+    pub fn mark(&mut self, cursor: Cursor, mark: ControlEvent, reference: Option<&Reference>) {
         if !self.has_marks() {
             return;
         }
         let message = match mark {
-            Mark::Reset => format!("{{\"reset\":{{\"cursor\":\"{cursor}\"}}"),
-            Mark::Synced { events } => {
+            ControlEvent::Reset => format!("{{\"reset\":{{\"cursor\":\"{cursor}\"}}"),
+            ControlEvent::Synced { events } => {
                 format!("{{\"synced\":{{\"cursor\":\"{cursor}\",\"events\":{events}}}")
             }
         };

@@ -19,7 +19,7 @@ use crate::record::NewEvent;
 /// Inserts of one socket that wait for the disk at once; bytes bound them too.
 const WAITING_MAX: usize = 64;
 
-pub struct Inserts {
+pub struct PendingInserts {
     broker: Broker,
     proposing: Option<(LocalBoxFuture<'static, Result<Ticket, ProposeError>>, About)>,
     waiting: VecDeque<(Result<Ticket, ProposeError>, About)>,
@@ -30,7 +30,7 @@ pub struct Inserts {
 
 /// Whether more of the client is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Company {
+pub enum MoreWaiting {
     Alone,
     Followed,
 }
@@ -44,9 +44,9 @@ struct About {
 }
 
 /// An answer: a receipt's JSON, or why there is none.
-pub type Answer = (Result<Vec<u8>, Problem>, Option<Reference>);
+pub type InsertAnswer = (Result<Vec<u8>, Problem>, Option<Reference>);
 
-impl Inserts {
+impl PendingInserts {
     pub fn new(broker: Broker, bytes_max: usize) -> Self {
         Self { broker, proposing: None, waiting: VecDeque::new(), bytes: 0, bytes_max }
     }
@@ -69,13 +69,13 @@ impl Inserts {
         is_batch: bool,
         reference: Option<Reference>,
         bytes: usize,
-        company: Company,
+        company: MoreWaiting,
     ) {
         debug_assert!(self.has_room(), "who pushes asked before");
         let about = About { is_batch, reference, bytes, since: Instant::now() };
         self.bytes += bytes;
         let broker = self.broker.clone();
-        let comes_alone = company == Company::Alone && self.waiting.is_empty();
+        let comes_alone = company == MoreWaiting::Alone && self.waiting.is_empty();
         let proposing: LocalBoxFuture<'static, _> = match comes_alone {
             true => Box::pin(async move { broker.propose_here(events).await }),
             false => Box::pin(async move { broker.propose(events).await }),
@@ -84,7 +84,7 @@ impl Inserts {
     }
 
     /// The next answer; pending for ever when there is nothing to answer.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<InsertAnswer> {
         if let Some((proposing, _)) = &mut self.proposing
             && let Poll::Ready(proposed) = proposing.as_mut().poll(cx)
             && let Some((_, about)) = self.proposing.take()

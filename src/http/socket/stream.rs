@@ -11,17 +11,17 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::broker::Broker;
-use crate::http::middleware::stream_limits::Open;
+use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::Problem;
 use crate::http::routes::events::SYNCED_AGAIN;
 use crate::http::socket::close::Closing;
 use crate::http::socket::frames::{Frames, Received};
-use crate::http::socket::keepalive::{Due, Pulse};
+use crate::http::socket::keepalive::{Due, Keepalive};
 use crate::http::socket::outbox::Outbox;
-use crate::http::socket::pending_inserts::{Company, Inserts};
+use crate::http::socket::pending_inserts::{MoreWaiting, PendingInserts};
 use crate::http::socket::session::{Ask, Meaning, Passing, Reference, Session};
 use crate::record::Seq;
-use crate::subscription::{Batch, Mark, Step, Subscriber};
+use crate::subscription::{Batch, ControlEvent, Step, Subscriber};
 
 /// Bytes of answers after which a client is not listened to before it took them.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -34,14 +34,14 @@ pub struct SocketStream {
     broker: Broker,
     subscriber: Subscriber,
     frames: Frames,
-    inserts: Inserts,
+    inserts: PendingInserts,
     meaning: Meaning,
     /// What the last message asks for, as long as it has to wait, and the bytes of that message.
     asked: Option<(Ask, usize)>,
     end: Option<LocalBoxFuture<'static, Closing>>,
     passing: Option<Passing>,
     outbox: Outbox,
-    pulse: Pulse,
+    pulse: Keepalive,
     /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
     ping: Option<Bytes>,
     /// The seq of the last cursor that was sent.
@@ -53,24 +53,24 @@ pub struct SocketStream {
     is_counted: bool,
     /// Why it ended, for the log.
     ended: Option<&'static str>,
-    _open: Open,
+    _open: StreamSlot,
 }
 
 impl SocketStream {
-    pub fn new(broker: Broker, payload: Payload, session: Session, open: Open) -> Self {
+    pub fn new(broker: Broker, payload: Payload, session: Session, open: StreamSlot) -> Self {
         let config = broker.config();
         let bytes_max = config.max_body_bytes;
         Self {
             is_counted: session.subscribe.user.is_none(),
             subscriber: broker.subscriber(session.subscribe),
             frames: Frames::new(payload, bytes_max),
-            inserts: Inserts::new(broker.clone(), bytes_max),
+            inserts: PendingInserts::new(broker.clone(), bytes_max),
             meaning: session.meaning,
             asked: None,
             end: session.end,
             passing: session.passing,
             outbox: Outbox::new(session.format),
-            pulse: Pulse::new(config),
+            pulse: Keepalive::new(config),
             ping: None,
             last_cursor: 0,
             last_synced: None,
@@ -156,7 +156,7 @@ impl SocketStream {
             }
             Ask::Insert { events, is_batch, reference } => {
                 let company =
-                    if self.frames.has_more() { Company::Followed } else { Company::Alone };
+                    if self.frames.has_more() { MoreWaiting::Followed } else { MoreWaiting::Alone };
                 self.inserts.push(events, is_batch, reference, bytes, company);
                 self.poll_inserts(cx);
             }
@@ -208,7 +208,7 @@ impl SocketStream {
         let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
         let is_quiet = self.subscriber.is_following();
         if due && is_quiet && self.subscriber.position() > self.last_cursor {
-            self.mark(Mark::Synced { events: 0 }, None);
+            self.mark(ControlEvent::Synced { events: 0 }, None);
         }
     }
 
@@ -260,10 +260,10 @@ impl SocketStream {
         }
     }
 
-    fn mark(&mut self, mark: Mark, reference: Option<&Reference>) {
+    fn mark(&mut self, mark: ControlEvent, reference: Option<&Reference>) {
         let seq = match mark {
-            Mark::Reset => 0,
-            Mark::Synced { .. } => {
+            ControlEvent::Reset => 0,
+            ControlEvent::Synced { .. } => {
                 self.last_synced = Some(Instant::now());
                 self.subscriber.position()
             }

@@ -16,7 +16,7 @@ type Hook = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 /// What fails next, until it is healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Nothing.
     None,
     /// Filling a new file: no space is left.
@@ -50,19 +50,19 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    pub fn set(&self, fault: Fault) {
+    pub fn set(&self, fault: InjectedFault) {
         self.next.store(fault as u8, Ordering::SeqCst);
     }
 
-    pub fn fail(&self, fault: Fault) -> io::Result<()> {
-        if let (Fault::Sync, Some(hook)) = (fault, &self.before_sync) {
+    pub fn fail(&self, fault: InjectedFault) -> io::Result<()> {
+        if let (InjectedFault::Sync, Some(hook)) = (fault, &self.before_sync) {
             hook()?;
         }
         if self.next.load(Ordering::SeqCst) != fault as u8 {
             return Ok(());
         }
         Err(match fault {
-            Fault::Space => io::ErrorKind::StorageFull.into(),
+            InjectedFault::Space => io::ErrorKind::StorageFull.into(),
             _ => io::Error::from_raw_os_error(5),
         })
     }

@@ -30,14 +30,14 @@ pub struct Disk {
     #[cfg(test)]
     pub faults: std::sync::Arc<faults::Faults>,
     #[cfg(test)]
-    simulated: simulated::Here,
+    simulated: simulated::CurrentDisk,
 }
 
 impl Disk {
     /// Writes all of `bytes` at `offset`.
     pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.fail(faults::Fault::Write)?;
+        self.faults.fail(faults::InjectedFault::Write)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.write(file, bytes, offset);
@@ -48,7 +48,7 @@ impl Disk {
     /// Makes the file's bytes durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.fail(faults::Fault::Sync)?;
+        self.faults.fail(faults::InjectedFault::Sync)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.sync(file);
@@ -107,7 +107,7 @@ impl Disk {
             }
         }
         #[cfg(test)]
-        self.faults.fail(faults::Fault::Space)?;
+        self.faults.fail(faults::InjectedFault::Space)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             disk.space()?;
@@ -198,13 +198,13 @@ impl Disk {
 
 /// Writes to a file from its beginning on.
 #[derive(Debug)]
-pub struct Sequential {
+pub struct SequentialWriter {
     pub disk: Disk,
     pub file: File,
     pub at: u64,
 }
 
-impl io::Write for Sequential {
+impl io::Write for SequentialWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.write(&self.file, bytes, self.at)?;
         self.at += bytes.len() as u64;

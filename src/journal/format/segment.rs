@@ -42,7 +42,7 @@ const NAME_DIGITS: usize = 20;
 
 /// What a segment says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct SegmentHeader {
     /// The log that it belongs to.
     pub log: Uuid,
     /// Its place among the segments, from 1.
@@ -59,7 +59,7 @@ pub struct Header {
 
 /// Why bytes are not a segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderError {
+pub enum SegmentHeaderError {
     /// The checksum does not match, or what should be zero is not.
     Damaged,
     /// The header is whole, of a format that this version does not know.
@@ -68,7 +68,7 @@ pub enum HeaderError {
     Short,
 }
 
-impl Header {
+impl SegmentHeader {
     /// The header's bytes, as drawn in the module documentation.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
@@ -87,15 +87,15 @@ impl Header {
     }
 
     /// Reads the header at the beginning of `file`.
-    pub fn decode(file: &[u8]) -> Result<Self, HeaderError> {
-        let bytes = file.first_chunk::<HEADER_BYTES>().ok_or(HeaderError::Short)?;
+    pub fn decode(file: &[u8]) -> Result<Self, SegmentHeaderError> {
+        let bytes = file.first_chunk::<HEADER_BYTES>().ok_or(SegmentHeaderError::Short)?;
         let crc = u32::from_le_bytes(field(bytes, 100));
         if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..100]) != crc {
-            return Err(HeaderError::Damaged);
+            return Err(SegmentHeaderError::Damaged);
         }
         match u32::from_le_bytes(field(bytes, 8)) {
             FORMAT => {}
-            newer => return Err(HeaderError::Newer(newer)),
+            newer => return Err(SegmentHeaderError::Newer(newer)),
         }
         let header = Self {
             log: Uuid::from_bytes(field(bytes, 16)),
@@ -105,7 +105,7 @@ impl Header {
             file_bytes: u64::from_le_bytes(field(bytes, 56)),
             chain_before: field(bytes, 64),
         };
-        if header.encode() == *bytes { Ok(header) } else { Err(HeaderError::Damaged) }
+        if header.encode() == *bytes { Ok(header) } else { Err(SegmentHeaderError::Damaged) }
     }
 }
 
@@ -153,8 +153,8 @@ fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
 
-    fn header() -> Header {
-        Header {
+    fn header() -> SegmentHeader {
+        SegmentHeader {
             log: Uuid::from_u128(9),
             number: 3,
             first_seq: 1042,
@@ -167,12 +167,16 @@ mod tests {
     #[test]
     fn a_header_reads_back_and_every_changed_bit_is_found() {
         let bytes = header().encode();
-        assert_eq!(Header::decode(&bytes), Ok(header()));
-        assert_eq!(Header::decode(&bytes[..103]), Err(HeaderError::Short));
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(header()));
+        assert_eq!(SegmentHeader::decode(&bytes[..103]), Err(SegmentHeaderError::Short));
         for bit in 0..HEADER_BYTES * 8 {
             let mut changed = bytes;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&changed), Err(HeaderError::Damaged), "bit {bit}");
+            assert_eq!(
+                SegmentHeader::decode(&changed),
+                Err(SegmentHeaderError::Damaged),
+                "bit {bit}"
+            );
         }
     }
 

@@ -39,7 +39,7 @@ const MAGIC: [u8; 8] = *b"\x8aBMARK\r\n";
 
 /// How far the log was known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Watermark {
     /// The last durable group, 0 when there is none.
     pub group: u64,
     /// Seq of its last record.
@@ -54,9 +54,9 @@ pub struct Mark {
 
 /// What a mark file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct WatermarkContents {
     /// The newer of its whole slots.
-    pub mark: Option<Mark>,
+    pub mark: Option<Watermark>,
     /// Whether a slot holds something that is no mark.
     pub damaged: bool,
     /// Which slot to write next: never the one that holds `mark`.
@@ -65,21 +65,26 @@ pub struct Found {
 
 /// The open mark file.
 #[derive(Debug)]
-pub struct MarkFile {
+pub struct WatermarkFile {
     file: File,
     log: Uuid,
     next_slot: usize,
 }
 
-impl MarkFile {
+impl WatermarkFile {
     /// Reads a mark file; a missing one is one without a mark.
-    pub fn read(path: &Path, log: Uuid) -> io::Result<Found> {
+    pub fn read(path: &Path, log: Uuid) -> io::Result<WatermarkContents> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(WatermarkContents::default());
+            }
             Err(error) => return Err(error),
         };
-        let mut found = Found { damaged: bytes.len() as u64 != FILE_BYTES, ..Found::default() };
+        let mut found = WatermarkContents {
+            damaged: bytes.len() as u64 != FILE_BYTES,
+            ..WatermarkContents::default()
+        };
         for (slot, at) in SLOTS_AT.into_iter().enumerate() {
             let Some(slot_bytes) = bytes.get(at as usize..at as usize + SLOT_BYTES) else {
                 continue;
@@ -100,13 +105,18 @@ impl MarkFile {
     }
 
     /// Opens the file for writing, and makes it when it is missing.
-    pub fn open(disk: &Disk, path: &Path, log: Uuid, found: &Found) -> io::Result<Self> {
+    pub fn open(
+        disk: &Disk,
+        path: &Path,
+        log: Uuid,
+        found: &WatermarkContents,
+    ) -> io::Result<Self> {
         let file = disk.open_sized(path, FILE_BYTES)?;
         Ok(Self { file, log, next_slot: found.next_slot })
     }
 
     /// Writes the mark over the older slot.
-    pub fn write(&mut self, disk: &Disk, mark: &Mark) -> io::Result<()> {
+    pub fn write(&mut self, disk: &Disk, mark: &Watermark) -> io::Result<()> {
         disk.write(&self.file, &encode(self.log, mark), SLOTS_AT[self.next_slot])?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
@@ -119,7 +129,7 @@ impl MarkFile {
 }
 
 #[must_use]
-fn encode(log: Uuid, mark: &Mark) -> [u8; SLOT_BYTES] {
+fn encode(log: Uuid, mark: &Watermark) -> [u8; SLOT_BYTES] {
     let mut bytes = [0; SLOT_BYTES];
     bytes[0..8].copy_from_slice(&MAGIC);
     bytes[8..16].copy_from_slice(&mark.group.to_le_bytes());
@@ -132,9 +142,9 @@ fn encode(log: Uuid, mark: &Mark) -> [u8; SLOT_BYTES] {
     bytes
 }
 
-fn decode(log: Uuid, bytes: &[u8]) -> Option<Mark> {
+fn decode(log: Uuid, bytes: &[u8]) -> Option<Watermark> {
     let bytes = bytes.first_chunk::<SLOT_BYTES>()?;
-    let mark = Mark {
+    let mark = Watermark {
         group: number(bytes, 8),
         seq: number(bytes, 16),
         chain: *bytes[24..].first_chunk()?,
@@ -170,8 +180,8 @@ mod tests {
 
     const LOG: Uuid = Uuid::from_u128(4);
 
-    fn mark(group: u64) -> Mark {
-        Mark { group, seq: group * 3, chain: [8; 32], segment: 2, offset: 1040 }
+    fn mark(group: u64) -> Watermark {
+        Watermark { group, seq: group * 3, chain: [8; 32], segment: 2, offset: 1040 }
     }
 
     #[test]
@@ -191,21 +201,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         let disk = Disk::default();
-        assert_eq!(MarkFile::read(&path, LOG).unwrap(), Found::default());
-        let mut file = MarkFile::open(&disk, &path, LOG, &Found::default()).unwrap();
+        assert_eq!(WatermarkFile::read(&path, LOG).unwrap(), WatermarkContents::default());
+        let mut file =
+            WatermarkFile::open(&disk, &path, LOG, &WatermarkContents::default()).unwrap();
         for group in 1..=3 {
             file.write(&disk, &mark(group)).unwrap();
-            assert_eq!(MarkFile::read(&path, LOG).unwrap().mark, Some(mark(group)));
+            assert_eq!(WatermarkFile::read(&path, LOG).unwrap().mark, Some(mark(group)));
         }
         // The third went where the first was.
         file.file.write_all_at(b"spoilt", 16).unwrap();
-        let found = MarkFile::read(&path, LOG).unwrap();
+        let found = WatermarkFile::read(&path, LOG).unwrap();
         assert_eq!((found.mark, found.damaged), (Some(mark(2)), true));
-        let mut file = MarkFile::open(&disk, &path, LOG, &found).unwrap();
+        let mut file = WatermarkFile::open(&disk, &path, LOG, &found).unwrap();
         file.write(&disk, &mark(4)).unwrap();
-        let found = MarkFile::read(&path, LOG).unwrap();
+        let found = WatermarkFile::read(&path, LOG).unwrap();
         assert_eq!((found.mark, found.damaged), (Some(mark(4)), false));
-        let other = MarkFile::read(&path, Uuid::from_u128(5)).unwrap();
+        let other = WatermarkFile::read(&path, Uuid::from_u128(5)).unwrap();
         assert_eq!((other.mark, other.damaged), (None, true));
     }
 }

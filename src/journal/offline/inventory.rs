@@ -15,18 +15,18 @@ use crate::journal::open::snapshot;
 
 /// Something in the directory and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct InventoryItem {
     /// Its path within the directory.
     pub name: String,
     /// What it is for.
-    pub part: Part,
+    pub part: ItemKind,
     /// Bytes of its files.
     pub bytes: u64,
 }
 
 /// What a piece of the directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ItemKind {
     /// A projection that was in doubt, kept aside.
     Aside,
     /// The newest records as of a seq, whole or being written.
@@ -48,43 +48,43 @@ impl Survey {
     ///
     /// # Errors
     /// [`DirError`] when it cannot be listed.
-    pub fn pieces(&self) -> Result<Vec<Piece>, DirError> {
+    pub fn pieces(&self) -> Result<Vec<InventoryItem>, DirError> {
         let mut pieces = Vec::new();
         for name in names(self.path())? {
             if name == JOURNAL {
                 for name in names(&self.path().join(JOURNAL))? {
                     let part = match name.as_str() {
-                        watermark::NAME => Part::Control,
-                        snapshot::NAME | snapshot::TEMPORARY => Part::Checkpoint,
-                        name if segment::first_seq(name).is_some() => Part::Segment,
-                        name if name.starts_with("torn-") => Part::Torn,
-                        _ => Part::Other,
+                        watermark::NAME => ItemKind::Control,
+                        snapshot::NAME | snapshot::TEMPORARY => ItemKind::Checkpoint,
+                        name if segment::first_seq(name).is_some() => ItemKind::Segment,
+                        name if name.starts_with("torn-") => ItemKind::Torn,
+                        _ => ItemKind::Other,
                     };
                     pieces.push(self.piece(format!("{JOURNAL}/{name}"), part));
                 }
                 continue;
             }
             let part = match name.as_str() {
-                "identity" | LOCK => Part::Control,
-                "projection" => Part::Projection,
-                name if name.starts_with("projection.aside-") => Part::Aside,
-                _ => Part::Other,
+                "identity" | LOCK => ItemKind::Control,
+                "projection" => ItemKind::Projection,
+                name if name.starts_with("projection.aside-") => ItemKind::Aside,
+                _ => ItemKind::Other,
             };
             pieces.push(self.piece(name, part));
         }
         Ok(pieces)
     }
 
-    fn piece(&self, name: String, part: Part) -> Piece {
+    fn piece(&self, name: String, part: ItemKind) -> InventoryItem {
         let bytes = bytes_below(&self.path().join(&name));
-        Piece { name, part, bytes }
+        InventoryItem { name, part, bytes }
     }
 }
 
 /// Bytes of the segments, for a progress bar: none when they cannot be listed.
 pub fn log_bytes(survey: &Survey) -> u64 {
     let pieces = survey.pieces().unwrap_or_default();
-    pieces.iter().filter(|piece| piece.part == Part::Segment).map(|piece| piece.bytes).sum()
+    pieces.iter().filter(|piece| piece.part == ItemKind::Segment).map(|piece| piece.bytes).sum()
 }
 
 fn names(path: &Path) -> Result<Vec<String>, DirError> {

@@ -23,15 +23,15 @@ use uuid::Uuid;
 
 use crate::audit::Digest;
 use crate::journal::error::{DirError, JournalError, io_error};
-use crate::journal::format::watermark::{Found, MarkFile};
+use crate::journal::format::watermark::{WatermarkContents, WatermarkFile};
 use crate::journal::format::{frame, watermark};
 use crate::journal::offline::inventory;
 use crate::journal::open::directory::{JOURNAL, LOCK, log_of, refused};
-use crate::journal::open::lock::Watch;
-use crate::journal::open::scan::{Beginning, End, Scan, Witness};
-use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::lock::ReadLock;
+use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart};
+use crate::journal::open::snapshot::Snapshot;
 use crate::journal::open::{recovery, snapshot};
-use crate::journal::read::reader::{Reader, Shared};
+use crate::journal::read::reader::{LogState, Reader};
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
 /// How often a mark is read that is being written just then.
@@ -42,9 +42,9 @@ const MARK_READS_MAX: u32 = 100;
 pub struct Survey {
     path: PathBuf,
     log: Uuid,
-    used_by: Option<User>,
+    used_by: Option<DirectoryUser>,
     /// Present when nobody can be writing it.
-    watch: Option<Watch>,
+    watch: Option<ReadLock>,
     /// What the next load does not see yet of what a writer has written.
     #[cfg(test)]
     pub unseen: std::cell::Cell<Option<(usize, usize)>>,
@@ -52,14 +52,14 @@ pub struct Survey {
 
 /// A process that uses a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct DirectoryUser {
     /// Its id, when it has said so.
     pub pid: Option<u32>,
 }
 
 /// One group, whole and in its place.
 #[derive(Debug)]
-pub struct Taken<'a> {
+pub struct VerifiedGroup<'a> {
     /// Its records, in order.
     pub records: &'a [Arc<Record>],
     /// The chain after each of them.
@@ -74,7 +74,7 @@ pub struct Taken<'a> {
 
 /// What a whole reading found.
 #[derive(Debug)]
-pub struct Surveyed {
+pub struct SurveyReport {
     /// Number of groups.
     pub groups: u64,
     /// Seq of the last record, which is also their number.
@@ -83,16 +83,16 @@ pub struct Surveyed {
     pub chain: Digest,
     /// A last group that is not whole, that nothing shows to have been acknowledged, and that
     /// nobody is writing.
-    pub tail: Option<Tail>,
+    pub tail: Option<UnfinishedTail>,
     /// The high-water mark.
-    pub mark: MarkState,
+    pub mark: WatermarkState,
     /// Reads what was surveyed.
     pub reader: Reader,
 }
 
 /// What lies behind the last whole group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tail {
+pub struct UnfinishedTail {
     /// The segment.
     pub file: PathBuf,
     /// Where it begins.
@@ -103,7 +103,7 @@ pub struct Tail {
 
 /// What the high-water mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkState {
+pub struct WatermarkState {
     /// Seq of the last record that it knows to be durable; nothing when it cannot be read.
     pub seq: Option<Seq>,
     /// Whether some of it is damaged.
@@ -126,7 +126,7 @@ impl Survey {
     /// [`DirError`]: there is no log, it is in use, or it cannot be read.
     pub fn alone(path: &Path) -> Result<Self, DirError> {
         let survey = Self::look(path)?;
-        let watch = Watch::take(&survey.path, &survey.path.join(LOCK))?;
+        let watch = ReadLock::take(&survey.path, &survey.path.join(LOCK))?;
         Ok(Self { watch: Some(watch), ..survey })
     }
 
@@ -136,9 +136,11 @@ impl Survey {
     /// [`DirError`]: there is no log, or it cannot be read.
     pub fn beside(path: &Path) -> Result<Self, DirError> {
         let survey = Self::look(path)?;
-        match Watch::take(&survey.path, &survey.path.join(LOCK)) {
+        match ReadLock::take(&survey.path, &survey.path.join(LOCK)) {
             Ok(_) => Ok(survey),
-            Err(DirError::Locked { pid, .. }) => Ok(Self { used_by: Some(User { pid }), ..survey }),
+            Err(DirError::Locked { pid, .. }) => {
+                Ok(Self { used_by: Some(DirectoryUser { pid }), ..survey })
+            }
             Err(error) => Err(error),
         }
     }
@@ -172,7 +174,7 @@ impl Survey {
 
     /// Who used the directory when the survey began; it may be anybody's later.
     #[must_use]
-    pub fn used_by(&self) -> Option<User> {
+    pub fn used_by(&self) -> Option<DirectoryUser> {
         self.used_by
     }
 
@@ -188,8 +190,8 @@ impl Survey {
     /// [`JournalError`] as from [`crate::journal::write::writer::Journal::open`], and what `take` refuses with.
     pub fn read<E: From<JournalError>>(
         &self,
-        mut take: impl FnMut(Taken<'_>) -> Result<(), E>,
-    ) -> Result<Surveyed, E> {
+        mut take: impl FnMut(VerifiedGroup<'_>) -> Result<(), E>,
+    ) -> Result<SurveyReport, E> {
         let journal = self.path.join(JOURNAL);
         // The mark is older than the list, and the list older than what is read: whatever the mark
         // knows of is found.
@@ -202,8 +204,8 @@ impl Survey {
             chains.push(*chain);
             Ok(())
         };
-        let witness = Witness { mark: mark.mark, proven: 0, prove: None };
-        let mut scan = Scan::new(self.log, witness, Beginning::default(), &mut visit);
+        let witness = DurabilityEvidence { mark: mark.mark, proven: 0, prove: None };
+        let mut scan = LogScan::new(self.log, witness, ScanStart::default(), &mut visit);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
         }
@@ -229,27 +231,27 @@ impl Survey {
                     Err(error) => return Err(error.into()),
                 };
                 let (records, chains) = &mut *taken.borrow_mut();
-                take(Taken { records, chains, file: path, offset, bytes: group_bytes })?;
+                take(VerifiedGroup { records, chains, file: path, offset, bytes: group_bytes })?;
                 records.clear();
                 chains.clear();
             }
         }
         scan.finish()?;
-        let End { group, seq, chain, .. } = scan.end;
+        let LogEnd { group, seq, chain, .. } = scan.end;
         // Beside a writer it is the group that is being written just then.
-        let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| Tail {
+        let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| UnfinishedTail {
             file: scan.segment.path.clone(),
             offset: torn.offset,
             bytes: torn.bytes,
         });
         let catalogue = scan.catalogue;
-        Ok(Surveyed {
+        Ok(SurveyReport {
             groups: group,
             head: seq,
             chain,
             tail,
-            mark: MarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
-            reader: Reader::new(Arc::new(Shared::new(journal, self.log, seq, catalogue))),
+            mark: WatermarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
+            reader: Reader::new(Arc::new(LogState::new(journal, self.log, seq, catalogue))),
         })
     }
 
@@ -257,8 +259,8 @@ impl Survey {
     ///
     /// # Errors
     /// A sentence that says why it is of no use: an open ignores it.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, String> {
-        Checkpoint::read(&self.path.join(JOURNAL), self.log)
+    pub fn checkpoint(&self) -> Result<Option<Snapshot>, String> {
+        Snapshot::read(&self.path.join(JOURNAL), self.log)
     }
 
     /// Where the checkpoint is, if there is one.
@@ -310,11 +312,11 @@ impl Survey {
     }
 
     /// The mark as it is; one of its slots may be written while it is read.
-    fn mark(&self) -> Result<Found, JournalError> {
+    fn mark(&self) -> Result<WatermarkContents, JournalError> {
         let path = self.path.join(JOURNAL).join(watermark::NAME);
-        let mut found = Found::default();
+        let mut found = WatermarkContents::default();
         for _ in 0..MARK_READS_MAX {
-            found = MarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;
+            found = WatermarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;
             if !found.damaged || self.watch.is_some() {
                 break;
             }

@@ -23,12 +23,12 @@ use uuid::Uuid;
 use crate::journal::disk::Disk;
 use crate::journal::error::DirError;
 use crate::journal::format::identity::IdentityError;
-use crate::journal::format::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, Header};
-use crate::journal::format::watermark::{Found, Mark, MarkFile};
+use crate::journal::format::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, SegmentHeader};
+use crate::journal::format::watermark::{Watermark, WatermarkContents, WatermarkFile};
 use crate::journal::format::{identity, segment, watermark};
 use crate::journal::open::lock::{Lease, Lock};
 use crate::journal::write::preallocate;
-use crate::journal::write::preallocate::Prepared;
+use crate::journal::write::preallocate::PreallocatedSegment;
 
 const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";
@@ -180,7 +180,7 @@ fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
         Err(error) => return Err(refused("reading", &path)(error)),
     };
     // A segment gets its name when its header is durable, so one without is somebody else's file.
-    let is_segment = Header::decode(&bytes).is_ok();
+    let is_segment = SegmentHeader::decode(&bytes).is_ok();
     Ok(is_segment && bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
 }
 
@@ -239,11 +239,17 @@ fn make(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
 fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
     let file_bytes = segment_bytes.max(FIRST_GROUP_AT).next_multiple_of(8);
     let chain_before = [0; 32];
-    let header = Header { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
-    Prepared::own(disk, journal, file_bytes)?.name(journal, &header)?;
-    let mut mark = MarkFile::open(disk, &journal.join(watermark::NAME), log, &Found::default())?;
+    let header =
+        SegmentHeader { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
+    PreallocatedSegment::own(disk, journal, file_bytes)?.name(journal, &header)?;
+    let mut mark = WatermarkFile::open(
+        disk,
+        &journal.join(watermark::NAME),
+        log,
+        &WatermarkContents::default(),
+    )?;
     let nothing =
-        Mark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
+        Watermark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
     mark.write(disk, &nothing)?;
     mark.sync(disk)?;
     disk.sync_dir(journal)

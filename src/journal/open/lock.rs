@@ -30,7 +30,7 @@ pub struct Lock {
 /// A directory that is only looked at: nobody can begin to use it meanwhile, and nothing in it is
 /// changed.
 #[derive(Debug)]
-pub struct Watch {
+pub struct ReadLock {
     /// Held, never read; absent where there is no lock file, as in a copy.
     _file: Option<File>,
 }
@@ -78,7 +78,7 @@ impl Lock {
     }
 }
 
-impl Watch {
+impl ReadLock {
     /// Keeps others from using the directory `dir`, whose lock file is `path`.
     pub fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let file = match File::open(path) {

@@ -11,16 +11,18 @@ use std::path::{Path, PathBuf};
 use crate::audit::Digest;
 use crate::journal::disk::Disk;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::format::watermark::{Found, MarkFile};
+use crate::journal::format::watermark::{WatermarkContents, WatermarkFile};
 use crate::journal::format::{segment, watermark};
 use crate::journal::open::directory::DataDir;
-use crate::journal::open::scan::{Beginning, Scan, SegmentEnd, Torn, Visit, Witness};
-use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::scan::{
+    DurabilityEvidence, LogScan, RecordVisitor, ScanStart, SegmentEnd, TornGroup,
+};
+use crate::journal::open::snapshot::Snapshot;
 use crate::journal::open::unverified;
 use crate::journal::open::unverified::read_segment;
 use crate::journal::write::preallocate;
-use crate::journal::write::writer::{Current, Journal, Start};
-use crate::journal::{Known, OpenReport, Opened, Options, TornTail};
+use crate::journal::write::writer::{CurrentSegment, Journal, WriterStart};
+use crate::journal::{JournalOptions, OpenContext, OpenReport, OpenedJournal, TornTail};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// What the name of a torn tail ends with until the tail is surely cut from its segment.
@@ -30,7 +32,7 @@ const CUTTING: &str = ".cutting";
 const REWRITE_BYTES: usize = 1024 * 1024;
 
 /// The journal's files, by kind.
-pub struct Files {
+pub struct JournalFiles {
     /// First seq and path, in the order of the log.
     pub segments: Vec<(Seq, PathBuf)>,
     leftovers: Vec<PathBuf>,
@@ -41,10 +43,10 @@ pub struct Files {
 /// See [`Journal::open`].
 pub fn open(
     dir: &DataDir,
-    options: Options,
-    known: &Known<'_>,
-    visit: &mut Visit<'_>,
-) -> Result<Opened, JournalError> {
+    options: JournalOptions,
+    known: &OpenContext<'_>,
+    visit: &mut RecordVisitor<'_>,
+) -> Result<OpenedJournal, JournalError> {
     let path = dir.path();
     let lease = dir.lease().ok_or_else(|| JournalError::InUse { path: path.to_owned() })?;
     let disk = Disk::default();
@@ -63,15 +65,15 @@ pub fn open(
     });
     let (begin, beginning, earlier) = match passed {
         Some((begin, beginning, earlier)) => (begin, beginning, Some(earlier)),
-        None => (0, Beginning::default(), None),
+        None => (0, ScanStart::default(), None),
     };
     let bytes_passed = beginning.catalogue.bytes();
-    let checkpointed = known.checkpoint.map_or(0, Checkpoint::head);
+    let checkpointed = known.checkpoint.map_or(0, Snapshot::head);
     let proven = known.proven.max(checkpointed);
-    let witness = Witness { mark: found.mark, proven, prove: known.prove };
-    let mut scan = Scan::new(dir.log_id(), witness, beginning, &mut counting);
+    let witness = DurabilityEvidence { mark: found.mark, proven, prove: known.prove };
+    let mut scan = LogScan::new(dir.log_id(), witness, beginning, &mut counting);
     read_from(&mut scan, &journal, &files.segments[begin..])?;
-    let Scan { end, catalogue, segment: last, torn, .. } = scan;
+    let LogScan { end, catalogue, segment: last, torn, .. } = scan;
 
     for path in &files.leftovers {
         disk.remove(path).map_err(io_error("removing", path))?;
@@ -87,7 +89,7 @@ pub fn open(
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
     // The last segment's name, too, may not have been durable.
     disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
-    let mark = MarkFile::open(&disk, &mark_path, dir.log_id(), &found)
+    let mark = WatermarkFile::open(&disk, &mark_path, dir.log_id(), &found)
         .map_err(io_error("opening", &mark_path))?;
 
     let report = OpenReport {
@@ -99,14 +101,14 @@ pub fn open(
         rewritten_bytes,
     };
     let SegmentEnd { number, file_bytes, offset, .. } = last;
-    let current = Current { file: file.into(), number, file_bytes, end: offset };
+    let current = CurrentSegment { file: file.into(), number, file_bytes, end: offset };
     let log = dir.log_id();
-    let start = Start { disk, journal, log, options, current, end, catalogue, mark, lease };
-    Ok(Opened { journal: Journal::start(start), report, earlier })
+    let start = WriterStart { disk, journal, log, options, current, end, catalogue, mark, lease };
+    Ok(OpenedJournal { journal: Journal::start(start), report, earlier })
 }
 
-fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
-    let found = MarkFile::read(path, dir.log_id()).map_err(io_error("reading", path))?;
+fn read_mark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, JournalError> {
+    let found = WatermarkFile::read(path, dir.log_id()).map_err(io_error("reading", path))?;
     if found.damaged || found.mark.is_none() {
         tracing::warn!(
             file = %path.display(),
@@ -118,8 +120,9 @@ fn read_mark(path: &Path, dir: &DataDir) -> Result<Found, JournalError> {
     Ok(found)
 }
 
-pub fn list(journal: &Path) -> Result<Files, JournalError> {
-    let mut files = Files { segments: Vec::new(), leftovers: Vec::new(), cutting: Vec::new() };
+pub fn list(journal: &Path) -> Result<JournalFiles, JournalError> {
+    let mut files =
+        JournalFiles { segments: Vec::new(), leftovers: Vec::new(), cutting: Vec::new() };
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
         let entry = entry.map_err(io_error("listing", journal))?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
@@ -142,7 +145,7 @@ pub fn list(journal: &Path) -> Result<Files, JournalError> {
 }
 
 fn read_from(
-    scan: &mut Scan<'_>,
+    scan: &mut LogScan<'_>,
     journal: &Path,
     segments: &[(Seq, PathBuf)],
 ) -> Result<(), JournalError> {
@@ -164,9 +167,9 @@ fn keep(
     file: &File,
     last: &SegmentEnd,
     last_good_seq: Seq,
-    torn: Torn,
+    torn: TornGroup,
 ) -> Result<TornTail, JournalError> {
-    let Torn { offset, bytes } = torn;
+    let TornGroup { offset, bytes } = torn;
     let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
     file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
     let kept_at = keep_bytes(disk, journal, last_good_seq, &tail)?;
@@ -247,7 +250,7 @@ fn cut(
 }
 
 /// How far the mark shows that the last segment was synced.
-fn synced_to(found: &Found, last: &SegmentEnd) -> u64 {
+fn synced_to(found: &WatermarkContents, last: &SegmentEnd) -> u64 {
     let marked = found.mark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
     marked.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
 }

@@ -15,18 +15,18 @@ use uuid::Uuid;
 use crate::audit::{Digest, Salts, chain};
 use crate::journal::error::JournalError;
 use crate::journal::format::frame;
-use crate::journal::format::frame::{ALIGN_BYTES, Entry, Fault, Part};
-use crate::journal::format::segment::{HEADER_BYTES, Header, HeaderError};
-use crate::journal::format::watermark::Mark;
-use crate::journal::read::index::Catalogue;
+use crate::journal::format::frame::{ALIGN_BYTES, FrameError, GroupEntry, StoredPart};
+use crate::journal::format::segment::{HEADER_BYTES, SegmentHeader, SegmentHeaderError};
+use crate::journal::format::watermark::Watermark;
+use crate::journal::read::index::LogIndex;
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// Sees every record in order, with the chain after it.
-pub type Visit<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
+pub type RecordVisitor<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
 
 /// Where a log ends, or a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct LogEnd {
     /// Number of the last group, 0 when there is none.
     pub group: u64,
     /// Seq of the last record, 0 when there is none.
@@ -38,36 +38,36 @@ pub struct End {
 }
 
 /// A scan in progress; afterwards, what it found.
-pub struct Scan<'v> {
+pub struct LogScan<'v> {
     log: Uuid,
-    witness: Witness<'v>,
-    visit: &'v mut Visit<'v>,
+    witness: DurabilityEvidence<'v>,
+    visit: &'v mut RecordVisitor<'v>,
     /// Where what was read so far ends.
-    pub end: End,
+    pub end: LogEnd,
     /// Where everything is.
-    pub catalogue: Catalogue,
+    pub catalogue: LogIndex,
     /// The last segment that was read.
     pub segment: SegmentEnd,
     /// What is to be cut from it.
-    pub torn: Option<Torn>,
+    pub torn: Option<TornGroup>,
 }
 
 /// Where a scan begins: at the beginning of the log, or of a segment.
 #[derive(Debug, Default)]
-pub struct Beginning {
+pub struct ScanStart {
     /// Where the log before it ends.
-    pub end: End,
+    pub end: LogEnd,
     /// Where everything before it is.
-    pub catalogue: Catalogue,
+    pub catalogue: LogIndex,
     /// How many segments are before it.
     pub segments: u64,
 }
 
 /// What shows, beside the log itself, how far it was acknowledged.
 #[derive(Clone, Copy)]
-pub struct Witness<'w> {
+pub struct DurabilityEvidence<'w> {
     /// The high-water mark.
-    pub mark: Option<Mark>,
+    pub mark: Option<Watermark>,
     /// A seq that somebody else knows to have been durable.
     pub proven: Seq,
     /// Knows better, and takes its time: asked where the mark leaves it open.
@@ -89,7 +89,7 @@ pub struct SegmentEnd {
 
 /// A torn tail.
 #[derive(Clone, Copy, Debug)]
-pub struct Torn {
+pub struct TornGroup {
     /// Where it begins.
     pub offset: u64,
     /// How long it is, without the zeros after it.
@@ -97,7 +97,7 @@ pub struct Torn {
 }
 
 /// Why a group cannot be taken.
-enum Bad {
+enum GroupDefect {
     /// It is not whole.
     Broken(String),
     /// It is whole, and not the one that the log goes on with.
@@ -106,20 +106,20 @@ enum Bad {
     Refused(Seq, RecordError),
 }
 
-impl From<Fault> for Bad {
-    fn from(fault: Fault) -> Self {
+impl From<FrameError> for GroupDefect {
+    fn from(fault: FrameError) -> Self {
         Self::Broken(fault.to_string())
     }
 }
 
-impl<'v> Scan<'v> {
+impl<'v> LogScan<'v> {
     pub fn new(
         log: Uuid,
-        witness: Witness<'v>,
-        beginning: Beginning,
-        visit: &'v mut Visit<'v>,
+        witness: DurabilityEvidence<'v>,
+        beginning: ScanStart,
+        visit: &'v mut RecordVisitor<'v>,
     ) -> Self {
-        let Beginning { end, catalogue, segments } = beginning;
+        let ScanStart { end, catalogue, segments } = beginning;
         let segment = SegmentEnd { number: segments, ..SegmentEnd::default() };
         Self { log, witness, visit, end, catalogue, segment, torn: None }
     }
@@ -174,9 +174,9 @@ impl<'v> Scan<'v> {
                 self.segment.offset += frame_bytes;
                 Ok(Some(frame_bytes))
             }
-            Err(Bad::Broken(what)) => self.judge(bytes, at, what, followed).map(|()| None),
-            Err(Bad::Other(what)) => Err(self.damage(&file, offset, what)),
-            Err(Bad::Refused(seq, source)) => {
+            Err(GroupDefect::Broken(what)) => self.judge(bytes, at, what, followed).map(|()| None),
+            Err(GroupDefect::Other(what)) => Err(self.damage(&file, offset, what)),
+            Err(GroupDefect::Refused(seq, source)) => {
                 Err(JournalError::Record { file, offset, seq, source })
             }
         }
@@ -199,13 +199,13 @@ impl<'v> Scan<'v> {
         JournalError::Damage { file, offset, last_good_seq: self.end.seq, what }
     }
 
-    fn header(&self, first_seq: Seq, bytes: &[u8]) -> Result<Header, String> {
-        let header = Header::decode(bytes).map_err(|error| match error {
-            HeaderError::Damaged => "the segment's header is not whole".to_owned(),
-            HeaderError::Newer(format) => {
+    fn header(&self, first_seq: Seq, bytes: &[u8]) -> Result<SegmentHeader, String> {
+        let header = SegmentHeader::decode(bytes).map_err(|error| match error {
+            SegmentHeaderError::Damaged => "the segment's header is not whole".to_owned(),
+            SegmentHeaderError::Newer(format) => {
                 format!("the segment has format {format}, which this version does not know")
             }
-            HeaderError::Short => "the file ends within the segment's header".to_owned(),
+            SegmentHeaderError::Short => "the file ends within the segment's header".to_owned(),
         })?;
         if header.log != self.log {
             return Err(format!("the segment belongs to another log, {}", header.log));
@@ -244,34 +244,37 @@ impl<'v> Scan<'v> {
     }
 
     /// Takes the group at the beginning of `bytes`, whole or not at all; returns its length.
-    fn group(&mut self, bytes: &[u8]) -> Result<u64, Bad> {
+    fn group(&mut self, bytes: &[u8]) -> Result<u64, GroupDefect> {
         let group = frame::decode(self.log, bytes)?;
         let (number, first_seq) = (self.end.group + 1, self.end.seq + 1);
         if (group.number, group.first_seq) != (number, first_seq) {
-            return Err(Bad::Other(format!(
+            return Err(GroupDefect::Other(format!(
                 "group {} with seq {} stands where group {number} with seq {first_seq} should",
                 group.number, group.first_seq
             )));
         }
-        let entries = group.entries().collect::<Result<Vec<_>, Fault>>()?;
-        let records = entries.iter().map(whole).collect::<Result<Vec<_>, Bad>>()?;
-        let mut end = End { group: number, ..self.end };
+        let entries = group.entries().collect::<Result<Vec<_>, FrameError>>()?;
+        let records = entries.iter().map(whole).collect::<Result<Vec<_>, GroupDefect>>()?;
+        let mut end = LogEnd { group: number, ..self.end };
         let mut chains = Vec::with_capacity(entries.len());
         for entry in &entries {
             if entry.facts.time_ms < end.time_ms {
                 let seq = entry.facts.seq;
-                return Err(Bad::Other(format!("seq {seq} is earlier than the one before it")));
+                return Err(GroupDefect::Other(format!(
+                    "seq {seq} is earlier than the one before it"
+                )));
             }
             (end.seq, end.time_ms) = (entry.facts.seq, entry.facts.time_ms);
             end.chain = chain(&end.chain, entry.leaf);
             chains.push(end.chain);
         }
         if end.chain != group.chain_after {
-            return Err(Bad::Other(format!("group {number} breaks the chain")));
+            return Err(GroupDefect::Other(format!("group {number} breaks the chain")));
         }
         self.compare_with_mark(&end)?;
         for (record, chain) in records.iter().zip(&chains) {
-            (self.visit)(record, chain).map_err(|error| Bad::Refused(self.end.seq + 1, error))?;
+            (self.visit)(record, chain)
+                .map_err(|error| GroupDefect::Refused(self.end.seq + 1, error))?;
             self.end.seq += 1;
         }
         self.end = end;
@@ -280,12 +283,12 @@ impl<'v> Scan<'v> {
     }
 
     /// The mark's group, when it is reached, must be the one that the mark saw.
-    fn compare_with_mark(&self, end: &End) -> Result<(), Bad> {
+    fn compare_with_mark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
         let marked = self.witness.mark.filter(|mark| mark.group == end.group);
         if marked.is_none_or(|mark| (mark.seq, mark.chain) == (end.seq, end.chain)) {
             return Ok(());
         }
-        Err(Bad::Other(format!("the high-water mark knows another group {}", end.group)))
+        Err(GroupDefect::Other(format!("the high-water mark knows another group {}", end.group)))
     }
 
     /// Damage, or a torn tail? The group at `at` is not whole.
@@ -311,7 +314,7 @@ impl<'v> Scan<'v> {
         }
         let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
         let torn_bytes = (bytes.len() - zeros - at) as u64;
-        self.torn = Some(Torn { offset: at as u64, bytes: torn_bytes });
+        self.torn = Some(TornGroup { offset: at as u64, bytes: torn_bytes });
         Ok(())
     }
 
@@ -335,7 +338,7 @@ impl<'v> Scan<'v> {
     /// What shows that more was acknowledged than was read, of a log that ends with a whole group
     /// or not.
     fn acknowledged(&self, ends_whole: bool) -> Option<String> {
-        let Witness { mark, proven, prove } = self.witness;
+        let DurabilityEvidence { mark, proven, prove } = self.witness;
         let marked = mark.filter(|mark| mark.group > self.end.group || mark.seq > self.end.seq);
         if let Some(mark) = marked {
             return Some(format!("the high-water mark shows that seq {} was durable", mark.seq));
@@ -352,13 +355,13 @@ impl<'v> Scan<'v> {
 
 /// The record of an entry that has both parts. This version records no erasure, so a part that is
 /// erased was not erased by us.
-fn whole<'a>(entry: &Entry<'a>) -> Result<StoredRecord<'a>, Bad> {
+fn whole<'a>(entry: &GroupEntry<'a>) -> Result<StoredRecord<'a>, GroupDefect> {
     let seq = entry.facts.seq;
-    let erased = |part: &str| Bad::Broken(format!("the {part} of seq {seq} is all zeros"));
-    let Part::Whole { salt: meta_salt, bytes: meta } = entry.meta else {
+    let erased = |part: &str| GroupDefect::Broken(format!("the {part} of seq {seq} is all zeros"));
+    let StoredPart::Whole { salt: meta_salt, bytes: meta } = entry.meta else {
         return Err(erased("meta"));
     };
-    let Part::Whole { salt: data_salt, bytes: data } = entry.data else {
+    let StoredPart::Whole { salt: data_salt, bytes: data } = entry.data else {
         return Err(erased("data"));
     };
     let salts = Salts { meta: meta_salt, data: data_salt };

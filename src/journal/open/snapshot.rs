@@ -35,9 +35,9 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::journal::disk::{Disk, Sequential};
+use crate::journal::disk::{Disk, SequentialWriter};
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::read::index::Catalogue;
+use crate::journal::read::index::LogIndex;
 use crate::journal::read::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
@@ -59,20 +59,20 @@ const RECORD_BYTES_MAX: u32 = 1 << 30;
 
 /// A checkpoint that was read back and is whole.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct Snapshot {
     path: PathBuf,
     head: Seq,
     chain: Digest,
-    pub catalogue: Catalogue,
+    pub catalogue: LogIndex,
 }
 
 /// A checkpoint that is being written.
 #[derive(Debug)]
-pub struct CheckpointWriter {
+pub struct SnapshotWriter {
     journal: PathBuf,
     reader: Reader,
     /// Until it is finished.
-    file: Option<BufWriter<Sequential>>,
+    file: Option<BufWriter<SequentialWriter>>,
     crc: u32,
     bytes: u64,
     synced_bytes: u64,
@@ -83,7 +83,7 @@ pub fn path(journal: &Path) -> PathBuf {
     journal.join(NAME)
 }
 
-impl Checkpoint {
+impl Snapshot {
     /// Reads the checkpoint of a log through, if there is one.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let Parts { head, chain, catalogue } =
+        let SnapshotTrailer { head, chain, catalogue } =
             parts(file, log).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
                 _ => error.to_string(),
@@ -149,7 +149,7 @@ impl Checkpoint {
     }
 }
 
-impl CheckpointWriter {
+impl SnapshotWriter {
     /// Begins a checkpoint beside the one that there is.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl CheckpointWriter {
         let path = journal.join(TEMPORARY);
         let disk = Disk::default();
         let file = disk.create(&path)?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, Sequential { disk, file, at: 0 });
+        let file = BufWriter::with_capacity(BUFFER_BYTES, SequentialWriter { disk, file, at: 0 });
         let file = Some(file);
         let reader = reader.clone();
         let mut writer = Self { journal, reader, file, crc: 0, bytes: 0, synced_bytes: 0 };
@@ -183,7 +183,7 @@ impl CheckpointWriter {
         if self.bytes - self.synced_bytes >= SYNC_BYTES {
             let file = self.file()?;
             file.flush()?;
-            let Sequential { disk, file, .. } = file.get_ref();
+            let SequentialWriter { disk, file, .. } = file.get_ref();
             disk.sync(file)?;
             self.synced_bytes = self.bytes;
         }
@@ -208,7 +208,7 @@ impl CheckpointWriter {
         let journal = self.journal.clone();
         let file = self.file()?;
         file.flush()?;
-        let Sequential { disk, file, .. } = file.get_ref();
+        let SequentialWriter { disk, file, .. } = file.get_ref();
         disk.sync_all(file)?;
         disk.rename(&journal.join(TEMPORARY), &path(&journal))?;
         disk.sync_dir(&journal)?;
@@ -222,17 +222,17 @@ impl CheckpointWriter {
         self.file()?.write_all(bytes)
     }
 
-    fn file(&mut self) -> io::Result<&mut BufWriter<Sequential>> {
+    fn file(&mut self) -> io::Result<&mut BufWriter<SequentialWriter>> {
         self.file.as_mut().ok_or_else(|| io::Error::other("the checkpoint is finished"))
     }
 }
 
-impl Drop for CheckpointWriter {
+impl Drop for SnapshotWriter {
     /// What was not finished would hold the space that the log needs.
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             // Not written out: nothing of it is wanted.
-            let (Sequential { disk, .. }, _) = file.into_parts();
+            let (SequentialWriter { disk, .. }, _) = file.into_parts();
             // Were it to stay, the next open would remove it.
             let _ = disk.remove(&self.journal.join(TEMPORARY));
         }
@@ -240,25 +240,25 @@ impl Drop for CheckpointWriter {
 }
 
 /// What a checkpoint states behind its records.
-pub struct Parts {
+pub struct SnapshotTrailer {
     pub head: Seq,
     pub chain: Digest,
-    pub catalogue: Catalogue,
+    pub catalogue: LogIndex,
 }
 
 /// What a checkpoint states, that is whole and of this log.
-pub fn parts(file: impl Read, log: Uuid) -> io::Result<Parts> {
-    Checked { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
+pub fn parts(file: impl Read, log: Uuid) -> io::Result<SnapshotTrailer> {
+    ChecksummedFile { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
 }
 
 /// A file of which a checksum is kept.
-struct Checked<R> {
+struct ChecksummedFile<R> {
     file: BufReader<R>,
     crc: u32,
 }
 
-impl<R: Read> Checked<R> {
-    fn parts(&mut self, log: Uuid) -> io::Result<Parts> {
+impl<R: Read> ChecksummedFile<R> {
+    fn parts(&mut self, log: Uuid) -> io::Result<SnapshotTrailer> {
         if self.array()? != MAGIC {
             return Err(io::Error::other("it is no checkpoint"));
         }
@@ -273,7 +273,7 @@ impl<R: Read> Checked<R> {
         while next_record(self, &mut bytes)? {}
         let head = u64::from_le_bytes(self.array()?);
         let chain = self.array()?;
-        let catalogue = Catalogue::decode(self)?;
+        let catalogue = LogIndex::decode(self)?;
         let crc = self.crc;
         if u32::from_le_bytes(self.array()?) != crc {
             return Err(io::Error::other("its checksum does not match"));
@@ -281,7 +281,7 @@ impl<R: Read> Checked<R> {
         if !self.file.fill_buf()?.is_empty() {
             return Err(io::Error::other("something follows its end"));
         }
-        Ok(Parts { head, chain, catalogue })
+        Ok(SnapshotTrailer { head, chain, catalogue })
     }
 
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
@@ -291,7 +291,7 @@ impl<R: Read> Checked<R> {
     }
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for ChecksummedFile<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.crc = crc32c::crc32c_append(self.crc, &buffer[..read]);

@@ -2,7 +2,7 @@
 //!
 //! Owns where an open with a checkpoint begins to read: at the segment that holds the checkpoint's
 //! head, or an earlier seq that is asked for. Promises that what is passed over has been looked at
-//! as far as names, sizes and headers tell, and that [`Earlier::verify`] finds whatever a whole
+//! as far as names, sizes and headers tell, and that [`UnverifiedSegments::verify`] finds whatever a whole
 //! open would have found there.
 
 use std::fs::File;
@@ -13,18 +13,18 @@ use uuid::Uuid;
 
 use crate::audit::Digest;
 use crate::journal::error::{JournalError, io_error};
-use crate::journal::format::segment::{HEADER_BYTES, Header};
-use crate::journal::open::scan::{Beginning, End, Scan, Witness};
-use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::format::segment::{HEADER_BYTES, SegmentHeader};
+use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart};
+use crate::journal::open::snapshot::Snapshot;
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// The segments that an open passed over: they are to be read, beside the serving.
 #[derive(Debug)]
-pub struct Earlier {
+pub struct UnverifiedSegments {
     log: Uuid,
     segments: Vec<(Seq, PathBuf)>,
     /// Where they must lead to.
-    end: End,
+    end: LogEnd,
 }
 
 /// Where to begin, if the checkpoint allows to pass over anything: a segment before which all are
@@ -32,9 +32,9 @@ pub struct Earlier {
 pub fn pass_over(
     log: Uuid,
     segments: &[(Seq, PathBuf)],
-    checkpoint: &Checkpoint,
+    checkpoint: &Snapshot,
     read_from: Seq,
-) -> Option<(usize, Beginning, Earlier)> {
+) -> Option<(usize, ScanStart, UnverifiedSegments)> {
     let seq = checkpoint.head().min(read_from);
     let begin = segments.partition_point(|(first_seq, _)| *first_seq <= seq).checked_sub(1)?;
     if begin == 0 || begin >= checkpoint.catalogue.segments() {
@@ -51,7 +51,7 @@ pub fn pass_over(
         header = Some(found);
     }
     let header = header?;
-    let end = End {
+    let end = LogEnd {
         group: header.first_group.checked_sub(1)?,
         seq: header.first_seq.checked_sub(1)?,
         // Nothing before is read, so nothing tells; what follows is not earlier than that.
@@ -59,20 +59,20 @@ pub fn pass_over(
         chain: header.chain_before,
     };
     let catalogue = checkpoint.catalogue.copy().first(begin);
-    let earlier = Earlier { log, segments: segments[..begin].to_vec(), end };
-    Some((begin, Beginning { end, catalogue, segments: begin as u64 }, earlier))
+    let earlier = UnverifiedSegments { log, segments: segments[..begin].to_vec(), end };
+    Some((begin, ScanStart { end, catalogue, segments: begin as u64 }, earlier))
 }
 
 /// The header of a segment that has the size that it states.
-fn read_header(path: &Path) -> io::Result<Option<Header>> {
+fn read_header(path: &Path) -> io::Result<Option<SegmentHeader>> {
     let mut file = File::open(path)?;
     let mut bytes = [0; HEADER_BYTES];
     file.read_exact(&mut bytes)?;
     let file_bytes = file.metadata()?.len();
-    Ok(Header::decode(&bytes).ok().filter(|header| header.file_bytes == file_bytes))
+    Ok(SegmentHeader::decode(&bytes).ok().filter(|header| header.file_bytes == file_bytes))
 }
 
-impl Earlier {
+impl UnverifiedSegments {
     /// Seq of the last record that was passed over.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
@@ -88,8 +88,8 @@ impl Earlier {
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
-        let witness = Witness { mark: None, proven: 0, prove: None };
-        let mut scan = Scan::new(self.log, witness, Beginning::default(), &mut visit);
+        let witness = DurabilityEvidence { mark: None, proven: 0, prove: None };
+        let mut scan = LogScan::new(self.log, witness, ScanStart::default(), &mut visit);
         let mut bytes = Vec::new();
         for (first_seq, path) in &self.segments {
             if !go_on(scan.end.seq) {
@@ -98,7 +98,7 @@ impl Earlier {
             read_segment(path, &mut bytes)?;
             scan.segment(path, *first_seq, &bytes, true)?;
         }
-        let End { group, seq, chain, .. } = scan.end;
+        let LogEnd { group, seq, chain, .. } = scan.end;
         if (group, seq, chain) == (self.end.group, self.end.seq, self.end.chain) {
             return Ok(true);
         }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::audit::{Digest, Salt, Salts, commit};
 use crate::journal::error::{JournalError, io_error};
 use crate::journal::format::frame;
-use crate::journal::format::frame::{Entry, HEADER_BYTES, Part};
+use crate::journal::format::frame::{GroupEntry, HEADER_BYTES, StoredPart};
 use crate::journal::format::segment::FIRST_GROUP_AT;
-use crate::journal::read::index::Spot;
-use crate::journal::read::location::Located;
-use crate::journal::read::reader::Shared;
+use crate::journal::read::index::GroupOffset;
+use crate::journal::read::location::LocatedRecord;
+use crate::journal::read::reader::LogState;
 use crate::record::{Meta, Record, Seq, StoredRecord};
 
 /// Read at least this much at once, if there is so much: many groups are small.
@@ -23,34 +23,34 @@ const WINDOW_BYTES: u64 = 128 * 1024;
 /// At the head it holds no memory to speak of, and shares the file with all others there.
 #[derive(Debug)]
 pub struct Follower {
-    shared: Arc<Shared>,
+    shared: Arc<LogState>,
     position: Seq,
     /// The chain after the last group that was used up.
     chain: Digest,
     /// The next group; absent until the first record is there to be read.
-    next: Option<Next>,
+    next: Option<NextGroup>,
 }
 
 #[derive(Debug)]
-struct Next {
+struct NextGroup {
     file: Arc<File>,
     /// Beginning of the next group.
-    spot: Spot,
+    spot: GroupOffset,
     /// Seq that this group begins with; nothing after a lookup, which may land before the position.
     first_seq: Option<Seq>,
-    window: Window,
+    window: ReadAhead,
 }
 
 /// Bytes that were read ahead.
 #[derive(Debug, Default)]
-struct Window {
+struct ReadAhead {
     bytes: Vec<u8>,
     /// Offset of the first of them.
     at: u64,
 }
 
 impl Follower {
-    pub fn new(shared: Arc<Shared>, after: Seq) -> Self {
+    pub fn new(shared: Arc<LogState>, after: Seq) -> Self {
         Self { shared, position: after, chain: Digest::default(), next: None }
     }
 
@@ -76,7 +76,7 @@ impl Follower {
     ///
     /// # Errors
     /// As [`Follower::next`].
-    pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<Located>, JournalError> {
+    pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<LocatedRecord>, JournalError> {
         self.next_as(bytes_max, &located)
     }
 
@@ -85,7 +85,11 @@ impl Follower {
         &self.chain
     }
 
-    fn next_as<T>(&mut self, bytes_max: usize, make: Make<'_, T>) -> Result<Vec<T>, JournalError> {
+    fn next_as<T>(
+        &mut self,
+        bytes_max: usize,
+        make: RecordBuilder<'_, T>,
+    ) -> Result<Vec<T>, JournalError> {
         let durable = self.shared.durable();
         let mut records = Vec::new();
         let mut taken_bytes = 0;
@@ -107,14 +111,14 @@ impl Follower {
     fn group<T>(
         &mut self,
         bytes_max: usize,
-        make: Make<'_, T>,
+        make: RecordBuilder<'_, T>,
         taken_bytes: &mut usize,
         records: &mut Vec<T>,
     ) -> Result<(), JournalError> {
         let shared = Arc::clone(&self.shared);
         let mut next = match self.next.take() {
             Some(next) => next,
-            None => Next::find(&shared, self.position + 1)
+            None => NextGroup::find(&shared, self.position + 1)
                 .map_err(|(segment, error)| io_error("opening", shared.path(segment))(error))?,
         };
         let taken = self.take(&mut next, bytes_max, make, taken_bytes, records);
@@ -122,24 +126,24 @@ impl Follower {
         // After a refusal the next call looks and reads anew: what is held may be what was wrong.
         self.next = taken.is_ok().then_some(next);
         taken.map_err(|refusal| match refusal {
-            Refusal::Damage(what) => JournalError::Damage {
+            FollowError::Damage(what) => JournalError::Damage {
                 file: shared.path(spot.segment),
                 offset: spot.offset,
                 last_good_seq: self.position,
                 what,
             },
-            Refusal::Io(error) => io_error("reading", shared.path(spot.segment))(error),
+            FollowError::Io(error) => io_error("reading", shared.path(spot.segment))(error),
         })
     }
 
     fn take<T>(
         &mut self,
-        next: &mut Next,
+        next: &mut NextGroup,
         bytes_max: usize,
-        make: Make<'_, T>,
+        make: RecordBuilder<'_, T>,
         taken_bytes: &mut usize,
         records: &mut Vec<T>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), FollowError> {
         next.enter(&self.shared)?;
         let (expected, spot) = (next.first_seq, next.spot);
         let bytes = next.frame(&self.shared)?;
@@ -147,12 +151,12 @@ impl Follower {
         if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
             let what =
                 format!("group {} with seq {} is out of place", group.number, group.first_seq);
-            return Err(Refusal::Damage(what));
+            return Err(FollowError::Damage(what));
         }
         let (first_seq, last_seq) = (group.first_seq, group.last_seq());
         let frame_bytes = group.frame_bytes();
         if first_seq > self.position + 1 {
-            return Err(Refusal::Damage(format!("seq {} is missing", self.position + 1)));
+            return Err(FollowError::Damage(format!("seq {} is missing", self.position + 1)));
         }
         if last_seq > self.position {
             let skipped = usize::try_from(self.position + 1 - first_seq).unwrap_or(usize::MAX);
@@ -175,56 +179,56 @@ impl Follower {
     /// Frees what was read ahead. The file stays open: it is the writer's, or soon left.
     fn rest(&mut self) {
         if let Some(next) = &mut self.next {
-            next.window = Window::default();
+            next.window = ReadAhead::default();
         }
     }
 }
 
 /// Makes of a record in the group at a spot what the caller asked for.
-type Make<'a, T> = &'a dyn Fn(&Entry<'_>, Spot) -> Result<T, Refusal>;
+type RecordBuilder<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
 
 /// Why records could not be taken.
-enum Refusal {
+enum FollowError {
     Damage(String),
     Io(io::Error),
 }
 
-impl From<frame::Fault> for Refusal {
-    fn from(fault: frame::Fault) -> Self {
+impl From<frame::FrameError> for FollowError {
+    fn from(fault: frame::FrameError) -> Self {
         Self::Damage(fault.to_string())
     }
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for FollowError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl Next {
+impl NextGroup {
     /// A group's beginning at or before the record with this seq, which is durable.
-    fn find(shared: &Shared, seq: Seq) -> Result<Self, (usize, io::Error)> {
+    fn find(shared: &LogState, seq: Seq) -> Result<Self, (usize, io::Error)> {
         let spot = shared.locate(seq).expect("a durable record has a landmark before it");
         let file = shared.file(spot.segment).map_err(|error| (spot.segment, error))?;
-        Ok(Self { file, spot, first_seq: None, window: Window::default() })
+        Ok(Self { file, spot, first_seq: None, window: ReadAhead::default() })
     }
 
     /// Goes to the next segment when this one is used up.
-    fn enter(&mut self, shared: &Shared) -> Result<(), Refusal> {
+    fn enter(&mut self, shared: &LogState) -> Result<(), FollowError> {
         while let (end, true) = shared.extent(self.spot.segment) {
             if self.spot.offset < end {
                 break;
             }
             let segment = self.spot.segment + 1;
             self.file = shared.file(segment)?;
-            self.spot = Spot { segment, offset: FIRST_GROUP_AT };
-            self.window = Window::default();
+            self.spot = GroupOffset { segment, offset: FIRST_GROUP_AT };
+            self.window = ReadAhead::default();
         }
         Ok(())
     }
 
     /// The bytes of the next group.
-    fn frame(&mut self, shared: &Shared) -> Result<&[u8], Refusal> {
+    fn frame(&mut self, shared: &LogState) -> Result<&[u8], FollowError> {
         let (end, _) = shared.extent(self.spot.segment);
         let at = self.spot.offset;
         let header = self.window.read(&self.file, at, HEADER_BYTES as u64, end)?;
@@ -234,12 +238,14 @@ impl Next {
     }
 }
 
-impl Window {
+impl ReadAhead {
     /// `len` bytes at `offset`, none of them at `end` or after it: beyond it the writer is at
     /// work, and what was read there would be stale later.
-    fn read(&mut self, file: &File, offset: u64, len: u64, end: u64) -> Result<&[u8], Refusal> {
+    fn read(&mut self, file: &File, offset: u64, len: u64, end: u64) -> Result<&[u8], FollowError> {
         if len > end.saturating_sub(offset) {
-            return Err(Refusal::Damage("a group reaches beyond the end of the log".to_owned()));
+            return Err(FollowError::Damage(
+                "a group reaches beyond the end of the log".to_owned(),
+            ));
         }
         let held = self.at..self.at + self.bytes.len() as u64;
         if offset < held.start || offset + len > held.end {
@@ -251,9 +257,9 @@ impl Window {
                 self.bytes.clear();
                 let short = error.kind() == io::ErrorKind::UnexpectedEof;
                 return Err(if short {
-                    Refusal::Damage("the file ends before the log does".to_owned())
+                    FollowError::Damage("the file ends before the log does".to_owned())
                 } else {
-                    Refusal::Io(error)
+                    FollowError::Io(error)
                 });
             }
         }
@@ -262,29 +268,29 @@ impl Window {
     }
 }
 
-fn record(entry: &Entry<'_>) -> Result<Record, Refusal> {
+fn record(entry: &GroupEntry<'_>) -> Result<Record, FollowError> {
     let seq = entry.facts.seq;
     let ((meta_salt, meta), (data_salt, data)) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
     let salts = Salts { meta: meta_salt, data: data_salt };
     let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
-    stored.to_record().map_err(|error| Refusal::Damage(format!("seq {seq}: {error}")))
+    stored.to_record().map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))
 }
 
-fn located(entry: &Entry<'_>, spot: Spot) -> Result<Located, Refusal> {
+fn located(entry: &GroupEntry<'_>, spot: GroupOffset) -> Result<LocatedRecord, FollowError> {
     let seq = entry.facts.seq;
     let ((salt, meta), _) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
     if commit(&salt, meta) != entry.facts.meta {
         let what = format!("seq {seq}: the meta does not match the leaf's commitment");
-        return Err(Refusal::Damage(what));
+        return Err(FollowError::Damage(what));
     }
-    Meta::decode(meta).map_err(|error| Refusal::Damage(format!("seq {seq}: {error}")))?;
-    Ok(Located::new(entry, meta, spot))
+    Meta::decode(meta).map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))?;
+    Ok(LocatedRecord::new(entry, meta, spot))
 }
 
 /// Salt and bytes of a part. Nothing is erased by this version.
-fn whole(seq: Seq, part: Part<'_>) -> Result<(Salt, &[u8]), Refusal> {
+fn whole(seq: Seq, part: StoredPart<'_>) -> Result<(Salt, &[u8]), FollowError> {
     match part {
-        Part::Whole { salt, bytes } => Ok((salt, bytes)),
-        Part::Erased => Err(Refusal::Damage(format!("a part of seq {seq} is all zeros"))),
+        StoredPart::Whole { salt, bytes } => Ok((salt, bytes)),
+        StoredPart::Erased => Err(FollowError::Damage(format!("a part of seq {seq} is all zeros"))),
     }
 }

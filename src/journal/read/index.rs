@@ -15,14 +15,14 @@ use crate::record::Seq;
 const LANDMARK_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Default)]
-pub struct Catalogue {
-    segments: Vec<Segment>,
-    landmarks: Vec<Landmark>,
+pub struct LogIndex {
+    segments: Vec<IndexedSegment>,
+    landmarks: Vec<IndexEntry>,
 }
 
 /// A place where a group begins, or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct GroupOffset {
     /// Index of the segment.
     pub segment: usize,
     /// Offset in its file.
@@ -30,7 +30,7 @@ pub struct Spot {
 }
 
 #[derive(Debug)]
-struct Segment {
+struct IndexedSegment {
     first_seq: Seq,
     /// End of its last durable group.
     end: u64,
@@ -40,15 +40,15 @@ struct Segment {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Landmark {
+struct IndexEntry {
     first_seq: Seq,
-    spot: Spot,
+    spot: GroupOffset,
 }
 
-impl Catalogue {
+impl LogIndex {
     /// Adds an empty segment to the end.
     pub fn enter(&mut self, first_seq: Seq) {
-        self.segments.push(Segment { first_seq, end: FIRST_GROUP_AT, file: Weak::new() });
+        self.segments.push(IndexedSegment { first_seq, end: FIRST_GROUP_AT, file: Weak::new() });
     }
 
     /// Adds a group to the last segment.
@@ -58,18 +58,18 @@ impl Catalogue {
     pub fn push(&mut self, first_seq: Seq, frame_bytes: u64) {
         let segment = self.segments.len() - 1;
         let last = &mut self.segments[segment];
-        let spot = Spot { segment, offset: last.end };
+        let spot = GroupOffset { segment, offset: last.end };
         last.end += frame_bytes;
         let far = self.landmarks.last().is_none_or(|mark| {
             mark.spot.segment != segment || spot.offset - mark.spot.offset >= LANDMARK_BYTES
         });
         if far {
-            self.landmarks.push(Landmark { first_seq, spot });
+            self.landmarks.push(IndexEntry { first_seq, spot });
         }
     }
 
     /// A group's beginning at or before the record with this seq; nothing in an empty log.
-    pub fn locate(&self, seq: Seq) -> Option<Spot> {
+    pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
         let after = self.landmarks.partition_point(|mark| mark.first_seq <= seq);
         self.landmarks.get(after.checked_sub(1)?).map(|mark| mark.spot)
     }
@@ -98,7 +98,7 @@ impl Catalogue {
 
     /// Without the open files.
     pub fn copy(&self) -> Self {
-        let copy = |segment: &Segment| Segment { file: Weak::new(), ..*segment };
+        let copy = |segment: &IndexedSegment| IndexedSegment { file: Weak::new(), ..*segment };
         Self {
             segments: self.segments.iter().map(copy).collect(),
             landmarks: self.landmarks.clone(),
@@ -115,7 +115,7 @@ impl Catalogue {
             put(segment.first_seq);
             put(segment.end);
         }
-        for Landmark { first_seq, spot } in &self.landmarks {
+        for IndexEntry { first_seq, spot } in &self.landmarks {
             put(*first_seq);
             put(spot.segment as u64);
             put(spot.offset);
@@ -123,7 +123,7 @@ impl Catalogue {
         bytes
     }
 
-    /// Reads what [`Catalogue::encode`] wrote; a checksum is the caller's to check, afterwards.
+    /// Reads what [`LogIndex::encode`] wrote; a checksum is the caller's to check, afterwards.
     pub fn decode(file: &mut impl Read) -> io::Result<Self> {
         let mut next = || {
             let mut bytes = [0; 8];
@@ -133,7 +133,7 @@ impl Catalogue {
         let (segments, landmarks) = (next()?, next()?);
         let mut catalogue = Self::default();
         for _ in 0..segments {
-            let segment = Segment { first_seq: next()?, end: next()?, file: Weak::new() };
+            let segment = IndexedSegment { first_seq: next()?, end: next()?, file: Weak::new() };
             catalogue.segments.push(segment);
         }
         for _ in 0..landmarks {
@@ -141,7 +141,7 @@ impl Catalogue {
             let segment = usize::try_from(next()?).map_err(io::Error::other)?;
             catalogue
                 .landmarks
-                .push(Landmark { first_seq, spot: Spot { segment, offset: next()? } });
+                .push(IndexEntry { first_seq, spot: GroupOffset { segment, offset: next()? } });
         }
         Ok(catalogue)
     }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_seq_is_found_from_the_landmark_at_or_before_it() {
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = LogIndex::default();
         assert_eq!(catalogue.locate(1), None);
         catalogue.enter(1);
         assert_eq!(catalogue.locate(1), None);
@@ -184,13 +184,13 @@ mod tests {
         catalogue.push(101, 80);
         assert_eq!(catalogue.locate(0), None);
         let at = |half_mib: u64| {
-            Some(Spot { segment: 0, offset: FIRST_GROUP_AT + half_mib * LANDMARK_BYTES / 2 })
+            Some(GroupOffset { segment: 0, offset: FIRST_GROUP_AT + half_mib * LANDMARK_BYTES / 2 })
         };
         assert_eq!(catalogue.locate(1), at(0));
         assert_eq!(catalogue.locate(20), at(0));
         assert_eq!(catalogue.locate(21), at(2));
         assert_eq!(catalogue.locate(100), at(8));
-        let second = Some(Spot { segment: 1, offset: FIRST_GROUP_AT });
+        let second = Some(GroupOffset { segment: 1, offset: FIRST_GROUP_AT });
         assert_eq!(catalogue.locate(101), second);
         assert_eq!(catalogue.locate(u64::MAX), second);
         assert_eq!(catalogue.end(1), FIRST_GROUP_AT + 80);

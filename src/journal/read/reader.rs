@@ -18,9 +18,9 @@ use crate::audit::Digest;
 use crate::journal::error::JournalError;
 use crate::journal::format::segment;
 use crate::journal::read::follower::Follower;
-use crate::journal::read::index::{Catalogue, Spot};
+use crate::journal::read::index::{GroupOffset, LogIndex};
 use crate::journal::read::location;
-use crate::journal::read::location::{Place, PlaceError};
+use crate::journal::read::location::{Location, LocationError};
 use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
@@ -30,25 +30,25 @@ const FILES_KEPT_MAX: usize = 128;
 /// Reads the log as far as it is durable. A clone is cheap.
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    shared: Arc<LogState>,
     /// The last [`Reader::wake_all`] that this reader took notice of.
     wakes_seen: AtomicU64,
 }
 
 /// What the writer tells readers.
 #[derive(Debug)]
-pub struct Shared {
+pub struct LogState {
     journal: PathBuf,
     log: Uuid,
     /// Written under the lock of `state`, after the catalogue; readable without it.
     durable: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<DurablePosition>,
     advanced: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    catalogue: Catalogue,
+struct DurablePosition {
+    catalogue: LogIndex,
     /// Files that were opened to read by place, oldest first.
     kept: VecDeque<Arc<File>>,
     /// Readers that wait now; without any, an append wakes nobody.
@@ -58,7 +58,7 @@ struct State {
 }
 
 impl Reader {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<LogState>) -> Self {
         let wakes_seen = AtomicU64::new(shared.lock().wakes);
         Self { shared, wakes_seen }
     }
@@ -119,7 +119,7 @@ impl Reader {
         self.shared.lock().catalogue.bytes()
     }
 
-    pub fn catalogue(&self) -> Catalogue {
+    pub fn catalogue(&self) -> LogIndex {
         self.shared.lock().catalogue.copy()
     }
 
@@ -147,9 +147,9 @@ impl Reader {
     /// The record in a place, without the rest of its group; everything that is read is checked.
     ///
     /// # Errors
-    /// [`PlaceError::Nowhere`]: no record of this log lies there. [`PlaceError::Journal`]: the file
+    /// [`LocationError::Nowhere`]: no record of this log lies there. [`LocationError::Journal`]: the file
     /// was damaged since it was opened, or cannot be read.
-    pub fn read_at(&self, place: &Place) -> Result<Record, PlaceError> {
+    pub fn read_at(&self, place: &Location) -> Result<Record, LocationError> {
         let mut records = self.read_all_at(std::slice::from_ref(place))?;
         Ok(records.pop().expect("a place has a record"))
     }
@@ -159,7 +159,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::read_at`], of any of them.
-    pub fn read_all_at(&self, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
+    pub fn read_all_at(&self, places: &[Location]) -> Result<Vec<Record>, LocationError> {
         location::records(&self.shared, places)
     }
 }
@@ -171,9 +171,10 @@ impl Clone for Reader {
     }
 }
 
-impl Shared {
-    pub fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: Catalogue) -> Self {
-        let state = Mutex::new(State { catalogue, kept: VecDeque::new(), waiting: 0, wakes: 0 });
+impl LogState {
+    pub fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: LogIndex) -> Self {
+        let state =
+            Mutex::new(DurablePosition { catalogue, kept: VecDeque::new(), waiting: 0, wakes: 0 });
         Self { journal, log, durable: AtomicU64::new(durable), state, advanced: Condvar::new() }
     }
 
@@ -212,7 +213,7 @@ impl Shared {
     }
 
     /// Where to begin to read for the record with this seq.
-    pub fn locate(&self, seq: Seq) -> Option<Spot> {
+    pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
         self.lock().catalogue.locate(seq)
     }
 
@@ -257,7 +258,7 @@ impl Shared {
     }
 
     /// The state is whole after every step, so that a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DurablePosition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

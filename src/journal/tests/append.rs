@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::journal::disk::faults::Fault;
+use crate::journal::disk::faults::InjectedFault;
 use crate::journal::tests::*;
 
 proptest! {
@@ -14,7 +14,7 @@ proptest! {
             prop::collection::vec(prop::collection::vec(0usize..1500, 1..6), 0..6), 1..4),
         closed: bool,
     ) {
-        let site = Site::new();
+        let site = TestDirectory::new();
         let mut all: Vec<Record> = Vec::new();
         for groups in lives {
             let found = site.open();
@@ -42,13 +42,13 @@ proptest! {
 fn segments_are_named_by_their_first_seq_and_double_up_to_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let data = DataDir::open_sized(dir.path(), 1024).unwrap();
-    let options = Options { segment_bytes_max: 4096 };
+    let options = JournalOptions { segment_bytes_max: 4096 };
     let mut journal = Journal::open(&data, options, 0, &mut |_, _| Ok(())).unwrap().journal;
     for seq in 1..=20 {
         journal.append(&[record(seq, 400)]).unwrap();
     }
     journal.close().unwrap();
-    let site = Site { dir };
+    let site = TestDirectory { dir };
     drop(data);
     let sizes: Vec<(String, u64)> = site
         .segments()
@@ -68,7 +68,7 @@ fn segments_are_named_by_their_first_seq_and_double_up_to_the_limit() {
 
 #[test]
 fn a_group_larger_than_a_segment_gets_a_segment_of_its_own_size() {
-    let site = Site::with_groups(&[&[10], &[9000, 9000], &[10]]);
+    let site = TestDirectory::with_groups(&[&[10], &[9000, 9000], &[10]]);
     let sizes: Vec<u64> =
         site.segments().iter().map(|path| path.metadata().unwrap().len()).collect();
     assert_eq!(sizes.len(), 3);
@@ -80,7 +80,7 @@ fn a_group_larger_than_a_segment_gets_a_segment_of_its_own_size() {
 /// It has the name that the larger one gets; once, the rename lost the first segment's number.
 #[test]
 fn a_large_group_takes_the_place_of_a_segment_that_is_still_empty() {
-    let site = Site::with_groups(&[&[9000], &[10]]);
+    let site = TestDirectory::with_groups(&[&[9000], &[10]]);
     assert_eq!(site.segments().len(), 2);
     let found = site.open();
     assert_eq!(found.records.len(), 2);
@@ -89,9 +89,9 @@ fn a_large_group_takes_the_place_of_a_segment_that_is_still_empty() {
 
 #[test]
 fn without_space_nothing_is_stored_and_appends_succeed_when_space_returns() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
-    journal.disk.faults.set(Fault::Space);
+    journal.disk.faults.set(InjectedFault::Space);
     let mut appended = 0;
     let error = loop {
         match journal.append(&[record(appended + 1, 500)]) {
@@ -104,7 +104,7 @@ fn without_space_nothing_is_stored_and_appends_succeed_when_space_returns() {
     assert_eq!(site.names(), ["00000000000000000001.seg", "mark"], "no partial file is left");
     assert!(matches!(journal.append(&[record(appended + 1, 500)]), Err(AppendError::NoSpace(_))));
 
-    journal.disk.faults.set(Fault::None);
+    journal.disk.faults.set(InjectedFault::None);
     journal.append(&[record(appended + 1, 500)]).unwrap();
     assert_eq!(journal.head(), appended + 1);
     drop(journal);
@@ -115,14 +115,14 @@ fn without_space_nothing_is_stored_and_appends_succeed_when_space_returns() {
 /// next open tells which it was.
 #[test]
 fn a_failed_write_or_sync_is_final_until_the_journal_is_opened_again() {
-    for (fault, stored) in [(Fault::Write, 1), (Fault::Sync, 2)] {
-        let site = Site::new();
+    for (fault, stored) in [(InjectedFault::Write, 1), (InjectedFault::Sync, 2)] {
+        let site = TestDirectory::new();
         let mut journal = site.open().journal;
         let reader = journal.reader();
         journal.append(&[record(1, 10)]).unwrap();
         journal.disk.faults.set(fault);
         assert!(matches!(journal.append(&[record(2, 10)]), Err(AppendError::Final(_))));
-        journal.disk.faults.set(Fault::None);
+        journal.disk.faults.set(InjectedFault::None);
         assert!(matches!(journal.append(&[record(2, 10)]), Err(AppendError::Final(_))));
         assert_eq!((journal.head(), reader.durable()), (1, 1));
         assert_eq!(reader.follow(0).next(usize::MAX).unwrap().len(), 1);
@@ -137,10 +137,10 @@ fn a_failed_write_or_sync_is_final_until_the_journal_is_opened_again() {
 
 #[test]
 fn a_failure_while_a_segment_is_begun_is_final_and_stores_nothing() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     journal.append(&[record(1, 3000)]).unwrap();
-    journal.disk.faults.set(Fault::Write);
+    journal.disk.faults.set(InjectedFault::Write);
     assert!(matches!(journal.append(&[record(2, 3000)]), Err(AppendError::Final(_))));
     drop(journal);
     let found = site.open();
@@ -150,7 +150,7 @@ fn a_failure_while_a_segment_is_begun_is_final_and_stores_nothing() {
 
 #[test]
 fn a_group_that_does_not_continue_the_log_is_a_mistake_of_the_caller() {
-    let site = Site::with_groups(&[&[10]]);
+    let site = TestDirectory::with_groups(&[&[10]]);
     for wrong in
         [vec![], vec![record(1, 10)], vec![record(3, 10)], vec![record(2, 1), record(4, 1)]]
     {

@@ -4,11 +4,11 @@ use std::fs;
 
 use crate::journal::tests::*;
 
-type Change = fn(&Site);
+type Tamper = fn(&TestDirectory);
 
 /// Five groups in three segments: 1 and 2, 3 and 4, 5.
-fn site() -> Site {
-    let site = Site::with_groups(&[&[1000, 10], &[1500], &[1600], &[1000, 10], &[700]]);
+fn site() -> TestDirectory {
+    let site = TestDirectory::with_groups(&[&[1000, 10], &[1500], &[1600], &[1000, 10], &[700]]);
     assert_eq!(site.segments().len(), 3);
     site
 }
@@ -39,7 +39,7 @@ fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 
 /// What was done, how, which segment the refusal names (from 0), the last good seq, and a part of
 /// the explanation.
-const DAMAGES: [(&str, Change, usize, Seq, &str); 16] = [
+const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
     (
         "the first segment is truncated",
         |s| edit(&s.segments()[0], |b| b.truncate(2000)),
@@ -204,7 +204,7 @@ fn without_any_segment_the_start_is_refused() {
 
 #[test]
 fn an_older_copy_of_a_segment_is_refused() {
-    let site = Site::with_groups(&[&[1000, 10], &[900]]);
+    let site = TestDirectory::with_groups(&[&[1000, 10], &[900]]);
     let older = fs::read(&site.segments()[0]).unwrap();
     let mut journal = site.open().journal;
     journal.append(&group(3, &[1000])).unwrap();
@@ -236,13 +236,13 @@ fn a_segment_or_frame_of_another_log_is_refused() {
     assert!(site.refused(0).what.contains("header and leaves differs"));
 }
 
-fn site_of_another_log() -> Site {
+fn site_of_another_log() -> TestDirectory {
     site()
 }
 
 #[test]
 fn a_stale_mark_proves_less_and_a_mark_ahead_proves_a_loss() {
-    let site = Site::with_groups(&[&[1000, 10]]);
+    let site = TestDirectory::with_groups(&[&[1000, 10]]);
     let stale = fs::read(site.mark()).unwrap();
     let mut journal = site.open().journal;
     journal.append(&group(2, &[100])).unwrap();
@@ -263,7 +263,7 @@ fn a_stale_mark_proves_less_and_a_mark_ahead_proves_a_loss() {
 /// last: its remains show that the one before was whole once.
 #[test]
 fn remains_behind_a_group_show_that_it_was_synced() {
-    let site = Site::with_groups(&[&[300], &[300], &[300]]);
+    let site = TestDirectory::with_groups(&[&[300], &[300], &[300]]);
     edit(&site.segments()[0], |bytes| {
         let frames = frames(bytes);
         bytes[frames[1].start + 200..frames[2].start + 200].fill(0);
@@ -277,7 +277,7 @@ fn remains_behind_a_group_show_that_it_was_synced() {
 /// Two directories with one identity and different histories: a copy that lived on by itself.
 #[test]
 fn a_mark_of_another_history_is_refused() {
-    let site = Site::with_groups(&[&[100]]);
+    let site = TestDirectory::with_groups(&[&[100]]);
     let before = site.contents();
     let mut journal = site.open().journal;
     journal.append(&group(1, &[100])).unwrap();
@@ -296,7 +296,7 @@ fn a_mark_of_another_history_is_refused() {
 /// A record can be erased with its salts; this version never does, so an open says so.
 #[test]
 fn an_erased_part_is_refused_with_a_message_of_its_own() {
-    let site = Site::with_groups(&[&[100], &[50]]);
+    let site = TestDirectory::with_groups(&[&[100], &[50]]);
     edit(&site.segments()[0], |bytes| {
         let (first, data_part) = (frames(bytes)[0].clone(), 20 + 102);
         let padding = bytes[first.clone()].iter().rev().take_while(|byte| **byte == 0).count();
@@ -310,7 +310,7 @@ fn an_erased_part_is_refused_with_a_message_of_its_own() {
 /// Every byte of every segment is zeroed, every aligned word, and bits of a sample are flipped.
 #[test]
 fn no_byte_of_a_small_journal_can_be_changed_unnoticed() {
-    let site = Site::with_groups(&[&[20, 0], &[7], &[3]]);
+    let site = TestDirectory::with_groups(&[&[20, 0], &[7], &[3]]);
     let segment = &site.segments()[0];
     let whole = fs::read(segment).unwrap();
     let used = frames(&whole).pop().unwrap().end;

@@ -26,7 +26,7 @@ fn a_missing_directory_is_made_with_those_above_it() {
 
 #[test]
 fn a_second_open_is_refused_with_the_process_that_holds_the_lock() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let first = site.data_dir().unwrap();
     let refused = site.data_dir().unwrap_err();
     let pid = std::process::id();
@@ -38,9 +38,9 @@ fn a_second_open_is_refused_with_the_process_that_holds_the_lock() {
 
 #[test]
 fn an_open_journal_keeps_the_directory_locked_and_is_the_only_one() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let dir = site.data_dir().unwrap();
-    let open = || Journal::open(&dir, Options::default(), 0, &mut |_, _| Ok(()));
+    let open = || Journal::open(&dir, JournalOptions::default(), 0, &mut |_, _| Ok(()));
     let journal = open().unwrap().journal;
     assert!(matches!(open(), Err(JournalError::InUse { .. })));
     journal.close().unwrap();
@@ -75,7 +75,7 @@ fn a_foreign_directory_is_refused_and_not_touched() {
 
 #[test]
 fn a_journal_that_lost_its_identity_is_not_taken_for_a_new_one() {
-    let site = Site::with_groups(&[&[10]]);
+    let site = TestDirectory::with_groups(&[&[10]]);
     fs::remove_file(site.path().join("identity")).unwrap();
     let before = site.contents();
     assert!(matches!(site.data_dir(), Err(DirError::Foreign { .. })));
@@ -95,7 +95,7 @@ fn a_making_that_was_interrupted_is_completed() {
         &["lock", "journal/00000000000000000001.seg", "journal/mark"],
         &["lock", "journal/00000000000000000001.seg", "journal/mark", "identity.new"],
     ] {
-        let site = Site::new();
+        let site = TestDirectory::new();
         for name in leftovers {
             let path = site.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -103,7 +103,7 @@ fn a_making_that_was_interrupted_is_completed() {
                 fs::create_dir_all(path).unwrap();
             } else if name.ends_with(".seg") {
                 // As another directory has it: it gets its name when its header is whole.
-                let other = Site::with_groups(&[]);
+                let other = TestDirectory::with_groups(&[]);
                 let segment = fs::read(other.path().join(name)).unwrap();
                 let without_groups = [&segment[..104], &vec![0; segment.len() - 104]].concat();
                 fs::write(path, without_groups).unwrap();
@@ -120,7 +120,7 @@ fn a_making_that_was_interrupted_is_completed() {
 
 #[test]
 fn a_damaged_or_newer_identity_is_refused_before_the_lock_is_taken() {
-    let site = Site::with_groups(&[&[10]]);
+    let site = TestDirectory::with_groups(&[&[10]]);
     let identity = site.path().join("identity");
     let whole = fs::read_to_string(&identity).unwrap();
     fs::remove_file(site.path().join("lock")).unwrap();

@@ -18,7 +18,7 @@ proptest! {
         groups in prop::collection::vec(prop::collection::vec(0usize..900, 1..5), 1..12),
         after in 0u64..40, bytes_max in 0usize..5000,
     ) {
-        let site = Site::new();
+        let site = TestDirectory::new();
         let mut journal = site.open().journal;
         let mut all = Vec::new();
         for lengths in groups {
@@ -45,7 +45,7 @@ proptest! {
 #[test]
 fn a_follower_beside_the_writer_sees_every_record_once_and_in_order() {
     const RECORDS: u64 = 600;
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     let reader = journal.reader();
     thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn a_follower_beside_the_writer_sees_every_record_once_and_in_order() {
 
 #[test]
 fn a_follower_that_waits_at_the_head_goes_on_into_new_segments() {
-    let site = Site::with_groups(&[&[10]]);
+    let site = TestDirectory::with_groups(&[&[10]]);
     let mut journal = site.open().journal;
     let mut follower = journal.reader().follow(1);
     let mut ahead = journal.reader().follow(3);
@@ -96,7 +96,7 @@ fn a_follower_that_waits_at_the_head_goes_on_into_new_segments() {
 
 #[test]
 fn damage_that_comes_later_is_found_and_the_position_stays_before_it() {
-    let site = Site::with_groups(&[&[100], &[100], &[100]]);
+    let site = TestDirectory::with_groups(&[&[100], &[100], &[100]]);
     let journal = site.open().journal;
     let mut follower = journal.reader().follow(0);
     assert_eq!(follower.next(1).unwrap().len(), 1);
@@ -123,7 +123,7 @@ fn damage_that_comes_later_is_found_and_the_position_stays_before_it() {
 
 #[test]
 fn a_wait_ends_with_the_append_that_passes_it() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     let reader = journal.reader();
     thread::scope(|scope| {
@@ -138,7 +138,7 @@ fn a_wait_ends_with_the_append_that_passes_it() {
 
 #[test]
 fn a_wait_ends_at_its_timeout() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let reader = site.open().journal.reader();
     let timeout = Duration::from_millis(20);
     let begun = Instant::now();
@@ -148,7 +148,7 @@ fn a_wait_ends_at_its_timeout() {
 
 #[test]
 fn waking_all_ends_each_wait_once_also_one_that_begins_later() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let journal = site.open().journal;
     let (reader, other) = (journal.reader(), journal.reader());
     thread::scope(|scope| {

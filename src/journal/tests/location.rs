@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::journal::tests::*;
 
 /// Every record of a log with its place, as a follower in small portions tells them.
-fn locate(reader: &Reader) -> Vec<Located> {
+fn locate(reader: &Reader) -> Vec<LocatedRecord> {
     let mut follower = reader.follow(0);
     let mut all = Vec::new();
     loop {
@@ -20,8 +20,8 @@ fn locate(reader: &Reader) -> Vec<Located> {
 }
 
 /// Groups of one record and of many, in several segments, and the journal that holds them.
-fn site() -> (Site, Journal, Vec<Record>) {
-    let site = Site::new();
+fn site() -> (TestDirectory, Journal, Vec<Record>) {
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     let mut all = Vec::new();
     for lengths in [&[300][..], &[0, 700, 20], &[2500], &[1; 120], &[40, 40]] {
@@ -34,13 +34,13 @@ fn site() -> (Site, Journal, Vec<Record>) {
 }
 
 /// What is read where the log was changed, which must be damage or what was written.
-fn unchanged(reader: &Reader, place: &Place, record: &Record) -> bool {
+fn unchanged(reader: &Reader, place: &Location, record: &Record) -> bool {
     match reader.read_at(place) {
         Ok(read) => {
             assert_eq!(read, *record);
             true
         }
-        Err(PlaceError::Journal(JournalError::DamagedRecord { .. })) => false,
+        Err(LocationError::Journal(JournalError::DamagedRecord { .. })) => false,
         Err(other) => panic!("{other}"),
     }
 }
@@ -53,7 +53,7 @@ proptest! {
         groups in prop::collection::vec(prop::collection::vec(0usize..900, 1..40), 1..12),
         restarted: bool,
     ) {
-        let site = Site::new();
+        let site = TestDirectory::new();
         let mut journal = site.open().journal;
         let mut all = Vec::new();
         for lengths in groups {
@@ -72,7 +72,7 @@ proptest! {
             prop_assert_eq!((located.seq(), located.time()), (record.seq(), record.time()));
             prop_assert_eq!(located.meta(), record.meta());
             prop_assert_eq!(located.leaf, record.leaf().0.encode());
-            let place = Place::decode(&located.place.encode());
+            let place = Location::decode(&located.place.encode());
             prop_assert_eq!(place, located.place);
             prop_assert_eq!(&reader.read_at(&place).unwrap(), record);
             prop_assert_eq!((place.seq(), place.time()), (record.seq(), record.time()));
@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn bytes_that_are_no_place_of_the_log_read_nothing(bytes: [u8; PLACE_BYTES]) {
         let (_site, journal, _) = site();
-        let place = Place::decode(&bytes);
+        let place = Location::decode(&bytes);
         prop_assert!(journal.reader().read_at(&place).is_err());
     }
 }
@@ -110,7 +110,7 @@ fn a_place_with_any_byte_changed_reads_nothing() {
             for flip in [1, 0x80, 0xff] {
                 let mut changed = place;
                 changed[at] ^= flip;
-                let read = reader.read_at(&Place::decode(&changed));
+                let read = reader.read_at(&Location::decode(&changed));
                 assert!(read.is_err(), "byte {at} of seq {}", record.seq());
             }
         }
@@ -162,7 +162,7 @@ fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
             // Read together with one that is whole, it is still the one that is named.
             assert_eq!(reader.read_all_at(&[before]).unwrap().len(), 1);
             match reader.read_all_at(&[before, located.place]) {
-                Err(PlaceError::Journal(JournalError::DamagedRecord { offset, .. })) => {
+                Err(LocationError::Journal(JournalError::DamagedRecord { offset, .. })) => {
                     assert_eq!(offset, parts_at as u64);
                 }
                 other => panic!("{other:?}"),
@@ -184,14 +184,14 @@ fn what_is_not_durable_has_no_place() {
     let mut beyond = behind;
     let parts_at = u64::from_be_bytes(behind[20..28].try_into().unwrap());
     beyond[20..28].copy_from_slice(&(parts_at + ahead).to_be_bytes());
-    let beyond = reader.read_at(&Place::decode(&beyond));
-    assert!(matches!(beyond, Err(PlaceError::Nowhere)), "{beyond:?}");
+    let beyond = reader.read_at(&Location::decode(&beyond));
+    assert!(matches!(beyond, Err(LocationError::Nowhere)), "{beyond:?}");
 }
 
 /// A history is spread over many segments; the descriptors that it takes are bounded.
 #[test]
 fn files_stay_open_for_a_while_and_are_not_many() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     while site.segments().len() < 140 {
         let group = group(journal.head(), &[2500]);

@@ -47,18 +47,18 @@ pub fn group(head: Seq, data_bytes: &[usize]) -> Vec<Arc<Record>> {
 }
 
 /// A data directory to experiment with.
-pub struct Site {
+pub struct TestDirectory {
     dir: TempDir,
 }
 
 /// What an open found.
-pub struct Found {
+pub struct OpenedLog {
     pub journal: Journal,
     pub report: OpenReport,
     pub records: Vec<Record>,
 }
 
-impl Site {
+impl TestDirectory {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -106,14 +106,14 @@ impl Site {
         DataDir::open_sized(self.path(), SEGMENT_BYTES)
     }
 
-    pub fn open(&self) -> Found {
+    pub fn open(&self) -> OpenedLog {
         self.try_open(0).unwrap()
     }
 
     /// Opens the journal and checks everything that a visitor is shown.
-    pub fn try_open(&self, proven: Seq) -> Result<Found, JournalError> {
+    pub fn try_open(&self, proven: Seq) -> Result<OpenedLog, JournalError> {
         let dir = self.data_dir().unwrap();
-        let options = Options { segment_bytes_max: SEGMENT_BYTES };
+        let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
         let mut records = Vec::new();
         let mut chained = [0; 32];
         let mut visit = |stored: &StoredRecord<'_>, after: &Digest| {
@@ -123,21 +123,22 @@ impl Site {
             records.push(stored.to_record()?);
             Ok(())
         };
-        let Opened { journal, report, .. } = Journal::open(&dir, options, proven, &mut visit)?;
+        let OpenedJournal { journal, report, .. } =
+            Journal::open(&dir, options, proven, &mut visit)?;
         assert_eq!(report.records_read, records.len() as u64);
         assert_eq!(report.head, records.last().map_or(0, Record::seq));
-        Ok(Found { journal, report, records })
+        Ok(OpenedLog { journal, report, records })
     }
 
     /// The error of an open that must be refused as damage, after checking that it left
     /// everything as it was.
-    pub fn refused(&self, proven: Seq) -> Refused {
+    pub fn refused(&self, proven: Seq) -> RefusedOpen {
         let before = self.contents();
         match self.try_open(proven) {
             Ok(found) => panic!("the journal was opened: {:?}", found.report),
             Err(JournalError::Damage { file, offset, last_good_seq, what }) => {
                 assert_eq!(self.contents(), before, "a refused open changes nothing");
-                Refused { file, offset, last_good_seq, what }
+                RefusedOpen { file, offset, last_good_seq, what }
             }
             Err(other) => panic!("not refused as damage: {other}"),
         }
@@ -152,7 +153,7 @@ impl Site {
 }
 
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedOpen {
     pub file: PathBuf,
     pub offset: u64,
     pub last_good_seq: Seq,

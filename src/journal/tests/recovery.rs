@@ -3,13 +3,13 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-use crate::journal::disk::simulated::{Fault, Image, SimulatedDisk};
+use crate::journal::disk::simulated::{DiskFault, Image, SimulatedDisk};
 use crate::journal::tests::*;
 
 /// A closed journal of three groups in one segment, and where its last frame lies; the mark knows
 /// of the first two only.
-fn with_unmarked_group() -> (Site, usize, usize) {
-    let site = Site::with_groups(&[&[20, 30], &[40]]);
+fn with_unmarked_group() -> (TestDirectory, usize, usize) {
+    let site = TestDirectory::with_groups(&[&[20, 30], &[40]]);
     let mark = fs::read(site.mark()).unwrap();
     let from = used(&site.segments()[0]);
     let mut journal = site.open().journal;
@@ -99,7 +99,7 @@ fn torn_tails_are_kept_under_different_names() {
 
 #[test]
 fn garbage_after_the_log_is_a_torn_tail() {
-    let site = Site::with_groups(&[&[20]]);
+    let site = TestDirectory::with_groups(&[&[20]]);
     let segment = &site.segments()[0];
     let bytes = fs::read(segment).unwrap();
     for at in [used(segment) + 1, used(segment) + 800, bytes.len() - 1] {
@@ -130,14 +130,14 @@ fn a_broken_last_group_that_was_acknowledged_is_damage() {
 }
 
 /// Opens it beside a witness that knows of so many records: whether it was asked, and the head.
-fn beside_witness(site: &Site, knows: Seq) -> (bool, Result<Seq, JournalError>) {
+fn beside_witness(site: &TestDirectory, knows: Seq) -> (bool, Result<Seq, JournalError>) {
     let asked = std::cell::Cell::new(false);
     let prove = || {
         asked.set(true);
         knows
     };
-    let known = Known { proven: 1, prove: Some(&prove), checkpoint: None, read_from: 0 };
-    let options = Options { segment_bytes_max: SEGMENT_BYTES };
+    let known = OpenContext { proven: 1, prove: Some(&prove), checkpoint: None, read_from: 0 };
+    let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
     let opened =
         Journal::open_knowing(&site.data_dir().unwrap(), options, &known, &mut |_, _| Ok(()));
     (asked.get(), opened.map(|opened| opened.report.head))
@@ -145,7 +145,7 @@ fn beside_witness(site: &Site, knows: Seq) -> (bool, Result<Seq, JournalError>) 
 
 #[test]
 fn a_witness_that_takes_its_time_is_asked_unless_the_log_ends_as_a_kill_leaves_it() {
-    let whole = Site::with_groups(&[&[20, 30], &[40], &[1]]);
+    let whole = TestDirectory::with_groups(&[&[20, 30], &[40], &[1]]);
     assert!(matches!(beside_witness(&whole, 9), (false, Ok(4))), "it ends at the mark");
     let (site, from, to) = with_unmarked_group();
     let (segment, mark) = (&site.segments()[0], fs::read(site.mark()).unwrap());
@@ -187,7 +187,7 @@ fn what_lies_after_the_mark_is_written_and_synced_again() {
 
 #[test]
 fn without_a_mark_the_last_segment_is_written_again() {
-    let site = Site::with_groups(&[&[3000], &[3000], &[20]]);
+    let site = TestDirectory::with_groups(&[&[3000], &[3000], &[20]]);
     fs::remove_file(site.mark()).unwrap();
     let last = site.segments().pop().unwrap();
     let found = site.open();
@@ -204,14 +204,14 @@ fn without_a_mark_the_last_segment_is_written_again() {
 /// The crash comes after a segment was filled with zeros, and after it was named.
 #[test]
 fn a_segment_that_was_prepared_is_removed_and_one_that_was_named_is_used() {
-    let site = Site::with_groups(&[&[20]]);
+    let site = TestDirectory::with_groups(&[&[20]]);
     for name in ["next.tmp", "own.tmp"] {
         fs::write(site.journal().join(name), vec![0; 4096]).unwrap();
     }
     assert_eq!(site.open().records.len(), 1);
     assert_eq!(site.names(), ["00000000000000000001.seg", "mark"]);
 
-    let site = Site::with_groups(&[&[3000], &[3000]]);
+    let site = TestDirectory::with_groups(&[&[3000], &[3000]]);
     let last = site.segments().pop().unwrap();
     let mut bytes = fs::read(&last).unwrap();
     bytes[104..].fill(0);
@@ -228,7 +228,7 @@ fn a_segment_that_was_prepared_is_removed_and_one_that_was_named_is_used() {
 
 #[test]
 fn a_visitor_that_refuses_a_record_refuses_the_start() {
-    let site = Site::with_groups(&[&[20, 20], &[20, 20]]);
+    let site = TestDirectory::with_groups(&[&[20, 20], &[20, 20]]);
     let before = site.contents();
     let dir = site.data_dir().unwrap();
     let mut left = 3;
@@ -236,7 +236,7 @@ fn a_visitor_that_refuses_a_record_refuses_the_start() {
         left -= 1;
         if left == 0 { Err(crate::record::RecordError::Commitment("meta")) } else { Ok(()) }
     };
-    let refused = Journal::open(&dir, Options::default(), 0, &mut visit).unwrap_err();
+    let refused = Journal::open(&dir, JournalOptions::default(), 0, &mut visit).unwrap_err();
     assert!(matches!(refused, JournalError::Record { seq: 3, .. }), "{refused}");
     assert_eq!(site.contents(), before);
 }
@@ -246,21 +246,21 @@ fn a_visitor_that_refuses_a_record_refuses_the_start() {
 /// in a segment that another one followed.
 #[test]
 fn a_torn_tail_whose_cut_failed_does_not_come_back() {
-    let site = Site::with_groups(&[&[20], &[20]]);
+    let site = TestDirectory::with_groups(&[&[20], &[20]]);
     let segment = &site.segments()[0];
     let (used, mut bytes) = (used(segment), fs::read(segment).unwrap());
     bytes[used..used + 900].fill(7);
     fs::write(segment, &bytes).unwrap();
     let mut failed = 0;
     for (seed, after) in (0..12).flat_map(|seed| (0..12).map(move |after| (seed, after))) {
-        let place = Site::new();
+        let place = TestDirectory::new();
         let disk = SimulatedDisk::new(place.path(), seed);
         disk.replace(&image(&site));
         SimulatedDisk::install(Some(&disk));
         {
             let dir = place.data_dir().unwrap();
-            let options = Options { segment_bytes_max: SEGMENT_BYTES };
-            disk.plan(Fault::Sync, after);
+            let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
+            disk.plan(DiskFault::Sync, after);
             let opened = Journal::open(&dir, options, 0, &mut |_, _| Ok(()));
             failed += u32::from(opened.is_err());
         }
@@ -282,14 +282,14 @@ fn a_torn_tail_whose_cut_failed_does_not_come_back() {
 #[test]
 fn a_torn_tail_is_kept_once_however_often_an_open_comes_no_further() {
     let torn = || {
-        let site = Site::with_groups(&[&[20]]);
+        let site = TestDirectory::with_groups(&[&[20]]);
         let segment = site.segments().remove(0);
         let (used, mut bytes) = (used(&segment), fs::read(&segment).unwrap());
         bytes[used..used + 900].fill(7);
         fs::write(&segment, &bytes).unwrap();
         site
     };
-    let kept = |site: &Site| {
+    let kept = |site: &TestDirectory| {
         let names = site.names().into_iter().filter(|name| name.starts_with("torn-"));
         names.collect::<Vec<_>>()
     };
@@ -306,7 +306,7 @@ fn a_torn_tail_is_kept_once_however_often_an_open_comes_no_further() {
 }
 
 /// The files of a data directory, as a simulated disk takes them.
-fn image(site: &Site) -> Image {
+fn image(site: &TestDirectory) -> Image {
     let mut image: Image = [("journal/".to_owned(), Vec::new())].into();
     image.insert("identity".to_owned(), fs::read(site.path().join("identity")).unwrap());
     for (name, bytes) in site.contents() {

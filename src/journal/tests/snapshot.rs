@@ -7,23 +7,23 @@ use crate::journal::tests::*;
 const GROUPS: u64 = 60;
 
 /// An open that knows a checkpoint.
-struct Passed {
+struct OpenedBehindSnapshot {
     journal: Journal,
-    earlier: Option<Earlier>,
+    earlier: Option<UnverifiedSegments>,
     read: Vec<Seq>,
 }
 
 /// Writes a checkpoint of what is durable; which records stand in it is not the journal's business.
 fn write(journal: &Journal, records: &[Arc<Record>]) {
     let reader = journal.reader();
-    let mut writer = CheckpointWriter::begin(&reader).unwrap();
+    let mut writer = SnapshotWriter::begin(&reader).unwrap();
     records.iter().for_each(|record| writer.push(record).unwrap());
     writer.finish(reader.durable()).unwrap();
 }
 
 /// A log of several segments with a checkpoint after `checkpointed` groups, and some more.
-fn site(checkpointed: u64) -> Site {
-    let site = Site::new();
+fn site(checkpointed: u64) -> TestDirectory {
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     for head in 0..GROUPS {
         if head == checkpointed {
@@ -35,28 +35,28 @@ fn site(checkpointed: u64) -> Site {
     site
 }
 
-fn try_open(site: &Site, read_from: Seq) -> Result<Passed, JournalError> {
+fn try_open(site: &TestDirectory, read_from: Seq) -> Result<OpenedBehindSnapshot, JournalError> {
     let dir = site.data_dir().unwrap();
     let checkpoint = Journal::checkpoint(&dir);
-    let options = Options { segment_bytes_max: SEGMENT_BYTES };
+    let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
     let mut read = Vec::new();
     let mut visit = |stored: &StoredRecord<'_>, _: &Digest| {
         read.push(stored.to_record()?.seq());
         Ok(())
     };
-    let known = Known { proven: 0, prove: None, checkpoint: checkpoint.as_ref(), read_from };
-    let Opened { journal, report, earlier } =
+    let known = OpenContext { proven: 0, prove: None, checkpoint: checkpoint.as_ref(), read_from };
+    let OpenedJournal { journal, report, earlier } =
         Journal::open_knowing(&dir, options, &known, &mut visit)?;
     assert_eq!(report.head, GROUPS);
-    Ok(Passed { journal, earlier, read })
+    Ok(OpenedBehindSnapshot { journal, earlier, read })
 }
 
-fn open(site: &Site, read_from: Seq) -> Passed {
+fn open(site: &TestDirectory, read_from: Seq) -> OpenedBehindSnapshot {
     try_open(site, read_from).unwrap()
 }
 
 /// Seqs that segments begin with.
-fn first_seqs(site: &Site) -> Vec<Seq> {
+fn first_seqs(site: &TestDirectory) -> Vec<Seq> {
     let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
     site.segments().into_iter().map(name).collect()
 }
@@ -66,7 +66,7 @@ fn what_comes_before_the_segment_of_the_head_is_passed_over_and_can_be_read_all_
     let site = site(40);
     let begin = *first_seqs(&site).iter().rfind(|first| **first <= 40).unwrap();
     assert!(begin > 1, "there is something to pass over");
-    let Passed { mut journal, earlier, read } = open(&site, Seq::MAX);
+    let OpenedBehindSnapshot { mut journal, earlier, read } = open(&site, Seq::MAX);
     assert_eq!(read, (begin..=GROUPS).collect::<Vec<_>>());
     let earlier = earlier.unwrap();
     assert_eq!(earlier.last_seq(), begin - 1);
@@ -124,7 +124,7 @@ fn whatever_is_changed_in_what_was_passed_over_is_found_and_named() {
             std::fs::write(path, &bytes).unwrap();
             let error = match try_open(&site, Seq::MAX) {
                 Err(error) => error,
-                Ok(Passed { earlier, .. }) => {
+                Ok(OpenedBehindSnapshot { earlier, .. }) => {
                     earlier.expect("it was passed over").verify(&mut |_| true).unwrap_err()
                 }
             };
@@ -202,7 +202,7 @@ fn one_that_was_not_finished_leaves_no_file_and_the_one_before() {
     let journal = site.open().journal;
     let before = std::fs::read(snapshot::path(&site.journal())).unwrap();
     let reader = journal.reader();
-    let mut writer = CheckpointWriter::begin(&reader).unwrap();
+    let mut writer = SnapshotWriter::begin(&reader).unwrap();
     writer.push(&record(1, 5)).unwrap();
     drop(writer);
     assert_eq!(site.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
@@ -211,16 +211,16 @@ fn one_that_was_not_finished_leaves_no_file_and_the_one_before() {
 
 #[test]
 fn it_states_the_chain_at_its_head() {
-    let site = Site::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
+    let site = TestDirectory::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
     let mut chains = vec![[0; 32]];
     let dir = site.data_dir().unwrap();
     let mut visit = |_: &StoredRecord<'_>, after: &Digest| {
         chains.push(*after);
         Ok(())
     };
-    let journal = Journal::open(&dir, Options::default(), 0, &mut visit).unwrap().journal;
+    let journal = Journal::open(&dir, JournalOptions::default(), 0, &mut visit).unwrap().journal;
     for head in [0, 2, 3, 6] {
-        CheckpointWriter::begin(&journal.reader()).unwrap().finish(head).unwrap();
+        SnapshotWriter::begin(&journal.reader()).unwrap().finish(head).unwrap();
         let checkpoint = Journal::checkpoint(&dir).unwrap();
         assert_eq!((checkpoint.head(), *checkpoint.chain()), (head, chains[head as usize]));
     }

@@ -6,7 +6,7 @@ use std::thread;
 use crate::journal::tests::*;
 
 /// What a survey hands out.
-fn surveyed(survey: &Survey) -> Result<(Vec<Record>, Surveyed), JournalError> {
+fn surveyed(survey: &Survey) -> Result<(Vec<Record>, SurveyReport), JournalError> {
     let mut records = Vec::new();
     let read = survey.read(|taken| {
         records.extend(taken.records.iter().map(|record| Record::clone(record)));
@@ -20,7 +20,7 @@ fn surveyed(survey: &Survey) -> Result<(Vec<Record>, Surveyed), JournalError> {
 #[test]
 fn a_survey_beside_the_writer_holds_what_was_durable_before_it_and_meets_no_damage() {
     const GROUPS: usize = 600;
-    let site = Site::new();
+    let site = TestDirectory::new();
     let mut journal = site.open().journal;
     let (reader, done) = (journal.reader(), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -54,7 +54,7 @@ fn a_survey_beside_the_writer_holds_what_was_durable_before_it_and_meets_no_dama
 /// A file is not read in one moment: what was written first may be what was read too early.
 #[test]
 fn a_group_that_was_written_while_the_file_was_read_is_no_damage() {
-    let site = Site::with_groups(&[&[10], &[20], &[30]]);
+    let site = TestDirectory::with_groups(&[&[10], &[20], &[30]]);
     let mut places = Vec::new();
     let survey = Survey::beside(site.path()).unwrap();
     let read = survey.read(|taken| {
@@ -71,7 +71,7 @@ fn a_group_that_was_written_while_the_file_was_read_is_no_damage() {
 
 #[test]
 fn a_survey_reads_what_an_open_reads_and_its_reader_too() {
-    let site = Site::with_groups(&[&[10, 900], &[3_000], &[5_000], &[1]]);
+    let site = TestDirectory::with_groups(&[&[10, 900], &[3_000], &[5_000], &[1]]);
     let before = site.contents();
     let survey = Survey::alone(site.path()).unwrap();
     let (records, found) = surveyed(&survey).unwrap();
@@ -85,7 +85,7 @@ fn a_survey_reads_what_an_open_reads_and_its_reader_too() {
 
 #[test]
 fn a_survey_judges_as_an_open_does_and_names_the_record() {
-    let site = Site::with_groups(&[&[10, 900], &[3_000], &[5_000, 2], &[1]]);
+    let site = TestDirectory::with_groups(&[&[10, 900], &[3_000], &[5_000, 2], &[1]]);
     for (i, segment) in site.segments().iter().enumerate() {
         let whole = std::fs::read(segment).unwrap();
         for at in (0..whole.len()).step_by(97).filter(|at| whole[*at] != 0) {
@@ -112,7 +112,7 @@ fn a_survey_judges_as_an_open_does_and_names_the_record() {
 
 #[test]
 fn a_directory_is_made_for_a_log_and_is_no_other_logs() {
-    let site = Site::new();
+    let site = TestDirectory::new();
     let log = Uuid::now_v7();
     assert!(matches!(Survey::beside(site.path()), Err(DirError::NoLog { .. })));
     let dir = DataDir::open_for(site.path(), log).unwrap();

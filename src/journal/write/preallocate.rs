@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use crate::journal::disk::Disk;
 use crate::journal::format::segment;
-use crate::journal::format::segment::Header;
+use crate::journal::format::segment::SegmentHeader;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const NEXT: &str = "next.tmp";
@@ -22,7 +22,7 @@ const OWN: &str = "own.tmp";
 
 /// A file of synced zeros; dropped, it is removed.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreallocatedSegment {
     file: File,
     path: PathBuf,
     bytes: u64,
@@ -33,14 +33,14 @@ pub struct Prepared {
 
 /// The preparation of the next segment, at most one at a time.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct Preallocation {
     journal: PathBuf,
     disk: Disk,
-    state: State,
+    state: PreallocationState,
 }
 
 #[derive(Debug)]
-enum State {
+enum PreallocationState {
     /// It failed; it is tried again, on the spot, when the segment is needed.
     Failed,
     Idle,
@@ -48,11 +48,11 @@ enum State {
         bytes: u64,
         /// Whether somebody waits for it.
         awaited: Arc<AtomicBool>,
-        thread: JoinHandle<io::Result<Prepared>>,
+        thread: JoinHandle<io::Result<PreallocatedSegment>>,
     },
 }
 
-impl Prepared {
+impl PreallocatedSegment {
     /// Makes one on the spot.
     pub fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
         Self::create(disk, journal.join(OWN), bytes, || true)
@@ -65,7 +65,7 @@ impl Prepared {
 
     /// Writes the header, syncs, and gives the file its name, which the caller makes durable by
     /// syncing the directory.
-    pub fn name(mut self, journal: &Path, header: &Header) -> io::Result<File> {
+    pub fn name(mut self, journal: &Path, header: &SegmentHeader) -> io::Result<File> {
         debug_assert_eq!(header.file_bytes, self.bytes, "a header states the size of its file");
         self.disk.write(&self.file, &header.encode(), 0)?;
         self.disk.sync(&self.file)?;
@@ -89,7 +89,7 @@ impl Prepared {
     }
 }
 
-impl Drop for Prepared {
+impl Drop for PreallocatedSegment {
     fn drop(&mut self) {
         if !self.named {
             // Were it to stay, the next open would remove it.
@@ -98,14 +98,14 @@ impl Drop for Prepared {
     }
 }
 
-impl Ahead {
+impl Preallocation {
     pub fn new(journal: PathBuf, disk: Disk) -> Self {
-        Self { journal, disk, state: State::Idle }
+        Self { journal, disk, state: PreallocationState::Idle }
     }
 
     /// Begins to prepare a segment, unless one is prepared or was tried.
     pub fn begin(&mut self, bytes: u64) {
-        if !matches!(self.state, State::Idle) {
+        if !matches!(self.state, PreallocationState::Idle) {
             return;
         }
         let (disk, path) = (self.disk.clone(), self.journal.join(NEXT));
@@ -116,30 +116,30 @@ impl Ahead {
         };
         let spawned = std::thread::Builder::new()
             .name("broker-segment".to_owned())
-            .spawn(move || Prepared::create(&disk, path, bytes, is_awaited));
+            .spawn(move || PreallocatedSegment::create(&disk, path, bytes, is_awaited));
         self.state = match spawned {
             Ok(thread) => {
                 while self.disk.is_replayed() && !thread.is_finished() {
                     std::thread::yield_now();
                 }
-                State::Running { bytes, awaited, thread }
+                PreallocationState::Running { bytes, awaited, thread }
             }
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started to prepare a segment");
-                State::Failed
+                PreallocationState::Failed
             }
         };
     }
 
     /// The prepared segment if it has at least `bytes_min`, waited for if need be. One that is too
     /// small stays for later.
-    pub fn take(&mut self, bytes_min: u64) -> Option<Prepared> {
-        if matches!(self.state, State::Running { bytes, .. } if bytes < bytes_min) {
+    pub fn take(&mut self, bytes_min: u64) -> Option<PreallocatedSegment> {
+        if matches!(self.state, PreallocationState::Running { bytes, .. } if bytes < bytes_min) {
             return None;
         }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Failed | State::Idle => None,
-            State::Running { awaited, thread, .. } => {
+        match std::mem::replace(&mut self.state, PreallocationState::Idle) {
+            PreallocationState::Failed | PreallocationState::Idle => None,
+            PreallocationState::Running { awaited, thread, .. } => {
                 awaited.store(true, Ordering::Relaxed);
                 finished(thread)
             }
@@ -147,14 +147,14 @@ impl Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Preallocation {
     /// The thread must not outlive the lock on the directory.
     fn drop(&mut self) {
         self.take(0);
     }
 }
 
-fn finished(thread: JoinHandle<io::Result<Prepared>>) -> Option<Prepared> {
+fn finished(thread: JoinHandle<io::Result<PreallocatedSegment>>) -> Option<PreallocatedSegment> {
     match thread.join() {
         Ok(Ok(prepared)) => Some(prepared),
         Ok(Err(error)) => {

@@ -13,19 +13,19 @@ use uuid::Uuid;
 use crate::audit::Digest;
 use crate::journal::disk::Disk;
 use crate::journal::error::{AppendError, JournalError, io_error};
-use crate::journal::format::frame::{Frame, Place};
-use crate::journal::format::segment::{FIRST_GROUP_AT, Header};
-use crate::journal::format::watermark::{Mark, MarkFile};
+use crate::journal::format::frame::{GroupFrame, Predecessor};
+use crate::journal::format::segment::{FIRST_GROUP_AT, SegmentHeader};
+use crate::journal::format::watermark::{Watermark, WatermarkFile};
 use crate::journal::format::{frame, segment, watermark};
 use crate::journal::open::directory::DataDir;
 use crate::journal::open::lock::Lease;
-use crate::journal::open::scan::{End, Visit};
-use crate::journal::open::snapshot::Checkpoint;
+use crate::journal::open::scan::{LogEnd, RecordVisitor};
+use crate::journal::open::snapshot::Snapshot;
 use crate::journal::open::{recovery, snapshot};
-use crate::journal::read::index::Catalogue;
-use crate::journal::read::reader::{Reader, Shared};
-use crate::journal::write::preallocate::{Ahead, Prepared};
-use crate::journal::{Known, Opened, Options, disk};
+use crate::journal::read::index::LogIndex;
+use crate::journal::read::reader::{LogState, Reader};
+use crate::journal::write::preallocate::{PreallocatedSegment, Preallocation};
+use crate::journal::{JournalOptions, OpenContext, OpenedJournal, disk};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// The open log. One at a time; it keeps the data directory locked.
@@ -35,21 +35,21 @@ pub struct Journal {
     pub disk: Disk,
     journal: PathBuf,
     log: Uuid,
-    options: Options,
-    current: Current,
-    end: End,
-    shared: Arc<Shared>,
-    mark: MarkFile,
+    options: JournalOptions,
+    current: CurrentSegment,
+    end: LogEnd,
+    shared: Arc<LogState>,
+    mark: WatermarkFile,
     /// What failed; nothing is written after it.
     failed: Option<(io::ErrorKind, String)>,
-    ahead: Ahead,
+    ahead: Preallocation,
     /// Last, so that the directory stays locked until the thread of `ahead` has ended.
     _lease: Lease,
 }
 
 /// The segment that is being written.
 #[derive(Debug)]
-pub struct Current {
+pub struct CurrentSegment {
     /// Shared with readers.
     pub file: Arc<File>,
     /// Its place among the segments, from 1.
@@ -61,15 +61,15 @@ pub struct Current {
 }
 
 /// What recovery hands over.
-pub struct Start {
+pub struct WriterStart {
     pub disk: Disk,
     pub journal: PathBuf,
     pub log: Uuid,
-    pub options: Options,
-    pub current: Current,
-    pub end: End,
-    pub catalogue: Catalogue,
-    pub mark: MarkFile,
+    pub options: JournalOptions,
+    pub current: CurrentSegment,
+    pub end: LogEnd,
+    pub catalogue: LogIndex,
+    pub mark: WatermarkFile,
     pub lease: Lease,
 }
 
@@ -85,35 +85,35 @@ impl Journal {
     /// the first two cases.
     pub fn open(
         dir: &DataDir,
-        options: Options,
+        options: JournalOptions,
         proven: Seq,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
-    ) -> Result<Opened, JournalError> {
-        let known = Known { proven, prove: None, checkpoint: None, read_from: 0 };
+    ) -> Result<OpenedJournal, JournalError> {
+        let known = OpenContext { proven, prove: None, checkpoint: None, read_from: 0 };
         Self::open_knowing(dir, options, &known, visit)
     }
 
     /// As [`Journal::open`], but what a checkpoint stands for is not read now: the visitor has seen
     /// its records, and sees what is in the segment of the checkpoint's head, in that of
-    /// [`Known::read_from`], and after.
+    /// [`OpenContext::read_from`], and after.
     ///
     /// # Errors
     /// As [`Journal::open`]; a log that ends before the checkpoint's head is damage.
     pub fn open_knowing(
         dir: &DataDir,
-        options: Options,
-        known: &Known<'_>,
+        options: JournalOptions,
+        known: &OpenContext<'_>,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
-    ) -> Result<Opened, JournalError> {
-        let visit: &mut Visit<'_> = visit;
+    ) -> Result<OpenedJournal, JournalError> {
+        let visit: &mut RecordVisitor<'_> = visit;
         recovery::open(dir, options, known, visit)
     }
 
     /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
     #[must_use]
-    pub fn checkpoint(dir: &DataDir) -> Option<Checkpoint> {
+    pub fn checkpoint(dir: &DataDir) -> Option<Snapshot> {
         let path = snapshot::path(&dir.journal());
-        Checkpoint::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
+        Snapshot::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
             let file = path.display();
             tracing::warn!(%file, reason, "the checkpoint is of no use; the whole log is read");
             None
@@ -134,12 +134,13 @@ impl Journal {
         disk.sync_dir(&journal)
     }
 
-    pub fn start(start: Start) -> Self {
-        let Start { disk, journal, log, options, current, end, mut catalogue, mark, lease } = start;
+    pub fn start(start: WriterStart) -> Self {
+        let WriterStart { disk, journal, log, options, current, end, mut catalogue, mark, lease } =
+            start;
         catalogue.share(catalogue.segments() - 1, &current.file);
-        let shared = Arc::new(Shared::new(journal.clone(), log, end.seq, catalogue));
+        let shared = Arc::new(LogState::new(journal.clone(), log, end.seq, catalogue));
         let mut journal = Self {
-            ahead: Ahead::new(journal.clone(), disk.clone()),
+            ahead: Preallocation::new(journal.clone(), disk.clone()),
             disk,
             journal,
             log,
@@ -171,14 +172,14 @@ impl Journal {
             return Err(AppendError::Final(io::Error::new(*kind, what)));
         }
         let mut end = self.next(records);
-        let place = Place { log: self.log, group: end.group, chain_before: end.chain };
-        let Frame { bytes, chain_after } = frame::encode(&place, records);
+        let place = Predecessor { log: self.log, group: end.group, chain_before: end.chain };
+        let GroupFrame { bytes, chain_after } = frame::encode(&place, records);
         end.chain = chain_after;
         let frame_bytes = bytes.len() as u64;
         if self.current.end + frame_bytes > self.current.file_bytes {
             self.enter_next_segment(frame_bytes)?;
         }
-        let Current { file, end: offset, .. } = &self.current;
+        let CurrentSegment { file, end: offset, .. } = &self.current;
         let stored = self.disk.write(file, &bytes, *offset).and_then(|()| self.disk.sync(file));
         stored.map_err(|error| self.fail(error))?;
         // Durable from here on.
@@ -226,9 +227,9 @@ impl Journal {
     }
 
     /// Where the log will end with `records`, but for the chain.
-    fn next(&self, records: &[Arc<Record>]) -> End {
+    fn next(&self, records: &[Arc<Record>]) -> LogEnd {
         assert!(!records.is_empty(), "a group has a record");
-        let mut end = End { group: self.end.group + 1, ..self.end };
+        let mut end = LogEnd { group: self.end.group + 1, ..self.end };
         for record in records {
             assert_eq!(record.seq(), end.seq + 1, "records continue the log without gaps");
             let time_ms = record.time().millis();
@@ -247,7 +248,7 @@ impl Journal {
             Some(prepared) => Ok(prepared),
             None => {
                 let file_bytes = self.next_segment_bytes(group_bytes);
-                Prepared::own(&self.disk, &self.journal, file_bytes)
+                PreallocatedSegment::own(&self.disk, &self.journal, file_bytes)
             }
         };
         let first_seq = self.end.seq + 1;
@@ -255,7 +256,7 @@ impl Journal {
         let number = if replaces { self.current.number } else { self.current.number + 1 };
         let named = prepared.and_then(|prepared| {
             let file_bytes = prepared.bytes();
-            let header = Header {
+            let header = SegmentHeader {
                 log: self.log,
                 number,
                 first_seq,
@@ -269,7 +270,8 @@ impl Journal {
             if disk::is_no_space(&error) { AppendError::NoSpace(error) } else { self.fail(error) }
         })?;
         self.disk.sync_dir(&self.journal).map_err(|error| self.fail(error))?;
-        self.current = Current { file: file.into(), number, file_bytes, end: FIRST_GROUP_AT };
+        self.current =
+            CurrentSegment { file: file.into(), number, file_bytes, end: FIRST_GROUP_AT };
         if replaces {
             self.shared.replace(&self.current.file);
         } else {
@@ -291,9 +293,9 @@ impl Journal {
         AppendError::Final(error)
     }
 
-    fn mark(&self) -> Mark {
-        let End { group, seq, chain, .. } = self.end;
-        Mark { group, seq, chain, segment: self.current.number, offset: self.current.end }
+    fn mark(&self) -> Watermark {
+        let LogEnd { group, seq, chain, .. } = self.end;
+        Watermark { group, seq, chain, segment: self.current.number, offset: self.current.end }
     }
 
     /// Not synced: it costs a microsecond a group, survives the end of the process, and one that a

@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use tracing::{debug_span, error};
 use uuid::Uuid;
 
-use crate::decide::{Limits, Proposed, Seen, State, Verdict, is_same_insert};
+use crate::decide::{FoldState, Limits, Proposed, SeenIds, Verdict, is_same_insert};
 use crate::journal::AppendError;
-use crate::order::local::permit::Turn;
-use crate::order::local::queue_state::{Held, Queued};
+use crate::order::local::permit::AppendPermit;
+use crate::order::local::queue_state::{HeldBytes, Queued};
 use crate::order::local::recent_ids::RecentIds;
 use crate::order::ports::{Log, Observer, RestoredIds};
 use crate::order::{LookedUp, ProposeError, Submission};
@@ -26,7 +26,7 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 /// The one owner of the log and the fold's state.
 pub struct Appender<L, O, I> {
     pub log: L,
-    pub state: State,
+    pub state: FoldState,
     pub recent: RecentIds,
     pub ids: I,
     pub observer: O,
@@ -36,23 +36,24 @@ pub struct Appender<L, O, I> {
 
 /// The answer to one proposal, held back until its group is durable: even a refusal tells of
 /// versions that the group may just have made.
-type Answer = (oneshot::Sender<Result<Verdict, ProposeError>>, Result<Verdict, ProposeError>);
+type PendingAnswer =
+    (oneshot::Sender<Result<Verdict, ProposeError>>, Result<Verdict, ProposeError>);
 
 /// What one commit writes, and whom it answers afterwards.
 #[derive(Default)]
-struct Group {
+struct PendingGroup {
     records: Vec<Arc<Record>>,
-    answers: Vec<Answer>,
+    answers: Vec<PendingAnswer>,
     queued_bytes: usize,
     /// What they hold of the queue's bytes.
-    held: Held,
+    held: HeldBytes,
 }
 
 /// What the appending thread and callers do in their turn, whatever the engines are.
 pub trait Append: Send {
     /// Commits one group: `first`, or else the turn's share of what is queued. Answers how many
     /// submissions it was.
-    fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize;
+    fn append(&mut self, turn: &AppendPermit, first: Option<Queued>) -> usize;
 
     /// Whether a group of about so many bytes is only a write and a sync.
     fn has_room(&self, bytes: usize) -> bool;
@@ -62,8 +63,8 @@ pub trait Append: Send {
 }
 
 impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
-    fn append(&mut self, turn: &Turn, first: Option<Queued>) -> usize {
-        let mut group = Group::default();
+    fn append(&mut self, turn: &AppendPermit, first: Option<Queued>) -> usize {
+        let mut group = PendingGroup::default();
         match first {
             Some(queued) => self.decide(queued, &mut group),
             None => {
@@ -93,7 +94,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
 }
 
 impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
-    fn decide(&mut self, queued: Queued, group: &mut Group) {
+    fn decide(&mut self, queued: Queued, group: &mut PendingGroup) {
         let Queued { submission, answer, bytes, held } = queued;
         group.queued_bytes += bytes;
         group.held.add(held);
@@ -107,7 +108,11 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         group.answers.push((answer, verdict));
     }
 
-    fn verdict(&mut self, submission: Submission, group: &Group) -> Result<Verdict, ProposeError> {
+    fn verdict(
+        &mut self,
+        submission: Submission,
+        group: &PendingGroup,
+    ) -> Result<Verdict, ProposeError> {
         if self.failed.load(Ordering::Relaxed) {
             return Err(ProposeError::StorageFailed);
         }
@@ -123,8 +128,12 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     /// in this very group, or unknown, unless ids were trimmed since that look-up.
     ///
     /// It ends at the first id that belongs to something else: the fold refuses there.
-    fn look_up(&mut self, submission: &Submission, group: &Group) -> Result<Found, ProposeError> {
-        let mut found = Found(HashMap::new());
+    fn look_up(
+        &mut self,
+        submission: &Submission,
+        group: &PendingGroup,
+    ) -> Result<FoundRecords, ProposeError> {
+        let mut found = FoundRecords(HashMap::new());
         for Proposed { event, .. } in &submission.proposal.events {
             let Some(id) = event.id else { continue };
             let known = submission.known.get(&id);
@@ -174,7 +183,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
 
     /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:
     /// the order that everything stands on.
-    fn commit(&mut self, group: Group) {
+    fn commit(&mut self, group: PendingGroup) {
         if !group.records.is_empty() {
             let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);
             if let Err(error) = span.in_scope(|| self.log.append(&group.records)) {
@@ -195,7 +204,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
 
     /// A full disk is found before anything is written, so the fold goes back and goes on; any
     /// other failure is final.
-    fn give_up(&mut self, error: &AppendError, group: Group) {
+    fn give_up(&mut self, error: &AppendError, group: PendingGroup) {
         let refusal = match error {
             AppendError::NoSpace(_) => {
                 self.state.undo();
@@ -222,7 +231,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     }
 }
 
-impl Group {
+impl PendingGroup {
     fn is_full(&self) -> bool {
         self.records.len() >= GROUP_RECORDS_MAX || self.queued_bytes >= GROUP_BYTES_MAX
     }
@@ -234,9 +243,9 @@ impl Group {
 }
 
 /// The records that a submission's ids belong to.
-struct Found(HashMap<Uuid, Arc<Record>>);
+struct FoundRecords(HashMap<Uuid, Arc<Record>>);
 
-impl Seen for Found {
+impl SeenIds for FoundRecords {
     fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
         self.0.get(id).cloned()
     }

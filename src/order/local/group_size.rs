@@ -14,9 +14,9 @@ const FADING: usize = 32;
 
 /// The most submissions that were under way at once, lately.
 #[derive(Debug, Default)]
-pub struct Crowd(usize);
+pub struct InFlightPeak(usize);
 
-impl Crowd {
+impl InFlightPeak {
     /// A turn took so many, and so many more had come when it ended.
     pub fn seen(&mut self, taken: usize, came: usize) {
         self.0 = (taken + came).max(self.0 - self.0 / FADING);
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_turn_takes_half_of_all_and_a_crowd_that_left_is_forgotten() {
-        let mut crowd = Crowd::default();
+        let mut crowd = InFlightPeak::default();
         assert_eq!(crowd.share(3), SHARE_MIN);
         assert_eq!(crowd.share(100), 50);
         crowd.seen(4, 61);

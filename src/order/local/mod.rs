@@ -24,11 +24,11 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tracing::error;
 
-use crate::decide::{Limits, State};
+use crate::decide::{FoldState, Limits};
 use crate::order::local::appender::{Append, Appender};
-use crate::order::local::inline::append_latency::Pace;
+use crate::order::local::inline::append_latency::AppendLatency;
 use crate::order::local::inline::arrivals::Arrivals;
-use crate::order::local::permit::Turn;
+use crate::order::local::permit::AppendPermit;
 use crate::order::local::queue::{Pushed, Queue, Reserved};
 use crate::order::local::queue_state::Queued;
 use crate::order::local::recent_ids::RecentIds;
@@ -57,23 +57,23 @@ const HERE_BYTES_MAX: usize = 64 << 10;
 pub struct Local {
     queue: Queue,
     failed: Arc<AtomicBool>,
-    pace: Arc<Pace>,
-    appender: Shared,
+    pace: Arc<AppendLatency>,
+    appender: SharedAppender,
     arrivals: Arrivals,
 }
 
 /// Locked by whoever has the turn, so that nobody ever waits for the lock; empty after the end.
-type Shared = Arc<Mutex<Option<Box<dyn Append>>>>;
+type SharedAppender = Arc<Mutex<Option<Box<dyn Append>>>>;
 
 /// The appends of an order, as they are seen from outside.
 #[derive(Clone)]
-pub struct Appends {
-    pace: Arc<Pace>,
+pub struct AppendMonitor {
+    pace: Arc<AppendLatency>,
     failed: Arc<AtomicBool>,
     queue: Queue,
 }
 
-impl Appends {
+impl AppendMonitor {
     /// When the append that runs now, if one does, began, since some moment in the past.
     #[must_use]
     pub fn running(&self) -> Option<Duration> {
@@ -99,7 +99,7 @@ impl Local {
     /// When the thread cannot be started.
     pub fn start<L: Log, O: Observer, I: RestoredIds>(
         log: L,
-        state: State,
+        state: FoldState,
         recent: RecentIds,
         ids: I,
         observer: O,
@@ -107,7 +107,7 @@ impl Local {
     ) -> std::io::Result<(Self, Stopped)> {
         let queue = Queue::new(options.queue_bytes_max);
         let failed = Arc::new(AtomicBool::new(false));
-        let pace = Arc::new(Pace::new(options.swift));
+        let pace = Arc::new(AppendLatency::new(options.swift));
         let (stopped, on_stopped) = oneshot::channel();
         let appender = Appender {
             log,
@@ -118,7 +118,7 @@ impl Local {
             limits: options.limits,
             failed: failed.clone(),
         };
-        let appender: Shared = Arc::new(Mutex::new(Some(Box::new(appender))));
+        let appender: SharedAppender = Arc::new(Mutex::new(Some(Box::new(appender))));
         let arrivals = Arrivals::default();
         let order = Self { queue, failed, pace, appender, arrivals };
         let (queue, appender) = (order.queue.clone(), order.appender.clone());
@@ -197,9 +197,9 @@ impl Local {
 
     /// The appends, for whoever watches them.
     #[must_use]
-    pub fn appends(&self) -> Appends {
+    pub fn appends(&self) -> AppendMonitor {
         let (pace, failed) = (self.pace.clone(), self.failed.clone());
-        Appends { pace, failed, queue: self.queue.clone() }
+        AppendMonitor { pace, failed, queue: self.queue.clone() }
     }
 
     /// As [`Order::propose_here`], on a thread that others wait for too: once in a while it lets
@@ -260,7 +260,7 @@ impl Order for Local {
         let pushed = self.queue.push_or_append(submission, HERE_BYTES_MAX);
         match pushed.map_err(|error| reason(&self.failed, error))? {
             Pushed::Queued(ticket) => Ok(ticket),
-            Pushed::Turn(turn, queued, ticket) => {
+            Pushed::Permit(turn, queued, ticket) => {
                 append(&self.appender, &self.pace, turn, Some(queued));
                 Ok(ticket)
             }
@@ -277,7 +277,7 @@ fn reason(failed: &AtomicBool, error: ProposeError) -> ProposeError {
 }
 
 /// The appending thread.
-fn run(queue: &Queue, appender: &Shared, pace: &Pace) {
+fn run(queue: &Queue, appender: &SharedAppender, pace: &AppendLatency) {
     while let Some(turn) = queue.wait() {
         // There is no turn after one that panicked.
         if catch_unwind(AssertUnwindSafe(|| append(appender, pace, turn, None))).is_err() {
@@ -293,7 +293,12 @@ fn run(queue: &Queue, appender: &Shared, pace: &Pace) {
 }
 
 /// Commits one group in one's turn.
-fn append(appender: &Shared, pace: &Pace, turn: Turn, first: Option<Queued>) {
+fn append(
+    appender: &SharedAppender,
+    pace: &AppendLatency,
+    turn: AppendPermit,
+    first: Option<Queued>,
+) {
     let submissions = {
         // Nobody has a turn after one that panicked, or after the end.
         let Ok(mut appender) = appender.lock() else { return };

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::order::ProposeError;
-use crate::order::local::queue_state::{Held, Phase, Queued, Shared};
+use crate::order::local::queue_state::{HeldBytes, QueuePhase, QueueShared, Queued};
 
 /// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
 #[derive(Debug)]
-pub struct Turn {
-    shared: Arc<Shared>,
+pub struct AppendPermit {
+    shared: Arc<QueueShared>,
     /// How many submissions its group is to have at most.
     pub share: usize,
     ended: bool,
 }
 
-impl Turn {
-    pub fn new(shared: &Arc<Shared>, share: usize) -> Self {
+impl AppendPermit {
+    pub fn new(shared: &Arc<QueueShared>, share: usize) -> Self {
         Self { shared: shared.clone(), share, ended: false }
     }
 
@@ -26,7 +26,7 @@ impl Turn {
     }
 
     /// Called when submissions have left memory, not when they left the queue.
-    pub fn release(&self, held: Held) {
+    pub fn release(&self, held: HeldBytes) {
         self.shared.release(held);
     }
 
@@ -49,13 +49,13 @@ impl Turn {
         state.crowd.seen(submissions, came);
         let quiet = submissions == 1 && came == 0;
         self.shared.quiet.store(quiet, Ordering::Relaxed);
-        if came > 0 || state.phase == Phase::Stopping {
+        if came > 0 || state.phase == QueuePhase::Stopping {
             self.shared.wake(state);
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for AppendPermit {
     /// Whoever was being appended learns that nobody knows what became of it, and whoever was only
     /// queued that it was not stored.
     fn drop(&mut self) {
@@ -63,7 +63,7 @@ impl Drop for Turn {
             return;
         }
         let mut state = self.shared.lock();
-        state.phase = Phase::Dead;
+        state.phase = QueuePhase::Dead;
         let abandoned = std::mem::take(&mut state.queued);
         self.shared.wake(state);
         self.shared.close();

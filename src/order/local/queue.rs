@@ -1,6 +1,6 @@
 //! The bounded queue in front of the appender, weighed in bytes, and the turn to append.
 //!
-//! Owns who appends next: one thread at a time holds the [`Turn`], and only it takes from the
+//! Owns who appends next: one thread at a time holds the [`AppendPermit`], and only it takes from the
 //! queue. What is queued during a turn is taken by the next ones, so that nobody has to be woken
 //! for it; a crowd is taken in halves.
 //!
@@ -14,8 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError};
 
-use crate::order::local::permit::Turn;
-use crate::order::local::queue_state::{Held, Phase, Queued, Shared, State};
+use crate::order::local::permit::AppendPermit;
+use crate::order::local::queue_state::{HeldBytes, QueuePhase, QueueShared, QueueState, Queued};
 use crate::order::{ProposeError, Submission, Ticket};
 
 /// What a queued event costs beside its data: names, ids, salts, its place in the queue.
@@ -29,7 +29,7 @@ const PATIENT_PART: usize = 2;
 /// The queue; clones mean the same one.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    shared: Arc<Shared>,
+    shared: Arc<QueueShared>,
     bytes_max: usize,
     patient_bytes_max: usize,
 }
@@ -45,14 +45,14 @@ pub struct Reserved {
 pub enum Pushed {
     Queued(Ticket),
     /// Nothing was queued and nobody appends: the caller does.
-    Turn(Turn, Queued, Ticket),
+    Permit(AppendPermit, Queued, Ticket),
 }
 
 impl Queue {
     pub fn new(bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
         let patient_bytes_max = bytes_max / PATIENT_PART;
-        let shared = Shared {
+        let shared = QueueShared {
             state: Mutex::default(),
             quiet: AtomicBool::new(false),
             queued: Condvar::new(),
@@ -95,7 +95,7 @@ impl Queue {
     /// Whether an event of somebody who waits would find room now, or learn that nothing more is
     /// taken.
     pub fn has_room(&self) -> bool {
-        let Shared { room, patient, .. } = &*self.shared;
+        let QueueShared { room, patient, .. } = &*self.shared;
         let is_free = |free: &Semaphore, bytes_max| {
             free.available_permits() >= EVENT_OVERHEAD_BYTES.min(bytes_max)
         };
@@ -110,7 +110,7 @@ impl Queue {
         submission: Submission,
     ) -> Result<Ticket, ProposeError> {
         let Reserved { patient, room } = reserved;
-        let held = Held { bytes: room.num_permits(), patient_bytes: patient.num_permits() };
+        let held = HeldBytes { bytes: room.num_permits(), patient_bytes: patient.num_permits() };
         patient.forget();
         room.forget();
         self.push_holding(held, submission)
@@ -120,7 +120,7 @@ impl Queue {
     pub fn push_beyond(&self, submission: Submission) -> Result<Ticket, ProposeError> {
         let wanted = self.held(weigh(&submission)).bytes;
         let bytes = self.shared.room.forget_permits(wanted);
-        self.push_holding(Held { bytes, patient_bytes: 0 }, submission)
+        self.push_holding(HeldBytes { bytes, patient_bytes: 0 }, submission)
     }
 
     /// Queues a submission, or gives the caller the turn for it if it comes alone, as the one
@@ -133,10 +133,10 @@ impl Queue {
         let (queued, ticket) = self.weigh(submission)?;
         let mut state = self.shared.lock();
         let alone = self.is_quiet() && !state.taken && state.queued.is_empty();
-        if alone && queued.bytes <= bytes_max && state.phase == Phase::Open {
+        if alone && queued.bytes <= bytes_max && state.phase == QueuePhase::Open {
             state.taken = true;
-            let turn = Turn::new(&self.shared, 1);
-            return Ok(Pushed::Turn(turn, queued, ticket));
+            let turn = AppendPermit::new(&self.shared, 1);
+            return Ok(Pushed::Permit(turn, queued, ticket));
         }
         self.enqueue(state, queued)?;
         Ok(Pushed::Queued(ticket))
@@ -148,21 +148,21 @@ impl Queue {
     }
 
     /// Waits for something to append; nothing when all is appended and no more will come.
-    pub fn wait(&self) -> Option<Turn> {
+    pub fn wait(&self) -> Option<AppendPermit> {
         let mut state = self.shared.lock();
         loop {
             match state.phase {
-                Phase::Dead => return None,
-                Phase::Stopping if state.queued.is_empty() && !state.taken => {
-                    state.phase = Phase::Dead;
+                QueuePhase::Dead => return None,
+                QueuePhase::Stopping if state.queued.is_empty() && !state.taken => {
+                    state.phase = QueuePhase::Dead;
                     return None;
                 }
-                Phase::Open | Phase::Stopping => {}
+                QueuePhase::Open | QueuePhase::Stopping => {}
             }
             if !state.taken && !state.queued.is_empty() {
                 state.taken = true;
                 let share = state.crowd.share(state.queued.len());
-                return Some(Turn::new(&self.shared, share));
+                return Some(AppendPermit::new(&self.shared, share));
             }
             state.waits = true;
             state = self.shared.queued.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -173,8 +173,8 @@ impl Queue {
     /// Everything queued before is still appended; everything after is refused.
     pub fn stop(&self) {
         let mut state = self.shared.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Stopping;
+        if state.phase == QueuePhase::Open {
+            state.phase = QueuePhase::Stopping;
         }
         self.shared.wake(state);
         self.shared.close();
@@ -195,7 +195,7 @@ impl Queue {
         let (_, permits) = self.permits(bytes);
         let room = self.shared.room.try_acquire_many(permits);
         room.map(SemaphorePermit::forget).map_err(refusal)?;
-        let held = Held { patient_bytes: 0, ..self.held(bytes) };
+        let held = HeldBytes { patient_bytes: 0, ..self.held(bytes) };
         let (answer, ticket) = Ticket::new();
         Ok((Queued { submission, answer, bytes, held }, ticket))
     }
@@ -216,19 +216,26 @@ impl Queue {
 
     /// What somebody who waits holds for so many bytes. An empty queue takes anything, so that one
     /// batch larger than the bound is not refused for ever.
-    fn held(&self, bytes: usize) -> Held {
+    fn held(&self, bytes: usize) -> HeldBytes {
         let bytes = bytes.min(RESERVED_MAX);
-        Held { bytes: bytes.min(self.bytes_max), patient_bytes: bytes.min(self.patient_bytes_max) }
+        HeldBytes {
+            bytes: bytes.min(self.bytes_max),
+            patient_bytes: bytes.min(self.patient_bytes_max),
+        }
     }
 
     /// The same as permits: among those who wait, and of all.
     fn permits(&self, bytes: usize) -> (u32, u32) {
-        let Held { bytes, patient_bytes } = self.held(bytes);
+        let HeldBytes { bytes, patient_bytes } = self.held(bytes);
         let permits = |bytes| u32::try_from(bytes).expect("it is that at most");
         (permits(patient_bytes), permits(bytes))
     }
 
-    fn push_holding(&self, held: Held, submission: Submission) -> Result<Ticket, ProposeError> {
+    fn push_holding(
+        &self,
+        held: HeldBytes,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
         let bytes = weigh(&submission);
         let (answer, ticket) = Ticket::new();
         self.enqueue(self.shared.lock(), Queued { submission, answer, bytes, held })?;
@@ -237,10 +244,10 @@ impl Queue {
 
     fn enqueue(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, QueueState>,
         queued: Queued,
     ) -> Result<(), ProposeError> {
-        if state.phase != Phase::Open {
+        if state.phase != QueuePhase::Open {
             drop(state);
             self.shared.release(queued.held);
             return Err(ProposeError::Stopping);

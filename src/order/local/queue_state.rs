@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::decide::Verdict;
-use crate::order::local::group_size::Crowd;
+use crate::order::local::group_size::InFlightPeak;
 use crate::order::{ProposeError, Submission};
 
 /// A submission on its way, with the place to answer.
@@ -16,20 +16,20 @@ pub struct Queued {
     pub submission: Submission,
     pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
     pub bytes: usize,
-    pub held: Held,
+    pub held: HeldBytes,
 }
 
 /// What submissions hold of the queue: less than they weigh where one alone is more than all.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Held {
+pub struct HeldBytes {
     pub bytes: usize,
     /// Of the part for those who wait.
     pub patient_bytes: usize,
 }
 
 #[derive(Debug)]
-pub struct Shared {
-    pub state: Mutex<State>,
+pub struct QueueShared {
+    pub state: Mutex<QueueState>,
     /// Whether the last turn appended one submission and no other came meanwhile; written under the
     /// lock.
     pub quiet: AtomicBool,
@@ -41,10 +41,10 @@ pub struct Shared {
 }
 
 #[derive(Debug, Default)]
-pub struct State {
+pub struct QueueState {
     pub queued: VecDeque<Queued>,
-    pub crowd: Crowd,
-    pub phase: Phase,
+    pub crowd: InFlightPeak,
+    pub phase: QueuePhase,
     /// Whether somebody holds the turn.
     pub taken: bool,
     /// Whether the thread waits for something to append.
@@ -52,7 +52,7 @@ pub struct State {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
+pub enum QueuePhase {
     #[default]
     Open,
     /// What is queued is still appended.
@@ -61,7 +61,7 @@ pub enum Phase {
     Dead,
 }
 
-impl Held {
+impl HeldBytes {
     /// Together with another.
     pub fn add(&mut self, other: Self) {
         self.bytes += other.bytes;
@@ -69,14 +69,14 @@ impl Held {
     }
 }
 
-impl Shared {
+impl QueueShared {
     /// The state is whole after every step, so that a panic elsewhere does not spoil it.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the thread, if it waits: a wake costs a system call.
-    pub fn wake(&self, state: MutexGuard<'_, State>) {
+    pub fn wake(&self, state: MutexGuard<'_, QueueState>) {
         let waits = state.waits;
         drop(state);
         if waits {
@@ -89,7 +89,7 @@ impl Shared {
         self.room.close();
     }
 
-    pub fn release(&self, held: Held) {
+    pub fn release(&self, held: HeldBytes) {
         self.room.add_permits(held.bytes);
         self.patient.add_permits(held.patient_bytes);
     }

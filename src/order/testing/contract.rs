@@ -17,7 +17,7 @@ use crate::record::{NewEvent, Record, server_id};
 
 /// What the next group meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum GroupFault {
     /// The write fails and nothing of it survives.
     FailsNotStored,
     /// The write fails and all of it survives.
@@ -27,11 +27,11 @@ pub enum Fault {
 }
 
 /// An order with storage that survives it.
-pub trait World {
+pub trait OrderWorld {
     /// Opens the storage as it is now.
     fn open() -> Self;
     fn order(&self) -> &dyn Order;
-    fn fail_next(&self, fault: Fault);
+    fn fail_next(&self, fault: GroupFault);
     /// Everything that observers were told since the storage was made, in order.
     fn told(&self) -> Vec<Arc<Record>>;
     /// Ends the process and starts another one on the same storage.
@@ -53,7 +53,7 @@ fn submission(events: Vec<NewEvent>) -> Submission {
     Submission::new(Proposal { events: proposed.collect() })
 }
 
-fn propose<W: World>(world: &W, events: Vec<NewEvent>) -> Result<Verdict, ProposeError> {
+fn propose<W: OrderWorld>(world: &W, events: Vec<NewEvent>) -> Result<Verdict, ProposeError> {
     world.order().propose(submission(events)).and_then(Ticket::wait)
 }
 
@@ -71,7 +71,7 @@ fn known(verdict: Result<Verdict, ProposeError>) -> Vec<Arc<Record>> {
     }
 }
 
-fn what_is_acknowledged_was_stored_and_told<W: World>() {
+fn what_is_acknowledged_was_stored_and_told<W: OrderWorld>() {
     let mut world = W::open();
     let first = appended(propose(&world, vec![event("a", 1)]));
     assert_eq!(world.told(), first);
@@ -84,7 +84,7 @@ fn what_is_acknowledged_was_stored_and_told<W: World>() {
     assert_eq!(stored.iter().map(Record::version).collect::<Vec<_>>(), [1, 2, 1]);
 }
 
-fn a_refusal_stores_nothing_of_its_batch<W: World>() {
+fn a_refusal_stores_nothing_of_its_batch<W: OrderWorld>() {
     let mut world = W::open();
     let refused =
         propose(&world, vec![event("a", 1), event("b", 1).with_expected_version(7)]).unwrap_err();
@@ -98,7 +98,7 @@ fn a_refusal_stores_nothing_of_its_batch<W: World>() {
     assert_eq!(world.stored().len(), 1);
 }
 
-fn an_id_is_remembered_within_a_group_and_across_restarts<W: World>() {
+fn an_id_is_remembered_within_a_group_and_across_restarts<W: OrderWorld>() {
     let world = W::open();
     let id = Uuid::from_u128(7);
     let insert = || submission(vec![event("a", 1).with_id(id)]);
@@ -115,7 +115,7 @@ fn an_id_is_remembered_within_a_group_and_across_restarts<W: World>() {
 }
 
 /// Whoever lost the answer may have read the id in the history, or in a stream.
-fn an_id_that_the_server_made_is_remembered_across_restarts<W: World>() {
+fn an_id_that_the_server_made_is_remembered_across_restarts<W: OrderWorld>() {
     let world = W::open();
     let first = appended(propose(&world, vec![event("a", 1), event("b", 2)]));
     let retry = |index: usize, data| {
@@ -134,7 +134,7 @@ fn an_id_that_the_server_made_is_remembered_across_restarts<W: World>() {
 
 /// A client may choose what looks like an id of the server: of an earlier record, of its own, or of
 /// one that comes later.
-fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: World>() {
+fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: OrderWorld>() {
     let mut world = W::open();
     let time = appended(propose(&world, vec![event("a", 0)]))[0].time();
     let ids = [1, 3, 4, 90].map(|seq| server_id(seq, time, [seq as u8; 5]));
@@ -164,8 +164,8 @@ fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: World>() {
     assert_eq!(world.stored().len(), 105);
 }
 
-fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: World>() {
-    for fault in [Fault::FailsNotStored, Fault::FailsStored] {
+fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: OrderWorld>() {
+    for fault in [GroupFault::FailsNotStored, GroupFault::FailsStored] {
         let world = W::open();
         let before = appended(propose(&world, vec![event("a", 1)]));
         world.fail_next(fault);
@@ -180,7 +180,7 @@ fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: Wo
 
         let mut world = world.restart();
         let retried = match fault {
-            Fault::FailsStored => known(propose(&world, insert())),
+            GroupFault::FailsStored => known(propose(&world, insert())),
             _ => appended(propose(&world, insert())),
         };
         assert_eq!(retried[0].version(), 2, "{fault:?}");
@@ -190,10 +190,10 @@ fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: Wo
     }
 }
 
-fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: World>() {
+fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: OrderWorld>() {
     let mut world = W::open();
     appended(propose(&world, vec![event("a", 1)]));
-    world.fail_next(Fault::NoSpace);
+    world.fail_next(GroupFault::NoSpace);
     let id = Uuid::from_u128(3);
     let insert = || vec![event("a", 2).with_id(id), event("new", 1)];
     let refused = propose(&world, insert()).unwrap_err();
@@ -207,31 +207,31 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: World>() {
 
 /// A step of a random history.
 #[derive(Clone, Debug)]
-enum Action {
+enum OrderAction {
     /// Events as (name, id, expected version or any).
     Propose(Vec<(u8, Option<u8>, Option<u64>)>),
     Fail(u8),
     Restart,
 }
 
-fn actions() -> impl Strategy<Value = Vec<Action>> {
+fn actions() -> impl Strategy<Value = Vec<OrderAction>> {
     let event = (0u8..4, prop::option::of(0u8..12), prop::option::weighted(0.3, 0u64..4));
     let action = prop_oneof![
-        12 => prop::collection::vec(event, 1..4).prop_map(Action::Propose),
-        1 => (0u8..3).prop_map(Action::Fail),
-        1 => Just(Action::Restart),
+        12 => prop::collection::vec(event, 1..4).prop_map(OrderAction::Propose),
+        1 => (0u8..3).prop_map(OrderAction::Fail),
+        1 => Just(OrderAction::Restart),
     ];
     prop::collection::vec(action, 1..40)
 }
 
 /// Whatever happens, the log holds what was acknowledged, once, as it was acknowledged; what was
 /// refused is not there; versions and seqs have no gaps; observers heard a prefix in order.
-fn random_histories_keep_the_contract<W: World>(actions: Vec<Action>) {
+fn random_histories_keep_the_contract<W: OrderWorld>(actions: Vec<OrderAction>) {
     let mut world = W::open();
     let mut acknowledged: HashMap<u64, Record> = HashMap::new();
     for action in actions {
         match action {
-            Action::Propose(events) => {
+            OrderAction::Propose(events) => {
                 let events = events.into_iter().map(|(name, id, expected)| {
                     // The id decides the rest, so that a repeated id is a retry.
                     let (name, data) = id.map_or((name, 0), |id| (id % 4, u64::from(id)));
@@ -249,10 +249,10 @@ fn random_histories_keep_the_contract<W: World>(actions: Vec<Action>) {
                     }
                 }
             }
-            Action::Fail(0) => world.fail_next(Fault::FailsNotStored),
-            Action::Fail(1) => world.fail_next(Fault::FailsStored),
-            Action::Fail(_) => world.fail_next(Fault::NoSpace),
-            Action::Restart => world = world.restart(),
+            OrderAction::Fail(0) => world.fail_next(GroupFault::FailsNotStored),
+            OrderAction::Fail(1) => world.fail_next(GroupFault::FailsStored),
+            OrderAction::Fail(_) => world.fail_next(GroupFault::NoSpace),
+            OrderAction::Restart => world = world.restart(),
         }
     }
     let told: Vec<_> = world.told();

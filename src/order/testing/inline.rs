@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::audit::Salts;
-use crate::decide::{Limits, Proposal, Proposed, State, Verdict};
+use crate::decide::{FoldState, Limits, Proposal, Proposed, Verdict};
 use crate::journal::AppendError;
 use crate::order::local::inline::arrivals::LOOK_EVERY;
 use crate::order::local::recent_ids::RecentIds;
@@ -65,15 +65,15 @@ impl Log for HeldLog {
     }
 }
 
-struct Deaf;
+struct NullObserver;
 
-impl Observer for Deaf {
+impl Observer for NullObserver {
     fn committed(&mut self, _: &[Arc<Record>]) {}
     fn acknowledged(&mut self) {}
     fn failed(&mut self, _: &AppendError) {}
 }
 
-impl RestoredIds for Deaf {
+impl RestoredIds for NullObserver {
     fn applied(&self) -> Seq {
         Seq::MAX
     }
@@ -96,7 +96,7 @@ fn start(swift: Duration) -> (Local, Stopped, Appended) {
 fn start_on(log: impl Log, swift: Duration) -> (Local, Stopped) {
     let options = LocalOptions { queue_bytes_max: 1 << 20, limits: Limits::NONE, swift };
     let recent = RecentIds::new(0, u64::MAX);
-    Local::start(log, State::default(), recent, Deaf, Deaf, options).unwrap()
+    Local::start(log, FoldState::default(), recent, NullObserver, NullObserver, options).unwrap()
 }
 
 fn submission(data: &str) -> Submission {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::audit::Salts;
-use crate::decide::{Limits, Proposal, Proposed, RestoredRecord, State, Verdict};
+use crate::decide::{FoldState, Limits, Proposal, Proposed, RestoredRecord, Verdict};
 use crate::journal::AppendError;
 use crate::order::local::recent_ids::RecentIds;
 use crate::order::local::{Local, LocalOptions};
@@ -32,9 +32,9 @@ impl Log for NoLog {
     }
 }
 
-struct Nobody;
+struct NoObserver;
 
-impl Observer for Nobody {
+impl Observer for NoObserver {
     fn committed(&mut self, _: &[Arc<Record>]) {}
 
     fn acknowledged(&mut self) {}
@@ -43,9 +43,9 @@ impl Observer for Nobody {
 }
 
 /// A projection that stands where the test says.
-struct Standing(Arc<AtomicU64>);
+struct FixedProjection(Arc<AtomicU64>);
 
-impl RestoredIds for Standing {
+impl RestoredIds for FixedProjection {
     fn applied(&self) -> Seq {
         self.0.load(Ordering::Acquire)
     }
@@ -68,14 +68,14 @@ fn batch(len: u64) -> Submission {
     Submission::new(Proposal { events: events.collect() })
 }
 
-fn start(state: State, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
+fn start(state: FoldState, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
     let limits = Limits::NONE;
     let (order, _) = Local::start(
         NoLog,
         state,
         recent,
-        Standing(applied.clone()),
-        Nobody,
+        FixedProjection(applied.clone()),
+        NoObserver,
         LocalOptions { queue_bytes_max: 64 << 20, limits, swift: Duration::MAX },
     )
     .unwrap();
@@ -86,7 +86,7 @@ fn start(state: State, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
 #[test]
 fn an_id_between_what_is_applied_and_what_is_recent_is_not_taken_for_new() {
     let applied = Arc::new(AtomicU64::new(70));
-    let mut state = State::default();
+    let mut state = FoldState::default();
     state.restore(RestoredRecord {
         seq: 100,
         time: Timestamp::from_millis(1),
@@ -111,7 +111,7 @@ fn an_id_between_what_is_applied_and_what_is_recent_is_not_taken_for_new() {
 fn inserts_are_refused_when_the_projection_lags_and_go_on_when_it_has_moved() {
     const LAG_MAX: u64 = 20_000;
     let applied = Arc::new(AtomicU64::new(0));
-    let order = start(State::default(), RecentIds::new(0, LAG_MAX), &applied);
+    let order = start(FoldState::default(), RecentIds::new(0, LAG_MAX), &applied);
     let mut head = 0;
     let mut insert = || match order.propose(batch(5_000)).and_then(Ticket::wait) {
         Ok(Verdict::Append(records)) => {

@@ -7,39 +7,39 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::decide::{Limits, RestoredRecord, State};
-use crate::journal::{AppendError, DataDir, Journal, Options, Reader};
+use crate::decide::{FoldState, Limits, RestoredRecord};
+use crate::journal::{AppendError, DataDir, Journal, JournalOptions, Reader};
 use crate::order::local::recent_ids::RecentIds;
 use crate::order::local::{Local, LocalOptions, Stopped};
 use crate::order::ports::{Log, Observer, RestoredIds};
-use crate::order::testing::contract::{Fault, World};
+use crate::order::testing::contract::{GroupFault, OrderWorld};
 use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Seq};
 
 /// What outlives a process beside the directory.
 #[derive(Default)]
-struct Outside {
+struct Surviving {
     told: Vec<Arc<Record>>,
-    fault: Option<Fault>,
+    fault: Option<GroupFault>,
 }
 
 /// The local order: appended by its thread, or by the caller wherever that is possible.
 pub struct LocalWorld<const HERE: bool> {
     directory: TempDir,
-    outside: Arc<Mutex<Outside>>,
-    process: Option<Process<HERE>>,
+    outside: Arc<Mutex<Surviving>>,
+    process: Option<LocalProcess<HERE>>,
 }
 
-struct Process<const HERE: bool> {
-    order: Door<HERE>,
+struct LocalProcess<const HERE: bool> {
+    order: ProposePath<HERE>,
     stopped: Stopped,
     reader: Reader,
 }
 
 /// One way to propose.
-struct Door<const HERE: bool>(Local);
+struct ProposePath<const HERE: bool>(Local);
 
-impl<const HERE: bool> Order for Door<HERE> {
+impl<const HERE: bool> Order for ProposePath<HERE> {
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
         if HERE { self.0.propose_here(submission) } else { self.0.propose(submission) }
     }
@@ -48,7 +48,7 @@ impl<const HERE: bool> Order for Door<HERE> {
 /// A journal of which one write fails.
 struct FaultyLog {
     journal: Journal,
-    outside: Arc<Mutex<Outside>>,
+    outside: Arc<Mutex<Surviving>>,
     _lock: DataDir,
 }
 
@@ -58,9 +58,9 @@ impl Log for FaultyLog {
         let error = || io::Error::other("injected");
         match fault {
             None => self.journal.append(records),
-            Some(Fault::NoSpace) => Err(AppendError::NoSpace(error())),
-            Some(Fault::FailsNotStored) => Err(AppendError::Final(error())),
-            Some(Fault::FailsStored) => {
+            Some(GroupFault::NoSpace) => Err(AppendError::NoSpace(error())),
+            Some(GroupFault::FailsNotStored) => Err(AppendError::Final(error())),
+            Some(GroupFault::FailsStored) => {
                 self.journal.append(records)?;
                 Err(AppendError::Final(error()))
             }
@@ -76,9 +76,9 @@ impl Log for FaultyLog {
     }
 }
 
-struct Told(Arc<Mutex<Outside>>);
+struct Observed(Arc<Mutex<Surviving>>);
 
-impl Observer for Told {
+impl Observer for Observed {
     fn committed(&mut self, group: &[Arc<Record>]) {
         self.0.lock().unwrap().told.extend(group.iter().cloned());
     }
@@ -89,12 +89,12 @@ impl Observer for Told {
 }
 
 /// No projection: every id after the open's head is recent, every older one is in this list.
-struct Ids {
+struct OldIds {
     old: Vec<Arc<Record>>,
     reader: Reader,
 }
 
-impl RestoredIds for Ids {
+impl RestoredIds for OldIds {
     fn applied(&self) -> Seq {
         self.old.last().map_or(0, |record| record.seq())
     }
@@ -109,12 +109,12 @@ impl RestoredIds for Ids {
     }
 }
 
-impl<const HERE: bool> Process<HERE> {
-    fn start(directory: &TempDir, outside: &Arc<Mutex<Outside>>) -> Self {
+impl<const HERE: bool> LocalProcess<HERE> {
+    fn start(directory: &TempDir, outside: &Arc<Mutex<Surviving>>) -> Self {
         let lock = DataDir::open(directory.path()).unwrap();
-        let mut state = State::default();
+        let mut state = FoldState::default();
         let mut old = Vec::new();
-        let options = Options { segment_bytes_max: 64 << 10 };
+        let options = JournalOptions { segment_bytes_max: 64 << 10 };
         let opened = Journal::open(&lock, options, 0, &mut |stored, _| {
             let record = Arc::new(stored.to_record()?);
             state.restore(RestoredRecord::of(&record));
@@ -129,12 +129,12 @@ impl<const HERE: bool> Process<HERE> {
             FaultyLog { journal, outside: outside.clone(), _lock: lock },
             state,
             recent,
-            Ids { old, reader: reader.clone() },
-            Told(outside.clone()),
+            OldIds { old, reader: reader.clone() },
+            Observed(outside.clone()),
             LocalOptions { queue_bytes_max: 1 << 20, limits, swift: Duration::MAX },
         )
         .unwrap();
-        Self { order: Door(order), stopped, reader }
+        Self { order: ProposePath(order), stopped, reader }
     }
 
     fn stop(self) {
@@ -143,11 +143,11 @@ impl<const HERE: bool> Process<HERE> {
     }
 }
 
-impl<const HERE: bool> World for LocalWorld<HERE> {
+impl<const HERE: bool> OrderWorld for LocalWorld<HERE> {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let outside = Arc::default();
-        let process = Some(Process::start(&directory, &outside));
+        let process = Some(LocalProcess::start(&directory, &outside));
         Self { directory, outside, process }
     }
 
@@ -155,7 +155,7 @@ impl<const HERE: bool> World for LocalWorld<HERE> {
         &self.process.as_ref().unwrap().order
     }
 
-    fn fail_next(&self, fault: Fault) {
+    fn fail_next(&self, fault: GroupFault) {
         self.outside.lock().unwrap().fault = Some(fault);
     }
 
@@ -166,13 +166,13 @@ impl<const HERE: bool> World for LocalWorld<HERE> {
     fn restart(mut self) -> Self {
         self.process.take().unwrap().stop();
         self.outside.lock().unwrap().fault = None;
-        self.process = Some(Process::start(&self.directory, &self.outside));
+        self.process = Some(LocalProcess::start(&self.directory, &self.outside));
         self
     }
 
     fn stored(&mut self) -> Vec<Record> {
         self.process.take().unwrap().stop();
-        let process = Process::start(&self.directory, &self.outside);
+        let process = LocalProcess::start(&self.directory, &self.outside);
         let records = process.reader.follow(0).next(usize::MAX).unwrap();
         self.process = Some(process);
         records

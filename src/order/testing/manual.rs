@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::decide::{Limits, State};
+use crate::decide::{FoldState, Limits};
 use crate::order::local::appender::{Append as _, Appender};
 use crate::order::local::queue::{Pushed, Queue};
 use crate::order::local::recent_ids::RecentIds;
@@ -15,16 +15,16 @@ use crate::order::{ProposeError, Submission, Ticket};
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// Queue and appender; dropped, it is a process that died between two turns.
-pub struct ByHand<L, O, I> {
+pub struct ManualOrder<L, O, I> {
     queue: Queue,
     failed: Arc<AtomicBool>,
     appender: Box<Appender<L, O, I>>,
 }
 
-impl<L: Log, O: Observer, I: RestoredIds> ByHand<L, O, I> {
+impl<L: Log, O: Observer, I: RestoredIds> ManualOrder<L, O, I> {
     pub fn new(
         log: L,
-        state: State,
+        state: FoldState,
         recent: RecentIds,
         ids: I,
         observer: O,
@@ -51,7 +51,7 @@ impl<L: Log, O: Observer, I: RestoredIds> ByHand<L, O, I> {
         }
         match self.queue.push_or_append(submission, usize::MAX)? {
             Pushed::Queued(ticket) => Ok(ticket),
-            Pushed::Turn(turn, queued, ticket) => {
+            Pushed::Permit(turn, queued, ticket) => {
                 let submissions = self.appender.append(&turn, Some(queued));
                 turn.end(submissions);
                 Ok(ticket)

@@ -4,38 +4,38 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use crate::decide::{Limits, RestoredRecord, Seen, State, Verdict};
-use crate::order::testing::contract::{Fault, World};
+use crate::decide::{FoldState, Limits, RestoredRecord, SeenIds, Verdict};
+use crate::order::testing::contract::{GroupFault, OrderWorld};
 use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Timestamp};
 
 /// What survives a process.
 #[derive(Default)]
-struct Disk {
+struct ModelDisk {
     records: Vec<Arc<Record>>,
     told: Vec<Arc<Record>>,
-    fault: Option<Fault>,
+    fault: Option<GroupFault>,
 }
 
 #[derive(Default)]
-struct Process {
-    state: State,
+struct ModelProcess {
+    state: FoldState,
     failed: bool,
 }
 
 pub struct ModelWorld {
-    disk: Arc<Mutex<Disk>>,
+    disk: Arc<Mutex<ModelDisk>>,
     order: ModelOrder,
 }
 
 struct ModelOrder {
-    disk: Arc<Mutex<Disk>>,
-    process: Mutex<Process>,
+    disk: Arc<Mutex<ModelDisk>>,
+    process: Mutex<ModelProcess>,
 }
 
-struct OnDisk<'a>(&'a [Arc<Record>]);
+struct ModelIndex<'a>(&'a [Arc<Record>]);
 
-impl Seen for OnDisk<'_> {
+impl SeenIds for ModelIndex<'_> {
     fn find(&self, id: &Uuid) -> Option<Arc<Record>> {
         self.0.iter().find(|record| record.id() == *id).cloned()
     }
@@ -56,7 +56,7 @@ impl ModelOrder {
         if process.failed {
             return Err(ProposeError::StorageFailed);
         }
-        let seen = OnDisk(&disk.records);
+        let seen = ModelIndex(&disk.records);
         let limits = Limits::NONE;
         let now = Timestamp::from_millis(disk.records.len() as u64);
         let verdict = process.state.decide(submission.proposal, &seen, now, limits)?;
@@ -68,13 +68,13 @@ impl ModelOrder {
                 disk.told.extend(records.iter().cloned());
                 Ok(verdict)
             }
-            Some(Fault::NoSpace) => {
+            Some(GroupFault::NoSpace) => {
                 process.state.undo();
                 Err(ProposeError::NoSpace)
             }
             Some(fault) => {
                 process.failed = true;
-                if fault == Fault::FailsStored {
+                if fault == GroupFault::FailsStored {
                     disk.records.extend(records.iter().cloned());
                 }
                 Err(ProposeError::Unknown)
@@ -84,17 +84,17 @@ impl ModelOrder {
 }
 
 impl ModelWorld {
-    fn on(disk: Arc<Mutex<Disk>>) -> Self {
-        let mut state = State::default();
+    fn on(disk: Arc<Mutex<ModelDisk>>) -> Self {
+        let mut state = FoldState::default();
         for record in &disk.lock().unwrap().records {
             state.restore(RestoredRecord::of(record));
         }
-        let process = Mutex::new(Process { state, failed: false });
+        let process = Mutex::new(ModelProcess { state, failed: false });
         Self { disk: disk.clone(), order: ModelOrder { disk, process } }
     }
 }
 
-impl World for ModelWorld {
+impl OrderWorld for ModelWorld {
     fn open() -> Self {
         Self::on(Arc::default())
     }
@@ -103,7 +103,7 @@ impl World for ModelWorld {
         &self.order
     }
 
-    fn fail_next(&self, fault: Fault) {
+    fn fail_next(&self, fault: GroupFault) {
         self.disk.lock().unwrap().fault = Some(fault);
     }
 

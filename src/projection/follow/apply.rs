@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use crate::journal::Located;
+use crate::journal::LocatedRecord;
 use crate::projection::follow::pointers::Pointers;
 use crate::projection::store::keys::APPLIED;
 use crate::projection::store::position::Applied;
-use crate::projection::store::versions::Full;
-use crate::projection::store::{Batch, Fault, Store, keys};
+use crate::projection::store::versions::FullBlock;
+use crate::projection::store::{Store, StoreBatch, StoreFault, keys};
 
 /// Most records in a step. Each identity among them is one key, every sixteenth version of one
 /// another, and so is each record whose id is in the index. Larger steps would write fewer pointers
@@ -17,22 +17,22 @@ pub const STEP_RECORDS_MAX: usize = 1_000;
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
 ///
 /// # Errors
-/// [`Fault::Doubt`] when the records do not continue what the store holds; nothing is applied
+/// [`StoreFault::Doubt`] when the records do not continue what the store holds; nothing is applied
 /// then.
 pub fn step(
     store: &Store,
     pointers: &mut Pointers,
     log_id: Uuid,
     applied: Applied,
-    records: &[Located],
-) -> Result<Applied, Fault> {
+    records: &[LocatedRecord],
+) -> Result<Applied, StoreFault> {
     let mut next = applied;
-    let mut batch = Batch::default();
+    let mut batch = StoreBatch::default();
     for located in records {
         if located.seq() != next.seq + 1 {
-            return Err(Fault::Doubt("the journal does not go on where the store ends"));
+            return Err(StoreFault::Doubt("the journal does not go on where the store ends"));
         }
-        if let Some(Full { key, value }) = pointers.point(store, located)? {
+        if let Some(FullBlock { key, value }) = pointers.point(store, located)? {
             batch.insert(&key, &value);
         }
         if let Some((key, value)) = keys::id_entry(located) {

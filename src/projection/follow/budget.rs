@@ -16,11 +16,11 @@ const REFILL_PART: u32 = 2;
 
 /// The budget of rest.
 #[derive(Debug)]
-pub struct Patience {
+pub struct PauseBudget {
     left: Duration,
 }
 
-impl Patience {
+impl PauseBudget {
     pub fn new() -> Self {
         Self { left: BUDGET }
     }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_given_way_to_once_and_again_after_a_calm() {
-        let mut patience = Patience::new();
+        let mut patience = PauseBudget::new();
         assert_eq!(patience.left(), BUDGET);
         (0..200).for_each(|_| patience.spend(BUDGET / 100));
         assert_eq!(patience.left(), Duration::ZERO);

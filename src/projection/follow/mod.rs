@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::journal::JournalError;
-use crate::projection::Options;
+use crate::projection::ProjectionOptions;
 use crate::projection::follow::apply::STEP_RECORDS_MAX;
-use crate::projection::follow::session::{End, Life};
-use crate::projection::open::begin::{Opened, Start};
-use crate::projection::open::directory::Directory;
-use crate::projection::open::progress_file::Milestone;
+use crate::projection::follow::session::{Session, SessionEnd};
+use crate::projection::open::begin::{OpenedStore, StartingPoint};
+use crate::projection::open::directory::StoreDirectory;
+use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::open::{data_loss, progress_file};
-use crate::projection::status::{Phase, Rest, Shared, Status};
+use crate::projection::status::{FollowPhase, PauseEnd, SharedStatus, Status};
 use crate::record::Seq;
 
 /// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place
@@ -50,25 +50,25 @@ const MILESTONE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } el
 const ASIDES_MAX: u32 = 5;
 
 /// The thread's own state.
-pub struct Follow {
-    pub shared: Arc<Shared>,
-    pub directory: Directory,
+pub struct ProjectionThread {
+    pub shared: Arc<SharedStatus>,
+    pub directory: StoreDirectory,
     pub log_id: Uuid,
-    pub options: Options,
+    pub options: ProjectionOptions,
     pub alive: mpsc::Sender<()>,
     /// Where the journal ended at the start, before anything was appended, until there is a store:
     /// one of an earlier process that is ahead of that proves that the journal has lost something.
     pub head_before: Option<Seq>,
     /// A store that had to be opened before the log was.
-    pub opened: Option<Opened>,
+    pub opened: Option<OpenedStore>,
 }
 
-impl Follow {
+impl ProjectionThread {
     /// Runs until the projection is closed, or nothing helps any more.
-    pub fn run(mut self, mut start: Start) {
+    pub fn run(mut self, mut start: StartingPoint) {
         let mut asides = 0;
         loop {
-            if let Start::Doubt(reason) = &start {
+            if let StartingPoint::Doubt(reason) = &start {
                 asides += 1;
                 if asides > ASIDES_MAX {
                     let reason = format!("{reason}; {ASIDES_MAX} stores were set aside already");
@@ -79,24 +79,24 @@ impl Follow {
             let Err(end) = self.begin(start).and_then(|life| self.live(life));
             self.shared.withdraw();
             match end {
-                End::Doubt(reason) => start = Start::Doubt(reason),
-                End::Final(reason) => return self.shared.fail(reason),
-                End::Lost { applied, head } => return self.accuse(applied, head),
-                End::NoSpace(left) => start = Start::NoSpace(left),
-                End::Stopped => return self.shared.close(),
+                SessionEnd::Doubt(reason) => start = StartingPoint::Doubt(reason),
+                SessionEnd::Final(reason) => return self.shared.fail(reason),
+                SessionEnd::Lost { applied, head } => return self.accuse(applied, head),
+                SessionEnd::NoSpace(left) => start = StartingPoint::NoSpace(left),
+                SessionEnd::Stopped => return self.shared.close(),
             }
         }
     }
 
-    fn live(&self, mut life: Life) -> Result<Infallible, End> {
+    fn live(&self, mut life: Session) -> Result<Infallible, SessionEnd> {
         let ended = self.keep_up(&mut life);
-        if matches!(ended, Err(End::Stopped)) {
+        if matches!(ended, Err(SessionEnd::Stopped)) {
             self.note(&mut life);
         }
         ended
     }
 
-    fn keep_up(&self, life: &mut Life) -> Result<Infallible, End> {
+    fn keep_up(&self, life: &mut Session) -> Result<Infallible, SessionEnd> {
         let mut follower = self.shared.reader().follow(life.applied.seq);
         loop {
             let read = follower.next_located(STEP_BYTES_MAX);
@@ -104,7 +104,7 @@ impl Follow {
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check(life)?;
                 let (began, head) = (Instant::now(), self.shared.head());
-                let Life { store, pointers, applied, .. } = life;
+                let Session { store, pointers, applied, .. } = life;
                 let step = apply::step(store, pointers, self.log_id, *applied, records);
                 life.applied = step.map_err(|fault| life.left(fault))?;
                 if let Some(scrub) = &mut life.scrub {
@@ -139,7 +139,7 @@ impl Follow {
     /// In a burst the time goes to those who acknowledge, as long as patience lasts, unless the
     /// projection would be too far behind or a reader waits for it. `before` was the head at
     /// `since`.
-    fn give_way(&self, life: &mut Life, mut before: Seq, mut since: Instant) {
+    fn give_way(&self, life: &mut Session, mut before: Seq, mut since: Instant) {
         loop {
             let head = self.shared.head();
             let inserted = head - before;
@@ -155,21 +155,21 @@ impl Follow {
             life.patience.spend(since.elapsed());
             self.note_in_time(life);
             self.tell(life);
-            if rested == Rest::Ended {
+            if rested == PauseEnd::Ended {
                 return;
             }
         }
     }
 
     /// The milestone that is still to be written.
-    fn due(&self, life: &Life) -> Option<Milestone> {
-        let milestone = Milestone { applied: life.applied, ..life.milestone };
+    fn due(&self, life: &Session) -> Option<ProgressFile> {
+        let milestone = ProgressFile { applied: life.applied, ..life.milestone };
         let is_late = milestone.replayed() > self.options.replayed_records_max;
         (is_late && milestone != life.milestone).then_some(milestone)
     }
 
-    /// As [`Follow::note`], once the last milestone is old.
-    fn note_in_time(&self, life: &mut Life) {
+    /// As [`ProjectionThread::note`], once the last milestone is old.
+    fn note_in_time(&self, life: &mut Session) {
         let is_old = life.noted.is_none_or(|noted| noted.elapsed() >= MILESTONE_AGE_MAX);
         if is_old {
             self.note(life);
@@ -178,7 +178,7 @@ impl Follow {
 
     /// Writes down how far the store is, when it has come so far that the next start will not wait
     /// for it. Without that it waits, and that is all.
-    fn note(&self, life: &mut Life) {
+    fn note(&self, life: &mut Session) {
         let Some(milestone) = self.due(life) else { return };
         (life.milestone, life.noted) = (milestone, Some(Instant::now()));
         let (dir, generation) = self.directory.place();
@@ -205,15 +205,15 @@ impl Follow {
     }
 
     /// Whether to go on.
-    fn check(&self, life: &Life) -> Result<(), End> {
+    fn check(&self, life: &Session) -> Result<(), SessionEnd> {
         if self.shared.is_stopped() {
-            return Err(End::Stopped);
+            return Err(SessionEnd::Stopped);
         }
         life.store.doubt().map_or(Ok(()), |fault| Err(life.end(fault)))
     }
 
     /// Tells readers how far the store is, and lets them in when a new one is far enough.
-    fn tell(&self, life: &mut Life) {
+    fn tell(&self, life: &mut Session) {
         let (seq, head) = (life.applied.seq, self.shared.head());
         if life.unread_until.is_some_and(|head| seq >= head) {
             life.unread_until = None;
@@ -221,13 +221,13 @@ impl Follow {
         }
         let lag = head.saturating_sub(seq);
         let phase = match self.shared.status().phase {
-            _ if life.unread_until.is_some() && life.is_new => Phase::Rebuilding,
-            _ if life.unread_until.is_some() => Phase::Opening,
-            Phase::Ready if lag <= LAG_RECORDS_MAX => Phase::Ready,
-            _ if lag == 0 => Phase::Ready,
-            _ => Phase::CatchingUp,
+            _ if life.unread_until.is_some() && life.is_new => FollowPhase::Rebuilding,
+            _ if life.unread_until.is_some() => FollowPhase::Opening,
+            FollowPhase::Ready if lag <= LAG_RECORDS_MAX => FollowPhase::Ready,
+            _ if lag == 0 => FollowPhase::Ready,
+            _ => FollowPhase::CatchingUp,
         };
-        if phase != Phase::Ready
+        if phase != FollowPhase::Ready
             && let Some(progress) = &mut life.progress
         {
             progress.at(seq, head);
@@ -246,8 +246,8 @@ fn is_burst(records: u64, elapsed: Duration, per_second: u64) -> bool {
         >= u128::from(per_second) * elapsed.max(BURST_LOOK).as_nanos()
 }
 
-pub fn unreadable(error: JournalError) -> End {
-    End::Final(format!("the journal cannot be read: {error}"))
+pub fn unreadable(error: JournalError) -> SessionEnd {
+    SessionEnd::Final(format!("the journal cannot be read: {error}"))
 }
 
 #[cfg(test)]

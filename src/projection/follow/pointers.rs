@@ -9,9 +9,9 @@
 
 use std::collections::HashMap;
 
-use crate::journal::Located;
-use crate::projection::store::versions::{Full, Line};
-use crate::projection::store::{Fault, Store, keys};
+use crate::journal::LocatedRecord;
+use crate::projection::store::versions::{FullBlock, HistoryHead};
+use crate::projection::store::{Store, StoreFault, keys};
 
 /// Most identities that are known; each takes 270 bytes, those of its names, which are 510 at most,
 /// and an open block's, 256 as a rule and 1,400 at most: up to 36 MB.
@@ -21,9 +21,9 @@ const KNOWN_MAX: usize = 16_384;
 #[derive(Debug, Default)]
 pub struct Pointers {
     /// As the store holds them.
-    known: HashMap<Vec<u8>, Line>,
+    known: HashMap<Vec<u8>, HistoryHead>,
     /// What this step moved; each is written once.
-    moved: HashMap<Vec<u8>, Line>,
+    moved: HashMap<Vec<u8>, HistoryHead>,
     /// The key that is looked up.
     key: Vec<u8>,
 }
@@ -33,8 +33,12 @@ impl Pointers {
     /// it fills.
     ///
     /// # Errors
-    /// [`Fault::Doubt`] when the record does not continue its identity's versions.
-    pub fn point(&mut self, store: &Store, located: &Located) -> Result<Option<Full>, Fault> {
+    /// [`StoreFault::Doubt`] when the record does not continue its identity's versions.
+    pub fn point(
+        &mut self,
+        store: &Store,
+        located: &LocatedRecord,
+    ) -> Result<Option<FullBlock>, StoreFault> {
         keys::name_key_into(&mut self.key, &located.meta());
         if let Some(line) = self.moved.get_mut(&self.key) {
             return line.push(located);
@@ -47,7 +51,7 @@ impl Pointers {
     }
 
     /// What is to be written, with its keys.
-    pub fn moved(&self) -> impl Iterator<Item = (&[u8], &Line)> {
+    pub fn moved(&self) -> impl Iterator<Item = (&[u8], &HistoryHead)> {
         self.moved.iter().map(|(key, line)| (key.as_slice(), line))
     }
 
@@ -61,9 +65,9 @@ impl Pointers {
 }
 
 /// What the store holds of the record's identity; before its first record, that there is none.
-fn stored(store: &Store, key: &[u8], located: &Located) -> Result<Line, Fault> {
+fn stored(store: &Store, key: &[u8], located: &LocatedRecord) -> Result<HistoryHead, StoreFault> {
     match store.get(key)? {
-        Some(value) => Line::decode(key, &value),
-        None => Ok(Line::unborn(located)),
+        Some(value) => HistoryHead::decode(key, &value),
+        None => Ok(HistoryHead::unborn(located)),
     }
 }

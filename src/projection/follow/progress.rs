@@ -11,7 +11,7 @@ use crate::record::Seq;
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A bar on a terminal, a line in the log now and then elsewhere.
-pub struct Progress {
+pub struct ProgressDisplay {
     what: &'static str,
     bar: Option<ProgressBar>,
     began: Instant,
@@ -19,7 +19,7 @@ pub struct Progress {
     from: Seq,
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub fn new(what: &'static str, from: Seq, head: Seq) -> Self {
         tracing::info!(from, head, "{what}");
         let bar = stderr().is_terminal().then(|| {

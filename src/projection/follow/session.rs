@@ -4,22 +4,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::projection::follow::budget::Patience;
+use crate::projection::follow::budget::PauseBudget;
 use crate::projection::follow::pointers::Pointers;
-use crate::projection::follow::progress::Progress;
-use crate::projection::open::progress_file::Milestone;
-use crate::projection::open::scrub::Scrub;
+use crate::projection::follow::progress::ProgressDisplay;
+use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::open::scrub::IdScrub;
 use crate::projection::store::position::Applied;
-use crate::projection::store::{Fault, Store};
+use crate::projection::store::{Store, StoreFault};
 use crate::record::Seq;
 
 /// One store while it is followed up.
-pub struct Life {
+pub struct Session {
     pub store: Arc<Store>,
     pub applied: Applied,
     pub pointers: Pointers,
     /// What is left to prove of a store that was opened.
-    pub scrub: Option<Scrub>,
+    pub scrub: Option<IdScrub>,
     /// The walk waits until this is applied, the head at the open: an id of a record up to there may
     /// be in no other memory, so it must not count as absent before.
     pub scrub_from: Seq,
@@ -30,16 +30,16 @@ pub struct Life {
     pub told: Seq,
     /// Whether it was built from nothing in this life.
     pub is_new: bool,
-    pub progress: Option<Progress>,
+    pub progress: Option<ProgressDisplay>,
     /// The last one that was written; before that, where the store was opened.
-    pub milestone: Milestone,
+    pub milestone: ProgressFile,
     /// When it was written.
     pub noted: Option<Instant>,
-    pub patience: Patience,
+    pub patience: PauseBudget,
 }
 
 /// Why a store was left.
-pub enum End {
+pub enum SessionEnd {
     /// It cannot be trusted; the next one may.
     Doubt(String),
     /// The journal cannot be read, or a new store cannot be built: nothing helps.
@@ -52,21 +52,21 @@ pub enum End {
         head: Seq,
     },
     /// There was no space, or an earlier handle holds it. It can be opened again where it lies.
-    NoSpace(Left),
+    NoSpace(PausedStore),
     /// The projection was closed.
     Stopped,
 }
 
 /// What is known of a store that was left for want of space, or was not opened yet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Left {
+pub struct PausedStore {
     /// A position that agrees with the journal, which the store may have missed or passed.
     pub applied: Applied,
     /// Where it may be read again: nothing that readers were told of may be missing.
     pub unread_until: Seq,
 }
 
-impl Life {
+impl Session {
     pub fn new(store: Store) -> Self {
         Self {
             store: Arc::new(store),
@@ -78,14 +78,14 @@ impl Life {
             told: 0,
             is_new: false,
             progress: None,
-            milestone: Milestone::default(),
+            milestone: ProgressFile::default(),
             noted: None,
-            patience: Patience::new(),
+            patience: PauseBudget::new(),
         }
     }
 
     /// Walks a slice of the scrub, and tells how long that took.
-    pub fn scrub(&mut self) -> Result<Option<Duration>, End> {
+    pub fn scrub(&mut self) -> Result<Option<Duration>, SessionEnd> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         if self.applied.seq < self.scrub_from {
             return Ok(None);
@@ -102,20 +102,20 @@ impl Life {
     }
 
     /// Leaves the store for a fault.
-    pub fn left(&self, fault: Fault) -> End {
+    pub fn left(&self, fault: StoreFault) -> SessionEnd {
         self.store.raise_doubt(fault);
         self.end(self.store.doubt().expect("it was raised"))
     }
 
     /// What to do about a fault of this store: a new one that fails already is not tried again.
-    pub fn end(&self, fault: &Fault) -> End {
+    pub fn end(&self, fault: &StoreFault) -> SessionEnd {
         if fault.is_no_space() {
             let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
-            End::NoSpace(Left { applied: self.applied, unread_until })
+            SessionEnd::NoSpace(PausedStore { applied: self.applied, unread_until })
         } else if self.is_new && self.unread_until.is_some() {
-            End::Final(format!("rebuilding failed: {fault}"))
+            SessionEnd::Final(format!("rebuilding failed: {fault}"))
         } else {
-            End::Doubt(fault.to_string())
+            SessionEnd::Doubt(fault.to_string())
         }
     }
 }

@@ -6,50 +6,50 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::journal::Reader;
-use crate::projection::follow::progress::Progress;
-use crate::projection::follow::session::{End, Left, Life};
-use crate::projection::follow::{Follow, LAG_RECORDS_MAX, STEP_BYTES_MAX, unreadable};
-use crate::projection::open::directory::Directory;
-use crate::projection::open::progress_file::Milestone;
-use crate::projection::open::scrub::Scrub;
+use crate::projection::follow::progress::ProgressDisplay;
+use crate::projection::follow::session::{PausedStore, Session, SessionEnd};
+use crate::projection::follow::{LAG_RECORDS_MAX, ProjectionThread, STEP_BYTES_MAX, unreadable};
+use crate::projection::open::directory::StoreDirectory;
+use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::open::scrub::IdScrub;
 use crate::projection::open::{progress_file, scrub};
-use crate::projection::status::{Phase, Status};
+use crate::projection::status::{FollowPhase, Status};
 use crate::projection::store::position::Applied;
-use crate::projection::store::{Fault, Store};
-use crate::projection::{Options, store};
+use crate::projection::store::{Store, StoreFault};
+use crate::projection::{ProjectionOptions, store};
 
 /// How long the thread waits before it tries again for want of space.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the thread starts from.
-pub enum Start {
+pub enum StartingPoint {
     /// A store that agrees with the journal.
     Applied(Store, Applied),
     /// A store that takes long to open, and what its milestone says of it, which agrees with the
     /// journal.
-    Beside(Left),
+    Beside(PausedStore),
     /// There is something in the way that is no store, or is in doubt.
     Doubt(String),
     /// There is a store that nothing is said against, but no space to use it, or an earlier handle
     /// that has not let go of it.
-    NoSpace(Left),
+    NoSpace(PausedStore),
     /// Nothing is there.
     Nothing,
 }
 
 /// A store that was opened and compared with itself.
-pub struct Opened {
+pub struct OpenedStore {
     /// Whether it had not outgrown its first segment before.
     young: bool,
     /// Its position, if it has one.
-    pub found: Result<(Option<Applied>, Store), Fault>,
+    pub found: Result<(Option<Applied>, Store), StoreFault>,
 }
 
-impl Opened {
+impl OpenedStore {
     pub fn new(
-        directory: &Directory,
+        directory: &StoreDirectory,
         log_id: Uuid,
-        options: &Options,
+        options: &ProjectionOptions,
         alive: mpsc::Sender<()>,
     ) -> Self {
         let path = directory.store();
@@ -65,25 +65,25 @@ impl Opened {
     }
 }
 
-impl Follow {
-    pub fn begin(&mut self, start: Start) -> Result<Life, End> {
+impl ProjectionThread {
+    pub fn begin(&mut self, start: StartingPoint) -> Result<Session, SessionEnd> {
         match start {
-            Start::Applied(store, applied) => Ok(self.resume(store, applied)),
-            Start::Doubt(_) => {
+            StartingPoint::Applied(store, applied) => Ok(self.resume(store, applied)),
+            StartingPoint::Doubt(_) => {
                 self.tell_rebuilding();
                 self.set_aside()?;
                 self.rebuild()
             }
-            Start::Beside(left) => {
+            StartingPoint::Beside(left) => {
                 self.shared.tell_opening(left.applied.seq);
                 self.open(left)
             }
-            Start::NoSpace(left) => {
+            StartingPoint::NoSpace(left) => {
                 self.shared.tell_opening(left.applied.seq);
                 self.pause()?;
                 self.open(left)
             }
-            Start::Nothing => {
+            StartingPoint::Nothing => {
                 self.tell_rebuilding();
                 self.rebuild()
             }
@@ -91,12 +91,12 @@ impl Follow {
     }
 
     /// Goes on with a store that may be read at once.
-    fn resume(&mut self, store: Store, applied: Applied) -> Life {
+    fn resume(&mut self, store: Store, applied: Applied) -> Session {
         let life = self.opened(store, applied);
         self.shared.publish(&life.store);
         self.shared.tell(Status {
             applied: applied.seq,
-            phase: Phase::CatchingUp,
+            phase: FollowPhase::CatchingUp,
             ids_complete: false,
         });
         life
@@ -104,17 +104,17 @@ impl Follow {
 
     /// Opens the store where it lies and compares it with the journal. What readers saw applied,
     /// or a milestone tells of, may be lost to it, so they are let in when that is applied again.
-    fn open(&mut self, left: Left) -> Result<Life, End> {
+    fn open(&mut self, left: PausedStore) -> Result<Session, SessionEnd> {
         let opened = self.opened.take().unwrap_or_else(|| {
-            Opened::new(&self.directory, self.log_id, &self.options, self.alive.clone())
+            OpenedStore::new(&self.directory, self.log_id, &self.options, self.alive.clone())
         });
         // Its directory may be somebody else's by now.
         if self.shared.is_stopped() {
-            return Err(End::Stopped);
+            return Err(SessionEnd::Stopped);
         }
         let (applied, store) = match opened.found {
             Ok((None, _)) if !opened.young && left.applied.seq > 0 => {
-                return Err(End::Doubt("it is empty".to_owned()));
+                return Err(SessionEnd::Doubt("it is empty".to_owned()));
             }
             Ok((applied, store)) => (applied.unwrap_or_default(), store),
             Err(fault) => return Err(not_now(fault, left)),
@@ -122,7 +122,7 @@ impl Follow {
         self.compare(left.applied, applied)?;
         match led_astray(&store, &applied, self.shared.reader()) {
             Ok(None) => {}
-            Ok(Some(doubt)) => return Err(End::Doubt(doubt)),
+            Ok(Some(doubt)) => return Err(SessionEnd::Doubt(doubt)),
             Err(fault) => return Err(not_now(fault, left)),
         }
         tracing::info!(applied = applied.seq, "the projection was opened");
@@ -132,7 +132,7 @@ impl Follow {
         Ok(life)
     }
 
-    fn opened(&mut self, store: Store, applied: Applied) -> Life {
+    fn opened(&mut self, store: Store, applied: Applied) -> Session {
         self.head_before = None;
         // The next open has only to read back what is written from now on.
         if let Err(error) = progress_file::remove(self.directory.place().0) {
@@ -140,28 +140,28 @@ impl Follow {
         }
         let head = self.shared.head();
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
-            .then(|| Progress::new("bringing the projection up to date", applied.seq, head));
-        let scrub = Some(Scrub::new());
-        let milestone = Milestone { opened_at: applied.seq, applied };
-        Life { applied, scrub, scrub_from: head, progress, milestone, ..Life::new(store) }
+            .then(|| ProgressDisplay::new("bringing the projection up to date", applied.seq, head));
+        let scrub = Some(IdScrub::new());
+        let milestone = ProgressFile { opened_at: applied.seq, applied };
+        Session { applied, scrub, scrub_from: head, progress, milestone, ..Session::new(store) }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`
     /// is what the store that was opened tells.
-    fn compare(&self, known: Applied, found: Applied) -> Result<(), End> {
+    fn compare(&self, known: Applied, found: Applied) -> Result<(), SessionEnd> {
         let head = self.head_before.unwrap_or_else(|| self.shared.head());
         if found.seq > head {
-            return Err(End::Lost { applied: found.seq, head });
+            return Err(SessionEnd::Lost { applied: found.seq, head });
         }
         let (mut low, high) = if known.seq < found.seq { (known, found) } else { (found, known) };
         let mut follower = self.shared.reader().follow(low.seq);
         while low.seq < high.seq {
             if self.shared.is_stopped() {
-                return Err(End::Stopped);
+                return Err(SessionEnd::Stopped);
             }
             let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
             if records.is_empty() {
-                return Err(End::Final("the journal ends before its head".to_owned()));
+                return Err(SessionEnd::Final("the journal ends before its head".to_owned()));
             }
             let upto = records.partition_point(|located| located.seq() <= high.seq);
             low = records[..upto].iter().fold(low, |position, located| position.after(located));
@@ -171,16 +171,20 @@ impl Follow {
         }
         // Up to its milestone the log is what the store was derived from.
         if self.head_before.is_some() && (1..found.seq).contains(&known.seq) {
-            return Err(End::Lost { applied: found.seq, head });
+            return Err(SessionEnd::Lost { applied: found.seq, head });
         }
-        Err(End::Doubt("it was derived from other records than the journal's".to_owned()))
+        Err(SessionEnd::Doubt("it was derived from other records than the journal's".to_owned()))
     }
 
     fn tell_rebuilding(&self) {
-        self.shared.tell(Status { applied: 0, phase: Phase::Rebuilding, ids_complete: false });
+        self.shared.tell(Status {
+            applied: 0,
+            phase: FollowPhase::Rebuilding,
+            ids_complete: false,
+        });
     }
 
-    fn set_aside(&mut self) -> Result<(), End> {
+    fn set_aside(&mut self) -> Result<(), SessionEnd> {
         let aside = self.until_space(|follow| Ok(follow.directory.set_aside()?))?;
         if let Some(aside) = aside {
             tracing::warn!(kept_at = %aside.display(), "the old projection was kept");
@@ -188,23 +192,24 @@ impl Follow {
         Ok(())
     }
 
-    fn rebuild(&mut self) -> Result<Life, End> {
+    fn rebuild(&mut self) -> Result<Session, SessionEnd> {
         let store = self.until_space(Self::create)?;
         self.head_before = None;
         store.confirm_ids();
         let head = self.shared.head();
-        let progress = (head > 0).then(|| Progress::new("rebuilding the projection", 0, head));
-        Ok(Life { unread_until: Some(head), is_new: true, progress, ..Life::new(store) })
+        let progress =
+            (head > 0).then(|| ProgressDisplay::new("rebuilding the projection", 0, head));
+        Ok(Session { unread_until: Some(head), is_new: true, progress, ..Session::new(store) })
     }
 
     /// A new store. What is left of one that found no space is nobody's.
-    fn create(&mut self) -> Result<Store, Fault> {
+    fn create(&mut self) -> Result<Store, StoreFault> {
         let (path, alive) = (self.directory.store(), self.alive.clone());
         let created = Store::open(&path, self.options.cache_bytes_max, alive).and_then(|store| {
             let is_empty = store.is_empty()?;
-            is_empty.then_some(store).ok_or(Fault::Doubt("a new store is not empty"))
+            is_empty.then_some(store).ok_or(StoreFault::Doubt("a new store is not empty"))
         });
-        if created.as_ref().is_err_and(Fault::is_no_space) {
+        if created.as_ref().is_err_and(StoreFault::is_no_space) {
             self.directory.discard();
         }
         created
@@ -213,8 +218,8 @@ impl Follow {
     /// Tries again, with pauses, until there is space for it.
     fn until_space<T>(
         &mut self,
-        mut attempt: impl FnMut(&mut Self) -> Result<T, Fault>,
-    ) -> Result<T, End> {
+        mut attempt: impl FnMut(&mut Self) -> Result<T, StoreFault>,
+    ) -> Result<T, SessionEnd> {
         loop {
             match attempt(self) {
                 Ok(done) => return Ok(done),
@@ -222,31 +227,35 @@ impl Follow {
                     tracing::warn!(%fault, "there is no space to rebuild the projection");
                     self.pause()?;
                 }
-                Err(fault) => return Err(End::Final(format!("cannot be rebuilt: {fault}"))),
+                Err(fault) => return Err(SessionEnd::Final(format!("cannot be rebuilt: {fault}"))),
             }
         }
     }
 
     /// Gives whoever looks after the disk some time.
-    fn pause(&self) -> Result<(), End> {
+    fn pause(&self) -> Result<(), SessionEnd> {
         self.shared.pause(SPACE_PAUSE);
-        if self.shared.is_stopped() { Err(End::Stopped) } else { Ok(()) }
+        if self.shared.is_stopped() { Err(SessionEnd::Stopped) } else { Ok(()) }
     }
 }
 
 /// What to do about a store that cannot be opened: nothing is said against one for which there is
 /// no space, or that an earlier handle has not let go of.
-fn not_now(fault: Fault, left: Left) -> End {
-    if fault.is_no_space() || matches!(fault, Fault::Held) {
+fn not_now(fault: StoreFault, left: PausedStore) -> SessionEnd {
+    if fault.is_no_space() || matches!(fault, StoreFault::Held) {
         tracing::warn!(%fault, "the projection cannot be opened now; it will be");
-        End::NoSpace(left)
+        SessionEnd::NoSpace(left)
     } else {
-        End::Doubt(fault.to_string())
+        SessionEnd::Doubt(fault.to_string())
     }
 }
 
 /// What is wrong with the place of the last record that was applied.
-pub fn led_astray(store: &Store, applied: &Applied, log: &Reader) -> Result<Option<String>, Fault> {
+pub fn led_astray(
+    store: &Store,
+    applied: &Applied,
+    log: &Reader,
+) -> Result<Option<String>, StoreFault> {
     let Some(before) = applied.seq.checked_sub(1) else { return Ok(None) };
     // A log that cannot be read there is not the store's fault, and tells when it is read.
     let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };

@@ -20,7 +20,7 @@ const NAME: &str = "loss";
      that file; or move its directory away to go on without them",
     file.display()
 )]
-pub struct Loss {
+pub struct DataLoss {
     /// What was found.
     pub said: String,
     /// The file that tells so.
@@ -50,8 +50,8 @@ pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
 /// Looks whether a loss was found in `dir` before.
 ///
 /// # Errors
-/// [`Loss`], also when the file that tells of it cannot be read.
-pub fn refuse_loss(dir: &Path) -> Result<(), Loss> {
+/// [`DataLoss`], also when the file that tells of it cannot be read.
+pub fn refuse_loss(dir: &Path) -> Result<(), DataLoss> {
     let file = dir.join(NAME);
     let said = match fs::read(&file) {
         Ok(said) => String::from_utf8_lossy(&said).lines().next().map(str::to_owned),
@@ -59,7 +59,7 @@ pub fn refuse_loss(dir: &Path) -> Result<(), Loss> {
         Err(_) => None,
     };
     let said = said.unwrap_or_else(|| "the log has lost records".to_owned());
-    Err(Loss { said, file })
+    Err(DataLoss { said, file })
 }
 
 fn is_absent(error: &io::Error) -> bool {

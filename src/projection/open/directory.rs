@@ -19,7 +19,7 @@ const STORE: &str = "sled-";
 const ASIDE: &str = ".aside-";
 
 /// The projection's directory and the number of the store in it.
-pub struct Directory {
+pub struct StoreDirectory {
     path: PathBuf,
     generation: u64,
 }
@@ -34,7 +34,7 @@ pub enum Contents {
     Store,
 }
 
-impl Directory {
+impl StoreDirectory {
     /// Looks what is there; nothing is written.
     pub fn look(path: &Path) -> (Self, Contents) {
         let (generation, contents) = match generations(path) {

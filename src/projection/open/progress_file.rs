@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::projection::store::position::Applied;
-use crate::projection::store::{Fault, keys};
+use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
 const NAME: &str = "milestone";
@@ -38,13 +38,13 @@ const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
 /// How far a store had come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Milestone {
+pub struct ProgressFile {
     /// Seq of the last record that the store held when it was opened.
     pub opened_at: Seq,
     pub applied: Applied,
 }
 
-impl Milestone {
+impl ProgressFile {
     /// Reads that of the store with this number; nothing when there is none that is of use.
     pub fn read(dir: &Path, generation: u64, log_id: Uuid) -> Option<Self> {
         let mut bytes = [0; BYTES];
@@ -85,11 +85,11 @@ impl Milestone {
     }
 
     /// Nothing when it is of another store.
-    pub fn decode(bytes: &[u8], generation: u64, log_id: Uuid) -> Result<Option<Self>, Fault> {
-        let bytes = keys::unseal(&[], bytes).ok_or(Fault::Doubt("it is damaged"))?;
+    pub fn decode(bytes: &[u8], generation: u64, log_id: Uuid) -> Result<Option<Self>, StoreFault> {
+        let bytes = keys::unseal(&[], bytes).ok_or(StoreFault::Doubt("it is damaged"))?;
         let (magic, rest) = keys::take(bytes)?;
         if magic != MAGIC {
-            return Err(Fault::Doubt("it is something else"));
+            return Err(StoreFault::Doubt("it is something else"));
         }
         let (of, rest) = keys::take_u64(rest)?;
         let (opened_at, rest) = keys::take_u64(rest)?;
@@ -120,7 +120,7 @@ mod tests {
     fn the_format_stays() {
         let stored = &include_bytes!("../../../fuzz/corpus/index/milestone")[1..];
         let log_id = Uuid::from_bytes(std::array::from_fn(|at| at as u8));
-        let milestone = Milestone::decode(stored, 3, log_id).unwrap().unwrap();
+        let milestone = ProgressFile::decode(stored, 3, log_id).unwrap().unwrap();
         assert_eq!((milestone.opened_at, milestone.applied.seq), (7, 1_234));
         assert_eq!(milestone.encode(3, log_id), stored);
     }
@@ -132,9 +132,9 @@ mod tests {
             bit in 0..BYTES * 8, len in 0..BYTES,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let read = |generation, log_id| Milestone::read(dir.path(), generation, log_id);
+            let read = |generation, log_id| ProgressFile::read(dir.path(), generation, log_id);
             let applied = Applied { seq, chain, ..Applied::default() };
-            let (milestone, log_id) = (Milestone { opened_at, applied }, Uuid::from_bytes(log));
+            let (milestone, log_id) = (ProgressFile { opened_at, applied }, Uuid::from_bytes(log));
             prop_assert_eq!(read(generation, log_id), None);
             // Whatever stood there before.
             fs::write(path(dir.path()), [7; 2 * BYTES]).unwrap();

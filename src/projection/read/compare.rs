@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
-use crate::projection::open::directory::{Contents, Directory};
+use crate::projection::open::directory::{Contents, StoreDirectory};
 use crate::projection::open::{data_loss, scrub};
-use crate::projection::read::{IdLookup, PageQuery, View};
+use crate::projection::read::{IdLookup, PageQuery, StoreView};
 use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::store::position::Applied;
 use crate::projection::store::versions::Pointer;
-use crate::projection::store::{Fault, Store};
+use crate::projection::store::{Store, StoreFault};
 use crate::projection::{read, store};
 use crate::record::{Identity, Record, Seq, names_place};
 
@@ -68,8 +68,8 @@ pub fn compare(
         }
         match entries(store, applied, log, progress) {
             Ok(()) => Ok(Comparison::Same(applied)),
-            Err(Refusal::Differs(what, record)) => Ok(Comparison::Differs { what, record }),
-            Err(Refusal::Log(error)) => Err(error),
+            Err(CompareError::Differs(what, record)) => Ok(Comparison::Differs { what, record }),
+            Err(CompareError::Log(error)) => Err(error),
         }
     })
 }
@@ -93,7 +93,7 @@ fn with_store<E>(
     judge: impl FnOnce(&Store, Applied) -> Result<Comparison, E>,
 ) -> Result<Comparison, E> {
     let (alive, gone) = mpsc::channel();
-    let (directory, contents) = Directory::look(dir);
+    let (directory, contents) = StoreDirectory::look(dir);
     match contents {
         Contents::Nothing => return Ok(Comparison::Absent),
         Contents::Foreign => {
@@ -112,7 +112,7 @@ fn with_store<E>(
             drop(store);
             Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
         }
-        Err(Fault::Held) => Ok(Comparison::Held),
+        Err(StoreFault::Held) => Ok(Comparison::Held),
         Err(fault) => Ok(differs(fault.to_string())),
     };
     if gone.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -121,27 +121,27 @@ fn with_store<E>(
     judged
 }
 
-enum Refusal {
+enum CompareError {
     Differs(String, Option<Box<Record>>),
     Log(JournalError),
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
+impl From<StoreFault> for CompareError {
+    fn from(fault: StoreFault) -> Self {
         Self::Differs(fault.to_string(), None)
     }
 }
 
-impl From<read::Refusal> for Refusal {
-    fn from(refusal: read::Refusal) -> Self {
+impl From<read::ReadRefusal> for CompareError {
+    fn from(refusal: read::ReadRefusal) -> Self {
         match refusal {
-            read::Refusal::Index(fault) => fault.into(),
-            read::Refusal::Log(error) => Self::Log(error),
+            read::ReadRefusal::Index(fault) => fault.into(),
+            read::ReadRefusal::Log(error) => Self::Log(error),
         }
     }
 }
 
-impl Refusal {
+impl CompareError {
     /// Names the record that was looked for.
     fn about(self, record: &Record) -> Self {
         match self {
@@ -158,19 +158,19 @@ fn entries(
     applied: Applied,
     log: &Reader,
     mut progress: impl FnMut(Seq),
-) -> Result<(), Refusal> {
+) -> Result<(), CompareError> {
     let mut pointers: HashMap<Identity, Pointer> = HashMap::new();
-    let view = View { store, log };
+    let view = StoreView { store, log };
     let (mut seq, mut chained, mut ids) = (0, Digest::default(), 0);
     let mut follower = log.follow(0);
     while seq < applied.seq {
-        let records = follower.next(READ_BYTES_MAX).map_err(Refusal::Log)?;
+        let records = follower.next(READ_BYTES_MAX).map_err(CompareError::Log)?;
         if records.is_empty() {
             let what = format!("the log ends with seq {seq}");
-            return Err(Refusal::Differs(what, None));
+            return Err(CompareError::Differs(what, None));
         }
         for record in records.iter().take_while(|record| record.seq() <= applied.seq) {
-            let about = |refusal: read::Refusal| Refusal::from(refusal).about(record);
+            let about = |refusal: read::ReadRefusal| CompareError::from(refusal).about(record);
             if !names_place(&record.id(), record.seq(), record.time()) {
                 ids += 1;
                 let found = match read::by_id(view, &record.id()).map_err(about)? {
@@ -202,12 +202,12 @@ fn entries(
     }
     if chained != applied.chain {
         let what = format!("its chain after seq {seq} is another than the log's");
-        return Err(Refusal::Differs(what, None));
+        return Err(CompareError::Differs(what, None));
     }
     for (identity, pointer) in &pointers {
         if read::newest(view, identity)? != Some(*pointer) {
             let what = format!("the summary of event {:?} is wrong", identity.event.as_str());
-            return Err(Refusal::Differs(what, None));
+            return Err(CompareError::Differs(what, None));
         }
     }
     // Pointers are no more than these: their versions add up to the position.
@@ -221,14 +221,14 @@ fn entries(
         }
         if count != expected {
             let what = format!("{name} has {count} entries, and should have {expected}");
-            return Err(Refusal::Differs(what, None));
+            return Err(CompareError::Differs(what, None));
         }
     }
     Ok(())
 }
 
-fn differs(what: String, record: &Record) -> Refusal {
-    Refusal::Differs(what, Some(Box::new(record.clone())))
+fn differs(what: String, record: &Record) -> CompareError {
+    CompareError::Differs(what, Some(Box::new(record.clone())))
 }
 
 fn next_chain(before: &Digest, record: &Record) -> Digest {

@@ -7,8 +7,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::projection::read;
-use crate::projection::read::{IdLookup, NamePage, PageQuery, Refusal, View};
-use crate::projection::status::{Phase, Shared, Status};
+use crate::projection::read::{IdLookup, NamePage, PageQuery, ReadRefusal, StoreView};
+use crate::projection::status::{FollowPhase, SharedStatus, Status};
 use crate::projection::store::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
@@ -18,11 +18,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A cheap clone that reads the projection from any thread. When the last one is dropped, the
 /// projection stops.
 #[derive(Clone)]
-pub struct ProjectionHandle(Arc<Owner>);
+pub struct ProjectionHandle(Arc<HandleOwner>);
 
 /// Where the projection stands, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ProjectionState {
     /// What it holds is right but old; reads that wait for a position may time out.
     CatchingUp {
         /// Seq of the last record applied.
@@ -85,15 +85,15 @@ pub enum Unavailable {
 }
 
 /// Stops the thread when the last handle goes.
-struct Owner {
-    shared: Arc<Shared>,
+struct HandleOwner {
+    shared: Arc<SharedStatus>,
     /// Disconnected when the thread and every store are gone.
     alive: Mutex<mpsc::Receiver<()>>,
 }
 
 impl ProjectionHandle {
-    pub fn new(shared: Arc<Shared>, alive: mpsc::Receiver<()>) -> Self {
-        Self(Arc::new(Owner { shared, alive: Mutex::new(alive) }))
+    pub fn new(shared: Arc<SharedStatus>, alive: mpsc::Receiver<()>) -> Self {
+        Self(Arc::new(HandleOwner { shared, alive: Mutex::new(alive) }))
     }
 
     /// Seq of the last record applied.
@@ -111,16 +111,16 @@ impl ProjectionHandle {
 
     /// Where it stands.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ProjectionState {
         let Status { applied, phase, .. } = self.0.shared.status();
         let head = self.0.shared.head().max(applied);
         match phase {
-            Phase::CatchingUp => State::CatchingUp { applied, head },
-            Phase::Closed => State::Closed,
-            Phase::Failed(reason) => State::Failed(reason.to_string()),
-            Phase::Opening => State::Opening { applied, head },
-            Phase::Ready => State::Ready,
-            Phase::Rebuilding => State::Rebuilding { applied, head },
+            FollowPhase::CatchingUp => ProjectionState::CatchingUp { applied, head },
+            FollowPhase::Closed => ProjectionState::Closed,
+            FollowPhase::Failed(reason) => ProjectionState::Failed(reason.to_string()),
+            FollowPhase::Opening => ProjectionState::Opening { applied, head },
+            FollowPhase::Ready => ProjectionState::Ready,
+            FollowPhase::Rebuilding => ProjectionState::Rebuilding { applied, head },
         }
     }
 
@@ -145,25 +145,28 @@ impl ProjectionHandle {
         let _waiting = self.0.shared.waiting();
         let mut status = self.0.shared.subscribe();
         let reached = status.wait_for(|status| match status.phase {
-            Phase::CatchingUp | Phase::Ready => status.applied >= seq,
-            Phase::Closed | Phase::Failed(_) => true,
-            Phase::Opening | Phase::Rebuilding => false,
+            FollowPhase::CatchingUp | FollowPhase::Ready => status.applied >= seq,
+            FollowPhase::Closed | FollowPhase::Failed(_) => true,
+            FollowPhase::Opening | FollowPhase::Rebuilding => false,
         });
         let phase = match tokio::time::timeout(within, reached).await {
             Ok(Ok(status)) => status.phase.clone(),
-            Ok(Err(_)) => Phase::Closed,
+            Ok(Err(_)) => FollowPhase::Closed,
             Err(_) => {
                 return Err(match self.0.shared.status().phase {
-                    Phase::Opening => Unavailable::Opening,
-                    Phase::Rebuilding => Unavailable::Rebuilding,
+                    FollowPhase::Opening => Unavailable::Opening,
+                    FollowPhase::Rebuilding => Unavailable::Rebuilding,
                     _ => Unavailable::Behind { applied: self.applied(), wanted: seq },
                 });
             }
         };
         match phase {
-            Phase::Closed => Err(Unavailable::Closed),
-            Phase::Failed(_) => Err(Unavailable::Failed),
-            Phase::CatchingUp | Phase::Opening | Phase::Ready | Phase::Rebuilding => Ok(()),
+            FollowPhase::Closed => Err(Unavailable::Closed),
+            FollowPhase::Failed(_) => Err(Unavailable::Failed),
+            FollowPhase::CatchingUp
+            | FollowPhase::Opening
+            | FollowPhase::Ready
+            | FollowPhase::Rebuilding => Ok(()),
         }
     }
 
@@ -249,21 +252,24 @@ impl ProjectionHandle {
     }
 
     #[cfg(test)]
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &SharedStatus {
         &self.0.shared
     }
 
-    fn read<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, Refusal>) -> Result<T, Unavailable> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(StoreView<'_>) -> Result<T, ReadRefusal>,
+    ) -> Result<T, Unavailable> {
         let store = self.0.shared.readable()?;
-        match read(View { store: &store, log: self.0.shared.reader() }) {
+        match read(StoreView { store: &store, log: self.0.shared.reader() }) {
             Ok(answer) if store.doubt().is_none() => Ok(answer),
             Ok(_) => Err(Unavailable::Doubt),
             // An index that is built anew would lead to the same place.
-            Err(Refusal::Log(error)) => {
+            Err(ReadRefusal::Log(error)) => {
                 tracing::error!(%error, "a record of the log cannot be read");
                 Err(Unavailable::Damaged)
             }
-            Err(Refusal::Index(fault)) => {
+            Err(ReadRefusal::Index(fault)) => {
                 store.raise_doubt(fault);
                 self.0.shared.wake();
                 Err(Unavailable::Doubt)
@@ -272,7 +278,7 @@ impl ProjectionHandle {
     }
 }
 
-impl Drop for Owner {
+impl Drop for HandleOwner {
     fn drop(&mut self) {
         self.shared.stop();
     }

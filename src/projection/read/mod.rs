@@ -1,5 +1,5 @@
 //! Reads of one store and of the log that it leads to. Every answer is whole and checked, or a
-//! [`Refusal`].
+//! [`ReadRefusal`].
 //!
 //! What the store says and what the log holds are told apart: a store that contradicts the log is
 //! in doubt and built anew, while a record that was damaged in the log stays so however often the
@@ -12,10 +12,10 @@ use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-use crate::journal::{JournalError, PlaceError, Reader};
+use crate::journal::{JournalError, LocationError, Reader};
 use crate::projection::store::keys::NAMES;
-use crate::projection::store::versions::{Places, Pointer};
-use crate::projection::store::{Fault, Store, keys};
+use crate::projection::store::versions::{Pointer, VersionLocations};
+use crate::projection::store::{Store, StoreFault, keys};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
 /// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
@@ -60,46 +60,48 @@ pub enum IdLookup {
 
 /// Why nothing is answered.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum ReadRefusal {
     /// The store cannot be trusted.
-    Index(Fault),
+    Index(StoreFault),
     /// The log cannot be read where the store leads.
     Log(JournalError),
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
+impl From<StoreFault> for ReadRefusal {
+    fn from(fault: StoreFault) -> Self {
         Self::Index(fault)
     }
 }
 
-impl From<PlaceError> for Refusal {
-    fn from(error: PlaceError) -> Self {
+impl From<LocationError> for ReadRefusal {
+    fn from(error: LocationError) -> Self {
         match error {
-            PlaceError::Journal(error) => Self::Log(error),
-            PlaceError::Nowhere => Self::Index(Fault::Doubt("a place is not within the log")),
+            LocationError::Journal(error) => Self::Log(error),
+            LocationError::Nowhere => {
+                Self::Index(StoreFault::Doubt("a place is not within the log"))
+            }
         }
     }
 }
 
 /// A store and its log.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct StoreView<'a> {
     pub store: &'a Store,
     pub log: &'a Reader,
 }
 
-pub fn newest(view: View<'_>, identity: &Identity) -> Result<Option<Pointer>, Refusal> {
+pub fn newest(view: StoreView<'_>, identity: &Identity) -> Result<Option<Pointer>, ReadRefusal> {
     let key = keys::name_key(identity);
     let value = view.store.get(&key)?;
     Ok(value.map(|value| Pointer::decode(&key, &value)).transpose()?)
 }
 
 pub fn page(
-    view: View<'_>,
+    view: StoreView<'_>,
     identity: &Identity,
     query: &PageQuery,
-) -> Result<Vec<Record>, Refusal> {
+) -> Result<Vec<Record>, ReadRefusal> {
     let Some(mut of) = places(view, identity)? else { return Ok(Vec::new()) };
     let pointer = of.pointer();
     let first = (*query.versions.start()).max(1);
@@ -133,7 +135,7 @@ pub fn page(
         }
         pointer.check(version, record.seq(), record.time())?;
         if seq_before.is_some_and(|before| before >= record.seq()) {
-            return Err(Fault::Doubt("two places of versions are out of order").into());
+            return Err(StoreFault::Doubt("two places of versions are out of order").into());
         }
         seq_before = Some(record.seq());
     }
@@ -145,10 +147,10 @@ pub fn page(
 
 /// The newest version that is not later than `time`.
 pub fn version_at(
-    view: View<'_>,
+    view: StoreView<'_>,
     identity: &Identity,
     time: Timestamp,
-) -> Result<Option<Version>, Refusal> {
+) -> Result<Option<Version>, ReadRefusal> {
     let Some(mut places) = places(view, identity)? else { return Ok(None) };
     let later = first_where(&mut places, |at| at > time)?;
     Ok(Some(later - 1).filter(|version| *version > 0))
@@ -156,21 +158,21 @@ pub fn version_at(
 
 /// The oldest version that is not earlier than `time`.
 pub fn first_version_since(
-    view: View<'_>,
+    view: StoreView<'_>,
     identity: &Identity,
     time: Timestamp,
-) -> Result<Option<Version>, Refusal> {
+) -> Result<Option<Version>, ReadRefusal> {
     let Some(mut places) = places(view, identity)? else { return Ok(None) };
     let first = first_where(&mut places, |at| at >= time)?;
     Ok(Some(first).filter(|version| *version <= places.pointer().version))
 }
 
 pub fn names(
-    view: View<'_>,
+    view: StoreView<'_>,
     after: Option<&Identity>,
     limit: usize,
     filter: impl Fn(&Identity) -> bool,
-) -> Result<NamePage, Refusal> {
+) -> Result<NamePage, ReadRefusal> {
     let mut page = NamePage::default();
     let after = after.map_or_else(|| vec![NAMES], keys::name_key);
     let scan = view.store.scan_after(&after)?;
@@ -189,7 +191,7 @@ pub fn names(
     Ok(page)
 }
 
-pub fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
+pub fn by_id(view: StoreView<'_>, id: &Uuid) -> Result<IdLookup, ReadRefusal> {
     // Before the index: what is absent from a complete index is absent.
     let complete = view.store.ids_complete();
     let key = keys::id_key(id);
@@ -198,7 +200,7 @@ pub fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
     };
     let record = view.log.read_at(&keys::place(&key, &value)?)?;
     if record.id() != *id {
-        return Err(Fault::Doubt("an id points to another record").into());
+        return Err(StoreFault::Doubt("an id points to another record").into());
     }
     Ok(IdLookup::Found(record))
 }
@@ -206,9 +208,9 @@ pub fn by_id(view: View<'_>, id: &Uuid) -> Result<IdLookup, Refusal> {
 /// The oldest version whose time `is_past` holds for, or the one after the newest. It must hold
 /// for every time after one that it holds for; times never fall within a log, which is not read.
 fn first_where(
-    places: &mut Places<'_>,
+    places: &mut VersionLocations<'_>,
     is_past: impl Fn(Timestamp) -> bool,
-) -> Result<Version, Fault> {
+) -> Result<Version, StoreFault> {
     let pointer = places.pointer();
     let (mut low, mut high) = (1, pointer.version + 1);
     while low < high {
@@ -224,15 +226,18 @@ fn first_where(
     Ok(low)
 }
 
-const ELSEWHERE: Fault = Fault::Doubt("a place of a version belongs elsewhere");
+const ELSEWHERE: StoreFault = StoreFault::Doubt("a place of a version belongs elsewhere");
 
-fn places<'a>(view: View<'a>, identity: &Identity) -> Result<Option<Places<'a>>, Refusal> {
-    Ok(Places::of(view.store, &keys::name_key(identity))?)
+fn places<'a>(
+    view: StoreView<'a>,
+    identity: &Identity,
+) -> Result<Option<VersionLocations<'a>>, ReadRefusal> {
+    Ok(VersionLocations::of(view.store, &keys::name_key(identity))?)
 }
 
 impl Pointer {
     /// Whether this can be where and when a version of the identity was decided.
-    fn check(&self, version: Version, seq: Seq, time: Timestamp) -> Result<(), Fault> {
+    fn check(&self, version: Version, seq: Seq, time: Timestamp) -> Result<(), StoreFault> {
         let belongs = (seq == self.number) == (version == 1)
             && (seq == self.seq) == (version == self.version)
             && (self.number..=self.seq).contains(&seq)

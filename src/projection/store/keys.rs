@@ -20,8 +20,8 @@
 
 use uuid::Uuid;
 
-use crate::journal::{Located, PLACE_BYTES, Place};
-use crate::projection::store::Fault;
+use crate::journal::{LocatedRecord, Location, PLACE_BYTES};
+use crate::projection::store::StoreFault;
 use crate::record::{Identity, Meta, Name, User, names_place};
 
 /// The key of the applied position.
@@ -40,7 +40,7 @@ pub const NAMES: u8 = b'n';
 const PLACE_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
 /// The value of an id entry.
-pub fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
+pub fn place_value(key: &[u8], place: &Location) -> [u8; PLACE_VALUE_BYTES] {
     let mut value = [0; PLACE_VALUE_BYTES];
     value[..PLACE_BYTES].copy_from_slice(&place.encode());
     let crc = checksum(key, &value[..PLACE_BYTES]);
@@ -49,9 +49,9 @@ pub fn place_value(key: &[u8], place: &Place) -> [u8; PLACE_VALUE_BYTES] {
 }
 
 /// The place in an id entry.
-pub fn place(key: &[u8], value: &[u8]) -> Result<Place, Fault> {
+pub fn place(key: &[u8], value: &[u8]) -> Result<Location, StoreFault> {
     let place = unseal(key, value).and_then(|place| place.try_into().ok());
-    place.map(Place::decode).ok_or(Fault::Doubt("a place is damaged"))
+    place.map(Location::decode).ok_or(StoreFault::Doubt("a place is damaged"))
 }
 
 /// The key of an id.
@@ -62,7 +62,7 @@ pub fn id_key(id: &Uuid) -> [u8; 17] {
 }
 
 /// The id entry of a record; nothing when its id names its place.
-pub fn id_entry(located: &Located) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
+pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
     let id = located.meta().id;
     if names_place(&id, located.seq(), located.time()) {
         return None;
@@ -94,8 +94,8 @@ fn write_name_key(key: &mut Vec<u8>, event: &str, to: &str) {
 }
 
 /// The identity that a pointer's key names.
-pub fn identity(key: &[u8]) -> Result<Identity, Fault> {
-    const MALFORMED: Fault = Fault::Doubt("an identity key is malformed");
+pub fn identity(key: &[u8]) -> Result<Identity, StoreFault> {
+    const MALFORMED: StoreFault = StoreFault::Doubt("an identity key is malformed");
     let [NAMES, names @ ..] = key else { return Err(MALFORMED) };
     let names = std::str::from_utf8(names).map_err(|_| MALFORMED)?;
     let (event, to) = names.split_once('\0').ok_or(MALFORMED)?;
@@ -119,17 +119,18 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
-pub fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), Fault> {
-    let (field, rest) = bytes.split_first_chunk::<N>().ok_or(Fault::Doubt("a value is short"))?;
+pub fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), StoreFault> {
+    let (field, rest) =
+        bytes.split_first_chunk::<N>().ok_or(StoreFault::Doubt("a value is short"))?;
     Ok((*field, rest))
 }
 
-pub fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+pub fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), StoreFault> {
     take::<8>(bytes).map(|(field, rest)| (u64::from_be_bytes(field), rest))
 }
 
-pub fn end(rest: &[u8]) -> Result<(), Fault> {
-    if rest.is_empty() { Ok(()) } else { Err(Fault::Doubt("a value is too long")) }
+pub fn end(rest: &[u8]) -> Result<(), StoreFault> {
+    if rest.is_empty() { Ok(()) } else { Err(StoreFault::Doubt("a value is too long")) }
 }
 
 #[cfg(test)]
@@ -161,7 +162,7 @@ mod tests {
             bit in 0usize..PLACE_VALUE_BYTES * 8,
         ) {
             let key = |id| id_key(&Uuid::from_u128(id));
-            let (mine, other, of) = (key(mine), key(other), Place::decode(&bytes));
+            let (mine, other, of) = (key(mine), key(other), Location::decode(&bytes));
             let mut value = place_value(&mine, &of);
             prop_assert_eq!(place(&mine, &value).unwrap(), of);
             prop_assert_eq!(place(&other, &value).is_ok(), mine == other);

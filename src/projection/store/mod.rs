@@ -1,10 +1,10 @@
 //! The one door to sled: every call is made here, and caught.
 //!
 //! Owns the open database and its doubt. Promises that nothing sled does, a panic included, gets
-//! past a [`Fault`], that a store in doubt answers nothing any more, and that nobody waits for
+//! past a [`StoreFault`], that a store in doubt answers nothing any more, and that nobody waits for
 //! sled's `Drop`, which can hang or panic after a failed write.
 //! An error is sticky in sled, so a store that failed once is in doubt, which also ends its use;
-//! whether its files can be opened again is told by [`Fault::is_no_space`].
+//! whether its files can be opened again is told by [`StoreFault::is_no_space`].
 //! Never calls `flush`, `watch_prefix`, `generate_id` or a transaction.
 
 pub mod keys;
@@ -46,7 +46,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a store cannot be trusted. None of them says anything about the journal.
 #[derive(Debug, Error)]
-pub enum Fault {
+pub enum StoreFault {
     /// What it holds contradicts itself or the journal.
     #[error("{0}")]
     Doubt(&'static str),
@@ -64,7 +64,7 @@ pub enum Fault {
     Sled(#[from] sled::Error),
 }
 
-impl Fault {
+impl StoreFault {
     /// Whether there was no space for what was to be written, which says nothing against the
     /// files.
     pub fn is_no_space(&self) -> bool {
@@ -81,7 +81,7 @@ pub struct Store {
     /// Taken in `Drop` only.
     db: Option<Db>,
     /// The first reason not to use it. Set once: a store never gets out of doubt.
-    doubt: OnceLock<Fault>,
+    doubt: OnceLock<StoreFault>,
     /// Whether every id up to the applied position is known to be in the index.
     ids_complete: AtomicBool,
     /// Dropped when sled has closed: whoever closes the projection waits for that.
@@ -93,14 +93,18 @@ pub struct Store {
 /// Entries that are applied together. sled keeps them in a hash map and applies them in its order:
 /// sorting them would change nothing.
 #[derive(Default)]
-pub struct Batch(sled::Batch);
+pub struct StoreBatch(sled::Batch);
 
 /// A walk, of which every step is caught.
-pub struct Scan(Iter);
+pub struct StoreScan(Iter);
 
 impl Store {
     /// Opens or creates the database in `path`.
-    pub fn open(path: &Path, cache_bytes_max: u64, alive: mpsc::Sender<()>) -> Result<Self, Fault> {
+    pub fn open(
+        path: &Path,
+        cache_bytes_max: u64,
+        alive: mpsc::Sender<()>,
+    ) -> Result<Self, StoreFault> {
         fs::create_dir_all(path)?;
         // First: whoever is closing it may be writing a snapshot.
         released(&path.join(DATA_FILE))?;
@@ -128,16 +132,16 @@ impl Store {
         })
     }
 
-    pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+    pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreFault> {
         caught(|| self.db().get(key))
     }
 
-    pub fn is_empty(&self) -> Result<bool, Fault> {
+    pub fn is_empty(&self) -> Result<bool, StoreFault> {
         caught(|| Ok(self.db().iter().next().transpose()?.is_none()))
     }
 
     /// Applies all entries or none of them.
-    pub fn apply(&self, batch: Batch) -> Result<(), Fault> {
+    pub fn apply(&self, batch: StoreBatch) -> Result<(), StoreFault> {
         caught(|| {
             #[cfg(test)]
             faults::meet(&self.path, faults::Call::Apply)?;
@@ -148,15 +152,15 @@ impl Store {
     }
 
     /// Walks the keys after `key` that have the same first byte, upwards. Not a snapshot.
-    pub fn scan_after(&self, key: &[u8]) -> Result<Scan, Fault> {
+    pub fn scan_after(&self, key: &[u8]) -> Result<StoreScan, StoreFault> {
         let end = [key[0] + 1];
         let range = (Bound::Excluded(key), Bound::Excluded(end.as_slice()));
-        caught(|| Ok(self.db().range::<&[u8], _>(range))).map(Scan)
+        caught(|| Ok(self.db().range::<&[u8], _>(range))).map(StoreScan)
     }
 
     /// Records the first reason not to use it; readers turn away from now on, and the thread that
     /// applies sets it aside, or opens it again when there was no space.
-    pub fn raise_doubt(&self, fault: Fault) {
+    pub fn raise_doubt(&self, fault: StoreFault) {
         self.doubt.get_or_init(|| {
             if fault.is_no_space() {
                 tracing::error!(reason = %fault, "there is no space for the projection");
@@ -167,7 +171,7 @@ impl Store {
         });
     }
 
-    pub fn doubt(&self) -> Option<&Fault> {
+    pub fn doubt(&self) -> Option<&StoreFault> {
         self.doubt.get()
     }
 
@@ -204,14 +208,14 @@ impl Drop for Store {
     }
 }
 
-impl Batch {
+impl StoreBatch {
     pub fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.0.insert(key, value);
     }
 }
 
-impl Iterator for Scan {
-    type Item = Result<(IVec, IVec), Fault>;
+impl Iterator for StoreScan {
+    type Item = Result<(IVec, IVec), StoreFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         caught(|| self.0.next().transpose()).transpose()
@@ -219,14 +223,14 @@ impl Iterator for Scan {
 }
 
 /// Runs one call of sled.
-fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
+fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> {
     // A store that panicked is put in doubt, so nobody sees what the panic left behind.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Ok(result?),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(Fault::Panic(text.unwrap_or("no message").to_owned()))
+            Err(StoreFault::Panic(text.unwrap_or("no message").to_owned()))
         }
     }
 }
@@ -248,13 +252,13 @@ pub fn is_young(path: &Path) -> bool {
 /// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
 /// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
 /// sound store in doubt.
-fn released(data_file: &Path) -> Result<(), Fault> {
+fn released(data_file: &Path) -> Result<(), StoreFault> {
     let began = Instant::now();
     let Ok(file) = File::open(data_file) else { return Ok(()) };
     while let Err(TryLockError::WouldBlock) = file.try_lock() {
         if began.elapsed() >= RELEASE_TIMEOUT {
             tracing::warn!(path = %data_file.display(), "somebody holds the projection");
-            return Err(Fault::Held);
+            return Err(StoreFault::Held);
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
-use crate::journal::Located;
+use crate::journal::LocatedRecord;
 use crate::projection::store::keys::APPLIED;
-use crate::projection::store::{Fault, keys};
+use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
 /// Format 0 held whole records, format 1 an entry for each version, format 2 whole places in blocks.
@@ -45,7 +45,7 @@ pub struct IdSum {
 
 impl Applied {
     /// The position after the record that follows.
-    pub fn after(&self, located: &Located) -> Self {
+    pub fn after(&self, located: &LocatedRecord) -> Self {
         let mut ids = self.ids;
         if let Some((key, value)) = keys::id_entry(located) {
             ids.add(&key, &value);
@@ -65,18 +65,19 @@ impl Applied {
     }
 
     /// Reads the position, and refuses that of another log.
-    pub fn decode(value: &[u8], log_id: Uuid) -> Result<Self, Fault> {
-        let rest = keys::unseal(APPLIED, value).ok_or(Fault::Doubt("the position is damaged"))?;
+    pub fn decode(value: &[u8], log_id: Uuid) -> Result<Self, StoreFault> {
+        let rest =
+            keys::unseal(APPLIED, value).ok_or(StoreFault::Doubt("the position is damaged"))?;
         let (format, rest) = keys::take::<1>(rest)?;
         if format[0] < FORMAT {
-            return Err(Fault::Doubt("its format is older than this version's"));
+            return Err(StoreFault::Doubt("its format is older than this version's"));
         }
         if format[0] > FORMAT {
-            return Err(Fault::Doubt("its format is newer than this version's"));
+            return Err(StoreFault::Doubt("its format is newer than this version's"));
         }
         let (log, rest) = keys::take::<16>(rest)?;
         if log != *log_id.as_bytes() {
-            return Err(Fault::Doubt("it was derived from another log"));
+            return Err(StoreFault::Doubt("it was derived from another log"));
         }
         let (seq, rest) = keys::take_u64(rest)?;
         let (chain, rest) = keys::take::<32>(rest)?;

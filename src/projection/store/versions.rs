@@ -5,7 +5,7 @@
 //! the identity's pointer, which moves with every version anyway. sled takes 14 to 20 us of
 //! processor time for an entry whatever is in it, keeps eight to sixteen of them to a page, and
 //! some 300 bytes of memory for each page that there is.
-//! Promises a place for every version that the pointer tells of, or a [`Fault`].
+//! Promises a place for every version that the pointer tells of, or a [`StoreFault`].
 //!
 //! Longer blocks make what is written for each move of a pointer longer; shorter ones make more
 //! entries and pages.
@@ -25,16 +25,17 @@
 //!                                        4  CRC-32C of key and value so far
 //! ```
 
-use crate::journal::{Located, Place, Run};
+use crate::journal::{LocatedRecord, Location, PackedList};
 use crate::projection::store::keys::HISTORY;
-use crate::projection::store::{Fault, Store, keys};
+use crate::projection::store::{Store, StoreFault, keys};
 use crate::record::{Seq, Timestamp, Version};
 
 /// Versions of a full block.
 pub const BLOCK_VERSIONS: u64 = 16;
 
-const MISSING: Fault = Fault::Doubt("a place of a version is missing");
-const OTHER_PLACES: Fault = Fault::Doubt("an open block has other places than its pointer tells");
+const MISSING: StoreFault = StoreFault::Doubt("a place of a version is missing");
+const OTHER_PLACES: StoreFault =
+    StoreFault::Doubt("an open block has other places than its pointer tells");
 
 /// What is known of an identity without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,39 +54,39 @@ pub struct Pointer {
 
 /// Which full block of which history an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct BlockKey {
     number: Seq,
     first: Version,
 }
 
 /// What is stored under an identity's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct HistoryHead {
     pointer: Pointer,
     /// The places of the versions that are in no full block.
-    open: Run,
+    open: PackedList,
 }
 
 /// A full block, to be written.
 #[derive(Debug)]
-pub struct Full {
+pub struct FullBlock {
     pub key: [u8; 17],
     pub value: Vec<u8>,
 }
 
 /// The places of one identity's versions, read from a store.
-pub struct Places<'a> {
+pub struct VersionLocations<'a> {
     store: &'a Store,
     pointer: Pointer,
     /// The open block.
-    open: Vec<Place>,
+    open: Vec<Location>,
     /// The full block that was read last, and what is in it.
-    last: Option<(Block, Vec<Place>)>,
+    last: Option<(BlockKey, Vec<Location>)>,
 }
 
 impl Pointer {
     /// Without the open block behind it, which is not looked at.
-    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
         decode(key, value).map(|(pointer, _)| pointer)
     }
 
@@ -100,7 +101,7 @@ impl Pointer {
     }
 }
 
-impl Block {
+impl BlockKey {
     /// The one that holds a version, from 1.
     pub fn of(number: Seq, version: Version) -> Self {
         Self { number, first: version - (version - 1) % BLOCK_VERSIONS }
@@ -114,31 +115,31 @@ impl Block {
     }
 }
 
-impl Line {
+impl HistoryHead {
     /// Before the first version, which this record is.
-    pub fn unborn(first: &Located) -> Self {
+    pub fn unborn(first: &LocatedRecord) -> Self {
         let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
-        Self { pointer, open: Run::default() }
+        Self { pointer, open: PackedList::default() }
     }
 
     /// Takes in the next version, and gives the entry of the block that it fills.
     ///
     /// # Errors
-    /// [`Fault::Doubt`] when the record does not continue the versions.
-    pub fn push(&mut self, located: &Located) -> Result<Option<Full>, Fault> {
+    /// [`StoreFault::Doubt`] when the record does not continue the versions.
+    pub fn push(&mut self, located: &LocatedRecord) -> Result<Option<FullBlock>, StoreFault> {
         let (version, seq) = (located.meta().version, located.seq());
         if version != self.pointer.version + 1 || seq <= self.pointer.seq {
-            return Err(Fault::Doubt("a record does not continue its identity's versions"));
+            return Err(StoreFault::Doubt("a record does not continue its identity's versions"));
         }
         self.pointer = Pointer { version, last_time: located.time(), seq, ..self.pointer };
         self.open.push(&located.place);
         if self.pointer.open_versions() > 0 {
             return Ok(None);
         }
-        let key = Block::of(self.pointer.number, version).key();
+        let key = BlockKey::of(self.pointer.number, version).key();
         let places = std::mem::take(&mut self.open).into_bytes();
-        Ok(Some(Full { key, value: keys::seal(&key, places) }))
+        Ok(Some(FullBlock { key, value: keys::seal(&key, places) }))
     }
 
     pub fn encode(&self, key: &[u8]) -> Vec<u8> {
@@ -151,24 +152,25 @@ impl Line {
         keys::seal(key, value)
     }
 
-    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
         let (pointer, places) = decode(key, value)?;
-        let run = Run::decode(places).filter(|(_, count)| *count == pointer.open_versions());
+        let run = PackedList::decode(places).filter(|(_, count)| *count == pointer.open_versions());
         let (open, _) = run.ok_or(OTHER_PLACES)?;
         Ok(Self { pointer, open })
     }
 }
 
 /// The places in the value of a full block.
-pub fn block(key: &[u8], value: &[u8]) -> Result<Vec<Place>, Fault> {
-    let places = keys::unseal(key, value).and_then(Run::read);
+pub fn block(key: &[u8], value: &[u8]) -> Result<Vec<Location>, StoreFault> {
+    let places = keys::unseal(key, value).and_then(PackedList::read);
     let places = places.filter(|places| places.len() as u64 == BLOCK_VERSIONS);
-    places.ok_or(Fault::Doubt("a block of places is damaged"))
+    places.ok_or(StoreFault::Doubt("a block of places is damaged"))
 }
 
 /// A pointer, and the bytes of the open block behind it.
-fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), Fault> {
-    let rest = keys::unseal(key, value).ok_or(Fault::Doubt("an identity pointer is damaged"))?;
+fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), StoreFault> {
+    let rest =
+        keys::unseal(key, value).ok_or(StoreFault::Doubt("an identity pointer is damaged"))?;
     let (number, rest) = keys::take_u64(rest)?;
     let (version, rest) = keys::take_u64(rest)?;
     let (first_time, rest) = keys::take_u64(rest)?;
@@ -184,12 +186,13 @@ fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), Fault>
     Ok((pointer, open))
 }
 
-impl<'a> Places<'a> {
+impl<'a> VersionLocations<'a> {
     /// Those of the identity with this key, if there is one.
-    pub fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, Fault> {
+    pub fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, StoreFault> {
         let Some(value) = store.get(key)? else { return Ok(None) };
         let (pointer, places) = decode(key, &value)?;
-        let open = Run::read(places).filter(|open| open.len() as u64 == pointer.open_versions());
+        let open =
+            PackedList::read(places).filter(|open| open.len() as u64 == pointer.open_versions());
         Ok(Some(Self { store, pointer, open: open.ok_or(OTHER_PLACES)?, last: None }))
     }
 
@@ -198,7 +201,7 @@ impl<'a> Places<'a> {
     }
 
     /// Where a version lies.
-    pub fn place(&mut self, version: Version) -> Result<Place, Fault> {
+    pub fn place(&mut self, version: Version) -> Result<Location, StoreFault> {
         let pointer = self.pointer;
         if !(1..=pointer.version).contains(&version) {
             return Err(MISSING);
@@ -206,14 +209,14 @@ impl<'a> Places<'a> {
         let places = if version > pointer.version - pointer.open_versions() {
             &self.open[..]
         } else {
-            self.full(Block::of(pointer.number, version))?
+            self.full(BlockKey::of(pointer.number, version))?
         };
         let place = places.get(((version - 1) % BLOCK_VERSIONS) as usize);
         place.copied().ok_or(MISSING)
     }
 
     /// The places in a full block.
-    fn full(&mut self, block: Block) -> Result<&[Place], Fault> {
+    fn full(&mut self, block: BlockKey) -> Result<&[Location], StoreFault> {
         let places = match self.last.take() {
             Some((last, places)) if last == block => places,
             _ => {
@@ -234,7 +237,7 @@ mod tests {
     use super::*;
     use crate::journal::PLACE_BYTES;
 
-    fn any_line() -> impl Strategy<Value = Line> {
+    fn any_line() -> impl Strategy<Value = HistoryHead> {
         let places = any::<[[u8; PLACE_BYTES]; BLOCK_VERSIONS as usize]>();
         (any::<[u32; 5]>(), places).prop_map(|(fields, places)| {
             let [number, version, first, last, seq] = fields.map(u64::from);
@@ -245,10 +248,10 @@ mod tests {
                 last_time: Timestamp::from_millis(last),
                 seq,
             };
-            let mut open = Run::default();
+            let mut open = PackedList::default();
             let places = places.iter().take(pointer.open_versions() as usize);
-            places.for_each(|place| open.push(&Place::decode(place)));
-            Line { pointer, open }
+            places.for_each(|place| open.push(&Location::decode(place)));
+            HistoryHead { pointer, open }
         })
     }
 
@@ -260,19 +263,19 @@ mod tests {
             let mut value = line.encode(&mine);
             prop_assert_eq!(value.len(), 44 + line.open.bytes().len());
             prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), line.pointer);
-            prop_assert_eq!(Line::decode(&other, &value).is_ok(), mine == other);
+            prop_assert_eq!(HistoryHead::decode(&other, &value).is_ok(), mine == other);
             let bit = bit.index(value.len() * 8);
             value[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(Line::decode(&mine, &value).is_err());
+            prop_assert!(HistoryHead::decode(&mine, &value).is_err());
             value[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(Line::decode(&mine, &value).unwrap(), line);
+            prop_assert_eq!(HistoryHead::decode(&mine, &value).unwrap(), line);
         }
 
         #[test]
         fn blocks_keep_their_order_and_hold_sixteen_versions(
             one in (1u64..3, 1u64..99), two in (1u64..3, 1u64..99),
         ) {
-            let block = |(number, version)| Block::of(number, version);
+            let block = |(number, version)| BlockKey::of(number, version);
             let order = |(number, version): (u64, u64)| (number, version.div_ceil(16));
             prop_assert_eq!(block(one).key().cmp(&block(two).key()), order(one).cmp(&order(two)));
             let first = block(one).first;

@@ -7,14 +7,15 @@ const GROUPS: usize = 20;
 
 #[test]
 fn in_a_burst_nothing_is_applied_until_a_reader_waits() {
-    let mut world = World::with_records(10);
+    let mut world = ProjectionWorld::with_records(10);
     // Whatever comes is a burst, and it does not end.
-    let options = Options { give_way_records_max: Seq::MAX, burst_per_second: 0, ..CACHE };
+    let options =
+        ProjectionOptions { give_way_records_max: Seq::MAX, burst_per_second: 0, ..CACHE };
     let projection = Projection::open(&world.dir(), world.data_dir.log_id(), options);
     let handle = projection.start(world.journal.reader(), true).unwrap();
     world.settled(&handle);
     let group = vec![(identity("burst", None), b"1".to_vec()); 100];
-    let append = |world: &mut World| (0..GROUPS).for_each(|_| world.append_group(&group));
+    let append = |world: &mut ProjectionWorld| (0..GROUPS).for_each(|_| world.append_group(&group));
     // A step is made, and one more if a reader before was heard late; the next would take until
     // patience ends.
     let before = world.head();

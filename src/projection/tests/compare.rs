@@ -7,7 +7,7 @@ use crate::projection::store::Store;
 use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::tests::*;
 
-fn compared(world: &World) -> Comparison {
+fn compared(world: &ProjectionWorld) -> Comparison {
     let mut told = 0;
     let reader = world.journal.reader();
     let said = compare(&world.dir(), world.data_dir.log_id(), 8 << 20, &reader, |seq| told = seq);
@@ -19,7 +19,7 @@ fn compared(world: &World) -> Comparison {
 }
 
 #[track_caller]
-fn differs(world: &World, why: &str) -> Option<Seq> {
+fn differs(world: &ProjectionWorld, why: &str) -> Option<Seq> {
     match compared(world) {
         Comparison::Differs { record, .. } => record.map(|record| record.seq()),
         other => panic!("{why}: {other:?}"),
@@ -27,7 +27,7 @@ fn differs(world: &World, why: &str) -> Option<Seq> {
 }
 
 /// Opens sled on a closed store and changes it behind the projection's back.
-fn meddle<T>(world: &World, change: impl FnOnce(&sled::Db) -> T) -> T {
+fn meddle<T>(world: &ProjectionWorld, change: impl FnOnce(&sled::Db) -> T) -> T {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
     let changed = change(store.db());
@@ -38,7 +38,7 @@ fn meddle<T>(world: &World, change: impl FnOnce(&sled::Db) -> T) -> T {
 
 #[test]
 fn a_projection_is_the_same_as_far_as_it_was_applied() {
-    let mut world = World::with_records(300);
+    let mut world = ProjectionWorld::with_records(300);
     assert_eq!(compared(&world), Comparison::Absent);
     world.project();
     let Comparison::Same(applied) = compared(&world) else { panic!("it is the same") };
@@ -51,7 +51,7 @@ fn a_projection_is_the_same_as_far_as_it_was_applied() {
 
 #[test]
 fn every_entry_that_is_missing_changed_or_too_much_is_found() {
-    let mut world = World::with_records(20);
+    let mut world = ProjectionWorld::with_records(20);
     world.append(&vec![(identity("event.1", None), b"1".to_vec()); 18]);
     world.project();
     let entries = meddle(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
@@ -87,13 +87,13 @@ fn every_entry_that_is_missing_changed_or_too_much_is_found() {
 
 #[test]
 fn another_logs_projection_and_one_that_is_ahead_are_found() {
-    let (mut world, other) = (World::with_records(30), World::with_records(30));
+    let (mut world, other) = (ProjectionWorld::with_records(30), ProjectionWorld::with_records(30));
     other.project();
     copy(&other.dir(), &world.dir());
     differs(&world, "another log's");
     fs::remove_dir_all(world.dir()).unwrap();
     world.project();
-    let reader = World::with_records(20).journal.reader();
+    let reader = ProjectionWorld::with_records(20).journal.reader();
     let log = world.data_dir.log_id();
     let ahead = compare(&world.dir(), log, 8 << 20, &reader, |_| {}).unwrap();
     let Comparison::Ahead(what) = ahead else { panic!("{ahead:?}") };
@@ -106,7 +106,7 @@ fn another_logs_projection_and_one_that_is_ahead_are_found() {
 /// sled was still closing what a rebuild had built, and that was called a difference.
 #[test]
 fn a_projection_that_is_in_use_is_no_different_one() {
-    let world = World::with_records(30);
+    let world = ProjectionWorld::with_records(30);
     world.project();
     let data_file = fs::File::open(world.store().join("db")).unwrap();
     data_file.lock().unwrap();

@@ -4,9 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use crate::projection::open::begin::Start;
-use crate::projection::store::versions::Block;
-use crate::projection::store::{Batch, Store, keys, versions};
+use crate::projection::open::begin::StartingPoint;
+use crate::projection::store::versions::BlockKey;
+use crate::projection::store::{Store, StoreBatch, keys, versions};
 use crate::projection::tests::*;
 
 /// How many stores each kind of damage is done to.
@@ -24,8 +24,8 @@ impl Dice {
 }
 
 /// The world and an untouched copy of its projection.
-fn projected(count: u64) -> (World, PathBuf) {
-    let world = World::with_records(count);
+fn projected(count: u64) -> (ProjectionWorld, PathBuf) {
+    let world = ProjectionWorld::with_records(count);
     world.project();
     let copied = world.root.path().join("copy");
     copy(&world.dir(), &copied);
@@ -33,7 +33,7 @@ fn projected(count: u64) -> (World, PathBuf) {
 }
 
 /// Opens sled on a closed store and changes it behind the projection's back.
-fn meddle(world: &World, change: impl FnOnce(&sled::Db)) {
+fn meddle(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
     change(store.db());
@@ -117,7 +117,7 @@ fn deleted_files_never_make_a_wrong_answer() {
 
 #[test]
 fn a_file_in_the_place_of_the_directory_is_kept_aside() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     fs::write(world.dir(), "mine").unwrap();
     world.heals();
     assert_eq!(world.asides(), ["projection.aside-1"]);
@@ -126,7 +126,7 @@ fn a_file_in_the_place_of_the_directory_is_kept_aside() {
 
 #[test]
 fn a_directory_of_something_else_is_kept_aside() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     fs::create_dir(world.dir()).unwrap();
     fs::write(world.dir().join("notes.txt"), "mine").unwrap();
     world.heals();
@@ -135,7 +135,7 @@ fn a_directory_of_something_else_is_kept_aside() {
 
 #[test]
 fn every_directory_in_doubt_gets_a_place_of_its_own() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     for n in 1..=3 {
         fs::create_dir_all(world.store()).unwrap();
         fs::write(world.store().join("conf"), "not sled's").unwrap();
@@ -152,7 +152,7 @@ fn every_directory_in_doubt_gets_a_place_of_its_own() {
 
 #[test]
 fn a_half_written_snapshot_is_removed() {
-    let world = World::with_records(100);
+    let world = ProjectionWorld::with_records(100);
     world.project();
     fs::write(world.store().join("snap.0000000000001234.generating"), "half").unwrap();
     assert_eq!(world.open().applied().unwrap().seq, 100);
@@ -162,7 +162,7 @@ fn a_half_written_snapshot_is_removed() {
 
 #[test]
 fn a_store_that_somebody_else_holds_open_is_moved_aside() {
-    let world = World::with_records(100);
+    let world = ProjectionWorld::with_records(100);
     world.project();
     let held = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     world.heals();
@@ -174,11 +174,11 @@ fn a_store_that_somebody_else_holds_open_is_moved_aside() {
 
 #[test]
 fn a_missing_history_entry_raises_doubt_and_heals() {
-    let world = World::with_records(200);
+    let world = ProjectionWorld::with_records(200);
     world.project();
     let target = identity("event.1", None);
     let records = &world.model[&target];
-    let block = Block::of(records[0].seq(), 2);
+    let block = BlockKey::of(records[0].seq(), 2);
     meddle(&world, |db| assert!(db.remove(block.key()).unwrap().is_some()));
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 200, "the pointers say nothing of it");
@@ -198,17 +198,17 @@ fn a_missing_history_entry_raises_doubt_and_heals() {
 
 #[test]
 fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
-    let world = World::with_records(200);
+    let world = ProjectionWorld::with_records(200);
     let handle = world.start();
     world.settled(&handle);
     let target = identity("event.2", None);
     let records = &world.model[&target];
-    let block = Block::of(records[0].seq(), 3).key();
+    let block = BlockKey::of(records[0].seq(), 3).key();
     let store = handle.shared().readable().unwrap();
     let value = store.get(&block).unwrap().unwrap();
     let mut places = versions::block(&block, &value).unwrap();
     places[2] = places[3];
-    let mut batch = Batch::default();
+    let mut batch = StoreBatch::default();
     batch.insert(&block, &crate::projection::tests::locations::block_of(&block, &places));
     store.apply(batch).unwrap();
     drop(store);
@@ -224,7 +224,7 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
 
 #[test]
 fn the_scrub_finds_a_missing_id() {
-    let world = World::with_records(3_000);
+    let world = ProjectionWorld::with_records(3_000);
     world.project();
     let id = world.model[&identity("event.3", None)][50].id();
     meddle(&world, |db| assert!(db.remove(keys::id_key(&id)).unwrap().is_some()));
@@ -246,14 +246,14 @@ fn the_scrub_finds_a_missing_id() {
 #[test]
 fn a_wrong_id_and_a_lost_history_are_found() {
     for lost in [false, true] {
-        let world = World::with_records(200);
+        let world = ProjectionWorld::with_records(200);
         world.project();
         let records = &world.model[&identity("event.3", None)];
         let mut ids = records.iter().filter(|record| !is_named(record.seq()));
         let [id, other] = [(); 2].map(|()| keys::id_key(&ids.next().unwrap().id()));
         meddle(&world, |db| {
             if lost {
-                assert!(db.remove(Block::of(records[0].seq(), 1).key()).unwrap().is_some());
+                assert!(db.remove(BlockKey::of(records[0].seq(), 1).key()).unwrap().is_some());
             } else {
                 let place = keys::place(&other, &db.get(other).unwrap().unwrap()).unwrap();
                 db.insert(id, keys::place_value(&id, &place).as_slice()).unwrap();
@@ -280,7 +280,7 @@ fn a_missing_identity_or_position_is_found_at_the_open() {
 /// Of the versions that kept whole records, an entry for each version, and whole places in blocks.
 #[test]
 fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
-    let world = World::with_records(100);
+    let world = ProjectionWorld::with_records(100);
     world.project();
     let older = |format: u8, bytes: usize| {
         let mut value = vec![format];
@@ -295,7 +295,7 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
         meddle(&world, |db| drop(db.insert(keys::APPLIED, older(format, bytes)).unwrap()));
         let projection = world.open();
         assert_eq!(projection.applied(), None);
-        let Start::Doubt(said) = &projection.start else { panic!("it is believed") };
+        let StartingPoint::Doubt(said) = &projection.start else { panic!("it is believed") };
         assert_eq!(*said, format!("its format is {reason} than this version's"));
         drop(projection);
         let handle = world.start();
@@ -310,14 +310,16 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
 
 #[test]
 fn a_projection_that_cannot_be_rebuilt_fails_with_the_reason() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     world.project();
     // Where the directory would be moved to, one that is not empty cannot be replaced; and no
     // number is free.
     fs::create_dir_all(world.root.path().join(format!("projection.aside-{}/x", u64::MAX))).unwrap();
     let handle = world.open().start(world.journal.reader(), false).unwrap();
-    until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
-    assert!(matches!(handle.state(), State::Failed(reason) if reason.contains("rebuilt")));
+    until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
+    assert!(
+        matches!(handle.state(), ProjectionState::Failed(reason) if reason.contains("rebuilt"))
+    );
     assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
     assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Failed));
     handle.close();

@@ -2,16 +2,16 @@
 
 use std::sync::mpsc;
 
-use crate::journal::Located;
+use crate::journal::LocatedRecord;
 use crate::projection::follow::apply;
 use crate::projection::follow::pointers::Pointers;
 use crate::projection::open::scrub;
-use crate::projection::open::scrub::Scrub;
+use crate::projection::open::scrub::IdScrub;
 use crate::projection::store::position::Applied;
-use crate::projection::store::{Batch, Store, keys};
+use crate::projection::store::{Store, StoreBatch, keys};
 use crate::projection::tests::*;
 
-fn located(world: &World) -> Vec<Located> {
+fn located(world: &ProjectionWorld) -> Vec<LocatedRecord> {
     let mut follower = world.journal.reader().follow(0);
     let mut all = Vec::new();
     while follower.position() < world.head() {
@@ -20,7 +20,7 @@ fn located(world: &World) -> Vec<Located> {
     all
 }
 
-fn walk(scrub: &mut Scrub, store: &Store, applied: &Applied) -> bool {
+fn walk(scrub: &mut IdScrub, store: &Store, applied: &Applied) -> bool {
     loop {
         match scrub.slice(store, applied) {
             Ok(true) => return true,
@@ -33,7 +33,7 @@ fn walk(scrub: &mut Scrub, store: &Store, applied: &Applied) -> bool {
 /// Steps put ids before and behind the walk while it is under way.
 #[test]
 fn a_walk_beside_steps_ends_on_what_the_position_tells() {
-    let world = World::with_records(24_000);
+    let world = ProjectionWorld::with_records(24_000);
     let log_id = world.data_dir.log_id();
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
@@ -42,7 +42,7 @@ fn a_walk_beside_steps_ends_on_what_the_position_tells() {
     for records in before.chunks(1_000) {
         applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
     }
-    let (mut scrub, mut slices) = (Scrub::new(), 0);
+    let (mut scrub, mut slices) = (IdScrub::new(), 0);
     for records in beside.chunks(3_000) {
         assert!(!scrub.slice(&store, &applied).unwrap());
         applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
@@ -56,7 +56,7 @@ fn a_walk_beside_steps_ends_on_what_the_position_tells() {
 
 #[test]
 fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
-    let world = World::with_records(200);
+    let world = ProjectionWorld::with_records(200);
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
     let log_id = world.data_dir.log_id();
@@ -65,11 +65,11 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
     let entries: Vec<_> = records.iter().filter_map(keys::id_entry).collect();
     let (key, value) = &entries[7];
     let put = |key: &[u8], value: &[u8]| {
-        let mut batch = Batch::default();
+        let mut batch = StoreBatch::default();
         batch.insert(key, value);
         store.apply(batch).unwrap();
     };
-    let is_complete = || walk(&mut Scrub::new(), &store, &applied);
+    let is_complete = || walk(&mut IdScrub::new(), &store, &applied);
     assert!(is_complete());
     store.db().remove(key).unwrap();
     assert!(!is_complete());
@@ -84,7 +84,7 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
 /// Records that come between the open and the head then are in no other memory of ids.
 #[test]
 fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
-    let mut world = World::with_records(10);
+    let mut world = ProjectionWorld::with_records(10);
     world.project();
     // Read in several portions, with time for a walk after each.
     let late = (identity("late", None), vec![b'1'; 1_000]);
@@ -113,7 +113,7 @@ fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
 /// An id that names its place has no entry, and one that only looks so has.
 #[test]
 fn only_ids_that_do_not_name_their_place_have_an_entry() {
-    let world = World::with_records(50);
+    let world = ProjectionWorld::with_records(50);
     let handle = world.start();
     world.settled(&handle);
     let (mut named, mut alike) = (0, 0);

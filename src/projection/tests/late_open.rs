@@ -3,29 +3,29 @@
 use std::io::ErrorKind;
 use std::sync::mpsc;
 
-use crate::projection::open::begin::Start;
-use crate::projection::open::data_loss::{Loss, refuse_loss};
+use crate::projection::open::begin::StartingPoint;
+use crate::projection::open::data_loss::{DataLoss, refuse_loss};
 use crate::projection::store::faults::Call;
 use crate::projection::store::{Store, faults};
 use crate::projection::tests::*;
 
 /// Whatever was written in one run is too much to wait for.
-const BESIDE: Options = Options { replayed_records_max: 0, ..CACHE };
+const BESIDE: ProjectionOptions = ProjectionOptions { replayed_records_max: 0, ..CACHE };
 
 /// A world of so many records, projected in one run.
-fn projected(count: u64) -> World {
-    let mut world = World::with_records(count);
+fn projected(count: u64) -> ProjectionWorld {
+    let mut world = ProjectionWorld::with_records(count);
     world.options = BESIDE;
     world.project();
     world
 }
 
-fn milestone(world: &World) -> PathBuf {
+fn milestone(world: &ProjectionWorld) -> PathBuf {
     world.dir().join("milestone")
 }
 
 fn is_beside(projection: &Projection) -> bool {
-    matches!(projection.start, Start::Beside(_))
+    matches!(projection.start, StartingPoint::Beside(_))
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn what_was_told_before_is_told_while_it_is_opened() {
     let world = projected(300);
     faults::set(&world.dir(), Call::Open, u32::MAX, ErrorKind::StorageFull);
     let handle = world.start();
-    until(&handle, |status| status.phase == Phase::Opening);
-    assert_eq!(handle.state(), State::Opening { applied: 300, head: 300 });
+    until(&handle, |status| status.phase == FollowPhase::Opening);
+    assert_eq!(handle.state(), ProjectionState::Opening { applied: 300, head: 300 });
     assert!(!handle.ids_complete());
     assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Opening));
     let at_once = block_on(handle.reached(300, Duration::ZERO));
@@ -128,20 +128,20 @@ fn a_milestone_that_is_of_no_use_is_done_without() {
 
 #[test]
 fn a_store_that_is_not_what_its_milestone_tells_of_is_built_anew() {
-    let gone = |world: &World| fs::remove_dir_all(world.store()).unwrap();
-    let empty = |world: &World| {
+    let gone = |world: &ProjectionWorld| fs::remove_dir_all(world.store()).unwrap();
+    let empty = |world: &ProjectionWorld| {
         gone(world);
         fs::create_dir(world.store()).unwrap();
     };
     // So young a store may have lost all to a full disk: it is filled again where it is.
-    let damaged = |world: &World| {
+    let damaged = |world: &ProjectionWorld| {
         let file = world.store().join("db");
         let mut bytes = fs::read(&file).unwrap();
         bytes.iter_mut().step_by(512).for_each(|byte| *byte ^= 0x55);
         fs::write(file, bytes).unwrap();
     };
-    type Change<'a> = &'a dyn Fn(&World);
-    let changes: [(Change<'_>, usize); 3] = [(&gone, 1), (&empty, 1), (&damaged, 0)];
+    type StoreTamper<'a> = &'a dyn Fn(&ProjectionWorld);
+    let changes: [(StoreTamper<'_>, usize); 3] = [(&gone, 1), (&empty, 1), (&damaged, 0)];
     for (change, asides) in changes {
         let world = projected(250);
         change(&world);
@@ -165,11 +165,11 @@ fn a_milestone_that_the_journal_disagrees_with_is_moved_aside() {
 fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
     let mut long = projected(100);
     let old = fs::read(milestone(&long)).unwrap();
-    let more = World::records(100..250);
+    let more = ProjectionWorld::records(100..250);
     long.append(&more);
     long.project();
     for again in [0, 100] {
-        let mut short = World::with_records(150);
+        let mut short = ProjectionWorld::with_records(150);
         copy(&long.dir(), &short.dir());
         fs::write(milestone(&short), &old).unwrap();
         let projection = Projection::open(&short.dir(), long.data_dir.log_id(), BESIDE);
@@ -178,14 +178,14 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
         // It is not opened before the journal has grown.
         faults::set(&short.dir(), Call::Open, 1, ErrorKind::StorageFull);
         let handle = projection.start(short.journal.reader(), true).unwrap();
-        until(&handle, |status| status.phase != Phase::Rebuilding);
-        short.append(&World::records(150..150 + again));
-        until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
+        until(&handle, |status| status.phase != FollowPhase::Rebuilding);
+        short.append(&ProjectionWorld::records(150..150 + again));
+        until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
         assert!(handle.proves_loss());
         assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
         handle.close();
         assert!(short.asides().is_empty(), "it is the witness");
-        let Loss { file, said } = refuse_loss(&short.dir()).unwrap_err();
+        let DataLoss { file, said } = refuse_loss(&short.dir()).unwrap_err();
         assert_eq!(file, short.dir().join("loss"));
         assert!(said.contains("seq 250") && said.contains("seq 150"), "{said}");
     }
@@ -195,7 +195,7 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
 fn a_store_that_is_asked_for_at_once_proves_how_far_it_is_and_is_opened_once() {
     let mut world = projected(250);
     let old = fs::read(milestone(&world)).unwrap();
-    world.append(&World::records(250..400));
+    world.append(&ProjectionWorld::records(250..400));
     world.project();
     assert_eq!(world.open().prove(), 400, "its milestone is as far");
     fs::write(milestone(&world), &old).unwrap();
@@ -215,9 +215,9 @@ fn a_store_that_is_asked_for_at_once_proves_how_far_it_is_and_is_opened_once() {
 fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
     let mut world = projected(100);
     let old = fs::read(milestone(&world)).unwrap();
-    world.append(&World::records(100..150));
+    world.append(&ProjectionWorld::records(100..150));
     world.project();
-    let mut other = World::with_records(100);
+    let mut other = ProjectionWorld::with_records(100);
     other.append(
         &(0..90).map(|n| (identity("other", None), vec![b'0' + n % 10])).collect::<Vec<_>>(),
     );
@@ -225,10 +225,10 @@ fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
     fs::write(milestone(&other), &old).unwrap();
     let projection = Projection::open(&other.dir(), world.data_dir.log_id(), BESIDE);
     let handle = projection.start(other.journal.reader(), true).unwrap();
-    until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
+    until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
     assert!(handle.proves_loss());
     handle.close();
-    let Loss { said, .. } = refuse_loss(&other.dir()).unwrap_err();
+    let DataLoss { said, .. } = refuse_loss(&other.dir()).unwrap_err();
     assert!(said.contains("seq 150, and the log has other records there"), "{said}");
 }
 
@@ -241,7 +241,7 @@ fn a_store_that_was_moved_aside_is_not_opened_again_after_a_full_disk() {
     let handle = projection.start(world.journal.reader(), false).unwrap();
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
-    world.append(&World::records(50..60));
+    world.append(&ProjectionWorld::records(50..60));
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
@@ -253,7 +253,7 @@ fn a_store_that_somebody_else_holds_open_is_waited_for() {
     let world = projected(250);
     let held = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let handle = world.start();
-    until(&handle, |status| status.phase == Phase::Opening);
+    until(&handle, |status| status.phase == FollowPhase::Opening);
     drop(held);
     world.settled(&handle);
     assert!(world.all_right(&handle));

@@ -23,7 +23,7 @@ proptest! {
         before in proptest::collection::vec(any_group(), 0..6),
         after in proptest::collection::vec(any_group(), 0..6),
     ) {
-        let mut world = World::new();
+        let mut world = ProjectionWorld::new();
         for group in &before {
             world.append(group);
         }
@@ -42,7 +42,7 @@ proptest! {
 
 #[test]
 fn a_reopened_projection_continues_where_it_was() {
-    let mut world = World::with_records(2_500);
+    let mut world = ProjectionWorld::with_records(2_500);
     world.project();
     let applied = world.open().applied().unwrap();
     assert_eq!((applied.seq, applied.chain), (2_500, world.chains[2_500]));
@@ -54,7 +54,7 @@ fn a_reopened_projection_continues_where_it_was() {
 
 #[test]
 fn a_stale_copy_catches_up() {
-    let mut world = World::with_records(100);
+    let mut world = ProjectionWorld::with_records(100);
     world.project();
     let copied = world.root.path().join("copy");
     copy(&world.dir(), &copied);
@@ -71,7 +71,7 @@ fn a_stale_copy_catches_up() {
 
 #[test]
 fn a_missing_projection_is_rebuilt() {
-    let world = World::with_records(1_500);
+    let world = ProjectionWorld::with_records(1_500);
     assert_eq!(world.open().applied(), None);
     world.heals();
     assert!(world.asides().is_empty());
@@ -79,10 +79,10 @@ fn a_missing_projection_is_rebuilt() {
 
 #[test]
 fn the_projection_of_an_empty_log_is_ready_at_once() {
-    let world = World::new();
+    let world = ProjectionWorld::new();
     let handle = world.start();
     world.settled(&handle);
-    assert_eq!(handle.state(), State::Ready);
+    assert_eq!(handle.state(), ProjectionState::Ready);
     assert_eq!(handle.newest(&identity("a", None)), Ok(None));
     assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
     handle.close();
@@ -90,9 +90,9 @@ fn the_projection_of_an_empty_log_is_ready_at_once() {
 
 #[test]
 fn a_projection_of_another_log_is_moved_aside() {
-    let other = World::with_records(50);
+    let other = ProjectionWorld::with_records(50);
     other.project();
-    let world = World::with_records(60);
+    let world = ProjectionWorld::with_records(60);
     copy(&other.dir(), &world.dir());
     assert_eq!(world.open().applied(), None);
     world.heals();
@@ -101,7 +101,7 @@ fn a_projection_of_another_log_is_moved_aside() {
 
 #[test]
 fn a_projection_that_the_caller_disagrees_with_is_moved_aside() {
-    let world = World::with_records(50);
+    let world = ProjectionWorld::with_records(50);
     world.project();
     let handle = world.open().start(world.journal.reader(), false).unwrap();
     world.settled(&handle);
@@ -112,9 +112,9 @@ fn a_projection_that_the_caller_disagrees_with_is_moved_aside() {
 
 #[test]
 fn a_projection_that_is_ahead_of_the_journal_is_moved_aside() {
-    let long = World::with_records(50);
+    let long = ProjectionWorld::with_records(50);
     long.project();
-    let short = World::with_records(20);
+    let short = ProjectionWorld::with_records(20);
     copy(&long.dir(), &short.dir());
     let projection = Projection::open(&short.dir(), long.data_dir.log_id(), CACHE);
     assert_eq!(projection.applied().unwrap().seq, 50);
@@ -127,7 +127,7 @@ fn a_projection_that_is_ahead_of_the_journal_is_moved_aside() {
 
 #[test]
 fn readers_wait_for_the_position_that_they_ask_for() {
-    let mut world = World::with_records(10);
+    let mut world = ProjectionWorld::with_records(10);
     let handle = world.start();
     let behind = block_on(handle.reached(11, Duration::ZERO));
     assert!(matches!(
@@ -145,11 +145,11 @@ fn readers_wait_for_the_position_that_they_ask_for() {
 
 #[test]
 fn a_closed_projection_says_so() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     let handle = world.start();
     world.settled(&handle);
     handle.clone().close();
-    assert_eq!(handle.state(), State::Closed);
+    assert_eq!(handle.state(), ProjectionState::Closed);
     assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Closed));
     assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Closed));
     handle.close();
@@ -158,16 +158,16 @@ fn a_closed_projection_says_so() {
 
 #[test]
 fn a_projection_stops_with_its_last_handle() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     let handle = world.start();
     let status = handle.status();
     drop(handle);
     let closed = std::cell::RefCell::new(status.clone());
-    changing(status, || closed.borrow_mut().borrow_and_update().phase == Phase::Closed);
+    changing(status, || closed.borrow_mut().borrow_and_update().phase == FollowPhase::Closed);
 }
 #[test]
 fn a_projection_that_never_held_a_record_is_not_kept_aside() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     for _ in 0..3 {
         world.project();
     }

@@ -3,23 +3,28 @@
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use crate::journal::{PLACE_BYTES, Place, Reader, Run};
+use crate::journal::{Location, PLACE_BYTES, PackedList, Reader};
 use crate::projection::follow::apply;
 use crate::projection::follow::pointers::Pointers;
 use crate::projection::read;
-use crate::projection::read::{Refusal, View};
+use crate::projection::read::{ReadRefusal, StoreView};
 use crate::projection::store::position::Applied;
-use crate::projection::store::versions::{Block, Line, Places};
-use crate::projection::store::{Batch, Store, keys, versions};
+use crate::projection::store::versions::{BlockKey, HistoryHead, VersionLocations};
+use crate::projection::store::{Store, StoreBatch, keys, versions};
 use crate::projection::tests::*;
 
 /// A store of its own with everything of the journal in it, applied in steps of this length.
-fn applied(world: &World, name: &str, step: usize) -> (Store, Applied) {
+fn applied(world: &ProjectionWorld, name: &str, step: usize) -> (Store, Applied) {
     applied_forgetting(world, name, step, usize::MAX)
 }
 
 /// The same, and every so many steps nothing is known of the store.
-fn applied_forgetting(world: &World, name: &str, step: usize, each: usize) -> (Store, Applied) {
+fn applied_forgetting(
+    world: &ProjectionWorld,
+    name: &str,
+    step: usize,
+    each: usize,
+) -> (Store, Applied) {
     let store = Store::open(&world.root.path().join(name), 8 << 20, mpsc::channel().0).unwrap();
     let (mut position, mut pointers, mut steps) = (Applied::default(), Pointers::default(), 0);
     let mut follower = world.journal.reader().follow(0);
@@ -46,27 +51,27 @@ fn contents(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 fn put(store: &Store, key: &[u8], value: &[u8]) {
-    let mut batch = Batch::default();
+    let mut batch = StoreBatch::default();
     batch.insert(key, value);
     store.apply(batch).unwrap();
 }
 
-fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, Refusal> {
+fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, ReadRefusal> {
     let version = record.version();
     let query = PageQuery { versions: version..=version, limit: 1, descending: false };
-    let page = read::page(View { store, log }, record.identity(), &query);
+    let page = read::page(StoreView { store, log }, record.identity(), &query);
     page.map(|mut page| page.remove(0))
 }
 
 /// The value of a block with these places.
-pub fn block_of(key: &[u8], places: &[Place]) -> Vec<u8> {
-    let mut run = Run::default();
+pub fn block_of(key: &[u8], places: &[Location]) -> Vec<u8> {
+    let mut run = PackedList::default();
     places.iter().for_each(|place| run.push(place));
     keys::seal(key, run.into_bytes())
 }
 
 /// The log's only segment, where the record's meta part and data part begin in it.
-fn lie(world: &World, record: &Record) -> (PathBuf, [u64; 2]) {
+fn lie(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2]) {
     let mut follower = world.journal.reader().follow(record.seq() - 1);
     let place = follower.next_located(1).unwrap().remove(0).place.encode();
     let parts_at = u64::from_be_bytes(*place[20..].first_chunk().unwrap());
@@ -85,7 +90,7 @@ fn flip(path: &Path, at: u64) {
 
 #[test]
 fn a_rebuild_makes_the_same_entries_as_any_steps() {
-    let mut world = World::with_records(1_500);
+    let mut world = ProjectionWorld::with_records(1_500);
     world.append(&[(identity("late", Some("bob")), b"1".to_vec())]);
     let (whole, position) = applied(&world, "whole", 1_000);
     for (name, each) in [("steps", usize::MAX), ("forgetting", 1), ("now and then", 5)] {
@@ -117,14 +122,14 @@ fn a_rebuild_makes_the_same_entries_as_any_steps() {
 
 #[test]
 fn any_changed_byte_of_an_entry_is_doubt() {
-    let world = World::with_records(250);
+    let world = ProjectionWorld::with_records(250);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let of = identity("event.3", None);
     let records = &world.model[&of];
     let (blocked, open) = (&records[2], &records[20]);
     assert!((17..32).contains(&records.len()), "{}", records.len());
-    let block = Block::of(records[0].seq(), 3).key();
+    let block = BlockKey::of(records[0].seq(), 3).key();
     let id = keys::id_key(&records.iter().find(|record| !is_named(record.seq())).unwrap().id());
     for (key, record) in [(block.to_vec(), blocked), (keys::name_key(&of), open), (id.into(), open)]
     {
@@ -137,11 +142,11 @@ fn any_changed_byte_of_an_entry_is_doubt() {
             let refusal = match key[0] {
                 keys::IDS => {
                     let id = Uuid::from_slice(&key[1..]).unwrap();
-                    read::by_id(View { store: &store, log: &log }, &id).unwrap_err()
+                    read::by_id(StoreView { store: &store, log: &log }, &id).unwrap_err()
                 }
                 _ => one(&store, &log, record).unwrap_err(),
             };
-            assert!(matches!(refusal, Refusal::Index(_)), "byte {at}: {refusal:?}");
+            assert!(matches!(refusal, ReadRefusal::Index(_)), "byte {at}: {refusal:?}");
         }
         put(&store, &key, &value);
     }
@@ -150,16 +155,16 @@ fn any_changed_byte_of_an_entry_is_doubt() {
 /// Whole by its checksum, and yet not what the log makes of it.
 #[test]
 fn an_entry_that_leads_elsewhere_is_doubt() {
-    let world = World::with_records(250);
+    let world = ProjectionWorld::with_records(250);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let records = &world.model[&identity("event.3", None)];
-    let key = Block::of(records[0].seq(), 3).key();
+    let key = BlockKey::of(records[0].seq(), 3).key();
     let value = store.get(&key).unwrap().unwrap();
     let places = versions::block(&key, &value).unwrap();
-    let put_places = |places: &[Place]| put(&store, &key, &block_of(&key, places));
-    let refused = || matches!(one(&store, &log, &records[2]), Err(Refusal::Index(_)));
-    for place in [places[0], Place::decode(&[0xff; PLACE_BYTES])] {
+    let put_places = |places: &[Location]| put(&store, &key, &block_of(&key, places));
+    let refused = || matches!(one(&store, &log, &records[2]), Err(ReadRefusal::Index(_)));
+    for place in [places[0], Location::decode(&[0xff; PLACE_BYTES])] {
         let mut changed = places.clone();
         changed[2] = place;
         put_places(&changed);
@@ -176,13 +181,13 @@ fn an_entry_that_leads_elsewhere_is_doubt() {
 
 #[test]
 fn a_version_is_found_in_its_block_or_behind_the_pointer() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     let of = identity("event", None);
     for versions in 1..=50 {
         world.append(&[(of.clone(), b"1".to_vec())]);
         let (store, _) = applied(&world, &format!("store {versions}"), 1_000);
         let key = keys::name_key(&of);
-        let mut places = Places::of(&store, &key).unwrap().unwrap();
+        let mut places = VersionLocations::of(&store, &key).unwrap().unwrap();
         assert_eq!(places.pointer().version, versions);
         assert_eq!(places.pointer().full_blocks(), versions / 16);
         let mut log = world.journal.reader().follow(0);
@@ -195,32 +200,32 @@ fn a_version_is_found_in_its_block_or_behind_the_pointer() {
             assert!(places.place(no_version).is_err());
         }
         let value = store.get(&key).unwrap().unwrap();
-        let line = Line::decode(&key, &value).unwrap();
+        let line = HistoryHead::decode(&key, &value).unwrap();
         assert_eq!(line.encode(&key), *value);
         // Of another identity, or with a part of a place behind it, or one too many or too few.
-        assert!(Line::decode(&keys::name_key(&identity("other", None)), &value).is_err());
+        assert!(HistoryHead::decode(&keys::name_key(&identity("other", None)), &value).is_err());
         let unsealed = keys::unseal(&key, &value).unwrap();
         let more = [unsealed, &[0; 10]].concat();
         let first = versions as usize / 16 * 16;
         let open = located[first..].iter().map(|located| located.place).collect::<Vec<_>>();
         let fewer = open.split_last().map(|(_, fewer)| {
-            let mut run = Run::default();
+            let mut run = PackedList::default();
             fewer.iter().for_each(|place| run.push(place));
             [&unsealed[..40], run.bytes()].concat()
         });
         for bytes in [Some(more), Some(unsealed[..unsealed.len() - 1].to_vec()), fewer] {
             let Some(bytes) = bytes else { continue };
             let value = keys::seal(&key, bytes);
-            assert!(Line::decode(&key, &value).is_err());
+            assert!(HistoryHead::decode(&key, &value).is_err());
             put(&store, &key, &value);
-            assert!(Places::of(&store, &key).is_err());
+            assert!(VersionLocations::of(&store, &key).is_err());
         }
     }
 }
 
 #[test]
 fn any_changed_byte_of_the_record_is_damage_of_the_log() {
-    let world = World::with_records(40);
+    let world = ProjectionWorld::with_records(40);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let record = &world.model[&identity("event.3", None)][2];
@@ -229,7 +234,7 @@ fn any_changed_byte_of_the_record_is_damage_of_the_log() {
     for at in meta_at..data_end {
         flip(&path, at);
         let refusal = one(&store, &log, record).unwrap_err();
-        assert!(matches!(refusal, Refusal::Log(_)), "byte {at}: {refusal:?}");
+        assert!(matches!(refusal, ReadRefusal::Log(_)), "byte {at}: {refusal:?}");
         flip(&path, at);
     }
     assert_eq!(one(&store, &log, record).unwrap(), *record);
@@ -237,7 +242,7 @@ fn any_changed_byte_of_the_record_is_damage_of_the_log() {
 
 #[test]
 fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
-    let world = World::with_records(100);
+    let world = ProjectionWorld::with_records(100);
     let handle = world.start();
     world.settled(&handle);
     let target = identity("event.2", None);
@@ -252,7 +257,7 @@ fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
         }
         assert_eq!(handle.page(&target, &query(1..=4)).unwrap().len(), 4);
         assert!(matches!(handle.by_id(&id), Ok(IdLookup::Found(_))));
-        assert_eq!(handle.state(), State::Ready);
+        assert_eq!(handle.state(), ProjectionState::Ready);
         // A file that is mended is read at once.
         flip(&path, at);
         assert_eq!(handle.page(&target, &query(5..=5)), Ok(vec![record.clone()]));
@@ -265,7 +270,7 @@ fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
 /// Groups of one record and of thousands, in several segments, one history through all of them.
 #[test]
 fn pages_go_through_segments_and_large_groups() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     let (through, other) = (identity("through", None), identity("other", Some("ann")));
     for round in 0..6 {
         let group: Vec<_> = (0..4_096)

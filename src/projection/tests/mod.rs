@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::audit::{Digest, Salts, chain};
 use crate::journal;
 use crate::journal::{DataDir, Journal};
-use crate::projection::read::handle::{ProjectionHandle, State, Unavailable};
+use crate::projection::read::handle::{ProjectionHandle, ProjectionState, Unavailable};
 use crate::projection::read::{IdLookup, PageQuery};
-use crate::projection::status::{Phase, Status};
-use crate::projection::{Options, Projection};
+use crate::projection::status::{FollowPhase, Status};
+use crate::projection::{Projection, ProjectionOptions};
 use crate::record::{
     Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, server_id,
 };
@@ -35,14 +35,14 @@ use crate::record::{
 /// Long enough for any machine that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CACHE: Options = Options {
+const CACHE: ProjectionOptions = ProjectionOptions {
     cache_bytes_max: 8 << 20,
     give_way_records_max: 0,
     burst_per_second: 4_000,
     replayed_records_max: 500_000,
 };
 
-struct World {
+struct ProjectionWorld {
     root: TempDir,
     data_dir: DataDir,
     journal: Journal,
@@ -50,15 +50,16 @@ struct World {
     /// The chain after each record, and before the first.
     chains: Vec<Digest>,
     time: u64,
-    options: Options,
+    options: ProjectionOptions,
 }
 
-impl World {
+impl ProjectionWorld {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(&root.path().join("data")).unwrap();
         let journal =
-            Journal::open(&data_dir, journal::Options::default(), 0, &mut |_, _| Ok(())).unwrap();
+            Journal::open(&data_dir, journal::JournalOptions::default(), 0, &mut |_, _| Ok(()))
+                .unwrap();
         Self {
             root,
             data_dir,
@@ -152,8 +153,8 @@ impl World {
     fn settled(&self, handle: &ProjectionHandle) {
         let head = self.head();
         until(handle, |status| {
-            assert!(!matches!(status.phase, Phase::Failed(_)), "{status:?}");
-            status.applied == head && status.ids_complete && status.phase == Phase::Ready
+            assert!(!matches!(status.phase, FollowPhase::Failed(_)), "{status:?}");
+            status.applied == head && status.ids_complete && status.phase == FollowPhase::Ready
         });
         block_on(handle.reached(head, PATIENCE)).unwrap();
     }

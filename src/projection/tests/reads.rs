@@ -16,7 +16,7 @@ fn page(
 
 #[test]
 fn pages_keep_to_their_range_limit_and_direction() {
-    let mut world = World::with_records(30);
+    let mut world = ProjectionWorld::with_records(30);
     let paged: Vec<_> =
         (1..=20).map(|n| (identity("paged", None), n.to_string().into_bytes())).collect();
     world.append(&paged);
@@ -36,7 +36,7 @@ fn pages_keep_to_their_range_limit_and_direction() {
 
 #[test]
 fn a_page_of_large_records_is_cut_and_never_empty() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     let large = format!("\"{}\"", "x".repeat(5 << 20)).into_bytes();
     let small = format!("\"{}\"", "y".repeat(1 << 20)).into_bytes();
     let paged = identity("paged", None);
@@ -60,7 +60,7 @@ fn a_page_of_large_records_is_cut_and_never_empty() {
 
 #[test]
 fn versions_are_found_by_time_also_where_several_share_it() {
-    let mut world = World::with_records(200);
+    let mut world = ProjectionWorld::with_records(200);
     world.append(&[(identity("once", None), b"1".to_vec())]);
     let handle = world.start();
     world.settled(&handle);
@@ -82,7 +82,7 @@ fn versions_are_found_by_time_also_where_several_share_it() {
 
 #[test]
 fn names_come_in_order_in_pages_and_filtered() {
-    let mut world = World::with_records(100);
+    let mut world = ProjectionWorld::with_records(100);
     world.append(&[
         (identity("event", None), b"1".to_vec()),
         (identity("event.1.sub", Some("ann")), b"1".to_vec()),
@@ -112,7 +112,7 @@ fn names_come_in_order_in_pages_and_filtered() {
 
 #[test]
 fn one_call_for_names_looks_at_a_bounded_number_of_them() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     let many = NAMES_SCANNED_MAX + 10;
     let names: Vec<_> =
         (0..many).map(|n| (identity(&format!("n{n:06}"), None), b"0".to_vec())).collect();
@@ -129,7 +129,7 @@ fn one_call_for_names_looks_at_a_bounded_number_of_them() {
 
 #[test]
 fn a_private_identity_is_distinct_from_the_public_one() {
-    let mut world = World::new();
+    let mut world = ProjectionWorld::new();
     let identities = [identity("a", None), identity("a", Some("ann")), identity("a", Some("bob"))];
     for (n, identity) in identities.iter().enumerate() {
         world.append(&vec![(identity.clone(), n.to_string().into_bytes()); n + 1]);
@@ -146,7 +146,7 @@ fn a_private_identity_is_distinct_from_the_public_one() {
 
 #[test]
 fn readers_beside_the_writer_see_whole_answers() {
-    let mut world = World::with_records(50);
+    let mut world = ProjectionWorld::with_records(50);
     let handle = world.start();
     world.settled(&handle);
     let reader = std::thread::spawn({

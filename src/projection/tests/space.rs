@@ -7,7 +7,7 @@ use crate::projection::store::faults::Call;
 use crate::projection::tests::*;
 
 /// Closes, and sees that everything is right without a store set aside.
-fn healed(world: &World, handle: ProjectionHandle) {
+fn healed(world: &ProjectionWorld, handle: ProjectionHandle) {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
@@ -18,13 +18,13 @@ fn healed(world: &World, handle: ProjectionHandle) {
 #[test]
 fn no_space_to_apply_heals_in_the_same_store() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
-        let mut world = World::with_records(300);
+        let mut world = ProjectionWorld::with_records(300);
         let handle = world.start();
         world.settled(&handle);
         faults::set(&world.dir(), Call::Apply, 2, kind);
         world.append(&[(identity("late", None), b"1".to_vec())]);
-        until(&handle, |status| status.phase == Phase::Opening && status.applied == 300);
-        assert_eq!(handle.state(), State::Opening { applied: 300, head: 301 });
+        until(&handle, |status| status.phase == FollowPhase::Opening && status.applied == 300);
+        assert_eq!(handle.state(), ProjectionState::Opening { applied: 300, head: 301 });
         assert_eq!(handle.newest(&identity("late", None)), Err(Unavailable::Opening));
         until(&handle, |status| {
             assert!(status.applied >= 300, "{status:?}");
@@ -38,7 +38,7 @@ fn no_space_to_apply_heals_in_the_same_store() {
 
 #[test]
 fn no_space_long_after_a_rebuild_is_no_loss() {
-    let mut world = World::with_records(300);
+    let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
     world.settled(&handle);
     world.append(&[(identity("late", None), b"1".to_vec())]);
@@ -50,7 +50,7 @@ fn no_space_long_after_a_rebuild_is_no_loss() {
 
 #[test]
 fn no_space_to_open_again_is_waited_for() {
-    let mut world = World::with_records(300);
+    let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
@@ -63,7 +63,7 @@ fn no_space_to_open_again_is_waited_for() {
 
 #[test]
 fn no_space_at_the_start_is_waited_for() {
-    let world = World::with_records(300);
+    let world = ProjectionWorld::with_records(300);
     world.project();
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
     let handle = world.start();
@@ -73,7 +73,7 @@ fn no_space_at_the_start_is_waited_for() {
 
 #[test]
 fn no_space_to_create_a_store_is_waited_for() {
-    let world = World::with_records(300);
+    let world = ProjectionWorld::with_records(300);
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::QuotaExceeded);
     let handle = world.start();
     healed(&world, handle);
@@ -82,7 +82,7 @@ fn no_space_to_create_a_store_is_waited_for() {
 
 #[test]
 fn no_space_in_a_rebuild_is_waited_for() {
-    let world = World::with_records(2_500);
+    let world = ProjectionWorld::with_records(2_500);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     let handle = world.start();
     healed(&world, handle);
@@ -90,7 +90,7 @@ fn no_space_in_a_rebuild_is_waited_for() {
 
 #[test]
 fn no_space_for_the_store_after_one_in_doubt_sets_one_aside() {
-    let world = World::with_records(300);
+    let world = ProjectionWorld::with_records(300);
     world.project();
     let projection = world.open();
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
@@ -103,7 +103,7 @@ fn no_space_for_the_store_after_one_in_doubt_sets_one_aside() {
 
 #[test]
 fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
-    let mut world = World::with_records(300);
+    let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
@@ -126,22 +126,22 @@ fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
 
 #[test]
 fn other_faults_of_a_new_store_are_final() {
-    let world = World::with_records(10);
+    let world = ProjectionWorld::with_records(10);
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::PermissionDenied);
     let handle = world.start();
-    until(&handle, |status| matches!(status.phase, Phase::Failed(_)));
+    until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
     handle.close();
 }
 
 #[test]
 fn closing_ends_the_wait_for_space() {
-    let mut world = World::with_records(10);
+    let mut world = ProjectionWorld::with_records(10);
     let handle = world.start();
     world.settled(&handle);
     faults::set(&world.dir(), Call::Apply, u32::MAX, ErrorKind::StorageFull);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    until(&handle, |status| status.phase == Phase::Opening);
+    until(&handle, |status| status.phase == FollowPhase::Opening);
     handle.clone().close();
-    assert_eq!(handle.state(), State::Closed);
+    assert_eq!(handle.state(), ProjectionState::Closed);
     assert!(world.asides().is_empty());
 }

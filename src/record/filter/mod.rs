@@ -24,10 +24,10 @@ use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 /// A name, or a pattern of names: tokens separated by `.`, of which `*` alone is any one token and
 /// a final `>` is one or more tokens (the subject grammar of NATS).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Filter(Kind);
+pub struct Filter(FilterKind);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Kind {
+enum FilterKind {
     Exact(Name),
     Pattern {
         text: Arc<str>,
@@ -47,7 +47,7 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let first_wildcard = match text.find(['*', '>']) {
             Some(at) if text.len() <= NAME_BYTES_MAX && !text.starts_with(SYSTEM_PREFIX) => at,
-            _ => return Ok(Self(Kind::Exact(Name::parse(text)?))),
+            _ => return Ok(Self(FilterKind::Exact(Name::parse(text)?))),
         };
         let mut at = 0;
         for token in text.split('.') {
@@ -64,15 +64,15 @@ impl Filter {
         }
         // Each wildcard is a token by itself: with a letter in its place the rest has to be a name.
         Name::parse(&text.replace(['*', '>'], "x"))?;
-        Ok(Self(Kind::Pattern { text: text.into(), literal_len: first_wildcard }))
+        Ok(Self(FilterKind::Pattern { text: text.into(), literal_len: first_wildcard }))
     }
 
     /// The one name that this filter matches, if it has no wildcards.
     #[must_use]
     pub fn is_exact(&self) -> Option<&Name> {
         match &self.0 {
-            Kind::Exact(name) => Some(name),
-            Kind::Pattern { .. } => None,
+            FilterKind::Exact(name) => Some(name),
+            FilterKind::Pattern { .. } => None,
         }
     }
 
@@ -80,8 +80,8 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, name: &Name) -> bool {
         match &self.0 {
-            Kind::Exact(exact) => exact == name,
-            Kind::Pattern { text, literal_len } => {
+            FilterKind::Exact(exact) => exact == name,
+            FilterKind::Pattern { text, literal_len } => {
                 let (literal, wild) = text.split_at(*literal_len);
                 !name.is_system()
                     && name.as_str().strip_prefix(literal).is_some_and(|rest| covers(wild, rest))
@@ -93,8 +93,8 @@ impl Filter {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Kind::Exact(name) => name.as_str(),
-            Kind::Pattern { text, .. } => text,
+            FilterKind::Exact(name) => name.as_str(),
+            FilterKind::Pattern { text, .. } => text,
         }
     }
 }
@@ -199,7 +199,7 @@ impl FilterSet {
     /// The set that matches every visible name: `>`.
     #[must_use]
     pub fn everything() -> Self {
-        let everything = Filter(Kind::Pattern { text: ">".into(), literal_len: 0 });
+        let everything = Filter(FilterKind::Pattern { text: ">".into(), literal_len: 0 });
         Self::from_filters(vec![everything])
     }
 

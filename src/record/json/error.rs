@@ -53,7 +53,7 @@ pub enum JsonErrorKind {
     ControlCharacter(char),
     /// A key that the same object has already, compared after unescaping. Readers disagree on
     /// which of the two counts, so one of them can be hidden from a check (RFC 7493 section 2.3).
-    #[error("the key {} is in this object twice; keep one of them", Quoted(.0))]
+    #[error("the key {} is in this object twice; keep one of them", QuotedKey(.0))]
     DuplicateKey(String),
     /// Nothing, or nothing but whitespace.
     #[error("there is no JSON value; send one, if need be null")]
@@ -61,7 +61,7 @@ pub enum JsonErrorKind {
     /// A backslash before something that it does not escape; absent at the end of the text.
     #[error(
         "a backslash before {} escapes nothing; write \\\\ for a backslash itself",
-        Found(*.0)
+        FoundCharacter(*.0)
     )]
     InvalidEscape(Option<char>),
     /// A number outside of the grammar.
@@ -90,7 +90,7 @@ pub enum JsonErrorKind {
     #[error("nothing follows this comma; remove it")]
     TrailingComma,
     /// Something else than the grammar has here.
-    #[error("expected {expected}, found {}{}", Found(*.found), hint(*.expected, *.found))]
+    #[error("expected {expected}, found {}{}", FoundCharacter(*.found), hint(*.expected, *.found))]
     Unexpected {
         /// What would have been right.
         expected: Expected,
@@ -168,9 +168,9 @@ fn hint(expected: Expected, found: Option<char>) -> &'static str {
 }
 
 /// A character for a message, visible whatever it is.
-struct Found(Option<char>);
+struct FoundCharacter(Option<char>);
 
-impl fmt::Display for Found {
+impl fmt::Display for FoundCharacter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(character) if character.is_ascii_graphic() || character.is_alphanumeric() => {
@@ -186,9 +186,9 @@ impl fmt::Display for Found {
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// A key for a message: in quotes, on one line, and cut if long.
-struct Quoted<'a>(&'a str);
+struct QuotedKey<'a>(&'a str);
 
-impl fmt::Display for Quoted<'_> {
+impl fmt::Display for QuotedKey<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.char_indices().nth(QUOTED_CHARS_MAX) {
             Some((cut, _)) => write!(formatter, "{:?}…", &self.0[..cut]),

@@ -29,7 +29,7 @@ use crate::record::json::scanner::Scanner;
 
 /// What a JSON text may ask of us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct JsonLimits {
     /// The deepest nesting of arrays and objects that is accepted; a scalar has depth 0, `[]` 1.
     ///
     /// The scanner does not need it, but readers that recurse do: a client of ours that parses
@@ -48,6 +48,6 @@ pub struct Limits {
 ///
 /// The first thing that is wrong, with its place in `input`. Text that is not UTF-8 is reported
 /// before anything else.
-pub fn compact(input: &[u8], limits: Limits) -> Result<Cow<'_, [u8]>, JsonError> {
+pub fn compact(input: &[u8], limits: JsonLimits) -> Result<Cow<'_, [u8]>, JsonError> {
     Scanner::scan(input, limits).map_err(|fault| JsonError::at(input, fault.offset, *fault.kind))
 }

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::record::json::Limits;
+use crate::record::json::JsonLimits;
 use crate::record::json::error::{Expected, JsonErrorKind, NumberFault};
 use crate::record::json::string::{hex4, is_same, plain_len, unescape};
 
@@ -21,13 +21,13 @@ use crate::record::json::string::{hex4, is_same, plain_len, unescape};
 const KEYS_COMPARED_MAX: usize = 16;
 
 /// A refusal before its line and column are counted, which only a refused text has to pay for.
-pub(super) struct Fault {
+pub(super) struct ScanFault {
     /// Boxed, so that what every step returns fits two registers.
     pub(super) kind: Box<JsonErrorKind>,
     pub(super) offset: usize,
 }
 
-pub(super) type Checked<T = ()> = Result<T, Fault>;
+pub(super) type CheckedJson<T = ()> = Result<T, ScanFault>;
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Container {
@@ -36,7 +36,7 @@ enum Container {
 }
 
 /// An array or object that is open at the position of the scanner.
-struct Frame<'a> {
+struct ContainerFrame<'a> {
     container: Container,
     /// Where this object's keys start in [`Scanner::keys`].
     keys_start: usize,
@@ -51,7 +51,7 @@ pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
     depth_max: usize,
-    frames: Vec<Frame<'a>>,
+    frames: Vec<ContainerFrame<'a>>,
     /// The keys of all open objects, innermost last; those in a hash set are not here.
     keys: Vec<Cow<'a, str>>,
     /// Everything before `copied` is in `output`, or was whitespace. Bytes are copied in runs as
@@ -61,7 +61,7 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn scan(input: &'a [u8], limits: Limits) -> Checked<Cow<'a, [u8]>> {
+    pub(super) fn scan(input: &'a [u8], limits: JsonLimits) -> CheckedJson<Cow<'a, [u8]>> {
         let text = std::str::from_utf8(input)
             .map_err(|error| fault(error.valid_up_to(), JsonErrorKind::InvalidUtf8))?;
         if text.starts_with('\u{FEFF}') {
@@ -94,7 +94,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads one scalar or empty container, having entered the containers that begin here.
-    fn value(&mut self) -> Checked {
+    fn value(&mut self) -> CheckedJson {
         loop {
             match self.peek() {
                 Some(b'{') => {
@@ -120,7 +120,7 @@ impl<'a> Scanner<'a> {
 
     /// Goes from the end of a value, or from the end of an empty container, to the start of the
     /// next value; `false` at the end of the text.
-    fn advance(&mut self) -> Checked<bool> {
+    fn advance(&mut self) -> CheckedJson<bool> {
         loop {
             self.whitespace();
             let Some(frame) = self.frames.last() else {
@@ -151,13 +151,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn enter(&mut self, container: Container) -> Checked {
+    fn enter(&mut self, container: Container) -> CheckedJson {
         if self.frames.len() >= self.depth_max {
             let depth_max = self.depth_max;
             return Err(fault(self.position, JsonErrorKind::TooDeep { depth_max }));
         }
         let keys_start = self.keys.len();
-        self.frames.push(Frame { container, keys_start, keys_hashed: None });
+        self.frames.push(ContainerFrame { container, keys_start, keys_hashed: None });
         self.step();
         Ok(())
     }
@@ -169,7 +169,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a key and its colon, up to the start of the value.
-    fn key(&mut self, expected: Expected) -> Checked {
+    fn key(&mut self, expected: Expected) -> CheckedJson {
         let start = self.position;
         if self.peek() != Some(b'"') {
             return Err(self.unexpected(expected));
@@ -187,7 +187,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Refuses a key that the innermost object has already.
-    fn remember(&mut self, key: Cow<'a, str>, offset: usize) -> Checked {
+    fn remember(&mut self, key: Cow<'a, str>, offset: usize) -> CheckedJson {
         let frame = self.frames.last_mut().expect("a key is only read inside an object");
         if let Some(hashed) = &mut frame.keys_hashed {
             if let Some(key) = hashed.replace(key) {
@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a string with both quotes, and tells whether it holds an escape.
-    fn string(&mut self) -> Checked<bool> {
+    fn string(&mut self) -> CheckedJson<bool> {
         let start = self.position;
         self.position += 1;
         let mut is_escaped = false;
@@ -232,7 +232,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn escape(&mut self) -> Checked {
+    fn escape(&mut self) -> CheckedJson {
         let start = self.position;
         let rest = &self.bytes[start + 1..];
         self.position += match rest.first() {
@@ -258,7 +258,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads `-? (0 | [1-9][0-9]*) (\. [0-9]+)? ([eE] [+-]? [0-9]+)?`.
-    fn number(&mut self) -> Checked {
+    fn number(&mut self) -> CheckedJson {
         let start = self.position;
         let number_fault = |number| Err(fault(start, JsonErrorKind::InvalidNumber(number)));
         match self.peek() {
@@ -297,7 +297,7 @@ impl<'a> Scanner<'a> {
         len
     }
 
-    fn literal(&mut self) -> Checked {
+    fn literal(&mut self) -> CheckedJson {
         let rest = &self.bytes[self.position..];
         let is_in_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
         // Cut, so that a refusal never carries a megabyte of letters; no literal is as long.
@@ -342,7 +342,7 @@ impl<'a> Scanner<'a> {
         self.bytes.get(self.position).copied()
     }
 
-    fn unexpected(&self, expected: Expected) -> Fault {
+    fn unexpected(&self, expected: Expected) -> ScanFault {
         let found = self.text[self.position..].chars().next();
         fault(self.position, JsonErrorKind::Unexpected { expected, found })
     }
@@ -352,6 +352,6 @@ impl<'a> Scanner<'a> {
 const WORD_BYTES_MAX: usize = 24;
 
 #[cold]
-fn fault(offset: usize, kind: JsonErrorKind) -> Fault {
-    Fault { kind: Box::new(kind), offset }
+fn fault(offset: usize, kind: JsonErrorKind) -> ScanFault {
+    ScanFault { kind: Box::new(kind), offset }
 }

@@ -74,7 +74,7 @@ const VERSION: (u8, u8, u8) = unicode_normalization::UNICODE_VERSION;
 
 /// Where a text comes from, and so which rules it owes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Origin {
+pub(super) enum TextOrigin {
     /// All of them.
     Client,
     /// Those that no later version of Unicode changes.
@@ -84,7 +84,7 @@ pub(super) enum Origin {
 /// Finds the first character that is refused; `is_delimiter` adds to what always is.
 pub(super) fn check_characters(
     text: &str,
-    origin: Origin,
+    origin: TextOrigin,
     is_delimiter: impl Fn(char) -> bool,
 ) -> Result<(), CharacterError> {
     for (index, character) in text.chars().enumerate() {
@@ -95,7 +95,7 @@ pub(super) fn check_characters(
         };
         return Err(CharacterError { character, position: index + 1, fault });
     }
-    if origin == Origin::Log || is_nfc(text) {
+    if origin == TextOrigin::Log || is_nfc(text) {
         return Ok(());
     }
     // The first character that its normal form replaces. A text and its normal form of different
@@ -106,7 +106,7 @@ pub(super) fn check_characters(
     Err(CharacterError { character, position: index + 1, fault: CharacterFault::NotNormalized })
 }
 
-fn fault_of(character: char, origin: Origin) -> Option<CharacterFault> {
+fn fault_of(character: char, origin: TextOrigin) -> Option<CharacterFault> {
     match character {
         '!'..='~' => None,
         // Bidi_Control, all of them: Unicode adds none without new rules for direction.
@@ -116,7 +116,7 @@ fn fault_of(character: char, origin: Origin) -> Option<CharacterFault> {
         '\u{2028}' | '\u{2029}' => Some(CharacterFault::Separator),
         _ if character.is_control() => Some(CharacterFault::Control),
         _ if character.is_whitespace() => Some(CharacterFault::Whitespace),
-        _ if origin == Origin::Log => None,
+        _ if origin == TextOrigin::Log => None,
         _ => match character.general_category() {
             GeneralCategory::Format => Some(CharacterFault::Format),
             GeneralCategory::Unassigned => Some(CharacterFault::Unassigned),

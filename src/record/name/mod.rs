@@ -21,7 +21,7 @@ pub use character::{CharacterError, CharacterFault};
 #[cfg(test)]
 mod tests;
 
-use crate::record::name::character::{Origin, check_characters};
+use crate::record::name::character::{TextOrigin, check_characters};
 
 /// The longest name or user, in bytes of UTF-8; AMQP routing keys end there too.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -46,7 +46,7 @@ impl Name {
         if is_system(text) {
             return Err(NameError::System);
         }
-        check_name(text, Origin::Client)?;
+        check_name(text, TextOrigin::Client)?;
         Ok(Self(text.into()))
     }
 
@@ -60,7 +60,7 @@ impl Name {
     ///
     /// The first rule that `text` breaks: then it was never a name, and the log is damaged.
     pub fn stored(text: &str) -> Result<Self, NameError> {
-        check_any_name(text, Origin::Log)?;
+        check_any_name(text, TextOrigin::Log)?;
         Ok(Self(text.into()))
     }
 
@@ -73,7 +73,7 @@ impl Name {
     #[must_use]
     pub(crate) fn system(suffix: &str) -> Self {
         let text = format!("{SYSTEM_PREFIX}{suffix}");
-        check_any_name(&text, Origin::Client).expect("a system name keeps the rules of names");
+        check_any_name(&text, TextOrigin::Client).expect("a system name keeps the rules of names");
         Self(text.into())
     }
 
@@ -139,7 +139,7 @@ impl User {
     ///
     /// The first rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, UserError> {
-        check_user(text, Origin::Client)?;
+        check_user(text, TextOrigin::Client)?;
         Ok(Self(text.into()))
     }
 
@@ -150,7 +150,7 @@ impl User {
     ///
     /// The first rule that `text` breaks: then it was never a user, and the log is damaged.
     pub fn stored(text: &str) -> Result<Self, UserError> {
-        check_user(text, Origin::Log)?;
+        check_user(text, TextOrigin::Log)?;
         Ok(Self(text.into()))
     }
 
@@ -207,7 +207,7 @@ fn is_system(text: &str) -> bool {
 }
 
 /// Checks a name of a client or of the system.
-fn check_any_name(text: &str, origin: Origin) -> Result<(), NameError> {
+fn check_any_name(text: &str, origin: TextOrigin) -> Result<(), NameError> {
     let suffix = text.strip_prefix(SYSTEM_PREFIX);
     if suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('.')) {
         let position = SYSTEM_PREFIX.len() + 1;
@@ -216,7 +216,7 @@ fn check_any_name(text: &str, origin: Origin) -> Result<(), NameError> {
     check_name(text, origin)
 }
 
-fn check_name(text: &str, origin: Origin) -> Result<(), NameError> {
+fn check_name(text: &str, origin: TextOrigin) -> Result<(), NameError> {
     match text.len() {
         0 => return Err(NameError::Empty),
         1..=NAME_BYTES_MAX => {}
@@ -242,7 +242,7 @@ fn check_name(text: &str, origin: Origin) -> Result<(), NameError> {
     Ok(())
 }
 
-fn check_user(text: &str, origin: Origin) -> Result<(), UserError> {
+fn check_user(text: &str, origin: TextOrigin) -> Result<(), UserError> {
     match text.len() {
         0 => return Err(UserError::Empty),
         1..=NAME_BYTES_MAX => {}

@@ -8,11 +8,11 @@ use crate::record::{Consumer, Version};
 
 /// Who is being served; clones mean the same.
 #[derive(Clone, Debug, Default)]
-pub struct Consumers(Arc<Mutex<HashMap<Consumer, Served>>>);
+pub struct Consumers(Arc<Mutex<HashMap<Consumer, ConsumerRequests>>>);
 
 /// A consumer with a request under way: there are no more of these than requests.
 #[derive(Debug, Default)]
-pub struct Served {
+pub struct ConsumerRequests {
     requests: usize,
     /// Whether one of them may wait for a record.
     waits: bool,
@@ -31,7 +31,7 @@ pub struct Request {
 }
 
 /// A version that a request wants to have acknowledged.
-pub struct Asked<'a> {
+pub struct RequestedAck<'a> {
     request: &'a Request,
     version: Version,
     pub turn: Arc<tokio::sync::Mutex<()>>,
@@ -51,18 +51,18 @@ impl Consumers {
         Ok(Request { consumers: self.clone(), consumer, waits })
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, Served>> {
+    pub fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, ConsumerRequests>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Request {
     /// Wants to have everything through `version` acknowledged.
-    pub fn ask(&self, version: Version) -> Asked<'_> {
+    pub fn ask(&self, version: Version) -> RequestedAck<'_> {
         let mut served = self.consumers.lock();
         let one = served.get_mut(&self.consumer).expect("a request that is under way is known");
         one.asked.push(version);
-        Asked { request: self, version, turn: one.turn.clone() }
+        RequestedAck { request: self, version, turn: one.turn.clone() }
     }
 }
 
@@ -78,7 +78,7 @@ impl Drop for Request {
     }
 }
 
-impl Asked<'_> {
+impl RequestedAck<'_> {
     /// The highest version that any request wants now.
     pub fn highest(&self) -> Version {
         let served = self.request.consumers.lock();
@@ -87,7 +87,7 @@ impl Asked<'_> {
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for RequestedAck<'_> {
     fn drop(&mut self) {
         let mut served = self.request.consumers.lock();
         let Some(one) = served.get_mut(&self.request.consumer) else { return };

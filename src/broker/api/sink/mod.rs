@@ -36,16 +36,16 @@ const LAG_PARTS: (u64, u64) = (3, 4);
 /// How long it waits for something that is queued, before it looks again.
 const QUEUED_WAIT: Duration = Duration::from_millis(50);
 
-type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type WaitingForRoom<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Inserts as a [`Sink`]; see [`Broker::sink`].
 #[must_use = "sinks do nothing unless something is sent"]
 pub struct EventSink {
     broker: Broker,
     /// Waits until the queue takes an event.
-    room: Option<Waiting<()>>,
+    room: Option<WaitingForRoom<()>>,
     /// Sent, and not in the queue yet.
-    held: Option<Held>,
+    held: Option<SentEvent>,
     /// In the queue or on their way out of it, in order.
     in_flight: VecDeque<InFlight>,
     failures: Vec<SinkFailure>,
@@ -54,11 +54,11 @@ pub struct EventSink {
 }
 
 /// The event that was sent last, on its way into the queue.
-enum Held {
+enum SentEvent {
     /// Its id is looked up.
-    LookUp(NewEvent, Waiting<Result<Submission, ProposeError>>),
+    LookUp(NewEvent, WaitingForRoom<Result<Submission, ProposeError>>),
     /// There was no room for it.
-    InLine(Submission, Waiting<Result<Reserved, ProposeError>>),
+    InLine(Submission, WaitingForRoom<Result<Reserved, ProposeError>>),
 }
 
 struct InFlight {
@@ -201,7 +201,7 @@ impl EventSink {
         }
         let (broker, looked_up) = (self.broker.clone(), event.clone());
         let look_up = Box::pin(async move { broker.look_up(vec![looked_up]).await });
-        self.held = Some(Held::LookUp(event, look_up));
+        self.held = Some(SentEvent::LookUp(event, look_up));
     }
 
     /// Queues the event that was sent last, or has it wait.
@@ -210,7 +210,7 @@ impl EventSink {
         match order.try_reserve(&submission) {
             Err(ProposeError::QueueFull) => {
                 let reserve = Box::pin(order.reserve(&submission));
-                self.held = Some(Held::InLine(submission, reserve));
+                self.held = Some(SentEvent::InLine(submission, reserve));
             }
             reserved => self.propose(reserved, submission),
         }
@@ -229,7 +229,7 @@ impl EventSink {
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(held) = &mut self.held {
             match held {
-                Held::LookUp(event, look_up) => {
+                SentEvent::LookUp(event, look_up) => {
                     let (looked_up, id) = (ready!(look_up.as_mut().poll(cx)), event.id);
                     self.held = None;
                     match looked_up {
@@ -239,9 +239,9 @@ impl EventSink {
                         }
                     }
                 }
-                Held::InLine(_, reserve) => {
+                SentEvent::InLine(_, reserve) => {
                     let reserved = ready!(reserve.as_mut().poll(cx));
-                    if let Some(Held::InLine(submission, _)) = self.held.take() {
+                    if let Some(SentEvent::InLine(submission, _)) = self.held.take() {
                         self.propose(reserved, submission);
                     }
                 }
@@ -321,8 +321,8 @@ impl Drop for EventSink {
         let submission = match self.held.take() {
             None => return,
             // An id that was not looked up is looked up on the appending thread.
-            Some(Held::LookUp(event, _)) => Submission::new(propose(vec![event])),
-            Some(Held::InLine(submission, _)) => submission,
+            Some(SentEvent::LookUp(event, _)) => Submission::new(propose(vec![event])),
+            Some(SentEvent::InLine(submission, _)) => submission,
         };
         if let Err(error) = self.broker.inner.order.propose_beyond(submission) {
             tracing::warn!(%error, "the last event of a sink that was dropped is not inserted");

@@ -72,14 +72,14 @@ impl Brake {
 }
 
 /// A broker on a disk with a brake.
-struct World {
+struct SinkWorld {
     runtime: Runtime,
     broker: Broker,
     brake: Brake,
     _directory: TempDir,
 }
 
-impl World {
+impl SinkWorld {
     fn open() -> Self {
         Self::with_lag(Config::default().max_projection_lag)
     }
@@ -159,7 +159,7 @@ fn value(record: &Record) -> u64 {
 
 #[test]
 fn a_producer_waits_while_the_queue_is_full_and_goes_on_when_there_is_room() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     assert!(next as usize <= SHARE_BYTES / EVENT_BYTES, "{next} were taken");
     assert!(world.broker.queue_bytes() <= SHARE_BYTES);
@@ -188,7 +188,7 @@ fn a_producer_waits_while_the_queue_is_full_and_goes_on_when_there_is_room() {
 /// Whoever inserts without waiting is refused only when what waits is not the sinks'.
 #[test]
 fn sinks_that_wait_do_not_have_others_refused() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     let mut others = Vec::new();
     let refused = loop {
@@ -211,7 +211,7 @@ fn sinks_that_wait_do_not_have_others_refused() {
 #[test]
 fn memory_stays_flat_however_many_events_a_slow_disk_is_sent() {
     const EVENTS: u64 = 20_000;
-    let world = World::open();
+    let world = SinkWorld::open();
     world.brake.set(|brakes| brakes.takes = Duration::from_micros(500));
     let mut sink = world.broker.sink();
     let (mut queued_max, mut in_flight_max, mut waited) = (0, 0, 0_u64);
@@ -239,7 +239,7 @@ fn memory_stays_flat_however_many_events_a_slow_disk_is_sent() {
 
 #[test]
 fn producers_that_wait_are_all_served_and_keep_their_own_order() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (first, _) = world.full();
     let sinks = (0..8).map(|producer| {
         let mut sink = world.broker.sink();
@@ -266,7 +266,7 @@ fn producers_that_wait_are_all_served_and_keep_their_own_order() {
 
 #[test]
 fn an_error_names_the_events_that_were_refused_and_all_others_are_durable() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     let id = Uuid::from_u128(7);
     let refused = world.run(async {
@@ -303,7 +303,7 @@ fn an_error_names_the_events_that_were_refused_and_all_others_are_durable() {
 
 #[test]
 fn ids_are_looked_up_and_keep_the_order() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     let send = |n: u64| event(n).with_id(Uuid::from_u128(u128::from(n) / 2 * 2));
     world.run(async {
@@ -325,7 +325,7 @@ fn ids_are_looked_up_and_keep_the_order() {
 
 #[test]
 fn after_a_failed_sync_each_event_is_unknown_or_not_stored_and_none_is_forgotten() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     world.run(sink.send(event(0))).unwrap();
     world.brake.hold();
@@ -344,7 +344,7 @@ fn after_a_failed_sync_each_event_is_unknown_or_not_stored_and_none_is_forgotten
 
 #[test]
 fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (sink, next) = world.full();
     // As if they had been ready before the queue was full.
     let mut holding = world.broker.sink();
@@ -363,7 +363,7 @@ fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
 
 #[test]
 fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     let (stopped, error) = world.run(async {
         let broker = world.broker.clone();
@@ -390,7 +390,7 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 
 #[test]
 fn a_shutdown_ends_the_wait_for_the_history() {
-    let world = World::with_lag(8);
+    let world = SinkWorld::with_lag(8);
     let (mut sink, next) = world.full();
     assert!(world.broker.inner.order.has_room(), "it waits for the history only");
     world.broker.begin_shutdown();
@@ -406,7 +406,7 @@ fn a_shutdown_ends_the_wait_for_the_history() {
 /// The watchdog gives up an append that does not return.
 #[test]
 fn who_waits_in_line_for_an_append_that_is_given_up_is_told() {
-    let world = World::open();
+    let world = SinkWorld::open();
     let (_sink, next) = world.full();
     let mut waiting = world.broker.sink();
     assert_eq!(world.fill(&mut waiting, next), next);

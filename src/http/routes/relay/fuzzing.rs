@@ -8,7 +8,7 @@ use crate::http::routes::insert::compact;
 use crate::http::routes::relay::socket::parse_wish;
 use crate::http::routes::relay::{parse_message, parse_registration};
 use crate::http::socket::message;
-use crate::http::socket::message::Wish;
+use crate::http::socket::message::SocketRequest;
 use crate::record::FilterSet;
 
 /// Bytes as the body of `/register` and of `/publish`, and as a text on the socket.
@@ -46,7 +46,7 @@ fn published(json: &[u8], config: &Config) {
 fn wish(text: &str, config: &Config) {
     let topics = parse_wish(text, config);
     match message::parse(text, config) {
-        (Ok(Wish::Topics(filters)), None) => assert_eq!(topics.ok(), Some(filters)),
+        (Ok(SocketRequest::Topics(filters)), None) => assert_eq!(topics.ok(), Some(filters)),
         _ => assert!(topics.is_err() || topics.is_ok_and(|topics| topics == FilterSet::nothing())),
     }
 }

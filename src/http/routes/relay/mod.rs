@@ -22,7 +22,7 @@ pub use user_id::UserId;
 
 use crate::config::{Authority, Config};
 use crate::http::codec::body::read_json;
-use crate::http::codec::schemas::{Receipt, Refusal};
+use crate::http::codec::schemas::{ProblemBody, Receipt};
 use crate::http::middleware::cors_host::named_host;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::insert::{compact, invalid, object, prefix, present, receipt, text};
@@ -33,7 +33,7 @@ use crate::relay::Topics;
 /// A relay client that is to connect.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Registration<'a> {
+pub struct RegisterBody<'a> {
     #[serde(borrow)]
     #[schema(value_type = UserId)]
     user_id: &'a RawValue,
@@ -54,7 +54,7 @@ pub struct Registered {
 /// A message to everybody who has the topic, or to one user.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Message<'a> {
+pub struct PublishBody<'a> {
     /// The event's name
     #[serde(borrow)]
     #[schema(value_type = String, example = "cats")]
@@ -71,16 +71,16 @@ pub struct Message<'a> {
 
 /// Registers a relay client; answers where it connects.
 #[utoipa::path(
-    post, path = "/register", tag = "relay", request_body = Registration,
+    post, path = "/register", tag = "relay", request_body = RegisterBody,
     responses(
         (status = 200, description = "Where to connect, before it expires", body = Registered),
-        (status = 400, description = "Malformed JSON, or no Host", body = Refusal),
-        (status = 408, description = "The body came too slowly", body = Refusal),
-        (status = 413, description = "The body is too large", body = Refusal),
-        (status = 415, description = "Not application/json", body = Refusal),
-        (status = 422, description = "No possible user or topics", body = Refusal),
-        (status = 429, description = "All registrations are taken; see Retry-After", body = Refusal),
-        (status = 503, description = "Shutting down; see Retry-After", body = Refusal),
+        (status = 400, description = "Malformed JSON, or no Host", body = ProblemBody),
+        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 413, description = "The body is too large", body = ProblemBody),
+        (status = 415, description = "Not application/json", body = ProblemBody),
+        (status = 422, description = "No possible user or topics", body = ProblemBody),
+        (status = 429, description = "All registrations are taken; see Retry-After", body = ProblemBody),
+        (status = 503, description = "Shutting down; see Retry-After", body = ProblemBody),
     )
 )]
 pub async fn register(
@@ -113,7 +113,7 @@ pub async fn register(
     params(("uuid" = Uuid, Path, description = "The last segment of the registration's url")),
     responses(
         (status = 204, description = "It is forgotten"),
-        (status = 404, description = "There is no such registration", body = Refusal),
+        (status = 404, description = "There is no such registration", body = ProblemBody),
     )
 )]
 pub async fn forget(
@@ -128,17 +128,17 @@ pub async fn forget(
 
 /// Inserts a message; answers when it is on stable storage.
 #[utoipa::path(
-    post, path = "/publish", tag = "relay", request_body = Message,
+    post, path = "/publish", tag = "relay", request_body = PublishBody,
     responses(
         (status = 201, description = "On stable storage", body = Receipt,
          headers(("Location" = String, description = "Where the record can be read"))),
-        (status = 400, description = "Malformed JSON, with line and column", body = Refusal),
-        (status = 408, description = "The body came too slowly", body = Refusal),
-        (status = 413, description = "The body is too large", body = Refusal),
-        (status = 415, description = "Not application/json", body = Refusal),
-        (status = 422, description = "Well-formed but not acceptable", body = Refusal),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = Refusal),
-        (status = 507, description = "The disk, or a limit on new events", body = Refusal),
+        (status = 400, description = "Malformed JSON, with line and column", body = ProblemBody),
+        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 413, description = "The body is too large", body = ProblemBody),
+        (status = 415, description = "Not application/json", body = ProblemBody),
+        (status = 422, description = "Well-formed but not acceptable", body = ProblemBody),
+        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
+        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
     )
 )]
 pub async fn publish(
@@ -180,7 +180,7 @@ fn socket_base(request: &HttpRequest, config: &Config) -> Result<String, Problem
 }
 
 fn parse_registration(json: &[u8], config: &Config) -> Result<(User, FilterSet), String> {
-    let body: Registration<'_> = object(json, "an object with user_id")?;
+    let body: RegisterBody<'_> = object(json, "an object with user_id")?;
     let user = user_id::parse(body.user_id)?;
     let filters = body.topics.map(|topics| parse_topics(topics, config)).transpose()?;
     Ok((user, filters.unwrap_or_else(FilterSet::nothing)))
@@ -198,7 +198,7 @@ fn parse_topics(topics: &RawValue, config: &Config) -> Result<FilterSet, String>
 }
 
 fn parse_message(json: &[u8]) -> Result<NewEvent, String> {
-    let body: Message<'_> = object(json, "an object with topic and message")?;
+    let body: PublishBody<'_> = object(json, "an object with topic and message")?;
     let topic = text("topic", body.topic)?;
     let event = Name::parse(&topic).map_err(|error| format!("topic: {error}"))?;
     Ok(NewEvent {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::broker::{Broker, ReplayMode, Resume, Subscribe};
 use crate::config::Config;
 use crate::http::codec::query::Query;
-use crate::http::codec::schemas::Refusal;
+use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::bare_socket::bare_or_record;
 use crate::http::routes::insert::{compact, object};
@@ -27,7 +27,7 @@ use crate::subscription::Batch;
 /// What a client may send, beside the text `ping`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish<'a> {
+struct RelayRequest<'a> {
     #[serde(borrow)]
     topics: &'a RawValue,
 }
@@ -41,12 +41,12 @@ struct Wish<'a> {
     ),
     responses(
         (status = 101, description = "A WebSocket. From the server: messages, a JSON string as its text, anything else as JSON; pong. From the client: {\"topics\":[…]}, ping"),
-        (status = 400, description = "A parameter or the handshake cannot be understood", body = Refusal),
-        (status = 403, description = "Pages of this origin may not connect", body = Refusal),
-        (status = 404, description = "There is no such registration", body = Refusal),
-        (status = 426, description = "Not a WebSocket of version 13", body = Refusal),
-        (status = 429, description = "Too many streams of this address or user", body = Refusal),
-        (status = 503, description = "Too many streams, or shutting down", body = Refusal),
+        (status = 400, description = "A parameter or the handshake cannot be understood", body = ProblemBody),
+        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
+        (status = 404, description = "There is no such registration", body = ProblemBody),
+        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
+        (status = 429, description = "Too many streams of this address or user", body = ProblemBody),
+        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
     )
 )]
 pub async fn connect(
@@ -62,7 +62,7 @@ pub async fn connect(
     // One that is refused does not end the connection that there is.
     let place = handshake.place(Some(user))?;
     let (connection, ends) = shared.relay.connect(id).ok_or_else(unknown)?;
-    let client = Client { broker: shared.broker.clone(), connection };
+    let client = ConnectedClient { broker: shared.broker.clone(), connection };
     let subscribe = client.subscription();
     let client = Rc::new(RefCell::new(client));
     let passing = client.clone();
@@ -79,12 +79,12 @@ pub async fn connect(
 }
 
 /// A registered client that is connected.
-struct Client {
+struct ConnectedClient {
     broker: Broker,
     connection: Connection,
 }
 
-impl Client {
+impl ConnectedClient {
     /// Every message since the position, none superseded: what was published twice came twice.
     fn subscription(&self) -> Subscribe {
         let (user, filters) = (self.connection.user(), self.connection.topics().filters());
@@ -131,7 +131,7 @@ pub fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
     };
     // An array in an object is all that can be meant.
     let json = compact(text.as_bytes(), 1, config)?;
-    let wish: Wish<'_> = object(&json, "an object with topics").map_err(refuse)?;
+    let wish: RelayRequest<'_> = object(&json, "an object with topics").map_err(refuse)?;
     parse_topics(wish.topics, config).map_err(refuse)
 }
 

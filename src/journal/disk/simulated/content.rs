@@ -7,55 +7,61 @@ use rand::rngs::SmallRng;
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug, Default)]
-pub struct Content {
+pub struct FileContent {
     pub synced: Vec<u8>,
     /// In order.
-    pub unsynced: Vec<Change>,
+    pub unsynced: Vec<FileChange>,
     pub bytes: u64,
     /// Whether a sync failed: then the page cache may forget what is not on the disk.
     pub doubtful: bool,
 }
 
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum FileChange {
     Length(u64),
     Write(u64, Vec<u8>),
 }
 
 /// How much of what is not synced a power cut keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
+pub enum Survival {
     All,
     Nothing,
     Some,
 }
 
-impl Content {
+impl FileContent {
     /// What is synced, with so much of what is not.
-    pub fn image(&self, random: &mut SmallRng, keeps: Keeps) -> Vec<u8> {
+    pub fn image(&self, random: &mut SmallRng, keeps: Survival) -> Vec<u8> {
         let mut image = self.synced.clone();
         for change in &self.unsynced {
-            let keeps = if keeps == Keeps::Some { Keeps::draw(random) } else { keeps };
+            let keeps = if keeps == Survival::Some { Survival::draw(random) } else { keeps };
             match change {
-                Change::Length(bytes) if keeps.decide(random) => {
+                FileChange::Length(bytes) if keeps.decide(random) => {
                     image.resize(usize::try_from(*bytes).expect("files are small"), 0);
                 }
-                Change::Length(_) => {}
-                Change::Write(offset, bytes) => {
+                FileChange::Length(_) => {}
+                FileChange::Write(offset, bytes) => {
                     keep_sectors(&mut image, *offset, bytes, random, keeps);
                 }
             }
         }
         let bytes = usize::try_from(self.bytes).expect("files are small");
         // The size may have been written when the bytes were not.
-        if keeps == Keeps::Some && image.len() < bytes && random.random() {
+        if keeps == Survival::Some && image.len() < bytes && random.random() {
             image.resize(bytes, 0);
         }
         image
     }
 }
 
-fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRng, keeps: Keeps) {
+fn keep_sectors(
+    image: &mut Vec<u8>,
+    at: u64,
+    bytes: &[u8],
+    random: &mut SmallRng,
+    keeps: Survival,
+) {
     let mut at = usize::try_from(at).expect("files are small");
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -71,7 +77,7 @@ fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SmallRn
     }
 }
 
-impl Keeps {
+impl Survival {
     /// For one change among some: most torn ones would otherwise be torn everywhere.
     fn draw(random: &mut SmallRng) -> Self {
         match random.random_range(0..3) {

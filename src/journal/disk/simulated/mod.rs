@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::journal::disk::simulated::content::{Change, Content, Keeps};
+use crate::journal::disk::simulated::content::{FileChange, FileContent, Survival};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };
@@ -30,13 +30,13 @@ thread_local! {
 
 /// The disk that a handle was made under, if that was in a simulation.
 #[derive(Clone, Debug)]
-pub struct Here(Option<Arc<SimulatedDisk>>);
+pub struct CurrentDisk(Option<Arc<SimulatedDisk>>);
 
 /// Files below one directory.
 #[derive(Debug)]
 pub(crate) struct SimulatedDisk {
     root: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<SimulatedState>,
 }
 
 /// Every file by its path, as a process sees it.
@@ -44,7 +44,7 @@ pub(crate) type Image = BTreeMap<String, Vec<u8>>;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum DiskFault {
     /// The process dies in an operation, which may have been done, or half done.
     Death,
     /// The next new file finds no space.
@@ -56,9 +56,9 @@ pub(crate) enum Fault {
 }
 
 #[derive(Debug)]
-struct State {
+struct SimulatedState {
     random: SmallRng,
-    files: Vec<Content>,
+    files: Vec<FileContent>,
     by_inode: HashMap<u64, usize>,
     /// By path from the root; `""` is the root.
     names: BTreeMap<String, Node>,
@@ -66,10 +66,10 @@ struct State {
     /// In order.
     unsynced_names: Vec<NameChange>,
     /// A fault, and how many operations until then.
-    planned: Option<(Fault, u64)>,
+    planned: Option<(DiskFault, u64)>,
     dead: bool,
     /// What went wrong since this was asked last.
-    met: Vec<Fault>,
+    met: Vec<DiskFault>,
     operations: u64,
 }
 
@@ -86,13 +86,13 @@ enum NameChange {
     Rename(String, String, Node),
 }
 
-impl Default for Here {
+impl Default for CurrentDisk {
     fn default() -> Self {
         Self(CURRENT.with_borrow(Clone::clone))
     }
 }
 
-impl Here {
+impl CurrentDisk {
     pub fn disk(&self) -> Option<&SimulatedDisk> {
         self.0.as_deref()
     }
@@ -101,7 +101,7 @@ impl Here {
 impl SimulatedDisk {
     /// A disk with an empty directory at `root`, which must be there.
     pub(crate) fn new(root: &Path, seed: u64) -> Arc<Self> {
-        let mut state = State {
+        let mut state = SimulatedState {
             random: SmallRng::seed_from_u64(seed),
             files: Vec::new(),
             by_inode: HashMap::new(),
@@ -124,12 +124,12 @@ impl SimulatedDisk {
     }
 
     /// So many operations from now, the next one that can fail so does.
-    pub(crate) fn plan(&self, fault: Fault, operations: u64) {
+    pub(crate) fn plan(&self, fault: DiskFault, operations: u64) {
         self.lock().planned = Some((fault, operations));
     }
 
     /// What went wrong since this was asked last; nothing is planned afterwards.
-    pub(crate) fn take_met(&self) -> Vec<Fault> {
+    pub(crate) fn take_met(&self) -> Vec<DiskFault> {
         let mut state = self.lock();
         state.planned = None;
         std::mem::take(&mut state.met)
@@ -157,12 +157,12 @@ impl SimulatedDisk {
         state.dead = false;
         state.planned = None;
         state.met.clear();
-        let State { random, files, names, .. } = &mut *state;
+        let SimulatedState { random, files, names, .. } = &mut *state;
         for (path, node) in names.iter() {
             let Node::File(file) = node else { continue };
             let content = &mut files[*file];
             if std::mem::take(&mut content.doubtful) && random.random() {
-                let bytes = content.image(random, Keeps::All);
+                let bytes = content.image(random, Survival::All);
                 content.bytes = bytes.len() as u64;
                 fs::write(self.root.join(path), bytes).expect("the real disk works");
             }
@@ -174,9 +174,9 @@ impl SimulatedDisk {
         let image = {
             let mut state = self.lock();
             let keeps = match state.random.random_range(0..6) {
-                0 => Keeps::All,
-                1 => Keeps::Nothing,
-                _ => Keeps::Some,
+                0 => Survival::All,
+                1 => Survival::Nothing,
+                _ => Survival::Some,
             };
             state.cut(keeps)
         };
@@ -222,10 +222,10 @@ impl SimulatedDisk {
             state.by_inode.insert(inode, file);
             state.names.insert(path.clone(), Node::File(file));
             let length = bytes.len() as u64;
-            state.files.push(Content {
+            state.files.push(FileContent {
                 synced: bytes.clone(),
                 bytes: length,
-                ..Content::default()
+                ..FileContent::default()
             });
         }
         let names = state.names.clone();
@@ -234,7 +234,7 @@ impl SimulatedDisk {
 
     pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[Fault::Write])?;
+        let fault = state.step(&[DiskFault::Write])?;
         let kept = match fault {
             None => bytes.len(),
             Some(_) => state.some_of(bytes.len()),
@@ -242,7 +242,7 @@ impl SimulatedDisk {
         if kept > 0 {
             file.write_all_at(&bytes[..kept], offset)?;
             let content = state.content(file)?;
-            content.unsynced.push(Change::Write(offset, bytes[..kept].to_vec()));
+            content.unsynced.push(FileChange::Write(offset, bytes[..kept].to_vec()));
             content.bytes = content.bytes.max(offset + kept as u64);
         }
         fault.map_or(Ok(()), |_| Err(failed()))
@@ -257,23 +257,23 @@ impl SimulatedDisk {
         if content.bytes != bytes {
             file.set_len(bytes)?;
             content.bytes = bytes;
-            content.unsynced.push(Change::Length(bytes));
+            content.unsynced.push(FileChange::Length(bytes));
         }
         Ok(())
     }
 
     pub fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[Fault::Sync])?;
+        let fault = state.step(&[DiskFault::Sync])?;
         // One that nobody hears of may have been done.
-        let done = fault.is_none() || fault == Some(Fault::Death) && state.random.random();
+        let done = fault.is_none() || fault == Some(DiskFault::Death) && state.random.random();
         let mut random = state.random.clone();
         let content = state.content(file)?;
         match fault {
-            _ if done => content.synced = content.image(&mut random, Keeps::All),
-            Some(Fault::Death) => return Err(failed()),
+            _ if done => content.synced = content.image(&mut random, Survival::All),
+            Some(DiskFault::Death) => return Err(failed()),
             _ => {
-                content.synced = content.image(&mut random, Keeps::Some);
+                content.synced = content.image(&mut random, Survival::Some);
                 content.doubtful = true;
             }
         }
@@ -284,9 +284,9 @@ impl SimulatedDisk {
 
     /// Whether there is space for what was just written.
     pub fn space(&self) -> io::Result<()> {
-        match self.lock().step(&[Fault::NoSpace])? {
+        match self.lock().step(&[DiskFault::NoSpace])? {
             None => Ok(()),
-            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            Some(DiskFault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
             Some(_) => Err(failed()),
         }
     }
@@ -303,14 +303,14 @@ impl SimulatedDisk {
             let content = &mut state.files[known];
             if content.bytes != found.len() {
                 content.bytes = found.len();
-                content.unsynced.push(Change::Length(found.len()));
+                content.unsynced.push(FileChange::Length(found.len()));
             }
             return Ok(file);
         }
         let node = Node::File(state.files.len());
         let index = state.files.len();
         state.by_inode.insert(found.ino(), index);
-        state.files.push(Content::default());
+        state.files.push(FileContent::default());
         state.names.insert(name.clone(), node);
         state.unsynced_names.push(NameChange::Add(name, node));
         Ok(file)
@@ -369,13 +369,13 @@ impl SimulatedDisk {
 
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[Fault::Sync])?;
+        let fault = state.step(&[DiskFault::Sync])?;
         // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.
-        if fault.is_none() || fault == Some(Fault::Death) && state.random.random() {
+        if fault.is_none() || fault == Some(DiskFault::Death) && state.random.random() {
             let directory = self.name(path);
             for change in std::mem::take(&mut state.unsynced_names) {
                 if change.directory() == directory {
-                    state.apply_name(change, Keeps::All);
+                    state.apply_name(change, Survival::All);
                 } else {
                     state.unsynced_names.push(change);
                 }
@@ -389,14 +389,14 @@ impl SimulatedDisk {
         inside.to_str().expect("our names are text").to_owned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SimulatedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl SimulatedState {
     /// Counts an operation; answers what is to go wrong in it.
-    fn step(&mut self, possible: &[Fault]) -> io::Result<Option<Fault>> {
+    fn step(&mut self, possible: &[DiskFault]) -> io::Result<Option<DiskFault>> {
         if self.dead {
             return Err(failed());
         }
@@ -407,12 +407,12 @@ impl State {
             return Ok(None);
         }
         let fault = *fault;
-        if fault != Fault::Death && !possible.contains(&fault) {
+        if fault != DiskFault::Death && !possible.contains(&fault) {
             return Ok(None);
         }
         self.planned = None;
         self.met.push(fault);
-        self.dead = fault == Fault::Death;
+        self.dead = fault == DiskFault::Death;
         Ok(Some(fault))
     }
 
@@ -425,7 +425,7 @@ impl State {
         }
     }
 
-    fn content(&mut self, file: &File) -> io::Result<&mut Content> {
+    fn content(&mut self, file: &File) -> io::Result<&mut FileContent> {
         let index = self.by_inode[&file.metadata()?.ino()];
         Ok(&mut self.files[index])
     }
@@ -435,7 +435,7 @@ impl State {
         self.unsynced_names.push(NameChange::Remove(name));
     }
 
-    fn apply_name(&mut self, change: NameChange, keeps: Keeps) {
+    fn apply_name(&mut self, change: NameChange, keeps: Survival) {
         if !keeps.decide(&mut self.random) {
             return;
         }
@@ -453,7 +453,7 @@ impl State {
         }
     }
 
-    fn cut(&mut self, keeps: Keeps) -> Image {
+    fn cut(&mut self, keeps: Survival) -> Image {
         for change in std::mem::take(&mut self.unsynced_names) {
             self.apply_name(change, keeps);
         }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, LEAF_BYTES, Leaf, Salt};
 use crate::journal::format::frame::{
-    ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, Kind, MAGIC, PART_BYTES,
+    ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, MAGIC, PART_BYTES, PartKind,
     head_crc, part_crc,
 };
 use crate::record::Seq;
 
 /// A frame whose checksum over everything before the parts matched.
 #[derive(Clone, Copy, Debug)]
-pub struct Group<'a> {
+pub struct DecodedGroup<'a> {
     /// Number of the group.
     pub number: u64,
     /// Seq of its first record.
@@ -28,15 +28,15 @@ pub struct Group<'a> {
 
 /// One record of a group.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct GroupEntry<'a> {
     /// Its encoded leaf.
     pub leaf: &'a [u8; LEAF_BYTES],
     /// What the leaf says.
     pub facts: Leaf,
     /// What names it.
-    pub meta: Part<'a>,
+    pub meta: StoredPart<'a>,
     /// Its value.
-    pub data: Part<'a>,
+    pub data: StoredPart<'a>,
     /// Where its meta part begins in the frame; the data part follows at once.
     pub parts_at: usize,
     /// Bytes that it takes in the frame.
@@ -45,7 +45,7 @@ pub struct Entry<'a> {
 
 /// A salted content, or what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part<'a> {
+pub enum StoredPart<'a> {
     /// All its bytes are zero, checksum and salt included.
     Erased,
     /// Whole: its checksum matched.
@@ -59,7 +59,7 @@ pub enum Part<'a> {
 
 /// Why bytes are not a whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FrameError {
     /// The checksum over header, leaves and index does not match.
     Head,
     /// Its lengths contradict each other, or the space that there is.
@@ -69,22 +69,22 @@ pub enum Fault {
     /// The padding is not zero.
     Padding,
     /// A part's checksum does not match.
-    Part(Seq, Kind),
+    Part(Seq, PartKind),
     /// A leaf is of another format, or not the one that stands at this place.
     Leaf(Seq),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FrameError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head => out.write_str("the checksum of a group's header and leaves differs"),
             Self::Length => out.write_str("a group's length is impossible"),
             Self::Magic => out.write_str("no group begins here, and not only zeros follow"),
             Self::Padding => out.write_str("a group does not end with zeros"),
-            Self::Part(seq, Kind::Meta) => {
+            Self::Part(seq, PartKind::Meta) => {
                 write!(out, "the checksum of the meta of seq {seq} differs")
             }
-            Self::Part(seq, Kind::Data) => {
+            Self::Part(seq, PartKind::Data) => {
                 write!(out, "the checksum of the data of seq {seq} differs")
             }
             Self::Leaf(seq) => write!(out, "the leaf of seq {seq} is another's"),
@@ -94,9 +94,9 @@ impl fmt::Display for Fault {
 
 /// How many bytes the frame that begins with these has, so that they can be read; a claim, until
 /// [`decode`] has checked it.
-pub fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, Fault> {
+pub fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, FrameError> {
     if header[..8] != MAGIC {
-        return Err(Fault::Magic);
+        return Err(FrameError::Magic);
     }
     let bytes = u64::from_le_bytes(field(header, 8));
     let count = u64::from(u32::from_le_bytes(field(header, 32)));
@@ -104,16 +104,16 @@ pub fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, Fault> {
     let least = HEADER_BYTES as u64 + count * (ENTRY_BYTES + 2 * PART_BYTES) as u64;
     let aligned = bytes.is_multiple_of(ALIGN_BYTES as u64);
     let possible = count > 0 && aligned && (least..=FRAME_BYTES_MAX).contains(&bytes);
-    if possible { Ok(bytes) } else { Err(Fault::Length) }
+    if possible { Ok(bytes) } else { Err(FrameError::Length) }
 }
 
 /// The frame at the beginning of `bytes`; the parts are checked when they are read.
-pub fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
-    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(Fault::Length)?;
-    let len = usize::try_from(frame_bytes(header)?).map_err(|_| Fault::Length)?;
-    let bytes = bytes.get(..len).ok_or(Fault::Length)?;
+pub fn decode(log: Uuid, bytes: &[u8]) -> Result<DecodedGroup<'_>, FrameError> {
+    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(FrameError::Length)?;
+    let len = usize::try_from(frame_bytes(header)?).map_err(|_| FrameError::Length)?;
+    let bytes = bytes.get(..len).ok_or(FrameError::Length)?;
     let count = u32::from_le_bytes(field(header, 32));
-    let group = Group {
+    let group = DecodedGroup {
         number: u64::from_le_bytes(field(header, 16)),
         first_seq: u64::from_le_bytes(field(header, 24)),
         count,
@@ -121,7 +121,7 @@ pub fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
         bytes,
     };
     if head_crc(log, &bytes[..group.parts_at()]) != u32::from_le_bytes(field(header, CRC_AT)) {
-        return Err(Fault::Head);
+        return Err(FrameError::Head);
     }
     // No u64 overflows: the lengths are at most 2 * 2^32 summands below 2^32 + 20.
     let parts: u64 = (0..group.len())
@@ -130,18 +130,18 @@ pub fn decode(log: Uuid, bytes: &[u8]) -> Result<Group<'_>, Fault> {
         .sum();
     let end = group.parts_at() as u64 + parts;
     if end.next_multiple_of(ALIGN_BYTES as u64) != len as u64 {
-        return Err(Fault::Length);
+        return Err(FrameError::Length);
     }
     let last = group.first_seq.checked_add(u64::from(count) - 1);
-    last.ok_or(Fault::Length)?;
+    last.ok_or(FrameError::Length)?;
     // `end` is at most `len`, which is a usize.
     if bytes[end as usize..].iter().any(|byte| *byte != 0) {
-        return Err(Fault::Padding);
+        return Err(FrameError::Padding);
     }
     Ok(group)
 }
 
-impl<'a> Group<'a> {
+impl<'a> DecodedGroup<'a> {
     /// Length of the frame in bytes.
     pub fn frame_bytes(&self) -> u64 {
         self.bytes.len() as u64
@@ -155,19 +155,26 @@ impl<'a> Group<'a> {
     /// The first record that is not whole, and why.
     pub fn first_fault(&self) -> Option<(Seq, String)> {
         self.entries().zip(self.first_seq..).find_map(|(entry, seq)| match entry {
-            Ok(Entry { meta: Part::Whole { .. }, data: Part::Whole { .. }, .. }) => None,
+            Ok(GroupEntry {
+                meta: StoredPart::Whole { .. },
+                data: StoredPart::Whole { .. },
+                ..
+            }) => None,
             Ok(_) => Some((seq, "a part is all zeros".to_owned())),
             Err(fault) => Some((seq, fault.to_string())),
         })
     }
 
     /// The records in order, each with its parts checked; after a fault, the others go on.
-    pub fn entries(self) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+    pub fn entries(self) -> impl Iterator<Item = Result<GroupEntry<'a>, FrameError>> {
         self.entries_from(0)
     }
 
     /// The records but the first `skipped`, whose parts are not looked at.
-    pub fn entries_from(self, skipped: usize) -> impl Iterator<Item = Result<Entry<'a>, Fault>> {
+    pub fn entries_from(
+        self,
+        skipped: usize,
+    ) -> impl Iterator<Item = Result<GroupEntry<'a>, FrameError>> {
         let skipped = skipped.min(self.len());
         let before = (0..skipped).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
         let mut at = self.parts_at() + before.sum::<usize>();
@@ -178,15 +185,15 @@ impl<'a> Group<'a> {
             at += meta_bytes + data_bytes;
             let (meta, data) = self.bytes[parts_at..at].split_at(meta_bytes);
             let leaf = self.leaf(i);
-            let facts = Leaf::decode(leaf).map_err(|_| Fault::Leaf(seq))?;
+            let facts = Leaf::decode(leaf).map_err(|_| FrameError::Leaf(seq))?;
             if facts.seq != seq {
-                return Err(Fault::Leaf(seq));
+                return Err(FrameError::Leaf(seq));
             }
-            Ok(Entry {
+            Ok(GroupEntry {
                 leaf,
                 facts,
-                meta: part(seq, Kind::Meta, meta)?,
-                data: part(seq, Kind::Data, data)?,
+                meta: part(seq, PartKind::Meta, meta)?,
+                data: part(seq, PartKind::Data, data)?,
                 parts_at,
                 stored_bytes: ENTRY_BYTES + meta_bytes + data_bytes,
             })
@@ -199,9 +206,9 @@ impl<'a> Group<'a> {
             usize::try_from(seq.checked_sub(self.first_seq)?).ok().filter(|i| *i < self.len())?;
         let before = (0..i).map(|i| self.part_bytes(i)).map(|(meta, data)| meta + data);
         let at = self.parts_at() + before.sum::<usize>();
-        match part(seq, Kind::Meta, &self.bytes[at..][..self.part_bytes(i).0]) {
-            Ok(Part::Whole { bytes, .. }) => Some(bytes),
-            Ok(Part::Erased) | Err(_) => None,
+        match part(seq, PartKind::Meta, &self.bytes[at..][..self.part_bytes(i).0]) {
+            Ok(StoredPart::Whole { bytes, .. }) => Some(bytes),
+            Ok(StoredPart::Erased) | Err(_) => None,
         }
     }
 
@@ -233,15 +240,15 @@ fn leaf_at(i: usize) -> usize {
 }
 
 /// A part, when its checksum matches.
-pub fn part(seq: Seq, kind: Kind, bytes: &[u8]) -> Result<Part<'_>, Fault> {
+pub fn part(seq: Seq, kind: PartKind, bytes: &[u8]) -> Result<StoredPart<'_>, FrameError> {
     // No whole part is all zero: a meta begins with a length above 0, and zeros are no JSON.
     if bytes.iter().all(|byte| *byte == 0) {
-        return Ok(Part::Erased);
+        return Ok(StoredPart::Erased);
     }
     if part_crc(seq, kind, &bytes[4..]) != u32::from_le_bytes(field(bytes, 0)) {
-        return Err(Fault::Part(seq, kind));
+        return Err(FrameError::Part(seq, kind));
     }
-    Ok(Part::Whole { salt: field(bytes, 4), bytes: &bytes[PART_BYTES..] })
+    Ok(StoredPart::Whole { salt: field(bytes, 4), bytes: &bytes[PART_BYTES..] })
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

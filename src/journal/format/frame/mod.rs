@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use decode::{Entry, Fault, Part, decode, frame_bytes, part};
+pub use decode::{FrameError, GroupEntry, StoredPart, decode, frame_bytes, part};
 
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
 use crate::record::{META_BYTES_MAX, Record, Seq};
@@ -73,7 +73,7 @@ const CRC_AT: usize = 36;
 /// Which of a record's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum PartKind {
     /// What names the record.
     Meta = 0,
     /// Its value.
@@ -82,7 +82,7 @@ pub enum Kind {
 
 /// What a group follows: the log's end before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Predecessor {
     /// The log.
     pub log: Uuid,
     /// Number of the group.
@@ -93,7 +93,7 @@ pub struct Place {
 
 /// A frame to be written.
 #[derive(Debug)]
-pub struct Frame {
+pub struct GroupFrame {
     /// The whole frame.
     pub bytes: Vec<u8>,
     /// Chain after its last record.
@@ -106,7 +106,7 @@ pub struct Frame {
 /// When there is no record, or so many or such large ones that a length does not fit its field:
 /// whoever collects groups has limits far below.
 #[must_use]
-pub fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
+pub fn encode(place: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
     let first = records.first().expect("a group has a record");
     let count = u32::try_from(records.len()).expect("a group has less than 2^32 records");
     let index_at = HEADER_BYTES + records.len() * LEAF_BYTES;
@@ -123,8 +123,8 @@ pub fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
         bytes[HEADER_BYTES + i * LEAF_BYTES..][..LEAF_BYTES].copy_from_slice(&leaf);
         bytes[index_at + i * 8..][..4].copy_from_slice(&length(&meta));
         bytes[index_at + i * 8 + 4..][..4].copy_from_slice(&length(record.data()));
-        push_part(&mut bytes, (record.seq(), Kind::Meta), &record.salts().meta, &meta);
-        push_part(&mut bytes, (record.seq(), Kind::Data), &record.salts().data, record.data());
+        push_part(&mut bytes, (record.seq(), PartKind::Meta), &record.salts().meta, &meta);
+        push_part(&mut bytes, (record.seq(), PartKind::Data), &record.salts().data, record.data());
     }
     bytes.resize(bytes.len().next_multiple_of(ALIGN_BYTES), 0);
     let frame_bytes = bytes.len() as u64;
@@ -137,10 +137,10 @@ pub fn encode(place: &Place, records: &[Arc<Record>]) -> Frame {
     bytes[40..72].copy_from_slice(&chain_after);
     let crc = head_crc(place.log, &bytes[..parts_at]);
     bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
-    Frame { bytes, chain_after }
+    GroupFrame { bytes, chain_after }
 }
 
-fn push_part(bytes: &mut Vec<u8>, (seq, kind): (Seq, Kind), salt: &Salt, content: &[u8]) {
+fn push_part(bytes: &mut Vec<u8>, (seq, kind): (Seq, PartKind), salt: &Salt, content: &[u8]) {
     let at = bytes.len();
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(salt);
@@ -161,7 +161,7 @@ fn head_crc(log: Uuid, head: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, &head[CRC_AT + 4..])
 }
 
-fn part_crc(seq: Seq, kind: Kind, salted: &[u8]) -> u32 {
+fn part_crc(seq: Seq, kind: PartKind, salted: &[u8]) -> u32 {
     let mut whose = [0; 9];
     whose[..8].copy_from_slice(&seq.to_le_bytes());
     whose[8] = kind as u8;

@@ -7,8 +7,8 @@ use crate::journal::tests::{group, record};
 
 const LOG: Uuid = Uuid::from_u128(0x0198);
 
-fn place() -> Place {
-    Place { log: LOG, group: 7, chain_before: [9; 32] }
+fn place() -> Predecessor {
+    Predecessor { log: LOG, group: 7, chain_before: [9; 32] }
 }
 
 /// Every record of a frame and the chain after them; nothing when anything is wrong with it.
@@ -20,9 +20,12 @@ fn read(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
     for entry in group.entries() {
         let entry = entry.ok()?;
         chain_after = chain(&chain_after, entry.leaf);
-        erased += usize::from(entry.meta == Part::Erased) + usize::from(entry.data == Part::Erased);
-        if let (Part::Whole { salt: meta_salt, bytes: meta }, Part::Whole { salt, bytes: data }) =
-            (entry.meta, entry.data)
+        erased += usize::from(entry.meta == StoredPart::Erased)
+            + usize::from(entry.data == StoredPart::Erased);
+        if let (
+            StoredPart::Whole { salt: meta_salt, bytes: meta },
+            StoredPart::Whole { salt, bytes: data },
+        ) = (entry.meta, entry.data)
         {
             let salts = crate::audit::Salts { meta: meta_salt, data: salt };
             let stored = crate::record::StoredRecord { leaf: entry.leaf, salts, meta, data };
@@ -151,11 +154,14 @@ fn parts_that_have_changed_places_are_found() {
         bytes.swap(a, b);
     }
     let faults: Vec<_> = decode(LOG, &bytes).unwrap().entries().map(Result::err).collect();
-    assert_eq!(faults, [Some(Fault::Part(4, Kind::Data)), Some(Fault::Part(5, Kind::Data))]);
+    assert_eq!(
+        faults,
+        [Some(FrameError::Part(4, PartKind::Data)), Some(FrameError::Part(5, PartKind::Data))]
+    );
 }
 
 #[test]
 fn a_frame_of_another_log_is_not_ours() {
     let bytes = encode(&place(), &[record(1, 5)]).bytes;
-    assert_eq!(decode(Uuid::from_u128(1), &bytes).unwrap_err(), Fault::Head);
+    assert_eq!(decode(Uuid::from_u128(1), &bytes).unwrap_err(), FrameError::Head);
 }

@@ -34,24 +34,24 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-pub use packed_list::Run;
+pub use packed_list::PackedList;
 use thiserror::Error;
 
 use crate::audit::{LEAF_BYTES, Salt, Salts};
 use crate::journal::error::{JournalError, io_error};
 use crate::journal::format::frame;
-use crate::journal::format::frame::{Entry, Kind, PART_BYTES, Part};
-use crate::journal::read::index::Spot;
-use crate::journal::read::location::span::Stretch;
-use crate::journal::read::reader::Shared;
-use crate::record::{Leafless, Meta, Record, Seq, Timestamp};
+use crate::journal::format::frame::{GroupEntry, PART_BYTES, PartKind, StoredPart};
+use crate::journal::read::index::GroupOffset;
+use crate::journal::read::location::span::Span;
+use crate::journal::read::reader::LogState;
+use crate::record::{Meta, Record, RecordWithoutLeaf, Seq, Timestamp};
 
 /// Length of an encoded place in bytes.
 pub const PLACE_BYTES: usize = 38;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     seq: Seq,
     time_ms: u64,
     segment: u32,
@@ -63,17 +63,17 @@ pub struct Place {
 
 /// What an index needs of a record: what names it, and where it lies.
 #[derive(Clone, Debug)]
-pub struct Located {
+pub struct LocatedRecord {
     /// Its encoded leaf.
     pub leaf: [u8; LEAF_BYTES],
     /// Where it lies.
-    pub place: Place,
+    pub place: Location,
     meta: Box<[u8]>,
 }
 
 /// Why no record was read.
 #[derive(Debug, Error)]
-pub enum PlaceError {
+pub enum LocationError {
     /// The log is not what was written there, or cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -82,7 +82,7 @@ pub enum PlaceError {
     Nowhere,
 }
 
-impl Place {
+impl Location {
     /// The place's bytes, as drawn in the module documentation.
     #[must_use]
     pub fn encode(&self) -> [u8; PLACE_BYTES] {
@@ -124,7 +124,7 @@ impl Place {
     }
 
     /// The place of a record in the group at `spot`, with that meta.
-    fn of(entry: &Entry<'_>, meta: &[u8], spot: Spot) -> Self {
+    fn of(entry: &GroupEntry<'_>, meta: &[u8], spot: GroupOffset) -> Self {
         let data_bytes = entry.stored_bytes - frame::ENTRY_BYTES - 2 * PART_BYTES - meta.len();
         Self {
             seq: entry.facts.seq,
@@ -144,10 +144,10 @@ impl Place {
     }
 }
 
-impl Located {
+impl LocatedRecord {
     /// Of a record in the group at `spot` whose meta was found whole.
-    pub fn new(entry: &Entry<'_>, meta: &[u8], spot: Spot) -> Self {
-        Self { leaf: *entry.leaf, place: Place::of(entry, meta, spot), meta: meta.into() }
+    pub fn new(entry: &GroupEntry<'_>, meta: &[u8], spot: GroupOffset) -> Self {
+        Self { leaf: *entry.leaf, place: Location::of(entry, meta, spot), meta: meta.into() }
     }
 
     /// Position in the whole log.
@@ -170,17 +170,17 @@ impl Located {
 }
 
 /// The records in places, which are read together where they are neighbours that ascend.
-pub fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceError> {
+pub fn records(shared: &LogState, places: &[Location]) -> Result<Vec<Record>, LocationError> {
     let mut records = Vec::with_capacity(places.len());
     // One file after the other: a history may touch more of them than are kept open.
     for places in places.chunk_by(|place, next| place.segment == next.segment) {
-        let mut spots: Vec<Open<'_>> = Vec::with_capacity(places.len());
+        let mut spots: Vec<OpenLocation<'_>> = Vec::with_capacity(places.len());
         for place in places {
-            spots.push(Open::new(shared, place, spots.last().map(|spot| &spot.file))?);
+            spots.push(OpenLocation::new(shared, place, spots.last().map(|spot| &spot.file))?);
         }
-        let mut stretch = Stretch::default();
+        let mut stretch = Span::default();
         for (index, spot) in spots.iter().enumerate() {
-            let parts = stretch.read(spot, spots[index..].iter().map(Open::parts))?;
+            let parts = stretch.read(spot, spots[index..].iter().map(OpenLocation::parts))?;
             records.push(spot.record(parts)?);
         }
     }
@@ -188,26 +188,26 @@ pub fn records(shared: &Shared, places: &[Place]) -> Result<Vec<Record>, PlaceEr
 }
 
 /// A place in a file that is open.
-struct Open<'a> {
-    shared: &'a Shared,
-    place: &'a Place,
+struct OpenLocation<'a> {
+    shared: &'a LogState,
+    place: &'a Location,
     segment: usize,
     file: Arc<File>,
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenLocation<'a> {
     /// With the segment's file, if that is open already.
     fn new(
-        shared: &'a Shared,
-        place: &'a Place,
+        shared: &'a LogState,
+        place: &'a Location,
         file: Option<&Arc<File>>,
-    ) -> Result<Self, PlaceError> {
+    ) -> Result<Self, LocationError> {
         let within = || {
             let segment = (place.segment as usize).checked_sub(1)?;
             let end = place.parts_at.checked_add(place.parts_bytes())?;
             shared.holds(segment, end).then_some(segment)
         };
-        let segment = within().ok_or(PlaceError::Nowhere)?;
+        let segment = within().ok_or(LocationError::Nowhere)?;
         let file = file.map_or_else(|| shared.file_kept(segment), |file| Ok(file.clone()));
         let file = file.map_err(|error| io_error("opening", shared.path(segment))(error))?;
         Ok(Self { shared, place, segment, file })
@@ -219,12 +219,12 @@ impl<'a> Open<'a> {
 
     /// The record with these parts.
     fn record(&self, parts: &[u8]) -> Result<Record, JournalError> {
-        let Place { seq, time_ms, meta_bytes, leaf_crc, .. } = *self.place;
+        let Location { seq, time_ms, meta_bytes, leaf_crc, .. } = *self.place;
         let (meta, data) = parts.split_at(PART_BYTES + usize::from(meta_bytes));
-        let (meta_salt, meta) = self.part(seq, Kind::Meta, meta)?;
-        let (data_salt, data) = self.part(seq, Kind::Data, data)?;
+        let (meta_salt, meta) = self.part(seq, PartKind::Meta, meta)?;
+        let (data_salt, data) = self.part(seq, PartKind::Data, data)?;
         let salts = Salts { meta: meta_salt, data: data_salt };
-        let stored = Leafless { seq, time_ms, salts, meta, data };
+        let stored = RecordWithoutLeaf { seq, time_ms, salts, meta, data };
         if crc32c::crc32c(&stored.leaf().encode()) != leaf_crc {
             return Err(
                 self.damage(format!("seq {seq} makes another leaf than it was stored with"))
@@ -246,12 +246,12 @@ impl<'a> Open<'a> {
     fn part<'b>(
         &self,
         seq: Seq,
-        kind: Kind,
+        kind: PartKind,
         bytes: &'b [u8],
     ) -> Result<(Salt, &'b [u8]), JournalError> {
         match frame::part(seq, kind, bytes) {
-            Ok(Part::Whole { salt, bytes }) => Ok((salt, bytes)),
-            Ok(Part::Erased) => Err(self.damage(format!("a part of seq {seq} is all zeros"))),
+            Ok(StoredPart::Whole { salt, bytes }) => Ok((salt, bytes)),
+            Ok(StoredPart::Erased) => Err(self.damage(format!("a part of seq {seq} is all zeros"))),
             Err(fault) => Err(self.damage(fault.to_string())),
         }
     }

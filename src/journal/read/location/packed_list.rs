@@ -26,26 +26,26 @@
 
 use unsigned_varint::{decode, encode};
 
-use crate::journal::read::location::Place;
+use crate::journal::read::location::Location;
 
 /// Places one after the other, to be added to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct PackedList {
     bytes: Vec<u8>,
-    last: Place,
+    last: Location,
 }
 
-impl Run {
+impl PackedList {
     /// The places of a run; nothing when these bytes are none.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Vec<Place>> {
+    pub fn read(bytes: &[u8]) -> Option<Vec<Location>> {
         places(bytes).collect()
     }
 
     /// Reads a run back, and counts its places; nothing when these bytes are none.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
-        let (mut last, mut count) = (Place::default(), 0);
+        let (mut last, mut count) = (Location::default(), 0);
         for place in places(bytes) {
             last = place?;
             count += 1;
@@ -54,7 +54,7 @@ impl Run {
     }
 
     /// Adds a place behind the others.
-    pub fn push(&mut self, place: &Place) {
+    pub fn push(&mut self, place: &Location) {
         let before = std::mem::replace(&mut self.last, *place);
         self.put(place.seq.wrapping_sub(before.seq));
         self.put(place.time_ms.wrapping_sub(before.time_ms));
@@ -86,8 +86,8 @@ impl Run {
 }
 
 /// The places of a run; the last is nothing when the bytes do not end with a place.
-fn places(bytes: &[u8]) -> impl Iterator<Item = Option<Place>> {
-    let (mut before, mut rest) = (Place::default(), bytes);
+fn places(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
+    let (mut before, mut rest) = (Location::default(), bytes);
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
@@ -99,7 +99,7 @@ fn places(bytes: &[u8]) -> impl Iterator<Item = Option<Place>> {
 }
 
 /// The place that these bytes begin with, and what follows it.
-fn after<'a>(before: &Place, bytes: &'a [u8]) -> Option<(Place, &'a [u8])> {
+fn after<'a>(before: &Location, bytes: &'a [u8]) -> Option<(Location, &'a [u8])> {
     let (seq, rest) = take::<u64>(bytes)?;
     let (time, rest) = take::<u64>(rest)?;
     let (segment, rest) = take::<u32>(rest)?;
@@ -110,7 +110,7 @@ fn after<'a>(before: &Place, bytes: &'a [u8]) -> Option<(Place, &'a [u8])> {
     let at = (at >> 1) ^ (at & 1).wrapping_neg();
     let meta = (meta >> 1) ^ (meta & 1).wrapping_neg();
     let data = (data >> 1) ^ (data & 1).wrapping_neg();
-    let place = Place {
+    let place = Location {
         seq: before.seq.wrapping_add(seq),
         time_ms: before.time_ms.wrapping_add(time),
         segment: before.segment.wrapping_add(segment),
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use crate::journal::read::location::PLACE_BYTES;
 
-    fn run_of(places: &[Place]) -> Run {
-        let mut run = Run::default();
+    fn run_of(places: &[Location]) -> PackedList {
+        let mut run = PackedList::default();
         places.iter().for_each(|place| run.push(place));
         run
     }
@@ -149,11 +149,11 @@ mod tests {
             places in prop::collection::vec(any::<[u8; PLACE_BYTES]>(), 0..9),
             add: prop::sample::Index,
         ) {
-            let places: Vec<_> = places.iter().map(Place::decode).collect();
+            let places: Vec<_> = places.iter().map(Location::decode).collect();
             let run = run_of(&places);
-            prop_assert_eq!(Run::read(run.bytes()).unwrap(), &places[..]);
+            prop_assert_eq!(PackedList::read(run.bytes()).unwrap(), &places[..]);
             let (begun, rest) = places.split_at(add.index(places.len() + 1));
-            let (mut read, count) = Run::decode(run_of(begun).bytes()).unwrap();
+            let (mut read, count) = PackedList::decode(run_of(begun).bytes()).unwrap();
             prop_assert_eq!(count, begun.len() as u64);
             rest.iter().for_each(|place| read.push(place));
             prop_assert_eq!(read, run);
@@ -161,8 +161,8 @@ mod tests {
 
         #[test]
         fn bytes_are_a_run_that_is_written_so_or_none(bytes: Vec<u8>) {
-            let places = Run::read(&bytes);
-            prop_assert_eq!(places.is_some(), Run::decode(&bytes).is_some());
+            let places = PackedList::read(&bytes);
+            prop_assert_eq!(places.is_some(), PackedList::decode(&bytes).is_some());
             if let Some(places) = places {
                 prop_assert_eq!(run_of(&places).into_bytes(), bytes);
             }
@@ -184,11 +184,11 @@ mod tests {
                 |number: &[u8]| [&[0; 5][..index], number, &[0; 5][index..], &[0; 4]].concat();
             for number in taken.iter().chain([&vec![0]]) {
                 let bytes = run(number);
-                let places = Run::read(&bytes).unwrap();
+                let places = PackedList::read(&bytes).unwrap();
                 assert_eq!(run_of(&places).bytes(), bytes, "field {index}");
             }
             for number in refused.iter().chain([&vec![0x80, 0]]) {
-                assert_eq!(Run::read(&run(number)), None, "field {index}: {number:x?}");
+                assert_eq!(PackedList::read(&run(number)), None, "field {index}: {number:x?}");
             }
         }
     }
@@ -197,7 +197,7 @@ mod tests {
     /// front, a byte more of data.
     #[test]
     fn a_run_is_drawn_as_documented() {
-        let first = Place {
+        let first = Location {
             seq: 1,
             time_ms: 300,
             segment: 1,
@@ -206,7 +206,7 @@ mod tests {
             data_bytes: 102,
             leaf_crc: 0x9be6_4a73,
         };
-        let second = Place {
+        let second = Location {
             seq: 16_385,
             time_ms: 600,
             segment: 2,
@@ -221,7 +221,11 @@ mod tests {
         assert_eq!(hex, expected.replace(' ', ""));
         for len in 0..run.bytes().len() {
             let at_a_place = [0, 13].contains(&len);
-            assert_eq!(Run::decode(&run.bytes()[..len]).is_some(), at_a_place, "{len} bytes");
+            assert_eq!(
+                PackedList::decode(&run.bytes()[..len]).is_some(),
+                at_a_place,
+                "{len} bytes"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::journal::error::JournalError;
-use crate::journal::read::location::Open;
+use crate::journal::read::location::OpenLocation;
 
 /// What lies no further apart is read at once: what is between costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;
@@ -12,17 +12,17 @@ const STRETCH_BYTES_MAX: u64 = 256 << 10;
 
 /// A record's bytes, and those of its neighbours.
 #[derive(Default)]
-pub struct Stretch {
+pub struct Span {
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl Stretch {
+impl Span {
     /// The bytes of the first of these ranges, which is the spot's; those that follow it closely
     /// are read with it. All are of one segment, whenever this is called.
     pub fn read(
         &mut self,
-        spot: &Open<'_>,
+        spot: &OpenLocation<'_>,
         mut ranges: impl Iterator<Item = Range<u64>>,
     ) -> Result<&[u8], JournalError> {
         let wanted = ranges.next().expect("the first is the spot's");

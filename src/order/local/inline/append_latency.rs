@@ -8,7 +8,7 @@ const SMOOTHING: u64 = 8;
 
 /// Written by whoever appends, read by everybody.
 #[derive(Debug)]
-pub struct Pace {
+pub struct AppendLatency {
     origin: Instant,
     swift_nanos: u64,
     /// Typical time of an append; 0 before the first.
@@ -17,7 +17,7 @@ pub struct Pace {
     began_nanos: AtomicU64,
 }
 
-impl Pace {
+impl AppendLatency {
     pub fn new(swift: Duration) -> Self {
         let (typical_nanos, began_nanos) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { origin: Instant::now(), swift_nanos: nanos(swift), typical_nanos, began_nanos }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn one_slow_append_among_swift_ones_is_not_typical_and_slow_ones_are() {
-        let pace = Pace::new(Duration::from_micros(500));
+        let pace = AppendLatency::new(Duration::from_micros(500));
         assert!(!pace.is_swift(), "nothing is known yet");
         (0..20).for_each(|_| pace.took(100_000));
         assert!(pace.is_swift());
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_append_runs_until_it_returns() {
-        let pace = Pace::new(Duration::from_micros(500));
+        let pace = AppendLatency::new(Duration::from_micros(500));
         assert_eq!(pace.running(), None);
         assert!(pace.time(|| pace.running()).is_some());
         assert_eq!(pace.running(), None);

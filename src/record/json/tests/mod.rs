@@ -5,7 +5,7 @@ mod model;
 use crate::record::json::string::plain_len;
 use crate::record::json::*;
 
-const LIMITS: Limits = Limits { depth_max: 64 };
+const LIMITS: JsonLimits = JsonLimits { depth_max: 64 };
 
 fn compacted(input: impl AsRef<[u8]>) -> Result<String, JsonError> {
     compact(input.as_ref(), LIMITS).map(|bytes| String::from_utf8(bytes.into_owned()).unwrap())
@@ -223,7 +223,7 @@ fn only_a_text_with_whitespace_between_its_tokens_is_copied() {
 #[test]
 fn the_deepest_nesting_is_the_limit_and_not_one_less() {
     for depth_max in [0, 1, 2, 64, 10_000] {
-        let limits = Limits { depth_max };
+        let limits = JsonLimits { depth_max };
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let nested = |depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
             assert!(compact(nested(depth_max).as_bytes(), limits).is_ok());
@@ -237,7 +237,7 @@ fn the_deepest_nesting_is_the_limit_and_not_one_less() {
 /// The stack is on the heap: a text of nothing but brackets must not end the process.
 #[test]
 fn a_million_brackets_do_not_overflow_the_stack() {
-    let limits = Limits { depth_max: usize::MAX };
+    let limits = JsonLimits { depth_max: usize::MAX };
     let open = "[".repeat(1_000_000);
     assert!(compact(open.as_bytes(), limits).is_err());
     let nested = open + &"]".repeat(1_000_000);

@@ -204,7 +204,7 @@ fn check(input: &[u8]) {
     // Numbers are only checked against the grammar here, and strings not at all.
     let grammar = serde_json::from_slice::<IgnoredAny>(input);
     let tree = serde_json::from_slice::<Tree>(input);
-    let output = compact(input, Limits { depth_max: DEPTH_MAX });
+    let output = compact(input, JsonLimits { depth_max: DEPTH_MAX });
     if grammar.is_err() {
         assert!(output.is_err(), "serde_json refuses: {}", input.escape_ascii());
     }
