@@ -98,10 +98,10 @@ async fn read(
     let filters = Some(filters.map_err(actix_web::error::ErrorUnprocessableEntity)?);
     let mut records = shop.subscribe(Subscribe { filters, ..Subscribe::default() });
     // The newest version is there at once, or there is none.
-    let newest = records.next().now_or_never().flatten();
-    let newest = newest.ok_or_else(|| actix_web::error::ErrorNotFound("no such order"))?;
-    let newest = newest.map_err(actix_web::error::ErrorServiceUnavailable)?;
-    Ok(web::Json(serde_json::from_slice(newest.data())?))
+    let latest = records.next().now_or_never().flatten();
+    let latest = latest.ok_or_else(|| actix_web::error::ErrorNotFound("no such order"))?;
+    let latest = latest.map_err(actix_web::error::ErrorServiceUnavailable)?;
+    Ok(web::Json(serde_json::from_slice(latest.data())?))
 }
 
 impl std::fmt::Display for Refused {

@@ -34,8 +34,8 @@ use uuid::Uuid;
 
 use audit::Salts;
 use record::{Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp};
-use subscription::latest::Newest;
-use subscription::{Hub, HubOptions, Interest, Replay, Start, Subscriber};
+use subscription::latest::LatestRecords;
+use subscription::{Hub, HubOptions, Replay, Selector, Subscriber, SubscriptionStart};
 
 /// What happens beside each other in one run.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +51,9 @@ impl Run {
     /// closes.
     pub fn live(self) {
         let options = HubOptions { window_bytes_max: self.window_bytes_max, epoch: Epoch(1) };
-        let hub = Hub::new(Newest::default(), options);
-        let teller = hub.teller();
-        let teller = thread::spawn(move || teller.run());
+        let hub = Hub::new(LatestRecords::default(), options);
+        let dispatcher = hub.dispatcher();
+        let dispatcher = thread::spawn(move || dispatcher.run());
         let subscribers: Vec<_> = [&["a"][..], &["a"], &[]]
             .into_iter()
             .map(|filters| {
@@ -73,7 +73,7 @@ impl Run {
         });
         hub.close();
         ended.join().unwrap();
-        teller.join().unwrap();
+        dispatcher.join().unwrap();
         assert_eq!(hub.subscribers(), 0);
     }
 
@@ -102,8 +102,8 @@ impl Run {
 
 fn subscribe(hub: &Arc<Hub>, filters: &[&str], position: Seq) -> Subscriber {
     let filters = FilterSet::parse(filters, 10).expect("they are filters");
-    let start = Start { position, reset: false, replay: Replay::Latest };
-    hub.subscribe(Interest::new(filters, None), start)
+    let start = SubscriptionStart { position, reset: false, replay: Replay::Latest };
+    hub.subscribe(Selector::new(filters, None), start)
 }
 
 fn record(seq: Seq) -> Arc<Record> {

@@ -26,7 +26,7 @@ pub trait Host: 'static {
     fn head(&self) -> Seq;
 
     /// Every record after a seq, from the log.
-    fn follow(&self, interest: Selector, after: Seq) -> Option<Subscriber>;
+    fn follow(&self, selector: Selector, after: Seq) -> Option<Subscriber>;
 
     /// The newest version of a system record that keeps a position.
     fn position(&self, name: &Name) -> Option<Arc<Record>>;

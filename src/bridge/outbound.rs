@@ -45,7 +45,7 @@ pub(super) struct Outbound<H> {
     pub host: H,
     pub url: AmqpUrl,
     pub exchange: Name,
-    pub interest: Selector,
+    pub selector: Selector,
     pub position: Position,
     pub state: Arc<BridgeState>,
     pub metrics: Metrics,
@@ -95,7 +95,7 @@ impl<H: Host> Outbound<H> {
         };
         link.channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let seq = self.position.now();
-        let Some(subscriber) = self.host.follow(self.interest.clone(), seq) else {
+        let Some(subscriber) = self.host.follow(self.selector.clone(), seq) else {
             return Ok(DirectionEnd::Finished);
         };
         let lag = self.host.head().saturating_sub(seq);

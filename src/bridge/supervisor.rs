@@ -116,7 +116,7 @@ fn way_out<H: Host + Clone>(
 ) -> Option<Outbound<H>> {
     let RabbitMq { exchange, filters, private, .. } = config.rabbitmq.clone();
     let exchange = exchange?;
-    let interest =
+    let selector =
         if private { Selector::of_everybody(filters) } else { Selector::new(filters, None) };
     let position = Position::find(host, &exchange);
     if let Some(out) = &state.out {
@@ -126,7 +126,7 @@ fn way_out<H: Host + Clone>(
         host: host.clone(),
         url: url.clone(),
         exchange,
-        interest,
+        selector,
         position,
         state: state.clone(),
         metrics: metrics.clone(),

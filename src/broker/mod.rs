@@ -176,7 +176,7 @@ impl Broker {
 
     /// The seq up to which everything is durable and visible.
     pub(crate) fn head(&self) -> Seq {
-        self.inner.hub.with_newest(|newest| newest.head())
+        self.inner.hub.with_latest(|latest| latest.head())
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

@@ -246,8 +246,8 @@ fn text(report: &Report) -> Result<(), Failure> {
 
 fn word(part: ItemKind) -> &'static str {
     match part {
-        ItemKind::Aside => "aside",
-        ItemKind::Checkpoint => "checkpoint",
+        ItemKind::Quarantined => "quarantined",
+        ItemKind::Snapshot => "snapshot",
         ItemKind::Control => "control",
         ItemKind::Other => "other",
         ItemKind::Projection => "projection",

@@ -73,13 +73,13 @@ impl Sequence {
     }
 
     /// The newest version of each identity, system records included.
-    pub(super) fn newest(&self) -> impl Iterator<Item = (&Identity, Version)> {
+    pub(super) fn latest(&self) -> impl Iterator<Item = (&Identity, Version)> {
         self.versions.iter().map(|(identity, version)| (identity, *version))
     }
 
     /// Identities of clients' records.
     pub(super) fn events(&self) -> u64 {
-        self.newest().filter(|(identity, _)| !identity.event.is_system()).count() as u64
+        self.latest().filter(|(identity, _)| !identity.event.is_system()).count() as u64
     }
 }
 

@@ -30,7 +30,7 @@ enum SnapshotFinding {
 }
 
 struct WholeSnapshot {
-    checkpoint: Snapshot,
+    snapshot: Snapshot,
     /// Number of its records.
     held: u64,
     /// Those that the log has not come to yet, by seq and the hash of the leaf, ascending.
@@ -42,13 +42,13 @@ struct WholeSnapshot {
 impl SnapshotClaims {
     /// Reads the checkpoint, if there is one.
     pub(super) fn read(survey: &Survey) -> Self {
-        let found = match survey.checkpoint() {
+        let found = match survey.snapshot() {
             Ok(None) => SnapshotFinding::Absent,
-            Ok(Some(checkpoint)) => WholeSnapshot::read(checkpoint)
+            Ok(Some(snapshot)) => WholeSnapshot::read(snapshot)
                 .map_or_else(SnapshotFinding::Useless, SnapshotFinding::Whole),
             Err(why) => SnapshotFinding::Useless(why),
         };
-        Self { path: survey.checkpoint_path(), found }
+        Self { path: survey.snapshot_path(), found }
     }
 
     /// Takes the next record of the log, which the sequence has taken.
@@ -74,7 +74,7 @@ impl SnapshotClaims {
             }
             SnapshotFinding::Whole(whole) => whole,
         };
-        let through = whole.checkpoint.head();
+        let through = whole.snapshot.head();
         if let Some(wrong) = &whole.wrong {
             return Err(Failure::Damage(format!(
                 "the checkpoint in {path} is damaged: {wrong}; the log is whole: remove this one \
@@ -94,12 +94,12 @@ impl SnapshotClaims {
 
 impl WholeSnapshot {
     /// Reads what there is to be compared, or says why a start would ignore it.
-    fn read(checkpoint: Snapshot) -> Result<Self, String> {
+    fn read(snapshot: Snapshot) -> Result<Self, String> {
         let (mut records, mut wrong): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
-        let visited = checkpoint.visit(&mut |stored| {
+        let visited = snapshot.visit(&mut |stored| {
             let record = stored.to_record()?;
             let seq = record.seq();
-            if seq > checkpoint.head() {
+            if seq > snapshot.head() {
                 wrong.get_or_insert_with(|| {
                     format!("it holds {}, after its own end", output::name(&record))
                 });
@@ -114,11 +114,11 @@ impl WholeSnapshot {
         });
         visited.map_err(|error| error.to_string())?;
         let held = records.len() as u64;
-        Ok(Self { checkpoint, held, records: records.into_iter().peekable(), wrong })
+        Ok(Self { snapshot, held, records: records.into_iter().peekable(), wrong })
     }
 
     fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
-        let (seq, head) = (record.seq(), self.checkpoint.head());
+        let (seq, head) = (record.seq(), self.snapshot.head());
         if self.wrong.is_some() || seq > head {
             return Ok(());
         }
@@ -140,8 +140,8 @@ impl WholeSnapshot {
     /// An event whose newest record, as of the head, it does not hold. All that it holds is the
     /// log's and in the log's order, so the newest is also the last of its event.
     fn lacking(&self, sequence: &Sequence) -> Result<Option<String>, Failure> {
-        let mut lacking: HashMap<_, _> = sequence.newest().collect();
-        self.checkpoint.visit(&mut |stored| {
+        let mut lacking: HashMap<_, _> = sequence.latest().collect();
+        self.snapshot.visit(&mut |stored| {
             let record = stored.to_record()?;
             if lacking.get(record.identity()) == Some(&record.version()) {
                 lacking.remove(record.identity());
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_holds_the_newest_is_sound_also_with_what_was_superseded() {
+    fn a_snapshot_that_holds_the_latest_is_sound_also_with_what_was_superseded() {
         for (seqs, head) in [
             (&[1, 3, 4, 5][..], 5),
             (&[1, 2, 3, 4, 5], 5),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_contradicts_the_log_is_damage_and_is_to_be_removed() {
+    fn a_snapshot_that_contradicts_the_log_is_damage_and_is_to_be_removed() {
         let mut other = of_seqs(&[1, 3, 4, 5]);
         other[2] = record(4, "a", 2, b"3");
         for (records, words) in [
@@ -262,7 +262,7 @@ mod tests {
 
     /// A start would count the versions of a position anew, and versions would have gaps.
     #[test]
-    fn a_checkpoint_without_the_newest_system_record_is_damage() {
+    fn a_snapshot_without_the_latest_system_record_is_damage() {
         for seqs in [&[1, 4, 5, 6][..], &[1, 4, 5, 6, 7]] {
             let said = said(&of_seqs(seqs), 8).unwrap_err().to_string();
             assert!(said.contains("lacks version 2 of event \"broker:consumer.c.a\""), "{said}");
@@ -271,7 +271,7 @@ mod tests {
 
     /// To remove the checkpoint would hide that records are missing.
     #[test]
-    fn a_checkpoint_that_knows_of_more_than_the_log_shows_that_the_log_is_damaged() {
+    fn a_snapshot_that_knows_of_more_than_the_log_shows_that_the_log_is_damaged() {
         let failure = said(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
         let said = failure.to_string();
         assert!(failure.is_damage() && said.contains("acknowledged are missing"), "{said}");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_is_not_whole_is_noted() {
+    fn a_snapshot_that_is_not_whole_is_noted() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let options = JournalOptions { segment_bytes_max: 1 << 16 };
@@ -287,7 +287,7 @@ mod tests {
         drop(data_dir);
         let survey = Survey::alone(dir.path()).unwrap();
         assert!(SnapshotClaims::read(&survey).judge(0).unwrap().contains("there is none"));
-        fs::write(survey.checkpoint_path(), "somebody's text").unwrap();
+        fs::write(survey.snapshot_path(), "somebody's text").unwrap();
         let said = SnapshotClaims::read(&survey).judge(0).unwrap();
         assert!(said.starts_with("note: ") && said.contains("is of no use"), "{said}");
     }

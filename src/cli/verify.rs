@@ -17,7 +17,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         )),
         error => error.into(),
     })?;
-    let (surveyed, events, checkpoint) = journal(&survey)?;
+    let (surveyed, events, snapshot) = journal(&survey)?;
     let SurveyReport { head, groups, chain, .. } = &surveyed;
     say(format_args!(
         "log {}: {} in {}, {}; the chain after seq {head} is {}",
@@ -30,14 +30,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     for note in notes(&surveyed) {
         say(format_args!("note: {note}"))?;
     }
-    say(checkpoint.judge(surveyed.head)?)?;
+    say(snapshot.judge(surveyed.head)?)?;
     history(&survey, &surveyed, config.cache_bytes)?;
     say("no damage was found")
 }
 
 /// Every checksum, commitment and link, what records are to one another, and to the checkpoint.
 pub(super) fn journal(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotClaims), Failure> {
-    let mut checkpoint = SnapshotClaims::read(survey);
+    let mut snapshot = SnapshotClaims::read(survey);
     let mut sequence = Sequence::with_ids();
     let progress = ProgressBar::bytes("verifying the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
@@ -50,13 +50,13 @@ pub(super) fn journal(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotCla
                     output::name(record),
                 ))
             })?;
-            checkpoint.take(record, &sequence)?;
+            snapshot.take(record, &sequence)?;
         }
         progress.add(taken.bytes);
         Ok(())
     });
     let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
-    Ok((surveyed, sequence.events(), checkpoint))
+    Ok((surveyed, sequence.events(), snapshot))
 }
 
 /// What is not as it should be, and is no damage to anything that was acknowledged.

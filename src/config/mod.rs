@@ -67,9 +67,9 @@ pub struct Config {
     pub max_batch: NonZeroUsize,
     /// `BROKER_MAX_EVENTS`: the most event names, after which a new one is refused.
     pub max_events: u64,
-    /// `BROKER_MAX_NEWEST_BYTES`: the most bytes of newest values, after which a new event name
+    /// `BROKER_MAX_LATEST_BYTES`: the most bytes of newest values, after which a new event name
     /// is refused.
-    pub max_newest_bytes: u64,
+    pub max_latest_bytes: u64,
     /// `BROKER_MAX_FILTERS`: the most filters of one subscription.
     pub max_filters: NonZeroUsize,
     /// `BROKER_MAX_CONSUMERS`: the most consumers with a position, after which a new one is
@@ -81,14 +81,14 @@ pub struct Config {
     pub window_bytes: usize,
     /// `BROKER_MAX_PROJECTION_LAG`: the most records that the projection may fall behind.
     pub max_projection_lag: u64,
-    /// `BROKER_CHECKPOINT_BYTES`: how much the log grows between checkpoints.
-    pub checkpoint_bytes: u64,
+    /// `BROKER_SNAPSHOT_BYTES`: how much the log grows between checkpoints.
+    pub snapshot_bytes: u64,
     /// `BROKER_SEGMENT_BYTES`: the size of one journal file.
     pub segment_bytes: u64,
     /// `BROKER_CACHE_BYTES`: memory that the projection caches with.
     pub cache_bytes: u64,
-    /// `BROKER_OPEN_BESIDE_RECORDS`: how much of the projection a start reads back before it serves.
-    pub open_beside_records: u64,
+    /// `BROKER_BACKGROUND_OPEN_RECORDS`: how much of the projection a start reads back before it serves.
+    pub background_open_records: u64,
     /// `BROKER_BODY_TIMEOUT_SECONDS`: how long a request body may take.
     pub body_timeout: Duration,
     /// `BROKER_HEARTBEAT_SECONDS`: the pause between heartbeats of an idle stream.
@@ -140,16 +140,16 @@ impl Default for Config {
             max_depth: 64,
             max_batch: const { NonZeroUsize::new(1_000).unwrap() },
             max_events: 1_000_000,
-            max_newest_bytes: 1 << 30,
+            max_latest_bytes: 1 << 30,
             max_filters: const { NonZeroUsize::new(100).unwrap() },
             max_consumers: const { NonZeroUsize::new(10_000).unwrap() },
             queue_bytes: 64 << 20,
             window_bytes: 4 << 20,
             max_projection_lag: 2_000_000,
-            checkpoint_bytes: 32 << 20,
+            snapshot_bytes: 32 << 20,
             segment_bytes: 64 << 20,
             cache_bytes: 64 << 20,
-            open_beside_records: 500_000,
+            background_open_records: 500_000,
             body_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),

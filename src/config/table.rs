@@ -167,15 +167,15 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| config.max_events.to_string(),
     },
     Setting {
-        name: "BROKER_MAX_NEWEST_BYTES",
-        flag: "max-newest-bytes",
+        name: "BROKER_MAX_LATEST_BYTES",
+        flag: "max-latest-bytes",
         takes: Takes::Value("BYTES"),
         default: "1GiB",
         meaning: "Most bytes of newest values, which are held in memory; a new event is then 507, \
                   existing ones go on",
         secret: false,
-        read: |config, text| put(&mut config.max_newest_bytes, bytes(text, KIB..=1_024 * GIB)),
-        show: |config| show_bytes(config.max_newest_bytes),
+        read: |config, text| put(&mut config.max_latest_bytes, bytes(text, KIB..=1_024 * GIB)),
+        show: |config| show_bytes(config.max_latest_bytes),
     },
     Setting {
         name: "BROKER_MAX_FILTERS",
@@ -239,14 +239,14 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.segment_bytes),
     },
     Setting {
-        name: "BROKER_CHECKPOINT_BYTES",
-        flag: "checkpoint-bytes",
+        name: "BROKER_SNAPSHOT_BYTES",
+        flag: "snapshot-bytes",
         takes: Takes::Value("BYTES"),
         default: "32MiB",
         meaning: "Log between checkpoints; a start reads about so much, and what the history lacks",
         secret: false,
-        read: |config, text| put(&mut config.checkpoint_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
-        show: |config| show_bytes(config.checkpoint_bytes),
+        read: |config, text| put(&mut config.snapshot_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
+        show: |config| show_bytes(config.snapshot_bytes),
     },
     Setting {
         name: "BROKER_CACHE_BYTES",
@@ -259,14 +259,16 @@ pub const SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.cache_bytes),
     },
     Setting {
-        name: "BROKER_OPEN_BESIDE_RECORDS",
-        flag: "open-beside-records",
+        name: "BROKER_BACKGROUND_OPEN_RECORDS",
+        flag: "background-open-records",
         takes: Takes::Value("RECORDS"),
         default: "500000",
         meaning: "Records that the history applied in one run, after which the next start opens it beside the serving",
         secret: false,
-        read: |config, text| put(&mut config.open_beside_records, number(text, 0..=1_000_000_000)),
-        show: |config| config.open_beside_records.to_string(),
+        read: |config, text| {
+            put(&mut config.background_open_records, number(text, 0..=1_000_000_000))
+        },
+        show: |config| config.background_open_records.to_string(),
     },
     Setting {
         name: "BROKER_BODY_TIMEOUT_SECONDS",

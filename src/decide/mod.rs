@@ -43,7 +43,7 @@ pub struct Limits {
     /// Most identities, that is newest values.
     pub events_max: usize,
     /// Most bytes of newest values' data together.
-    pub newest_bytes_max: usize,
+    pub latest_bytes_max: usize,
     /// Most positions of consumers.
     pub consumers_max: usize,
 }
@@ -51,7 +51,7 @@ pub struct Limits {
 impl Limits {
     /// Everything is let in.
     pub const NONE: Self =
-        Self { events_max: usize::MAX, newest_bytes_max: usize::MAX, consumers_max: usize::MAX };
+        Self { events_max: usize::MAX, latest_bytes_max: usize::MAX, consumers_max: usize::MAX };
 }
 
 /// Every id that was ever committed, and those decided but not yet committed.
@@ -63,10 +63,10 @@ pub trait SeenIds {
 /// What the fold carries from proposal to proposal.
 #[derive(Debug, Default)]
 pub struct FoldState {
-    newest: HashMap<Identity, HeldVersion>,
+    latest: HashMap<Identity, HeldVersion>,
     /// Identities and bytes of data that count towards the limits: all but the system's own.
     counted: usize,
-    newest_bytes: usize,
+    latest_bytes: usize,
     consumers: usize,
     last_seq: Seq,
     last_time: Timestamp,
@@ -94,13 +94,13 @@ impl FoldState {
     /// Takes in a committed record on the way back from the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
         let version = record.version;
-        let before = self.restore_newest(record);
+        let before = self.restore_latest(record);
         assert_eq!(before + 1, version, "versions have no gaps");
     }
 
     /// Takes in a committed record that stands for those before it of its identity, in seq order;
     /// answers the version that was the newest until now.
-    pub fn restore_newest(&mut self, record: RestoredRecord) -> Version {
+    pub fn restore_latest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
         let (_, before) = self.hold(record.identity, |_| record.version, record.data_bytes);
@@ -118,8 +118,8 @@ impl FoldState {
     pub fn undo(&mut self) {
         while let Some((identity, before)) = self.unsettled.pop() {
             let now = match before {
-                Some(held) => self.newest.insert(identity.clone(), held),
-                None => self.newest.remove(&identity),
+                Some(held) => self.latest.insert(identity.clone(), held),
+                None => self.latest.remove(&identity),
             };
             let now = now.expect("what was decided is held");
             self.count(&identity, Some(now), before);
@@ -138,8 +138,8 @@ impl FoldState {
     /// Bytes of the newest values' data.
     #[cfg(test)]
     #[must_use]
-    pub fn newest_bytes(&self) -> usize {
-        self.newest_bytes
+    pub fn latest_bytes(&self) -> usize {
+        self.latest_bytes
     }
 
     /// Folds one proposal: on `Append` the state has moved on, otherwise it is as before.
@@ -188,12 +188,12 @@ impl FoldState {
         }
         self.counted -= usize::from(before.is_some());
         self.counted += usize::from(now.is_some());
-        self.newest_bytes -= before.map_or(0, |held| held.data_bytes);
-        self.newest_bytes += now.map_or(0, |held| held.data_bytes);
+        self.latest_bytes -= before.map_or(0, |held| held.data_bytes);
+        self.latest_bytes += now.map_or(0, |held| held.data_bytes);
     }
 
     fn version(&self, identity: &Identity) -> Version {
-        self.newest.get(identity).map_or(0, |held| held.version)
+        self.latest.get(identity).map_or(0, |held| held.version)
     }
 
     /// As the two below, with one look at what is held: most proposals are one event, and most of
@@ -204,7 +204,7 @@ impl FoldState {
         proposal: &Proposal,
         limits: Limits,
     ) -> Result<(), Rejection> {
-        let held = self.newest.get(&only.identity);
+        let held = self.latest.get(&only.identity);
         check_version(0, only, held.map_or(0, |held| held.version))?;
         if held.is_some() { Ok(()) } else { self.check_room(proposal, limits) }
     }
@@ -226,7 +226,7 @@ impl FoldState {
         let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;
-            if self.newest.contains_key(identity) {
+            if self.latest.contains_key(identity) {
                 continue;
             }
             if identity.event.is_consumer() {
@@ -245,8 +245,8 @@ impl FoldState {
         if self.counted + new.len() > limits.events_max {
             return Err(Rejection::TooManyEvents { limit: limits.events_max });
         }
-        if self.newest_bytes + new.values().sum::<usize>() > limits.newest_bytes_max {
-            return Err(Rejection::TooManyBytes { limit: limits.newest_bytes_max });
+        if self.latest_bytes + new.values().sum::<usize>() > limits.latest_bytes_max {
+            return Err(Rejection::TooManyBytes { limit: limits.latest_bytes_max });
         }
         Ok(())
     }
@@ -277,7 +277,7 @@ impl FoldState {
         version: impl FnOnce(Version) -> Version,
         data_bytes: usize,
     ) -> (Identity, Version) {
-        let entry = self.newest.entry(identity);
+        let entry = self.latest.entry(identity);
         let shared = entry.key().clone();
         let before = match &entry {
             Entry::Occupied(held) => Some(*held.get()),

@@ -88,12 +88,12 @@ fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
     let two = Limits { events_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("a", 2), event("c", 1)], two);
     assert_eq!(refused, Rejection::TooManyEvents { limit: 2 });
-    let bytes = Limits { newest_bytes_max: 2, ..Limits::NONE };
+    let bytes = Limits { latest_bytes_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("c", 1)], bytes);
     assert_eq!(refused, Rejection::TooManyBytes { limit: 2 });
     let verdict = state.decide(proposal(vec![event("a", 222)]), &ModelIds::default(), at(1), bytes);
     assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
-    assert_eq!(state.newest_bytes(), 4);
+    assert_eq!(state.latest_bytes(), 4);
 }
 
 #[test]
@@ -160,7 +160,7 @@ proptest! {
     fn versions_and_seqs_are_those_of_a_simple_map(history in histories()) {
         let mut state = FoldState::default();
         let mut versions: BTreeMap<u8, u64> = BTreeMap::new();
-        let mut newest: BTreeMap<u8, usize> = BTreeMap::new();
+        let mut latest: BTreeMap<u8, usize> = BTreeMap::new();
         let mut last_seq = 0;
         for (events, undone) in history {
             let mut after = versions.clone();
@@ -188,13 +188,13 @@ proptest! {
                     for (record, (name, data, _)) in records.iter().zip(&events) {
                         last_seq += 1;
                         prop_assert_eq!(record.seq(), last_seq);
-                        newest.insert(*name, data.to_string().len());
+                        latest.insert(*name, data.to_string().len());
                     }
                 }
                 other => prop_assert!(!fits, "{:?}", other),
             }
             prop_assert_eq!(state.last_seq(), last_seq);
-            prop_assert_eq!(state.newest_bytes(), newest.values().sum::<usize>());
+            prop_assert_eq!(state.latest_bytes(), latest.values().sum::<usize>());
             for (name, version) in &versions {
                 let name = ["a", "b", "c", "d"][usize::from(*name)];
                 let identity = event(name, 0).identity;

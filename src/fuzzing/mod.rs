@@ -14,7 +14,9 @@ use serde_json::Value;
 
 pub use crate::cli::fuzzing::export;
 pub use crate::http::fuzzing::{connection, headers, message, path, query, relay, socket};
-pub use crate::journal::fuzzing::{checkpoint, frame, header, identity, mark, place, segment};
+pub use crate::journal::fuzzing::{
+    frame, header, identity, location, segment, snapshot, watermark,
+};
 pub use crate::projection::fuzzing::index;
 pub use crate::subscription::epochs::fuzz as epoch;
 
@@ -30,7 +32,6 @@ pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
 pub const TARGETS: [FuzzTarget; 25] = [
-    ("checkpoint", checkpoint),
     ("connection", connection),
     ("consumer", consumer),
     ("cursor", cursor),
@@ -44,17 +45,18 @@ pub const TARGETS: [FuzzTarget; 25] = [
     ("index", index),
     ("json", json),
     ("leaf", leaf),
-    ("mark", mark),
+    ("location", location),
     ("message", message),
     ("name", name),
     ("path", path),
-    ("place", place),
     ("query", query),
     ("record", record),
     ("relay", relay),
     ("segment", segment),
+    ("snapshot", snapshot),
     ("socket", socket),
     ("timestamp", timestamp),
+    ("watermark", watermark),
 ];
 
 /// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses

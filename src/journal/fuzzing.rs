@@ -126,7 +126,7 @@ fn identity_as_it_is(bytes: &[u8]) {
 }
 
 /// A slot of the mark.
-pub fn mark(bytes: &[u8]) {
+pub fn watermark(bytes: &[u8]) {
     watermark::fuzz(LOG, bytes);
     let mut mended = bytes.to_vec();
     if mended.len() >= 80 {
@@ -137,14 +137,14 @@ pub fn mark(bytes: &[u8]) {
 }
 
 /// A checkpoint: its parts, and where the log is.
-pub fn checkpoint(bytes: &[u8]) {
-    checkpoint_as_it_is(bytes);
+pub fn snapshot(bytes: &[u8]) {
+    snapshot_as_it_is(bytes);
     if let Some((body, _)) = bytes.split_last_chunk::<4>() {
-        checkpoint_as_it_is(&[body, &crc32c::crc32c(body).to_le_bytes()].concat());
+        snapshot_as_it_is(&[body, &crc32c::crc32c(body).to_le_bytes()].concat());
     }
 }
 
-fn checkpoint_as_it_is(bytes: &[u8]) {
+fn snapshot_as_it_is(bytes: &[u8]) {
     if let Ok(snapshot::SnapshotTrailer { head, chain, catalogue }) = snapshot::parts(bytes, LOG) {
         let end = [&head.to_le_bytes()[..], &chain, catalogue.encode().as_slice()].concat();
         assert!(bytes[..bytes.len() - 4].ends_with(&end));
@@ -152,7 +152,7 @@ fn checkpoint_as_it_is(bytes: &[u8]) {
 }
 
 /// A place: all bytes are one. A run of places: there is one way to write it.
-pub fn place(bytes: &[u8]) {
+pub fn location(bytes: &[u8]) {
     if let Some((place, _)) = bytes.split_first_chunk::<PLACE_BYTES>() {
         assert_eq!(&Location::decode(place).encode(), place);
     }

@@ -18,7 +18,7 @@
 //! visitor of an open may), know who reads, or retry a failed sync.
 //!
 //! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `checkpoint`, `earlier`; `survey`,
+//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `snapshot`, `earlier`; `survey`,
 //! `pieces`; `catalogue`, `reader`, `follower`, `place`.
 
 mod disk;
@@ -73,7 +73,7 @@ pub struct OpenContext<'a> {
     /// whole, at the mark or one group behind it, as a killed process leaves it.
     pub prove: Option<&'a dyn Fn() -> Seq>,
     /// What need not be read.
-    pub checkpoint: Option<&'a Snapshot>,
+    pub snapshot: Option<&'a Snapshot>,
     /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.
     pub read_from: Seq,
 }

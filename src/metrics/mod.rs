@@ -62,9 +62,9 @@ pub struct Metrics {
     /// Bytes waiting in the queue.
     pub(crate) queue_bytes: Gauge,
     /// Public events that have a newest value.
-    pub(crate) newest: Gauge,
+    pub(crate) latest: Gauge,
     /// Bytes of the public newest values' JSON.
-    pub(crate) newest_bytes: Gauge,
+    pub(crate) latest_bytes: Gauge,
     /// What the bridge to RabbitMQ does.
     pub(crate) bridge: BridgeMetrics,
 }
@@ -107,7 +107,11 @@ impl Metrics {
                 for_refused.register_counter(&key, &METADATA)
             }),
             delivered: counter("broker_delivered_total", count, "Records written to streams."),
-            delivered_bytes: counter("broker_delivered_bytes", bytes, "Bytes written to streams."),
+            delivered_bytes: counter(
+                "broker_delivered_bytes_total",
+                bytes,
+                "Bytes written to streams.",
+            ),
             consumed: counter("broker_consumed_total", count, "Records handed out to consumers."),
             consumers: gauge("broker_consumers", count, "Consumers that have a position."),
             streams: gauge("broker_streams", count, "Open streams."),
@@ -126,9 +130,9 @@ impl Metrics {
                 "Records that a checkpoint stands for and that were not read since the start.",
             ),
             queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes waiting to be appended."),
-            newest: gauge("broker_newest", count, "Public events that have a newest value."),
-            newest_bytes: gauge(
-                "broker_newest_bytes",
+            latest: gauge("broker_latest", count, "Public events that have a newest value."),
+            latest_bytes: gauge(
+                "broker_latest_bytes",
                 bytes,
                 "Bytes of the public newest values' JSON.",
             ),

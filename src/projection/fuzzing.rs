@@ -13,18 +13,18 @@ pub fn index(bytes: &[u8]) {
     let Some((key, value)) = rest.split_at_checked(usize::from(*len)) else { return };
     entry(key, value);
     entry(key, &keys::seal(key, value.to_vec()));
-    milestone(value);
-    milestone(&keys::seal(&[], value.to_vec()));
+    progress_file(value);
+    progress_file(&keys::seal(&[], value.to_vec()));
 }
 
 /// Of whichever store it says.
-fn milestone(bytes: &[u8]) {
+fn progress_file(bytes: &[u8]) {
     let generation = bytes.get(8..16).and_then(|of| of.try_into().ok()).map(u64::from_be_bytes);
     let log_id = bytes.get(25..41).and_then(|id| Uuid::from_slice(id).ok());
     let (Some(generation), Some(log_id)) = (generation, log_id) else { return };
-    if let Ok(milestone) = ProgressFile::decode(bytes, generation, log_id) {
-        let milestone = milestone.expect("it is of this store");
-        assert_eq!(milestone.encode(generation, log_id), bytes);
+    if let Ok(progress_file) = ProgressFile::decode(bytes, generation, log_id) {
+        let progress_file = progress_file.expect("it is of this store");
+        assert_eq!(progress_file.encode(generation, log_id), bytes);
     }
 }
 

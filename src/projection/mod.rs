@@ -235,9 +235,9 @@ fn late(
     replayed_records_max: u64,
 ) -> Option<PausedStore> {
     let (dir, generation) = directory.place();
-    let milestone = ProgressFile::read(dir, generation, log_id)?;
-    let applied = milestone.applied;
-    (milestone.replayed() > replayed_records_max)
+    let progress_file = ProgressFile::read(dir, generation, log_id)?;
+    let applied = progress_file.applied;
+    (progress_file.replayed() > replayed_records_max)
         .then_some(PausedStore { applied, unread_until: applied.seq })
 }
 

@@ -42,8 +42,8 @@ pub fn names_place(id: &Uuid, seq: Seq, time: Timestamp) -> bool {
 pub fn named_seqs(id: &Uuid, head: Seq) -> impl Iterator<Item = Seq> + use<> {
     let low = low_seq(id).filter(|low| *low <= head);
     // The highest that is no later than the head.
-    let newest = low.map(|low| head - (head - low) % SEQS);
-    std::iter::successors(newest, |seq| seq.checked_sub(SEQS)).filter(|seq| *seq > 0)
+    let latest = low.map(|low| head - (head - low) % SEQS);
+    std::iter::successors(latest, |seq| seq.checked_sub(SEQS)).filter(|seq| *seq > 0)
 }
 
 /// What an id says of the seq, when it is of the version that can say something.

@@ -154,8 +154,8 @@ impl Table {
 
     fn connected(&mut self, id: Uuid, turn: u64) -> Option<&mut Registration> {
         let registration = self.registrations.get_mut(&id)?;
-        let is_newest = matches!(&registration.state, RegistrationState::Connected { turn: t, .. } if *t == turn);
-        is_newest.then_some(registration)
+        let is_latest = matches!(&registration.state, RegistrationState::Connected { turn: t, .. } if *t == turn);
+        is_latest.then_some(registration)
     }
 
     /// Forgets what nobody came back for in time; each registration costs this once.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_connection_takes_over_where_the_one_before_stood() {
+    fn the_latest_connection_takes_over_where_the_one_before_stood() {
         let mut world = World::with_room_for(1);
         let id = world.register().expect("room");
         let mut first = world.connect(id).expect("it is there");

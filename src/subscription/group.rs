@@ -18,7 +18,7 @@ const BATCH_KEPT_BYTES_MAX: usize = 128 << 10;
 /// The recent matches of one interest, and the subscribers to wake.
 #[derive(Debug)]
 pub(super) struct SubscriberGroup {
-    pub interest: Selector,
+    pub selector: Selector,
     /// What cursors of this view carry.
     pub digest: record::View,
     queue: Mutex<GroupQueue>,
@@ -52,7 +52,7 @@ struct KeptBatch {
 
 impl SubscriberGroup {
     /// A view that lists matches after `head`.
-    pub fn new(interest: Selector, head: Seq) -> Self {
+    pub fn new(selector: Selector, head: Seq) -> Self {
         let queue = GroupQueue {
             matches: VecDeque::new(),
             dropped_through: head,
@@ -62,7 +62,7 @@ impl SubscriberGroup {
             free: Vec::new(),
             asleep: 0,
         };
-        Self { digest: interest.view(), interest, queue: Mutex::new(queue) }
+        Self { digest: selector.view(), selector, queue: Mutex::new(queue) }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, GroupQueue> {

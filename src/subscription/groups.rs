@@ -32,42 +32,42 @@ impl SubscriberGroups {
     /// The view of an interest, made by `make` when it is the first of its kind.
     pub fn join(
         &mut self,
-        interest: Selector,
+        selector: Selector,
         make: impl FnOnce(Selector) -> SubscriberGroup,
     ) -> Arc<SubscriberGroup> {
-        if let Some(member) = self.all.get_mut(&interest) {
+        if let Some(member) = self.all.get_mut(&selector) {
             member.subscribers += 1;
             return member.view.clone();
         }
         self.last += 1;
-        let (id, view) = (self.last, Arc::new(make(interest.clone())));
-        match interest.identities() {
+        let (id, view) = (self.last, Arc::new(make(selector.clone())));
+        match selector.identities() {
             Some(identities) => {
                 for identity in identities {
                     self.by_identity.entry(identity).or_default().insert(id, view.clone());
                 }
             }
             None => {
-                let users = self.by_filters.entry(interest.filters().clone()).or_default();
-                users.insert(interest.viewer(), view.clone());
+                let users = self.by_filters.entry(selector.filters().clone()).or_default();
+                users.insert(selector.viewer(), view.clone());
             }
         }
-        self.all.insert(interest, GroupMember { view: view.clone(), id, subscribers: 1 });
+        self.all.insert(selector, GroupMember { view: view.clone(), id, subscribers: 1 });
         view
     }
 
     /// A subscriber leaves; its view goes with the last.
-    pub fn leave(&mut self, interest: &Selector) {
-        let Some(member) = self.all.get_mut(interest) else { return };
+    pub fn leave(&mut self, selector: &Selector) {
+        let Some(member) = self.all.get_mut(selector) else { return };
         member.subscribers -= 1;
         if member.subscribers > 0 {
             return;
         }
         let id = member.id;
-        self.all.remove(interest);
-        match interest.identities() {
+        self.all.remove(selector);
+        match selector.identities() {
             Some(identities) => identities.iter().for_each(|identity| self.forget(identity, id)),
-            None => self.forget_filters(interest),
+            None => self.forget_filters(selector),
         }
     }
 
@@ -115,11 +115,11 @@ impl SubscriberGroups {
         }
     }
 
-    fn forget_filters(&mut self, interest: &Selector) {
-        if let Some(users) = self.by_filters.get_mut(interest.filters()) {
-            users.remove(&interest.viewer());
+    fn forget_filters(&mut self, selector: &Selector) {
+        if let Some(users) = self.by_filters.get_mut(selector.filters()) {
+            users.remove(&selector.viewer());
             if users.is_empty() {
-                self.by_filters.remove(interest.filters());
+                self.by_filters.remove(selector.filters());
             }
         }
     }

@@ -46,7 +46,7 @@ const LOG_READS_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Hub {
     pub(super) log_reads: Arc<Semaphore>,
-    pub(super) newest: RwLock<LatestRecords>,
+    pub(super) latest: RwLock<LatestRecords>,
     pub(super) window: RwLock<Window>,
     views: Mutex<SubscriberGroups>,
     /// Every match up to here is listed in its views.
@@ -63,11 +63,11 @@ pub struct Hub {
 impl Hub {
     /// A hub on what the log gave back.
     #[must_use]
-    pub fn new(newest: LatestRecords, options: HubOptions) -> Arc<Self> {
-        let told = AtomicU64::new(newest.head());
+    pub fn new(latest: LatestRecords, options: HubOptions) -> Arc<Self> {
+        let told = AtomicU64::new(latest.head());
         Arc::new(Self {
             log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
-            newest: RwLock::new(newest),
+            latest: RwLock::new(latest),
             window: RwLock::new(Window::new(options.window_bytes_max)),
             views: Mutex::default(),
             told,
@@ -84,8 +84,8 @@ impl Hub {
     /// when it is announced. Never waits for a subscriber.
     pub fn commit(&self, group: &[Arc<Record>]) {
         {
-            let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
-            group.iter().for_each(|record| newest.apply(record));
+            let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+            group.iter().for_each(|record| latest.apply(record));
         }
         let mut waiting = self.lock_waiting();
         group.iter().for_each(|record| waiting.push(record.clone()));
@@ -102,8 +102,8 @@ impl Hub {
     }
 
     /// Looks at the newest records.
-    pub fn with_newest<T>(&self, look: impl FnOnce(&LatestRecords) -> T) -> T {
-        look(&self.newest.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn with_latest<T>(&self, look: impl FnOnce(&LatestRecords) -> T) -> T {
+        look(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Identity of this open of the log.
@@ -120,14 +120,14 @@ impl Hub {
 
     /// Begins a subscription.
     #[must_use]
-    pub fn subscribe(self: &Arc<Self>, interest: Selector, start: SubscriptionStart) -> Subscriber {
-        let view = self.join(interest);
+    pub fn subscribe(self: &Arc<Self>, selector: Selector, start: SubscriptionStart) -> Subscriber {
+        let view = self.join(selector);
         Subscriber::new(self.clone(), view, start)
     }
 
     /// The end that tells; one thread runs it.
     #[must_use]
-    pub fn teller(self: &Arc<Self>) -> Dispatcher {
+    pub fn dispatcher(self: &Arc<Self>) -> Dispatcher {
         Dispatcher::new(self.clone())
     }
 
@@ -157,15 +157,15 @@ impl Hub {
         self.lock_views().is_bare()
     }
 
-    fn join(&self, interest: Selector) -> Arc<SubscriberGroup> {
+    fn join(&self, selector: Selector) -> Arc<SubscriberGroup> {
         self.subscribers.fetch_add(1, Ordering::SeqCst);
-        let make = |interest| SubscriberGroup::new(interest, self.told.load(Ordering::Acquire));
-        self.lock_views().join(interest, make)
+        let make = |selector| SubscriberGroup::new(selector, self.told.load(Ordering::Acquire));
+        self.lock_views().join(selector, make)
     }
 
     pub(super) fn leave(&self, view: &SubscriberGroup) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        self.lock_views().leave(&view.interest);
+        self.lock_views().leave(&view.selector);
     }
 
     pub(super) fn lock_waiting(&self) -> MutexGuard<'_, Backlog> {

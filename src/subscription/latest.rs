@@ -171,20 +171,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_newest_after_any_position_are_those_of_a_simple_map(
+        fn the_latest_after_any_position_are_those_of_a_simple_map(
             names in prop::collection::vec(0..NAMES.len(), 0..60),
             position in 0u64..70,
             examined_max in 1usize..10,
         ) {
-            let mut newest = LatestRecords::default();
+            let mut latest = LatestRecords::default();
             let mut model: BTreeMap<&str, Seq> = BTreeMap::new();
             for (index, name) in names.iter().enumerate() {
                 let seq = index as u64 + 1;
-                newest.apply(&record(seq, NAMES[*name], b"0"));
+                latest.apply(&record(seq, NAMES[*name], b"0"));
                 model.insert(NAMES[*name], seq);
             }
             let public = model.keys().filter(|name| **name != NAMES[3]).count();
-            prop_assert_eq!(newest.public_count(), public);
+            prop_assert_eq!(latest.public_count(), public);
             let mut expected: Vec<Seq> =
                 model.values().copied().filter(|seq| *seq > position).collect();
             expected.sort_unstable();
@@ -193,7 +193,7 @@ mod tests {
             let mut at = position;
             let mut found = Vec::new();
             loop {
-                let slice = newest.after(at, limits, |_| true);
+                let slice = latest.after(at, limits, |_| true);
                 prop_assert!(slice.position >= at);
                 at = slice.position;
                 found.extend(slice.records.iter().map(|record| record.seq()));
@@ -212,7 +212,7 @@ mod tests {
             let mut at = position;
             loop {
                 // One byte is one record more than fits.
-                let slice = newest.after_among(at, 1, identities.iter());
+                let slice = latest.after_among(at, 1, identities.iter());
                 among.extend(slice.records.iter().map(|record| record.seq()));
                 at = slice.position;
                 if slice.complete {
@@ -230,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_the_newest_only() {
-        let mut newest = LatestRecords::default();
-        newest.apply(&record(1, "a", b"\"a long value\""));
-        newest.apply(&record(2, "a", b"1"));
-        newest.apply(&record(3, "broker:test", b"1"));
+    fn bytes_are_those_of_the_latest_only() {
+        let mut latest = LatestRecords::default();
+        latest.apply(&record(1, "a", b"\"a long value\""));
+        latest.apply(&record(2, "a", b"1"));
+        latest.apply(&record(3, "broker:test", b"1"));
         let only = record(2, "a", b"1");
-        assert_eq!(newest.public_bytes(), only.json().len());
+        assert_eq!(latest.public_bytes(), only.json().len());
     }
 }

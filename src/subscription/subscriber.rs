@@ -104,7 +104,7 @@ enum SubscriberPhase {
 impl Subscriber {
     pub(super) fn new(hub: Arc<Hub>, view: Arc<SubscriberGroup>, start: SubscriptionStart) -> Self {
         let place = view.lock().join();
-        let head = hub.with_newest(|newest| newest.head());
+        let head = hub.with_latest(|latest| latest.head());
         let SubscriptionStart { position, reset, replay } = start;
         let nothing = matches!(replay, Replay::None) && position == 0 && !reset;
         let mut subscriber = Self {
@@ -155,7 +155,7 @@ impl Subscriber {
                     self.catch_up();
                     Some(Step { records: Batch::default(), mark: Some(ControlEvent::Reset) })
                 }
-                SubscriberPhase::CatchUp => self.step_newest(),
+                SubscriberPhase::CatchUp => self.step_latest(),
                 SubscriberPhase::Log(reading) => match reading.poll(cx, &self.hub.log_reads) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(reason)) => {
@@ -190,15 +190,15 @@ impl Subscriber {
         };
     }
 
-    fn step_newest(&mut self) -> Option<Step> {
-        let interest = &self.view.interest;
+    fn step_latest(&mut self) -> Option<Step> {
+        let selector = &self.view.selector;
         let limits = SliceLimits { examined_max: STEP_EXAMINED_MAX, bytes_max: STEP_BYTES_MAX };
-        let identities = interest.identities();
-        let slice = self.hub.with_newest(|newest| match identities {
+        let identities = selector.identities();
+        let slice = self.hub.with_latest(|latest| match identities {
             Some(identities) => {
-                newest.after_among(self.position, STEP_BYTES_MAX, identities.iter())
+                latest.after_among(self.position, STEP_BYTES_MAX, identities.iter())
             }
-            None => newest.after(self.position, limits, |record| interest.matches(record)),
+            None => latest.after(self.position, limits, |record| selector.matches(record)),
         });
         self.position = slice.position;
         self.finish(slice.records, slice.complete)
@@ -206,10 +206,10 @@ impl Subscriber {
 
     fn step_log(&mut self, records: Vec<Record>, position: Seq) -> Option<Step> {
         let complete = records.is_empty();
-        let interest = &self.view.interest;
+        let selector = &self.view.selector;
         let records = records
             .into_iter()
-            .filter(|record| record.seq() > self.position && interest.matches(record))
+            .filter(|record| record.seq() > self.position && selector.matches(record))
             .map(Arc::new)
             .collect();
         self.position = self.position.max(position);

@@ -28,7 +28,7 @@ type Log = Arc<Mutex<Vec<Arc<Record>>>>;
 
 struct HubWorld {
     hub: Arc<Hub>,
-    teller: Dispatcher,
+    dispatcher: Dispatcher,
     log: Log,
     versions: HashMap<Identity, Version>,
 }
@@ -57,8 +57,8 @@ impl HubWorld {
     fn new() -> Self {
         let options = HubOptions { window_bytes_max: WINDOW_BYTES, epoch: Epoch(1) };
         let hub = Hub::new(LatestRecords::default(), options);
-        let teller = hub.teller();
-        Self { hub, teller, log: Log::default(), versions: HashMap::new() }
+        let dispatcher = hub.dispatcher();
+        Self { hub, dispatcher, log: Log::default(), versions: HashMap::new() }
     }
 
     fn insert(&mut self, event: &str, to: Option<&str>) {
@@ -90,12 +90,12 @@ impl HubWorld {
         Arc::new(move |position| Box::new(TestLog { log: log.clone(), position }))
     }
 
-    fn subscribe(&self, interest: &Selector, mode: Mode, position: Seq) -> Subscriber {
+    fn subscribe(&self, selector: &Selector, mode: Mode, position: Seq) -> Subscriber {
         let replay = match mode {
             Mode::All => Replay::All(self.open_tail()),
             Mode::Latest => Replay::Latest,
         };
-        self.hub.subscribe(interest.clone(), SubscriptionStart { position, reset: false, replay })
+        self.hub.subscribe(selector.clone(), SubscriptionStart { position, reset: false, replay })
     }
 }
 
@@ -107,7 +107,7 @@ enum Mode {
 
 /// A client and what it has been handed.
 struct ModelClient {
-    interest: Selector,
+    selector: Selector,
     mode: Mode,
     subscriber: Option<Subscriber>,
     position: Seq,
@@ -116,9 +116,9 @@ struct ModelClient {
 }
 
 impl ModelClient {
-    fn new(world: &HubWorld, interest: Selector, mode: Mode) -> Self {
-        let subscriber = Some(world.subscribe(&interest, mode, 0));
-        Self { interest, mode, subscriber, position: 0, held: BTreeMap::new(), seen: Vec::new() }
+    fn new(world: &HubWorld, selector: Selector, mode: Mode) -> Self {
+        let subscriber = Some(world.subscribe(&selector, mode, 0));
+        Self { selector, mode, subscriber, position: 0, held: BTreeMap::new(), seen: Vec::new() }
     }
 
     /// Takes so many steps, or all there are.
@@ -136,7 +136,7 @@ impl ModelClient {
             let step = step.unwrap();
             for record in step.records {
                 assert!(record.seq() > self.position, "positions rise strictly");
-                assert!(self.interest.matches(&record), "nothing that it may not see");
+                assert!(self.selector.matches(&record), "nothing that it may not see");
                 self.position = record.seq();
                 self.seen.push(record.seq());
                 let before = self.held.insert(record.identity().clone(), record.version());
@@ -152,7 +152,7 @@ impl ModelClient {
     /// version of it when it asked for all.
     fn check(&self, world: &HubWorld) {
         let log = world.log.lock().unwrap();
-        let matching = log.iter().filter(|record| self.interest.matches(record));
+        let matching = log.iter().filter(|record| self.selector.matches(record));
         let mut expected = BTreeMap::new();
         for record in matching.clone() {
             expected.insert(record.identity().clone(), record.version());
@@ -179,7 +179,7 @@ const EVENTS: [&str; 5] = ["a", "b", "a.b", "a.c.d", "broker:"];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
 const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "a.>"]];
 
-fn interest(filters: usize, user: usize) -> Selector {
+fn selector(filters: usize, user: usize) -> Selector {
     let filters = FilterSet::parse(FILTERS[filters], 10).unwrap();
     Selector::new(filters, USERS[user].map(|user| User::parse(user).unwrap()))
 }
@@ -205,10 +205,10 @@ async fn run(actions: Vec<HubAction>) {
     for action in actions {
         match action {
             HubAction::Insert { event, to } => world.insert(EVENTS[event], USERS[to]),
-            HubAction::Tell => world.teller.tell_now(),
+            HubAction::Tell => world.dispatcher.tell_now(),
             HubAction::Join { filters, user, all } => {
                 let mode = if all { Mode::All } else { Mode::Latest };
-                clients.push(ModelClient::new(&world, interest(filters, user), mode));
+                clients.push(ModelClient::new(&world, selector(filters, user), mode));
             }
             HubAction::Take { client, steps } => {
                 if let Some(client) = clients.get_mut(client) {
@@ -222,23 +222,23 @@ async fn run(actions: Vec<HubAction>) {
             }
             HubAction::Resume { client } => {
                 if let Some(client) = clients.get_mut(client) {
-                    let (interest, mode) = (&client.interest, client.mode);
-                    client.subscriber = Some(world.subscribe(interest, mode, client.position));
+                    let (selector, mode) = (&client.selector, client.mode);
+                    client.subscriber = Some(world.subscribe(selector, mode, client.position));
                 }
             }
             HubAction::ChangeView { client, filters } => {
                 if let Some(client) = clients.get_mut(client) {
                     // Another view knows nothing of the old position.
-                    let interest = interest(filters, 0);
-                    *client = ModelClient::new(&world, interest, client.mode);
+                    let selector = selector(filters, 0);
+                    *client = ModelClient::new(&world, selector, client.mode);
                 }
             }
         }
     }
-    world.teller.tell_now();
+    world.dispatcher.tell_now();
     for client in &mut clients {
         if client.subscriber.is_none() {
-            let subscriber = world.subscribe(&client.interest, client.mode, client.position);
+            let subscriber = world.subscribe(&client.selector, client.mode, client.position);
             client.subscriber = Some(subscriber);
         }
         client.take(usize::MAX).await;
@@ -256,7 +256,7 @@ fn block_on(future: impl Future<Output = ()>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn at_rest_every_client_holds_the_newest_of_what_it_may_see(actions in actions()) {
+    fn at_rest_every_client_holds_the_latest_of_what_it_may_see(actions in actions()) {
         block_on(run(actions));
     }
 }
@@ -265,12 +265,12 @@ proptest! {
 fn a_subscriber_that_keeps_up_gets_every_version() {
     block_on(async {
         let mut world = HubWorld::new();
-        let mut client = ModelClient::new(&world, interest(0, 0), Mode::Latest);
+        let mut client = ModelClient::new(&world, selector(0, 0), Mode::Latest);
         client.take(usize::MAX).await;
         for _ in 0..50 {
             world.insert("a", None);
             world.insert("a", None);
-            world.teller.tell_now();
+            world.dispatcher.tell_now();
             client.take(usize::MAX).await;
         }
         assert_eq!(client.seen, (1..=100).collect::<Vec<_>>());
@@ -278,15 +278,15 @@ fn a_subscriber_that_keeps_up_gets_every_version() {
 }
 
 #[test]
-fn a_lagging_subscriber_catches_up_with_newest_values_only() {
+fn a_lagging_subscriber_catches_up_with_latest_values_only() {
     block_on(async {
         let mut world = HubWorld::new();
-        let mut client = ModelClient::new(&world, interest(0, 0), Mode::Latest);
+        let mut client = ModelClient::new(&world, selector(0, 0), Mode::Latest);
         client.take(usize::MAX).await;
         for _ in 0..100 {
             world.insert("a", None);
             world.insert("b", None);
-            world.teller.tell_now();
+            world.dispatcher.tell_now();
         }
         client.take(usize::MAX).await;
         assert_eq!(client.seen, [199, 200]);
@@ -305,14 +305,14 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
     let count = Arc::new(Count(0.into()));
     let waker = count.clone().into();
     let mut cx = std::task::Context::from_waker(&waker);
-    let mut subscriber = world.subscribe(&interest(1, 0), Mode::Latest, 0);
+    let mut subscriber = world.subscribe(&selector(1, 0), Mode::Latest, 0);
     assert!(subscriber.poll_step(&mut cx).is_ready(), "synced");
     assert!(subscriber.poll_step(&mut cx).is_pending());
     world.insert("b", None);
-    world.teller.tell_now();
+    world.dispatcher.tell_now();
     assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 0, "not its event");
     (0..5).for_each(|_| world.insert("a", None));
-    world.teller.tell_now();
+    world.dispatcher.tell_now();
     assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
@@ -320,7 +320,7 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
 fn closing_the_hub_ends_every_subscription() {
     block_on(async {
         let world = HubWorld::new();
-        let mut subscriber = world.subscribe(&interest(0, 0), Mode::Latest, 0);
+        let mut subscriber = world.subscribe(&selector(0, 0), Mode::Latest, 0);
         world.hub.close();
         assert!(poll_fn(|cx| subscriber.poll_step(cx)).await.is_none());
     });
@@ -342,13 +342,13 @@ mod everybody {
     #[test]
     fn a_view_of_everybody_is_told_private_records() {
         let mut world = HubWorld::new();
-        let interest = Selector::of_everybody(FilterSet::everything());
-        let mut all = world.subscribe(&interest, Mode::Latest, 0);
+        let selector = Selector::of_everybody(FilterSet::everything());
+        let mut all = world.subscribe(&selector, Mode::Latest, 0);
         assert_eq!(poll(&mut all), Some(vec![]));
         assert_eq!(poll(&mut all), None);
         world.insert("a", Some("ann"));
         world.insert("b", None);
-        world.teller.tell_now();
+        world.dispatcher.tell_now();
         assert_eq!(poll(&mut all), Some(vec![1, 2]));
     }
 
@@ -364,7 +364,7 @@ mod everybody {
         assert_eq!(poll(&mut page), Some(vec![]));
         assert_eq!((poll(&mut bridge), poll(&mut page)), (None, None));
         world.insert("b", None);
-        world.teller.tell_now();
+        world.dispatcher.tell_now();
         let got = (poll(&mut bridge), poll(&mut page));
         assert_eq!(got, (Some(vec![1]), Some(vec![1])));
     }
@@ -372,15 +372,15 @@ mod everybody {
     #[test]
     fn what_is_kept_goes_when_all_sleep() {
         let mut world = HubWorld::new();
-        let interest = Selector::new(FilterSet::everything(), None);
-        let mut first = world.subscribe(&interest, Mode::Latest, 0);
-        let mut stalled = world.subscribe(&interest, Mode::Latest, 0);
+        let selector = Selector::new(FilterSet::everything(), None);
+        let mut first = world.subscribe(&selector, Mode::Latest, 0);
+        let mut stalled = world.subscribe(&selector, Mode::Latest, 0);
         poll(&mut first);
         poll(&mut first);
         poll(&mut stalled);
         poll(&mut stalled);
         world.insert("b", None);
-        world.teller.tell_now();
+        world.dispatcher.tell_now();
         assert_eq!(poll(&mut first), Some(vec![1]));
         assert_eq!(poll(&mut first), None);
         drop(stalled);

@@ -266,7 +266,7 @@ fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
 /// Never waits for a projection that was written to.
 fn late(dir: &Path) -> Command {
     let mut command = small(dir);
-    command.env("BROKER_OPEN_BESIDE_RECORDS", "0");
+    command.env("BROKER_BACKGROUND_OPEN_RECORDS", "0");
     command
 }
 
@@ -293,8 +293,8 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
     let data = dir.path().join("data");
     fs::remove_dir_all(data.join("journal")).expect("removed");
     copy_all(&stale.path().join("journal"), &data.join("journal"));
-    let milestone = Path::new("projection/milestone");
-    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    let progress_file = Path::new("projection/progress");
+    fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
     match Program::try_start(late(dir.path())) {
         Ok(mut program) => {
             assert_eq!(program.wait(PATIENCE).code(), Some(1));
@@ -326,8 +326,8 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
 fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_opened_late() {
     let (dir, stale) = two_late_runs();
     let data = dir.path().join("data");
-    let milestone = Path::new("projection/milestone");
-    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    let progress_file = Path::new("projection/progress");
+    fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
     let program = Program::start(late(dir.path()));
     assert!(program.log().contains("the history is opened first"), "{}", program.log());
@@ -336,7 +336,7 @@ fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_ope
 
     fs::remove_dir_all(data.join("journal")).expect("removed");
     copy_all(&stale.path().join("journal"), &data.join("journal"));
-    fs::copy(stale.path().join(milestone), data.join(milestone)).expect("copied");
+    fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
     let Err(refusal) = Program::try_start(late(dir.path())) else { panic!("20 records are lost") };
     assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
@@ -346,11 +346,11 @@ fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_ope
 #[test]
 fn a_history_that_is_opened_late_is_whole_after_every_kill() {
     let dir = tempfile::tempdir().expect("a directory");
-    let milestone = dir.path().join("data/projection/milestone");
+    let progress_file = dir.path().join("data/projection/progress");
     for run in 0..6 {
-        assert_eq!(milestone.exists(), run > 0, "every start but the first is a late one");
+        assert_eq!(progress_file.exists(), run > 0, "every start but the first is a late one");
         let mut command = small(dir.path());
-        command.env("BROKER_OPEN_BESIDE_RECORDS", "10").env("BROKER_LOG", "info");
+        command.env("BROKER_BACKGROUND_OPEN_RECORDS", "10").env("BROKER_LOG", "info");
         let program = Program::start(command);
         let values = |runs: u32| (0..25 * runs).map(|n| n.to_string());
         values(run + 1).skip(values(run).count()).for_each(|n| drop(program.client.put("a", &n)));

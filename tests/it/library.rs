@@ -199,7 +199,7 @@ async fn two_brokers_on_two_directories_are_two_logs() {
 }
 
 #[actix_rt::test]
-async fn a_subscription_that_is_not_polled_ends_on_the_newest_version() {
+async fn a_subscription_that_is_not_polled_ends_on_the_latest_version() {
     let dir = tempfile::tempdir().expect("a directory");
     let broker = Broker::open(config(&dir).window_bytes(1 << 10)).await.expect("it opens");
     let mut records = broker.subscribe(Subscribe::default());

@@ -13,14 +13,14 @@ const METRICS: &[(&str, &str)] = &[
     ("broker_bridge_sent_total", "counter"),
     ("broker_consumed_total", "counter"),
     ("broker_consumers", "gauge"),
-    ("broker_delivered_bytes", "counter"),
+    ("broker_delivered_bytes_total", "counter"),
     ("broker_delivered_total", "counter"),
     ("broker_groups_total", "counter"),
     ("broker_insert_seconds", "histogram"),
     ("broker_log_seq", "gauge"),
     ("broker_log_unverified_records", "gauge"),
-    ("broker_newest", "gauge"),
-    ("broker_newest_bytes", "gauge"),
+    ("broker_latest", "gauge"),
+    ("broker_latest_bytes", "gauge"),
     ("broker_projection_lag", "gauge"),
     ("broker_projection_seq", "gauge"),
     ("broker_queue_bytes", "gauge"),
@@ -78,11 +78,11 @@ fn counters_count_what_they_say() {
     assert_eq!(grown("broker_groups_total"), 2.0);
     assert_eq!(grown("broker_insert_seconds_count"), 2.0);
     assert_eq!(grown("broker_delivered_total"), 2.0);
-    assert!(grown("broker_delivered_bytes") > 100.0);
+    assert!(grown("broker_delivered_bytes_total") > 100.0);
     assert_eq!(grown("broker_refused_total{code=\"malformed-json\"}"), 1.0);
     assert_eq!(grown("broker_refused_total{code=\"not-found\"}"), 1.0);
     assert_eq!(after["broker_streams"], 1.0);
     assert_eq!(after["broker_subscribers"], 1.0);
-    assert_eq!(after["broker_newest"], 2.0);
+    assert_eq!(after["broker_latest"], 2.0);
     assert_eq!(after["broker_log_seq"], 4.0);
 }

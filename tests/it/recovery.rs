@@ -183,7 +183,7 @@ fn retry(client: Client, log: &Log, requests: &mut [Request]) {
 fn start(dir: &Path) -> Program {
     let mut command = small(dir);
     // So little that most starts find a checkpoint, and often one that a kill left half written.
-    command.env("BROKER_LOG", "warn").env("BROKER_CHECKPOINT_BYTES", "4KiB");
+    command.env("BROKER_LOG", "warn").env("BROKER_SNAPSHOT_BYTES", "4KiB");
     Program::start(command)
 }
 
@@ -264,8 +264,8 @@ fn a_stream_over_a_kill_continues_without_a_reset() {
         for n in 0..20 {
             program.client.put("a", &n.to_string());
         }
-        let newest = version + 20;
-        while version < newest {
+        let latest = version + 20;
+        while version < latest {
             let block = stream.block();
             assert!(!block.is("broker:reset"), "{block:?}");
             if block.is("a") {

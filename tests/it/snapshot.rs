@@ -13,7 +13,7 @@ const EVENTS: usize = 20;
 
 fn command(dir: &Path) -> Command {
     let mut command = small(dir);
-    command.env("BROKER_CHECKPOINT_BYTES", "64KiB");
+    command.env("BROKER_SNAPSHOT_BYTES", "64KiB");
     command
 }
 
@@ -38,15 +38,15 @@ fn insert_many(client: Client, rounds: usize) {
 }
 
 /// Waits until a checkpoint stands for more than what it stood for before.
-fn await_checkpoint(dir: &Path, before: &[u8]) -> Vec<u8> {
+fn await_snapshot(dir: &Path, before: &[u8]) -> Vec<u8> {
     eventually("a checkpoint is written", || {
-        let bytes = fs::read(dir.join("data/journal/checkpoint")).ok()?;
+        let bytes = fs::read(dir.join("data/journal/snapshot")).ok()?;
         (bytes != before).then_some(bytes)
     })
 }
 
 /// Everything that is current, without the cursor, which names the epoch.
-fn newest(client: Client) -> Value {
+fn latest(client: Client) -> Value {
     client.get("/latest").expect(200).json()["records"].clone()
 }
 
@@ -57,13 +57,13 @@ fn checkpointed(dir: &Path) -> (Vec<String>, Value, String) {
     insert_many(client, 20);
     let mut stream = program.events("?event=e1");
     let cursor = stream.block().id;
-    await_checkpoint(dir, b"");
+    await_snapshot(dir, b"");
     insert_many(client, 3);
     let log = client.lines("/log");
-    let newest = newest(client);
+    let latest = latest(client);
     // A clean end, so that the history asks for nothing that the checkpoint stands for.
     program.stop();
-    (log, newest, cursor)
+    (log, latest, cursor)
 }
 
 fn read_records(program: &Program) -> u64 {
@@ -75,12 +75,12 @@ fn read_records(program: &Program) -> u64 {
 #[test]
 fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, newest_before, cursor) = checkpointed(dir.path());
+    let (log, latest_before, cursor) = checkpointed(dir.path());
 
     let program = Program::start(command(dir.path()));
     let client = program.client;
     assert!(read_records(&program) < log.len() as u64, "some is passed over");
-    assert_eq!(newest(client), newest_before);
+    assert_eq!(latest(client), latest_before);
     assert_eq!(client.lines("/log")[..log.len()], log);
     // Versions go on, for public and for private values, and what is expected is known.
     let stale = client.insert(r#"{"event":"e1","data":0,"expected_version":22}"#);
@@ -102,10 +102,10 @@ fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
 }
 
 #[test]
-fn without_its_checkpoint_a_log_gives_the_same() {
+fn without_its_snapshot_a_log_gives_the_same() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, newest_before, _) = checkpointed(dir.path());
-    let path = dir.path().join("data/journal/checkpoint");
+    let (log, latest_before, _) = checkpointed(dir.path());
+    let path = dir.path().join("data/journal/snapshot");
     let mut bytes = fs::read(&path).expect("it is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
@@ -113,7 +113,7 @@ fn without_its_checkpoint_a_log_gives_the_same() {
     let program = Program::start(command(dir.path()));
     assert_eq!(read_records(&program), log.len() as u64, "everything is read");
     assert!(program.log().contains("checkpoint is of no use"), "{}", program.log());
-    assert_eq!(newest(program.client), newest_before);
+    assert_eq!(latest(program.client), latest_before);
     program.stop();
 }
 
@@ -141,7 +141,7 @@ fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
 }
 
 #[test]
-fn a_log_that_was_rolled_back_behind_its_checkpoint_is_refused() {
+fn a_log_that_was_rolled_back_behind_its_snapshot_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     checkpointed(dir.path());
     let stale = dir.path().join("stale");
@@ -149,10 +149,10 @@ fn a_log_that_was_rolled_back_behind_its_checkpoint_is_refused() {
     for path in segments(dir.path()) {
         fs::copy(&path, stale.join(path.file_name().expect("a name"))).expect("a copy");
     }
-    let before = fs::read(dir.path().join("data/journal/checkpoint")).expect("it is there");
+    let before = fs::read(dir.path().join("data/journal/snapshot")).expect("it is there");
     let program = Program::start(command(dir.path()));
     insert_many(program.client, 20);
-    await_checkpoint(dir.path(), &before);
+    await_snapshot(dir.path(), &before);
     program.kill();
     // Projection and mark are gone, and the segments are those of before.
     fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
@@ -170,7 +170,7 @@ fn a_log_that_was_rolled_back_behind_its_checkpoint_is_refused() {
 /// A backup that was served has a history of its own under the same log id; its segments in the
 /// place of the original's leave a checkpoint that knows other records.
 #[test]
-fn a_checkpoint_of_another_history_of_the_same_log_is_left_aside() {
+fn a_snapshot_of_another_history_of_the_same_log_is_left_aside() {
     let dir = tempfile::tempdir().expect("a directory");
     let (log, _, _) = checkpointed(dir.path());
     // The copy is of before: it has the beginning only, and goes on in its own way.
@@ -185,10 +185,10 @@ fn a_checkpoint_of_another_history_of_the_same_log_is_left_aside() {
     let to = copy.join("journal").join(first.file_name().expect("a name"));
     fs::copy(first, to).expect("a copy");
     let mut command = small(other.path());
-    command.env("BROKER_CHECKPOINT_BYTES", "1GiB");
+    command.env("BROKER_SNAPSHOT_BYTES", "1GiB");
     let program = Program::start(command);
     insert_many(program.client, 40);
-    let (theirs, newest_there) = (program.client.lines("/log"), newest(program.client));
+    let (theirs, latest_there) = (program.client.lines("/log"), latest(program.client));
     assert!(theirs.len() > log.len(), "it goes further than the checkpoint");
     program.stop();
 
@@ -201,7 +201,7 @@ fn a_checkpoint_of_another_history_of_the_same_log_is_left_aside() {
     }
     let program = Program::start(self::command(dir.path()));
     assert!(program.log().contains("of another history"), "{}", program.log());
-    assert_eq!(newest(program.client), newest_there);
+    assert_eq!(latest(program.client), latest_there);
     assert_eq!(program.client.lines("/log")[..theirs.len()], theirs);
     program.stop();
 }

@@ -165,7 +165,7 @@ fn every_problem_stands_in_the_protocol_and_no_other_does() {
 fn the_changelog_names_the_version() {
     let heading = format!("## {}", env!("CARGO_PKG_VERSION"));
     let changelog = document("CHANGELOG.md");
-    let newest = changelog.lines().find(|line| line.starts_with("## ")).expect("a heading");
-    let rest = newest.strip_prefix(&heading);
-    assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')), "{newest}");
+    let latest = changelog.lines().find(|line| line.starts_with("## ")).expect("a heading");
+    let rest = latest.strip_prefix(&heading);
+    assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')), "{latest}");
 }

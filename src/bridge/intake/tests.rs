@@ -63,7 +63,7 @@ impl Host for Model {
         let FailingLog { state, records } = &mut *self.log.borrow_mut();
         let seen: HashMap<_, _> =
             records.iter().map(|record| (record.id(), record.clone())).collect();
-        let limits = Limits { events_max: 100, newest_bytes_max: 1 << 20, consumers_max: 1 };
+        let limits = Limits { events_max: 100, latest_bytes_max: 1 << 20, consumers_max: 1 };
         let verdict = state.decide(proposal, &seen, Timestamp::from_millis(1), limits)?;
         if let Verdict::Append(appended) = &verdict {
             records.extend(appended.iter().cloned());

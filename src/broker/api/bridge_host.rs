@@ -42,13 +42,13 @@ impl Host for BridgeHost {
         self.broker().map_or(0, |broker| broker.head())
     }
 
-    fn follow(&self, interest: Selector, after: Seq) -> Option<Subscriber> {
+    fn follow(&self, selector: Selector, after: Seq) -> Option<Subscriber> {
         let broker = self.broker().ok()?;
         let replay = Replay::All(log_tails(broker.reader()));
         Some(
             broker
                 .hub()
-                .subscribe(interest, SubscriptionStart { position: after, reset: false, replay }),
+                .subscribe(selector, SubscriptionStart { position: after, reset: false, replay }),
         )
     }
 

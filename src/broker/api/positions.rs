@@ -18,7 +18,7 @@ impl Broker {
     pub(crate) fn position(&self, name: &Name) -> Option<Arc<Record>> {
         debug_assert!(name.is_system(), "positions are the system's");
         let identity = Identity { event: name.clone(), to: None };
-        self.inner.hub.with_newest(|newest| newest.find(&identity).cloned())
+        self.inner.hub.with_latest(|latest| latest.find(&identity).cloned())
     }
 
     /// Stores a position under a system name; returns when it is on stable storage. With
@@ -54,7 +54,7 @@ mod tests {
 
     fn config(dir: &tempfile::TempDir) -> Config {
         // A checkpoint is due at once, and the log is read again for nothing before it.
-        Config::default().data_dir(dir.path()).segment_bytes(64 << 10).checkpoint_bytes(4 << 10)
+        Config::default().data_dir(dir.path()).segment_bytes(64 << 10).snapshot_bytes(4 << 10)
     }
 
     fn data(n: Version) -> Data {
@@ -64,13 +64,13 @@ mod tests {
     /// A checkpoint used to leave system records out, so that after a start from one their versions
     /// began anew.
     #[tokio::test]
-    async fn a_position_is_found_and_counted_on_after_a_start_from_a_checkpoint() {
+    async fn a_position_is_found_and_counted_on_after_a_start_from_a_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let name = Name::system("bridge.test");
         let broker = Broker::open(config(&dir)).await.unwrap();
         assert_eq!(broker.position(&name), None);
         let mut version = 0;
-        while !dir.path().join("journal/checkpoint").exists() {
+        while !dir.path().join("journal/snapshot").exists() {
             version += 1;
             let stored = broker.store_position(&name, data(version), None).await.unwrap();
             assert_eq!(stored.version(), version);

@@ -81,22 +81,22 @@ impl Broker {
     }
 
     pub(crate) fn subscriber(&self, subscribe: Subscribe) -> Subscriber {
-        let interest =
+        let selector =
             Selector::new(subscribe.filters.unwrap_or_else(FilterSet::everything), subscribe.user);
-        let start = self.start_of(&interest, subscribe.resume, subscribe.replay);
-        self.inner.hub.subscribe(interest, start)
+        let start = self.start_of(&selector, subscribe.resume, subscribe.replay);
+        self.inner.hub.subscribe(selector, start)
     }
 
     /// The cursor at a position of the subscription with these filters and this user.
     pub(crate) fn cursor_at(&self, filters: &FilterSet, user: &User, seq: Seq) -> Cursor {
-        let interest = Selector::new(filters.clone(), Some(user.clone()));
-        Cursor { epoch: self.inner.hub.epoch(), seq, view: interest.view() }
+        let selector = Selector::new(filters.clone(), Some(user.clone()));
+        Cursor { epoch: self.inner.hub.epoch(), seq, view: selector.view() }
     }
 
-    fn start_of(&self, interest: &Selector, resume: Resume, mode: ReplayMode) -> SubscriptionStart {
+    fn start_of(&self, selector: &Selector, resume: Resume, mode: ReplayMode) -> SubscriptionStart {
         let good = match resume {
             Resume::After(cursor) => {
-                self.inner.epochs.position(cursor, interest.view(), self.head())
+                self.inner.epochs.position(cursor, selector.view(), self.head())
             }
             Resume::Fresh | Resume::Lost => None,
         };

@@ -24,7 +24,7 @@ use crate::subscription::latest::LatestRecords;
 /// Collected while the log is read.
 pub struct ReplayedState {
     pub state: FoldState,
-    pub newest: LatestRecords,
+    pub latest: LatestRecords,
     pub epochs: Epochs,
     /// The records of all opens.
     pub opens: Vec<Arc<Record>>,
@@ -58,17 +58,17 @@ pub struct ProjectionEvidence<'a> {
 pub fn restore(
     directory: &DataDir,
     config: &Config,
-    witness: ProjectionEvidence<'_>,
+    evidence: ProjectionEvidence<'_>,
 ) -> Result<ReplayedLog, StartError> {
     let lag_max = config.max_projection_lag;
-    let (checkpoint, restored) = from_checkpoint(directory, lag_max);
-    let restart = read_log(directory, config, witness, checkpoint.as_ref(), restored)?;
+    let (snapshot, restored) = from_snapshot(directory, lag_max);
+    let restart = read_log(directory, config, evidence, snapshot.as_ref(), restored)?;
     match restart {
         Some(restart) => Ok(restart),
         None => {
             warn!("the checkpoint is of another history of this log; the whole log is read");
             let restored = ReplayedState::new(lag_max);
-            let restart = read_log(directory, config, witness, None, restored)?;
+            let restart = read_log(directory, config, evidence, None, restored)?;
             Ok(restart.expect("without a checkpoint there is none to differ from"))
         }
     }
@@ -78,20 +78,20 @@ pub fn restore(
 fn read_log(
     directory: &DataDir,
     config: &Config,
-    witness: ProjectionEvidence<'_>,
-    checkpoint: Option<&Snapshot>,
+    evidence: ProjectionEvidence<'_>,
+    snapshot: Option<&Snapshot>,
     mut restored: ReplayedState,
 ) -> Result<Option<ReplayedLog>, StartError> {
-    let applied_seq = witness.applied.map_or(0, |applied| applied.seq);
+    let applied_seq = evidence.applied.map_or(0, |applied| applied.seq);
     let lag_max = config.max_projection_lag;
-    let through = checkpoint.map_or(0, Snapshot::head);
+    let through = snapshot.map_or(0, Snapshot::head);
     let mut is_of_another_history = false;
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         let record = Arc::new(stored.to_record()?);
         if record.seq() == applied_seq {
             restored.chain_at_applied = Some(*chain);
         }
-        if record.seq() == through && checkpoint.is_some_and(|found| found.chain() != chain) {
+        if record.seq() == through && snapshot.is_some_and(|found| found.chain() != chain) {
             is_of_another_history = true;
             return Err(RecordError::System("the checkpoint knows another one".to_owned()));
         }
@@ -99,7 +99,7 @@ fn read_log(
             restored.remember_id(&record, lag_max);
         }
         // The last one that the checkpoint stands for may have been no newest value.
-        if record.seq() > through || record.seq() == through && restored.newest.head() < through {
+        if record.seq() > through || record.seq() == through && restored.latest.head() < through {
             restored.state.restore(RestoredRecord::of(&record));
             restored.take(record)?;
         }
@@ -107,8 +107,8 @@ fn read_log(
     };
     let known = OpenContext {
         proven: applied_seq,
-        prove: witness.prove,
-        checkpoint,
+        prove: evidence.prove,
+        snapshot,
         // Without a projection all ids are looked up later, when it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
     };
@@ -126,24 +126,24 @@ fn read_log(
              acknowledged; it was cut and kept aside"
         );
     }
-    info!(records = report.records_read, seq = report.head, checkpoint = through, "log read");
+    info!(records = report.records_read, seq = report.head, snapshot = through, "log read");
     Ok(Some(ReplayedLog { journal, restored, earlier, bytes_read: report.bytes_read }))
 }
 
 /// What the last checkpoint gives back; without one that is of use, nothing.
-fn from_checkpoint(directory: &DataDir, lag_max: u64) -> (Option<Snapshot>, ReplayedState) {
+fn from_snapshot(directory: &DataDir, lag_max: u64) -> (Option<Snapshot>, ReplayedState) {
     let mut restored = ReplayedState::new(lag_max);
-    let Some(checkpoint) = Journal::checkpoint(directory) else { return (None, restored) };
-    let visited = checkpoint.visit(&mut |stored| {
+    let Some(snapshot) = Journal::snapshot(directory) else { return (None, restored) };
+    let visited = snapshot.visit(&mut |stored| {
         let record = Arc::new(stored.to_record()?);
-        if record.seq() <= restored.newest.head() {
+        if record.seq() <= restored.latest.head() {
             return Err(RecordError::System("it is out of order in the checkpoint".to_owned()));
         }
-        restored.state.restore_newest(RestoredRecord::of(&record));
+        restored.state.restore_latest(RestoredRecord::of(&record));
         restored.take(record)
     });
     match visited {
-        Ok(()) => (Some(checkpoint), restored),
+        Ok(()) => (Some(snapshot), restored),
         Err(error) => {
             warn!(%error, "the checkpoint is of no use; the whole log is read");
             (None, ReplayedState::new(lag_max))
@@ -155,7 +155,7 @@ impl ReplayedState {
     fn new(lag_max: u64) -> Self {
         Self {
             state: FoldState::default(),
-            newest: LatestRecords::default(),
+            latest: LatestRecords::default(),
             epochs: Epochs::default(),
             opens: Vec::new(),
             recent: RecentIds::new(0, lag_max),
@@ -165,7 +165,7 @@ impl ReplayedState {
 
     /// Takes in a record that the state has; seqs rise.
     fn take(&mut self, record: Arc<Record>) -> Result<(), RecordError> {
-        self.newest.apply(&record);
+        self.latest.apply(&record);
         if record.event() == &open_name() {
             self.epochs.restore(record.seq(), record.data()).map_err(RecordError::System)?;
             self.opens.push(record);

@@ -81,8 +81,8 @@ impl Snapshots {
         let mut opens = self.opens.iter().peekable();
         let mut position = 0;
         loop {
-            let slice = self.hub.with_newest(|newest| {
-                newest.after(position, limits, |record| record.event() != &open)
+            let slice = self.hub.with_latest(|latest| {
+                latest.after(position, limits, |record| record.event() != &open)
             });
             for record in &slice.records {
                 while let Some(open) = opens.next_if(|open| open.seq() < record.seq()) {

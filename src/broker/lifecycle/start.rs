@@ -94,23 +94,23 @@ pub fn open(config: Config) -> Result<BrokerInner, StartError> {
         crate::projection::ProjectionOptions {
             cache_bytes_max: config.cache_bytes,
             give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
-            replayed_records_max: config.open_beside_records,
+            replayed_records_max: config.background_open_records,
             ..crate::projection::ProjectionOptions::default()
         },
     );
     let applied = projection.applied();
     let prove = || projection.prove();
-    let witness = ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) };
+    let evidence = ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) };
     let ReplayedLog { mut journal, mut restored, earlier, bytes_read } =
-        restore(&directory, &config, witness)?;
+        restore(&directory, &config, evidence)?;
     let agrees = restored.agrees(applied.as_ref());
     let reader = journal.reader();
     // Before anything is appended: it knows how far the log reached at least.
     let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
     let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
     let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
-    let opened_at = restored.newest.head();
-    let hub = Hub::new(restored.newest, options);
+    let opened_at = restored.latest.head();
+    let hub = Hub::new(restored.latest, options);
     let metrics = Metrics::new();
     let (fail, failed) = watch::channel(false);
     let fail = Arc::new(fail);
@@ -130,18 +130,18 @@ pub fn open(config: Config) -> Result<BrokerInner, StartError> {
             queue_bytes_max: config.queue_bytes,
             limits: Limits {
                 events_max: saturating(config.max_events),
-                newest_bytes_max: saturating(config.max_newest_bytes),
+                latest_bytes_max: saturating(config.max_latest_bytes),
                 consumers_max: config.max_consumers.get(),
             },
             swift: SWIFT,
         },
     )
     .map_err(StartError::Thread)?;
-    let teller = hub.teller();
+    let dispatcher = hub.dispatcher();
     let told = hub.clone();
-    spawn("teller", move || {
+    spawn("dispatcher", move || {
         // Streams must not go on without being told anything.
-        if catch_unwind(AssertUnwindSafe(|| teller.run())).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
             error!("the teller panicked; streams end");
             told.close();
         }
@@ -156,16 +156,16 @@ pub fn open(config: Config) -> Result<BrokerInner, StartError> {
         Ok::<(), StartError>(())
     };
     let trusted = Arc::new(std::sync::Mutex::new(true));
-    let checkpoints = Snapshots {
+    let snapshots = Snapshots {
         hub: hub.clone(),
         reader: reader.clone(),
         opens: restored.opens,
-        due_bytes: config.checkpoint_bytes,
+        due_bytes: config.snapshot_bytes,
         bytes_read,
         trusted: trusted.clone(),
         _directory: directory.clone(),
     };
-    work("checkpoints", Box::new(move |rest| checkpoints.run(rest)))?;
+    work("snapshots", Box::new(move |rest| snapshots.run(rest)))?;
     if let Some(earlier) = earlier {
         unverified.store(earlier.last_seq(), Ordering::Relaxed);
         let (directory, unverified) = (directory.clone(), unverified.clone());
@@ -173,8 +173,8 @@ pub fn open(config: Config) -> Result<BrokerInner, StartError> {
         let verifier = Verifier { earlier, directory, trusted, unverified, alarm };
         work("verifier", Box::new(move |rest| verifier.run(rest)))?;
     }
-    let witness = projection.clone();
-    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, &witness, rest)))?;
+    let evidence = projection.clone();
+    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, &evidence, rest)))?;
     Ok(BrokerInner {
         config,
         order,

@@ -68,20 +68,20 @@ impl Verifier {
     fn refuse(self, error: &JournalError) {
         error!(%error, "the log is damaged; nothing more is acknowledged");
         self.alarm.refuse();
-        distrust(self.trusted, self.directory, FORGET_MAX);
+        invalidate(self.trusted, self.directory, FORGET_MAX);
         self.alarm.raise();
     }
 }
 
 /// Removes the checkpoint, and lets no other come. A disk that hangs may hold that, or the
 /// checkpoint that is being written, for ever: it is waited for only so long.
-fn distrust(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, patience: Duration) {
+fn invalidate(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, patience: Duration) {
     let (tell, forgotten) = mpsc::channel();
     let forget = move || {
         let mut trusted = trusted.lock().unwrap_or_else(PoisonError::into_inner);
         *trusted = false;
         // Who waited may have given up.
-        let _ = tell.send(Journal::forget_checkpoint(&directory));
+        let _ = tell.send(Journal::forget_snapshot(&directory));
     };
     let started = thread::Builder::new().name("distrust".to_owned()).spawn(forget);
     let forgotten = started.and_then(|_| match forgotten.recv_timeout(patience) {
@@ -98,19 +98,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_is_told_also_while_a_checkpoint_hangs_which_is_removed_when_it_no_longer_does() {
+    fn damage_is_told_also_while_a_snapshot_hangs_which_is_removed_when_it_no_longer_does() {
         let site = tempfile::tempdir().unwrap();
         let directory = Arc::new(DataDir::open(&site.path().join("data")).unwrap());
-        let checkpoint = directory.path().join("journal/checkpoint");
-        std::fs::write(&checkpoint, "any").unwrap();
+        let snapshot = directory.path().join("journal/snapshot");
+        std::fs::write(&snapshot, "any").unwrap();
         let trusted = Arc::new(Mutex::new(true));
         let hangs = trusted.lock().unwrap();
-        distrust(trusted.clone(), directory, Duration::from_millis(1));
-        assert!(*hangs && checkpoint.exists(), "it was not waited for");
+        invalidate(trusted.clone(), directory, Duration::from_millis(1));
+        assert!(*hangs && snapshot.exists(), "it was not waited for");
         drop(hangs);
         while *trusted.lock().unwrap() {
             thread::yield_now();
         }
-        assert!(!checkpoint.exists());
+        assert!(!snapshot.exists());
     }
 }

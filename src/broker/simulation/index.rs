@@ -29,7 +29,7 @@ struct IndexContents {
     /// Whether the walk through the ids is done, or was not needed.
     complete: bool,
     /// What a start goes by instead of the entries, which it has not opened.
-    milestone: Option<Applied>,
+    progress_file: Option<Applied>,
     /// Nothing can be read before it is there.
     told: Seq,
     /// Of the process that runs.
@@ -58,10 +58,10 @@ impl SimulatedIndex {
             _ => random.random_range(held.flushed..=held.entries.len()),
         };
         // As old as the oldest entries that may be lost, and as new as the newest.
-        held.milestone = None;
+        held.progress_file = None;
         if kept > 0 && random.random_bool(0.4) {
             let seq = random.random_range(held.flushed.max(1)..=held.entries.len());
-            held.milestone = Some(held.position(seq));
+            held.progress_file = Some(held.position(seq));
         }
         held.entries.truncate(kept);
         held.by_id.retain(|_, at| *at < kept);
@@ -74,21 +74,23 @@ impl SimulatedIndex {
     pub fn applied(&self) -> Option<Applied> {
         let held = self.lock();
         let last = || (!held.entries.is_empty()).then(|| held.position(held.entries.len()));
-        held.milestone.or_else(last)
+        held.progress_file.or_else(last)
     }
 
     /// How far it really is.
     pub fn prove(&self) -> Seq {
         let held = self.lock();
-        held.milestone.map_or(0, |milestone| milestone.seq).max(held.entries.len() as Seq)
+        held.progress_file
+            .map_or(0, |progress_file| progress_file.seq)
+            .max(held.entries.len() as Seq)
     }
 
     /// The log that it follows from now on.
     pub fn follow(&self, reader: Reader) {
         let mut held = self.lock();
         held.reader = Some(reader);
-        held.told = held.milestone.map_or(0, |milestone| milestone.seq);
-        held.complete &= held.milestone.is_none();
+        held.told = held.progress_file.map_or(0, |progress_file| progress_file.seq);
+        held.complete &= held.progress_file.is_none();
     }
 
     /// What it tells the order.
@@ -107,11 +109,11 @@ impl SimulatedIndex {
     pub fn step(&self, random: &mut SmallRng) {
         let mut held = self.lock();
         let Some(reader) = held.reader.clone() else { return };
-        if held.milestone.is_some() && random.random_bool(0.5) {
+        if held.progress_file.is_some() && random.random_bool(0.5) {
             // It is being opened.
             return;
         }
-        held.milestone = None;
+        held.progress_file = None;
         let bytes_max = random.random_range(1..8_000);
         let located = reader.follow(held.entries.len() as Seq).next_located(bytes_max);
         for located in located.expect("the log can be read where it is not damaged") {
@@ -154,7 +156,7 @@ impl IndexContents {
     }
 
     fn can_be_read(&self) -> bool {
-        self.milestone.is_none() && self.entries.len() as Seq >= self.told
+        self.progress_file.is_none() && self.entries.len() as Seq >= self.told
     }
 }
 

@@ -106,7 +106,7 @@ impl Oracle {
     }
 
     /// The newest of everything that is for readers.
-    pub fn newest(&self) -> BTreeMap<Identity, Arc<Record>> {
+    pub fn latest(&self) -> BTreeMap<Identity, Arc<Record>> {
         let records = self.log.iter().filter(|record| !record.event().is_system());
         records.map(|record| (record.identity().clone(), record.clone())).collect()
     }

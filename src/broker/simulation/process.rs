@@ -34,7 +34,7 @@ pub struct SimulatedProcess {
     pub order: ManualOrder<TruthfulLog, OracleObserver, IdFinder<SimulatedIndex>>,
     pub engines: IdFinder<SimulatedIndex>,
     pub hub: Arc<Hub>,
-    pub teller: Dispatcher,
+    pub dispatcher: Dispatcher,
     pub reader: Reader,
     pub epochs: Epochs,
     pub earlier: Option<UnverifiedSegments>,
@@ -114,7 +114,7 @@ impl SimulatedProcess {
         index.follow(reader.clone());
         let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
         let hub =
-            Hub::new(restored.newest, HubOptions { window_bytes_max: config.window_bytes, epoch });
+            Hub::new(restored.latest, HubOptions { window_bytes_max: config.window_bytes, epoch });
         let (truth, index) = (Truth::clone(truth), SimulatedIndex::clone(index));
         let order = ManualOrder::new(
             TruthfulLog { journal, truth: truth.clone(), _directory: directory.clone() },
@@ -126,13 +126,13 @@ impl SimulatedProcess {
         );
         let engines = IdFinder::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);
-        let teller = hub.teller();
+        let dispatcher = hub.dispatcher();
         let (lag_max, opened_at) = (config.max_projection_lag, reader.durable());
         Ok(Self {
             order,
             engines,
             hub,
-            teller,
+            dispatcher,
             reader,
             epochs,
             earlier,
@@ -144,7 +144,7 @@ impl SimulatedProcess {
     }
 
     /// What writes a checkpoint beside the serving.
-    pub fn checkpoints(&self) -> Snapshots {
+    pub fn snapshots(&self) -> Snapshots {
         Snapshots {
             hub: self.hub.clone(),
             reader: self.reader.clone(),
@@ -170,17 +170,17 @@ impl SimulatedProcess {
     }
 
     /// The newest, seen in small steps.
-    pub fn newest(&self) -> Vec<Arc<Record>> {
+    pub fn latest(&self) -> Vec<Arc<Record>> {
         let limits = SliceLimits { examined_max: 3, bytes_max: 1_000 };
-        let (mut newest, mut position): (Vec<_>, Seq) = (Vec::new(), 0);
+        let (mut latest, mut position): (Vec<_>, Seq) = (Vec::new(), 0);
         loop {
-            let slice = self.hub.with_newest(|newest| {
-                newest.after(position, limits, |record| !record.event().is_system())
+            let slice = self.hub.with_latest(|latest| {
+                latest.after(position, limits, |record| !record.event().is_system())
             });
-            newest.extend(slice.records);
+            latest.extend(slice.records);
             position = slice.position;
             if slice.complete {
-                return newest;
+                return latest;
             }
         }
     }

@@ -25,7 +25,7 @@ const STREAMS_MAX: usize = 6;
 pub struct StreamClients(Vec<StreamClient>);
 
 struct StreamClient {
-    interest: Selector,
+    selector: Selector,
     mode: ReplayMode,
     subscriber: Option<Subscriber>,
     /// Of the last thing that it got.
@@ -91,7 +91,7 @@ impl StreamClients {
         truth: &Oracle,
         runtime: &Runtime,
     ) {
-        process.teller.tell_now();
+        process.dispatcher.tell_now();
         for client in &mut self.0 {
             if client.subscriber.is_none() {
                 if random.random_bool(0.6) {
@@ -116,7 +116,7 @@ impl StreamClient {
             _ => ReplayMode::Latest,
         };
         let mut client = Self {
-            interest: Selector::new(filters, user),
+            selector: Selector::new(filters, user),
             mode,
             subscriber: None,
             cursor: None,
@@ -132,7 +132,7 @@ impl StreamClient {
     /// As if it came back with a cursor of another view: what it held is discarded when it hears
     /// `Reset`, and whatever follows belongs to the new filters.
     fn change_view(&mut self, random: &mut SmallRng, process: &SimulatedProcess) {
-        self.interest = Selector::new(any_filters(random), self.interest.user().cloned());
+        self.selector = Selector::new(any_filters(random), self.selector.user().cloned());
         self.cursor = None;
         self.subscribe(process, Resume::Lost);
     }
@@ -146,16 +146,16 @@ impl StreamClient {
     }
 
     fn subscribe(&mut self, process: &SimulatedProcess, resume: Resume) {
-        let head = process.hub.with_newest(|newest| newest.head());
+        let head = process.hub.with_latest(|latest| latest.head());
         let good = match resume {
-            Resume::After(cursor) => process.epochs.position(cursor, self.interest.view(), head),
+            Resume::After(cursor) => process.epochs.position(cursor, self.selector.view(), head),
             _ => None,
         };
         if let (Some(good), Resume::After(cursor)) = (good, resume) {
             assert_eq!(good, cursor.seq);
         }
         let start = beginning(good, resume, self.mode, &process.reader);
-        let subscriber = process.hub.subscribe(self.interest.clone(), start);
+        let subscriber = process.hub.subscribe(self.selector.clone(), start);
         if self.mode == ReplayMode::None && resume == Resume::Fresh {
             (self.since, self.position) = (head, head);
         }
@@ -189,7 +189,7 @@ impl StreamClient {
         }
         for record in step.records {
             assert!(record.seq() > self.position, "positions rise strictly");
-            assert!(self.interest.matches(&record), "nothing that it may not see");
+            assert!(self.selector.matches(&record), "nothing that it may not see");
             let index = usize::try_from(record.seq() - 1).expect("logs are short");
             let durable = truth.log.get(index).expect("only what is durable is told");
             assert_eq!(durable, &record);
@@ -210,8 +210,8 @@ impl StreamClient {
     }
 
     fn check(&self, truth: &Oracle) {
-        let mut expected = truth.newest();
-        let visible = |record: &Record| record.seq() > self.since && self.interest.matches(record);
+        let mut expected = truth.latest();
+        let visible = |record: &Record| record.seq() > self.since && self.selector.matches(record);
         expected.retain(|_, record| visible(record));
         assert_eq!(self.held, expected, "at rest a stream holds the newest, and nothing else");
         if self.mode == ReplayMode::All {

@@ -123,7 +123,7 @@ impl<'a> World<'a> {
         match random.random_range(0..100) {
             0..45 => inserts.insert(random, process, truth, (index, disk)),
             45..55 => {
-                process.teller.tell_now();
+                process.dispatcher.tell_now();
                 "tell".to_owned()
             }
             55..74 => streams.step(random, process, &truth.lock().unwrap(), runtime),
@@ -131,7 +131,7 @@ impl<'a> World<'a> {
                 index.step(random);
                 format!("index to {:?}", index.applied().map(|applied| applied.seq))
             }
-            86..90 => self.checkpoint(process),
+            86..90 => self.snapshot(process),
             90..96 => {
                 let fault = fault(random);
                 let operations = random.random_range(0..24);
@@ -153,11 +153,11 @@ impl<'a> World<'a> {
     }
 
     /// Writes one in slices, with inserts between them.
-    fn checkpoint(&mut self, process: &mut SimulatedProcess) -> String {
+    fn snapshot(&mut self, process: &mut SimulatedProcess) -> String {
         let limits = SliceLimits { examined_max: 3, bytes_max: 2_000 };
         let Self { random, disk, truth, inserts, index, .. } = self;
-        let checkpoints = process.checkpoints();
-        let written = checkpoints.write(limits, &mut || {
+        let snapshots = process.snapshots();
+        let written = snapshots.write(limits, &mut || {
             if random.random_bool(0.3) {
                 inserts.insert(random, process, truth, (index, disk));
             }
@@ -186,11 +186,11 @@ impl<'a> World<'a> {
     /// Everything that is derived from the log.
     fn check_derived(&mut self, process: &mut SimulatedProcess) {
         let truth = self.truth.lock().unwrap();
-        let mut newest: Vec<_> = truth.newest().into_values().collect();
-        newest.sort_by_key(|record| record.seq());
-        assert_eq!(process.newest(), newest, "the newest are the fold of the log");
-        let public = newest.iter().filter(|record| record.to().is_none()).count();
-        assert_eq!(process.hub.with_newest(|newest| newest.public_count()), public);
+        let mut latest: Vec<_> = truth.latest().into_values().collect();
+        latest.sort_by_key(|record| record.seq());
+        assert_eq!(process.latest(), latest, "the newest are the fold of the log");
+        let public = latest.iter().filter(|record| record.to().is_none()).count();
+        assert_eq!(process.hub.with_latest(|latest| latest.public_count()), public);
         if let Some(applied) = self.index.applied() {
             assert_eq!(applied.chain, truth.chain_after(applied.seq));
         }

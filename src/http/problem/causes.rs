@@ -46,9 +46,9 @@ impl From<JsonError> for Problem {
 impl From<ConsumeError> for Problem {
     fn from(error: ConsumeError) -> Self {
         match error {
-            ConsumeError::AckTooNew { newest, .. } => Self::new(Code::AckTooNew)
+            ConsumeError::AckTooNew { latest, .. } => Self::new(Code::AckTooNew)
                 .detail(format!("{error}; acknowledge what was delivered"))
-                .member("newest_version", newest),
+                .member("newest_version", latest),
             ConsumeError::Busy => Self::new(Code::ConsumerBusy).detail(
                 "one worker a name at a time: let that request end, or choose another consumer",
             ),

@@ -20,7 +20,7 @@ pub async fn health(shared: web::Data<AppState>) -> HttpResponse {
     let broker = &shared.broker;
     let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
     let projection = broker.projection();
-    let (events, seq) = broker.hub().with_newest(|newest| (newest.public_count(), newest.head()));
+    let (events, seq) = broker.hub().with_latest(|latest| (latest.public_count(), latest.head()));
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
@@ -77,14 +77,14 @@ pub async fn metrics(shared: web::Data<AppState>) -> HttpResponse {
     let metrics = broker.metrics();
     let (events, bytes, head) = broker
         .hub()
-        .with_newest(|newest| (newest.public_count(), newest.public_bytes(), newest.head()));
-    metrics.consumers.set(broker.hub().with_newest(|newest| newest.consumers()) as f64);
+        .with_latest(|latest| (latest.public_count(), latest.public_bytes(), latest.head()));
+    metrics.consumers.set(broker.hub().with_latest(|latest| latest.consumers()) as f64);
     metrics.head.set(head as f64);
     metrics.applied.set(broker.projection().applied() as f64);
     metrics.lag.set(broker.projection().lag() as f64);
     metrics.unverified.set(broker.unverified() as f64);
-    metrics.newest.set(events as f64);
-    metrics.newest_bytes.set(bytes as f64);
+    metrics.latest.set(events as f64);
+    metrics.latest_bytes.set(bytes as f64);
     metrics.queue_bytes.set(broker.queue_bytes() as f64);
     metrics.subscribers.set(broker.hub().subscribers() as f64);
     metrics.streams.set(shared.streams.len() as f64);

@@ -98,7 +98,7 @@ pub async fn version(
     let projection = shared.broker.projection().clone();
     let wanted = identity.clone();
     let record = block(move || {
-        newest(&projection, &wanted)?;
+        latest(&projection, &wanted)?;
         one(&projection, &wanted, number)
     });
     let record = record.await?.ok_or_else(unknown)?;
@@ -140,7 +140,7 @@ impl HistoryQuery {
         projection: &ProjectionHandle,
         identity: Identity,
     ) -> Result<(Range, Option<Version>), Problem> {
-        let (mut start, mut end) = (1, newest(projection, &identity)?.version);
+        let (mut start, mut end) = (1, latest(projection, &identity)?.version);
         if let Some(since) = self.since {
             start = projection.first_version_since(&identity, since)?.unwrap_or(end + 1);
         }
@@ -175,7 +175,7 @@ async fn current_at(
     shared.broker.caught_up().await?;
     let projection = shared.broker.projection().clone();
     let record = block(move || {
-        newest(&projection, &identity)?;
+        latest(&projection, &identity)?;
         match projection.version_at(&identity, at)? {
             Some(version) => one(&projection, &identity, version),
             None => Ok(None),
@@ -198,8 +198,8 @@ fn identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
     Ok(Identity { event, to: None })
 }
 
-fn newest(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
-    projection.newest(identity)?.ok_or_else(|| {
+fn latest(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
+    projection.latest(identity)?.ok_or_else(|| {
         let detail = format!("nothing was ever inserted as {:?}", identity.event.as_str());
         Problem::new(Code::UnknownEvent).detail(detail)
     })

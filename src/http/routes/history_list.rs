@@ -80,7 +80,7 @@ fn find_names(
 ) -> Result<List, Unavailable> {
     if let Some(names) = filters.exact_only() {
         let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
-        return look_up_names(names, limit, |identity| projection.newest(identity));
+        return look_up_names(names, limit, |identity| projection.latest(identity));
     }
     scan_names(after, limit, filters, |after, limit, wanted| projection.names(after, limit, wanted))
 }
@@ -88,12 +88,12 @@ fn find_names(
 fn look_up_names<'a>(
     names: impl Iterator<Item = &'a Name>,
     limit: usize,
-    newest: impl Fn(&Identity) -> Result<Option<Pointer>, Unavailable>,
+    latest: impl Fn(&Identity) -> Result<Option<Pointer>, Unavailable>,
 ) -> Result<List, Unavailable> {
     let mut list = List::default();
     for event in names {
         let identity = Identity { event: event.clone(), to: None };
-        if let Some(pointer) = newest(&identity)? {
+        if let Some(pointer) = latest(&identity)? {
             list.names.push((identity, pointer));
         }
         if list.is_cut_at(limit) {
@@ -229,11 +229,11 @@ mod tests {
     #[test]
     fn exact_names_are_looked_up_and_cut_at_the_limit() {
         let names: Vec<_> = public(0..5).map(|identity| identity.event).collect();
-        let newest = |identity: &Identity| Ok((identity.event != names[1]).then_some(pointer()));
-        let list = look_up_names(names.iter(), 2, newest).unwrap();
+        let latest = |identity: &Identity| Ok((identity.event != names[1]).then_some(pointer()));
+        let list = look_up_names(names.iter(), 2, latest).unwrap();
         assert_eq!(list.names.len(), 2);
         assert_eq!(list.next.as_ref(), Some(&names[2]));
-        let list = look_up_names(names.iter().skip(3), 2, newest).unwrap();
+        let list = look_up_names(names.iter().skip(3), 2, latest).unwrap();
         assert_eq!((list.names.len(), list.next), (2, None));
     }
 }

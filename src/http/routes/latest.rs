@@ -43,7 +43,7 @@ pub async fn latest(
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event"])?;
     let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
-    let interest = Selector::new(filters.map_err(malformed)?, None);
+    let selector = Selector::new(filters.map_err(malformed)?, None);
     if shared.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
     }
@@ -54,9 +54,9 @@ pub async fn latest(
     let mut records: Vec<Arc<Record>> = Vec::new();
     let mut position: Seq = 0;
     loop {
-        let slice = hub.with_newest(|newest| match interest.identities() {
-            Some(identities) => newest.after_among(position, SLICE.bytes_max, identities.iter()),
-            None => newest.after(position, SLICE, |record| interest.matches(record)),
+        let slice = hub.with_latest(|latest| match selector.identities() {
+            Some(identities) => latest.after_among(position, SLICE.bytes_max, identities.iter()),
+            None => latest.after(position, SLICE, |record| selector.matches(record)),
         });
         records.extend(slice.records);
         position = slice.position;
@@ -65,16 +65,16 @@ pub async fn latest(
         }
         tokio::task::yield_now().await;
     }
-    keep_newest(&mut records);
-    let cursor = Cursor { epoch: hub.epoch(), seq: position, view: interest.view() };
+    keep_latest(&mut records);
+    let cursor = Cursor { epoch: hub.epoch(), seq: position, view: selector.view() };
     // Nothing disappears, so the newest seq among what matches tells one answer from another.
-    let newest = records.last().map_or(0, |record| record.seq());
-    let etag = format!("W/\"{}-{newest}-{}\"", cursor.epoch, cursor.view);
+    let latest = records.last().map_or(0, |record| record.seq());
+    let etag = format!("W/\"{}-{latest}-{}\"", cursor.epoch, cursor.view);
     Ok(with_etag(&request, &etag, "application/json", || Body::new(cursor, records, open)))
 }
 
 /// An event that changed between two slices stands in both: the later one is its newest.
-fn keep_newest(records: &mut Vec<Arc<Record>>) {
+fn keep_latest(records: &mut Vec<Arc<Record>>) {
     let mut seen = std::collections::HashSet::new();
     records.reverse();
     records.retain(|record| seen.insert(record.identity().clone()));

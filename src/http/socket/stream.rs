@@ -41,7 +41,7 @@ pub struct SocketStream {
     end: Option<LocalBoxFuture<'static, Closing>>,
     passing: Option<Passing>,
     outbox: Outbox,
-    pulse: Keepalive,
+    keepalive: Keepalive,
     /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
     ping: Option<Bytes>,
     /// The seq of the last cursor that was sent.
@@ -70,7 +70,7 @@ impl SocketStream {
             end: session.end,
             passing: session.passing,
             outbox: Outbox::new(session.format),
-            pulse: Keepalive::new(config),
+            keepalive: Keepalive::new(config),
             ping: None,
             last_cursor: 0,
             last_synced: None,
@@ -107,12 +107,12 @@ impl SocketStream {
             if !is_listening || self.ended.is_some() {
                 self.frames.pause();
                 // Its pongs may be among what is not read.
-                return self.pulse.heard();
+                return self.keepalive.heard();
             }
             match self.frames.poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(received)) => {
-                    self.pulse.heard();
+                    self.keepalive.heard();
                     self.take_in(received);
                 }
                 Poll::Ready(Err(fault)) => {
@@ -189,9 +189,9 @@ impl SocketStream {
         }
     }
 
-    fn poll_pulse(&mut self, cx: &mut Context<'_>) {
-        self.pulse.message_begun(self.frames.begun());
-        while let Poll::Ready(due) = self.pulse.poll(cx) {
+    fn poll_keepalive(&mut self, cx: &mut Context<'_>) {
+        self.keepalive.message_begun(self.frames.begun());
+        while let Poll::Ready(due) = self.keepalive.poll(cx) {
             match due {
                 Due::Ping => {
                     self.outbox.ping();
@@ -306,7 +306,7 @@ impl MessageBody for SocketStream {
             this.outbox.pong(&payload);
         }
         // A client that is answered is told as well, however much it asks.
-        for poll in [Self::poll_end, Self::poll_pulse, Self::poll_records] {
+        for poll in [Self::poll_end, Self::poll_keepalive, Self::poll_records] {
             if this.ended.is_none() && this.leaving.is_none() {
                 poll(this, cx);
             }

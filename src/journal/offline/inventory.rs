@@ -28,9 +28,9 @@ pub struct InventoryItem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemKind {
     /// A projection that was in doubt, kept aside.
-    Aside,
+    Quarantined,
     /// The newest records as of a seq, whole or being written.
-    Checkpoint,
+    Snapshot,
     /// Identity, lock, mark.
     Control,
     /// Anything that is not ours, or only there while something is made.
@@ -55,7 +55,7 @@ impl Survey {
                 for name in names(&self.path().join(JOURNAL))? {
                     let part = match name.as_str() {
                         watermark::NAME => ItemKind::Control,
-                        snapshot::NAME | snapshot::TEMPORARY => ItemKind::Checkpoint,
+                        snapshot::NAME | snapshot::TEMPORARY => ItemKind::Snapshot,
                         name if segment::first_seq(name).is_some() => ItemKind::Segment,
                         name if name.starts_with("torn-") => ItemKind::Torn,
                         _ => ItemKind::Other,
@@ -67,7 +67,7 @@ impl Survey {
             let part = match name.as_str() {
                 "identity" | LOCK => ItemKind::Control,
                 "projection" => ItemKind::Projection,
-                name if name.starts_with("projection.aside-") => ItemKind::Aside,
+                name if name.starts_with("projection.quarantined-") => ItemKind::Quarantined,
                 _ => ItemKind::Other,
             };
             pieces.push(self.piece(name, part));

@@ -204,8 +204,8 @@ impl Survey {
             chains.push(*chain);
             Ok(())
         };
-        let witness = DurabilityEvidence { mark: mark.mark, proven: 0, prove: None };
-        let mut scan = LogScan::new(self.log, witness, ScanStart::default(), &mut visit);
+        let evidence = DurabilityEvidence { mark: mark.mark, proven: 0, prove: None };
+        let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
         }
@@ -259,13 +259,13 @@ impl Survey {
     ///
     /// # Errors
     /// A sentence that says why it is of no use: an open ignores it.
-    pub fn checkpoint(&self) -> Result<Option<Snapshot>, String> {
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, String> {
         Snapshot::read(&self.path.join(JOURNAL), self.log)
     }
 
     /// Where the checkpoint is, if there is one.
     #[must_use]
-    pub fn checkpoint_path(&self) -> PathBuf {
+    pub fn snapshot_path(&self) -> PathBuf {
         snapshot::path(&self.path.join(JOURNAL))
     }
 

@@ -60,18 +60,18 @@ pub fn open(
         records_read += 1;
         visit(record, chain)
     };
-    let passed = known.checkpoint.and_then(|checkpoint| {
-        unverified::pass_over(dir.log_id(), &files.segments, checkpoint, known.read_from)
+    let passed = known.snapshot.and_then(|snapshot| {
+        unverified::pass_over(dir.log_id(), &files.segments, snapshot, known.read_from)
     });
     let (begin, beginning, earlier) = match passed {
         Some((begin, beginning, earlier)) => (begin, beginning, Some(earlier)),
         None => (0, ScanStart::default(), None),
     };
     let bytes_passed = beginning.catalogue.bytes();
-    let checkpointed = known.checkpoint.map_or(0, Snapshot::head);
+    let checkpointed = known.snapshot.map_or(0, Snapshot::head);
     let proven = known.proven.max(checkpointed);
-    let witness = DurabilityEvidence { mark: found.mark, proven, prove: known.prove };
-    let mut scan = LogScan::new(dir.log_id(), witness, beginning, &mut counting);
+    let evidence = DurabilityEvidence { mark: found.mark, proven, prove: known.prove };
+    let mut scan = LogScan::new(dir.log_id(), evidence, beginning, &mut counting);
     read_from(&mut scan, &journal, &files.segments[begin..])?;
     let LogScan { end, catalogue, segment: last, torn, .. } = scan;
 

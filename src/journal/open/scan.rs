@@ -40,7 +40,7 @@ pub struct LogEnd {
 /// A scan in progress; afterwards, what it found.
 pub struct LogScan<'v> {
     log: Uuid,
-    witness: DurabilityEvidence<'v>,
+    evidence: DurabilityEvidence<'v>,
     visit: &'v mut RecordVisitor<'v>,
     /// Where what was read so far ends.
     pub end: LogEnd,
@@ -115,13 +115,13 @@ impl From<FrameError> for GroupDefect {
 impl<'v> LogScan<'v> {
     pub fn new(
         log: Uuid,
-        witness: DurabilityEvidence<'v>,
+        evidence: DurabilityEvidence<'v>,
         beginning: ScanStart,
         visit: &'v mut RecordVisitor<'v>,
     ) -> Self {
         let ScanStart { end, catalogue, segments } = beginning;
         let segment = SegmentEnd { number: segments, ..SegmentEnd::default() };
-        Self { log, witness, visit, end, catalogue, segment, torn: None }
+        Self { log, evidence, visit, end, catalogue, segment, torn: None }
     }
 
     /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.
@@ -284,7 +284,7 @@ impl<'v> LogScan<'v> {
 
     /// The mark's group, when it is reached, must be the one that the mark saw.
     fn compare_with_mark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
-        let marked = self.witness.mark.filter(|mark| mark.group == end.group);
+        let marked = self.evidence.mark.filter(|mark| mark.group == end.group);
         if marked.is_none_or(|mark| (mark.seq, mark.chain) == (end.seq, end.chain)) {
             return Ok(());
         }
@@ -338,7 +338,7 @@ impl<'v> LogScan<'v> {
     /// What shows that more was acknowledged than was read, of a log that ends with a whole group
     /// or not.
     fn acknowledged(&self, ends_whole: bool) -> Option<String> {
-        let DurabilityEvidence { mark, proven, prove } = self.witness;
+        let DurabilityEvidence { mark, proven, prove } = self.evidence;
         let marked = mark.filter(|mark| mark.group > self.end.group || mark.seq > self.end.seq);
         if let Some(mark) = marked {
             return Some(format!("the high-water mark shows that seq {} was durable", mark.seq));

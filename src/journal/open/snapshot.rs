@@ -1,6 +1,6 @@
 //! A checkpoint: the newest records as of a seq, so that an open need not read what came before.
 //!
-//! Owns the file `checkpoint` and its format.
+//! Owns the file `snapshot` and its format.
 //! Promises that a file that is read back is whole, byte for byte as it was written, and of this
 //! log; what it states is derived from the log, and what it lets an open pass over is read
 //! afterwards ([`crate::journal::open::unverified`]).
@@ -41,8 +41,8 @@ use crate::journal::read::index::LogIndex;
 use crate::journal::read::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
-pub const NAME: &str = "checkpoint";
-pub const TEMPORARY: &str = "checkpoint.tmp";
+pub const NAME: &str = "snapshot";
+pub const TEMPORARY: &str = "snapshot.tmp";
 const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;

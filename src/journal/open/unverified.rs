@@ -32,18 +32,18 @@ pub struct UnverifiedSegments {
 pub fn pass_over(
     log: Uuid,
     segments: &[(Seq, PathBuf)],
-    checkpoint: &Snapshot,
+    snapshot: &Snapshot,
     read_from: Seq,
 ) -> Option<(usize, ScanStart, UnverifiedSegments)> {
-    let seq = checkpoint.head().min(read_from);
+    let seq = snapshot.head().min(read_from);
     let begin = segments.partition_point(|(first_seq, _)| *first_seq <= seq).checked_sub(1)?;
-    if begin == 0 || begin >= checkpoint.catalogue.segments() {
+    if begin == 0 || begin >= snapshot.catalogue.segments() {
         return None;
     }
     let mut header = None;
     for (index, (first_seq, path)) in segments[..=begin].iter().enumerate() {
         let number = index as u64 + 1;
-        let listed = checkpoint.catalogue.first_seq(index) == *first_seq;
+        let listed = snapshot.catalogue.first_seq(index) == *first_seq;
         let found = read_header(path).ok().flatten()?;
         if !listed || (found.log, found.number, found.first_seq) != (log, number, *first_seq) {
             return None;
@@ -58,7 +58,7 @@ pub fn pass_over(
         time_ms: 0,
         chain: header.chain_before,
     };
-    let catalogue = checkpoint.catalogue.copy().first(begin);
+    let catalogue = snapshot.catalogue.copy().first(begin);
     let earlier = UnverifiedSegments { log, segments: segments[..begin].to_vec(), end };
     Some((begin, ScanStart { end, catalogue, segments: begin as u64 }, earlier))
 }
@@ -88,8 +88,8 @@ impl UnverifiedSegments {
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
-        let witness = DurabilityEvidence { mark: None, proven: 0, prove: None };
-        let mut scan = LogScan::new(self.log, witness, ScanStart::default(), &mut visit);
+        let evidence = DurabilityEvidence { mark: None, proven: 0, prove: None };
+        let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
         let mut bytes = Vec::new();
         for (first_seq, path) in &self.segments {
             if !go_on(scan.end.seq) {

@@ -12,12 +12,12 @@ use crate::record::Seq;
 
 /// A landmark is set on the first group that begins this far after the one before, so that a
 /// reader that looks for a seq reads about this much in vain.
-const LANDMARK_BYTES: u64 = 1024 * 1024;
+const INDEX_ENTRY_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub struct LogIndex {
     segments: Vec<IndexedSegment>,
-    landmarks: Vec<IndexEntry>,
+    entries: Vec<IndexEntry>,
 }
 
 /// A place where a group begins, or will.
@@ -60,18 +60,18 @@ impl LogIndex {
         let last = &mut self.segments[segment];
         let spot = GroupOffset { segment, offset: last.end };
         last.end += frame_bytes;
-        let far = self.landmarks.last().is_none_or(|mark| {
-            mark.spot.segment != segment || spot.offset - mark.spot.offset >= LANDMARK_BYTES
+        let far = self.entries.last().is_none_or(|mark| {
+            mark.spot.segment != segment || spot.offset - mark.spot.offset >= INDEX_ENTRY_BYTES
         });
         if far {
-            self.landmarks.push(IndexEntry { first_seq, spot });
+            self.entries.push(IndexEntry { first_seq, spot });
         }
     }
 
     /// A group's beginning at or before the record with this seq; nothing in an empty log.
     pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
-        let after = self.landmarks.partition_point(|mark| mark.first_seq <= seq);
-        self.landmarks.get(after.checked_sub(1)?).map(|mark| mark.spot)
+        let after = self.entries.partition_point(|mark| mark.first_seq <= seq);
+        self.entries.get(after.checked_sub(1)?).map(|mark| mark.spot)
     }
 
     /// End of the last durable group of a segment.
@@ -92,17 +92,14 @@ impl LogIndex {
     /// As much of it as the first segments need.
     pub fn first(mut self, segments: usize) -> Self {
         self.segments.truncate(segments);
-        self.landmarks.retain(|mark| mark.spot.segment < segments);
+        self.entries.retain(|mark| mark.spot.segment < segments);
         self
     }
 
     /// Without the open files.
     pub fn copy(&self) -> Self {
         let copy = |segment: &IndexedSegment| IndexedSegment { file: Weak::new(), ..*segment };
-        Self {
-            segments: self.segments.iter().map(copy).collect(),
-            landmarks: self.landmarks.clone(),
-        }
+        Self { segments: self.segments.iter().map(copy).collect(), entries: self.entries.clone() }
     }
 
     /// As it stands in a checkpoint.
@@ -110,12 +107,12 @@ impl LogIndex {
         let mut bytes = Vec::new();
         let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
         put(self.segments.len() as u64);
-        put(self.landmarks.len() as u64);
+        put(self.entries.len() as u64);
         for segment in &self.segments {
             put(segment.first_seq);
             put(segment.end);
         }
-        for IndexEntry { first_seq, spot } in &self.landmarks {
+        for IndexEntry { first_seq, spot } in &self.entries {
             put(*first_seq);
             put(spot.segment as u64);
             put(spot.offset);
@@ -130,17 +127,17 @@ impl LogIndex {
             file.read_exact(&mut bytes)?;
             Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
         };
-        let (segments, landmarks) = (next()?, next()?);
+        let (segments, entries) = (next()?, next()?);
         let mut catalogue = Self::default();
         for _ in 0..segments {
             let segment = IndexedSegment { first_seq: next()?, end: next()?, file: Weak::new() };
             catalogue.segments.push(segment);
         }
-        for _ in 0..landmarks {
+        for _ in 0..entries {
             let first_seq = next()?;
             let segment = usize::try_from(next()?).map_err(io::Error::other)?;
             catalogue
-                .landmarks
+                .entries
                 .push(IndexEntry { first_seq, spot: GroupOffset { segment, offset: next()? } });
         }
         Ok(catalogue)
@@ -172,19 +169,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seq_is_found_from_the_landmark_at_or_before_it() {
+    fn a_seq_is_found_from_the_index_entry_at_or_before_it() {
         let mut catalogue = LogIndex::default();
         assert_eq!(catalogue.locate(1), None);
         catalogue.enter(1);
         assert_eq!(catalogue.locate(1), None);
         for first_seq in (1..100).step_by(10) {
-            catalogue.push(first_seq, LANDMARK_BYTES / 2);
+            catalogue.push(first_seq, INDEX_ENTRY_BYTES / 2);
         }
         catalogue.enter(101);
         catalogue.push(101, 80);
         assert_eq!(catalogue.locate(0), None);
         let at = |half_mib: u64| {
-            Some(GroupOffset { segment: 0, offset: FIRST_GROUP_AT + half_mib * LANDMARK_BYTES / 2 })
+            Some(GroupOffset {
+                segment: 0,
+                offset: FIRST_GROUP_AT + half_mib * INDEX_ENTRY_BYTES / 2,
+            })
         };
         assert_eq!(catalogue.locate(1), at(0));
         assert_eq!(catalogue.locate(20), at(0));

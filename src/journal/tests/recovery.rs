@@ -130,13 +130,13 @@ fn a_broken_last_group_that_was_acknowledged_is_damage() {
 }
 
 /// Opens it beside a witness that knows of so many records: whether it was asked, and the head.
-fn beside_witness(site: &TestDirectory, knows: Seq) -> (bool, Result<Seq, JournalError>) {
+fn beside_evidence(site: &TestDirectory, knows: Seq) -> (bool, Result<Seq, JournalError>) {
     let asked = std::cell::Cell::new(false);
     let prove = || {
         asked.set(true);
         knows
     };
-    let known = OpenContext { proven: 1, prove: Some(&prove), checkpoint: None, read_from: 0 };
+    let known = OpenContext { proven: 1, prove: Some(&prove), snapshot: None, read_from: 0 };
     let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
     let opened =
         Journal::open_knowing(&site.data_dir().unwrap(), options, &known, &mut |_, _| Ok(()));
@@ -144,23 +144,23 @@ fn beside_witness(site: &TestDirectory, knows: Seq) -> (bool, Result<Seq, Journa
 }
 
 #[test]
-fn a_witness_that_takes_its_time_is_asked_unless_the_log_ends_as_a_kill_leaves_it() {
+fn a_evidence_that_takes_its_time_is_asked_unless_the_log_ends_as_a_kill_leaves_it() {
     let whole = TestDirectory::with_groups(&[&[20, 30], &[40], &[1]]);
-    assert!(matches!(beside_witness(&whole, 9), (false, Ok(4))), "it ends at the mark");
+    assert!(matches!(beside_evidence(&whole, 9), (false, Ok(4))), "it ends at the mark");
     let (site, from, to) = with_unmarked_group();
     let (segment, mark) = (&site.segments()[0], fs::read(site.mark()).unwrap());
-    assert!(matches!(beside_witness(&site, 9), (false, Ok(5))), "one whole group behind it");
+    assert!(matches!(beside_evidence(&site, 9), (false, Ok(5))), "one whole group behind it");
 
     // An open moves the mark.
     fs::remove_file(site.mark()).unwrap();
-    assert!(matches!(beside_witness(&site, 5), (true, Ok(5))));
+    assert!(matches!(beside_evidence(&site, 5), (true, Ok(5))));
     fs::remove_file(site.mark()).unwrap();
-    assert!(matches!(beside_witness(&site, 6), (true, Err(JournalError::Damage { .. }))));
+    assert!(matches!(beside_evidence(&site, 6), (true, Err(JournalError::Damage { .. }))));
     let mut journal = site.open().journal;
     journal.append(&group(5, &[1])).unwrap();
     journal.close().unwrap();
     fs::write(site.mark(), &mark).unwrap();
-    assert!(matches!(beside_witness(&site, 6), (true, Ok(6))), "two groups behind the mark");
+    assert!(matches!(beside_evidence(&site, 6), (true, Ok(6))), "two groups behind the mark");
 
     let (torn, from_torn, _) = with_unmarked_group();
     assert_eq!(from_torn, from);
@@ -168,9 +168,9 @@ fn a_witness_that_takes_its_time_is_asked_unless_the_log_ends_as_a_kill_leaves_i
     bytes[to - 20] ^= 1;
     fs::write(&torn.segments()[0], &bytes).unwrap();
     let before = torn.contents();
-    assert!(matches!(beside_witness(&torn, 5), (true, Err(JournalError::Damage { .. }))));
+    assert!(matches!(beside_evidence(&torn, 5), (true, Err(JournalError::Damage { .. }))));
     assert_eq!(torn.contents(), before, "a refused open changes nothing");
-    assert!(matches!(beside_witness(&torn, 3), (true, Ok(3))));
+    assert!(matches!(beside_evidence(&torn, 3), (true, Ok(3))));
     assert_ne!(fs::read(segment).unwrap(), bytes);
 }
 

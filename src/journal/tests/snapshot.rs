@@ -37,14 +37,14 @@ fn site(checkpointed: u64) -> TestDirectory {
 
 fn try_open(site: &TestDirectory, read_from: Seq) -> Result<OpenedBehindSnapshot, JournalError> {
     let dir = site.data_dir().unwrap();
-    let checkpoint = Journal::checkpoint(&dir);
+    let snapshot = Journal::snapshot(&dir);
     let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
     let mut read = Vec::new();
     let mut visit = |stored: &StoredRecord<'_>, _: &Digest| {
         read.push(stored.to_record()?.seq());
         Ok(())
     };
-    let known = OpenContext { proven: 0, prove: None, checkpoint: checkpoint.as_ref(), read_from };
+    let known = OpenContext { proven: 0, prove: None, snapshot: snapshot.as_ref(), read_from };
     let OpenedJournal { journal, report, earlier } =
         Journal::open_knowing(&dir, options, &known, &mut visit)?;
     assert_eq!(report.head, GROUPS);
@@ -101,9 +101,9 @@ fn a_seq_that_is_asked_for_is_read_and_all_that_follows() {
 fn its_records_are_shown_in_order() {
     let site = site(40);
     let mut shown = Vec::new();
-    let checkpoint = Journal::checkpoint(&site.data_dir().unwrap()).unwrap();
-    assert_eq!(checkpoint.head(), 40);
-    let visited = checkpoint.visit(&mut |stored| {
+    let snapshot = Journal::snapshot(&site.data_dir().unwrap()).unwrap();
+    assert_eq!(snapshot.head(), 40);
+    let visited = snapshot.visit(&mut |stored| {
         shown.push(stored.to_record()?);
         Ok(())
     });
@@ -137,7 +137,7 @@ fn whatever_is_changed_in_what_was_passed_over_is_found_and_named() {
 }
 
 #[test]
-fn a_checkpoint_that_is_not_whole_is_of_no_use_and_harms_nothing() {
+fn a_snapshot_that_is_not_whole_is_of_no_use_and_harms_nothing() {
     let site = site(40);
     let path = snapshot::path(&site.journal());
     let whole = std::fs::read(&path).unwrap();
@@ -149,23 +149,23 @@ fn a_checkpoint_that_is_not_whole_is_of_no_use_and_harms_nothing() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Journal::checkpoint(&site.data_dir().unwrap()).is_none(), "byte {at}");
+        assert!(Journal::snapshot(&site.data_dir().unwrap()).is_none(), "byte {at}");
     }
     for len in 0..whole.len() {
         std::fs::write(&path, &whole[..len]).unwrap();
-        assert!(Journal::checkpoint(&site.data_dir().unwrap()).is_none(), "length {len}");
+        assert!(Journal::snapshot(&site.data_dir().unwrap()).is_none(), "length {len}");
     }
     read_all();
     std::fs::write(&path, [&whole[..], b"0"].concat()).unwrap();
     read_all();
     let dir = site.data_dir().unwrap();
-    Journal::forget_checkpoint(&dir).unwrap();
+    Journal::forget_snapshot(&dir).unwrap();
     drop(dir);
     read_all();
 }
 
 #[test]
-fn a_log_that_ends_before_the_checkpoint_is_damaged() {
+fn a_log_that_ends_before_the_snapshot_is_damaged() {
     let site = site(40);
     let segments = site.segments();
     let after = first_seqs(&site).iter().position(|first| *first > 40).unwrap();
@@ -221,7 +221,7 @@ fn it_states_the_chain_at_its_head() {
     let journal = Journal::open(&dir, JournalOptions::default(), 0, &mut visit).unwrap().journal;
     for head in [0, 2, 3, 6] {
         SnapshotWriter::begin(&journal.reader()).unwrap().finish(head).unwrap();
-        let checkpoint = Journal::checkpoint(&dir).unwrap();
-        assert_eq!((checkpoint.head(), *checkpoint.chain()), (head, chains[head as usize]));
+        let snapshot = Journal::snapshot(&dir).unwrap();
+        assert_eq!((snapshot.head(), *snapshot.chain()), (head, chains[head as usize]));
     }
 }

@@ -89,7 +89,7 @@ impl Journal {
         proven: Seq,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
     ) -> Result<OpenedJournal, JournalError> {
-        let known = OpenContext { proven, prove: None, checkpoint: None, read_from: 0 };
+        let known = OpenContext { proven, prove: None, snapshot: None, read_from: 0 };
         Self::open_knowing(dir, options, &known, visit)
     }
 
@@ -111,7 +111,7 @@ impl Journal {
 
     /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
     #[must_use]
-    pub fn checkpoint(dir: &DataDir) -> Option<Snapshot> {
+    pub fn snapshot(dir: &DataDir) -> Option<Snapshot> {
         let path = snapshot::path(&dir.journal());
         Snapshot::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
             let file = path.display();
@@ -124,7 +124,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn forget_checkpoint(dir: &DataDir) -> io::Result<()> {
+    pub fn forget_snapshot(dir: &DataDir) -> io::Result<()> {
         let journal = dir.journal();
         let disk = Disk::default();
         match disk.remove(&snapshot::path(&journal)) {

@@ -33,15 +33,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_takes_half_of_all_and_a_crowd_that_left_is_forgotten() {
-        let mut crowd = InFlightPeak::default();
-        assert_eq!(crowd.share(3), SHARE_MIN);
-        assert_eq!(crowd.share(100), 50);
-        crowd.seen(4, 61);
-        assert_eq!(crowd.share(40), 33);
-        crowd.seen(33, 31);
-        assert_eq!(crowd.share(31), 32);
-        (0..400).for_each(|_| crowd.seen(1, 0));
-        assert_eq!(crowd.share(1), SHARE_MIN);
+    fn a_turn_takes_half_of_all_and_a_peak_that_left_is_forgotten() {
+        let mut peak = InFlightPeak::default();
+        assert_eq!(peak.share(3), SHARE_MIN);
+        assert_eq!(peak.share(100), 50);
+        peak.seen(4, 61);
+        assert_eq!(peak.share(40), 33);
+        peak.seen(33, 31);
+        assert_eq!(peak.share(31), 32);
+        (0..400).for_each(|_| peak.seen(1, 0));
+        assert_eq!(peak.share(1), SHARE_MIN);
     }
 }

@@ -46,7 +46,7 @@ impl AppendPermit {
         let mut state = self.shared.lock();
         state.taken = false;
         let came = state.queued.len();
-        state.crowd.seen(submissions, came);
+        state.peak.seen(submissions, came);
         let quiet = submissions == 1 && came == 0;
         self.shared.quiet.store(quiet, Ordering::Relaxed);
         if came > 0 || state.phase == QueuePhase::Stopping {

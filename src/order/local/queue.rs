@@ -161,7 +161,7 @@ impl Queue {
             }
             if !state.taken && !state.queued.is_empty() {
                 state.taken = true;
-                let share = state.crowd.share(state.queued.len());
+                let share = state.peak.share(state.queued.len());
                 return Some(AppendPermit::new(&self.shared, share));
             }
             state.waits = true;

@@ -43,7 +43,7 @@ pub struct QueueShared {
 #[derive(Debug, Default)]
 pub struct QueueState {
     pub queued: VecDeque<Queued>,
-    pub crowd: InFlightPeak,
+    pub peak: InFlightPeak,
     pub phase: QueuePhase,
     /// Whether somebody holds the turn.
     pub taken: bool,

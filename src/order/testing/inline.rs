@@ -158,7 +158,7 @@ async fn callers_on_one_thread_find_each_other_and_leave_it_to_the_appending_thr
 /// Otherwise the disk waits while a group of nearly all is decided, and then nearly all for the
 /// disk.
 #[test]
-fn a_crowd_is_taken_in_halves() {
+fn a_peak_is_taken_in_halves() {
     let (go_on, held) = mpsc::channel();
     let sizes = Arc::<Mutex<Vec<usize>>>::default();
     let (order, _stopped) = start_on(HeldLog { held, sizes: sizes.clone() }, Duration::ZERO);

@@ -43,7 +43,7 @@ pub const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// How old a milestone may be while records are applied: sled syncs as often, so that it is as good a
 /// witness of the log. Under test one is always old.
-const MILESTONE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 500 });
+const PROGRESS_FILE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 500 });
 
 /// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
 /// every store would fill the disk with them.
@@ -123,7 +123,7 @@ impl ProjectionThread {
                 self.note_in_time(life);
                 self.tell(life);
                 // The walk takes at most half of a core.
-                let idle_wait = self.due(life).map_or(IDLE_WAIT, |_| MILESTONE_AGE_MAX);
+                let idle_wait = self.due(life).map_or(IDLE_WAIT, |_| PROGRESS_FILE_AGE_MAX);
                 let wait = scrubbed.unwrap_or(idle_wait);
                 let began = Instant::now();
                 let head = self.shared.reader().wait_past(life.applied.seq, wait);
@@ -163,14 +163,14 @@ impl ProjectionThread {
 
     /// The milestone that is still to be written.
     fn due(&self, life: &Session) -> Option<ProgressFile> {
-        let milestone = ProgressFile { applied: life.applied, ..life.milestone };
-        let is_late = milestone.replayed() > self.options.replayed_records_max;
-        (is_late && milestone != life.milestone).then_some(milestone)
+        let progress_file = ProgressFile { applied: life.applied, ..life.progress_file };
+        let is_late = progress_file.replayed() > self.options.replayed_records_max;
+        (is_late && progress_file != life.progress_file).then_some(progress_file)
     }
 
     /// As [`ProjectionThread::note`], once the last milestone is old.
     fn note_in_time(&self, life: &mut Session) {
-        let is_old = life.noted.is_none_or(|noted| noted.elapsed() >= MILESTONE_AGE_MAX);
+        let is_old = life.noted.is_none_or(|noted| noted.elapsed() >= PROGRESS_FILE_AGE_MAX);
         if is_old {
             self.note(life);
         }
@@ -179,10 +179,10 @@ impl ProjectionThread {
     /// Writes down how far the store is, when it has come so far that the next start will not wait
     /// for it. Without that it waits, and that is all.
     fn note(&self, life: &mut Session) {
-        let Some(milestone) = self.due(life) else { return };
-        (life.milestone, life.noted) = (milestone, Some(Instant::now()));
+        let Some(progress_file) = self.due(life) else { return };
+        (life.progress_file, life.noted) = (progress_file, Some(Instant::now()));
         let (dir, generation) = self.directory.place();
-        if let Err(error) = life.milestone.write(dir, generation, self.log_id) {
+        if let Err(error) = life.progress_file.write(dir, generation, self.log_id) {
             tracing::debug!(%error, "no milestone is written; the next start opens the history first");
             // An old one would say less than there is.
             if let Err(error) = progress_file::remove(dir) {

@@ -32,7 +32,7 @@ pub struct Session {
     pub is_new: bool,
     pub progress: Option<ProgressDisplay>,
     /// The last one that was written; before that, where the store was opened.
-    pub milestone: ProgressFile,
+    pub progress_file: ProgressFile,
     /// When it was written.
     pub noted: Option<Instant>,
     pub patience: PauseBudget,
@@ -78,7 +78,7 @@ impl Session {
             told: 0,
             is_new: false,
             progress: None,
-            milestone: ProgressFile::default(),
+            progress_file: ProgressFile::default(),
             noted: None,
             patience: PauseBudget::new(),
         }

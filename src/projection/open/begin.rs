@@ -142,8 +142,8 @@ impl ProjectionThread {
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
             .then(|| ProgressDisplay::new("bringing the projection up to date", applied.seq, head));
         let scrub = Some(IdScrub::new());
-        let milestone = ProgressFile { opened_at: applied.seq, applied };
-        Session { applied, scrub, scrub_from: head, progress, milestone, ..Session::new(store) }
+        let progress_file = ProgressFile { opened_at: applied.seq, applied };
+        Session { applied, scrub, scrub_from: head, progress, progress_file, ..Session::new(store) }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! projection/sled-3        the store in use: the highest number counts
-//! projection/milestone     how far it had come
+//! projection/progress     how far it had come
 //! projection/loss          that it proves a loss
-//! projection.aside-1       a whole projection directory that was in doubt; never deleted
+//! projection.quarantined-1       a whole projection directory that was in doubt; never deleted
 //! ```
 //!
 //! Every rebuild takes a new number, because sled names its snapshot and blob files by path: a
@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const STORE: &str = "sled-";
-const ASIDE: &str = ".aside-";
+const ASIDE: &str = ".quarantined-";
 
 /// The projection's directory and the number of the store in it.
 pub struct StoreDirectory {

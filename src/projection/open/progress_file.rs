@@ -5,7 +5,7 @@
 //! milestone a start need not wait for that: it takes the position from here, and the store is
 //! opened and compared with it beside the serving.
 //!
-//! The file `milestone` is written in place. One that is damaged, missing, of another log or of
+//! The file `progress_file` is written in place. One that is damaged, missing, of another log or of
 //! another store counts as none: the store is opened first then.
 //!
 //! ```text
@@ -32,7 +32,7 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
-const NAME: &str = "milestone";
+const NAME: &str = "progress";
 const BYTES: usize = 113;
 const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
@@ -56,7 +56,7 @@ impl ProgressFile {
             return None;
         }
         match Self::decode(&bytes, generation, log_id) {
-            Ok(milestone) => milestone,
+            Ok(progress_file) => progress_file,
             Err(fault) => {
                 tracing::debug!(%fault, "the milestone is of no use");
                 None
@@ -118,31 +118,31 @@ mod tests {
 
     #[test]
     fn the_format_stays() {
-        let stored = &include_bytes!("../../../fuzz/corpus/index/milestone")[1..];
+        let stored = &include_bytes!("../../../fuzz/corpus/index/progress")[1..];
         let log_id = Uuid::from_bytes(std::array::from_fn(|at| at as u8));
-        let milestone = ProgressFile::decode(stored, 3, log_id).unwrap().unwrap();
-        assert_eq!((milestone.opened_at, milestone.applied.seq), (7, 1_234));
-        assert_eq!(milestone.encode(3, log_id), stored);
+        let progress_file = ProgressFile::decode(stored, 3, log_id).unwrap().unwrap();
+        assert_eq!((progress_file.opened_at, progress_file.applied.seq), (7, 1_234));
+        assert_eq!(progress_file.encode(3, log_id), stored);
     }
 
     proptest! {
         #[test]
-        fn a_milestone_reads_back_for_its_store_only_and_any_flipped_bit_is_found(
+        fn a_progress_file_reads_back_for_its_store_only_and_any_flipped_bit_is_found(
             seq: u64, chain: [u8; 32], opened_at: u64, generation: u64, log: [u8; 16],
             bit in 0..BYTES * 8, len in 0..BYTES,
         ) {
             let dir = tempfile::tempdir().unwrap();
             let read = |generation, log_id| ProgressFile::read(dir.path(), generation, log_id);
             let applied = Applied { seq, chain, ..Applied::default() };
-            let (milestone, log_id) = (ProgressFile { opened_at, applied }, Uuid::from_bytes(log));
+            let (progress_file, log_id) = (ProgressFile { opened_at, applied }, Uuid::from_bytes(log));
             prop_assert_eq!(read(generation, log_id), None);
             // Whatever stood there before.
             fs::write(path(dir.path()), [7; 2 * BYTES]).unwrap();
-            milestone.write(dir.path(), generation, log_id).unwrap();
-            prop_assert_eq!(read(generation, log_id), Some(milestone));
+            progress_file.write(dir.path(), generation, log_id).unwrap();
+            prop_assert_eq!(read(generation, log_id), Some(progress_file));
             prop_assert_eq!(read(!generation, log_id), None);
             prop_assert_eq!(read(generation, Uuid::from_u128(!log_id.as_u128())), None);
-            let mut bytes = milestone.encode(generation, log_id);
+            let mut bytes = progress_file.encode(generation, log_id);
             prop_assert_eq!(bytes.len(), BYTES);
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(path(dir.path()), &bytes).unwrap();

@@ -205,7 +205,7 @@ fn entries(
         return Err(CompareError::Differs(what, None));
     }
     for (identity, pointer) in &pointers {
-        if read::newest(view, identity)? != Some(*pointer) {
+        if read::latest(view, identity)? != Some(*pointer) {
             let what = format!("the summary of event {:?} is wrong", identity.event.as_str());
             return Err(CompareError::Differs(what, None));
         }

@@ -174,8 +174,8 @@ impl ProjectionHandle {
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
-    pub fn newest(&self, identity: &Identity) -> Result<Option<Pointer>, Unavailable> {
-        self.read(|view| read::newest(view, identity))
+    pub fn latest(&self, identity: &Identity) -> Result<Option<Pointer>, Unavailable> {
+        self.read(|view| read::latest(view, identity))
     }
 
     /// Consecutive versions of an identity. Blocks.

@@ -91,7 +91,7 @@ pub struct StoreView<'a> {
     pub log: &'a Reader,
 }
 
-pub fn newest(view: StoreView<'_>, identity: &Identity) -> Result<Option<Pointer>, ReadRefusal> {
+pub fn latest(view: StoreView<'_>, identity: &Identity) -> Result<Option<Pointer>, ReadRefusal> {
     let key = keys::name_key(identity);
     let value = view.store.get(&key)?;
     Ok(value.map(|value| Pointer::decode(&key, &value)).transpose()?)

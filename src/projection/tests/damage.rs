@@ -120,8 +120,8 @@ fn a_file_in_the_place_of_the_directory_is_kept_aside() {
     let world = ProjectionWorld::with_records(10);
     fs::write(world.dir(), "mine").unwrap();
     world.heals();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
-    assert_eq!(fs::read(world.root.path().join("projection.aside-1")).unwrap(), b"mine");
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(fs::read(world.root.path().join("projection.quarantined-1")).unwrap(), b"mine");
 }
 
 #[test]
@@ -130,7 +130,10 @@ fn a_directory_of_something_else_is_kept_aside() {
     fs::create_dir(world.dir()).unwrap();
     fs::write(world.dir().join("notes.txt"), "mine").unwrap();
     world.heals();
-    assert_eq!(fs::read(world.root.path().join("projection.aside-1/notes.txt")).unwrap(), b"mine");
+    assert_eq!(
+        fs::read(world.root.path().join("projection.quarantined-1/notes.txt")).unwrap(),
+        b"mine"
+    );
 }
 
 #[test]
@@ -166,10 +169,10 @@ fn a_store_that_somebody_else_holds_open_is_moved_aside() {
     world.project();
     let held = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     world.heals();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
     drop(held);
     world.heals();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn a_missing_history_entry_raises_doubt_and_heals() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -219,7 +222,7 @@ fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn the_scrub_finds_a_missing_id() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -260,7 +263,7 @@ fn a_wrong_id_and_a_lost_history_are_found() {
             }
         });
         world.heals();
-        assert_eq!(world.asides(), ["projection.aside-1"]);
+        assert_eq!(world.asides(), ["projection.quarantined-1"]);
     }
 }
 
@@ -302,7 +305,7 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
         world.settled(&handle);
         assert!(world.all_right(&handle));
         handle.close();
-        fs::remove_dir_all(world.root.path().join("projection.aside-1")).unwrap();
+        fs::remove_dir_all(world.root.path().join("projection.quarantined-1")).unwrap();
         let store = fs::read_dir(world.dir()).unwrap().next().unwrap().unwrap().path();
         fs::rename(store, world.store()).unwrap();
     }
@@ -314,13 +317,14 @@ fn a_projection_that_cannot_be_rebuilt_fails_with_the_reason() {
     world.project();
     // Where the directory would be moved to, one that is not empty cannot be replaced; and no
     // number is free.
-    fs::create_dir_all(world.root.path().join(format!("projection.aside-{}/x", u64::MAX))).unwrap();
+    fs::create_dir_all(world.root.path().join(format!("projection.quarantined-{}/x", u64::MAX)))
+        .unwrap();
     let handle = world.open().start(world.journal.reader(), false).unwrap();
     until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
     assert!(
         matches!(handle.state(), ProjectionState::Failed(reason) if reason.contains("rebuilt"))
     );
-    assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
+    assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Failed));
     assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Failed));
     handle.close();
 }

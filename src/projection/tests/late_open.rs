@@ -20,8 +20,8 @@ fn projected(count: u64) -> ProjectionWorld {
     world
 }
 
-fn milestone(world: &ProjectionWorld) -> PathBuf {
-    world.dir().join("milestone")
+fn progress_file(world: &ProjectionWorld) -> PathBuf {
+    world.dir().join("progress")
 }
 
 fn is_beside(projection: &Projection) -> bool {
@@ -55,7 +55,7 @@ fn what_was_told_before_is_told_while_it_is_opened() {
     until(&handle, |status| status.phase == FollowPhase::Opening);
     assert_eq!(handle.state(), ProjectionState::Opening { applied: 300, head: 300 });
     assert!(!handle.ids_complete());
-    assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Opening));
+    assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Opening));
     let at_once = block_on(handle.reached(300, Duration::ZERO));
     assert_eq!(at_once, Err(Unavailable::Opening));
     faults::set(&world.dir(), Call::Open, 0, ErrorKind::StorageFull);
@@ -67,7 +67,7 @@ fn what_was_told_before_is_told_while_it_is_opened() {
 }
 
 #[test]
-fn a_store_behind_its_milestone_is_read_when_it_has_caught_up() {
+fn a_store_behind_its_progress_file_is_read_when_it_has_caught_up() {
     let mut world = projected(250);
     let stale = world.root.path().join("stale");
     copy(&world.store(), &stale);
@@ -84,7 +84,7 @@ fn a_store_behind_its_milestone_is_read_when_it_has_caught_up() {
         let seen = status.borrow().applied;
         assert!(seen == 0 || seen >= 3_370, "{seen}: it does not fall behind what was told");
         // Either it is not open, or it has all.
-        handle.newest(&identity("more", None)).is_ok_and(|newest| newest.unwrap().version == 3_120)
+        handle.latest(&identity("more", None)).is_ok_and(|latest| latest.unwrap().version == 3_120)
     });
     world.settled(&handle);
     assert!(world.all_right(&handle));
@@ -93,13 +93,13 @@ fn a_store_behind_its_milestone_is_read_when_it_has_caught_up() {
 }
 
 #[test]
-fn a_store_ahead_of_its_milestone_is_compared_with_the_journal() {
+fn a_store_ahead_of_its_progress_file_is_compared_with_the_journal() {
     let mut world = projected(250);
-    let old = fs::read(milestone(&world)).unwrap();
+    let old = fs::read(progress_file(&world)).unwrap();
     let more: Vec<_> = (0..120).map(|n| (identity("more", None), n.to_string().into())).collect();
     world.append(&more);
     world.project();
-    fs::write(milestone(&world), &old).unwrap();
+    fs::write(progress_file(&world), &old).unwrap();
     let projection = world.open();
     assert!(is_beside(&projection));
     assert_eq!(projection.applied().unwrap().seq, 250);
@@ -109,14 +109,14 @@ fn a_store_ahead_of_its_milestone_is_compared_with_the_journal() {
 }
 
 #[test]
-fn a_milestone_that_is_of_no_use_is_done_without() {
+fn a_progress_file_that_is_of_no_use_is_done_without() {
     let world = projected(250);
     let other = projected(260);
-    let foreign = fs::read(milestone(&other)).unwrap();
-    let mut damaged = fs::read(milestone(&world)).unwrap();
+    let foreign = fs::read(progress_file(&other)).unwrap();
+    let mut damaged = fs::read(progress_file(&world)).unwrap();
     damaged[40] ^= 1;
     for bytes in [foreign, damaged, Vec::new()] {
-        fs::write(milestone(&world), bytes).unwrap();
+        fs::write(progress_file(&world), bytes).unwrap();
         let projection = world.open();
         assert!(!is_beside(&projection));
         assert_eq!(projection.applied().unwrap().seq, 250);
@@ -127,7 +127,7 @@ fn a_milestone_that_is_of_no_use_is_done_without() {
 }
 
 #[test]
-fn a_store_that_is_not_what_its_milestone_tells_of_is_built_anew() {
+fn a_store_that_is_not_what_its_progress_file_tells_of_is_built_anew() {
     let gone = |world: &ProjectionWorld| fs::remove_dir_all(world.store()).unwrap();
     let empty = |world: &ProjectionWorld| {
         gone(world);
@@ -151,27 +151,27 @@ fn a_store_that_is_not_what_its_milestone_tells_of_is_built_anew() {
 }
 
 #[test]
-fn a_milestone_that_the_journal_disagrees_with_is_moved_aside() {
+fn a_progress_file_that_the_journal_disagrees_with_is_moved_aside() {
     let world = projected(50);
     let handle = world.open().start(world.journal.reader(), false).unwrap();
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 /// The journal was cut behind the milestone, and grew again: only what it was at the start counts.
 #[test]
 fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
     let mut long = projected(100);
-    let old = fs::read(milestone(&long)).unwrap();
+    let old = fs::read(progress_file(&long)).unwrap();
     let more = ProjectionWorld::records(100..250);
     long.append(&more);
     long.project();
     for again in [0, 100] {
         let mut short = ProjectionWorld::with_records(150);
         copy(&long.dir(), &short.dir());
-        fs::write(milestone(&short), &old).unwrap();
+        fs::write(progress_file(&short), &old).unwrap();
         let projection = Projection::open(&short.dir(), long.data_dir.log_id(), BESIDE);
         assert_eq!(projection.applied().unwrap().seq, 100);
         assert_eq!(short.chains[100], projection.applied().unwrap().chain);
@@ -182,7 +182,7 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
         short.append(&ProjectionWorld::records(150..150 + again));
         until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
         assert!(handle.proves_loss());
-        assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Failed));
+        assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Failed));
         handle.close();
         assert!(short.asides().is_empty(), "it is the witness");
         let DataLoss { file, said } = refuse_loss(&short.dir()).unwrap_err();
@@ -194,11 +194,11 @@ fn a_store_that_is_ahead_of_where_the_journal_ended_proves_a_loss() {
 #[test]
 fn a_store_that_is_asked_for_at_once_proves_how_far_it_is_and_is_opened_once() {
     let mut world = projected(250);
-    let old = fs::read(milestone(&world)).unwrap();
+    let old = fs::read(progress_file(&world)).unwrap();
     world.append(&ProjectionWorld::records(250..400));
     world.project();
     assert_eq!(world.open().prove(), 400, "its milestone is as far");
-    fs::write(milestone(&world), &old).unwrap();
+    fs::write(progress_file(&world), &old).unwrap();
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 250);
     assert_eq!((projection.prove(), projection.prove()), (400, 400));
@@ -214,7 +214,7 @@ fn a_store_that_is_asked_for_at_once_proves_how_far_it_is_and_is_opened_once() {
 #[test]
 fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
     let mut world = projected(100);
-    let old = fs::read(milestone(&world)).unwrap();
+    let old = fs::read(progress_file(&world)).unwrap();
     world.append(&ProjectionWorld::records(100..150));
     world.project();
     let mut other = ProjectionWorld::with_records(100);
@@ -222,7 +222,7 @@ fn a_store_that_goes_on_with_other_records_than_the_log_proves_a_loss() {
         &(0..90).map(|n| (identity("other", None), vec![b'0' + n % 10])).collect::<Vec<_>>(),
     );
     copy(&world.dir(), &other.dir());
-    fs::write(milestone(&other), &old).unwrap();
+    fs::write(progress_file(&other), &old).unwrap();
     let projection = Projection::open(&other.dir(), world.data_dir.log_id(), BESIDE);
     let handle = projection.start(other.journal.reader(), true).unwrap();
     until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
@@ -245,7 +245,7 @@ fn a_store_that_was_moved_aside_is_not_opened_again_after_a_full_disk() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]

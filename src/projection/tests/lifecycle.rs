@@ -83,7 +83,7 @@ fn the_projection_of_an_empty_log_is_ready_at_once() {
     let handle = world.start();
     world.settled(&handle);
     assert_eq!(handle.state(), ProjectionState::Ready);
-    assert_eq!(handle.newest(&identity("a", None)), Ok(None));
+    assert_eq!(handle.latest(&identity("a", None)), Ok(None));
     assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
     handle.close();
 }
@@ -96,7 +96,7 @@ fn a_projection_of_another_log_is_moved_aside() {
     copy(&other.dir(), &world.dir());
     assert_eq!(world.open().applied(), None);
     world.heals();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_projection_that_the_caller_disagrees_with_is_moved_aside() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_projection_that_is_ahead_of_the_journal_is_moved_aside() {
     short.settled(&handle);
     assert!(short.all_right(&handle));
     handle.close();
-    assert_eq!(short.asides(), ["projection.aside-1"]);
+    assert_eq!(short.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_closed_projection_says_so() {
     world.settled(&handle);
     handle.clone().close();
     assert_eq!(handle.state(), ProjectionState::Closed);
-    assert_eq!(handle.newest(&identity("event.1", None)), Err(Unavailable::Closed));
+    assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Closed));
     assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Closed));
     handle.close();
     assert_eq!(world.open().applied().unwrap().seq, 10);

@@ -165,11 +165,11 @@ impl ProjectionWorld {
         let mut answers = Answers(true);
         for (identity, records) in &self.model {
             let count = records.len() as Version;
-            let newest = answers.right(handle.newest(identity)).flatten();
+            let latest = answers.right(handle.latest(identity)).flatten();
             if answers.0 {
-                let newest = newest.expect("an identity is missing");
-                assert_eq!(newest.version, count);
-                assert_eq!(newest.number, records[0].seq());
+                let latest = latest.expect("an identity is missing");
+                assert_eq!(latest.version, count);
+                assert_eq!(latest.number, records[0].seq());
             }
             for (descending, limit) in [(false, 1_000), (true, 1_000), (false, 3)] {
                 let query = PageQuery { versions: 1..=Version::MAX, limit, descending };
@@ -219,7 +219,7 @@ impl ProjectionWorld {
     fn asides(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.contains(".aside-")).collect();
+        let mut names: Vec<_> = names.filter(|name| name.contains(".quarantined-")).collect();
         names.sort();
         names
     }

@@ -137,9 +137,9 @@ fn a_private_identity_is_distinct_from_the_public_one() {
     let handle = world.start();
     world.settled(&handle);
     for (n, identity) in identities.iter().enumerate() {
-        assert_eq!(handle.newest(identity).unwrap().unwrap().version, n as Version + 1);
+        assert_eq!(handle.latest(identity).unwrap().unwrap().version, n as Version + 1);
     }
-    assert_eq!(handle.newest(&identity("a", Some("eve"))), Ok(None));
+    assert_eq!(handle.latest(&identity("a", Some("eve"))), Ok(None));
     assert!(world.all_right(&handle));
     handle.close();
 }
@@ -155,7 +155,7 @@ fn readers_beside_the_writer_see_whole_answers() {
             let (busy, mut reads) = (identity("busy", None), 0);
             while handle.applied() < 12_050 {
                 for descending in [false, true] {
-                    let before = handle.newest(&busy).unwrap().map_or(0, |newest| newest.version);
+                    let before = handle.latest(&busy).unwrap().map_or(0, |latest| latest.version);
                     let query = PageQuery { versions: 1..=u64::MAX, limit: 20_000, descending };
                     let records = handle.page(&busy, &query).unwrap();
                     assert!(records.len() as Version >= before);

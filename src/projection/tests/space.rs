@@ -25,7 +25,7 @@ fn no_space_to_apply_heals_in_the_same_store() {
         world.append(&[(identity("late", None), b"1".to_vec())]);
         until(&handle, |status| status.phase == FollowPhase::Opening && status.applied == 300);
         assert_eq!(handle.state(), ProjectionState::Opening { applied: 300, head: 301 });
-        assert_eq!(handle.newest(&identity("late", None)), Err(Unavailable::Opening));
+        assert_eq!(handle.latest(&identity("late", None)), Err(Unavailable::Opening));
         until(&handle, |status| {
             assert!(status.applied >= 300, "{status:?}");
             status.applied == 301
@@ -98,7 +98,7 @@ fn no_space_for_the_store_after_one_in_doubt_sets_one_aside() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
     world.settled(&handle);
     assert!(world.all_right(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.aside-1"]);
+    assert_eq!(world.asides(), ["projection.quarantined-1"]);
 }
 
 #[test]

@@ -119,13 +119,13 @@ fn since_is_inclusive_and_until_exclusive() {
 #[test]
 fn at_is_the_record_that_was_current_then() {
     let (server, times) = with_history(4);
-    let newest_then: BTreeMap<_, _> = times.iter().zip(1..).collect();
-    for (time, version) in newest_then {
+    let latest_then: BTreeMap<_, _> = times.iter().zip(1..).collect();
+    for (time, version) in latest_then {
         let record = server.client().get(&format!("/audit/a?at={time}")).expect(200).json();
         assert_eq!(record["version"], version);
     }
-    let newest = server.client().get("/audit/a?at=9999-12-31T23:59:59Z").expect(200).json();
-    assert_eq!(newest["version"], 4);
+    let latest = server.client().get("/audit/a?at=9999-12-31T23:59:59Z").expect(200).json();
+    assert_eq!(latest["version"], 4);
     let before = server.client().get("/audit/a?at=1999-01-01T00:00:00Z");
     before.problem(404, "unknown-version");
     server.client().get("/audit/b?at=1999-01-01T00:00:00Z").problem(404, "unknown-event");
@@ -285,5 +285,5 @@ fn a_record_that_was_damaged_in_the_log_is_refused_and_the_rest_is_read() {
     write(b"n");
     assert_eq!(server.client().lines("/audit/a")[..3], whole);
     let asides = fs::read_dir(server.data_dir()).expect("a directory");
-    assert!(!asides.flatten().any(|entry| entry.file_name() == "projection.aside-1"));
+    assert!(!asides.flatten().any(|entry| entry.file_name() == "projection.quarantined-1"));
 }

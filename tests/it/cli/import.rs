@@ -24,8 +24,8 @@ fn an_import_is_the_same_log_and_serves() {
 
     let program = place.serve("copy");
     program.client.put("n", "\"goes on\"");
-    let newest = program.client.get("/latest?event=n").expect(200).json();
-    assert_eq!(newest["records"][0]["version"], 29, "{newest}");
+    let latest = program.client.get("/latest?event=n").expect(200).json();
+    assert_eq!(latest["records"][0]["version"], 29, "{latest}");
     program.stop();
     let body = whole.rsplit_once("{\"end\"").expect("an end").0;
     assert!(place.exported("copy").starts_with(body), "what was imported stays the same");

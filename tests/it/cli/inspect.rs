@@ -65,8 +65,8 @@ fn what_is_left_of_a_damaged_directory_is_described() {
     let mut bytes = fs::read(&segment).expect("a segment");
     bytes[110] ^= 1;
     fs::write(&segment, bytes).expect("a segment");
-    fs::create_dir(place.path("data/projection.aside-1")).expect("a directory");
-    place.write("data/projection.aside-1/x", [0; 100]);
+    fs::create_dir(place.path("data/projection.quarantined-1")).expect("a directory");
+    place.write("data/projection.quarantined-1/x", [0; 100]);
     let report = inspect(&place);
     let damage = report["damage"].as_str().expect("text");
     assert!(damage.contains("the first bad record is seq "), "{damage}");
@@ -77,10 +77,10 @@ fn what_is_left_of_a_damaged_directory_is_described() {
 }
 
 #[test]
-fn a_checkpoint_is_known_to_be_ours() {
+fn a_snapshot_is_known_to_be_ours() {
     let place = Place::filled();
-    place.write("data/journal/checkpoint", [0; 70]);
-    place.write("data/journal/checkpoint.tmp", [0; 7]);
+    place.write("data/journal/snapshot", [0; 70]);
+    place.write("data/journal/snapshot.tmp", [0; 7]);
     place.write("data/journal/notes.txt", "somebody's");
     let report = inspect(&place);
     let part = |name: &str| {
@@ -89,9 +89,9 @@ fn a_checkpoint_is_known_to_be_ours() {
         piece.expect("it is listed")["part"].clone()
     };
     for (name, expected) in
-        [("checkpoint", "checkpoint"), ("checkpoint.tmp", "checkpoint"), ("notes.txt", "other")]
+        [("snapshot", "snapshot"), ("snapshot.tmp", "snapshot"), ("notes.txt", "other")]
     {
         assert_eq!(part(name), expected, "{name}");
     }
-    assert_eq!(report["bytes"]["checkpoint"], 77);
+    assert_eq!(report["bytes"]["snapshot"], 77);
 }

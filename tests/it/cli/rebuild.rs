@@ -11,7 +11,7 @@ fn a_rebuilt_history_is_that_of_the_log_and_the_old_one_is_kept() {
     let journal = crate::process::files(&place.path("data/journal"));
     let said = place.run(&["rebuild", "--data-dir", "data"]).ok();
     assert!(said.contains("built from 198 records of the log, and agrees with it"), "{said}");
-    let aside = place.path("data/projection.aside-1");
+    let aside = place.path("data/projection.quarantined-1");
     assert!(said.contains(&format!("kept in {}, and may be deleted", aside.display())), "{said}");
     assert_eq!(crate::process::files(&aside), old);
     assert_eq!(crate::process::files(&place.path("data/journal")), journal);

@@ -246,14 +246,14 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
 
 /// A start believes a checkpoint that is whole, so it was to be verified too.
 #[test]
-fn the_checkpoint_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
+fn the_snapshot_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
     let place = Place::new();
     let checkpointed = |data: &str| {
         let mut command = crate::harness::program::small(&place.path(""));
-        command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_CHECKPOINT_BYTES", "64KiB");
+        command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_SNAPSHOT_BYTES", "64KiB");
         let program = crate::harness::program::Program::start(command);
         super::fill(program.client);
-        let path = place.path(data).join("journal/checkpoint");
+        let path = place.path(data).join("journal/snapshot");
         super::until("a checkpoint is written", || path.exists());
         super::fill(program.client);
         super::settled(program.client);
@@ -264,11 +264,11 @@ fn the_checkpoint_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
     let said = after(&place, |_| {}).ok();
     assert!(said.contains("checkpoint: ") && said.contains("as of seq "), "{said}");
     assert!(!said.contains("note: "), "{said}");
-    let said = after(&place, |data| flip(&data.join("journal/checkpoint"), 300, 1)).ok();
+    let said = after(&place, |data| flip(&data.join("journal/snapshot"), 300, 1)).ok();
     assert!(said.contains("note: the checkpoint in ") && said.contains("of no use"), "{said}");
     let said = after(&place, |data| {
-        let other = place.path("other/journal/checkpoint");
-        fs::copy(other, data.join("journal/checkpoint")).expect("a file");
+        let other = place.path("other/journal/snapshot");
+        fs::copy(other, data.join("journal/snapshot")).expect("a file");
     });
     let said = said.ok();
     assert!(said.contains("note: ") && said.contains("belongs to another log"), "{said}");

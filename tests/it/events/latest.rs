@@ -70,7 +70,7 @@ fn latest_survives_a_restart() {
 }
 
 #[test]
-fn many_newest_values_come_in_many_steps_and_all_arrive() {
+fn many_latest_values_come_in_many_steps_and_all_arrive() {
     let server = Server::start();
     let client = server.client();
     for batch in 0..10 {

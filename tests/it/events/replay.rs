@@ -15,7 +15,7 @@ fn filled() -> Server {
 }
 
 #[test]
-fn latest_is_the_default_and_gives_only_newest_versions() {
+fn latest_is_the_default_and_gives_only_latest_versions() {
     let server = filled();
     for query in ["", "?replay=latest", "?replay="] {
         assert_eq!(replayed(&server, query), "b1 c1 a3 synced", "{query}");

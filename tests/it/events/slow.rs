@@ -31,27 +31,27 @@ fn lagging(server: &Server, query: &str) -> EventStream {
 
 /// Versions of each event and seqs of all rise strictly; the newest version of each.
 fn assert_forward(blocks: &[Block]) -> HashMap<String, u64> {
-    let mut newest = HashMap::new();
+    let mut latest = HashMap::new();
     let mut last_seq = 0;
     for (block, (event, version)) in blocks.iter().zip(told(blocks)) {
         assert!(block.seq() > last_seq, "{} after {last_seq}", block.seq());
         last_seq = block.seq();
-        assert!(version > newest.insert(event, version).unwrap_or(0), "{block:?}");
+        assert!(version > latest.insert(event, version).unwrap_or(0), "{block:?}");
     }
-    newest
+    latest
 }
 
 #[test]
-fn lagging_subscriber_catches_up_with_newest_values_and_never_goes_backwards() {
+fn lagging_subscriber_catches_up_with_latest_values_and_never_goes_backwards() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut stream = lagging(&server, "");
     outrun(&server);
     let end = server.client().put("end", "1");
     let blocks = stream.until(|block| block.is("end"));
-    let newest = assert_forward(&blocks);
+    let latest = assert_forward(&blocks);
     assert_eq!(blocks.last().map(Block::seq), end["seq"].as_u64());
     for event in 0..EVENTS {
-        assert_eq!(newest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
     }
     let sent = blocks.len() as u64;
     let inserted = ROUNDS * EVENTS as u64;
@@ -90,15 +90,15 @@ fn a_lagging_subscriber_of_all_versions_gets_every_one() {
 }
 
 #[test]
-fn a_lagging_subscriber_of_one_name_gets_its_newest_version_only() {
+fn a_lagging_subscriber_of_one_name_gets_its_latest_version_only() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut stream = lagging(&server, "?event=e3&event=end");
     outrun(&server);
     server.client().put("end", "1");
     let blocks = stream.until(|block| block.is("end"));
-    let newest = assert_forward(&blocks);
-    assert_eq!(newest["e3"], ROUNDS);
-    assert!(newest.keys().all(|event| event == "e3" || event == "end"));
+    let latest = assert_forward(&blocks);
+    assert_eq!(latest["e3"], ROUNDS);
+    assert!(latest.keys().all(|event| event == "e3" || event == "end"));
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn private_records_are_in_no_count() {
     let health = || server.client().get("/health").json()["events"].clone();
     let gauges = || {
         let text = server.client().get("/metrics").text().to_owned();
-        let lines = text.lines().filter(|line| line.starts_with("broker_newest"));
+        let lines = text.lines().filter(|line| line.starts_with("broker_latest"));
         lines.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let before = (health(), gauges());

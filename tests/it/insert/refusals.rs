@@ -236,7 +236,7 @@ fn past_the_limit_on_events_a_new_one_is_507_and_existing_ones_go_on() {
 
 #[test]
 fn past_the_limit_on_bytes_a_new_event_is_507_and_existing_ones_go_on() {
-    let server = Server::with(small().max_newest_bytes(1 << 10));
+    let server = Server::with(small().max_latest_bytes(1 << 10));
     let client = server.client();
     let large = format!("\"{}\"", "x".repeat(900));
     client.put("a", &large);

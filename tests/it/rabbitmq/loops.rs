@@ -104,7 +104,7 @@ fn nothing_comes_round_and_two_brokers_exchange_records() {
     other.client.put("reply", "{\"from\":\"other\"}");
     // A program that knows nothing of brokers.
     far.publish("events", "plain", Some("p"), "{\"from\":\"far\"}");
-    let newest = |client: crate::harness::wire::Client| {
+    let latest = |client: crate::harness::wire::Client| {
         eventually("all three are there", || {
             let latest = client.get("/latest").expect(200).json();
             let records = latest["records"].as_array().expect("records").clone();
@@ -112,7 +112,7 @@ fn nothing_comes_round_and_two_brokers_exchange_records() {
         })
     };
     for (broker, own) in [(&one, "note"), (&other, "reply")] {
-        for record in newest(broker.client) {
+        for record in latest(broker.client) {
             assert_eq!(record["version"], 1, "{record}");
             let came_in = record["author"] == "broker:rabbitmq";
             assert_eq!(came_in, record["event"] != own, "{record}");

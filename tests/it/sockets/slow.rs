@@ -25,7 +25,7 @@ fn outrun(server: &Server) {
 
 /// Reads up to the record of `end`; the newest version of each event, and how many records came.
 fn read_to_the_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u64) {
-    let (mut newest, mut last_seq, mut records) = (HashMap::new(), 0, 0);
+    let (mut latest, mut last_seq, mut records) = (HashMap::new(), 0, 0);
     loop {
         let message = next();
         let record = &message["record"];
@@ -34,9 +34,9 @@ fn read_to_the_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u6
         (last_seq, records) = (seq, records + 1);
         let event = record["event"].as_str().expect("a name").to_owned();
         let version = record["version"].as_u64().expect("a version");
-        assert!(version > newest.insert(event.clone(), version).unwrap_or(0), "{record}");
+        assert!(version > latest.insert(event.clone(), version).unwrap_or(0), "{record}");
         if event == "end" {
-            return (newest, records);
+            return (latest, records);
         }
     }
 }
@@ -49,13 +49,13 @@ fn stalled(server: &Server, query: &str) -> Frames {
 }
 
 #[test]
-fn a_stalled_socket_skips_what_was_superseded_and_ends_on_the_newest() {
+fn a_stalled_socket_skips_what_was_superseded_and_ends_on_the_latest() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut socket = stalled(&server, "");
     outrun(&server);
-    let (newest, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
+    let (latest, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     for event in 0..EVENTS {
-        assert_eq!(newest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
     }
     let inserted = ROUNDS * EVENTS as u64;
     assert!(records < inserted / 2, "{records} of {inserted} records");
@@ -83,8 +83,8 @@ fn a_stalled_socket_holds_back_nobody() {
     fast.until_synced();
     std::thread::scope(|scope| {
         scope.spawn(|| outrun(&server));
-        let (newest, records) = read_to_the_end(|| fast.json());
-        assert_eq!((newest["e0"], records), (ROUNDS, ROUNDS + 1), "each exactly once");
+        let (latest, records) = read_to_the_end(|| fast.json());
+        assert_eq!((latest["e0"], records), (ROUNDS, ROUNDS + 1), "each exactly once");
     });
 }
 

@@ -8,7 +8,7 @@ use crate::harness::server::{Server, small};
 use crate::harness::socket::{Socket, refused};
 
 #[test]
-fn the_newest_value_comes_first_and_then_every_new_one_bare() {
+fn the_latest_value_comes_first_and_then_every_new_one_bare() {
     let server = Server::start();
     server.client().put("news", "\"old\"");
     server.client().put("news", "\"a\\u00e9\\n\\\"x\\\" 🦀\"");

@@ -48,12 +48,12 @@ fn what_does_not_exist_yet_cannot_be_acknowledged() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
-    for (topic, newest) in [("cats", 1), ("nothing", 0)] {
+    for (topic, latest) in [("cats", 1), ("nothing", 0)] {
         let answer = client.get(&format!("/consume/{topic}?consumer=c&ack=2"));
         let problem = answer.problem(422, "ack-too-new");
-        assert_eq!(problem["newest_version"], newest);
+        assert_eq!(problem["newest_version"], latest);
         let detail = problem["detail"].as_str().expect("text");
-        assert!(detail.contains(&format!("the newest version is {newest}")), "{detail}");
+        assert!(detail.contains(&format!("the newest version is {latest}")), "{detail}");
     }
     assert_eq!(consume(client, "cats?consumer=c"), Some(1), "nothing was acknowledged");
     assert!(positions(client).is_empty());

@@ -15,7 +15,7 @@ const VERSIONS: u64 = 600;
 /// Checkpoints all the time, for starts take positions from them.
 fn server(dir: &Path) -> Program {
     let mut command = small(dir);
-    command.env("BROKER_CHECKPOINT_BYTES", "4KiB");
+    command.env("BROKER_SNAPSHOT_BYTES", "4KiB");
     Program::start(command)
 }
 
@@ -91,7 +91,7 @@ fn what_was_acknowledged_is_not_delivered_again_after_kill_9_and_nothing_is_left
         let versions: Vec<_> = own.map(|record| record["data"]["version"].as_u64()).collect();
         assert!(versions.is_sorted_by(|one, two| one < two), "{versions:?}");
     }
-    assert!(dir.path().join("data/journal/checkpoint").exists(), "starts had one");
+    assert!(dir.path().join("data/journal/snapshot").exists(), "starts had one");
     program.stop();
     verify(dir.path(), "data");
 }

@@ -40,9 +40,9 @@ pub struct Place<'a> {
     pub shim: Option<&'a Shim>,
     /// `BROKER_SEGMENT_BYTES`.
     pub segment_bytes: &'a str,
-    /// `BROKER_OPEN_BESIDE_RECORDS`.
-    pub open_beside_records: &'a str,
-    /// `BROKER_CHECKPOINT_BYTES`.
+    /// `BROKER_BACKGROUND_OPEN_RECORDS`.
+    pub background_open_records: &'a str,
+    /// `BROKER_SNAPSHOT_BYTES`.
     pub checkpoint_bytes: &'a str,
     /// `BROKER_MAX_PROJECTION_LAG`.
     pub max_projection_lag: &'a str,
@@ -94,7 +94,7 @@ impl<'a> Place<'a> {
             data: None,
             shim: None,
             segment_bytes: "64KiB",
-            open_beside_records: OPEN_BESIDE_RECORDS[0],
+            background_open_records: OPEN_BESIDE_RECORDS[0],
             checkpoint_bytes: CHECKPOINT_BYTES[0],
             max_projection_lag: "2000000",
         }
@@ -102,8 +102,8 @@ impl<'a> Place<'a> {
 
     /// Waits for the history at a start, or opens it beside the serving; with checkpoints or not.
     pub fn open_any(self, random: &mut StdRng) -> Self {
-        let open_beside_records = OPEN_BESIDE_RECORDS[random.random_range(0..2)];
-        Self { open_beside_records, ..self.checkpoint_any(random) }
+        let background_open_records = OPEN_BESIDE_RECORDS[random.random_range(0..2)];
+        Self { background_open_records, ..self.checkpoint_any(random) }
     }
 
     /// Reads the whole log at a start, or what a checkpoint leaves of it, and the rest beside the
@@ -131,8 +131,8 @@ impl<'a> Place<'a> {
         command.env("PORT", "0").env("BROKER_HOST", own_address().to_string());
         command.env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
-        command.env("BROKER_OPEN_BESIDE_RECORDS", self.open_beside_records);
-        command.env("BROKER_CHECKPOINT_BYTES", self.checkpoint_bytes);
+        command.env("BROKER_BACKGROUND_OPEN_RECORDS", self.background_open_records);
+        command.env("BROKER_SNAPSHOT_BYTES", self.checkpoint_bytes);
         command.env("BROKER_MAX_PROJECTION_LAG", self.max_projection_lag);
         if let Some(shim) = self.shim {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());

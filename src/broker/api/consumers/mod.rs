@@ -40,8 +40,8 @@ pub(crate) enum ConsumeFrom {
 #[derive(Debug, Error)]
 pub(crate) enum ConsumeError {
     /// An acknowledgement of what is not there.
-    #[error("version {ack} cannot be acknowledged: the newest version is {newest}")]
-    AckTooNew { ack: Version, newest: Version },
+    #[error("version {ack} cannot be acknowledged: the newest version is {latest}")]
+    AckTooNew { ack: Version, latest: Version },
     /// Another request of the same consumer waits.
     #[error("another request of this consumer waits for this topic")]
     Busy,
@@ -102,13 +102,13 @@ impl Broker {
         let name = consumer.position_name();
         let (mut done, mut stored) = self.acknowledged(consumer, &name)?;
         let limit = self.config().max_consumers.get();
-        if stored == 0 && self.inner.hub.with_newest(|newest| newest.consumers()) >= limit {
+        if stored == 0 && self.inner.hub.with_latest(|latest| latest.consumers()) >= limit {
             return Err(ProposeError::from(Rejection::TooManyConsumers { limit }).into());
         }
         let Some(ack) = ack else { return Ok(done) };
-        let newest = self.newest_of(consumer.topic()).map_or(0, |newest| newest.version());
-        if ack > newest {
-            return Err(ConsumeError::AckTooNew { ack, newest });
+        let latest = self.latest_of(consumer.topic()).map_or(0, |latest| latest.version());
+        if ack > latest {
+            return Err(ConsumeError::AckTooNew { ack, latest });
         }
         let asked = request.ask(ack);
         let _turn = asked.turn.lock().await;
@@ -144,9 +144,9 @@ impl Broker {
     }
 
     /// The newest public record of a topic.
-    fn newest_of(&self, topic: &Name) -> Option<Arc<Record>> {
+    fn latest_of(&self, topic: &Name) -> Option<Arc<Record>> {
         let identity = Identity { event: topic.clone(), to: None };
-        self.inner.hub.with_newest(|newest| newest.find(&identity).cloned())
+        self.inner.hub.with_latest(|latest| latest.find(&identity).cloned())
     }
 }
 
@@ -156,13 +156,13 @@ impl Consumption {
     /// # Errors
     /// [`ConsumeError::Unavailable`].
     pub async fn next(&self) -> Result<Option<Arc<Record>>, ConsumeError> {
-        let newest = self.broker.newest_of(&self.topic);
-        let Some(newest) = newest.filter(|newest| newest.version() > self.after) else {
+        let latest = self.broker.latest_of(&self.topic);
+        let Some(latest) = latest.filter(|latest| latest.version() > self.after) else {
             return Ok(None);
         };
         // Who keeps up needs no history.
-        if newest.version() == self.after + 1 {
-            return Ok(Some(newest));
+        if latest.version() == self.after + 1 {
+            return Ok(Some(latest));
         }
         match self.look_up().await {
             Ok(Some(record)) => return Ok(Some(Arc::new(record))),

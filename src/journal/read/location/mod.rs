@@ -178,9 +178,9 @@ pub fn records(shared: &LogState, places: &[Location]) -> Result<Vec<Record>, Lo
         for place in places {
             spots.push(OpenLocation::new(shared, place, spots.last().map(|spot| &spot.file))?);
         }
-        let mut stretch = Span::default();
+        let mut span = Span::default();
         for (index, spot) in spots.iter().enumerate() {
-            let parts = stretch.read(spot, spots[index..].iter().map(OpenLocation::parts))?;
+            let parts = span.read(spot, spots[index..].iter().map(OpenLocation::parts))?;
             records.push(spot.record(parts)?);
         }
     }

@@ -8,7 +8,7 @@ use crate::journal::read::location::OpenLocation;
 /// What lies no further apart is read at once: what is between costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;
 /// Neighbours are read at once up to here: a call costs 1 us, and so many bytes 25.
-const STRETCH_BYTES_MAX: u64 = 256 << 10;
+const SPAN_BYTES_MAX: u64 = 256 << 10;
 
 /// A record's bytes, and those of its neighbours.
 #[derive(Default)]
@@ -52,7 +52,7 @@ fn end_of(wanted: &Range<u64>, following: impl Iterator<Item = Range<u64>>) -> u
     let mut end = wanted.end;
     for next in following {
         let is_near = (wanted.start..=end + READ_AT_ONCE_BYTES).contains(&next.start)
-            && next.end - wanted.start <= STRETCH_BYTES_MAX;
+            && next.end - wanted.start <= SPAN_BYTES_MAX;
         if !is_near {
             break;
         }

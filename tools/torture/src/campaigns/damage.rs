@@ -34,7 +34,7 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 const DAMAGES: usize = 40;
-const CHECKPOINT: &str = "journal/checkpoint";
+const CHECKPOINT: &str = "journal/snapshot";
 /// Words of warnings, of a tail that is cut and of a mark.
 const CUT: &str = "it was cut and kept aside";
 pub const MARK: &str = "high-water mark is damaged or missing";
