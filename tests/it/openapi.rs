@@ -11,7 +11,7 @@ const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];
 
 /// What the source registers: `resource("/path", …`, on one line or on several.
 fn registered() -> BTreeSet<String> {
-    let source = include_str!("../../src/http/mod.rs");
+    let source = include_str!("../../src/http/routes/mod.rs");
     let paths = source.split(".service(resource(").skip(1);
     paths.map(|rest| rest.split('"').nth(1).expect("a path").to_owned()).collect()
 }

@@ -1,4 +1,4 @@
-//! TODO broker/api.
+//! The calls of an embedding program and of the routes, a file for each noun.
 
 #[cfg(feature = "rabbitmq")]
 pub mod bridge_host;

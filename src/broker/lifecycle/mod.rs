@@ -1,4 +1,4 @@
-//! TODO broker/lifecycle.
+//! The start, the background threads, and the end.
 
 pub mod fail_stop;
 pub mod replay;

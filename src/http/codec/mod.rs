@@ -1,4 +1,4 @@
-//! TODO http/codec.
+//! Bytes to values and back: query strings, bodies, event streams and pages of records.
 
 pub mod body;
 pub mod etag;

@@ -1,4 +1,4 @@
-//! TODO http/middleware.
+//! What every request passes: headers, CORS and `Host`, and the limits on streams.
 
 pub mod cors_host;
 pub mod headers;

@@ -1,4 +1,4 @@
-//! TODO journal/offline.
+//! Reading a log without opening it, for the commands of an operator.
 
 pub mod inventory;
 pub mod survey;

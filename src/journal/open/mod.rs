@@ -1,4 +1,4 @@
-//! TODO journal/open.
+//! Opening a log: whose directory it is, what a scan finds, and the repairs after a crash.
 
 pub mod directory;
 pub mod lock;

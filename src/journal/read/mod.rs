@@ -1,4 +1,4 @@
-//! TODO journal/read.
+//! Reading what is durable while the log is written: in order, or one record by its location.
 
 pub mod follower;
 pub mod index;

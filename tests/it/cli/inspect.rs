@@ -73,7 +73,7 @@ fn what_is_left_of_a_damaged_directory_is_described() {
     let records = report["records"].as_u64().expect("a number");
     assert!((1..198).contains(&records), "{report}");
     assert!(damage.contains(&format!("seq {}", records + 1)), "{damage}");
-    assert_eq!(report["bytes"]["aside"], 100);
+    assert_eq!(report["bytes"]["quarantined"], 100);
 }
 
 #[test]
