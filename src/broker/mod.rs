@@ -1,7 +1,12 @@
-//! The broker: journal, order, newest, subscribers and projection, put together.
+//! The broker: journal, order, latest records, subscriptions and projection, put together.
 //!
-//! Owns the start and the end. The calls that an embedding program makes stand where their noun is:
-//! `inserts`, `subscribe`, `records`, `sink`.
+//! **Owns** the handle, the start (`lifecycle`) and the end. The calls of an embedding program are in
+//! `api`, a file for each noun.
+//!
+//! **Promises** that a shutdown appends what is queued and closes the log, and that nothing is
+//! acknowledged once the log cannot be relied on.
+//!
+//! **Does not** know how proposals are ordered, nor the wire.
 
 mod api;
 mod lifecycle;
@@ -13,14 +18,15 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{Mutex, oneshot};
+use tracing::error;
 
 pub(crate) use api::consumers::{ConsumeError, ConsumeFrom};
 pub use api::inserts::Inserted;
 pub use api::records::Records;
 pub use api::sink::{EventSink, SinkError, SinkFailure};
 pub use api::subscribe::{ReplayMode, Resume, Subscribe};
-pub use lifecycle::start::StartError;
+pub use lifecycle::error::StartError;
 
 use crate::bridge;
 use crate::broker::api::consumers::Consumers;
@@ -29,16 +35,16 @@ use crate::broker::lifecycle::worker::Worker;
 use crate::config::Config;
 use crate::journal::{DataDir, Reader};
 use crate::metrics::Metrics;
-use crate::order::{Local, Stopped};
+use crate::order::{FailStop, Order, Stage};
 use crate::projection::{ProjectionHandle, Unavailable};
 use crate::record::Seq;
 use crate::subscription::Hub;
 use crate::subscription::epochs::Epochs;
 
-/// How long a read waits for the projection to reach what was acknowledged before it.
+/// How long a read waits until the projection holds what was acknowledged before it.
 pub(crate) const READ_WAIT: Duration = Duration::from_secs(5);
 
-/// A running broker. A clone is cheap and means the same one.
+/// A running broker. Clones are cheap and share it.
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<BrokerInner>,
@@ -46,10 +52,10 @@ pub struct Broker {
 
 struct BrokerInner {
     config: Config,
-    order: Local,
-    stopped: Mutex<Option<Stopped>>,
+    order: Arc<dyn Order>,
+    fail_stop: FailStop,
     hub: Arc<Hub>,
-    /// Seq of the last record when it was opened.
+    /// Seq of the record of this open.
     opened_at: Seq,
     projection: ProjectionHandle,
     reader: Reader,
@@ -57,22 +63,18 @@ struct BrokerInner {
     consumers: Consumers,
     metrics: Metrics,
     stopping: AtomicBool,
-    /// Turns true when the log's storage failed for good.
-    failed: watch::Receiver<bool>,
-    /// Records that a checkpoint stands for and that were not read since the start.
+    /// Records that a snapshot stands for and that were not verified since the start.
     unverified: Arc<AtomicU64>,
-    /// See [`fail_stop::Alarm::raised`].
-    alarmed: Arc<AtomicBool>,
     workers: Mutex<Vec<Worker>>,
-    /// Set at the end of the start, when one is set up.
+    /// Set at the end of the start, if a bridge is configured.
     #[cfg(feature = "rabbitmq")]
     bridge: std::sync::OnceLock<bridge::Bridge>,
-    /// Locked until the shutdown is complete.
+    /// Keeps the directory locked until the shutdown is complete.
     directory: Mutex<Option<Arc<DataDir>>>,
 }
 
 impl Drop for BrokerInner {
-    /// Streams end and the teller goes, also for a program that never shut it down.
+    /// Ends streams and the dispatcher, also for a program that never shut the broker down.
     fn drop(&mut self) {
         self.hub.close();
     }
@@ -92,51 +94,48 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Stops accepting inserts and ends subscriptions, appends what is queued, closes the log and
-    /// the projection.
+    /// Refuses inserts and ends subscriptions, appends what is queued, then closes the log and the
+    /// projection.
     pub async fn shutdown(&self) {
         self.begin_shutdown();
         #[cfg(feature = "rabbitmq")]
         if let Some(bridge) = self.inner.bridge.get() {
-            // It keeps its position in the log.
+            // It stores its position in the log.
             bridge.stop().await;
         }
         self.inner.order.stop();
-        {
-            // Held until the thread is gone, so that a second call waits too.
-            let mut stopped = self.inner.stopped.lock().await;
-            if let Some(stopped) = stopped.as_mut() {
-                // The thread is gone either way.
-                let _ = stopped.await;
-            }
-            *stopped = None;
-        }
-        let projection = self.inner.projection.clone();
-        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
-        // A thread that nobody waits for in the end: a runtime would wait for one of its own, and
-        // a disk may hold a worker for ever.
-        let (tell, closed) = oneshot::channel();
-        let workers = Arc::new(StdMutex::new(workers));
-        let ours = workers.clone();
-        let close = move || {
-            // Before the workers, of whom one may hang.
-            projection.close();
-            drop(taken(&ours));
-            // Who waited may have been cut short.
-            let _ = tell.send(());
-        };
-        if let Err(error) = thread::Builder::new().name("close".to_owned()).spawn(close) {
-            tracing::error!(%error, "no thread to end the others on");
-            taken(&workers).into_iter().for_each(Worker::leave);
-        }
-        if closed.await.is_err() {
-            tracing::error!("the projection was not closed cleanly");
-        }
+        self.inner.fail_stop.appender_gone().await;
+        self.close().await;
         self.inner.directory.lock().await.take();
     }
 
-    /// After a shutdown that was cut short: nobody waits any more for threads that a disk may hold
-    /// for ever. They end with the process, or when the disk lets them.
+    /// Closes the projection and ends the workers.
+    async fn close(&self) {
+        let projection = self.inner.projection.clone();
+        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
+        // On a thread that nobody has to wait for: a disk may hold a worker forever, and a runtime
+        // waits for its own blocking threads.
+        let (report, closed) = oneshot::channel();
+        let workers = Arc::new(StdMutex::new(workers));
+        let on_thread = workers.clone();
+        let close = move || {
+            // Before the workers, one of which may hang.
+            projection.close();
+            drop(taken(&on_thread));
+            // The shutdown may have been cut short meanwhile.
+            let _ = report.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("close".to_owned()).spawn(close) {
+            error!(%error, "no thread could be started to end the others");
+            taken(&workers).into_iter().for_each(Worker::leave);
+        }
+        if closed.await.is_err() {
+            error!("the projection was not closed cleanly");
+        }
+    }
+
+    /// After a shutdown that was cut short: leaves threads that a disk may hold forever. They end
+    /// with the process, or when the disk lets them.
     pub(crate) async fn leave_workers(&self) {
         let workers = std::mem::take(&mut *self.inner.workers.lock().await);
         workers.into_iter().for_each(Worker::leave);
@@ -148,7 +147,7 @@ impl Broker {
         &self.inner.config
     }
 
-    /// Ends subscriptions and refuses inserts; what is queued goes on.
+    /// Ends subscriptions and refuses inserts; queued ones are still appended.
     pub(crate) fn begin_shutdown(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
         self.inner.hub.close();
@@ -158,20 +157,19 @@ impl Broker {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether the log's storage failed, or a thread that serves it is gone.
+    /// Whether a thread that serves the log has failed or is gone.
     pub(crate) fn has_failed(&self) -> bool {
-        let failed = &self.inner.failed;
-        *failed.borrow() || failed.has_changed().is_err() || self.inner.hub.is_closed()
+        !self.inner.fail_stop.is_appending() || self.inner.hub.is_closed()
     }
 
-    /// Whether the log's storage failed or is damaged, also after a shutdown.
+    /// Whether the log's storage failed or is damaged, even if that was found after a shutdown.
     pub(crate) fn storage_failed(&self) -> bool {
-        *self.inner.failed.borrow() || self.inner.alarmed.load(Ordering::Relaxed)
+        self.inner.fail_stop.stage() != Stage::Sound
     }
 
-    /// Turns true when the log's storage failed for good.
-    pub(crate) fn failure(&self) -> watch::Receiver<bool> {
-        self.inner.failed.clone()
+    /// Resolves when the process should end because the log cannot be relied on.
+    pub(crate) async fn failed(&self) {
+        self.inner.fail_stop.failed().await;
     }
 
     /// The seq up to which everything is durable and visible.
@@ -191,7 +189,7 @@ impl Broker {
         &self.inner.reader
     }
 
-    /// Records that a checkpoint stands for and that were not read since the start.
+    /// Records that a snapshot stands for and that were not verified since the start.
     pub(crate) fn unverified(&self) -> u64 {
         self.inner.unverified.load(Ordering::Relaxed)
     }
@@ -200,7 +198,7 @@ impl Broker {
         &self.inner.metrics
     }
 
-    /// How the bridge to RabbitMQ stands, if one is set up.
+    /// The state of the bridge to RabbitMQ, if one is configured.
     pub(crate) fn bridge_state(&self) -> Option<&bridge::BridgeState> {
         #[cfg(feature = "rabbitmq")]
         return self.inner.bridge.get().map(bridge::Bridge::state);
@@ -208,14 +206,15 @@ impl Broker {
         None
     }
 
+    /// Bytes of inserts that wait for the disk.
     pub(crate) fn queue_bytes(&self) -> usize {
-        self.inner.order.queue_bytes()
+        self.inner.order.admission().bytes()
     }
 
-    /// Waits until reads see everything that is visible now.
+    /// Waits until the projection holds everything that is visible now.
     ///
     /// # Errors
-    /// [`Unavailable::Behind`] after five seconds, and at once what will not pass by waiting.
+    /// [`Unavailable::Behind`] after five seconds; at once any error that waiting would not mend.
     pub(crate) async fn caught_up(&self) -> Result<(), Unavailable> {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }

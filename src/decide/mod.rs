@@ -61,8 +61,9 @@ pub trait SeenIds {
 }
 
 /// What the fold carries from proposal to proposal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FoldState {
+    limits: Limits,
     latest: HashMap<Identity, HeldVersion>,
     /// Identities and bytes of data that count towards the limits: all but the system's own.
     counted: usize,
@@ -90,7 +91,30 @@ pub enum Verdict {
     Known(Vec<Arc<Record>>),
 }
 
+impl Default for FoldState {
+    /// Of an empty log, without limits.
+    fn default() -> Self {
+        Self::new(Limits::NONE)
+    }
+}
+
 impl FoldState {
+    /// Of an empty log.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            latest: HashMap::new(),
+            counted: 0,
+            latest_bytes: 0,
+            consumers: 0,
+            last_seq: 0,
+            last_time: Timestamp::default(),
+            unsettled: Vec::new(),
+            settled_time: Timestamp::default(),
+        }
+    }
+
     /// Takes in a committed record on the way back from the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
         let version = record.version;
@@ -151,7 +175,6 @@ impl FoldState {
         proposal: Proposal,
         seen: &impl SeenIds,
         now: Timestamp,
-        limits: Limits,
     ) -> Result<Verdict, Rejection> {
         if proposal.events.is_empty() {
             return Err(Rejection::EmptyBatch);
@@ -160,10 +183,10 @@ impl FoldState {
             return Ok(Verdict::Known(known));
         }
         match proposal.events.as_slice() {
-            [only] => self.check_only(&only.event, &proposal, limits)?,
+            [only] => self.check_only(&only.event, &proposal)?,
             _ => {
                 self.check_versions(&proposal)?;
-                self.check_room(&proposal, limits)?;
+                self.check_room(&proposal)?;
             }
         }
         let time = now.max(self.last_time);
@@ -198,15 +221,10 @@ impl FoldState {
 
     /// As the two below, with one look at what is held: most proposals are one event, and most of
     /// these need no room.
-    fn check_only(
-        &self,
-        only: &NewEvent,
-        proposal: &Proposal,
-        limits: Limits,
-    ) -> Result<(), Rejection> {
+    fn check_only(&self, only: &NewEvent, proposal: &Proposal) -> Result<(), Rejection> {
         let held = self.latest.get(&only.identity);
         check_version(0, only, held.map_or(0, |held| held.version))?;
-        if held.is_some() { Ok(()) } else { self.check_room(proposal, limits) }
+        if held.is_some() { Ok(()) } else { self.check_room(proposal) }
     }
 
     /// Versions move on inside a batch, so an event expects what the events before it made.
@@ -222,7 +240,8 @@ impl FoldState {
     }
 
     /// System records are Broker's own and need no room, but for those that clients cause.
-    fn check_room(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
+    fn check_room(&self, proposal: &Proposal) -> Result<(), Rejection> {
+        let limits = self.limits;
         let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;

@@ -7,8 +7,6 @@ use proptest::prelude::*;
 use crate::decide::*;
 use crate::record::{Name, User, names_place};
 
-const NO_LIMITS: Limits = Limits::NONE;
-
 #[derive(Default)]
 struct ModelIds(HashMap<Uuid, Arc<Record>>);
 
@@ -33,14 +31,17 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn append(state: &mut FoldState, events: Vec<NewEvent>) -> Vec<Arc<Record>> {
-    match state.decide(proposal(events), &ModelIds::default(), at(1), NO_LIMITS) {
+    match state.decide(proposal(events), &ModelIds::default(), at(1)) {
         Ok(Verdict::Append(records)) => records,
         other => panic!("{other:?}"),
     }
 }
 
 fn refuse(state: &mut FoldState, events: Vec<NewEvent>, limits: Limits) -> Rejection {
-    state.decide(proposal(events), &ModelIds::default(), at(1), limits).unwrap_err()
+    state.limits = limits;
+    let refused = state.decide(proposal(events), &ModelIds::default(), at(1));
+    state.limits = Limits::NONE;
+    refused.unwrap_err()
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn time_never_goes_back_and_names_the_ids_of_the_server() {
     let mut state = FoldState::default();
     let ids = ModelIds::default();
     let times = [5, 3, 9].map(|now| {
-        let verdict = state.decide(proposal(vec![event("a", 1)]), &ids, at(now), NO_LIMITS);
+        let verdict = state.decide(proposal(vec![event("a", 1)]), &ids, at(now));
         let Ok(Verdict::Append(records)) = verdict else { panic!("{verdict:?}") };
         let (seconds, nanos) = records[0].id().get_timestamp().unwrap().to_unix();
         let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
@@ -66,7 +67,7 @@ fn a_batch_expects_what_its_own_events_made() {
     let second = event("a", 2).with_expected_version(1);
     let records = append(&mut state, vec![first, second.clone()]);
     assert_eq!(records.iter().map(|r| r.version()).collect::<Vec<_>>(), [1, 2]);
-    let refused = refuse(&mut state, vec![event("b", 1), second], NO_LIMITS);
+    let refused = refuse(&mut state, vec![event("b", 1), second], Limits::NONE);
     assert_eq!(refused, Rejection::VersionMismatch { index: 1, expected: 1, current: 2 });
     assert_eq!(state.last_seq(), 2);
 }
@@ -91,7 +92,8 @@ fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
     let bytes = Limits { latest_bytes_max: 2, ..Limits::NONE };
     let refused = refuse(&mut state, vec![event("c", 1)], bytes);
     assert_eq!(refused, Rejection::TooManyBytes { limit: 2 });
-    let verdict = state.decide(proposal(vec![event("a", 222)]), &ModelIds::default(), at(1), bytes);
+    state.limits = bytes;
+    let verdict = state.decide(proposal(vec![event("a", 222)]), &ModelIds::default(), at(1));
     assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
     assert_eq!(state.latest_bytes(), 4);
 }
@@ -110,9 +112,10 @@ fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
     state.settle();
     let refused = refuse(&mut state, vec![position("broker:consumer.d.t")], one);
     assert_eq!(refused, Rejection::TooManyConsumers { limit: 1 });
+    state.limits = one;
     for name in ["broker:consumer.c.t", "broker:bridge.c"] {
         let goes_on = proposal(vec![position(name)]);
-        let verdict = state.decide(goes_on, &ModelIds::default(), at(1), one);
+        let verdict = state.decide(goes_on, &ModelIds::default(), at(1));
         assert!(matches!(verdict, Ok(Verdict::Append(_))), "{verdict:?}");
     }
 }
@@ -123,7 +126,7 @@ fn ids_are_looked_at_before_anything_else() {
     let id = Uuid::from_u128(1);
     let original = append(&mut state, vec![event("a", 1).with_id(id)]);
     let ids = ModelIds(HashMap::from([(id, original[0].clone())]));
-    let mut decide = |events| state.decide(proposal(events), &ids, at(2), NO_LIMITS);
+    let mut decide = |events| state.decide(proposal(events), &ids, at(2));
     let retry = event("a", 1).with_id(id).with_expected_version(77);
     let Ok(Verdict::Known(known)) = decide(vec![retry.clone()]) else { panic!("a retry") };
     assert_eq!(known, original);
@@ -176,7 +179,7 @@ proptest! {
                 event
             });
             let proposed = proposal(proposed.collect());
-            match state.decide(proposed, &ModelIds::default(), at(1), NO_LIMITS) {
+            match state.decide(proposed, &ModelIds::default(), at(1)) {
                 Ok(Verdict::Append(_)) if undone => {
                     prop_assert!(fits);
                     state.undo();
@@ -201,5 +204,76 @@ proptest! {
                 prop_assert_eq!(state.version(&identity), *version);
             }
         }
+    }
+}
+
+/// One process of many that fold the same order. Its hash maps have seeds of their own.
+struct FoldingProcess {
+    state: FoldState,
+    ids: ModelIds,
+    stored: Vec<u8>,
+}
+
+impl FoldingProcess {
+    fn new(limits: Limits) -> Self {
+        Self { state: FoldState::new(limits), ids: ModelIds::default(), stored: Vec::new() }
+    }
+
+    /// Decides, and as a process whose disk is full for a while, takes back and decides again.
+    fn decide(&mut self, proposal: &Proposal, now: Timestamp, takes_back: bool) -> String {
+        if takes_back {
+            // Earlier proposals of the group are stored already.
+            self.state.settle();
+            let _ = self.state.decide(proposal.clone(), &self.ids, now);
+            self.state.undo();
+        }
+        let verdict = self.state.decide(proposal.clone(), &self.ids, now);
+        if let Ok(Verdict::Append(records)) = &verdict {
+            for record in records {
+                self.stored.extend(record.encode_stored());
+                self.stored.extend(record.json());
+                self.ids.0.insert(record.id(), record.clone());
+            }
+        }
+        format!("{verdict:?}")
+    }
+}
+
+proptest! {
+    /// Processes differ in how they group proposals, in the seeds of their hash maps, and in the
+    /// groups that they had to take back.
+    #[test]
+    fn two_processes_make_the_same_bytes_of_the_same_proposals_and_times(
+        history in prop::collection::vec(
+            (histories(), 0u64..50, prop::option::of(0u8..6), any::<[bool; 3]>()), 1..4
+        ),
+    ) {
+        let limits = Limits { events_max: 3, latest_bytes_max: 12, consumers_max: 1 };
+        let mut processes = [FoldingProcess::new(limits), FoldingProcess::new(limits)];
+        for (batches, now, id, [settles, takes_back, also_settles]) in history {
+            for (index, (events, random)) in batches.into_iter().enumerate() {
+                let events = events.iter().map(|(name, data, expected)| {
+                    let mut event = event(["a", "b", "c", "d"][usize::from(*name)], *data);
+                    event.expected_version = *expected;
+                    event.id = id.filter(|_| random).map(|id| Uuid::from_u128(u128::from(id)));
+                    event
+                });
+                let proposal = proposal(events.collect());
+                let now = at(now + index as u64 % 7);
+                let [one, other] = &mut processes;
+                prop_assert_eq!(
+                    one.decide(&proposal, now, false),
+                    other.decide(&proposal, now, takes_back)
+                );
+                if settles {
+                    one.state.settle();
+                }
+                if also_settles {
+                    other.state.settle();
+                }
+            }
+        }
+        let [one, other] = processes;
+        prop_assert_eq!(one.stored, other.stored);
     }
 }

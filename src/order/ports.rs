@@ -1,11 +1,11 @@
-//! What the order asks of engines.
+//! What an order needs from outside.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::journal::AppendError;
-use crate::order::ProposeError;
+use crate::order::submission::ProposeError;
 use crate::record::{Record, Seq};
 
 /// Where groups become durable.
@@ -13,10 +13,10 @@ pub trait Log: Send + 'static {
     /// Returns once the group is on stable storage.
     ///
     /// # Errors
-    /// [`AppendError`]: whether anything may have been stored.
+    /// [`AppendError`], which says whether anything may have been stored.
     fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError>;
 
-    /// Whether a group of about so many bytes is only a write and a sync.
+    /// Whether a group of about this size needs only a write and a sync, and no new file.
     fn has_room(&self, bytes: usize) -> bool;
 
     /// Called once, after the last group.
@@ -26,32 +26,40 @@ pub trait Log: Send + 'static {
     fn close(self) -> Result<(), String>;
 }
 
-/// Who is told of every durable group, in order, before it is acknowledged.
+/// Receives every durable group, in order, before it is acknowledged.
 pub trait Observer: Send + 'static {
     /// Must not block: the next group waits for it.
     fn committed(&mut self, group: &[Arc<Record>]);
 
-    /// The groups so far are acknowledged too.
+    /// All groups so far are acknowledged.
     fn acknowledged(&mut self);
-
-    /// The log failed for good.
-    fn failed(&mut self, error: &AppendError);
 }
 
-/// Where ids are found that are not recent.
+/// Finds the records of ids that are not recent.
 pub trait RestoredIds: Send + 'static {
-    /// Every record up to here can be found by its id, unless that names its place.
+    /// Every record up to here can be found by its id, unless the id names its seq.
     fn applied(&self) -> Seq;
 
-    /// The record of an old id that does not name its place, when it is applied.
+    /// The record of an old id that does not name its seq, if it is applied.
     ///
     /// # Errors
-    /// [`ProposeError::IdsNotReady`] when that cannot be told now.
+    /// [`ProposeError::IdsNotReady`] if that cannot be told now.
     fn find_old(&self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError>;
 
-    /// The record at a seq that is durable.
+    /// The record at a durable seq.
     ///
     /// # Errors
-    /// [`ProposeError::IdsNotReady`] when it cannot be read.
+    /// [`ProposeError::IdsNotReady`] if it cannot be read.
     fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError>;
+}
+
+/// Everything that an order needs from outside.
+#[derive(Debug)]
+pub struct Ports<L, O, I> {
+    /// The log.
+    pub log: L,
+    /// Receives durable groups.
+    pub observer: O,
+    /// Old ids.
+    pub ids: I,
 }

@@ -2,7 +2,7 @@
 
 pub mod hang;
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -111,11 +111,9 @@ pub async fn serve(
     let mut serving = tokio::task::spawn_local(server);
     listening(address);
 
-    let mut failure = broker.failure();
     let ended = tokio::select! {
         () = shutdown => ServeEnd::Asked,
-        // A sender that is gone is an appending thread that panicked.
-        _ = failure.wait_for(|failed| *failed) => ServeEnd::StorageFailed,
+        () = broker.failed() => ServeEnd::StorageFailed,
         result = &mut serving => ServeEnd::Server(result),
     };
 
@@ -128,10 +126,8 @@ pub async fn serve(
     };
     // What waits for a disk that failed, or hangs, waits in vain.
     let failed = async {
-        let has_failed = matches!(ended, ServeEnd::StorageFailed);
-        if !has_failed && failure.wait_for(|failed| *failed).await.is_err() {
-            // The appending thread has ended as it should.
-            pending::<()>().await;
+        if !matches!(ended, ServeEnd::StorageFailed) {
+            broker.failed().await;
         }
         sleep(FAILED_GRACE).await;
     };
@@ -149,7 +145,6 @@ pub async fn serve(
         _ if broker.projection().proves_loss() => Err(RunError::Loss),
         _ if broker.storage_failed() => Err(RunError::StorageFailed),
         ServeEnd::Asked => Ok(()),
-        // The appending thread panicked, and told nobody why.
         ServeEnd::StorageFailed => Err(RunError::StorageFailed),
         ServeEnd::Server(Ok(Ok(()))) => {
             Err(RunError::Serve(io::Error::other("it ended by itself")))

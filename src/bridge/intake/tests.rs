@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::audit::Salts;
 use crate::bridge::intake::*;
-use crate::decide::{FoldState, Limits, Proposal, Proposed, SeenIds};
+use crate::decide::{FoldState, Proposal, Proposed, SeenIds};
 use crate::record::{Data, Name, Record, Seq, Timestamp};
 use crate::subscription::{Selector, Subscriber};
 
@@ -63,8 +63,7 @@ impl Host for Model {
         let FailingLog { state, records } = &mut *self.log.borrow_mut();
         let seen: HashMap<_, _> =
             records.iter().map(|record| (record.id(), record.clone())).collect();
-        let limits = Limits { events_max: 100, latest_bytes_max: 1 << 20, consumers_max: 1 };
-        let verdict = state.decide(proposal, &seen, Timestamp::from_millis(1), limits)?;
+        let verdict = state.decide(proposal, &seen, Timestamp::from_millis(1))?;
         if let Verdict::Append(appended) = &verdict {
             records.extend(appended.iter().cloned());
         }

@@ -1,4 +1,4 @@
-//! What the bridge to RabbitMQ sees of a broker.
+//! The broker as the bridge to RabbitMQ sees it.
 
 use std::sync::{Arc, Weak};
 
@@ -7,14 +7,14 @@ use uuid::Uuid;
 use crate::bridge::{Bridge, Host};
 use crate::broker::api::id_lookup::IdFinder;
 use crate::broker::api::subscribe::log_tails;
-use crate::broker::lifecycle::start::StartError;
+use crate::broker::lifecycle::error::StartError;
 use crate::broker::{Broker, BrokerInner};
 use crate::decide::Verdict;
-use crate::order::{Order as _, ProposeError};
+use crate::order::ProposeError;
 use crate::record::{Data, Name, NewEvent, Record, Seq};
 use crate::subscription::{Replay, Selector, Subscriber, SubscriptionStart};
 
-/// A broker, as long as it is there: the bridge does not keep it alive.
+/// A broker that the bridge does not keep alive.
 #[derive(Clone)]
 pub struct BridgeHost {
     inner: Weak<BrokerInner>,
@@ -22,7 +22,7 @@ pub struct BridgeHost {
 }
 
 impl BridgeHost {
-    /// `broker`, for its bridge.
+    /// For the bridge of `broker`.
     pub fn new(broker: &Broker, log_id: Uuid) -> Self {
         Self { inner: Arc::downgrade(&broker.inner), log_id }
     }
@@ -68,14 +68,14 @@ impl Host for BridgeHost {
 
     async fn find(&self, id: Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
         let broker = self.broker()?;
-        // An id that is recent is found only when the projection has come to it.
+        // A recent id is found only once the projection has applied it.
         broker.caught_up().await.map_err(|_| ProposeError::IdsNotReady)?;
         broker.find(id).await
     }
 }
 
 impl Broker {
-    /// Starts the bridge that is set up, if one is.
+    /// Starts the bridge, if one is configured.
     pub(crate) async fn start_bridge(&self) -> Result<(), StartError> {
         let log_id = self.inner.directory.lock().await.as_ref().map(|directory| directory.log_id());
         let Some(log_id) = log_id else { return Ok(()) };
@@ -87,11 +87,11 @@ impl Broker {
         Ok(())
     }
 
-    /// The record that an id belongs to, as far as the projection has come.
+    /// The record that an id belongs to, as far as the projection has applied the log.
     async fn find(&self, id: Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
         let BrokerInner { projection, reader, .. } = &*self.inner;
-        let mut engines = IdFinder::new(projection.clone(), reader.clone());
-        let found = tokio::task::spawn_blocking(move || engines.find(&id)).await;
+        let mut ids = IdFinder::new(projection.clone(), reader.clone());
+        let found = tokio::task::spawn_blocking(move || ids.find(&id)).await;
         found.unwrap_or_else(|error| {
             tracing::error!(%error, "a look-up of an id panicked");
             Err(ProposeError::IdsNotReady)

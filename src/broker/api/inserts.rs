@@ -1,4 +1,4 @@
-//! Inserts: what a caller proposes, and what it is answered.
+//! Inserts: from events to a proposal, and from its verdict to an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,15 +9,15 @@ use crate::audit::Salts;
 use crate::broker::api::id_lookup::IdFinder;
 use crate::broker::{Broker, BrokerInner, READ_WAIT};
 use crate::decide::{Proposal, Proposed, Verdict};
-use crate::order::{Order as _, ProposeError, Submission, Ticket};
+use crate::order::{ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record};
 
-/// What an insert answers.
+/// The answer to an insert.
 #[derive(Clone, Debug)]
 pub struct Inserted {
     /// The records, in the order of the events.
     pub records: Vec<Arc<Record>>,
-    /// Whether they were appended now; otherwise their ids were seen before and these are the
+    /// Whether they were appended now. Otherwise their ids were seen before, and these are the
     /// original records.
     pub fresh: bool,
 }
@@ -62,25 +62,29 @@ impl Broker {
         Ok(self.propose(events).await?.await?.into())
     }
 
-    /// As [`Broker::insert_batch`], for a thread that may be held for one swift append.
-    pub(crate) async fn insert_here(
+    /// As [`Broker::insert_batch`], for a caller whose thread may be held for a short append; see
+    /// [`Order::propose_waiting`](crate::order::Order::propose_waiting).
+    pub(crate) async fn insert_waiting(
         &self,
         events: Vec<NewEvent>,
     ) -> Result<Inserted, ProposeError> {
-        Ok(self.propose_here(events).await?.await?.into())
+        Ok(self.propose_waiting(events).await?.await?.into())
     }
 
-    /// The first half of [`Broker::insert_batch`]: what is proposed before something else is decided
-    /// before it. The ticket is the second half.
+    /// The first half of [`Broker::insert_batch`], which fixes the place in the order. The ticket is
+    /// the second half.
     pub(crate) async fn propose(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
         self.inner.order.propose(submission)
     }
 
-    /// The first half of [`Broker::insert_here`].
-    pub(crate) async fn propose_here(&self, events: Vec<NewEvent>) -> Result<Ticket, ProposeError> {
+    /// The first half of [`Broker::insert_waiting`].
+    pub(crate) async fn propose_waiting(
+        &self,
+        events: Vec<NewEvent>,
+    ) -> Result<Ticket, ProposeError> {
         let submission = self.look_up(events).await?;
-        self.inner.order.propose_among(submission).await
+        self.inner.order.propose_waiting(submission).await
     }
 
     /// Looks up the caller's ids, off the appending thread.
@@ -94,15 +98,15 @@ impl Broker {
             return Ok(submission);
         }
         let BrokerInner { projection, reader, .. } = &*self.inner;
-        let mut engines = IdFinder::new(projection.clone(), reader.clone());
+        let mut ids = IdFinder::new(projection.clone(), reader.clone());
         let looked_up = tokio::task::spawn_blocking(move || {
-            engines.look_up(&mut submission)?;
+            ids.look_up(&mut submission)?;
             Ok(submission)
         });
-        // A thread that a disk holds is not waited for: nothing was stored.
+        // A disk may hold that thread forever; nothing was stored yet.
         let looked_up = tokio::time::timeout(READ_WAIT, looked_up).await;
         let looked_up = looked_up.map_err(|_| {
-            tracing::error!("a look-up of ids did not end");
+            tracing::error!("a look-up of ids did not return");
             ProposeError::IdsNotReady
         });
         looked_up?.unwrap_or_else(|error| {
@@ -112,7 +116,7 @@ impl Broker {
     }
 }
 
-/// Draws the random bytes that the records will need.
+/// A proposal of these events, with the random bytes that their records need.
 pub(crate) fn propose(events: Vec<NewEvent>) -> Proposal {
     let mut random = rand::rng();
     let events = events.into_iter().map(|event| {

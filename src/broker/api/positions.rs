@@ -1,10 +1,8 @@
 //! Positions: how far a reader of the log has come, kept in the log itself as a system record.
 //!
-//! Owns how a position is found and stored; what it says, and how it is named, is its owner's.
-//! Promises that a stored position is on stable storage, in the log's order and in every checkpoint,
-//! backup and export, and that it is found at once after a start: the newest version of each system
-//! record is held in memory with the newest values.
-//! Does not bound how many there are, nor keep two owners of one name apart.
+//! A stored position is on stable storage, in every snapshot, backup and export, and found without
+//! a look-up: the latest version of each system record is in memory with the latest records. The
+//! owner of a position decides its name and its content.
 
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use crate::order::{ProposeError, Submission};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Version};
 
 impl Broker {
-    /// The newest position that was stored under a system name; nothing when none ever was.
+    /// The latest position under a system name, if one was ever stored.
     pub(crate) fn position(&self, name: &Name) -> Option<Arc<Record>> {
         debug_assert!(name.is_system(), "positions are the system's");
         let identity = Identity { event: name.clone(), to: None };
@@ -22,14 +20,14 @@ impl Broker {
     }
 
     /// Stores a position under a system name; returns when it is on stable storage. With
-    /// `expected_version` only if that is its newest version now, 0 when there must be none: so two
-    /// who race do not undo one another.
+    /// `expected_version` only if that is its latest version (0 if there is none), so that two
+    /// writers cannot undo each other's positions.
     ///
     /// Positions that are stored at the same time share a sync with each other and with inserts.
     ///
     /// # Errors
-    /// [`ProposeError`], as of an insert: after [`Outcome::Unknown`](crate::order::Outcome::Unknown) it may
-    /// have been stored.
+    /// [`ProposeError`] as of an insert: after [`Outcome::Unknown`](crate::order::Outcome::Unknown)
+    /// it may have been stored.
     pub(crate) async fn store_position(
         &self,
         name: &Name,
@@ -39,9 +37,9 @@ impl Broker {
         debug_assert!(name.is_system(), "positions are the system's");
         let identity = Identity { event: name.clone(), to: None };
         let event = NewEvent { identity, data, id: None, expected_version, author: None };
-        // Not refused while it shuts down: that is when last positions are stored.
+        // Not refused during a shutdown, which is when last positions are stored.
         let submission = Submission::new(propose(vec![event]));
-        let stored: Inserted = self.inner.order.propose_among(submission).await?.await?.into();
+        let stored: Inserted = self.inner.order.propose_waiting(submission).await?.await?.into();
         Ok(stored.records.into_iter().next().expect("one event makes one record"))
     }
 }
@@ -53,7 +51,7 @@ mod tests {
     use crate::decide::Rejection;
 
     fn config(dir: &tempfile::TempDir) -> Config {
-        // A checkpoint is due at once, and the log is read again for nothing before it.
+        // A snapshot is due at once.
         Config::default().data_dir(dir.path()).segment_bytes(64 << 10).snapshot_bytes(4 << 10)
     }
 
@@ -61,10 +59,10 @@ mod tests {
         Data::checked(format!("{{\"n\":{n}}}").into())
     }
 
-    /// A checkpoint used to leave system records out, so that after a start from one their versions
-    /// began anew.
+    /// A snapshot once lacked system records, so their versions began again at 1 after a start from
+    /// it.
     #[tokio::test]
-    async fn a_position_is_found_and_counted_on_after_a_start_from_a_snapshot() {
+    async fn a_position_and_its_version_survive_a_start_from_a_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let name = Name::system("bridge.test");
         let broker = Broker::open(config(&dir)).await.unwrap();
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_position_is_stored_only_after_the_one_that_was_expected() {
+    async fn a_position_is_stored_only_over_the_expected_version() {
         let dir = tempfile::tempdir().unwrap();
         let name = Name::system("bridge.test");
         let broker = Broker::open(config(&dir)).await.unwrap();

@@ -1,6 +1,6 @@
 //! The start, the background threads, and the end.
 
-pub mod fail_stop;
+pub mod error;
 pub mod replay;
 pub mod snapshots;
 pub mod start;

@@ -1,24 +1,20 @@
-//! What the log gives back at a start.
+//! Restores everything that is held in memory from the last snapshot and the log behind it.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use rand::Rng as _;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::broker::api::inserts::propose;
-use crate::broker::lifecycle::start::StartError;
+use crate::broker::lifecycle::error::StartError;
 use crate::config::Config;
-use crate::decide::{FoldState, Limits, RestoredRecord, SeenIds, Verdict};
+use crate::decide::{FoldState, Limits, RestoredRecord};
 use crate::journal::{
     DataDir, Journal, JournalOptions, OpenContext, OpenedJournal, Snapshot, UnverifiedSegments,
 };
 use crate::order::RecentIds;
 use crate::projection::Applied;
-use crate::record::{Data, Epoch, Identity, NewEvent, Record, RecordError, Seq, StoredRecord};
-use crate::subscription::epochs::{Epochs, open_data, open_name};
+use crate::record::{Record, RecordError, Seq, StoredRecord};
+use crate::subscription::epochs::{Epochs, open_name};
 use crate::subscription::latest::LatestRecords;
 
 /// Collected while the log is read.
@@ -32,49 +28,56 @@ pub struct ReplayedState {
     pub recent: RecentIds,
     /// The chain at the projection's position.
     chain_at_applied: Option<Digest>,
+    lag_max: u64,
 }
 
-/// A log that was opened, and what it gave back.
+/// An opened log, and what was restored from it.
 pub struct ReplayedLog {
     pub journal: Journal,
     pub restored: ReplayedState,
-    /// What a checkpoint stands for, and is to be verified.
-    pub earlier: Option<UnverifiedSegments>,
+    /// Segments that the snapshot stands for, which are still to be verified.
+    pub unverified: Option<UnverifiedSegments>,
     /// Bytes of the log that were read.
     pub bytes_read: u64,
 }
 
-/// What the projection knows of the log.
+/// What the projection knows about the log.
 #[derive(Clone, Copy, Default)]
 pub struct ProjectionEvidence<'a> {
-    /// How far it had come, at least.
+    /// The position that it had applied at least.
     pub applied: Option<&'a Applied>,
-    /// Tells how far it really is, where that takes time.
-    pub prove: Option<&'a dyn Fn() -> Seq>,
+    /// Finds out its real position, which may take long.
+    pub confirm: Option<&'a dyn Fn() -> Seq>,
 }
 
-/// Takes the newest records from the last checkpoint, if there is one, and the rest from the log:
-/// nothing that is served comes from anywhere else.
-pub fn restore(
+/// Takes the latest records from the last snapshot, if there is one, and the rest from the log.
+/// Nothing that is served comes from anywhere else.
+pub fn replay(
     directory: &DataDir,
     config: &Config,
     evidence: ProjectionEvidence<'_>,
 ) -> Result<ReplayedLog, StartError> {
-    let lag_max = config.max_projection_lag;
-    let (snapshot, restored) = from_snapshot(directory, lag_max);
-    let restart = read_log(directory, config, evidence, snapshot.as_ref(), restored)?;
-    match restart {
-        Some(restart) => Ok(restart),
-        None => {
-            warn!("the checkpoint is of another history of this log; the whole log is read");
-            let restored = ReplayedState::new(lag_max);
-            let restart = read_log(directory, config, evidence, None, restored)?;
-            Ok(restart.expect("without a checkpoint there is none to differ from"))
-        }
+    let (snapshot, restored) = read_snapshot(directory, config);
+    if let Some(replayed) = read_log(directory, config, evidence, snapshot.as_ref(), restored)? {
+        return Ok(replayed);
+    }
+    warn!("the snapshot belongs to another history of this log; the whole log is read");
+    let restored = ReplayedState::new(config);
+    let replayed = read_log(directory, config, evidence, None, restored)?;
+    Ok(replayed.expect("without a snapshot there is no other history"))
+}
+
+/// Bounds of the fold.
+pub fn limits(config: &Config) -> Limits {
+    let saturating = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
+    Limits {
+        events_max: saturating(config.max_events),
+        latest_bytes_max: saturating(config.max_latest_bytes),
+        consumers_max: config.max_consumers.get(),
     }
 }
 
-/// Reads the log behind a checkpoint; nothing, when the checkpoint is of another history.
+/// Reads the log behind a snapshot; none if the snapshot belongs to another history.
 fn read_log(
     directory: &DataDir,
     config: &Config,
@@ -83,7 +86,6 @@ fn read_log(
     mut restored: ReplayedState,
 ) -> Result<Option<ReplayedLog>, StartError> {
     let applied_seq = evidence.applied.map_or(0, |applied| applied.seq);
-    let lag_max = config.max_projection_lag;
     let through = snapshot.map_or(0, Snapshot::head);
     let mut is_of_another_history = false;
     let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
@@ -91,14 +93,14 @@ fn read_log(
         if record.seq() == applied_seq {
             restored.chain_at_applied = Some(*chain);
         }
-        if record.seq() == through && snapshot.is_some_and(|found| found.chain() != chain) {
+        if record.seq() == through && snapshot.is_some_and(|snapshot| snapshot.chain() != chain) {
             is_of_another_history = true;
-            return Err(RecordError::System("the checkpoint knows another one".to_owned()));
+            return Err(RecordError::System("the snapshot has another chain here".to_owned()));
         }
         if record.seq() > applied_seq {
-            restored.remember_id(&record, lag_max);
+            restored.remember_id(&record);
         }
-        // The last one that the checkpoint stands for may have been no newest value.
+        // The last record that the snapshot stands for may not be in it, if it was superseded.
         if record.seq() > through || record.seq() == through && restored.latest.head() < through {
             restored.state.restore(RestoredRecord::of(&record));
             restored.take(record)?;
@@ -107,9 +109,9 @@ fn read_log(
     };
     let known = OpenContext {
         proven: applied_seq,
-        prove: evidence.prove,
+        prove: evidence.confirm,
         snapshot,
-        // Without a projection all ids are looked up later, when it is rebuilt.
+        // Without a projection, ids are looked up only once it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
     };
     let options = JournalOptions { segment_bytes_max: config.segment_bytes };
@@ -122,22 +124,24 @@ fn read_log(
         warn!(
             file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
             kept_at = %torn.kept_at.display(), last_good_seq = torn.last_good_seq,
-            "the log ended in a group that is not whole and that nothing shows to have been \
-             acknowledged; it was cut and kept aside"
+            "the log ended in an incomplete group, which nothing shows to have been acknowledged; \
+             it was cut and quarantined"
         );
     }
     info!(records = report.records_read, seq = report.head, snapshot = through, "log read");
-    Ok(Some(ReplayedLog { journal, restored, earlier, bytes_read: report.bytes_read }))
+    restored.end_at(report.head);
+    let (unverified, bytes_read) = (earlier, report.bytes_read);
+    Ok(Some(ReplayedLog { journal, restored, unverified, bytes_read }))
 }
 
-/// What the last checkpoint gives back; without one that is of use, nothing.
-fn from_snapshot(directory: &DataDir, lag_max: u64) -> (Option<Snapshot>, ReplayedState) {
-    let mut restored = ReplayedState::new(lag_max);
+/// Restores from the last snapshot; nothing without one that can be used.
+fn read_snapshot(directory: &DataDir, config: &Config) -> (Option<Snapshot>, ReplayedState) {
+    let mut restored = ReplayedState::new(config);
     let Some(snapshot) = Journal::snapshot(directory) else { return (None, restored) };
     let visited = snapshot.visit(&mut |stored| {
         let record = Arc::new(stored.to_record()?);
         if record.seq() <= restored.latest.head() {
-            return Err(RecordError::System("it is out of order in the checkpoint".to_owned()));
+            return Err(RecordError::System("it is out of order in the snapshot".to_owned()));
         }
         restored.state.restore_latest(RestoredRecord::of(&record));
         restored.take(record)
@@ -145,25 +149,27 @@ fn from_snapshot(directory: &DataDir, lag_max: u64) -> (Option<Snapshot>, Replay
     match visited {
         Ok(()) => (Some(snapshot), restored),
         Err(error) => {
-            warn!(%error, "the checkpoint is of no use; the whole log is read");
-            (None, ReplayedState::new(lag_max))
+            warn!(%error, "the snapshot cannot be used; the whole log is read");
+            (None, ReplayedState::new(config))
         }
     }
 }
 
 impl ReplayedState {
-    fn new(lag_max: u64) -> Self {
+    fn new(config: &Config) -> Self {
+        let lag_max = config.max_projection_lag;
         Self {
-            state: FoldState::default(),
+            state: FoldState::new(limits(config)),
             latest: LatestRecords::default(),
             epochs: Epochs::default(),
             opens: Vec::new(),
             recent: RecentIds::new(0, lag_max),
             chain_at_applied: None,
+            lag_max,
         }
     }
 
-    /// Takes in a record that the state has; seqs rise.
+    /// Adds a record that is in the state; seqs rise.
     fn take(&mut self, record: Arc<Record>) -> Result<(), RecordError> {
         self.latest.apply(&record);
         if record.event() == &open_name() {
@@ -173,56 +179,25 @@ impl ReplayedState {
         Ok(())
     }
 
-    /// What lies before the first, and what does not fit, is unknown until the projection has come
-    /// so far.
-    fn remember_id(&mut self, record: &Record, lag_max: u64) {
+    /// Remembers the id of a record that the projection lacks. Ids before the first, and those that
+    /// do not fit, are unknown until the projection has applied them.
+    fn remember_id(&mut self, record: &Record) {
         if self.recent.is_empty() {
-            self.recent = RecentIds::new(record.seq() - 1, lag_max);
+            self.recent = RecentIds::new(record.seq() - 1, self.lag_max);
         }
         self.recent.insert(record);
-        self.recent.keep_last(lag_max / 2);
+        self.recent.keep_last(self.lag_max / 2);
+    }
+
+    /// The log was read to its end.
+    fn end_at(&mut self, head: Seq) {
+        if self.recent.is_empty() {
+            self.recent = RecentIds::new(head, self.lag_max);
+        }
     }
 
     /// Whether the projection was derived from this very log.
     pub fn agrees(&self, applied: Option<&Applied>) -> bool {
         applied.is_none_or(|applied| self.chain_at_applied == Some(applied.chain))
-    }
-
-    /// Draws this open's epoch and makes it durable before anything is served.
-    pub fn append_open(
-        &mut self,
-        journal: &mut Journal,
-        lag_max: u64,
-    ) -> Result<Epoch, StartError> {
-        let epoch = Epoch(rand::rng().random());
-        let event = NewEvent {
-            identity: Identity { event: open_name(), to: None },
-            data: Data::checked(Bytes::from(open_data(epoch))),
-            id: None,
-            expected_version: None,
-            author: None,
-        };
-        let limits = Limits::NONE;
-        let now = crate::record::Timestamp::now();
-        let verdict = self.state.decide(propose(vec![event]), &NothingSeen, now, limits);
-        let Ok(Verdict::Append(records)) = verdict else {
-            unreachable!("an event without id or expectation is always appended");
-        };
-        journal.append(&records)?;
-        self.state.settle();
-        for record in records {
-            self.remember_id(&record, lag_max);
-            self.take(record).expect("it was just written so");
-        }
-        self.recent.count_from_here();
-        Ok(epoch)
-    }
-}
-
-struct NothingSeen;
-
-impl SeenIds for NothingSeen {
-    fn find(&self, _: &Uuid) -> Option<Arc<Record>> {
-        None
     }
 }

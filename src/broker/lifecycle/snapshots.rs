@@ -1,9 +1,9 @@
-//! Writes checkpoints, so that a start reads the end of the log only.
+//! Writes snapshots of the latest records, so that a start reads only the end of the log.
 //!
-//! A checkpoint is a replay: the newest after nothing, slice by slice, until the head is reached;
-//! system records are in it, and of opens not only the newest.
-//! Records that are superseded meanwhile stand in it twice, and the later one counts; so nobody
-//! waits for it, and no copy of all newest values is made.
+//! A snapshot is a replay: the latest records, slice by slice, until the head is reached. It holds
+//! system records too, and the records of all opens. A record that is superseded meanwhile is in it
+//! twice, and the later one counts; so inserts never wait for a snapshot, and no copy of all latest
+//! records is made.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,59 +18,59 @@ use crate::subscription::Hub;
 use crate::subscription::epochs::open_name;
 use crate::subscription::latest::SliceLimits;
 
-/// How often it is looked whether one is due: seldom enough to cost nothing.
+/// Time between two looks whether one is due: rare enough to cost nothing.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A checkpoint is due when the log has grown by this many times the size of the last one, too:
-/// that bounds what checkpoints cost to half of what the log costs.
+/// A snapshot is due only when the log has grown by twice the size of the last one, which bounds
+/// the bytes of snapshots to half of the log's.
 const DUE_TIMES: u64 = 2;
 
-/// What is looked at and copied out under the lock of the newest: about 0.1 ms.
+/// Records and bytes copied under one lock of the latest records: about 0.1 ms.
 const SLICE: SliceLimits = SliceLimits { examined_max: 1_024, bytes_max: 1 << 20 };
 
-/// What checkpoints are made of.
+/// What snapshots are made of.
 pub struct Snapshots {
     pub hub: Arc<Hub>,
     pub reader: Reader,
     /// The records of all opens.
     pub opens: Vec<Arc<Record>>,
-    /// How much the log grows at least between two.
+    /// Minimum growth of the log between two.
     pub due_bytes: u64,
-    /// Bytes of the log that the start had to read.
+    /// Bytes of the log that the start read.
     pub bytes_read: u64,
-    /// False when the log is known to be damaged: then nothing may stand for it any more.
+    /// False once the log is known to be damaged: then nothing may stand for it any more.
     pub trusted: Arc<Mutex<bool>>,
-    /// Locked as long as something may be written.
+    /// Keeps the directory locked while something may be written.
     pub _directory: Arc<DataDir>,
 }
 
 impl Snapshots {
     /// Writes one whenever it is due.
-    pub fn run(self, rest: &WorkerStop) {
+    pub fn run(self, stop: &WorkerStop) {
         let mut written_at = self.reader.bytes().saturating_sub(self.bytes_read);
         let mut due_bytes = self.due_bytes;
         loop {
             let bytes = self.reader.bytes();
             if bytes - written_at >= due_bytes {
-                match self.write(SLICE, &mut || rest.rest(Duration::ZERO)) {
+                match self.write(SLICE, &mut || stop.rest(Duration::ZERO)) {
                     Ok(Some(size)) => {
                         due_bytes = self.due_bytes.max(size * DUE_TIMES);
-                        debug!(bytes = size, "checkpoint written");
+                        debug!(bytes = size, "snapshot written");
                     }
                     Ok(None) => return,
-                    // The one before stays; a start reads more of the log, and that is all.
-                    Err(error) => warn!(%error, "a checkpoint could not be written"),
+                    // The previous one stays, so the next start only reads more of the log.
+                    Err(error) => warn!(%error, "a snapshot could not be written"),
                 }
                 written_at = bytes;
             }
-            if !rest.rest(LOOK) {
+            if !stop.rest(LOOK) {
                 return;
             }
         }
     }
 
-    /// Its size in bytes, unless the broker ended or the log was found damaged meanwhile. `go_on`
-    /// is asked after each slice; records may be committed meanwhile.
+    /// Writes one and returns its size in bytes; none if the broker ended or the log was found
+    /// damaged meanwhile. `go_on` is called after each slice; records may be committed meanwhile.
     pub fn write(
         &self,
         limits: SliceLimits,

@@ -1,83 +1,114 @@
-//! The start: directory, projection, journal, epoch, threads, in the order of trust.
+//! The start: directory, projection, log, order, threads, in the order of trust.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::thread;
 use std::time::SystemTime;
 
-use thiserror::Error;
-use tokio::sync::{Mutex, watch};
+use bytes::Bytes;
+use rand::Rng as _;
+use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::bridge;
 use crate::broker::BrokerInner;
 use crate::broker::api::consumers::Consumers;
 use crate::broker::api::id_lookup::IdFinder;
-use crate::broker::lifecycle::fail_stop::FailStop;
-use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, restore};
+use crate::broker::api::inserts::propose;
+use crate::broker::lifecycle::error::StartError;
+use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, ReplayedState, replay};
 use crate::broker::lifecycle::snapshots::Snapshots;
 use crate::broker::lifecycle::verifier::Verifier;
-use crate::broker::lifecycle::watchdog;
+use crate::broker::lifecycle::watchdog::Watchdog;
 use crate::broker::lifecycle::worker::{Worker, WorkerStop};
-use crate::config::{Config, ConfigErrors};
-use crate::decide::Limits;
-use crate::journal::{AppendError, DataDir, DirError, JournalError};
+use crate::config::Config;
+use crate::decide::{FoldState, Proposal};
+use crate::journal::{DataDir, Journal, Reader, UnverifiedSegments};
 use crate::metrics::Metrics;
-use crate::order::{Local, LocalOptions, Observer, SWIFT};
-use crate::projection::{DataLoss, Projection, refuse_loss};
-use crate::record::Record;
+use crate::order::{
+    Admission, FailStop, INLINE_APPEND_MAX, Local, LocalOptions, Observer, Order, Ports, RecentIds,
+    Started,
+};
+use crate::projection::{Projection, ProjectionHandle, ProjectionOptions, refuse_loss};
+use crate::record::{Data, Epoch, Identity, NewEvent, Record, Timestamp};
+use crate::subscription::epochs::{open_data, open_name};
 use crate::subscription::{Hub, HubOptions};
 
-/// Why a broker does not start; each a full sentence that says what to change.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A bridge is set up, and this build has none.
-    #[error(
-        "BROKER_RABBITMQ_URL is set, but this broker was built without the feature rabbitmq: build \
-         it with `cargo build --release --features rabbitmq`, or unset it"
-    )]
-    NoBridge,
-    /// The first record of this open could not be appended.
-    #[error("the log cannot be appended to: {0}")]
-    Append(#[from] AppendError),
-    /// The machine's clock is before 1970.
-    #[error("the machine's clock stands before 1970: set it, for records carry its time")]
-    Clock,
-    /// Settings that cannot be used, all of them.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirError),
-    /// The log cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// An earlier run found that the log had lost records, and had served by then.
-    #[error(transparent)]
-    DataLoss(#[from] DataLoss),
-    /// A defect.
-    #[error("the start did not finish: {0}")]
-    Panicked(String),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with PORT or BROKER_HOST")]
-    Listen {
-        /// What was asked for.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A thread cannot be started.
-    #[error("a thread cannot be started: {0}; raise the limit on processes")]
-    Thread(#[source] io::Error),
+/// In a burst the projection may fall behind by half of the maximum lag. Sinks begin to wait later
+/// than that, and a start still remembers the ids of what is not applied.
+const BURST_LAG_SHARE: u64 = 2;
+
+/// Opens a broker, step by step. What a step returns is known to be sound; nothing is appended
+/// before the log and the projection agree, and nothing is served before this returns.
+///
+/// # Errors
+/// [`StartError`].
+pub fn open(config: Config) -> Result<BrokerInner, StartError> {
+    check(&config)?;
+    let directory = Arc::new(DataDir::open(&config.data_dir)?);
+    let projection = open_projection(&config, &directory)?;
+    let ReplayedLog { journal, restored, unverified, bytes_read } =
+        replay_log(&config, &directory, &projection)?;
+    let reader = journal.reader();
+    let projection = follow_log(projection, &restored, &reader)?;
+    let ReplayedState { state, latest, mut epochs, mut opens, recent, .. } = restored;
+
+    let epoch = Epoch(rand::rng().random());
+    let hub = Hub::new(latest, HubOptions { window_bytes_max: config.window_bytes, epoch });
+    let metrics = Metrics::new();
+    let fail_stop = FailStop::new(Admission::new(config.queue_bytes));
+    let ports = Ports {
+        log: journal,
+        observer: HubObserver {
+            hub: hub.clone(),
+            metrics: metrics.clone(),
+            _directory: directory.clone(),
+        },
+        ids: IdFinder::new(projection.clone(), reader.clone()),
+    };
+    let Started { order, opening } = start_order(ports, state, recent, &fail_stop, epoch)?;
+    for record in &opening {
+        let restored = epochs.restore(record.seq(), record.data());
+        restored.expect("it was just written so");
+    }
+    opens.extend(opening);
+
+    start_dispatcher(&hub)?;
+    let order: Arc<dyn Order> = Arc::new(order);
+    let unverified_records = Arc::new(AtomicU64::new(0));
+    let mut workers = Workers { directory: directory.clone(), started: Vec::new() };
+    let trusted = workers.start_snapshots(&config, &hub, &reader, opens, bytes_read)?;
+    if let Some(segments) = unverified {
+        workers.start_verifier(segments, trusted, &unverified_records, &fail_stop)?;
+    }
+    workers.start_watchdog(Watchdog {
+        order: order.clone(),
+        projection: projection.clone(),
+        fail_stop: fail_stop.clone(),
+    })?;
+    Ok(BrokerInner {
+        order,
+        fail_stop,
+        opened_at: hub.with_latest(|latest| latest.head()),
+        hub,
+        projection,
+        reader,
+        epochs,
+        consumers: Consumers::default(),
+        metrics,
+        stopping: false.into(),
+        unverified: unverified_records,
+        workers: Mutex::new(workers.started),
+        #[cfg(feature = "rabbitmq")]
+        bridge: std::sync::OnceLock::new(),
+        directory: Mutex::new(Some(directory)),
+        config,
+    })
 }
 
-/// In a burst the history falls behind by one part in so many of what it may: sinks wait later than
-/// that, and a start still remembers the ids of what it has not applied.
-const GIVE_WAY_PART: u64 = 2;
-
-pub fn open(config: Config) -> Result<BrokerInner, StartError> {
+/// Refuses settings, builds and clocks that no start can work with.
+fn check(config: &Config) -> Result<(), StartError> {
     config.check()?;
     if config.rabbitmq.url.is_some() && !bridge::IS_BUILT {
         return Err(StartError::NoBridge);
@@ -85,124 +116,149 @@ pub fn open(config: Config) -> Result<BrokerInner, StartError> {
     if SystemTime::now() < SystemTime::UNIX_EPOCH {
         return Err(StartError::Clock);
     }
-    let directory = Arc::new(DataDir::open(&config.data_dir)?);
-    let projection_dir = directory.path().join("projection");
-    refuse_loss(&projection_dir)?;
-    let projection = Projection::open(
-        &projection_dir,
-        directory.log_id(),
-        crate::projection::ProjectionOptions {
-            cache_bytes_max: config.cache_bytes,
-            give_way_records_max: config.max_projection_lag / GIVE_WAY_PART,
-            replayed_records_max: config.background_open_records,
-            ..crate::projection::ProjectionOptions::default()
-        },
-    );
-    let applied = projection.applied();
-    let prove = || projection.prove();
-    let evidence = ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) };
-    let ReplayedLog { mut journal, mut restored, earlier, bytes_read } =
-        restore(&directory, &config, evidence)?;
-    let agrees = restored.agrees(applied.as_ref());
-    let reader = journal.reader();
-    // Before anything is appended: it knows how far the log reached at least.
-    let projection = projection.start(reader.clone(), agrees).map_err(StartError::Thread)?;
-    let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
-    let options = HubOptions { window_bytes_max: config.window_bytes, epoch };
-    let opened_at = restored.latest.head();
-    let hub = Hub::new(restored.latest, options);
-    let metrics = Metrics::new();
-    let (fail, failed) = watch::channel(false);
-    let fail = Arc::new(fail);
-    let fail_while_appending = Arc::downgrade(&fail);
-    let (order, stopped) = Local::start(
-        journal,
-        restored.state,
-        restored.recent,
-        IdFinder::new(projection.clone(), reader.clone()),
-        HubObserver {
-            hub: hub.clone(),
-            metrics: metrics.clone(),
-            fail,
-            _directory: directory.clone(),
-        },
-        LocalOptions {
-            queue_bytes_max: config.queue_bytes,
-            limits: Limits {
-                events_max: saturating(config.max_events),
-                latest_bytes_max: saturating(config.max_latest_bytes),
-                consumers_max: config.max_consumers.get(),
-            },
-            swift: SWIFT,
-        },
-    )
-    .map_err(StartError::Thread)?;
-    let dispatcher = hub.dispatcher();
-    let told = hub.clone();
-    spawn("dispatcher", move || {
-        // Streams must not go on without being told anything.
-        if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
-            error!("the teller panicked; streams end");
-            told.close();
-        }
-    })?;
-    let alarmed = Arc::new(AtomicBool::new(false));
-    let alarm =
-        FailStop { appends: order.appends(), raised: alarmed.clone(), fail: fail_while_appending };
-    let unverified = Arc::new(AtomicU64::new(0));
-    let mut workers = Vec::new();
-    let mut work = |name, work: Box<dyn FnOnce(&WorkerStop) + Send>| {
-        workers.push(Worker::start(name, work).map_err(StartError::Thread)?);
-        Ok::<(), StartError>(())
-    };
-    let trusted = Arc::new(std::sync::Mutex::new(true));
-    let snapshots = Snapshots {
-        hub: hub.clone(),
-        reader: reader.clone(),
-        opens: restored.opens,
-        due_bytes: config.snapshot_bytes,
-        bytes_read,
-        trusted: trusted.clone(),
-        _directory: directory.clone(),
-    };
-    work("snapshots", Box::new(move |rest| snapshots.run(rest)))?;
-    if let Some(earlier) = earlier {
-        unverified.store(earlier.last_seq(), Ordering::Relaxed);
-        let (directory, unverified) = (directory.clone(), unverified.clone());
-        let alarm = alarm.clone();
-        let verifier = Verifier { earlier, directory, trusted, unverified, alarm };
-        work("verifier", Box::new(move |rest| verifier.run(rest)))?;
-    }
-    let evidence = projection.clone();
-    work("watchdog", Box::new(move |rest| watchdog::run(&alarm, &evidence, rest)))?;
-    Ok(BrokerInner {
-        config,
-        order,
-        stopped: Mutex::new(Some(stopped)),
-        hub,
-        opened_at,
-        projection,
-        reader,
-        epochs: restored.epochs,
-        consumers: Consumers::default(),
-        metrics,
-        stopping: false.into(),
-        failed,
-        unverified,
-        alarmed,
-        workers: Mutex::new(workers),
-        #[cfg(feature = "rabbitmq")]
-        bridge: std::sync::OnceLock::new(),
-        directory: Mutex::new(Some(directory)),
-    })
+    Ok(())
 }
 
-/// Tells the hub of durable groups. It lives as long as the appending thread, which therefore
-/// holds the directory's lock.
+/// Opens the projection and compares it with itself, or defers that if it would take long.
+fn open_projection(config: &Config, directory: &DataDir) -> Result<Projection, StartError> {
+    let path = directory.path().join("projection");
+    refuse_loss(&path)?;
+    let options = ProjectionOptions {
+        cache_bytes_max: config.cache_bytes,
+        give_way_records_max: config.max_projection_lag / BURST_LAG_SHARE,
+        replayed_records_max: config.background_open_records,
+        ..ProjectionOptions::default()
+    };
+    Ok(Projection::open(&path, directory.log_id(), options))
+}
+
+/// Reads the log, which the projection's position is evidence for.
+fn replay_log(
+    config: &Config,
+    directory: &DataDir,
+    projection: &Projection,
+) -> Result<ReplayedLog, StartError> {
+    let applied = projection.applied();
+    let confirm = || projection.prove();
+    let evidence = ProjectionEvidence { applied: applied.as_ref(), confirm: Some(&confirm) };
+    replay(directory, config, evidence)
+}
+
+/// Has the projection follow the log. That begins before anything is appended, because the
+/// projection knows how far the log reached at least.
+fn follow_log(
+    projection: Projection,
+    restored: &ReplayedState,
+    reader: &Reader,
+) -> Result<ProjectionHandle, StartError> {
+    let agrees = restored.agrees(projection.applied().as_ref());
+    projection.start(reader.clone(), agrees).map_err(StartError::Thread)
+}
+
+/// Starts the order, whose first record is that of this open.
+fn start_order(
+    ports: Ports<Journal, HubObserver, IdFinder>,
+    state: FoldState,
+    recent: RecentIds,
+    fail_stop: &FailStop,
+    epoch: Epoch,
+) -> Result<Started, StartError> {
+    let options = LocalOptions {
+        clock: Timestamp::now,
+        opening: Some(opening(epoch)),
+        inline_append_max: INLINE_APPEND_MAX,
+    };
+    Ok(Local::start(ports, state, recent, fail_stop, options)?)
+}
+
+/// The record that an open appends.
+pub fn opening(epoch: Epoch) -> Proposal {
+    propose(vec![NewEvent {
+        identity: Identity { event: open_name(), to: None },
+        data: Data::checked(Bytes::from(open_data(epoch))),
+        id: None,
+        expected_version: None,
+        author: None,
+    }])
+}
+
+/// Starts the thread that hands durable records to subscribers.
+fn start_dispatcher(hub: &Arc<Hub>) -> Result<(), StartError> {
+    let (dispatcher, hub) = (hub.dispatcher(), hub.clone());
+    let run = move || {
+        // Streams must not stay open without receiving anything.
+        if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
+            error!("the dispatcher panicked; streams end");
+            hub.close();
+        }
+    };
+    let thread = thread::Builder::new().name("dispatcher".to_owned()).spawn(run);
+    thread.map(drop).map_err(StartError::Thread)
+}
+
+/// The background threads that end with the broker.
+struct Workers {
+    directory: Arc<DataDir>,
+    started: Vec<Worker>,
+}
+
+impl Workers {
+    /// Answers whether snapshots are trusted, for those who may find out that they are not.
+    fn start_snapshots(
+        &mut self,
+        config: &Config,
+        hub: &Arc<Hub>,
+        reader: &Reader,
+        opens: Vec<Arc<Record>>,
+        bytes_read: u64,
+    ) -> Result<Arc<StdMutex<bool>>, StartError> {
+        let trusted = Arc::new(StdMutex::new(true));
+        let snapshots = Snapshots {
+            hub: hub.clone(),
+            reader: reader.clone(),
+            opens,
+            due_bytes: config.snapshot_bytes,
+            bytes_read,
+            trusted: trusted.clone(),
+            _directory: self.directory.clone(),
+        };
+        self.start("snapshots", move |stop| snapshots.run(stop))?;
+        Ok(trusted)
+    }
+
+    fn start_verifier(
+        &mut self,
+        segments: UnverifiedSegments,
+        trusted: Arc<StdMutex<bool>>,
+        unverified: &Arc<AtomicU64>,
+        fail_stop: &FailStop,
+    ) -> Result<(), StartError> {
+        unverified.store(segments.last_seq(), Ordering::Relaxed);
+        let (unverified, fail_stop) = (unverified.clone(), fail_stop.clone());
+        let directory = self.directory.clone();
+        let verifier = Verifier { segments, directory, trusted, unverified, fail_stop };
+        self.start("verifier", move |stop| verifier.run(stop))
+    }
+
+    fn start_watchdog(&mut self, watchdog: Watchdog) -> Result<(), StartError> {
+        self.start("watchdog", move |stop| watchdog.run(stop))
+    }
+
+    fn start(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&WorkerStop) + Send + 'static,
+    ) -> Result<(), StartError> {
+        self.started.push(Worker::start(name, work).map_err(StartError::Thread)?);
+        Ok(())
+    }
+}
+
+/// Hands durable groups to the hub. It lives as long as the appender, so that the directory stays
+/// locked until the log is closed.
 struct HubObserver {
     hub: Arc<Hub>,
     metrics: Metrics,
-    fail: Arc<watch::Sender<bool>>,
     _directory: Arc<DataDir>,
 }
 
@@ -215,18 +271,4 @@ impl Observer for HubObserver {
     fn acknowledged(&mut self) {
         self.hub.announce();
     }
-
-    fn failed(&mut self, error: &AppendError) {
-        error!(%error, "the log's storage failed; nothing more is acknowledged");
-        self.fail.send_replace(true);
-    }
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map(drop).map_err(StartError::Thread)
-}
-
-fn saturating(limit: u64) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! Reads what a start passed over, beside the serving.
+//! Verifies, in the background while serving, the segments that a start skipped.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,55 +8,55 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::broker::lifecycle::fail_stop::FailStop;
 use crate::broker::lifecycle::worker::WorkerStop;
 use crate::journal::{DataDir, Journal, JournalError, UnverifiedSegments};
+use crate::order::FailStop;
 
-/// A rest is this many times as long as the reading of the segment before it: a quarter of one
-/// processor at most.
+/// It rests three times as long as reading the last segment took, so it uses at most a quarter of
+/// one processor.
 const REST_TIMES: u32 = 3;
 
-/// How long it waits after a read that failed.
+/// Pause after a read that failed.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// How long the removal of a checkpoint is waited for: a server that hangs is gone within 11 s.
+/// How long the removal of a snapshot may take: a server whose disk hangs is gone within 11 s.
 const FORGET_MAX: Duration = Duration::from_secs(2);
 
-/// What is verified, and who is told.
+/// What is verified, and what is told of damage.
 pub struct Verifier {
-    pub earlier: UnverifiedSegments,
+    pub segments: UnverifiedSegments,
     pub directory: Arc<DataDir>,
-    /// See [`Checkpoints::trusted`](crate::broker::lifecycle::snapshots::Snapshots::trusted).
+    /// See [`Snapshots::trusted`](crate::broker::lifecycle::snapshots::Snapshots::trusted).
     pub trusted: Arc<Mutex<bool>>,
     /// Records that are not verified yet.
     pub unverified: Arc<AtomicU64>,
-    pub alarm: FailStop,
+    pub fail_stop: FailStop,
 }
 
 impl Verifier {
-    /// Reads it all. Damage ends everything, as it would have prevented the start: without a
-    /// checkpoint the next start meets it at once. A disk or a limit that keeps it from reading
-    /// says nothing of the log: it begins again later.
-    pub fn run(self, rest: &WorkerStop) {
-        let last_seq = self.earlier.last_seq();
+    /// Reads all segments. Damage ends the process, as it would have prevented the start; without
+    /// a snapshot the next start finds it at once. An I/O error says nothing about the log, so it
+    /// begins again later.
+    pub fn run(self, stop: &WorkerStop) {
+        let last_seq = self.segments.last_seq();
         loop {
             let mut began = Instant::now();
             let mut go_on = |verified| {
                 self.unverified.store(last_seq - verified, Ordering::Relaxed);
-                let goes_on = rest.rest(began.elapsed() * REST_TIMES);
+                let goes_on = stop.rest(began.elapsed() * REST_TIMES);
                 began = Instant::now();
                 goes_on
             };
-            match self.earlier.verify(&mut go_on) {
+            match self.segments.verify(&mut go_on) {
                 Ok(true) => {
                     self.unverified.store(0, Ordering::Relaxed);
-                    info!(seq = last_seq, "what the start passed over is as it was written");
+                    info!(seq = last_seq, "the segments that the start skipped are verified");
                     return;
                 }
                 Ok(false) => return,
                 Err(error @ (JournalError::Io { .. } | JournalError::InUse { .. })) => {
-                    warn!(%error, "what the start passed over cannot be read now; it will be");
-                    if !rest.rest(PAUSE) {
+                    warn!(%error, "a segment that the start skipped cannot be read; trying later");
+                    if !stop.rest(PAUSE) {
                         return;
                     }
                 }
@@ -67,29 +67,29 @@ impl Verifier {
 
     fn refuse(self, error: &JournalError) {
         error!(%error, "the log is damaged; nothing more is acknowledged");
-        self.alarm.refuse();
+        self.fail_stop.refuse();
         invalidate(self.trusted, self.directory, FORGET_MAX);
-        self.alarm.raise();
+        self.fail_stop.fail();
     }
 }
 
-/// Removes the checkpoint, and lets no other come. A disk that hangs may hold that, or the
-/// checkpoint that is being written, for ever: it is waited for only so long.
-fn invalidate(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, patience: Duration) {
-    let (tell, forgotten) = mpsc::channel();
+/// Removes the snapshot and prevents another one. A hung disk may hold the removal, or the snapshot
+/// that is being written, forever; so it is waited for only this long.
+fn invalidate(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, wait_max: Duration) {
+    let (report, forgotten) = mpsc::channel();
     let forget = move || {
         let mut trusted = trusted.lock().unwrap_or_else(PoisonError::into_inner);
         *trusted = false;
-        // Who waited may have given up.
-        let _ = tell.send(Journal::forget_snapshot(&directory));
+        // The caller may have given up.
+        let _ = report.send(Journal::forget_snapshot(&directory));
     };
-    let started = thread::Builder::new().name("distrust".to_owned()).spawn(forget);
-    let forgotten = started.and_then(|_| match forgotten.recv_timeout(patience) {
+    let started = thread::Builder::new().name("invalidate".to_owned()).spawn(forget);
+    let forgotten = started.and_then(|_| match forgotten.recv_timeout(wait_max) {
         Ok(forgotten) => forgotten,
         Err(error) => Err(io::Error::other(error)),
     });
     if let Err(error) = forgotten {
-        error!(%error, "the checkpoint cannot be removed: remove it before the next start");
+        error!(%error, "the snapshot cannot be removed: remove it before the next start");
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_is_told_also_while_a_snapshot_hangs_which_is_removed_when_it_no_longer_does() {
+    fn a_snapshot_that_hangs_is_not_waited_for_and_is_removed_later() {
         let site = tempfile::tempdir().unwrap();
         let directory = Arc::new(DataDir::open(&site.path().join("data")).unwrap());
         let snapshot = directory.path().join("journal/snapshot");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
-use crate::broker::lifecycle::start::StartError;
+use crate::broker::lifecycle::error::StartError;
 use crate::broker::simulation::process::{SimulatedProcess, Truth};
 use crate::broker::simulation::world::{World, is_damage};
 use crate::journal::JournalError;

@@ -78,8 +78,8 @@ impl InsertClients {
         let now: Vec<_> = queued.map(|waiting| waiting.submission).collect();
         if now.len() == 1 && random.random() {
             let proposal = now[0].proposal.clone();
-            let ticket = now.into_iter().next().map(|one| process.order.propose_here(one));
-            process.order.turn();
+            let ticket = now.into_iter().next().map(|one| process.order.propose_inline(one));
+            process.order.append();
             let ticket = ticket.expect("there is one");
             return self.judge(vec![(proposal, ticket)], process, truth, (index, ready, disk));
         }
@@ -88,7 +88,7 @@ impl InsertClients {
             let proposal = submission.proposal.clone();
             asked.push((proposal, process.order.propose(submission)));
         }
-        process.order.turn();
+        process.order.append();
         self.judge(asked, process, truth, (index, ready, disk))
     }
 

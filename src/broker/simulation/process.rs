@@ -1,19 +1,20 @@
 //! One life of a broker's process, without its threads.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::broker::api::id_lookup::IdFinder;
-use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, restore};
+use crate::broker::lifecycle::error::StartError;
+use crate::broker::lifecycle::replay::{ProjectionEvidence, ReplayedLog, replay};
 use crate::broker::lifecycle::snapshots::Snapshots;
-use crate::broker::lifecycle::start::StartError;
+use crate::broker::lifecycle::start::opening;
 use crate::broker::simulation::index::SimulatedIndex;
 use crate::broker::simulation::oracle::Oracle;
 use crate::config::Config;
-use crate::decide::Limits;
 use crate::journal::{AppendError, DataDir, Journal, JournalError, Reader, UnverifiedSegments};
-use crate::order::{Log, ManualOrder, Observer};
-use crate::record::{Record, Seq};
+use crate::order::{Log, ManualOrder, Observer, Ports};
+use crate::record::{Epoch, Record, Seq};
 use crate::subscription::epochs::Epochs;
 use crate::subscription::latest::SliceLimits;
 use crate::subscription::{Dispatcher, Hub, HubOptions};
@@ -46,15 +47,20 @@ pub struct SimulatedProcess {
     directory: Arc<DataDir>,
 }
 
-/// The journal, with the oracle beside it.
+/// The journal, whose groups the oracle learns. It is told of the opening by what the next read of
+/// the log finds, as of everything that no client proposed.
 pub struct TruthfulLog {
     journal: Journal,
     truth: Truth,
+    is_open: Arc<AtomicBool>,
     _directory: Arc<DataDir>,
 }
 
 impl Log for TruthfulLog {
     fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return self.journal.append(records);
+        }
         self.truth.lock().unwrap().in_flight = records.to_vec();
         let appended = self.journal.append(records);
         let mut truth = self.truth.lock().unwrap();
@@ -78,11 +84,12 @@ impl Log for TruthfulLog {
 pub struct OracleObserver {
     hub: Arc<Hub>,
     truth: Truth,
+    is_open: Arc<AtomicBool>,
 }
 
 impl Observer for OracleObserver {
     fn committed(&mut self, group: &[Arc<Record>]) {
-        {
+        if self.is_open.load(Ordering::Relaxed) {
             let truth = self.truth.lock().unwrap();
             let last = &truth.log[truth.log.len() - group.len()..];
             assert_eq!(last, group, "nobody is told of what is not durable");
@@ -93,8 +100,6 @@ impl Observer for OracleObserver {
     fn acknowledged(&mut self) {
         self.hub.announce();
     }
-
-    fn failed(&mut self, _: &AppendError) {}
 }
 
 impl SimulatedProcess {
@@ -104,26 +109,34 @@ impl SimulatedProcess {
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
         let applied = index.applied();
         let prove = || index.prove();
-        let ReplayedLog { mut journal, mut restored, earlier, .. } = restore(
-            &directory,
-            config,
-            ProjectionEvidence { applied: applied.as_ref(), prove: Some(&prove) },
-        )?;
+        let evidence = ProjectionEvidence { applied: applied.as_ref(), confirm: Some(&prove) };
+        let ReplayedLog { journal, mut restored, unverified: earlier, .. } =
+            replay(&directory, config, evidence)?;
         assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
         let reader = journal.reader();
         index.follow(reader.clone());
-        let epoch = restored.append_open(&mut journal, config.max_projection_lag)?;
+        let epoch = Epoch(rand::random());
         let hub =
             Hub::new(restored.latest, HubOptions { window_bytes_max: config.window_bytes, epoch });
         let (truth, index) = (Truth::clone(truth), SimulatedIndex::clone(index));
-        let order = ManualOrder::new(
-            TruthfulLog { journal, truth: truth.clone(), _directory: directory.clone() },
-            restored.state,
-            restored.recent,
-            IdFinder::new(index.clone(), reader.clone()),
-            OracleObserver { hub: hub.clone(), truth },
-            Limits::NONE,
-        );
+        let is_open = Arc::new(AtomicBool::new(false));
+        let ports = Ports {
+            log: TruthfulLog {
+                journal,
+                truth: truth.clone(),
+                is_open: is_open.clone(),
+                _directory: directory.clone(),
+            },
+            observer: OracleObserver { hub: hub.clone(), truth, is_open: is_open.clone() },
+            ids: IdFinder::new(index.clone(), reader.clone()),
+        };
+        let (state, recent) = (restored.state, restored.recent);
+        let (order, opening) = ManualOrder::start(ports, state, recent, opening(epoch))?;
+        is_open.store(true, Ordering::Relaxed);
+        for record in &opening {
+            restored.epochs.restore(record.seq(), record.data()).expect("it was just written so");
+        }
+        restored.opens.extend(opening);
         let engines = IdFinder::new(index, reader.clone());
         let (epochs, opens) = (restored.epochs, restored.opens);
         let dispatcher = hub.dispatcher();

@@ -7,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::broker::lifecycle::start::StartError;
+use crate::broker::lifecycle::error::StartError;
 use crate::broker::simulation::damage::{Damage, StartVerdict};
 use crate::broker::simulation::index::SimulatedIndex;
 use crate::broker::simulation::inserts::InsertClients;

@@ -76,7 +76,7 @@ pub async fn insert(
 pub async fn answer(broker: &Broker, body: &Bytes, path: &str) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     let (events, is_batch) = parse(body, broker.config())?;
-    let inserted = broker.insert_here(events).await?;
+    let inserted = broker.insert_waiting(events).await?;
     broker.metrics().inserted(started.elapsed());
     Ok(receipt(prefix(path, broker.config(), "/insert"), &inserted, is_batch))
 }

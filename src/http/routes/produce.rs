@@ -51,7 +51,7 @@ pub async fn produce(
     let data = Data::parse(&body, JsonLimits { depth_max: broker.config().max_depth })?;
     let identity = Identity { event, to: None };
     let event = NewEvent { identity, data, id, expected_version, author: None };
-    let inserted = broker.insert_here(vec![event]).await?;
+    let inserted = broker.insert_waiting(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
     Ok(receipt(prefix(request.path(), broker.config(), "/produce/"), &inserted, false))
 }

@@ -77,7 +77,7 @@ impl PendingInserts {
         let broker = self.broker.clone();
         let comes_alone = company == MoreWaiting::Alone && self.waiting.is_empty();
         let proposing: LocalBoxFuture<'static, _> = match comes_alone {
-            true => Box::pin(async move { broker.propose_here(events).await }),
+            true => Box::pin(async move { broker.propose_waiting(events).await }),
             false => Box::pin(async move { broker.propose(events).await }),
         };
         self.proposing = Some((proposing, about));

@@ -1,61 +1,59 @@
-//! Deciding and committing: one group after the other.
+//! Decides and commits, one group after the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 use tracing::{debug_span, error};
 use uuid::Uuid;
 
-use crate::decide::{FoldState, Limits, Proposed, SeenIds, Verdict, is_same_insert};
+use crate::decide::{FoldState, Proposal, Proposed, SeenIds, Verdict, is_same_insert};
 use crate::journal::AppendError;
+use crate::order::admission::AdmittedBytes;
+use crate::order::fail_stop::FailStop;
 use crate::order::local::permit::AppendPermit;
-use crate::order::local::queue_state::{HeldBytes, Queued};
+use crate::order::local::queue_state::QueuedSubmission;
 use crate::order::local::recent_ids::RecentIds;
-use crate::order::ports::{Log, Observer, RestoredIds};
-use crate::order::{LookedUp, ProposeError, Submission};
+use crate::order::ports::{Log, Observer, Ports, RestoredIds};
+use crate::order::submission::{LookedUp, ProposeError, Submission};
 use crate::record::{Record, Seq, Timestamp, named_seqs};
 
-/// A group ends when it holds so many records …
+/// Maximum records of a group, unless its last proposal brings more.
 const GROUP_RECORDS_MAX: usize = 4_096;
-/// … or so many queued bytes: a synced write of 1 MiB takes 0.8 ms, after which more per group
-/// only adds latency.
+/// Maximum queued bytes of a group, unless its last proposal brings more: a synced write of 1 MiB
+/// takes 0.8 ms, and a larger one only adds latency.
 const GROUP_BYTES_MAX: usize = 1 << 20;
 
-/// The one owner of the log and the fold's state.
+/// The one owner of the log and of the fold's state.
 pub struct Appender<L, O, I> {
-    pub log: L,
+    pub ports: Ports<L, O, I>,
     pub state: FoldState,
     pub recent: RecentIds,
-    pub ids: I,
-    pub observer: O,
-    pub limits: Limits,
-    pub failed: Arc<AtomicBool>,
+    pub clock: fn() -> Timestamp,
+    pub fail_stop: FailStop,
 }
 
-/// The answer to one proposal, held back until its group is durable: even a refusal tells of
-/// versions that the group may just have made.
+/// The answer to one proposal. It is held back until its group is durable, because even a rejection
+/// reveals versions that the group may just have made.
 type PendingAnswer =
     (oneshot::Sender<Result<Verdict, ProposeError>>, Result<Verdict, ProposeError>);
 
-/// What one commit writes, and whom it answers afterwards.
+/// What one commit writes, and the answers that follow it.
 #[derive(Default)]
 struct PendingGroup {
     records: Vec<Arc<Record>>,
     answers: Vec<PendingAnswer>,
     queued_bytes: usize,
-    /// What they hold of the queue's bytes.
-    held: HeldBytes,
+    admitted: AdmittedBytes,
 }
 
-/// What the appending thread and callers do in their turn, whatever the engines are.
+/// What a holder of the append permit does, whatever the ports are.
 pub trait Append: Send {
-    /// Commits one group: `first`, or else the turn's share of what is queued. Answers how many
-    /// submissions it was.
-    fn append(&mut self, turn: &AppendPermit, first: Option<Queued>) -> usize;
+    /// Commits one group: `first`, or else what the permit takes from the queue. Returns the number
+    /// of submissions.
+    fn append(&mut self, permit: &AppendPermit, first: Option<QueuedSubmission>) -> usize;
 
-    /// Whether a group of about so many bytes is only a write and a sync.
+    /// Whether a group of about this size needs only a write and a sync.
     fn has_room(&self, bytes: usize) -> bool;
 
     /// Called once, after the last group.
@@ -63,41 +61,66 @@ pub trait Append: Send {
 }
 
 impl<L: Log, O: Observer, I: RestoredIds> Append for Appender<L, O, I> {
-    fn append(&mut self, turn: &AppendPermit, first: Option<Queued>) -> usize {
+    fn append(&mut self, permit: &AppendPermit, first: Option<QueuedSubmission>) -> usize {
         let mut group = PendingGroup::default();
         match first {
             Some(queued) => self.decide(queued, &mut group),
             None => {
-                while let Some(queued) = turn.take() {
+                while let Some(queued) = permit.take() {
                     self.decide(queued, &mut group);
-                    if group.is_full() || group.answers.len() >= turn.share {
+                    if group.is_full() || group.answers.len() >= permit.group_max {
                         break;
                     }
                 }
             }
         }
-        let (submissions, held) = (group.answers.len(), group.held);
+        let (submissions, admitted) = (group.answers.len(), group.admitted);
         self.commit(group);
-        turn.release(held);
+        permit.release(admitted);
         submissions
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.log.has_room(bytes)
+        self.ports.log.has_room(bytes)
     }
 
     fn close(self: Box<Self>) {
-        if let Err(reason) = self.log.close() {
+        if let Err(reason) = self.ports.log.close() {
             error!(%reason, "the log was not closed cleanly");
         }
     }
 }
 
 impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
-    fn decide(&mut self, queued: Queued, group: &mut PendingGroup) {
-        let Queued { submission, answer, bytes, held } = queued;
+    /// Appends the opening as a group of its own, before anything is proposed.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub fn open(&mut self, opening: Option<Proposal>) -> Result<Vec<Arc<Record>>, AppendError> {
+        let mut records = Vec::new();
+        if let Some(proposal) = opening {
+            let nothing_seen = FoundRecords(HashMap::new());
+            let verdict = self.state.decide(proposal, &nothing_seen, (self.clock)());
+            let Ok(Verdict::Append(opened)) = verdict else {
+                unreachable!("an opening has no ids, no expectations and no limits");
+            };
+            self.ports.log.append(&opened)?;
+            self.state.settle();
+            for record in &opened {
+                self.recent.insert(record);
+            }
+            self.ports.observer.committed(&opened);
+            self.ports.observer.acknowledged();
+            records = opened;
+        }
+        self.recent.count_lag_from_here();
+        Ok(records)
+    }
+
+    fn decide(&mut self, queued: QueuedSubmission, group: &mut PendingGroup) {
+        let QueuedSubmission { submission, answer, bytes, admitted } = queued;
         group.queued_bytes += bytes;
-        group.held.add(held);
+        group.admitted.add(admitted);
         let verdict = self.verdict(submission, group);
         if let Ok(Verdict::Append(records)) = &verdict {
             group.records.extend(records.iter().cloned());
@@ -113,21 +136,21 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         submission: Submission,
         group: &PendingGroup,
     ) -> Result<Verdict, ProposeError> {
-        if self.failed.load(Ordering::Relaxed) {
+        if self.fail_stop.is_refusing() {
             return Err(ProposeError::StorageFailed);
         }
-        if let Some(records) = self.recent.lag_beyond_bound(|| self.ids.applied()) {
+        if let Some(records) = self.recent.lag_beyond_bound(|| self.ports.ids.applied()) {
             return Err(ProposeError::ProjectionLag { records });
         }
         let seen = self.look_up(&submission, group)?;
-        let now = Timestamp::now();
-        Ok(self.state.decide(submission.proposal, &seen, now, self.limits)?)
+        Ok(self.state.decide(submission.proposal, &seen, (self.clock)())?)
     }
 
-    /// What was found before the queue is durable and stays so. Other ids are recent, in memory or
-    /// in this very group, or unknown, unless ids were trimmed since that look-up.
+    /// Finds the records of the proposal's ids. Those that were found before the queue are durable.
+    /// Any other id is recent, in memory or in this very group, or unknown, unless ids were trimmed
+    /// since that look-up.
     ///
-    /// It ends at the first id that belongs to something else: the fold refuses there.
+    /// It ends at the first id that belongs to something else, where the fold rejects.
     fn look_up(
         &mut self,
         submission: &Submission,
@@ -141,7 +164,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
                 (Some(record), _) => Some(record.clone()),
                 (None, Some(seq)) => Some(match group.at(seq) {
                     Some(record) => record.clone(),
-                    None => self.ids.at(seq)?,
+                    None => self.ports.ids.at(seq)?,
                 }),
                 (None, None) => self.find_trimmed(&id, submission.looked_up)?,
             };
@@ -155,8 +178,8 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         Ok(found)
     }
 
-    /// The record of an id that is not recent, where the look-up before the queue did not see as
-    /// far as what is recent begins.
+    /// The record of an id that is not recent, where the look-up before the queue did not reach the
+    /// first recent record.
     fn find_trimmed(
         &mut self,
         id: &Uuid,
@@ -164,7 +187,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
     ) -> Result<Option<Arc<Record>>, ProposeError> {
         let trimmed_through = self.recent.trimmed_through();
         for seq in named_seqs(id, trimmed_through).take_while(|seq| *seq > looked_up.named) {
-            let record = self.ids.at(seq)?;
+            let record = self.ports.ids.at(seq)?;
             if record.id() == *id {
                 return Ok(Some(record));
             }
@@ -172,38 +195,38 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         if looked_up.others >= trimmed_through {
             return Ok(None);
         }
-        // Before the look-up. After a start with a projection that was far behind, records may lie
-        // between the two, and nobody can tell their ids.
-        let applied = self.ids.applied();
-        match self.ids.find_old(id)? {
+        // Read before the look-up. After a start with a projection that was far behind, records may
+        // lie between the two whose ids are in neither.
+        let applied = self.ports.ids.applied();
+        match self.ports.ids.find_old(id)? {
             None if applied < trimmed_through => Err(ProposeError::IdsNotReady),
             found => Ok(found),
         }
     }
 
-    /// Durable, then handed to the observer, then acknowledged, then announced to whoever sleeps:
-    /// the order that everything stands on.
+    /// Makes a group durable, then visible, then acknowledges it, then wakes streams: the order that
+    /// everything relies on.
     fn commit(&mut self, group: PendingGroup) {
         if !group.records.is_empty() {
             let span = debug_span!("commit", len = group.records.len(), bytes = group.queued_bytes);
-            if let Err(error) = span.in_scope(|| self.log.append(&group.records)) {
+            if let Err(error) = span.in_scope(|| self.ports.log.append(&group.records)) {
                 return self.give_up(&error, group);
             }
             self.state.settle();
-            self.observer.committed(&group.records);
-            self.recent.trim(self.ids.applied());
+            self.ports.observer.committed(&group.records);
+            self.recent.trim(self.ports.ids.applied());
         }
         let appended = !group.records.is_empty();
         for (answer, verdict) in group.answers {
             respond(answer, verdict);
         }
         if appended {
-            self.observer.acknowledged();
+            self.ports.observer.acknowledged();
         }
     }
 
-    /// A full disk is found before anything is written, so the fold goes back and goes on; any
-    /// other failure is final.
+    /// A full disk is noticed before anything is written, so the fold takes the group back and goes
+    /// on. Any other failure is final.
     fn give_up(&mut self, error: &AppendError, group: PendingGroup) {
         let refusal = match error {
             AppendError::NoSpace(_) => {
@@ -212,8 +235,8 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
                 ProposeError::NoSpace
             }
             AppendError::Final(_) => {
-                self.failed.store(true, Ordering::Relaxed);
-                self.observer.failed(error);
+                error!(%error, "the log's storage failed; nothing more is acknowledged");
+                self.fail_stop.fail();
                 ProposeError::Unknown
             }
         };
@@ -222,7 +245,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
             let stands = match &verdict {
                 Ok(Verdict::Append(_)) => false,
                 Ok(Verdict::Known(records)) => records.iter().all(|record| record.seq() < first),
-                // It may rest on a version that this group did not make.
+                // It may be based on a version of this group.
                 Err(ProposeError::Rejected(_)) => false,
                 Err(_) => true,
             };
@@ -251,7 +274,7 @@ impl SeenIds for FoundRecords {
     }
 }
 
-/// A caller that went away meanwhile needs no answer.
+/// A caller that has gone away needs no answer.
 fn respond(
     answer: oneshot::Sender<Result<Verdict, ProposeError>>,
     result: Result<Verdict, ProposeError>,

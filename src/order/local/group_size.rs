@@ -1,30 +1,27 @@
-//! How many submissions are under way, and how many of them a turn takes.
+//! Chooses how many queued submissions one append takes.
 //!
-//! Whoever waits for an answer is in the group that is synced, or in the queue behind it. While one
-//! group is synced the callers of the one before are answered and come again, so two groups take
-//! turns with the disk and the processors; where one is much larger than the other, first the disk
-//! waits for a group to be decided and then the processors wait for the disk. Therefore a turn
-//! takes half of all, which costs nothing: two groups that follow each other are everybody either
-//! way.
+//! While a group syncs, the callers of the previous group are answered and submit again, so two
+//! groups alternate. If one is much larger than the other, the disk and the processors take turns
+//! waiting. Taking half of everything in flight keeps the two even and costs no extra sync.
 
-/// A turn may take so many without counting: halves of fewer would only be more syncs.
-const SHARE_MIN: usize = 16;
-/// What was seen once is forgotten by one part in so many a turn.
-const FADING: usize = 32;
+/// Smaller groups are not split: that would only add syncs.
+const GROUP_MIN: usize = 16;
+/// The peak decays by 1/32 with each append.
+const DECAY: usize = 32;
 
-/// The most submissions that were under way at once, lately.
+/// The recent peak of submissions in flight.
 #[derive(Debug, Default)]
 pub struct InFlightPeak(usize);
 
 impl InFlightPeak {
-    /// A turn took so many, and so many more had come when it ended.
-    pub fn seen(&mut self, taken: usize, came: usize) {
-        self.0 = (taken + came).max(self.0 - self.0 / FADING);
+    /// Records an append that took `taken` submissions and left `queued` waiting.
+    pub fn observe(&mut self, taken: usize, queued: usize) {
+        self.0 = (taken + queued).max(self.0 - self.0 / DECAY);
     }
 
-    /// How many the next turn takes, when so many are queued.
-    pub fn share(&self, queued: usize) -> usize {
-        self.0.max(queued).div_ceil(2).max(SHARE_MIN)
+    /// Maximum size of the next group, with `queued` submissions waiting.
+    pub fn next_group_max(&self, queued: usize) -> usize {
+        self.0.max(queued).div_ceil(2).max(GROUP_MIN)
     }
 }
 
@@ -33,15 +30,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_takes_half_of_all_and_a_peak_that_left_is_forgotten() {
+    fn next_group_is_half_of_the_peak_and_the_peak_decays() {
         let mut peak = InFlightPeak::default();
-        assert_eq!(peak.share(3), SHARE_MIN);
-        assert_eq!(peak.share(100), 50);
-        peak.seen(4, 61);
-        assert_eq!(peak.share(40), 33);
-        peak.seen(33, 31);
-        assert_eq!(peak.share(31), 32);
-        (0..400).for_each(|_| peak.seen(1, 0));
-        assert_eq!(peak.share(1), SHARE_MIN);
+        assert_eq!(peak.next_group_max(3), GROUP_MIN);
+        assert_eq!(peak.next_group_max(100), 50);
+        peak.observe(4, 61);
+        assert_eq!(peak.next_group_max(40), 33);
+        peak.observe(33, 31);
+        assert_eq!(peak.next_group_max(31), 32);
+        for _ in 0..400 {
+            peak.observe(1, 0);
+        }
+        assert_eq!(peak.next_group_max(1), GROUP_MIN);
     }
 }

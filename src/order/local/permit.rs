@@ -1,63 +1,64 @@
-//! The turn to append: who has it takes from the queue, and nobody else does.
+//! The right to append: its holder takes from the queue, and nobody else does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::order::ProposeError;
-use crate::order::local::queue_state::{HeldBytes, QueuePhase, QueueShared, Queued};
+use crate::order::admission::AdmittedBytes;
+use crate::order::local::queue_state::{QueuePhase, QueueShared, QueuedSubmission};
+use crate::order::submission::ProposeError;
 
-/// The right to append; to be ended, for a turn that is dropped leaves an appender that died.
+/// The right to append one group. It has to be ended: dropping it means that the appender died.
 #[derive(Debug)]
 pub struct AppendPermit {
     shared: Arc<QueueShared>,
-    /// How many submissions its group is to have at most.
-    pub share: usize,
+    /// Maximum number of submissions in the group.
+    pub group_max: usize,
     ended: bool,
 }
 
 impl AppendPermit {
-    pub fn new(shared: &Arc<QueueShared>, share: usize) -> Self {
-        Self { shared: shared.clone(), share, ended: false }
+    pub fn new(shared: &Arc<QueueShared>, group_max: usize) -> Self {
+        Self { shared: shared.clone(), group_max, ended: false }
     }
 
-    /// The next submission.
-    pub fn take(&self) -> Option<Queued> {
+    /// Takes the next submission.
+    pub fn take(&self) -> Option<QueuedSubmission> {
         self.shared.lock().queued.pop_front()
     }
 
-    /// Called when submissions have left memory, not when they left the queue.
-    pub fn release(&self, held: HeldBytes) {
-        self.shared.release(held);
+    /// Frees the bytes of submissions that have left memory, which is after they left the queue.
+    pub fn release(&self, admitted: AdmittedBytes) {
+        self.shared.admission.release(admitted);
     }
 
-    /// Puts back what was taken, for the thread to append.
-    pub fn give_back(mut self, queued: Queued) {
+    /// Puts a submission back in front, for the appending thread.
+    pub fn give_back(mut self, queued: QueuedSubmission) {
         self.ended = true;
         let mut state = self.shared.lock();
-        state.taken = false;
+        state.permit_taken = false;
         self.shared.quiet.store(false, Ordering::Relaxed);
         state.queued.push_front(queued);
         self.shared.wake(state);
     }
 
-    /// Lets the next one append; this turn took in so many submissions.
+    /// Gives the permit back after a group of `submissions`.
     pub fn end(mut self, submissions: usize) {
         self.ended = true;
         let mut state = self.shared.lock();
-        state.taken = false;
-        let came = state.queued.len();
-        state.peak.seen(submissions, came);
-        let quiet = submissions == 1 && came == 0;
+        state.permit_taken = false;
+        let queued = state.queued.len();
+        state.in_flight_peak.observe(submissions, queued);
+        let quiet = submissions == 1 && queued == 0;
         self.shared.quiet.store(quiet, Ordering::Relaxed);
-        if came > 0 || state.phase == QueuePhase::Stopping {
+        if queued > 0 || state.phase == QueuePhase::Stopping {
             self.shared.wake(state);
         }
     }
 }
 
 impl Drop for AppendPermit {
-    /// Whoever was being appended learns that nobody knows what became of it, and whoever was only
-    /// queued that it was not stored.
+    /// Submissions that were being appended learn that their outcome is unknown, queued ones that
+    /// they were not stored.
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -65,11 +66,11 @@ impl Drop for AppendPermit {
         let mut state = self.shared.lock();
         state.phase = QueuePhase::Dead;
         let abandoned = std::mem::take(&mut state.queued);
+        self.shared.admission.fail();
         self.shared.wake(state);
-        self.shared.close();
-        for Queued { answer, held, .. } in abandoned {
-            self.shared.release(held);
-            // Nobody began to store it; and whoever went away meanwhile needs no answer.
+        for QueuedSubmission { answer, admitted, .. } in abandoned {
+            self.shared.admission.release(admitted);
+            // A caller that has gone away needs no answer.
             let _ = answer.send(Err(ProposeError::StorageFailed));
         }
     }

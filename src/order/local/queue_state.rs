@@ -1,96 +1,73 @@
-//! What the queue, its callers and the turn to append share.
+//! The state that the queue, its callers and the append permit share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::decide::Verdict;
+use crate::order::admission::{Admission, AdmittedBytes};
 use crate::order::local::group_size::InFlightPeak;
-use crate::order::{ProposeError, Submission};
+use crate::order::submission::{ProposeError, Submission};
 
-/// A submission on its way, with the place to answer.
+/// A queued submission, with the channel for its answer.
 #[derive(Debug)]
-pub struct Queued {
+pub struct QueuedSubmission {
     pub submission: Submission,
     pub answer: oneshot::Sender<Result<Verdict, ProposeError>>,
     pub bytes: usize,
-    pub held: HeldBytes,
-}
-
-/// What submissions hold of the queue: less than they weigh where one alone is more than all.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HeldBytes {
-    pub bytes: usize,
-    /// Of the part for those who wait.
-    pub patient_bytes: usize,
+    pub admitted: AdmittedBytes,
 }
 
 #[derive(Debug)]
 pub struct QueueShared {
-    pub state: Mutex<QueueState>,
-    /// Whether the last turn appended one submission and no other came meanwhile; written under the
-    /// lock.
+    state: Mutex<QueueState>,
+    /// Whether the last append was for one submission and no other came meanwhile. Written under
+    /// the lock.
     pub quiet: AtomicBool,
     pub queued: Condvar,
-    /// Bytes that are free; closed when nothing more is taken.
-    pub room: Arc<Semaphore>,
-    /// Of those, what whoever waits in line may have. They wait here first, then there.
-    pub patient: Arc<Semaphore>,
+    pub admission: Admission,
 }
 
 #[derive(Debug, Default)]
 pub struct QueueState {
-    pub queued: VecDeque<Queued>,
-    pub peak: InFlightPeak,
+    pub queued: VecDeque<QueuedSubmission>,
+    pub in_flight_peak: InFlightPeak,
     pub phase: QueuePhase,
-    /// Whether somebody holds the turn.
-    pub taken: bool,
-    /// Whether the thread waits for something to append.
-    pub waits: bool,
+    /// Whether a thread holds the append permit.
+    pub permit_taken: bool,
+    /// Whether the appending thread sleeps until something is queued.
+    pub thread_sleeps: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueuePhase {
     #[default]
     Open,
-    /// What is queued is still appended.
+    /// Queued submissions are still appended.
     Stopping,
-    /// Nobody will append any more.
+    /// Nothing is appended any more.
     Dead,
 }
 
-impl HeldBytes {
-    /// Together with another.
-    pub fn add(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.patient_bytes += other.patient_bytes;
-    }
-}
-
 impl QueueShared {
-    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
+    pub fn new(admission: Admission) -> Self {
+        let (state, quiet) = (Mutex::default(), AtomicBool::new(false));
+        Self { state, quiet, queued: Condvar::new(), admission }
+    }
+
+    /// The state is consistent after every step, so a panic elsewhere does not spoil it.
     pub fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the thread, if it waits: a wake costs a system call.
+    /// Wakes the appending thread if it sleeps; waking it needlessly would cost a system call.
     pub fn wake(&self, state: MutexGuard<'_, QueueState>) {
-        let waits = state.waits;
+        let sleeps = state.thread_sleeps;
         drop(state);
-        if waits {
+        if sleeps {
             self.queued.notify_one();
         }
-    }
-
-    pub fn close(&self) {
-        self.patient.close();
-        self.room.close();
-    }
-
-    pub fn release(&self, held: HeldBytes) {
-        self.room.add_permits(held.bytes);
-        self.patient.add_permits(held.patient_bytes);
     }
 }

@@ -1,8 +1,8 @@
-//! Recent ids: those that the projection may not hold yet, and some more, so that a look-up made
-//! before the queue is still good behind it.
+//! The ids of recent records: those that the projection may not hold yet, and some more, so that a
+//! look-up made before the queue is still valid when the proposal is decided.
 //!
-//! Ids that name their place (`record::names_place`), as those of the server do, are found by it; a
-//! table holds the others. So an insert without an id costs no more here than 16 bytes.
+//! Ids that name their seq (`record::names_place`), as those of the server do, are found by it; a
+//! table holds the others. So an insert without an id costs only 16 bytes here.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use crate::record::{Record, Seq, named_seqs, names_place};
 
-/// How many ids stay in memory after the projection has them; at 16 bytes each, and some 80 more
-/// for one that a client chose, 1 to 6 MiB. A proposal would have to wait behind so many records
-/// for its look-up to be repeated.
+/// How many ids stay in memory after the projection has applied them. At 16 bytes each, and about
+/// 80 more for one that a client chose, they take 1 to 6 MiB. A look-up is repeated only if more
+/// records than this were appended while its proposal was queued.
 ///
-/// Fewer under test, so that a simulation lets go of some.
+/// Fewer under test, so that a simulation trims some.
 const KEPT: u64 = if cfg!(test) { 48 } else { 65_536 };
 
 /// The ids of the last records, without a gap.
@@ -22,19 +22,19 @@ const KEPT: u64 = if cfg!(test) { 48 } else { 65_536 };
 pub struct RecentIds {
     /// The id of every record after `trimmed_through`, in order.
     ids: VecDeque<Uuid>,
-    /// Ids of records up to here are elsewhere.
+    /// Ids of records up to here are in the log and the projection only.
     trimmed_through: Seq,
-    /// Where those are that do not name their place.
+    /// The seqs of ids that do not name theirs.
     seqs: HashMap<Uuid, Seq>,
-    /// The same in the order of the log.
+    /// The same, in the order of the log.
     in_order: VecDeque<(Seq, Uuid)>,
     lag_max: u64,
-    /// What the projection lacked up to here holds back nobody.
-    counted_from: Seq,
+    /// Records up to here do not count as lag.
+    lag_from: Seq,
 }
 
 impl RecentIds {
-    /// For the records after `applied`, of which the projection may lack so many.
+    /// For the records after `applied`. `lag_max` bounds how many the projection may lack.
     #[must_use]
     pub fn new(applied: Seq, lag_max: u64) -> Self {
         Self {
@@ -43,11 +43,11 @@ impl RecentIds {
             seqs: HashMap::new(),
             in_order: VecDeque::new(),
             lag_max,
-            counted_from: applied,
+            lag_from: applied,
         }
     }
 
-    /// Takes in the record that follows.
+    /// Adds the id of the next record.
     pub fn insert(&mut self, record: &Record) {
         let (id, seq) = (record.id(), record.seq());
         debug_assert_eq!(seq, self.last_seq() + 1, "ids are inserted without a gap");
@@ -64,22 +64,23 @@ impl RecentIds {
         self.ids.is_empty()
     }
 
-    /// Counts what the projection lacks from the last record on: the log is open.
-    pub fn count_from_here(&mut self) {
-        self.counted_from = self.last_seq();
+    /// Counts as lag only what comes after the last record. Called when the log is open: a
+    /// projection that was far behind then refuses no inserts because of it.
+    pub fn count_lag_from_here(&mut self) {
+        self.lag_from = self.last_seq();
     }
 
-    /// How much of what came since the log was opened the projection lacks, once that is more than
-    /// it may. `applied` is not asked as long as so few ids are held that it does not matter.
+    /// How many records since the log was opened the projection lacks, if that is the bound or
+    /// more. `applied` is not called while so few ids are held that the bound cannot be reached.
     pub fn lag_beyond_bound(&self, applied: impl FnOnce() -> Seq) -> Option<u64> {
         if (self.ids.len() as u64) < self.lag_max {
             return None;
         }
-        let lag = self.last_seq().saturating_sub(applied().max(self.counted_from));
+        let lag = self.last_seq().saturating_sub(applied().max(self.lag_from));
         (lag >= self.lag_max).then_some(lag)
     }
 
-    /// The recent record that an id belongs to.
+    /// The seq of the recent record with this id.
     pub fn seq_of(&self, id: &Uuid) -> Option<Seq> {
         let is_there = |seq: &Seq| {
             let at = seq.checked_sub(self.trimmed_through + 1).and_then(|at| at.try_into().ok());
@@ -89,12 +90,12 @@ impl RecentIds {
         self.seqs.get(id).copied().or_else(named)
     }
 
-    /// Ids of records up to here are elsewhere: in the log and the projection.
+    /// Ids of records up to here are found in the log and the projection.
     pub fn trimmed_through(&self) -> Seq {
         self.trimmed_through
     }
 
-    /// Takes back the last `count` ids: their records were not stored.
+    /// Takes back the last `count` ids, whose records were not stored.
     pub fn forget(&mut self, count: usize) {
         self.ids.truncate(self.ids.len() - count);
         let last_seq = self.last_seq();
@@ -107,12 +108,12 @@ impl RecentIds {
         }
     }
 
-    /// Lets go of what the projection has applied long ago.
+    /// Drops ids that the projection applied long ago.
     pub fn trim(&mut self, applied: Seq) {
         self.trim_through(applied.saturating_sub(KEPT));
     }
 
-    /// Lets go of all but the last `count`.
+    /// Drops all but the last `count` ids.
     pub fn keep_last(&mut self, count: u64) {
         self.trim_through(self.last_seq().saturating_sub(count));
     }
@@ -120,7 +121,7 @@ impl RecentIds {
     fn trim_through(&mut self, through: Seq) {
         let through = through.min(self.last_seq());
         let Some(count) = through.checked_sub(self.trimmed_through) else { return };
-        // As many as are held, which a usize counts.
+        // At most as many as are held, which a usize counts.
         self.ids.drain(..count as usize);
         self.trimmed_through = through;
         while let Some((seq, id)) = self.in_order.front().copied() {
@@ -148,7 +149,7 @@ mod tests {
         let time = Timestamp::from_millis(seq / 2);
         let id = match seq % 3 {
             0 => server_id(seq, time, [0; 5]),
-            // It looks so, and names the place of another.
+            // It has the form, and names the seq of another record.
             1 => server_id(seq + 1, time, [1; 5]),
             _ => Uuid::from_u128(u128::from(seq)),
         };
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_projection_has_had_for_long_is_let_go() {
+    fn ids_are_trimmed_only_long_after_they_were_applied() {
         let mut ids = RecentIds::new(0, 100);
         (1..=KEPT + 10).for_each(|seq| ids.insert(&record(seq)));
         ids.trim(5);
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_stored_is_forgotten_and_may_come_again() {
+    fn ids_of_records_that_were_not_stored_are_forgotten() {
         let mut ids = RecentIds::new(100, 100);
         (101..=110).for_each(|seq| ids.insert(&record(seq)));
         ids.forget(4);
@@ -203,15 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_is_what_the_projection_lacks_and_not_what_is_held() {
+    fn lag_counts_records_that_the_projection_lacks_not_ids_that_are_held() {
         let mut ids = RecentIds::new(0, 10);
         (1..=5).for_each(|seq| ids.insert(&record(seq)));
-        ids.count_from_here();
+        ids.count_lag_from_here();
         (6..=15).for_each(|seq| {
             assert_eq!(ids.lag_beyond_bound(|| 3), None, "before {seq}");
             ids.insert(&record(seq));
         });
-        // Of an older history only what came meanwhile counts.
+        // Records before the open do not count.
         assert_eq!(ids.lag_beyond_bound(|| 3), Some(10));
         assert_eq!(ids.lag_beyond_bound(|| 6), None);
         (16..=KEPT + 30).for_each(|seq| ids.insert(&record(seq)));

@@ -1,6 +1,6 @@
-//! The contract of [`Order`] as one suite, run against the local order on a real journal and
-//! against the in-memory model. Faults come in pairs: a group fails and was not stored, or fails
-//! and was.
+//! The contract of [`Order`] as one suite, which runs against the local order on a real journal and
+//! against a model in memory. Faults come in pairs: a group fails and was not stored, or fails but
+//! was stored.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use uuid::Uuid;
 
 use crate::audit::Salts;
 use crate::decide::{Proposal, Proposed, Rejection, Verdict};
+use crate::order::Order;
+use crate::order::submission::{Outcome, ProposeError, Submission, Ticket};
 use crate::order::testing::local_world::LocalWorld;
 use crate::order::testing::model::ModelWorld;
-use crate::order::{Order, Outcome, ProposeError, Submission, Ticket};
 use crate::record::{NewEvent, Record, server_id};
 
-/// What the next group meets.
+/// How the next group fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupFault {
-    /// The write fails and nothing of it survives.
+    /// The write fails, and nothing of it survives.
     FailsNotStored,
-    /// The write fails and all of it survives.
+    /// The write fails, but all of it survives.
     FailsStored,
-    /// There is no room; found before anything is written.
+    /// The disk is full, which is noticed before anything is written.
     NoSpace,
 }
 
@@ -32,11 +33,11 @@ pub trait OrderWorld {
     fn open() -> Self;
     fn order(&self) -> &dyn Order;
     fn fail_next(&self, fault: GroupFault);
-    /// Everything that observers were told since the storage was made, in order.
-    fn told(&self) -> Vec<Arc<Record>>;
+    /// Everything that observers received since the storage was created, in order.
+    fn observed(&self) -> Vec<Arc<Record>>;
     /// Ends the process and starts another one on the same storage.
     fn restart(self) -> Self;
-    /// What the storage holds, read back.
+    /// The content of the storage, read back.
     fn stored(&mut self) -> Vec<Record>;
 }
 
@@ -71,20 +72,20 @@ fn known(verdict: Result<Verdict, ProposeError>) -> Vec<Arc<Record>> {
     }
 }
 
-fn what_is_acknowledged_was_stored_and_told<W: OrderWorld>() {
+fn acknowledged_records_were_stored_and_observed<W: OrderWorld>() {
     let mut world = W::open();
     let first = appended(propose(&world, vec![event("a", 1)]));
-    assert_eq!(world.told(), first);
+    assert_eq!(world.observed(), first);
     let batch = appended(propose(&world, vec![event("a", 2), event("b", 3)]));
-    let told: Vec<_> = first.iter().chain(&batch).cloned().collect();
-    assert_eq!(world.told(), told);
+    let observed: Vec<_> = first.iter().chain(&batch).cloned().collect();
+    assert_eq!(world.observed(), observed);
     let stored = world.stored();
-    assert_eq!(stored, told.iter().map(|record| (**record).clone()).collect::<Vec<_>>());
+    assert_eq!(stored, observed.iter().map(|record| (**record).clone()).collect::<Vec<_>>());
     assert_eq!(stored.iter().map(Record::seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(stored.iter().map(Record::version).collect::<Vec<_>>(), [1, 2, 1]);
 }
 
-fn a_refusal_stores_nothing_of_its_batch<W: OrderWorld>() {
+fn a_rejected_batch_stores_nothing<W: OrderWorld>() {
     let mut world = W::open();
     let refused =
         propose(&world, vec![event("a", 1), event("b", 1).with_expected_version(7)]).unwrap_err();
@@ -93,7 +94,7 @@ fn a_refusal_stores_nothing_of_its_batch<W: OrderWorld>() {
     else {
         panic!("{refused:?}");
     };
-    assert!(world.told().is_empty());
+    assert!(world.observed().is_empty());
     assert_eq!(appended(propose(&world, vec![event("a", 2)]))[0].version(), 1);
     assert_eq!(world.stored().len(), 1);
 }
@@ -102,7 +103,7 @@ fn an_id_is_remembered_within_a_group_and_across_restarts<W: OrderWorld>() {
     let world = W::open();
     let id = Uuid::from_u128(7);
     let insert = || submission(vec![event("a", 1).with_id(id)]);
-    // Nobody waits between the two, so they can meet in one group.
+    // Proposed together, so they may be in one group.
     let first = world.order().propose(insert()).unwrap();
     let second = world.order().propose(insert()).unwrap();
     let first = appended(first.wait());
@@ -114,8 +115,8 @@ fn an_id_is_remembered_within_a_group_and_across_restarts<W: OrderWorld>() {
     assert_eq!(world.stored().len(), 1);
 }
 
-/// Whoever lost the answer may have read the id in the history, or in a stream.
-fn an_id_that_the_server_made_is_remembered_across_restarts<W: OrderWorld>() {
+/// A client that lost the answer may have read the id in the history or in a stream.
+fn ids_made_by_the_server_are_remembered_across_restarts<W: OrderWorld>() {
     let world = W::open();
     let first = appended(propose(&world, vec![event("a", 1), event("b", 2)]));
     let retry = |index: usize, data| {
@@ -132,16 +133,16 @@ fn an_id_that_the_server_made_is_remembered_across_restarts<W: OrderWorld>() {
     assert_eq!(world.stored().len(), 2);
 }
 
-/// A client may choose what looks like an id of the server: of an earlier record, of its own, or of
-/// one that comes later.
-fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: OrderWorld>() {
+/// A client may choose an id of the form that the server makes: naming an earlier seq, its own, or a
+/// later one.
+fn a_client_may_choose_an_id_of_the_servers_form<W: OrderWorld>() {
     let mut world = W::open();
     let time = appended(propose(&world, vec![event("a", 0)]))[0].time();
     let ids = [1, 3, 4, 90].map(|seq| server_id(seq, time, [seq as u8; 5]));
     let insert = |n: usize| event("a", n as u64 + 1).with_id(ids[n]);
     let mut originals = Vec::new();
     for n in 0..ids.len() {
-        // In one group with its retry, when both are taken at once.
+        // Perhaps in one group with its retry.
         let tickets = [0, 1].map(|_| world.order().propose(submission(vec![insert(n)])).unwrap());
         let [first, again] = tickets.map(Ticket::wait);
         originals.extend(appended(first));
@@ -152,7 +153,7 @@ fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: OrderWorld>() {
         assert_eq!(known(propose(&world, all)), originals);
         world = world.restart();
     }
-    // More records, so that the last id names the place of another.
+    // More records, so that the last id names the seq of another one.
     for n in 0..100 {
         appended(propose(&world, vec![event("b", n)]));
     }
@@ -164,7 +165,7 @@ fn an_id_that_looks_like_the_servers_is_an_id_like_any<W: OrderWorld>() {
     assert_eq!(world.stored().len(), 105);
 }
 
-fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: OrderWorld>() {
+fn the_outcome_of_a_failed_group_is_unknown_and_a_retry_is_safe<W: OrderWorld>() {
     for fault in [GroupFault::FailsNotStored, GroupFault::FailsStored] {
         let world = W::open();
         let before = appended(propose(&world, vec![event("a", 1)]));
@@ -173,7 +174,7 @@ fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: Or
         let insert = || vec![event("a", 2).with_id(id)];
         let failed = propose(&world, insert()).unwrap_err();
         assert_eq!(failed.outcome(), Outcome::Unknown, "{fault:?}");
-        assert_eq!(world.told(), before, "{fault:?}: nobody is told of what may not be durable");
+        assert_eq!(world.observed(), before, "{fault:?}: observers receive only durable records");
         // After a failed sync nothing is acknowledged any more.
         let after = propose(&world, vec![event("b", 1)]).unwrap_err();
         assert_eq!(after.outcome(), Outcome::NotStored, "{fault:?}");
@@ -190,7 +191,7 @@ fn a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original<W: Or
     }
 }
 
-fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: OrderWorld>() {
+fn a_full_disk_refuses_until_there_is_room<W: OrderWorld>() {
     let mut world = W::open();
     appended(propose(&world, vec![event("a", 1)]));
     world.fail_next(GroupFault::NoSpace);
@@ -198,7 +199,7 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room<W: OrderWorld>() {
     let insert = || vec![event("a", 2).with_id(id), event("new", 1)];
     let refused = propose(&world, insert()).unwrap_err();
     assert_eq!(refused.outcome(), Outcome::NotStored);
-    assert_eq!(world.told().len(), 1);
+    assert_eq!(world.observed().len(), 1);
     let records = appended(propose(&world, insert()));
     assert_eq!((records[0].seq(), records[0].version()), (2, 2));
     assert_eq!((records[1].seq(), records[1].version()), (3, 1));
@@ -224,8 +225,8 @@ fn actions() -> impl Strategy<Value = Vec<OrderAction>> {
     prop::collection::vec(action, 1..40)
 }
 
-/// Whatever happens, the log holds what was acknowledged, once, as it was acknowledged; what was
-/// refused is not there; versions and seqs have no gaps; observers heard a prefix in order.
+/// After any history, the log holds every acknowledged record once and unchanged, and no rejected
+/// one; versions and seqs have no gaps; observers received records in order.
 fn random_histories_keep_the_contract<W: OrderWorld>(actions: Vec<OrderAction>) {
     let mut world = W::open();
     let mut acknowledged: HashMap<u64, Record> = HashMap::new();
@@ -255,7 +256,7 @@ fn random_histories_keep_the_contract<W: OrderWorld>(actions: Vec<OrderAction>) 
             OrderAction::Restart => world = world.restart(),
         }
     }
-    let told: Vec<_> = world.told();
+    let observed: Vec<_> = world.observed();
     let stored = world.stored();
     let mut versions: HashMap<String, u64> = HashMap::new();
     let mut ids = HashSet::new();
@@ -270,8 +271,11 @@ fn random_histories_keep_the_contract<W: OrderWorld>(actions: Vec<OrderAction>) 
     for (seq, record) in &acknowledged {
         assert_eq!(stored.get(usize::try_from(*seq).unwrap() - 1), Some(record));
     }
-    assert!(told.windows(2).all(|pair| pair[0].seq() < pair[1].seq()), "told in order, once");
-    for record in &told {
+    assert!(
+        observed.windows(2).all(|pair| pair[0].seq() < pair[1].seq()),
+        "observed in order, once"
+    );
+    for record in &observed {
         assert_eq!(stored.get(usize::try_from(record.seq()).unwrap() - 1), Some(&**record));
     }
 }
@@ -282,13 +286,13 @@ macro_rules! suite {
             use super::*;
 
             suite!(@cases $world:
-                what_is_acknowledged_was_stored_and_told,
-                a_refusal_stores_nothing_of_its_batch,
+                acknowledged_records_were_stored_and_observed,
+                a_rejected_batch_stores_nothing,
                 an_id_is_remembered_within_a_group_and_across_restarts,
-                an_id_that_the_server_made_is_remembered_across_restarts,
-                an_id_that_looks_like_the_servers_is_an_id_like_any,
-                a_failed_group_is_unknown_and_its_retry_appends_or_answers_the_original,
-                a_full_disk_refuses_and_goes_on_when_there_is_room,
+                ids_made_by_the_server_are_remembered_across_restarts,
+                a_client_may_choose_an_id_of_the_servers_form,
+                the_outcome_of_a_failed_group_is_unknown_and_a_retry_is_safe,
+                a_full_disk_refuses_until_there_is_room,
             );
 
             proptest! {
@@ -311,5 +315,5 @@ macro_rules! suite {
 }
 
 suite!(local, LocalWorld<false>);
-suite!(local_here, LocalWorld<true>);
+suite!(local_inline, LocalWorld<true>);
 suite!(model, ModelWorld);

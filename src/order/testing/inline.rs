@@ -1,28 +1,33 @@
-//! Who appends: callers and the thread in turns, without a lost wake, and what a panic leaves.
+//! Who appends: callers and the appending thread alternate without a lost wake-up; and what a panic
+//! leaves behind.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use futures_util::future::join_all;
-use uuid::Uuid;
 
-use crate::audit::Salts;
-use crate::decide::{FoldState, Limits, Proposal, Proposed, Verdict};
+use crate::decide::{FoldState, Verdict};
 use crate::journal::AppendError;
-use crate::order::local::inline::arrivals::LOOK_EVERY;
+use crate::order::Order as _;
+use crate::order::admission::Admission;
+use crate::order::fail_stop::{FailStop, Stage};
+use crate::order::local::inline::arrivals::YIELD_EVERY;
 use crate::order::local::recent_ids::RecentIds;
-use crate::order::local::{Local, LocalOptions, Stopped};
-use crate::order::ports::{Log, Observer, RestoredIds};
-use crate::order::{Order as _, ProposeError, Submission, Ticket};
-use crate::record::{NewEvent, Record, Seq};
+use crate::order::local::{Local, LocalOptions};
+use crate::order::ports::{Log, Ports};
+use crate::order::submission::{ProposeError, Submission, Ticket};
+use crate::order::testing::fakes;
+use crate::order::testing::fakes::{NoIds, NullObserver};
+use crate::record::{Record, Timestamp};
 
 /// The names of the threads that appended.
 type Appended = Arc<Mutex<Vec<String>>>;
 
 struct MemoryLog(Appended);
 
-/// Tells how many records each group has, the first of which waits for a word.
+/// Reports the size of each group; the first one waits until it is released.
 struct HeldLog {
     held: mpsc::Receiver<()>,
     sizes: Arc<Mutex<Vec<usize>>>,
@@ -65,44 +70,23 @@ impl Log for HeldLog {
     }
 }
 
-struct NullObserver;
-
-impl Observer for NullObserver {
-    fn committed(&mut self, _: &[Arc<Record>]) {}
-    fn acknowledged(&mut self) {}
-    fn failed(&mut self, _: &AppendError) {}
-}
-
-impl RestoredIds for NullObserver {
-    fn applied(&self) -> Seq {
-        Seq::MAX
-    }
-
-    fn find_old(&self, _: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
-        Ok(None)
-    }
-
-    fn at(&mut self, _: Seq) -> Result<Arc<Record>, ProposeError> {
-        Err(ProposeError::IdsNotReady)
-    }
-}
-
-fn start(swift: Duration) -> (Local, Stopped, Appended) {
+fn start(inline_append_max: Duration) -> (Local, FailStop, Appended) {
     let appended = Appended::default();
-    let (order, stopped) = start_on(MemoryLog(appended.clone()), swift);
-    (order, stopped, appended)
+    let (order, fail_stop) = start_on(MemoryLog(appended.clone()), inline_append_max);
+    (order, fail_stop, appended)
 }
 
-fn start_on(log: impl Log, swift: Duration) -> (Local, Stopped) {
-    let options = LocalOptions { queue_bytes_max: 1 << 20, limits: Limits::NONE, swift };
+fn start_on(log: impl Log, inline_append_max: Duration) -> (Local, FailStop) {
+    let ports = Ports { log, observer: NullObserver, ids: NoIds };
+    let options = LocalOptions { clock: Timestamp::now, opening: None, inline_append_max };
+    let fail_stop = FailStop::new(Admission::new(1 << 20));
     let recent = RecentIds::new(0, u64::MAX);
-    Local::start(log, FoldState::default(), recent, NullObserver, NullObserver, options).unwrap()
+    let started = Local::start(ports, FoldState::default(), recent, &fail_stop, options).unwrap();
+    (started.order, fail_stop)
 }
 
 fn submission(data: &str) -> Submission {
-    let event = NewEvent::new("a", &data).unwrap();
-    let salts = Salts { meta: [1; 16], data: [2; 16] };
-    Submission::new(Proposal { events: vec![Proposed { event, salts, id_random: [3; 5] }] })
+    fakes::submission([data])
 }
 
 fn version(answer: Result<Ticket, ProposeError>) -> u64 {
@@ -112,17 +96,17 @@ fn version(answer: Result<Ticket, ProposeError>) -> u64 {
     }
 }
 
-/// Whether a caller that comes alone appends by itself in the end; the first is the thread's, for
-/// nothing is known of the log's pace yet.
-fn appends_alone(swift: Duration) -> bool {
-    let (order, _stopped, appended) = start(swift);
+/// Whether a lone caller appends inline sooner or later. The first append is the thread's, because no
+/// latency is known yet.
+fn appends_inline(inline_append_max: Duration) -> bool {
+    let (order, _, appended) = start(inline_append_max);
     let caller = thread::current().name().unwrap_or_default().to_owned();
     for before in 0..1_000 {
-        assert_eq!(version(order.propose_here(submission("x"))), before + 1);
+        assert_eq!(version(order.propose_inline(submission("x"))), before + 1);
         if appended.lock().unwrap().last() == Some(&caller) {
             return true;
         }
-        // The thread has answered, and may still hold its turn for a moment.
+        // The thread has answered, but may still hold the permit for a moment.
         thread::yield_now();
     }
     order.stop();
@@ -130,38 +114,38 @@ fn appends_alone(swift: Duration) -> bool {
 }
 
 #[test]
-fn a_caller_that_comes_alone_appends_by_itself_where_that_is_swift() {
-    assert!(appends_alone(Duration::MAX));
-    assert!(!appends_alone(Duration::ZERO));
+fn a_lone_caller_appends_inline_only_while_appends_are_short() {
+    assert!(appends_inline(Duration::MAX));
+    assert!(!appends_inline(Duration::ZERO));
 }
 
-/// Each was appended by its caller, on the thread that had all others to run, so a machine with one
-/// processor took in 64 connections' inserts one after the other.
+/// Once, each caller appended inline on the thread that had to run all others, so a machine with one
+/// processor appended the inserts of 64 connections one by one.
 #[tokio::test]
-async fn callers_on_one_thread_find_each_other_and_leave_it_to_the_appending_thread() {
-    let (order, _stopped, appended) = start(Duration::MAX);
+async fn callers_on_one_thread_notice_each_other_and_queue() {
+    let (order, _, appended) = start(Duration::MAX);
     let caller = thread::current().name().unwrap_or_default().to_owned();
     let by_callers = || appended.lock().unwrap().iter().filter(|name| **name == caller).count();
-    // Alone, until one appends by itself and the next is to look for others.
-    while !order.next_looks() || appended.lock().unwrap().last() != Some(&caller) {
-        order.propose_among(submission("x")).await.unwrap().await.unwrap();
+    // Alone, until one has appended inline and the next is to yield.
+    while !order.next_yields() || appended.lock().unwrap().last() != Some(&caller) {
+        order.propose_waiting(submission("x")).await.unwrap().await.unwrap();
     }
     let before = by_callers();
-    join_all((0..LOOK_EVERY).map(|_| async {
-        order.propose_among(submission("x")).await.unwrap().await.unwrap();
+    join_all((0..YIELD_EVERY).map(|_| async {
+        order.propose_waiting(submission("x")).await.unwrap().await.unwrap();
     }))
     .await;
-    // The one that looked may be alone after all others.
-    assert!(by_callers() <= before + 1, "{} were appended by their callers", by_callers() - before);
+    // The one that yielded may be alone after all others.
+    assert!(by_callers() <= before + 1, "{} were appended inline", by_callers() - before);
 }
 
-/// Otherwise the disk waits while a group of nearly all is decided, and then nearly all for the
+/// Otherwise the disk waits while a group of nearly all is decided, and then nearly all wait for the
 /// disk.
 #[test]
-fn a_peak_is_taken_in_halves() {
+fn a_group_takes_half_of_the_submissions_in_flight() {
     let (go_on, held) = mpsc::channel();
     let sizes = Arc::<Mutex<Vec<usize>>>::default();
-    let (order, _stopped) = start_on(HeldLog { held, sizes: sizes.clone() }, Duration::ZERO);
+    let (order, _) = start_on(HeldLog { held, sizes: sizes.clone() }, Duration::ZERO);
     let first = order.propose(submission("x")).unwrap();
     while sizes.lock().unwrap().is_empty() {
         thread::yield_now();
@@ -175,10 +159,10 @@ fn a_peak_is_taken_in_halves() {
 }
 
 #[test]
-fn callers_and_the_thread_take_turns_and_everybody_is_answered() {
+fn every_caller_is_answered_while_callers_and_the_thread_append() {
     const CALLERS: u64 = 4;
     const EACH: u64 = 2_000;
-    let (order, stopped, appended) = start(Duration::MAX);
+    let (order, fail_stop, appended) = start(Duration::MAX);
     let mut versions: Vec<u64> = thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
             .map(|caller| {
@@ -186,7 +170,7 @@ fn callers_and_the_thread_take_turns_and_everybody_is_answered() {
                 scope.spawn(move || {
                     let propose = |n| match (n + caller) % 3 {
                         0 => order.propose(submission("x")),
-                        _ => order.propose_here(submission("x")),
+                        _ => order.propose_inline(submission("x")),
                     };
                     (0..EACH).map(|n| version(propose(n))).collect::<Vec<_>>()
                 })
@@ -197,28 +181,31 @@ fn callers_and_the_thread_take_turns_and_everybody_is_answered() {
     versions.sort_unstable();
     assert_eq!(versions, (1..=CALLERS * EACH).collect::<Vec<_>>());
     order.stop();
-    stopped.blocking_recv().unwrap();
+    block_on(fail_stop.appender_gone());
+    assert_eq!(fail_stop.stage(), Stage::Sound);
     assert_eq!(appended.lock().unwrap().len() as u64, CALLERS * EACH);
     assert!(matches!(order.propose(submission("late")), Err(ProposeError::Stopping)));
-    assert!(matches!(order.propose_here(submission("late")), Err(ProposeError::Stopping)));
-    assert_eq!(order.queue_bytes(), 0);
+    assert!(matches!(order.propose_inline(submission("late")), Err(ProposeError::Stopping)));
+    assert_eq!(order.admission().bytes(), 0);
 }
 
 #[test]
-fn after_a_panic_outcomes_are_unknown_and_nothing_more_is_taken() {
-    for here in [false, true] {
-        let (order, stopped, _) = start(Duration::MAX);
+fn after_a_panic_outcomes_are_unknown_and_the_storage_counts_as_failed() {
+    for inline in [false, true] {
+        let (order, fail_stop, _) = start(Duration::MAX);
         version(order.propose(submission("x")));
         let propose = || {
             let submission = submission("panic");
-            if here { order.propose_here(submission) } else { order.propose(submission) }
+            if inline { order.propose_inline(submission) } else { order.propose(submission) }
         };
-        // A caller that appends by itself panics itself, as a request's handler may.
+        // A caller that appends inline panics itself, as a request's handler may.
         let answer = thread::scope(|scope| scope.spawn(propose).join());
         if let Ok(ticket) = answer {
             assert!(matches!(ticket.and_then(Ticket::wait), Err(ProposeError::Unknown)));
         }
-        stopped.blocking_recv().unwrap();
-        assert!(matches!(order.propose(submission("late")), Err(ProposeError::Stopping)));
+        block_on(fail_stop.appender_gone());
+        assert_eq!(fail_stop.stage(), Stage::Failed);
+        let late = order.propose(submission("late"));
+        assert!(matches!(late, Err(ProposeError::StorageFailed)), "{late:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The bound on how far the projection may be behind.
+//! The bound on how far the projection may lag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,43 +6,18 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::audit::Salts;
-use crate::decide::{FoldState, Limits, Proposal, Proposed, RestoredRecord, Verdict};
-use crate::journal::AppendError;
+use crate::decide::{FoldState, RestoredRecord, Verdict};
+use crate::order::Order as _;
+use crate::order::admission::Admission;
+use crate::order::fail_stop::FailStop;
 use crate::order::local::recent_ids::RecentIds;
 use crate::order::local::{Local, LocalOptions};
-use crate::order::ports::{Log, Observer, RestoredIds};
-use crate::order::{Order as _, ProposeError, Submission, Ticket};
+use crate::order::ports::{Ports, RestoredIds};
+use crate::order::submission::{ProposeError, Submission, Ticket};
+use crate::order::testing::fakes::{NullLog, NullObserver, submission};
 use crate::record::{NewEvent, Record, Seq, Timestamp};
 
-/// A disk that nothing is read from.
-struct NoLog;
-
-impl Log for NoLog {
-    fn append(&mut self, _: &[Arc<Record>]) -> Result<(), AppendError> {
-        Ok(())
-    }
-
-    fn has_room(&self, _: usize) -> bool {
-        true
-    }
-
-    fn close(self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-struct NoObserver;
-
-impl Observer for NoObserver {
-    fn committed(&mut self, _: &[Arc<Record>]) {}
-
-    fn acknowledged(&mut self) {}
-
-    fn failed(&mut self, _: &AppendError) {}
-}
-
-/// A projection that stands where the test says.
+/// A projection whose position the test sets.
 struct FixedProjection(Arc<AtomicU64>);
 
 impl RestoredIds for FixedProjection {
@@ -60,31 +35,21 @@ impl RestoredIds for FixedProjection {
 }
 
 fn batch(len: u64) -> Submission {
-    let events = (0..len).map(|n| Proposed {
-        event: NewEvent::new("a", &n).unwrap(),
-        salts: Salts { meta: [1; 16], data: [2; 16] },
-        id_random: [3; 5],
-    });
-    Submission::new(Proposal { events: events.collect() })
+    submission(0..len)
 }
 
 fn start(state: FoldState, recent: RecentIds, applied: &Arc<AtomicU64>) -> Local {
-    let limits = Limits::NONE;
-    let (order, _) = Local::start(
-        NoLog,
-        state,
-        recent,
-        FixedProjection(applied.clone()),
-        NoObserver,
-        LocalOptions { queue_bytes_max: 64 << 20, limits, swift: Duration::MAX },
-    )
-    .unwrap();
-    order
+    let ports =
+        Ports { log: NullLog, observer: NullObserver, ids: FixedProjection(applied.clone()) };
+    let options =
+        LocalOptions { clock: Timestamp::now, opening: None, inline_append_max: Duration::MAX };
+    let fail_stop = FailStop::new(Admission::new(64 << 20));
+    Local::start(ports, state, recent, &fail_stop, options).unwrap().order
 }
 
-/// After a start with a projection that was further behind than recent ids are kept.
+/// After a start, when the projection lagged by more records than recent ids are kept.
 #[test]
-fn an_id_between_what_is_applied_and_what_is_recent_is_not_taken_for_new() {
+fn an_id_that_is_neither_applied_nor_recent_is_not_taken_for_new() {
     let applied = Arc::new(AtomicU64::new(70));
     let mut state = FoldState::default();
     state.restore(RestoredRecord {
@@ -108,7 +73,7 @@ fn an_id_between_what_is_applied_and_what_is_recent_is_not_taken_for_new() {
 }
 
 #[test]
-fn inserts_are_refused_when_the_projection_lags_and_go_on_when_it_has_moved() {
+fn inserts_are_refused_while_the_projection_lags_too_much() {
     const LAG_MAX: u64 = 20_000;
     let applied = Arc::new(AtomicU64::new(0));
     let order = start(FoldState::default(), RecentIds::new(0, LAG_MAX), &applied);
@@ -131,7 +96,7 @@ fn inserts_are_refused_when_the_projection_lags_and_go_on_when_it_has_moved() {
         };
         assert!((LAG_MAX..LAG_MAX + 5_000).contains(&lag), "{lag}");
         assert_eq!(insert(), Err(lag), "nothing was stored");
-        // Nothing is committed meanwhile that would take notice of it.
+        // Nothing is committed meanwhile that would notice it.
         applied.fetch_add(10_000, Ordering::AcqRel);
         assert!(insert().is_ok());
     }

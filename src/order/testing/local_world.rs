@@ -1,4 +1,4 @@
-//! The local order on a real journal, with faults at its one write.
+//! The local order on a real journal whose one write can be made to fail.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -7,54 +7,77 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::decide::{FoldState, Limits, RestoredRecord};
+use crate::decide::{FoldState, RestoredRecord};
 use crate::journal::{AppendError, DataDir, Journal, JournalOptions, Reader};
+use crate::order::Order;
+use crate::order::admission::{Admission, AdmittedBytes};
+use crate::order::fail_stop::FailStop;
 use crate::order::local::recent_ids::RecentIds;
-use crate::order::local::{Local, LocalOptions, Stopped};
-use crate::order::ports::{Log, Observer, RestoredIds};
+use crate::order::local::{Local, LocalOptions};
+use crate::order::ports::{Log, Observer, Ports, RestoredIds};
+use crate::order::submission::{ProposeError, Submission, Ticket};
 use crate::order::testing::contract::{GroupFault, OrderWorld};
-use crate::order::{Order, ProposeError, Submission, Ticket};
-use crate::record::{Record, Seq};
+use crate::record::{Record, Seq, Timestamp};
 
-/// What outlives a process beside the directory.
+/// What survives a process beside the directory.
 #[derive(Default)]
 struct Surviving {
-    told: Vec<Arc<Record>>,
+    observed: Vec<Arc<Record>>,
     fault: Option<GroupFault>,
 }
 
-/// The local order: appended by its thread, or by the caller wherever that is possible.
-pub struct LocalWorld<const HERE: bool> {
+/// The local order: appended by its thread, or inline by the caller wherever that is possible.
+pub struct LocalWorld<const INLINE: bool> {
     directory: TempDir,
-    outside: Arc<Mutex<Surviving>>,
-    process: Option<LocalProcess<HERE>>,
+    surviving: Arc<Mutex<Surviving>>,
+    process: Option<LocalProcess<INLINE>>,
 }
 
-struct LocalProcess<const HERE: bool> {
-    order: ProposePath<HERE>,
-    stopped: Stopped,
+struct LocalProcess<const INLINE: bool> {
+    order: ProposePath<INLINE>,
+    fail_stop: FailStop,
     reader: Reader,
 }
 
 /// One way to propose.
-struct ProposePath<const HERE: bool>(Local);
+struct ProposePath<const INLINE: bool>(Local);
 
-impl<const HERE: bool> Order for ProposePath<HERE> {
+impl<const INLINE: bool> Order for ProposePath<INLINE> {
+    fn admission(&self) -> &Admission {
+        self.0.admission()
+    }
+
+    fn queue(
+        &self,
+        admitted: AdmittedBytes,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        self.0.queue(admitted, submission)
+    }
+
     fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        if HERE { self.0.propose_here(submission) } else { self.0.propose(submission) }
+        if INLINE { self.0.propose_inline(submission) } else { self.0.propose(submission) }
+    }
+
+    fn append_began(&self) -> Option<Duration> {
+        self.0.append_began()
+    }
+
+    fn stop(&self) {
+        self.0.stop();
     }
 }
 
-/// A journal of which one write fails.
+/// A journal whose next write can fail.
 struct FaultyLog {
     journal: Journal,
-    outside: Arc<Mutex<Surviving>>,
+    surviving: Arc<Mutex<Surviving>>,
     _lock: DataDir,
 }
 
 impl Log for FaultyLog {
     fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
-        let fault = self.outside.lock().unwrap().fault.take();
+        let fault = self.surviving.lock().unwrap().fault.take();
         let error = || io::Error::other("injected");
         match fault {
             None => self.journal.append(records),
@@ -80,15 +103,13 @@ struct Observed(Arc<Mutex<Surviving>>);
 
 impl Observer for Observed {
     fn committed(&mut self, group: &[Arc<Record>]) {
-        self.0.lock().unwrap().told.extend(group.iter().cloned());
+        self.0.lock().unwrap().observed.extend(group.iter().cloned());
     }
 
     fn acknowledged(&mut self) {}
-
-    fn failed(&mut self, _: &AppendError) {}
 }
 
-/// No projection: every id after the open's head is recent, every older one is in this list.
+/// Instead of a projection: ids of records since the open are recent, all older ones are listed.
 struct OldIds {
     old: Vec<Arc<Record>>,
     reader: Reader,
@@ -109,8 +130,8 @@ impl RestoredIds for OldIds {
     }
 }
 
-impl<const HERE: bool> LocalProcess<HERE> {
-    fn start(directory: &TempDir, outside: &Arc<Mutex<Surviving>>) -> Self {
+impl<const INLINE: bool> LocalProcess<INLINE> {
+    fn start(directory: &TempDir, surviving: &Arc<Mutex<Surviving>>) -> Self {
         let lock = DataDir::open(directory.path()).unwrap();
         let mut state = FoldState::default();
         let mut old = Vec::new();
@@ -123,32 +144,31 @@ impl<const HERE: bool> LocalProcess<HERE> {
         });
         let journal = opened.unwrap().journal;
         let reader = journal.reader();
-        let limits = Limits::NONE;
         let recent = RecentIds::new(state.last_seq(), u64::MAX);
-        let (order, stopped) = Local::start(
-            FaultyLog { journal, outside: outside.clone(), _lock: lock },
-            state,
-            recent,
-            OldIds { old, reader: reader.clone() },
-            Observed(outside.clone()),
-            LocalOptions { queue_bytes_max: 1 << 20, limits, swift: Duration::MAX },
-        )
-        .unwrap();
-        Self { order: ProposePath(order), stopped, reader }
+        let fail_stop = FailStop::new(Admission::new(1 << 20));
+        let ports = Ports {
+            log: FaultyLog { journal, surviving: surviving.clone(), _lock: lock },
+            observer: Observed(surviving.clone()),
+            ids: OldIds { old, reader: reader.clone() },
+        };
+        let options =
+            LocalOptions { clock: Timestamp::now, opening: None, inline_append_max: Duration::MAX };
+        let started = Local::start(ports, state, recent, &fail_stop, options).unwrap();
+        Self { order: ProposePath(started.order), fail_stop, reader }
     }
 
     fn stop(self) {
-        self.order.0.stop();
-        self.stopped.blocking_recv().unwrap();
+        self.order.stop();
+        futures::executor::block_on(self.fail_stop.appender_gone());
     }
 }
 
-impl<const HERE: bool> OrderWorld for LocalWorld<HERE> {
+impl<const INLINE: bool> OrderWorld for LocalWorld<INLINE> {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let outside = Arc::default();
-        let process = Some(LocalProcess::start(&directory, &outside));
-        Self { directory, outside, process }
+        let surviving = Arc::default();
+        let process = Some(LocalProcess::start(&directory, &surviving));
+        Self { directory, surviving, process }
     }
 
     fn order(&self) -> &dyn Order {
@@ -156,30 +176,30 @@ impl<const HERE: bool> OrderWorld for LocalWorld<HERE> {
     }
 
     fn fail_next(&self, fault: GroupFault) {
-        self.outside.lock().unwrap().fault = Some(fault);
+        self.surviving.lock().unwrap().fault = Some(fault);
     }
 
-    fn told(&self) -> Vec<Arc<Record>> {
-        self.outside.lock().unwrap().told.clone()
+    fn observed(&self) -> Vec<Arc<Record>> {
+        self.surviving.lock().unwrap().observed.clone()
     }
 
     fn restart(mut self) -> Self {
         self.process.take().unwrap().stop();
-        self.outside.lock().unwrap().fault = None;
-        self.process = Some(LocalProcess::start(&self.directory, &self.outside));
+        self.surviving.lock().unwrap().fault = None;
+        self.process = Some(LocalProcess::start(&self.directory, &self.surviving));
         self
     }
 
     fn stored(&mut self) -> Vec<Record> {
         self.process.take().unwrap().stop();
-        let process = LocalProcess::start(&self.directory, &self.outside);
+        let process = LocalProcess::start(&self.directory, &self.surviving);
         let records = process.reader.follow(0).next(usize::MAX).unwrap();
         self.process = Some(process);
         records
     }
 }
 
-impl<const HERE: bool> Drop for LocalWorld<HERE> {
+impl<const INLINE: bool> Drop for LocalWorld<INLINE> {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
             process.stop();

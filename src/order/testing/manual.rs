@@ -1,86 +1,91 @@
-//! The local order without its thread: whoever simulates it decides when a turn is taken, and so
-//! which proposals share a group.
+//! The local order without its thread: a simulation decides when a group is appended, and so which
+//! proposals share it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::decide::{FoldState, Limits};
+use crate::decide::FoldState;
+use crate::decide::Proposal;
+use crate::journal::AppendError;
+use crate::order::admission::Admission;
+use crate::order::fail_stop::FailStop;
 use crate::order::local::appender::{Append as _, Appender};
 use crate::order::local::queue::{Pushed, Queue};
 use crate::order::local::recent_ids::RecentIds;
-use crate::order::ports::{Log, Observer, RestoredIds};
-use crate::order::{ProposeError, Submission, Ticket};
+use crate::order::ports::{Log, Observer, Ports, RestoredIds};
+use crate::order::submission::{ProposeError, Submission, Ticket};
+use crate::record::{Record, Timestamp};
 
-/// Enough for whatever waits for one turn.
+/// Enough for the proposals of one group.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
-/// Queue and appender; dropped, it is a process that died between two turns.
+/// Queue and appender. Dropping it is the death of a process between two appends.
 pub struct ManualOrder<L, O, I> {
     queue: Queue,
-    failed: Arc<AtomicBool>,
+    fail_stop: FailStop,
     appender: Box<Appender<L, O, I>>,
 }
 
 impl<L: Log, O: Observer, I: RestoredIds> ManualOrder<L, O, I> {
-    pub fn new(
-        log: L,
+    /// As `Local::start`; also returns the records of the opening.
+    ///
+    /// # Errors
+    /// [`AppendError`] of the opening.
+    pub fn start(
+        ports: Ports<L, O, I>,
         state: FoldState,
         recent: RecentIds,
-        ids: I,
-        observer: O,
-        limits: Limits,
-    ) -> Self {
-        let failed = Arc::new(AtomicBool::new(false));
-        let appender =
-            Appender { log, state, recent, ids, observer, limits, failed: failed.clone() };
-        Self { queue: Queue::new(QUEUE_BYTES_MAX), failed, appender: Box::new(appender) }
+        opening: Proposal,
+    ) -> Result<(Self, Vec<Arc<Record>>), AppendError> {
+        let fail_stop = FailStop::new(Admission::new(QUEUE_BYTES_MAX));
+        let queue = Queue::new(fail_stop.admission().clone());
+        let clock = Timestamp::now;
+        let mut appender =
+            Box::new(Appender { ports, state, recent, clock, fail_stop: fail_stop.clone() });
+        let opening = appender.open(Some(opening))?;
+        Ok((Self { queue, fail_stop, appender }, opening))
     }
 
     /// As `Local::propose`.
     pub fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
-        if self.has_failed() {
-            return Err(ProposeError::StorageFailed);
-        }
-        self.queue.push(submission)
+        let admitted = self.queue.admission().admit(&submission)?;
+        self.queue.push(admitted, submission)
     }
 
-    /// As `Local::propose_here` where appends are swift.
-    pub fn propose_here(&mut self, submission: Submission) -> Result<Ticket, ProposeError> {
-        if self.has_failed() {
-            return Err(ProposeError::StorageFailed);
-        }
-        match self.queue.push_or_append(submission, usize::MAX)? {
+    /// As `Local::propose_inline` while appends are short.
+    pub fn propose_inline(&mut self, submission: Submission) -> Result<Ticket, ProposeError> {
+        let admitted = self.queue.admission().admit(&submission)?;
+        match self.queue.push_or_append(admitted, submission, usize::MAX)? {
             Pushed::Queued(ticket) => Ok(ticket),
-            Pushed::Permit(turn, queued, ticket) => {
-                let submissions = self.appender.append(&turn, Some(queued));
-                turn.end(submissions);
+            Pushed::Permit(permit, queued, ticket) => {
+                let submissions = self.appender.append(&permit, Some(queued));
+                permit.end(submissions);
                 Ok(ticket)
             }
         }
     }
 
-    /// Commits one group of what is queued, if anything is; of few it is all.
-    pub fn turn(&mut self) {
-        if self.queue.bytes() == 0 {
+    /// Commits one group of what is queued, if anything is; a few submissions are all in it.
+    pub fn append(&mut self) {
+        if self.queue.admission().bytes() == 0 {
             return;
         }
-        if let Some(turn) = self.queue.wait() {
-            let submissions = self.appender.append(&turn, None);
-            turn.end(submissions);
+        if let Some(permit) = self.queue.wait() {
+            let submissions = self.appender.append(&permit, None);
+            permit.end(submissions);
         }
     }
 
     /// Whether the log has failed for good.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+        self.fail_stop.is_refusing()
     }
 
     /// Ends as a clean shutdown does.
     pub fn close(mut self) {
         self.queue.stop();
-        while let Some(turn) = self.queue.wait() {
-            let submissions = self.appender.append(&turn, None);
-            turn.end(submissions);
+        while let Some(permit) = self.queue.wait() {
+            let submissions = self.appender.append(&permit, None);
+            permit.end(submissions);
         }
         self.appender.close();
     }

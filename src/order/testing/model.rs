@@ -1,19 +1,22 @@
-//! The model of an order: a mutex, a vector for a disk, and faults in pairs.
+//! The model of an order: a mutex, a vector as the disk, and faults in pairs.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::decide::{FoldState, Limits, RestoredRecord, SeenIds, Verdict};
+use crate::decide::{FoldState, RestoredRecord, SeenIds, Verdict};
+use crate::order::Order;
+use crate::order::admission::{Admission, AdmittedBytes};
+use crate::order::submission::{ProposeError, Submission, Ticket};
 use crate::order::testing::contract::{GroupFault, OrderWorld};
-use crate::order::{Order, ProposeError, Submission, Ticket};
 use crate::record::{Record, Timestamp};
 
 /// What survives a process.
 #[derive(Default)]
 struct ModelDisk {
     records: Vec<Arc<Record>>,
-    told: Vec<Arc<Record>>,
+    observed: Vec<Arc<Record>>,
     fault: Option<GroupFault>,
 }
 
@@ -29,6 +32,7 @@ pub struct ModelWorld {
 }
 
 struct ModelOrder {
+    admission: Admission,
     disk: Arc<Mutex<ModelDisk>>,
     process: Mutex<ModelProcess>,
 }
@@ -42,10 +46,27 @@ impl SeenIds for ModelIndex<'_> {
 }
 
 impl Order for ModelOrder {
-    fn propose(&self, submission: Submission) -> Result<Ticket, ProposeError> {
+    fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    fn queue(
+        &self,
+        admitted: AdmittedBytes,
+        submission: Submission,
+    ) -> Result<Ticket, ProposeError> {
+        self.admission.release(admitted);
         let (answer, ticket) = Ticket::new();
-        answer.send(self.decide(submission)).expect("the ticket is just here");
+        answer.send(self.decide(submission)).expect("the ticket was just made");
         Ok(ticket)
+    }
+
+    fn append_began(&self) -> Option<Duration> {
+        None
+    }
+
+    fn stop(&self) {
+        self.admission.stop();
     }
 }
 
@@ -57,15 +78,14 @@ impl ModelOrder {
             return Err(ProposeError::StorageFailed);
         }
         let seen = ModelIndex(&disk.records);
-        let limits = Limits::NONE;
         let now = Timestamp::from_millis(disk.records.len() as u64);
-        let verdict = process.state.decide(submission.proposal, &seen, now, limits)?;
+        let verdict = process.state.decide(submission.proposal, &seen, now)?;
         let Verdict::Append(records) = &verdict else { return Ok(verdict) };
         match disk.fault.take() {
             None => {
                 process.state.settle();
                 disk.records.extend(records.iter().cloned());
-                disk.told.extend(records.iter().cloned());
+                disk.observed.extend(records.iter().cloned());
                 Ok(verdict)
             }
             Some(GroupFault::NoSpace) => {
@@ -90,7 +110,8 @@ impl ModelWorld {
             state.restore(RestoredRecord::of(record));
         }
         let process = Mutex::new(ModelProcess { state, failed: false });
-        Self { disk: disk.clone(), order: ModelOrder { disk, process } }
+        let admission = Admission::new(1 << 20);
+        Self { disk: disk.clone(), order: ModelOrder { admission, disk, process } }
     }
 }
 
@@ -107,8 +128,8 @@ impl OrderWorld for ModelWorld {
         self.disk.lock().unwrap().fault = Some(fault);
     }
 
-    fn told(&self) -> Vec<Arc<Record>> {
-        self.disk.lock().unwrap().told.clone()
+    fn observed(&self) -> Vec<Arc<Record>> {
+        self.disk.lock().unwrap().observed.clone()
     }
 
     fn restart(self) -> Self {

@@ -1,9 +1,10 @@
-//! Inserts as a sink, whose readiness is the queue.
+//! Inserts as a `Sink`, which is ready while the queue has room.
 //!
-//! Owns the events of one producer from when they are sent until their outcome is known.
-//! Promises that they are decided in the order in which they were sent, that each has an outcome
-//! before the sink tells of an error or is flushed, and that memory does not grow with their
-//! number: an event that is not in the queue yet is the only one, and the producer waits.
+//! **Owns** the events of one producer from when they are sent until their outcome is known.
+//!
+//! **Promises** that they are decided in the order in which they were sent; that every event has an
+//! outcome before the sink reports an error or is flushed; and that memory does not grow with their
+//! number, because at most one event waits outside of the queue while the producer waits too.
 
 mod error;
 
@@ -25,15 +26,15 @@ pub use error::{SinkError, SinkFailure};
 
 use crate::broker::api::inserts::propose;
 use crate::broker::{Broker, READ_WAIT};
-use crate::order::{EVENT_OVERHEAD_BYTES, ProposeError, Reserved, Submission, Ticket};
+use crate::order::{EVENT_OVERHEAD_BYTES, ProposeError, Reservation, Submission, Ticket};
 use crate::projection::Unavailable;
 use crate::record::NewEvent;
 
-/// A producer waits when so many of this many records are between the log and its history that
-/// inserts would be refused: the rest is for what is queued, and for those who do not wait.
-const LAG_PARTS: (u64, u64) = (3, 4);
+/// A producer waits while the projection lags by three quarters of the records at which inserts are
+/// refused: the rest is for queued inserts and for callers that do not wait.
+const LAG_SHARE: (u64, u64) = (3, 4);
 
-/// How long it waits for something that is queued, before it looks again.
+/// How long it waits for a queued record before it looks again.
 const QUEUED_WAIT: Duration = Duration::from_millis(50);
 
 type WaitingForRoom<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -42,23 +43,23 @@ type WaitingForRoom<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[must_use = "sinks do nothing unless something is sent"]
 pub struct EventSink {
     broker: Broker,
-    /// Waits until the queue takes an event.
+    /// Pending while the queue has no room.
     room: Option<WaitingForRoom<()>>,
-    /// Sent, and not in the queue yet.
-    held: Option<SentEvent>,
-    /// In the queue or on their way out of it, in order.
+    /// Sent, but not queued yet.
+    sent_last: Option<SentEvent>,
+    /// Queued and not answered yet, in order.
     in_flight: VecDeque<InFlight>,
     failures: Vec<SinkFailure>,
     sent: u64,
     durable: u64,
 }
 
-/// The event that was sent last, on its way into the queue.
+/// The last event that was sent, on its way into the queue.
 enum SentEvent {
-    /// Its id is looked up.
+    /// Its id is being looked up.
     LookUp(NewEvent, WaitingForRoom<Result<Submission, ProposeError>>),
-    /// There was no room for it.
-    InLine(Submission, WaitingForRoom<Result<Reserved, ProposeError>>),
+    /// It waits in line for room.
+    InLine(Submission, WaitingForRoom<Result<Reservation, ProposeError>>),
 }
 
 struct InFlight {
@@ -71,21 +72,21 @@ impl Broker {
     /// A sink that appends each event that is sent into it, in order, and holds back a producer
     /// that is faster than the disk.
     ///
-    /// It is ready while the queue (`BROKER_QUEUE_BYTES`) has room, and holds one event more at
-    /// most. All sinks together have half of the queue, so that nobody else is refused for them, and
-    /// are served in the order in which they came. It also waits while the readable history is so far behind that inserts are
-    /// about to be refused (`BROKER_MAX_PROJECTION_LAG`). Flushing waits until everything that was
-    /// sent is on stable storage, and so does closing; a sink that was closed can still be used.
+    /// It is ready while the queue (`BROKER_QUEUE_BYTES`) has room, and holds at most one event
+    /// beyond that. All sinks share one half of the queue, first come, first served, so that other
+    /// callers are not refused because of them. A sink also waits while the readable history lags
+    /// so much that inserts are about to be refused (`BROKER_MAX_PROJECTION_LAG`). Flushing and
+    /// closing wait until every sent event is on stable storage; a closed sink can be used again.
     ///
-    /// Each event stands alone: one that is refused holds back none of those after it. Where they
-    /// belong together, [`Broker::insert_batch`] is one atomic insert.
+    /// Each event stands alone: a refused event does not hold back later ones. Events that belong
+    /// together are one atomic [`Broker::insert_batch`].
     ///
-    /// A sink that is dropped lets go of nothing: what it accepted is queued and appended, unless
-    /// it is refused; but nobody is told of that any more, so flush or close it first.
+    /// Dropping a sink loses no event that it accepted: they are appended unless they are refused.
+    /// Their outcomes are not reported any more, so flush or close it first.
     ///
     /// # Errors
-    /// As a sink it fails with [`SinkError`], which tells of every event that was sent: those that
-    /// were not appended, and why, and that all others were. It can be used on.
+    /// As a sink it fails with [`SinkError`], which names every sent event that was not appended,
+    /// and why; all others were. The sink remains usable.
     ///
     /// ```
     /// use broker::{Broker, Config, NewEvent};
@@ -96,11 +97,11 @@ impl Broker {
     /// # let directory = tempfile::tempdir()?;
     /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
     ///
-    /// // All at once: `forward` waits where the sink does, and flushes and closes it in the end.
+    /// // All at once: `forward` waits where the sink does, then flushes and closes it.
     /// let readings = stream::iter(0..1_000).map(|n| NewEvent::new("temperature", &n));
     /// readings.err_into::<Box<dyn std::error::Error>>().forward(broker.sink().sink_err_into()).await?;
     ///
-    /// // One by one, and what became of each.
+    /// // One by one, with the outcome of each.
     /// let mut sink = broker.sink();
     /// sink.feed(NewEvent::new("temperature", &21)?).await?;
     /// sink.feed(NewEvent::new("temperature", &22)?.with_expected_version(7)).await?;
@@ -111,8 +112,8 @@ impl Broker {
     /// # Ok(()) }
     /// ```
     ///
-    /// Who wants the records that were made maps to [`Broker::insert`] instead, with as many at
-    /// once as `buffered` is told:
+    /// To receive the records, map to [`Broker::insert`] instead; `buffered` bounds how many
+    /// inserts are under way:
     ///
     /// ```
     /// # use broker::{Broker, Config, NewEvent};
@@ -132,7 +133,7 @@ impl Broker {
         EventSink {
             broker: self.clone(),
             room: None,
-            held: None,
+            sent_last: None,
             in_flight: VecDeque::new(),
             failures: Vec::new(),
             sent: 0,
@@ -140,40 +141,40 @@ impl Broker {
         }
     }
 
-    /// Whether a small event would be taken now, or be told why not.
+    /// Whether a small event would be queued now, or refused for good.
     fn has_room(&self) -> bool {
-        self.inner.order.has_room() && self.lagged_through().is_none()
+        self.inner.order.admission().has_room() && self.lagged_through().is_none()
     }
 
-    /// Waits until it would.
+    /// Waits until [`Broker::has_room`].
     async fn room(self) {
         while let Some(seq) = self.lagged_through() {
             if self.is_stopping() || self.has_failed() {
                 break;
             }
-            // What is queued may be refused, and then nothing comes that would tell.
+            // A queued insert may be refused, and then the projection never reaches its seq.
             let is_queued = seq > self.inner.reader.durable();
-            let patience = if is_queued { QUEUED_WAIT } else { READ_WAIT };
-            match self.inner.projection.reached(seq, patience).await {
+            let wait = if is_queued { QUEUED_WAIT } else { READ_WAIT };
+            match self.inner.projection.reached(seq, wait).await {
                 Ok(())
                 | Err(
                     Unavailable::Behind { .. } | Unavailable::Opening | Unavailable::Rebuilding,
                 ) => {}
-                // It is not waited for in vain; who proposes is told what is wrong.
+                // Waiting would not help; the next proposal reports the error.
                 Err(_) => break,
             }
         }
-        // When nothing more is taken, who proposes is told why.
-        let _ = self.inner.order.room().await;
+        // Once nothing is admitted any more, the next proposal reports why.
+        let _ = self.inner.order.admission().room().await;
     }
 
-    /// The seq that the projection has to reach before more is sent, if it is far behind. What it
-    /// lacked when the log was opened holds back nobody.
+    /// The seq that the projection has to reach before more is sent, if it lags too much. Records
+    /// from before the log was opened do not count.
     fn lagged_through(&self) -> Option<u64> {
-        let (part, parts) = LAG_PARTS;
+        let (part, parts) = LAG_SHARE;
         let lag_max = self.inner.config.max_projection_lag / parts * part;
-        // What is queued comes too, before anybody is asked again: so many records at most.
-        let queued = self.inner.order.queue_bytes() / EVENT_OVERHEAD_BYTES;
+        // An upper bound of the records that are queued.
+        let queued = self.queue_bytes() / EVENT_OVERHEAD_BYTES;
         let durable = self.inner.reader.durable();
         let seq = (durable + queued as u64).saturating_sub(lag_max);
         let is_far = seq > self.inner.opened_at && seq > self.inner.projection.applied();
@@ -182,56 +183,56 @@ impl Broker {
 }
 
 impl EventSink {
-    /// How many events it has accepted; the next one has this index.
+    /// Number of accepted events; the next one has this index.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// How many of them are known to be on stable storage; as of the last time that it was polled.
+    /// Number of events known to be on stable storage, as of the last poll.
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
-    /// Takes in the event that was sent last.
+    /// Begins to queue an event.
     fn accept(&mut self, event: NewEvent) {
         if event.id.is_none() && !self.broker.is_stopping() {
             return self.line_up(Submission::new(propose(vec![event])));
         }
         let (broker, looked_up) = (self.broker.clone(), event.clone());
         let look_up = Box::pin(async move { broker.look_up(vec![looked_up]).await });
-        self.held = Some(SentEvent::LookUp(event, look_up));
+        self.sent_last = Some(SentEvent::LookUp(event, look_up));
     }
 
-    /// Queues the event that was sent last, or has it wait.
+    /// Queues the submission if there is room, or has it wait in line.
     fn line_up(&mut self, submission: Submission) {
-        let order = &self.broker.inner.order;
-        match order.try_reserve(&submission) {
+        let admission = self.broker.inner.order.admission();
+        match admission.try_reserve(&submission) {
             Err(ProposeError::QueueFull) => {
-                let reserve = Box::pin(order.reserve(&submission));
-                self.held = Some(SentEvent::InLine(submission, reserve));
+                let reserve = Box::pin(admission.reserve(&submission));
+                self.sent_last = Some(SentEvent::InLine(submission, reserve));
             }
-            reserved => self.propose(reserved, submission),
+            reserved => self.queue(reserved, submission),
         }
     }
 
-    fn propose(&mut self, reserved: Result<Reserved, ProposeError>, submission: Submission) {
+    fn queue(&mut self, reserved: Result<Reservation, ProposeError>, submission: Submission) {
         let id = submission.proposal.events[0].event.id;
         let order = &self.broker.inner.order;
-        match reserved.and_then(|reserved| order.propose_in(reserved, submission)) {
+        match reserved.and_then(|reserved| order.queue(reserved.admit(), submission)) {
             Ok(ticket) => self.in_flight.push_back(InFlight { index: self.sent - 1, id, ticket }),
             Err(error) => self.failures.push(SinkFailure { index: self.sent - 1, id, error }),
         }
     }
 
-    /// Ready when everything that was sent is queued.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(held) = &mut self.held {
-            match held {
+    /// Ready when the last event is queued.
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(sent) = &mut self.sent_last {
+            match sent {
                 SentEvent::LookUp(event, look_up) => {
                     let (looked_up, id) = (ready!(look_up.as_mut().poll(cx)), event.id);
-                    self.held = None;
+                    self.sent_last = None;
                     match looked_up {
                         Ok(submission) => self.line_up(submission),
                         Err(error) => {
@@ -241,8 +242,8 @@ impl EventSink {
                 }
                 SentEvent::InLine(_, reserve) => {
                     let reserved = ready!(reserve.as_mut().poll(cx));
-                    if let Some(SentEvent::InLine(submission, _)) = self.held.take() {
-                        self.propose(reserved, submission);
+                    if let Some(SentEvent::InLine(submission, _)) = self.sent_last.take() {
+                        self.queue(reserved, submission);
                     }
                 }
             }
@@ -250,7 +251,7 @@ impl EventSink {
         Poll::Ready(())
     }
 
-    /// Takes in the outcomes that are there; ready when none is to come.
+    /// Takes the outcomes that are known; ready when no outcome is pending.
     fn poll_outcomes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(InFlight { index, id, ticket }) = self.in_flight.front_mut() {
             match ready!(Pin::new(ticket).poll(cx)) {
@@ -262,9 +263,9 @@ impl EventSink {
         Poll::Ready(())
     }
 
-    /// Ready when everything that was sent has an outcome.
+    /// Ready when every sent event has an outcome.
     fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        ready!(self.poll_held(cx));
+        ready!(self.poll_queued(cx));
         ready!(self.poll_outcomes(cx));
         let failures = std::mem::take(&mut self.failures);
         Poll::Ready(SinkError::of(failures, self.sent))
@@ -285,22 +286,22 @@ impl Sink<NewEvent> for EventSink {
     type Error = SinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
-        ready!(self.poll_held(cx));
-        // Those that are still to come are waited for when it is flushed.
+        ready!(self.poll_queued(cx));
+        // Pending outcomes are awaited when the sink is flushed.
         let _ = self.poll_outcomes(cx);
         if !self.failures.is_empty() {
             return self.poll_settled(cx);
         }
         ready!(self.poll_room(cx));
-        // A producer that never waits for anything else lets others have their turn.
+        // A producer that never waits for anything must yield now and then.
         ready!(coop::poll_proceed(cx)).made_progress();
         Poll::Ready(Ok(()))
     }
 
     /// # Panics
-    /// When the sink is not ready, as [`Sink::start_send`] says.
+    /// If the sink is not ready, as [`Sink::start_send`] says.
     fn start_send(mut self: Pin<&mut Self>, event: NewEvent) -> Result<(), SinkError> {
-        assert!(self.held.is_none(), "an event is sent only when poll_ready was ready");
+        assert!(self.sent_last.is_none(), "an event is sent only after poll_ready was ready");
         self.sent += 1;
         self.accept(event);
         Ok(())
@@ -316,15 +317,17 @@ impl Sink<NewEvent> for EventSink {
 }
 
 impl Drop for EventSink {
-    /// What was accepted is not lost, so the last event goes past the queue's bound, if need be.
+    /// An accepted event is not lost, so the last one is queued even beyond the bound.
     fn drop(&mut self) {
-        let submission = match self.held.take() {
+        let submission = match self.sent_last.take() {
             None => return,
-            // An id that was not looked up is looked up on the appending thread.
+            // An id that was not looked up yet is looked up on the appending thread.
             Some(SentEvent::LookUp(event, _)) => Submission::new(propose(vec![event])),
             Some(SentEvent::InLine(submission, _)) => submission,
         };
-        if let Err(error) = self.broker.inner.order.propose_beyond(submission) {
+        let order = &self.broker.inner.order;
+        let admitted = order.admission().admit_beyond(&submission);
+        if let Err(error) = admitted.and_then(|admitted| order.queue(admitted, submission)) {
             tracing::warn!(%error, "the last event of a sink that was dropped is not inserted");
         }
     }

@@ -349,11 +349,11 @@ fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
     // As if they had been ready before the queue was full.
     let mut holding = world.broker.sink();
     holding.start_send_unpin(event(next)).unwrap();
-    assert!(holding.held.is_some(), "it waits for room");
+    assert!(holding.sent_last.is_some(), "it waits for room");
     let mut looking_up = world.broker.sink();
     let _guard = world.runtime.enter();
     looking_up.start_send_unpin(event(next + 1).with_id(Uuid::from_u128(1))).unwrap();
-    assert!(looking_up.held.is_some(), "its id is looked up");
+    assert!(looking_up.sent_last.is_some(), "its id is looked up");
     drop((sink, holding, looking_up));
     world.brake.release();
     world.run(world.broker.shutdown());
@@ -392,7 +392,7 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 fn a_shutdown_ends_the_wait_for_the_history() {
     let world = SinkWorld::with_lag(8);
     let (mut sink, next) = world.full();
-    assert!(world.broker.inner.order.has_room(), "it waits for the history only");
+    assert!(world.broker.inner.order.admission().has_room(), "it waits for the history only");
     world.broker.begin_shutdown();
     let error = world.run(async {
         sink.feed(event(next)).await.unwrap();
@@ -412,8 +412,8 @@ fn who_waits_in_line_for_an_append_that_is_given_up_is_told() {
     assert_eq!(world.fill(&mut waiting, next), next);
     let mut holding = world.broker.sink();
     holding.start_send_unpin(event(next)).unwrap();
-    assert!(holding.held.is_some(), "it waits for room");
-    world.broker.inner.order.appends().refuse();
+    assert!(holding.sent_last.is_some(), "it waits for room");
+    world.broker.inner.fail_stop.refuse();
     let told = [world.run(waiting.send(event(next))), world.run(holding.flush())];
     for error in told.map(Result::unwrap_err) {
         assert!(matches!(error.failures()[0].error, ProposeError::StorageFailed), "{error}");

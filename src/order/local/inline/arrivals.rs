@@ -1,23 +1,22 @@
-//! Callers that are about to propose, so that one who would append by itself sees the others.
+//! Counts callers that are about to propose, so that one that would append inline notices others.
 //!
-//! A thread that serves many connections is held for the time of a sync when one of them appends on
-//! it. What waits on that thread meanwhile is not queued, so each would come alone, and each would
-//! be synced by itself. Therefore some callers let others go first, who then find them here.
+//! Appending inline holds a thread that serves many connections for the time of a sync. Requests
+//! that wait on that thread meanwhile are not queued, so each would come alone and be synced by
+//! itself. Therefore some callers let others go first, who then find them here.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One caller in so many lets others go first: that costs it about 6 us, and the others are found
-/// within so many syncs.
-pub const LOOK_EVERY: usize = 8;
+/// One caller in eight yields: that costs it about 6 us, and others are noticed within eight syncs.
+pub const YIELD_EVERY: usize = 8;
 
-/// How many there are, and were.
+/// The callers that are about to propose, and how many there ever were.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    now: AtomicUsize,
-    ever: AtomicUsize,
+    current: AtomicUsize,
+    total: AtomicUsize,
 }
 
-/// One of them; it is gone when this is dropped.
+/// A caller that is about to propose, until this is dropped.
 #[derive(Debug)]
 pub struct Arrival<'a> {
     arrivals: &'a Arrivals,
@@ -26,31 +25,31 @@ pub struct Arrival<'a> {
 
 impl Arrivals {
     pub fn arrive(&self) -> Arrival<'_> {
-        self.now.fetch_add(1, Ordering::Relaxed);
-        Arrival { arrivals: self, number: self.ever.fetch_add(1, Ordering::Relaxed) }
+        self.current.fetch_add(1, Ordering::Relaxed);
+        Arrival { arrivals: self, number: self.total.fetch_add(1, Ordering::Relaxed) }
     }
 
     #[cfg(test)]
-    pub fn next_looks(&self) -> bool {
-        self.ever.load(Ordering::Relaxed).is_multiple_of(LOOK_EVERY)
+    pub fn next_yields(&self) -> bool {
+        self.total.load(Ordering::Relaxed).is_multiple_of(YIELD_EVERY)
     }
 }
 
 impl Arrival<'_> {
-    /// Whether it is this one's turn to let others go first.
-    pub fn looks(&self) -> bool {
-        self.number.is_multiple_of(LOOK_EVERY)
+    /// Whether this caller lets others go first.
+    pub fn yields(&self) -> bool {
+        self.number.is_multiple_of(YIELD_EVERY)
     }
 
-    /// Whether nobody else is about to propose.
+    /// Whether no other caller is about to propose.
     pub fn is_alone(&self) -> bool {
-        self.arrivals.now.load(Ordering::Relaxed) == 1
+        self.arrivals.current.load(Ordering::Relaxed) == 1
     }
 }
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        self.arrivals.now.fetch_sub(1, Ordering::Relaxed);
+        self.arrivals.current.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -59,10 +58,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_in_so_many_looks_and_whoever_comes_meanwhile_is_not_alone() {
+    fn one_arrival_in_eight_yields() {
         let arrivals = Arrivals::default();
-        let looks: Vec<bool> = (0..2 * LOOK_EVERY).map(|_| arrivals.arrive().looks()).collect();
-        assert_eq!(looks.iter().filter(|looks| **looks).count(), 2);
+        let yields = (0..2 * YIELD_EVERY).filter(|_| arrivals.arrive().yields());
+        assert_eq!(yields.count(), 2);
+    }
+
+    #[test]
+    fn a_caller_is_alone_until_another_arrives() {
+        let arrivals = Arrivals::default();
         let first = arrivals.arrive();
         assert!(first.is_alone());
         let second = arrivals.arrive();
