@@ -1,8 +1,7 @@
-//! The engines behind the order: the journal as its log, journal and projection as its memory of
-//! ids.
+//! Finds the record of an id: the journal and the projection as the order's memory of ids.
 //!
-//! An id may name the place of its record in the log (`record::names_place`): then the record there
-//! is compared with it. Any other id is in the projection.
+//! An id may name the seq of its record (`record::names_place`); then the record there is compared
+//! with it. Any other id is in the projection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use crate::order::{Log, LookedUp, ProposeError, RestoredIds, Submission};
 use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
 use crate::record::{Record, Seq, named_seqs};
 
-/// Bytes of the log that are read at a time.
+/// Bytes of the log that are read at once.
 const READ_BYTES_MAX: usize = 256 << 10;
-/// So many records further on, a new start in the log is cheaper than reading on.
+/// A record further ahead than this is reached faster through the index than by reading on.
 const READ_ON_MAX: u64 = 4_096;
 
 impl Log for Journal {
@@ -35,15 +34,15 @@ impl Log for Journal {
     }
 }
 
-/// Finds ids that do not name their place; derived from the log, and behind it.
+/// Finds ids that do not name their seq. It is derived from the log and lags behind it.
 pub trait IdIndex: Send + 'static {
     /// Records up to here can be found.
     fn applied(&self) -> Seq;
 
-    /// The record that an id belongs to, as far as it is applied.
+    /// The record with this id, if it is applied.
     ///
     /// # Errors
-    /// [`Unavailable`] when nothing can be told now.
+    /// [`Unavailable`] if that is not known now.
     fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable>;
 }
 
@@ -57,11 +56,11 @@ impl IdIndex for ProjectionHandle {
     }
 }
 
-/// Old ids are in the log and the projection, records by seq in the log.
+/// Looks in the log for ids that name their seq, and in the projection for all others.
 pub struct IdFinder<P = ProjectionHandle> {
     projection: P,
     reader: Reader,
-    /// Where the last record was read: a batch that is sent again asks for one after the other.
+    /// Where the last record was read: the ids of a repeated batch follow each other in the log.
     reading: Option<LogWalk>,
 }
 
@@ -75,14 +74,14 @@ impl<P: IdIndex> IdFinder<P> {
         Self { projection, reader, reading: None }
     }
 
-    /// Looks up the caller's ids, off the appending thread: reading the log for an id that only
-    /// seems to name a place takes up to a MiB of it. What the projection cannot tell now is asked
-    /// again behind the queue, where recent ids are known.
+    /// Looks up the caller's ids before the queue, because an id that only seems to name a seq may
+    /// take reading a MiB of the log. An id that the projection does not know yet is looked up
+    /// again on the appending thread, where recent ids are known.
     ///
     /// # Errors
-    /// [`ProposeError::IdsNotReady`] when the log cannot be read where an id may belong.
+    /// [`ProposeError::IdsNotReady`] if the log cannot be read where an id may belong.
     pub fn look_up(&mut self, submission: &mut Submission) -> Result<(), ProposeError> {
-        // Before the look-up: what comes later is not looked at.
+        // Read before the look-up, which does not cover later records.
         let through = LookedUp { named: self.reader.durable(), others: self.projection.applied() };
         submission.looked_up = through;
         for Proposed { event, .. } in &submission.proposal.events {
@@ -103,8 +102,8 @@ impl<P: IdIndex> IdFinder<P> {
                 },
             };
             if let Some(record) = found {
-                // The fold refuses at the first that differs, so the rest need not be loaded; what
-                // is the same is as large as the request itself.
+                // The fold rejects at the first record that differs, so the rest is not loaded. The
+                // records that do not differ are as large as the request itself.
                 let is_same = is_same_insert(&record, event);
                 submission.known.insert(id, Arc::new(record));
                 if !is_same {
@@ -115,10 +114,10 @@ impl<P: IdIndex> IdFinder<P> {
         Ok(())
     }
 
-    /// The durable record that an id belongs to, as far as the projection has come.
+    /// The durable record with this id, as far as the projection has applied the log.
     ///
     /// # Errors
-    /// [`ProposeError::IdsNotReady`] when it cannot be known now.
+    /// [`ProposeError::IdsNotReady`] if that is not known now.
     #[cfg(feature = "rabbitmq")]
     pub fn find(&mut self, id: &Uuid) -> Result<Option<Arc<Record>>, ProposeError> {
         let named = self.named(id, self.reader.durable()).map_err(|error| {
@@ -131,11 +130,11 @@ impl<P: IdIndex> IdFinder<P> {
         }
     }
 
-    /// The record that an id names and belongs to, up to here.
+    /// The record up to `through` whose seq this id names and that has it.
     fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, LocationError> {
         for seq in named_seqs(id, through) {
-            // Most ids that seem to name a place do not: the record itself is read only for one
-            // that does.
+            // Most ids that seem to name a seq do not, so the record itself is read only if the id
+            // matches.
             let located = self.locate(seq)?;
             if located.meta().id == *id {
                 return self.reader.read_at(&located.place).map(Some);
@@ -144,7 +143,7 @@ impl<P: IdIndex> IdFinder<P> {
         Ok(None)
     }
 
-    /// What names a durable record, and where it lies.
+    /// The meta and location of a durable record.
     fn locate(&mut self, seq: Seq) -> Result<LocatedRecord, LocationError> {
         let mut reading = match self.reading.take() {
             Some(reading) if reading.can_reach(seq) => reading,
@@ -157,7 +156,7 @@ impl<P: IdIndex> IdFinder<P> {
                     return Ok(located);
                 }
             }
-            // After an error the next look begins anew.
+            // After an error the next look-up starts again.
             let located = reading.follower.next_located(READ_BYTES_MAX)?;
             if located.is_empty() {
                 return Err(LocationError::Nowhere);

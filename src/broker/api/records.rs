@@ -9,7 +9,7 @@ use futures_util::Stream;
 use crate::record::{Cursor, Record};
 use crate::subscription::{ControlEvent, Step, Subscriber, SubscriberError};
 
-/// Records as a stream; see [`Broker::subscribe`](crate::broker::Broker::subscribe).
+/// Records as a stream; see [`Broker::subscribe`](crate::Broker::subscribe).
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Records {
@@ -22,7 +22,7 @@ impl Records {
         Self { subscriber, ready: Vec::new().into_iter() }
     }
 
-    /// Where this stream stands: what [`Resume::After`] takes to continue.
+    /// The position of this stream, from which [`Resume::After`](crate::Resume::After) continues.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let next = self.ready.as_slice().first();

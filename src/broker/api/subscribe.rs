@@ -1,4 +1,4 @@
-//! Subscriptions: what is asked for, and where that begins.
+//! Subscriptions: what a caller asks for, and where its stream begins.
 
 use std::sync::Arc;
 
@@ -13,52 +13,52 @@ use crate::subscription::{
 /// How a subscription begins.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribe {
-    /// What is asked for; everything when not set.
+    /// The events to receive; all if not set.
     pub filters: Option<FilterSet>,
-    /// Whose private records may be seen beside the public ones.
+    /// The user whose private records are received with the public ones.
     pub user: Option<User>,
     /// Where it continues.
     pub resume: Resume,
-    /// How it hears of what it missed.
+    /// How it starts without a valid cursor, and what it receives after lagging.
     pub replay: ReplayMode,
 }
 
 /// Where a subscription continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resume {
-    /// After what an earlier subscription had received; good only with the same filters and user,
-    /// otherwise as [`Resume::Lost`].
+    /// After the cursor of an earlier subscription. It is valid only with the same filters and
+    /// user; otherwise as [`Resume::Lost`].
     After(Cursor),
     /// The client holds nothing.
     #[default]
     Fresh,
-    /// The client holds something, and nobody can tell what: it must discard that.
+    /// The client holds records of an unknown position, which it must discard.
     Lost,
 }
 
-/// How a subscription without a good cursor starts.
+/// How a subscription without a valid cursor starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplayMode {
-    /// Every version from the log, none conflated, then and later.
+    /// Every version from the log, none conflated, at the start and later.
     All,
-    /// The newest version of everything.
+    /// The latest version of every event.
     #[default]
     Latest,
-    /// Only what comes from now on.
+    /// Only records that are appended from now on.
     None,
 }
 
 impl Broker {
-    /// Records as they come: what is current first, then each new one.
+    /// A stream of records: the current ones first, then each new one.
     ///
-    /// A stream that is not polled costs no queue: it continues with the newest version of what
-    /// changed meanwhile. It ends when the broker shuts down.
+    /// A stream that is not polled costs no queue: it continues with the latest version of every
+    /// event that changed meanwhile. It ends when the broker shuts down.
     ///
     /// # Errors
-    /// As a stream it fails with [`SubscriberError`](crate::subscription::SubscriberError). Neither kind ends it:
-    /// [`Reset`](crate::subscription::SubscriberError::Reset) comes first when [`Subscribe::resume`] is not good
-    /// here, and after [`Log`](crate::subscription::SubscriberError::Log) the next poll tries again where it
-    /// stood.
+    /// The stream's items fail with [`SubscriberError`](crate::SubscriberError), which never ends
+    /// it. [`Reset`](crate::SubscriberError::Reset) comes first if [`Subscribe::resume`] is not
+    /// valid here; after [`Log`](crate::SubscriberError::Log) the next poll tries again at the same
+    /// position.
     ///
     /// ```
     /// use broker::{Broker, Config, NewEvent, Subscribe};
@@ -70,8 +70,8 @@ impl Broker {
     /// let broker = Broker::open(Config::default().data_dir(directory.path().join("data"))).await?;
     /// broker.insert(NewEvent::new("greeting", &"hello")?).await?;
     ///
-    /// let newest = broker.subscribe(Subscribe::default()).take(1);
-    /// let names: Vec<_> = newest.map_ok(|record| record.event().to_string()).try_collect().await?;
+    /// let latest = broker.subscribe(Subscribe::default()).take(1);
+    /// let names: Vec<_> = latest.map_ok(|record| record.event().to_string()).try_collect().await?;
     /// assert_eq!(names, ["greeting"]);
     /// # broker.shutdown().await;
     /// # Ok(()) }
@@ -104,8 +104,8 @@ impl Broker {
     }
 }
 
-/// A good cursor continues; any other means that the client must discard what it held, and then
-/// even `replay=none` has to send everything, for the client missed an unknown part.
+/// A valid cursor continues. Any other means that the client must discard its records, and then even
+/// `replay=none` sends everything, because the client has missed an unknown part.
 pub fn beginning(
     good: Option<Seq>,
     resume: Resume,
@@ -121,7 +121,7 @@ pub fn beginning(
     SubscriptionStart { position: good.unwrap_or(0), reset, replay }
 }
 
-/// The journal, opened after any seq.
+/// Opens the journal after any seq.
 pub fn log_tails(reader: &Reader) -> OpenLogSource {
     let reader = reader.clone();
     Arc::new(move |after| Box::new(JournalSource(reader.follow(after))))

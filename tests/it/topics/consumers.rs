@@ -53,7 +53,7 @@ fn what_does_not_exist_yet_cannot_be_acknowledged() {
         let problem = answer.problem(422, "ack-too-new");
         assert_eq!(problem["newest_version"], latest);
         let detail = problem["detail"].as_str().expect("text");
-        assert!(detail.contains(&format!("the newest version is {latest}")), "{detail}");
+        assert!(detail.contains(&format!("the latest version is {latest}")), "{detail}");
     }
     assert_eq!(consume(client, "cats?consumer=c"), Some(1), "nothing was acknowledged");
     assert!(positions(client).is_empty());

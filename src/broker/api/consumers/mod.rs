@@ -1,10 +1,12 @@
-//! Consumers: the oldest record of a topic that a reader has not had, and how far it has come.
+//! Consumers: the oldest unacknowledged record of a topic, for each named reader.
 //!
-//! Owns which consumers are being served, and the order of an acknowledgement: checked against the
-//! topic, stored, then counted on.
-//! Promises that a position only rises, that what was not acknowledged is handed out again, and
-//! that nobody is served while another request of the same consumer waits.
-//! Does not know HTTP, and sees public records only.
+//! **Owns** the requests in progress, and the order of an acknowledgement: it is checked against the
+//! topic, stored, and only then relied on.
+//!
+//! **Promises** that a position only rises, that an unacknowledged record is delivered again, and
+//! that a consumer is refused while another of its requests waits for a record.
+//!
+//! **Does not** know HTTP; it sees public records only.
 
 mod requests;
 
@@ -27,28 +29,28 @@ use crate::projection::{PageQuery, Unavailable};
 use crate::record::{Consumer, FilterSet, Identity, Name, Record, Version};
 use crate::subscription::Subscriber;
 
-/// Where a reader of a topic begins.
+/// Where a reader of a topic starts.
 #[derive(Clone, Debug)]
 pub(crate) enum ConsumeFrom {
-    /// Behind a version; nothing is kept.
+    /// After a version; no position is kept.
     After(Version),
-    /// Behind what the consumer has acknowledged, now with everything through `ack`.
+    /// After the position of a consumer, which `ack` moves first.
     Acknowledged { consumer: Consumer, ack: Option<Version> },
 }
 
-/// Why nothing is handed out.
+/// Why no record is returned.
 #[derive(Debug, Error)]
 pub(crate) enum ConsumeError {
-    /// An acknowledgement of what is not there.
-    #[error("version {ack} cannot be acknowledged: the newest version is {latest}")]
+    /// An acknowledgement of a version that does not exist.
+    #[error("version {ack} cannot be acknowledged: the latest version is {latest}")]
     AckTooNew { ack: Version, latest: Version },
     /// Another request of the same consumer waits.
     #[error("another request of this consumer waits for this topic")]
     Busy,
-    /// A position that this version of Broker does not understand.
-    #[error("the consumer's position cannot be understood")]
+    /// A position that this version of Broker cannot read.
+    #[error("the consumer's position cannot be read")]
     Position,
-    /// The acknowledgement was not stored, or nobody knows.
+    /// The acknowledgement was not stored, or its outcome is unknown.
     #[error(transparent)]
     Propose(#[from] ProposeError),
     /// The topic's history cannot be read now.
@@ -56,22 +58,22 @@ pub(crate) enum ConsumeError {
     Unavailable(#[from] Unavailable),
 }
 
-/// A reader at its place in a topic.
+/// A reader at a position in a topic.
 pub(crate) struct Consumption {
     broker: Broker,
     topic: Name,
     after: Version,
-    /// Of a consumer: until the answer is made.
+    /// Of a named consumer, until it is answered.
     _request: Option<Request>,
 }
 
 impl Broker {
-    /// Takes a place in a topic, and acknowledges first. One that `waits` keeps others of the same
-    /// consumer out.
+    /// Starts to read a topic, and acknowledges first. While a request `waits`, others of the same
+    /// consumer are refused.
     ///
     /// # Errors
-    /// [`ConsumeError`]; after [`ConsumeError::Busy`] and [`ConsumeError::AckTooNew`] nothing was
-    /// done.
+    /// [`ConsumeError`]; after [`ConsumeError::Busy`] and [`ConsumeError::AckTooNew`] nothing has
+    /// changed.
     pub(crate) async fn consume(
         &self,
         topic: Name,
@@ -91,8 +93,8 @@ impl Broker {
         Ok(Consumption { broker: self.clone(), topic, after, _request: request })
     }
 
-    /// Makes an acknowledgement durable, if it is one; the version through which everything is
-    /// acknowledged then.
+    /// Makes an acknowledgement durable, if there is one, and returns the version up to which
+    /// everything is acknowledged.
     async fn acknowledge(
         &self,
         request: &Request,
@@ -110,26 +112,25 @@ impl Broker {
         if ack > latest {
             return Err(ConsumeError::AckTooNew { ack, latest });
         }
-        let asked = request.ask(ack);
-        let _turn = asked.turn.lock().await;
+        let requested = request.acknowledge(ack);
+        let _storing = requested.storing.lock().await;
         loop {
             (done, stored) = self.acknowledged(consumer, &name)?;
             if done >= ack {
                 return Ok(done);
             }
-            let through = asked.highest();
+            let through = requested.highest();
             let data = consumer.acknowledged(through);
             match self.store_position(&name, data, Some(stored)).await {
                 Ok(_) => return Ok(through),
-                // Of a request that was given up while it was stored.
+                // A cancelled request stored its acknowledgement meanwhile.
                 Err(ProposeError::Rejected(Rejection::VersionMismatch { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Through which version a consumer has acknowledged, and the version of the record that says
-    /// so.
+    /// The version up to which a consumer has acknowledged, and the version of that position.
     fn acknowledged(
         &self,
         consumer: &Consumer,
@@ -137,13 +138,13 @@ impl Broker {
     ) -> Result<(Version, Version), ConsumeError> {
         let Some(position) = self.position(name) else { return Ok((0, 0)) };
         let acknowledged = consumer.read(position.data()).map_err(|reason| {
-            error!(%reason, seq = position.seq(), "a consumer's position cannot be understood");
+            error!(%reason, seq = position.seq(), "a consumer's position cannot be read");
             ConsumeError::Position
         })?;
         Ok((acknowledged, position.version()))
     }
 
-    /// The newest public record of a topic.
+    /// The latest public record of a topic.
     fn latest_of(&self, topic: &Name) -> Option<Arc<Record>> {
         let identity = Identity { event: topic.clone(), to: None };
         self.inner.hub.with_latest(|latest| latest.find(&identity).cloned())
@@ -151,7 +152,7 @@ impl Broker {
 }
 
 impl Consumption {
-    /// The oldest record after the place, if there is one now.
+    /// The oldest record after the position, if there is one now.
     ///
     /// # Errors
     /// [`ConsumeError::Unavailable`].
@@ -160,13 +161,13 @@ impl Consumption {
         let Some(latest) = latest.filter(|latest| latest.version() > self.after) else {
             return Ok(None);
         };
-        // Who keeps up needs no history.
+        // A consumer that keeps up needs no history.
         if latest.version() == self.after + 1 {
             return Ok(Some(latest));
         }
         match self.look_up().await {
             Ok(Some(record)) => return Ok(Some(Arc::new(record))),
-            // It may be behind: it has to have come so far.
+            // The projection may lag: it has to reach the head first.
             Ok(None)
             | Err(Unavailable::Behind { .. } | Unavailable::Opening | Unavailable::Rebuilding) => {}
             Err(error) => return Err(error.into()),
@@ -178,15 +179,15 @@ impl Consumption {
         }
     }
 
-    /// As [`Consumption::next`], waiting for one at most so long.
+    /// As [`Consumption::next`], waiting up to `wait` for a record.
     ///
     /// # Errors
-    /// [`ConsumeError::Unavailable`], and [`ProposeError::Stopping`] at the shutdown.
+    /// [`ConsumeError::Unavailable`], and [`ProposeError::Stopping`] at a shutdown.
     pub async fn wait(&self, wait: Duration) -> Result<Option<Arc<Record>>, ConsumeError> {
         let until = Instant::now() + wait;
         let mut subscriber = self.subscriber();
         loop {
-            // After the subscription began: what is new from now on wakes it.
+            // The subscription has begun, so a new record wakes it.
             if let Some(record) = self.next().await? {
                 return Ok(Some(record));
             }

@@ -1,4 +1,4 @@
-//! The requests of consumers that are under way, and who stores for whom.
+//! Requests of consumers in progress, and the sharing of their acknowledgements.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::broker::api::consumers::ConsumeError;
 use crate::record::{Consumer, Version};
 
-/// Who is being served; clones mean the same.
+/// The consumers with requests in progress; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Consumers(Arc<Mutex<HashMap<Consumer, ConsumerRequests>>>);
 
-/// A consumer with a request under way: there are no more of these than requests.
+/// The requests of one consumer. There are no more of these than requests in progress.
 #[derive(Debug, Default)]
 pub struct ConsumerRequests {
     requests: usize,
     /// Whether one of them may wait for a record.
     waits: bool,
-    /// Versions that are to be acknowledged: whoever stores next stores the highest for all.
-    asked: Vec<Version>,
-    /// Held by whoever stores.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Versions to be acknowledged: the request that stores next stores the highest for all.
+    acks: Vec<Version>,
+    /// Held by the request that stores.
+    storing: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A request of a consumer that is under way.
+/// A request of a consumer in progress.
 #[derive(Debug)]
 pub struct Request {
     consumers: Consumers,
@@ -30,15 +30,15 @@ pub struct Request {
     waits: bool,
 }
 
-/// A version that a request wants to have acknowledged.
+/// A version that a request acknowledges.
 pub struct RequestedAck<'a> {
     request: &'a Request,
     version: Version,
-    pub turn: Arc<tokio::sync::Mutex<()>>,
+    pub storing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Consumers {
-    /// Begins a request, unless another one waits.
+    /// Begins a request, unless another one waits for a record.
     pub fn enter(&self, consumer: Consumer, waits: bool) -> Result<Request, ConsumeError> {
         let mut served = self.lock();
         let one = served.entry(consumer.clone()).or_default();
@@ -57,12 +57,12 @@ impl Consumers {
 }
 
 impl Request {
-    /// Wants to have everything through `version` acknowledged.
-    pub fn ask(&self, version: Version) -> RequestedAck<'_> {
+    /// Acknowledges everything up to `version`.
+    pub fn acknowledge(&self, version: Version) -> RequestedAck<'_> {
         let mut served = self.consumers.lock();
-        let one = served.get_mut(&self.consumer).expect("a request that is under way is known");
-        one.asked.push(version);
-        RequestedAck { request: self, version, turn: one.turn.clone() }
+        let one = served.get_mut(&self.consumer).expect("the request is in progress");
+        one.acks.push(version);
+        RequestedAck { request: self, version, storing: one.storing.clone() }
     }
 }
 
@@ -79,11 +79,11 @@ impl Drop for Request {
 }
 
 impl RequestedAck<'_> {
-    /// The highest version that any request wants now.
+    /// The highest version that any request acknowledges now.
     pub fn highest(&self) -> Version {
         let served = self.request.consumers.lock();
         let one = served.get(&self.request.consumer);
-        one.and_then(|one| one.asked.iter().max().copied()).unwrap_or(self.version)
+        one.and_then(|one| one.acks.iter().max().copied()).unwrap_or(self.version)
     }
 }
 
@@ -91,8 +91,8 @@ impl Drop for RequestedAck<'_> {
     fn drop(&mut self) {
         let mut served = self.request.consumers.lock();
         let Some(one) = served.get_mut(&self.request.consumer) else { return };
-        if let Some(at) = one.asked.iter().position(|version| *version == self.version) {
-            one.asked.swap_remove(at);
+        if let Some(at) = one.acks.iter().position(|version| *version == self.version) {
+            one.acks.swap_remove(at);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Acknowledgements that wait for each other, polled by hand.
+//! Concurrent acknowledgements, polled by hand.
 
 use futures_util::future::join_all;
 use futures_util::poll;
@@ -22,13 +22,13 @@ async fn fill(broker: &Broker, versions: u64) {
 }
 
 #[tokio::test]
-async fn acknowledgements_that_wait_are_stored_as_one() {
+async fn waiting_acknowledgements_are_stored_as_one() {
     let dir = tempfile::tempdir().unwrap();
     let broker = broker(&dir).await;
     fill(&broker, 20).await;
     let request = broker.inner.consumers.enter(consumer(), false).unwrap();
-    let storing = request.ask(1);
-    let turn = storing.turn.lock().await;
+    let requested = request.acknowledge(1);
+    let storing = requested.storing.lock().await;
     let (first, second) = (&request, broker.inner.consumers.enter(consumer(), false).unwrap());
     let acks = (1..=20).map(|ack| {
         let request = if ack % 2 == 0 { first } else { &second };
@@ -36,9 +36,9 @@ async fn acknowledgements_that_wait_are_stored_as_one() {
     });
     let mut acks: Vec<_> = acks.collect();
     for ack in &mut acks {
-        assert!(poll!(ack).is_pending(), "somebody stores");
+        assert!(poll!(ack).is_pending(), "another request stores");
     }
-    drop(turn);
+    drop(storing);
     let answers = join_all(acks).await;
     assert!(answers.iter().all(|done| matches!(done, Ok(20))), "{answers:?}");
     let position = broker.position(&consumer().position_name()).unwrap();
@@ -47,20 +47,20 @@ async fn acknowledgements_that_wait_are_stored_as_one() {
 }
 
 #[tokio::test]
-async fn who_gives_up_before_it_is_stored_acknowledges_nothing() {
+async fn a_request_cancelled_before_it_stores_acknowledges_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let broker = broker(&dir).await;
     fill(&broker, 5).await;
     let request = broker.inner.consumers.enter(consumer(), false).unwrap();
-    let storing = request.ask(1);
-    let turn = storing.turn.lock().await;
+    let requested = request.acknowledge(1);
+    let storing = requested.storing.lock().await;
     {
-        let mut given_up = Box::pin(broker.acknowledge(&request, Some(5)));
-        assert!(poll!(&mut given_up).is_pending());
+        let mut cancelled = Box::pin(broker.acknowledge(&request, Some(5)));
+        assert!(poll!(&mut cancelled).is_pending());
     }
-    drop(turn);
+    drop(storing);
     assert_eq!(broker.acknowledge(&request, Some(2)).await.unwrap(), 2);
-    // An older one changes nothing.
+    // A lower version changes nothing.
     assert_eq!(broker.acknowledge(&request, Some(1)).await.unwrap(), 2);
     let position = broker.position(&consumer().position_name()).unwrap();
     assert_eq!(position.version(), 1);
@@ -68,7 +68,7 @@ async fn who_gives_up_before_it_is_stored_acknowledges_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_of_a_consumer_that_is_not_served() {
+async fn a_consumer_without_requests_takes_no_memory() {
     let dir = tempfile::tempdir().unwrap();
     let broker = broker(&dir).await;
     let consumers = &broker.inner.consumers;
@@ -86,9 +86,9 @@ async fn nothing_is_kept_of_a_consumer_that_is_not_served() {
     broker.shutdown().await;
 }
 
-/// What another version wrote is not guessed at, and nobody else is hindered by it.
+/// Another version of Broker may have written it; other consumers go on.
 #[tokio::test]
-async fn a_position_that_cannot_be_understood_is_an_error_of_that_consumer_only() {
+async fn an_unreadable_position_is_an_error_of_that_consumer_only() {
     let dir = tempfile::tempdir().unwrap();
     let broker = broker(&dir).await;
     fill(&broker, 2).await;

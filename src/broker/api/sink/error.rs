@@ -1,4 +1,4 @@
-//! What a sink tells of events that were not appended, and of those that were.
+//! The outcome of the events that were sent into a sink.
 
 use std::fmt;
 
@@ -7,11 +7,10 @@ use uuid::Uuid;
 
 use crate::order::{Outcome, ProposeError};
 
-/// Events of an [`EventSink`](crate::broker::api::sink::EventSink) that were not appended, or of which that is not
-/// known.
+/// Events of an [`EventSink`](crate::EventSink) that were not appended, or whose outcome is unknown.
 ///
-/// Of every event that was sent before it the outcome is known by now: it stands among the failures,
-/// of this error or of an earlier one, or it is on stable storage.
+/// Every other event that was sent so far is on stable storage, or among the failures of an earlier
+/// error.
 #[derive(Clone, Debug)]
 pub struct SinkError {
     failures: Vec<SinkFailure>,
@@ -22,23 +21,22 @@ pub struct SinkError {
 #[derive(Clone, Debug, Error)]
 #[error("event {index} of the sink{}: {error}", IdOf(*id))]
 pub struct SinkFailure {
-    /// How many events were sent into the sink before it.
+    /// Number of events that were sent into the sink before it.
     pub index: u64,
     /// The id that it was sent with.
     pub id: Option<Uuid>,
-    /// Why; its [`outcome`](ProposeError::outcome) says whether it may have been appended all the
-    /// same.
+    /// The reason; its [`outcome`](ProposeError::outcome) says whether it may have been appended.
     #[source]
     pub error: ProposeError,
 }
 
 impl SinkError {
-    /// Nothing when there are no failures.
+    /// `Ok` if there are no failures.
     pub(crate) fn of(mut failures: Vec<SinkFailure>, sent: u64) -> Result<(), Self> {
         if failures.is_empty() {
             return Ok(());
         }
-        // The last one may have been refused before those before it were answered.
+        // The last event may have been refused before earlier ones were answered.
         failures.sort_unstable_by_key(|failure| failure.index);
         Err(Self { failures, sent })
     }
@@ -50,13 +48,13 @@ impl SinkError {
         &self.failures
     }
 
-    /// How many events had been sent into the sink.
+    /// Number of events that had been sent into the sink.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether any of the events that failed may have been appended all the same.
+    /// Whether any failed event may have been appended.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut outcomes = self.failures.iter().map(|failure| failure.error.outcome());
@@ -73,7 +71,7 @@ impl fmt::Display for SinkError {
         }
         write!(
             out,
-            "; of {} that were sent, those that no error names are on stable storage",
+            "; of the {} sent events, all that no error names are on stable storage",
             self.sent
         )
     }

@@ -1,4 +1,4 @@
-//! Sinks on a disk that is slow, stands still, or fails.
+//! Sinks on a disk that is slow, hangs or fails.
 
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
@@ -19,10 +19,10 @@ use crate::journal::before_sync;
 use crate::order::Outcome;
 use crate::record::Record;
 
-/// What an event of these tests weighs in the queue, at least.
+/// Minimum weight in the queue of an event of these tests.
 const EVENT_BYTES: usize = 512;
 const QUEUE_BYTES: usize = 32 << 10;
-/// What sinks may have of it.
+/// The share of all sinks.
 const SHARE_BYTES: usize = QUEUE_BYTES / 2;
 
 /// A disk whose syncs wait while it is held, and may fail.
@@ -51,7 +51,7 @@ impl Brake {
         self.set(|brakes| brakes.held = false);
     }
 
-    /// Blocks until a sync stands still.
+    /// Blocks until a sync is held.
     fn bites(&self) {
         let brakes = self.0.0.lock().unwrap();
         drop(self.0.1.wait_while(brakes, |brakes| brakes.waiting == 0).unwrap());
@@ -65,7 +65,7 @@ impl Brake {
         brakes.waiting -= 1;
         let (fails, takes) = (brakes.fails, brakes.takes);
         drop(brakes);
-        // The disk's own time, and nothing that a test waits for.
+        // The time of a sync, which no test waits for.
         std::thread::sleep(takes);
         if fails { Err(io::Error::other("injected")) } else { Ok(()) }
     }
@@ -104,7 +104,7 @@ impl SinkWorld {
         self.runtime.block_on(future)
     }
 
-    /// Everything that was inserted, in order.
+    /// All inserted records, in order.
     fn log(&self) -> Vec<Record> {
         let records = self.broker.inner.reader.follow(0).next(usize::MAX).unwrap();
         records.into_iter().filter(|record| !record.event().is_system()).collect()
@@ -114,7 +114,7 @@ impl SinkWorld {
         self.log().iter().map(value).collect()
     }
 
-    /// Sends `from..` while the sink is ready, without waiting; answers what would be next.
+    /// Sends `from..` while the sink is ready, without waiting; returns the next number.
     fn fill(&self, sink: &mut EventSink, from: u64) -> u64 {
         let (waker, _guard) = (noop_waker(), self.runtime.enter());
         let mut cx = Context::from_waker(&waker);
@@ -130,7 +130,7 @@ impl SinkWorld {
             .unwrap()
     }
 
-    /// With the disk held, and the queue filled by a sink of its own; answers that.
+    /// Holds the disk and fills the queue through a sink, which it returns.
     fn full(&self) -> (EventSink, u64) {
         self.brake.hold();
         let mut sink = self.broker.sink();
@@ -158,7 +158,7 @@ fn value(record: &Record) -> u64 {
 }
 
 #[test]
-fn a_producer_waits_while_the_queue_is_full_and_goes_on_when_there_is_room() {
+fn a_producer_waits_while_the_queue_is_full() {
     let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     assert!(next as usize <= SHARE_BYTES / EVENT_BYTES, "{next} were taken");
@@ -173,7 +173,7 @@ fn a_producer_waits_while_the_queue_is_full_and_goes_on_when_there_is_room() {
             }
             sink.close().await.unwrap();
         };
-        // Polled once first, so that it waits when the disk goes on.
+        // Polled once first, so that it already waits when the disk continues.
         let mut feed = std::pin::pin!(feed);
         assert!(poll_fn(|cx| Poll::Ready(feed.as_mut().poll(cx))).await.is_pending());
         world.brake.release();
@@ -185,9 +185,9 @@ fn a_producer_waits_while_the_queue_is_full_and_goes_on_when_there_is_room() {
     world.close();
 }
 
-/// Whoever inserts without waiting is refused only when what waits is not the sinks'.
+/// Inserts that do not wait are refused only if others than sinks fill the queue.
 #[test]
-fn sinks_that_wait_do_not_have_others_refused() {
+fn waiting_sinks_do_not_cause_refusals() {
     let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     let mut others = Vec::new();
@@ -207,9 +207,9 @@ fn sinks_that_wait_do_not_have_others_refused() {
     world.close();
 }
 
-/// 20,000 events of which a disk takes few at a time: what is held never exceeds the queue.
+/// 20,000 events on a disk that takes few at once: memory never exceeds the queue.
 #[test]
-fn memory_stays_flat_however_many_events_a_slow_disk_is_sent() {
+fn memory_is_bounded_by_the_queue_on_a_slow_disk() {
     const EVENTS: u64 = 20_000;
     let world = SinkWorld::open();
     world.brake.set(|brakes| brakes.takes = Duration::from_micros(500));
@@ -238,7 +238,7 @@ fn memory_stays_flat_however_many_events_a_slow_disk_is_sent() {
 }
 
 #[test]
-fn producers_that_wait_are_all_served_and_keep_their_own_order() {
+fn waiting_producers_are_all_served_and_keep_their_order() {
     let world = SinkWorld::open();
     let (first, _) = world.full();
     let sinks = (0..8).map(|producer| {
@@ -265,7 +265,7 @@ fn producers_that_wait_are_all_served_and_keep_their_own_order() {
 }
 
 #[test]
-fn an_error_names_the_events_that_were_refused_and_all_others_are_durable() {
+fn an_error_names_the_refused_events_and_all_others_are_durable() {
     let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     let id = Uuid::from_u128(7);
@@ -276,7 +276,7 @@ fn an_error_names_the_events_that_were_refused_and_all_others_are_durable() {
                 5 => event(n).with_expected_version(98).with_id(id),
                 _ => event(n),
             };
-            // Feeding may tell of it already; then the event was not sent.
+            // Feeding may report it already; then the event was not sent.
             if let Err(error) = sink.feed(event.clone()).await {
                 return (error, n);
             }
@@ -295,25 +295,25 @@ fn an_error_names_the_events_that_were_refused_and_all_others_are_durable() {
     assert_eq!(world.values(), all_others, "when it tells, all others are there");
     assert_eq!(sink.durable(), all_others.len() as u64);
 
-    // It can be used on.
+    // The sink remains usable.
     world.run(sink.send(event(50))).unwrap();
     assert_eq!(world.values().last(), Some(&50));
     world.close();
 }
 
 #[test]
-fn ids_are_looked_up_and_keep_the_order() {
+fn events_with_ids_keep_the_order() {
     let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     let send = |n: u64| event(n).with_id(Uuid::from_u128(u128::from(n) / 2 * 2));
     world.run(async {
         for n in 0..40 {
-            // Every second one has no id.
+            // Every second event has no id.
             let event = if n % 2 == 0 { send(n) } else { event(n) };
             sink.feed(event).await.unwrap();
         }
         sink.flush().await.unwrap();
-        // Seen before: nothing is appended, and nothing is wrong.
+        // Seen before: nothing is appended, without an error.
         sink.send(send(8)).await.unwrap();
     });
     assert_eq!(world.values(), (0..40).collect::<Vec<_>>());
@@ -324,7 +324,7 @@ fn ids_are_looked_up_and_keep_the_order() {
 }
 
 #[test]
-fn after_a_failed_sync_each_event_is_unknown_or_not_stored_and_none_is_forgotten() {
+fn after_a_failed_sync_every_event_has_an_outcome() {
     let world = SinkWorld::open();
     let mut sink = world.broker.sink();
     world.run(sink.send(event(0))).unwrap();
@@ -343,10 +343,10 @@ fn after_a_failed_sync_each_event_is_unknown_or_not_stored_and_none_is_forgotten
 }
 
 #[test]
-fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
+fn a_dropped_sink_loses_no_accepted_event() {
     let world = SinkWorld::open();
     let (sink, next) = world.full();
-    // As if they had been ready before the queue was full.
+    // As if the sinks had been ready before the queue was full.
     let mut holding = world.broker.sink();
     holding.start_send_unpin(event(next)).unwrap();
     assert!(holding.sent_last.is_some(), "it waits for room");
@@ -362,7 +362,7 @@ fn a_sink_that_is_dropped_loses_nothing_that_it_accepted() {
 }
 
 #[test]
-fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
+fn a_shutdown_wakes_waiting_producers_with_their_failures() {
     let world = SinkWorld::open();
     let (mut sink, next) = world.full();
     let (stopped, error) = world.run(async {
@@ -389,7 +389,7 @@ fn a_shutdown_wakes_whoever_waits_and_tells_what_was_not_taken() {
 }
 
 #[test]
-fn a_shutdown_ends_the_wait_for_the_history() {
+fn a_shutdown_ends_the_wait_for_the_projection() {
     let world = SinkWorld::with_lag(8);
     let (mut sink, next) = world.full();
     assert!(world.broker.inner.order.admission().has_room(), "it waits for the history only");
@@ -403,9 +403,9 @@ fn a_shutdown_ends_the_wait_for_the_history() {
     world.close();
 }
 
-/// The watchdog gives up an append that does not return.
+/// The watchdog gives up on an append that does not return.
 #[test]
-fn who_waits_in_line_for_an_append_that_is_given_up_is_told() {
+fn producers_in_line_behind_a_hung_append_are_refused() {
     let world = SinkWorld::open();
     let (_sink, next) = world.full();
     let mut waiting = world.broker.sink();
@@ -422,28 +422,28 @@ fn who_waits_in_line_for_an_append_that_is_given_up_is_told() {
 }
 
 #[test]
-fn large_values_that_wait_for_the_disk_hold_up_a_producer_only_until_they_are_stored() {
+fn large_queued_values_hold_up_a_producer_only_until_they_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::default().data_dir(directory.path().join("data")).max_projection_lag(100);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let broker = Broker::open(config).await.unwrap();
-        // By its bytes each counts for more than the history may lack.
+        // By its bytes each counts as more records than the maximum lag.
         let large = "x".repeat(100 << 10);
         let began = Instant::now();
         let events = stream::iter(0..60).map(|_| Ok(NewEvent::new("n", &large).unwrap()));
         let mut sink = broker.sink();
         events.forward(&mut sink).await.unwrap();
         assert_eq!(sink.durable(), 60);
-        // Not a measure of speed: of those who wait for what does not come each takes READ_WAIT.
+        // Not a measure of speed: waiting needlessly takes READ_WAIT each time.
         assert!(began.elapsed() < 60 * READ_WAIT / 2, "they waited in vain");
         broker.shutdown().await;
     });
 }
 
 #[test]
-fn a_producer_waits_for_the_history_before_inserts_are_refused_for_it() {
-    // The queue takes less than what the history may lack, or all that is sent.
+fn a_producer_waits_for_the_projection_before_inserts_are_refused() {
+    // The queue takes fewer events than the maximum lag, or all that are sent.
     for queue_bytes in [256 << 10, 64 << 20] {
         let directory = tempfile::tempdir().unwrap();
         let config = Config::default()
