@@ -1,10 +1,10 @@
 //! Broker: an insert-only event store for front ends.
 //!
 //! A form POSTs JSON; Broker appends an immutable, versioned event, on stable storage before it
-//! answers; every open page sees the newest version of every event over server-sent events; the
-//! audit tells the whole history.
+//! answers. Every open page receives the latest version of every event over server-sent events,
+//! and the audit tells the whole history.
 //!
-//! The whole server is one call:
+//! # A whole server
 //!
 //! ```no_run
 //! #[actix_rt::main]
@@ -14,7 +14,9 @@
 //! }
 //! ```
 //!
-//! and a [`Broker`] can be opened, mounted into an actix application, and used in-process:
+//! [`serve`] does the same with a [`Config`] and a shutdown of your own.
+//!
+//! # Inside another program
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web};
@@ -37,24 +39,35 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The modules stand in the order that the data travels.
+//! | type | what it is for |
+//! | --- | --- |
+//! | [`Config`] | every setting, from code or from the environment |
+//! | [`Broker`] | a running broker: [`insert`](Broker::insert), [`subscribe`](Broker::subscribe), [`sink`](Broker::sink), [`routes`](Broker::routes), [`shutdown`](Broker::shutdown) |
+//! | [`NewEvent`] | an event to insert, with its id, expected version and audience |
+//! | [`Record`] | one committed version of an event |
+//! | [`Records`] and [`EventSink`] | a `Stream` of records, and a `Sink` of events with backpressure |
+//!
+//! The guide for embedding is `docs/guide/embedding.md`, the wire is `PROTOCOL.md`, and
+//! `ARCHITECTURE.md` shows how the parts work together.
 
-pub mod config;
+// In the order in which a request and its record travel; each uses only those below it.
+mod cli;
+mod server;
 mod http;
+mod broker;
+mod bridge;
+mod relay;
+mod order;
+mod decide;
+mod projection;
+mod journal;
+mod subscription;
+pub mod config;
 pub mod record;
 pub mod audit;
-mod decide;
-mod order;
-mod journal;
-mod sync;
-mod subscription;
-mod relay;
-mod projection;
 mod metrics;
-mod bridge;
-mod broker;
-mod server;
-mod cli;
+mod sync;
+
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

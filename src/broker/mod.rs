@@ -1,6 +1,6 @@
 //! The broker: journal, order, latest records, subscriptions and projection, put together.
 //!
-//! **Owns** the handle, the start (`lifecycle`) and the end. The calls of an embedding program are in
+//! **Owns** the handle; its start and end are in `lifecycle`, and the calls of an embedding program in
 //! `api`, a file for each noun.
 //!
 //! **Promises** that a shutdown appends what is queued and closes the log, and that nothing is
@@ -13,13 +13,11 @@ mod lifecycle;
 #[cfg(test)]
 mod simulation;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
-use tracing::error;
+use tokio::sync::Mutex;
 
 pub(crate) use api::consumers::{ConsumeError, ConsumeFrom};
 pub use api::inserts::Inserted;
@@ -29,8 +27,7 @@ pub use api::subscribe::{ReplayMode, Resume, Subscribe};
 pub use lifecycle::error::StartError;
 
 use crate::bridge;
-use crate::broker::api::consumers::Consumers;
-use crate::broker::lifecycle::start;
+use crate::broker::api::consumers::requests::Consumers;
 use crate::broker::lifecycle::worker::Worker;
 use crate::config::Config;
 use crate::journal::{DataDir, Reader};
@@ -81,76 +78,10 @@ impl Drop for BrokerInner {
 }
 
 impl Broker {
-    /// Opens the data directory of `config`, recovers its log and starts the threads.
-    ///
-    /// # Errors
-    /// [`StartError`], a full sentence that names what to change.
-    pub async fn open(config: Config) -> Result<Self, StartError> {
-        let opened = tokio::task::spawn_blocking(move || start::open(config)).await;
-        let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
-        let broker = Self { inner: Arc::new(inner) };
-        #[cfg(feature = "rabbitmq")]
-        broker.start_bridge().await?;
-        Ok(broker)
-    }
-
-    /// Refuses inserts and ends subscriptions, appends what is queued, then closes the log and the
-    /// projection.
-    pub async fn shutdown(&self) {
-        self.begin_shutdown();
-        #[cfg(feature = "rabbitmq")]
-        if let Some(bridge) = self.inner.bridge.get() {
-            // It stores its position in the log.
-            bridge.stop().await;
-        }
-        self.inner.order.stop();
-        self.inner.fail_stop.appender_gone().await;
-        self.close().await;
-        self.inner.directory.lock().await.take();
-    }
-
-    /// Closes the projection and ends the workers.
-    async fn close(&self) {
-        let projection = self.inner.projection.clone();
-        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
-        // On a thread that nobody has to wait for: a disk may hold a worker forever, and a runtime
-        // waits for its own blocking threads.
-        let (report, closed) = oneshot::channel();
-        let workers = Arc::new(StdMutex::new(workers));
-        let on_thread = workers.clone();
-        let close = move || {
-            // Before the workers, one of which may hang.
-            projection.close();
-            drop(taken(&on_thread));
-            // The shutdown may have been cut short meanwhile.
-            let _ = report.send(());
-        };
-        if let Err(error) = thread::Builder::new().name("close".to_owned()).spawn(close) {
-            error!(%error, "no thread could be started to end the others");
-            taken(&workers).into_iter().for_each(Worker::leave);
-        }
-        if closed.await.is_err() {
-            error!("the projection was not closed cleanly");
-        }
-    }
-
-    /// After a shutdown that was cut short: leaves threads that a disk may hold forever. They end
-    /// with the process, or when the disk lets them.
-    pub(crate) async fn leave_workers(&self) {
-        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
-        workers.into_iter().for_each(Worker::leave);
-    }
-
     /// The settings that it was opened with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
-    }
-
-    /// Ends subscriptions and refuses inserts; queued ones are still appended.
-    pub(crate) fn begin_shutdown(&self) {
-        self.inner.stopping.store(true, Ordering::Relaxed);
-        self.inner.hub.close();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -218,8 +149,4 @@ impl Broker {
     pub(crate) async fn caught_up(&self) -> Result<(), Unavailable> {
         self.inner.projection.reached(self.head(), READ_WAIT).await
     }
-}
-
-fn taken(workers: &StdMutex<Vec<Worker>>) -> Vec<Worker> {
-    std::mem::take(&mut *workers.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod replay;
+pub mod shutdown;
 pub mod snapshots;
 pub mod start;
 pub mod verifier;

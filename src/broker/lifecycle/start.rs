@@ -12,8 +12,7 @@ use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::bridge;
-use crate::broker::BrokerInner;
-use crate::broker::api::consumers::Consumers;
+use crate::broker::api::consumers::requests::Consumers;
 use crate::broker::api::id_lookup::IdFinder;
 use crate::broker::api::inserts::propose;
 use crate::broker::lifecycle::error::StartError;
@@ -22,6 +21,7 @@ use crate::broker::lifecycle::snapshots::Snapshots;
 use crate::broker::lifecycle::verifier::Verifier;
 use crate::broker::lifecycle::watchdog::Watchdog;
 use crate::broker::lifecycle::worker::{Worker, WorkerStop};
+use crate::broker::{Broker, BrokerInner};
 use crate::config::Config;
 use crate::decide::{FoldState, Proposal};
 use crate::journal::{DataDir, Journal, Reader, UnverifiedSegments};
@@ -38,6 +38,21 @@ use crate::subscription::{Hub, HubOptions};
 /// In a burst the projection may fall behind by half of the maximum lag. Sinks begin to wait later
 /// than that, and a start still remembers the ids of what is not applied.
 const BURST_LAG_SHARE: u64 = 2;
+
+impl Broker {
+    /// Opens the data directory of `config`, recovers its log and starts the threads.
+    ///
+    /// # Errors
+    /// [`StartError`], a full sentence that names what to change.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let opened = tokio::task::spawn_blocking(move || open(config)).await;
+        let inner = opened.map_err(|error| StartError::Panicked(error.to_string()))??;
+        let broker = Self { inner: Arc::new(inner) };
+        #[cfg(feature = "rabbitmq")]
+        broker.start_bridge().await?;
+        Ok(broker)
+    }
+}
 
 /// Opens a broker, step by step. What a step returns is known to be sound; nothing is appended
 /// before the log and the projection agree, and nothing is served before this returns.

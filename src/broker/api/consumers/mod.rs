@@ -8,7 +8,7 @@
 //!
 //! **Does not** know HTTP; it sees public records only.
 
-mod requests;
+pub mod requests;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,8 +17,6 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
-
-pub use requests::Consumers;
 
 use crate::broker::Broker;
 use crate::broker::api::consumers::requests::Request;
@@ -86,7 +84,8 @@ impl Broker {
         let (after, request) = match from {
             ConsumeFrom::After(after) => (after, None),
             ConsumeFrom::Acknowledged { consumer, ack } => {
-                let request = self.inner.consumers.enter(consumer, waits)?;
+                let request =
+                    self.inner.consumers.enter(consumer, waits).ok_or(ConsumeError::Busy)?;
                 (self.acknowledge(&request, ack).await?, Some(request))
             }
         };

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::broker::api::consumers::ConsumeError;
 use crate::record::{Consumer, Version};
 
 /// The consumers with requests in progress; clones share them.
@@ -38,17 +37,17 @@ pub struct RequestedAck<'a> {
 }
 
 impl Consumers {
-    /// Begins a request, unless another one waits for a record.
-    pub fn enter(&self, consumer: Consumer, waits: bool) -> Result<Request, ConsumeError> {
+    /// Begins a request; none while another request of the consumer waits for a record.
+    pub fn enter(&self, consumer: Consumer, waits: bool) -> Option<Request> {
         let mut served = self.lock();
         let one = served.entry(consumer.clone()).or_default();
         if one.waits {
-            return Err(ConsumeError::Busy);
+            return None;
         }
         one.requests += 1;
         one.waits = waits;
         drop(served);
-        Ok(Request { consumers: self.clone(), consumer, waits })
+        Some(Request { consumers: self.clone(), consumer, waits })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, ConsumerRequests>> {
