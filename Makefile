@@ -1,7 +1,7 @@
 # Everything a day of work needs. `make` alone builds Broker and runs it.
 
 .DEFAULT_GOAL := run
-.PHONY: run test check client demo bench bench-peers load torture simulate help
+.PHONY: run test check client demo bench bench-peers load torture simulate release-check help
 
 run: ## build (release) and run the server; ARGS="--port 9000" passes flags, FEATURES=rabbitmq adds the bridge
 	@FEATURES="$(FEATURES)" scripts/run.sh $(ARGS)
@@ -34,6 +34,9 @@ torture: ## do to the real binary what machines do, for an hour; DURATION=10m SE
 simulate: ## live through new seeds of the simulation, in release; SECONDS_MAX=3600
 	@BROKER_SIM_SECONDS=$(or $(SECONDS_MAX),600) cargo test --locked --release --lib simulation -- \
 		--no-capture --test-threads 4
+
+release-check: ## pack the crate and the npm packages, and install them into scratch projects
+	@scripts/release-check.sh
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
