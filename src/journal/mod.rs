@@ -68,10 +68,10 @@ pub struct JournalOptions {
 #[derive(Clone, Copy)]
 pub struct OpenContext<'a> {
     /// The highest seq that somebody else knows to have been durable.
-    pub proven: Seq,
+    pub durable_seq_min: Seq,
     /// Tells the same, perhaps a higher one, and may take seconds: asked when the log does not end
     /// whole, at the mark or one group behind it, as a killed process leaves it.
-    pub prove: Option<&'a dyn Fn() -> Seq>,
+    pub confirm_durable: Option<&'a dyn Fn() -> Seq>,
     /// What need not be read.
     pub snapshot: Option<&'a Snapshot>,
     /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.
@@ -84,7 +84,7 @@ pub struct OpenedJournal {
     /// The journal.
     pub journal: Journal,
     /// What was not read, and is to be verified.
-    pub earlier: Option<UnverifiedSegments>,
+    pub unverified: Option<UnverifiedSegments>,
     /// What opening it found and did.
     pub report: OpenReport,
 }

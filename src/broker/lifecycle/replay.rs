@@ -108,18 +108,18 @@ fn read_log(
         Ok(())
     };
     let known = OpenContext {
-        proven: applied_seq,
-        prove: evidence.confirm,
+        durable_seq_min: applied_seq,
+        confirm_durable: evidence.confirm,
         snapshot,
         // Without a projection, ids are looked up only once it is rebuilt.
         read_from: if applied_seq > 0 { applied_seq } else { Seq::MAX },
     };
     let options = JournalOptions { segment_bytes_max: config.segment_bytes };
-    let opened = Journal::open_knowing(directory, options, &known, &mut visit);
+    let opened = Journal::open_with(directory, options, &known, &mut visit);
     if is_of_another_history {
         return Ok(None);
     }
-    let OpenedJournal { journal, report, earlier } = opened?;
+    let OpenedJournal { journal, report, unverified } = opened?;
     if let Some(torn) = &report.torn {
         warn!(
             file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
@@ -130,7 +130,7 @@ fn read_log(
     }
     info!(records = report.records_read, seq = report.head, snapshot = through, "log read");
     restored.end_at(report.head);
-    let (unverified, bytes_read) = (earlier, report.bytes_read);
+    let bytes_read = report.bytes_read;
     Ok(Some(ReplayedLog { journal, restored, unverified, bytes_read }))
 }
 

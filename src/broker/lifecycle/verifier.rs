@@ -81,7 +81,7 @@ fn invalidate(trusted: Arc<Mutex<bool>>, directory: Arc<DataDir>, wait_max: Dura
         let mut trusted = trusted.lock().unwrap_or_else(PoisonError::into_inner);
         *trusted = false;
         // The caller may have given up.
-        let _ = report.send(Journal::forget_snapshot(&directory));
+        let _ = report.send(Journal::remove_snapshot(&directory));
     };
     let started = thread::Builder::new().name("invalidate".to_owned()).spawn(forget);
     let forgotten = started.and_then(|_| match forgotten.recv_timeout(wait_max) {

@@ -109,7 +109,7 @@ impl<'a> World<'a> {
                 false => process,
             };
         }
-        self.disk.take_met();
+        self.disk.take_faults();
         self.check(&mut process);
         process.close();
         self.disk.restart();
@@ -226,7 +226,7 @@ impl<'a> World<'a> {
     }
 
     fn end(&mut self, process: SimulatedProcess, end: ProcessEnd) {
-        let met = self.disk.take_met();
+        let met = self.disk.take_faults();
         self.say(format!("{end:?} after {met:?}, operation {}", self.disk.operations()));
         match end {
             ProcessEnd::Clean => process.close(),
@@ -263,7 +263,7 @@ impl<'a> World<'a> {
             }
             self.tick();
             let started = self.try_start(&self.truth);
-            let met = self.disk.take_met();
+            let met = self.disk.take_faults();
             match started {
                 Ok(mut process) if !self.disk.is_dead() => {
                     self.started_in_fault = !met.is_empty();

@@ -28,7 +28,7 @@ pub enum InjectedFault {
 }
 
 pub struct Faults {
-    next: AtomicU8,
+    active: AtomicU8,
     before_sync: Option<Hook>,
 }
 
@@ -39,26 +39,26 @@ pub(crate) fn before_sync(hook: impl Fn() -> io::Result<()> + Send + Sync + 'sta
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { next: AtomicU8::default(), before_sync: BEFORE_SYNC.with_borrow(Clone::clone) }
+        Self { active: AtomicU8::default(), before_sync: BEFORE_SYNC.with_borrow(Clone::clone) }
     }
 }
 
 impl fmt::Debug for Faults {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Faults").field("next", &self.next).finish_non_exhaustive()
+        out.debug_struct("Faults").field("active", &self.active).finish_non_exhaustive()
     }
 }
 
 impl Faults {
     pub fn set(&self, fault: InjectedFault) {
-        self.next.store(fault as u8, Ordering::SeqCst);
+        self.active.store(fault as u8, Ordering::SeqCst);
     }
 
-    pub fn fail(&self, fault: InjectedFault) -> io::Result<()> {
+    pub fn check(&self, fault: InjectedFault) -> io::Result<()> {
         if let (InjectedFault::Sync, Some(hook)) = (fault, &self.before_sync) {
             hook()?;
         }
-        if self.next.load(Ordering::SeqCst) != fault as u8 {
+        if self.active.load(Ordering::SeqCst) != fault as u8 {
             return Ok(());
         }
         Err(match fault {

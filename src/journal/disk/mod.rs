@@ -37,7 +37,7 @@ impl Disk {
     /// Writes all of `bytes` at `offset`.
     pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.fail(faults::InjectedFault::Write)?;
+        self.faults.check(faults::InjectedFault::Write)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.write(file, bytes, offset);
@@ -48,7 +48,7 @@ impl Disk {
     /// Makes the file's bytes durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.fail(faults::InjectedFault::Sync)?;
+        self.faults.check(faults::InjectedFault::Sync)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             return disk.sync(file);
@@ -107,7 +107,7 @@ impl Disk {
             }
         }
         #[cfg(test)]
-        self.faults.fail(faults::InjectedFault::Space)?;
+        self.faults.check(faults::InjectedFault::Space)?;
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
             disk.space()?;
@@ -180,7 +180,7 @@ impl Disk {
     }
 
     /// Whether threads must not run beside each other: what they did could not be replayed.
-    pub fn is_replayed(&self) -> bool {
+    pub fn is_simulated(&self) -> bool {
         #[cfg(test)]
         return self.simulated.disk().is_some();
         #[cfg(not(test))]

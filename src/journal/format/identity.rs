@@ -76,13 +76,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_identity_reads_back_as_it_was_written(id: u128) {
+        fn identity_round_trips(id: u128) {
             let log = Uuid::from_u128(id);
             prop_assert_eq!(decode(encode(log).as_bytes()), Ok(log));
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_are_rejected_without_panic(bytes: Vec<u8>) {
             prop_assert!(decode(&bytes).is_err());
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_bit_and_every_cut_is_found() {
+    fn every_bit_flip_and_truncation_is_detected() {
         let whole = encode(Uuid::from_u128(7)).into_bytes();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn newer_format_is_not_reported_as_damage() {
         let body = format!("{TITLE}format 7\nanything else\n");
         let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
         assert_eq!(decode(text.as_bytes()), Err(IdentityError::Newer(7)));

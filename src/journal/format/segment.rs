@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_reads_back_and_every_changed_bit_is_found() {
+    fn header_round_trips_and_every_bit_flip_is_detected() {
         let bytes = header().encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(header()));
         assert_eq!(SegmentHeader::decode(&bytes[..103]), Err(SegmentHeaderError::Short));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_states_the_first_seq_in_one_way_only() {
+    fn first_seq_has_exactly_one_file_name() {
         let path = path(Path::new("journal"), 1042);
         assert_eq!(path.to_str(), Some("journal/00000000000000001042.seg"));
         assert_eq!(first_seq("00000000000000001042.seg"), Some(1042));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_double_up_to_the_limit_and_large_groups_get_their_own() {
+    fn sizes_double_up_to_the_limit_and_a_larger_group_gets_its_own_size() {
         assert_eq!(next_bytes(1024, 100, 8192), 2048);
         assert_eq!(next_bytes(1024, 3000, 8192), 4096);
         assert_eq!(next_bytes(8192, 100, 8192), 8192);

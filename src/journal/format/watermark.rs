@@ -56,7 +56,7 @@ pub struct Watermark {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WatermarkContents {
     /// The newer of its whole slots.
-    pub mark: Option<Watermark>,
+    pub watermark: Option<Watermark>,
     /// Whether a slot holds something that is no mark.
     pub damaged: bool,
     /// Which slot to write next: never the one that holds `mark`.
@@ -81,7 +81,7 @@ impl WatermarkFile {
             }
             Err(error) => return Err(error),
         };
-        let mut found = WatermarkContents {
+        let mut contents = WatermarkContents {
             damaged: bytes.len() as u64 != FILE_BYTES,
             ..WatermarkContents::default()
         };
@@ -93,15 +93,17 @@ impl WatermarkFile {
                 continue;
             }
             match decode(log, slot_bytes) {
-                Some(mark) if found.mark.is_none_or(|other| other.group < mark.group) => {
-                    found.mark = Some(mark);
-                    found.next_slot = 1 - slot;
+                Some(watermark)
+                    if contents.watermark.is_none_or(|other| other.group < watermark.group) =>
+                {
+                    contents.watermark = Some(watermark);
+                    contents.next_slot = 1 - slot;
                 }
                 Some(_) => {}
-                None => found.damaged = true,
+                None => contents.damaged = true,
             }
         }
-        Ok(found)
+        Ok(contents)
     }
 
     /// Opens the file for writing, and makes it when it is missing.
@@ -109,15 +111,15 @@ impl WatermarkFile {
         disk: &Disk,
         path: &Path,
         log: Uuid,
-        found: &WatermarkContents,
+        contents: &WatermarkContents,
     ) -> io::Result<Self> {
         let file = disk.open_sized(path, FILE_BYTES)?;
-        Ok(Self { file, log, next_slot: found.next_slot })
+        Ok(Self { file, log, next_slot: contents.next_slot })
     }
 
     /// Writes the mark over the older slot.
-    pub fn write(&mut self, disk: &Disk, mark: &Watermark) -> io::Result<()> {
-        disk.write(&self.file, &encode(self.log, mark), SLOTS_AT[self.next_slot])?;
+    pub fn write(&mut self, disk: &Disk, watermark: &Watermark) -> io::Result<()> {
+        disk.write(&self.file, &encode(self.log, watermark), SLOTS_AT[self.next_slot])?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
@@ -129,14 +131,14 @@ impl WatermarkFile {
 }
 
 #[must_use]
-fn encode(log: Uuid, mark: &Watermark) -> [u8; SLOT_BYTES] {
+fn encode(log: Uuid, watermark: &Watermark) -> [u8; SLOT_BYTES] {
     let mut bytes = [0; SLOT_BYTES];
     bytes[0..8].copy_from_slice(&MAGIC);
-    bytes[8..16].copy_from_slice(&mark.group.to_le_bytes());
-    bytes[16..24].copy_from_slice(&mark.seq.to_le_bytes());
-    bytes[24..56].copy_from_slice(&mark.chain);
-    bytes[56..64].copy_from_slice(&mark.segment.to_le_bytes());
-    bytes[64..72].copy_from_slice(&mark.offset.to_le_bytes());
+    bytes[8..16].copy_from_slice(&watermark.group.to_le_bytes());
+    bytes[16..24].copy_from_slice(&watermark.seq.to_le_bytes());
+    bytes[24..56].copy_from_slice(&watermark.chain);
+    bytes[56..64].copy_from_slice(&watermark.segment.to_le_bytes());
+    bytes[64..72].copy_from_slice(&watermark.offset.to_le_bytes());
     let crc = crc(log, &bytes);
     bytes[76..].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -144,14 +146,14 @@ fn encode(log: Uuid, mark: &Watermark) -> [u8; SLOT_BYTES] {
 
 fn decode(log: Uuid, bytes: &[u8]) -> Option<Watermark> {
     let bytes = bytes.first_chunk::<SLOT_BYTES>()?;
-    let mark = Watermark {
+    let watermark = Watermark {
         group: number(bytes, 8),
         seq: number(bytes, 16),
         chain: *bytes[24..].first_chunk()?,
         segment: number(bytes, 56),
         offset: number(bytes, 64),
     };
-    (encode(log, &mark) == *bytes).then_some(mark)
+    (encode(log, &watermark) == *bytes).then_some(watermark)
 }
 
 fn crc(log: Uuid, bytes: &[u8; SLOT_BYTES]) -> u32 {
@@ -167,8 +169,8 @@ fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
 /// A slot that is read encodes to the same bytes.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(log: Uuid, bytes: &[u8]) {
-    if let Some(mark) = decode(log, bytes) {
-        assert_eq!(encode(log, &mark), bytes[..SLOT_BYTES]);
+    if let Some(watermark) = decode(log, bytes) {
+        assert_eq!(encode(log, &watermark), bytes[..SLOT_BYTES]);
     }
 }
 
@@ -180,14 +182,14 @@ mod tests {
 
     const LOG: Uuid = Uuid::from_u128(4);
 
-    fn mark(group: u64) -> Watermark {
+    fn watermark(group: u64) -> Watermark {
         Watermark { group, seq: group * 3, chain: [8; 32], segment: 2, offset: 1040 }
     }
 
     #[test]
-    fn every_changed_bit_of_a_slot_is_found() {
-        let whole = encode(LOG, &mark(7));
-        assert_eq!(decode(LOG, &whole), Some(mark(7)));
+    fn every_bit_flip_in_a_slot_is_detected() {
+        let whole = encode(LOG, &watermark(7));
+        assert_eq!(decode(LOG, &whole), Some(watermark(7)));
         assert_eq!(decode(Uuid::from_u128(5), &whole), None);
         for bit in 0..SLOT_BYTES * 8 {
             let mut bytes = whole;
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spoilt_slot_leaves_the_other_and_is_written_next() {
+    fn damaged_slot_leaves_the_other_and_is_written_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         let disk = Disk::default();
@@ -205,18 +207,18 @@ mod tests {
         let mut file =
             WatermarkFile::open(&disk, &path, LOG, &WatermarkContents::default()).unwrap();
         for group in 1..=3 {
-            file.write(&disk, &mark(group)).unwrap();
-            assert_eq!(WatermarkFile::read(&path, LOG).unwrap().mark, Some(mark(group)));
+            file.write(&disk, &watermark(group)).unwrap();
+            assert_eq!(WatermarkFile::read(&path, LOG).unwrap().watermark, Some(watermark(group)));
         }
         // The third went where the first was.
         file.file.write_all_at(b"spoilt", 16).unwrap();
-        let found = WatermarkFile::read(&path, LOG).unwrap();
-        assert_eq!((found.mark, found.damaged), (Some(mark(2)), true));
-        let mut file = WatermarkFile::open(&disk, &path, LOG, &found).unwrap();
-        file.write(&disk, &mark(4)).unwrap();
-        let found = WatermarkFile::read(&path, LOG).unwrap();
-        assert_eq!((found.mark, found.damaged), (Some(mark(4)), false));
+        let contents = WatermarkFile::read(&path, LOG).unwrap();
+        assert_eq!((contents.watermark, contents.damaged), (Some(watermark(2)), true));
+        let mut file = WatermarkFile::open(&disk, &path, LOG, &contents).unwrap();
+        file.write(&disk, &watermark(4)).unwrap();
+        let contents = WatermarkFile::read(&path, LOG).unwrap();
+        assert_eq!((contents.watermark, contents.damaged), (Some(watermark(4)), false));
         let other = WatermarkFile::read(&path, Uuid::from_u128(5)).unwrap();
-        assert_eq!((other.mark, other.damaged), (None, true));
+        assert_eq!((other.watermark, other.damaged), (None, true));
     }
 }

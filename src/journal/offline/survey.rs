@@ -204,7 +204,7 @@ impl Survey {
             chains.push(*chain);
             Ok(())
         };
-        let evidence = DurabilityEvidence { mark: mark.mark, proven: 0, prove: None };
+        let evidence = DurabilityEvidence { mark: mark.watermark, proven: 0, prove: None };
         let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
@@ -250,7 +250,10 @@ impl Survey {
             head: seq,
             chain,
             tail,
-            mark: WatermarkState { seq: mark.mark.map(|mark| mark.seq), damaged: mark.damaged },
+            mark: WatermarkState {
+                seq: mark.watermark.map(|mark| mark.seq),
+                damaged: mark.damaged,
+            },
             reader: Reader::new(Arc::new(LogState::new(journal, self.log, seq, catalogue))),
         })
     }

@@ -241,7 +241,8 @@ fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> i
     let chain_before = [0; 32];
     let header =
         SegmentHeader { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
-    PreallocatedSegment::own(disk, journal, file_bytes)?.name(journal, &header)?;
+    PreallocatedSegment::create_on_demand(disk, journal, file_bytes)?
+        .into_segment(journal, &header)?;
     let mut mark = WatermarkFile::open(
         disk,
         &journal.join(watermark::NAME),

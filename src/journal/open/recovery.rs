@@ -69,8 +69,9 @@ pub fn open(
     };
     let bytes_passed = beginning.catalogue.bytes();
     let checkpointed = known.snapshot.map_or(0, Snapshot::head);
-    let proven = known.proven.max(checkpointed);
-    let evidence = DurabilityEvidence { mark: found.mark, proven, prove: known.prove };
+    let proven = known.durable_seq_min.max(checkpointed);
+    let evidence =
+        DurabilityEvidence { mark: found.watermark, proven, prove: known.confirm_durable };
     let mut scan = LogScan::new(dir.log_id(), evidence, beginning, &mut counting);
     read_from(&mut scan, &journal, &files.segments[begin..])?;
     let LogScan { end, catalogue, segment: last, torn, .. } = scan;
@@ -103,16 +104,26 @@ pub fn open(
     let SegmentEnd { number, file_bytes, offset, .. } = last;
     let current = CurrentSegment { file: file.into(), number, file_bytes, end: offset };
     let log = dir.log_id();
-    let start = WriterStart { disk, journal, log, options, current, end, catalogue, mark, lease };
-    Ok(OpenedJournal { journal: Journal::start(start), report, earlier })
+    let start = WriterStart {
+        disk,
+        journal,
+        log,
+        options,
+        current,
+        end,
+        index: catalogue,
+        watermark_file: mark,
+        lease,
+    };
+    Ok(OpenedJournal { journal: Journal::start(start), report, unverified: earlier })
 }
 
 fn read_mark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, JournalError> {
     let found = WatermarkFile::read(path, dir.log_id()).map_err(io_error("reading", path))?;
-    if found.damaged || found.mark.is_none() {
+    if found.damaged || found.watermark.is_none() {
         tracing::warn!(
             file = %path.display(),
-            usable = found.mark.is_some(),
+            usable = found.watermark.is_some(),
             "the journal's high-water mark is damaged or missing; without it, the loss of the \
              last records may go unnoticed"
         );
@@ -251,7 +262,7 @@ fn cut(
 
 /// How far the mark shows that the last segment was synced.
 fn synced_to(found: &WatermarkContents, last: &SegmentEnd) -> u64 {
-    let marked = found.mark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
+    let marked = found.watermark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
     marked.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
 }
 

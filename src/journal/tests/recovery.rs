@@ -136,10 +136,14 @@ fn beside_evidence(site: &TestDirectory, knows: Seq) -> (bool, Result<Seq, Journ
         asked.set(true);
         knows
     };
-    let known = OpenContext { proven: 1, prove: Some(&prove), snapshot: None, read_from: 0 };
+    let known = OpenContext {
+        durable_seq_min: 1,
+        confirm_durable: Some(&prove),
+        snapshot: None,
+        read_from: 0,
+    };
     let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
-    let opened =
-        Journal::open_knowing(&site.data_dir().unwrap(), options, &known, &mut |_, _| Ok(()));
+    let opened = Journal::open_with(&site.data_dir().unwrap(), options, &known, &mut |_, _| Ok(()));
     (asked.get(), opened.map(|opened| opened.report.head))
 }
 

@@ -44,11 +44,16 @@ fn try_open(site: &TestDirectory, read_from: Seq) -> Result<OpenedBehindSnapshot
         read.push(stored.to_record()?.seq());
         Ok(())
     };
-    let known = OpenContext { proven: 0, prove: None, snapshot: snapshot.as_ref(), read_from };
-    let OpenedJournal { journal, report, earlier } =
-        Journal::open_knowing(&dir, options, &known, &mut visit)?;
+    let known = OpenContext {
+        durable_seq_min: 0,
+        confirm_durable: None,
+        snapshot: snapshot.as_ref(),
+        read_from,
+    };
+    let OpenedJournal { journal, report, unverified } =
+        Journal::open_with(&dir, options, &known, &mut visit)?;
     assert_eq!(report.head, GROUPS);
-    Ok(OpenedBehindSnapshot { journal, earlier, read })
+    Ok(OpenedBehindSnapshot { journal, earlier: unverified, read })
 }
 
 fn open(site: &TestDirectory, read_from: Seq) -> OpenedBehindSnapshot {
@@ -159,7 +164,7 @@ fn a_snapshot_that_is_not_whole_is_of_no_use_and_harms_nothing() {
     std::fs::write(&path, [&whole[..], b"0"].concat()).unwrap();
     read_all();
     let dir = site.data_dir().unwrap();
-    Journal::forget_snapshot(&dir).unwrap();
+    Journal::remove_snapshot(&dir).unwrap();
     drop(dir);
     read_all();
 }

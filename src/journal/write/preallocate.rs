@@ -18,7 +18,7 @@ use crate::journal::format::segment::SegmentHeader;
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const NEXT: &str = "next.tmp";
-const OWN: &str = "own.tmp";
+const ON_DEMAND: &str = "own.tmp";
 
 /// A file of synced zeros; dropped, it is removed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct PreallocatedSegment {
     bytes: u64,
     disk: Disk,
     /// Whether it has become a segment.
-    named: bool,
+    is_segment: bool,
 }
 
 /// The preparation of the next segment, at most one at a time.
@@ -54,8 +54,8 @@ enum PreallocationState {
 
 impl PreallocatedSegment {
     /// Makes one on the spot.
-    pub fn own(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
-        Self::create(disk, journal.join(OWN), bytes, || true)
+    pub fn create_on_demand(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
+        Self::create(disk, journal.join(ON_DEMAND), bytes, || true)
     }
 
     /// Size of the file.
@@ -65,13 +65,13 @@ impl PreallocatedSegment {
 
     /// Writes the header, syncs, and gives the file its name, which the caller makes durable by
     /// syncing the directory.
-    pub fn name(mut self, journal: &Path, header: &SegmentHeader) -> io::Result<File> {
+    pub fn into_segment(mut self, journal: &Path, header: &SegmentHeader) -> io::Result<File> {
         debug_assert_eq!(header.file_bytes, self.bytes, "a header states the size of its file");
         self.disk.write(&self.file, &header.encode(), 0)?;
         self.disk.sync(&self.file)?;
         let file = self.file.try_clone()?;
         self.disk.rename(&self.path, &segment::path(journal, header.first_seq))?;
-        self.named = true;
+        self.is_segment = true;
         Ok(file)
     }
 
@@ -85,13 +85,13 @@ impl PreallocatedSegment {
             // A partial file would hold the space that others need.
             let _ = disk.remove(&path);
         })?;
-        Ok(Self { file, path, bytes, disk: disk.clone(), named: false })
+        Ok(Self { file, path, bytes, disk: disk.clone(), is_segment: false })
     }
 }
 
 impl Drop for PreallocatedSegment {
     fn drop(&mut self) {
-        if !self.named {
+        if !self.is_segment {
             // Were it to stay, the next open would remove it.
             let _ = self.disk.remove(&self.path);
         }
@@ -119,7 +119,7 @@ impl Preallocation {
             .spawn(move || PreallocatedSegment::create(&disk, path, bytes, is_awaited));
         self.state = match spawned {
             Ok(thread) => {
-                while self.disk.is_replayed() && !thread.is_finished() {
+                while self.disk.is_simulated() && !thread.is_finished() {
                     std::thread::yield_now();
                 }
                 PreallocationState::Running { bytes, awaited, thread }
@@ -141,7 +141,7 @@ impl Preallocation {
             PreallocationState::Failed | PreallocationState::Idle => None,
             PreallocationState::Running { awaited, thread, .. } => {
                 awaited.store(true, Ordering::Relaxed);
-                finished(thread)
+                join(thread)
             }
         }
     }
@@ -154,9 +154,9 @@ impl Drop for Preallocation {
     }
 }
 
-fn finished(thread: JoinHandle<io::Result<PreallocatedSegment>>) -> Option<PreallocatedSegment> {
+fn join(thread: JoinHandle<io::Result<PreallocatedSegment>>) -> Option<PreallocatedSegment> {
     match thread.join() {
-        Ok(Ok(prepared)) => Some(prepared),
+        Ok(Ok(preallocated)) => Some(preallocated),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the next segment of the journal could not be prepared");
             None

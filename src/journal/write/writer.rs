@@ -33,16 +33,16 @@ use crate::record::{Record, RecordError, Seq, StoredRecord};
 pub struct Journal {
     /// Open to tests, which make it fail.
     pub disk: Disk,
-    journal: PathBuf,
+    dir: PathBuf,
     log: Uuid,
     options: JournalOptions,
     current: CurrentSegment,
     end: LogEnd,
     shared: Arc<LogState>,
-    mark: WatermarkFile,
+    watermark_file: WatermarkFile,
     /// What failed; nothing is written after it.
     failed: Option<(io::ErrorKind, String)>,
-    ahead: Preallocation,
+    preallocation: Preallocation,
     /// Last, so that the directory stays locked until the thread of `ahead` has ended.
     _lease: Lease,
 }
@@ -68,8 +68,8 @@ pub struct WriterStart {
     pub options: JournalOptions,
     pub current: CurrentSegment,
     pub end: LogEnd,
-    pub catalogue: LogIndex,
-    pub mark: WatermarkFile,
+    pub index: LogIndex,
+    pub watermark_file: WatermarkFile,
     pub lease: Lease,
 }
 
@@ -86,11 +86,12 @@ impl Journal {
     pub fn open(
         dir: &DataDir,
         options: JournalOptions,
-        proven: Seq,
+        durable_seq_min: Seq,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
     ) -> Result<OpenedJournal, JournalError> {
-        let known = OpenContext { proven, prove: None, snapshot: None, read_from: 0 };
-        Self::open_knowing(dir, options, &known, visit)
+        let context =
+            OpenContext { durable_seq_min, confirm_durable: None, snapshot: None, read_from: 0 };
+        Self::open_with(dir, options, &context, visit)
     }
 
     /// As [`Journal::open`], but what a checkpoint stands for is not read now: the visitor has seen
@@ -99,14 +100,14 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::open`]; a log that ends before the checkpoint's head is damage.
-    pub fn open_knowing(
+    pub fn open_with(
         dir: &DataDir,
         options: JournalOptions,
-        known: &OpenContext<'_>,
+        context: &OpenContext<'_>,
         visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
     ) -> Result<OpenedJournal, JournalError> {
         let visit: &mut RecordVisitor<'_> = visit;
-        recovery::open(dir, options, known, visit)
+        recovery::open(dir, options, context, visit)
     }
 
     /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
@@ -124,7 +125,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn forget_snapshot(dir: &DataDir) -> io::Result<()> {
+    pub fn remove_snapshot(dir: &DataDir) -> io::Result<()> {
         let journal = dir.journal();
         let disk = Disk::default();
         match disk.remove(&snapshot::path(&journal)) {
@@ -135,24 +136,33 @@ impl Journal {
     }
 
     pub fn start(start: WriterStart) -> Self {
-        let WriterStart { disk, journal, log, options, current, end, mut catalogue, mark, lease } =
-            start;
-        catalogue.share(catalogue.segments() - 1, &current.file);
-        let shared = Arc::new(LogState::new(journal.clone(), log, end.seq, catalogue));
-        let mut journal = Self {
-            ahead: Preallocation::new(journal.clone(), disk.clone()),
+        let WriterStart {
             disk,
             journal,
             log,
             options,
             current,
             end,
+            mut index,
+            watermark_file,
+            lease,
+        } = start;
+        index.share(index.segments() - 1, &current.file);
+        let shared = Arc::new(LogState::new(journal.clone(), log, end.seq, index));
+        let mut journal = Self {
+            preallocation: Preallocation::new(journal.clone(), disk.clone()),
+            disk,
+            dir: journal,
+            log,
+            options,
+            current,
+            end,
             shared,
-            mark,
+            watermark_file,
             failed: None,
             _lease: lease,
         };
-        journal.write_mark();
+        journal.write_watermark();
         journal
     }
 
@@ -171,9 +181,9 @@ impl Journal {
             let what = format!("an earlier write or sync failed: {what}");
             return Err(AppendError::Final(io::Error::new(*kind, what)));
         }
-        let mut end = self.next(records);
-        let place = Predecessor { log: self.log, group: end.group, chain_before: end.chain };
-        let GroupFrame { bytes, chain_after } = frame::encode(&place, records);
+        let mut end = self.end_after(records);
+        let predecessor = Predecessor { log: self.log, group: end.group, chain_before: end.chain };
+        let GroupFrame { bytes, chain_after } = frame::encode(&predecessor, records);
         end.chain = chain_after;
         let frame_bytes = bytes.len() as u64;
         if self.current.end + frame_bytes > self.current.file_bytes {
@@ -187,9 +197,9 @@ impl Journal {
         self.end = end;
         self.current.end += frame_bytes;
         self.shared.advance(first_seq, end.seq, frame_bytes);
-        self.write_mark();
+        self.write_watermark();
         if self.current.end > self.current.file_bytes / 2 {
-            self.ahead.begin(self.next_segment_bytes(0));
+            self.preallocation.begin(self.next_segment_bytes(0));
         }
         Ok(())
     }
@@ -221,13 +231,14 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Io`] when the mark could not be written; the log is whole all the same.
     pub fn close(mut self) -> Result<(), JournalError> {
-        let mark = self.mark();
-        let written = self.mark.write(&self.disk, &mark).and_then(|()| self.mark.sync(&self.disk));
-        written.map_err(io_error("writing", self.journal.join(watermark::NAME)))
+        let watermark = self.watermark();
+        let file = &mut self.watermark_file;
+        let written = file.write(&self.disk, &watermark).and_then(|()| file.sync(&self.disk));
+        written.map_err(io_error("writing", self.dir.join(watermark::NAME)))
     }
 
     /// Where the log will end with `records`, but for the chain.
-    fn next(&self, records: &[Arc<Record>]) -> LogEnd {
+    fn end_after(&self, records: &[Arc<Record>]) -> LogEnd {
         assert!(!records.is_empty(), "a group has a record");
         let mut end = LogEnd { group: self.end.group + 1, ..self.end };
         for record in records {
@@ -244,18 +255,18 @@ impl Journal {
     ///
     /// A segment that is still empty would have the new one's name: the new one takes its place.
     fn enter_next_segment(&mut self, group_bytes: u64) -> Result<(), AppendError> {
-        let prepared = match self.ahead.take(FIRST_GROUP_AT + group_bytes) {
-            Some(prepared) => Ok(prepared),
+        let preallocated = match self.preallocation.take(FIRST_GROUP_AT + group_bytes) {
+            Some(preallocated) => Ok(preallocated),
             None => {
                 let file_bytes = self.next_segment_bytes(group_bytes);
-                PreallocatedSegment::own(&self.disk, &self.journal, file_bytes)
+                PreallocatedSegment::create_on_demand(&self.disk, &self.dir, file_bytes)
             }
         };
         let first_seq = self.end.seq + 1;
-        let replaces = self.current.end == FIRST_GROUP_AT;
-        let number = if replaces { self.current.number } else { self.current.number + 1 };
-        let named = prepared.and_then(|prepared| {
-            let file_bytes = prepared.bytes();
+        let replaces_empty = self.current.end == FIRST_GROUP_AT;
+        let number = if replaces_empty { self.current.number } else { self.current.number + 1 };
+        let named = preallocated.and_then(|preallocated| {
+            let file_bytes = preallocated.bytes();
             let header = SegmentHeader {
                 log: self.log,
                 number,
@@ -264,15 +275,15 @@ impl Journal {
                 file_bytes,
                 chain_before: self.end.chain,
             };
-            Ok((prepared.name(&self.journal, &header)?, file_bytes))
+            Ok((preallocated.into_segment(&self.dir, &header)?, file_bytes))
         });
         let (file, file_bytes) = named.map_err(|error| {
             if disk::is_no_space(&error) { AppendError::NoSpace(error) } else { self.fail(error) }
         })?;
-        self.disk.sync_dir(&self.journal).map_err(|error| self.fail(error))?;
+        self.disk.sync_dir(&self.dir).map_err(|error| self.fail(error))?;
         self.current =
             CurrentSegment { file: file.into(), number, file_bytes, end: FIRST_GROUP_AT };
-        if replaces {
+        if replaces_empty {
             self.shared.replace(&self.current.file);
         } else {
             self.shared.enter(first_seq, &self.current.file);
@@ -293,16 +304,16 @@ impl Journal {
         AppendError::Final(error)
     }
 
-    fn mark(&self) -> Watermark {
+    fn watermark(&self) -> Watermark {
         let LogEnd { group, seq, chain, .. } = self.end;
         Watermark { group, seq, chain, segment: self.current.number, offset: self.current.end }
     }
 
     /// Not synced: it costs a microsecond a group, survives the end of the process, and one that a
     /// power cut takes only lets an open prove less.
-    fn write_mark(&mut self) {
-        let mark = self.mark();
-        if let Err(error) = self.mark.write(&self.disk, &mark) {
+    fn write_watermark(&mut self) {
+        let watermark = self.watermark();
+        if let Err(error) = self.watermark_file.write(&self.disk, &watermark) {
             tracing::warn!(%error, "the journal's high-water mark could not be written");
         }
     }

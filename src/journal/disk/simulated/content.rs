@@ -13,7 +13,7 @@ pub struct FileContent {
     pub unsynced: Vec<FileChange>,
     pub bytes: u64,
     /// Whether a sync failed: then the page cache may forget what is not on the disk.
-    pub doubtful: bool,
+    pub sync_failed: bool,
 }
 
 #[derive(Clone, Debug)]

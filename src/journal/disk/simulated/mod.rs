@@ -69,7 +69,7 @@ struct SimulatedState {
     planned: Option<(DiskFault, u64)>,
     dead: bool,
     /// What went wrong since this was asked last.
-    met: Vec<DiskFault>,
+    injected: Vec<DiskFault>,
     operations: u64,
 }
 
@@ -110,7 +110,7 @@ impl SimulatedDisk {
             unsynced_names: Vec::new(),
             planned: None,
             dead: false,
-            met: Vec::new(),
+            injected: Vec::new(),
             operations: 0,
         };
         state.names.insert(String::new(), Node::Directory);
@@ -129,10 +129,10 @@ impl SimulatedDisk {
     }
 
     /// What went wrong since this was asked last; nothing is planned afterwards.
-    pub(crate) fn take_met(&self) -> Vec<DiskFault> {
+    pub(crate) fn take_faults(&self) -> Vec<DiskFault> {
         let mut state = self.lock();
         state.planned = None;
-        std::mem::take(&mut state.met)
+        std::mem::take(&mut state.injected)
     }
 
     /// Whether the process has died in an operation.
@@ -156,12 +156,12 @@ impl SimulatedDisk {
         let mut state = self.lock();
         state.dead = false;
         state.planned = None;
-        state.met.clear();
+        state.injected.clear();
         let SimulatedState { random, files, names, .. } = &mut *state;
         for (path, node) in names.iter() {
             let Node::File(file) = node else { continue };
             let content = &mut files[*file];
-            if std::mem::take(&mut content.doubtful) && random.random() {
+            if std::mem::take(&mut content.sync_failed) && random.random() {
                 let bytes = content.image(random, Survival::All);
                 content.bytes = bytes.len() as u64;
                 fs::write(self.root.join(path), bytes).expect("the real disk works");
@@ -205,7 +205,7 @@ impl SimulatedDisk {
         state.unsynced_names.clear();
         state.names.retain(|path, _| path.is_empty());
         (state.dead, state.planned) = (false, None);
-        state.met.clear();
+        state.injected.clear();
         for (path, bytes) in image {
             let is_directory = path.ends_with('/');
             if let Some((parent, _)) = path.split_once('/') {
@@ -234,10 +234,10 @@ impl SimulatedDisk {
 
     pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[DiskFault::Write])?;
+        let fault = state.begin_operation(&[DiskFault::Write])?;
         let kept = match fault {
             None => bytes.len(),
-            Some(_) => state.some_of(bytes.len()),
+            Some(_) => state.torn_len(bytes.len()),
         };
         if kept > 0 {
             file.write_all_at(&bytes[..kept], offset)?;
@@ -250,7 +250,7 @@ impl SimulatedDisk {
 
     pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         let mut state = self.lock();
-        if state.step(&[])?.is_some() {
+        if state.begin_operation(&[])?.is_some() {
             return Err(failed());
         }
         let content = state.content(file)?;
@@ -264,7 +264,7 @@ impl SimulatedDisk {
 
     pub fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[DiskFault::Sync])?;
+        let fault = state.begin_operation(&[DiskFault::Sync])?;
         // One that nobody hears of may have been done.
         let done = fault.is_none() || fault == Some(DiskFault::Death) && state.random.random();
         let mut random = state.random.clone();
@@ -274,7 +274,7 @@ impl SimulatedDisk {
             Some(DiskFault::Death) => return Err(failed()),
             _ => {
                 content.synced = content.image(&mut random, Survival::Some);
-                content.doubtful = true;
+                content.sync_failed = true;
             }
         }
         content.unsynced.clear();
@@ -284,7 +284,7 @@ impl SimulatedDisk {
 
     /// Whether there is space for what was just written.
     pub fn space(&self) -> io::Result<()> {
-        match self.lock().step(&[DiskFault::NoSpace])? {
+        match self.lock().begin_operation(&[DiskFault::NoSpace])? {
             None => Ok(()),
             Some(DiskFault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
             Some(_) => Err(failed()),
@@ -293,7 +293,7 @@ impl SimulatedDisk {
 
     pub fn make(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
         let mut state = self.lock();
-        if state.step(&[])?.is_some() {
+        if state.begin_operation(&[])?.is_some() {
             return Err(failed());
         }
         let file = options.open(path)?;
@@ -318,7 +318,7 @@ impl SimulatedDisk {
 
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[])?;
+        let fault = state.begin_operation(&[])?;
         if fault.is_some() && state.random.random() {
             return Err(failed());
         }
@@ -332,7 +332,7 @@ impl SimulatedDisk {
 
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[])?;
+        let fault = state.begin_operation(&[])?;
         if fault.is_some() && state.random.random() {
             return Err(failed());
         }
@@ -343,7 +343,7 @@ impl SimulatedDisk {
 
     pub fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        if state.step(&[])?.is_some() {
+        if state.begin_operation(&[])?.is_some() {
             return Err(failed());
         }
         fs::create_dir(path)?;
@@ -355,7 +355,7 @@ impl SimulatedDisk {
 
     pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        if state.step(&[])?.is_some() {
+        if state.begin_operation(&[])?.is_some() {
             return Err(failed());
         }
         fs::remove_dir_all(path)?;
@@ -369,7 +369,7 @@ impl SimulatedDisk {
 
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let fault = state.step(&[DiskFault::Sync])?;
+        let fault = state.begin_operation(&[DiskFault::Sync])?;
         // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.
         if fault.is_none() || fault == Some(DiskFault::Death) && state.random.random() {
             let directory = self.name(path);
@@ -396,7 +396,7 @@ impl SimulatedDisk {
 
 impl SimulatedState {
     /// Counts an operation; answers what is to go wrong in it.
-    fn step(&mut self, possible: &[DiskFault]) -> io::Result<Option<DiskFault>> {
+    fn begin_operation(&mut self, possible: &[DiskFault]) -> io::Result<Option<DiskFault>> {
         if self.dead {
             return Err(failed());
         }
@@ -411,13 +411,13 @@ impl SimulatedState {
             return Ok(None);
         }
         self.planned = None;
-        self.met.push(fault);
+        self.injected.push(fault);
         self.dead = fault == DiskFault::Death;
         Ok(Some(fault))
     }
 
     /// How many of so many bytes are stored by a write that does not end well.
-    fn some_of(&mut self, bytes: usize) -> usize {
+    fn torn_len(&mut self, bytes: usize) -> usize {
         match self.random.random_range(0..4) {
             0 => 0,
             1 => bytes,

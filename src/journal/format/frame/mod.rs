@@ -106,7 +106,7 @@ pub struct GroupFrame {
 /// When there is no record, or so many or such large ones that a length does not fit its field:
 /// whoever collects groups has limits far below.
 #[must_use]
-pub fn encode(place: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
+pub fn encode(predecessor: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
     let first = records.first().expect("a group has a record");
     let count = u32::try_from(records.len()).expect("a group has less than 2^32 records");
     let index_at = HEADER_BYTES + records.len() * LEAF_BYTES;
@@ -115,7 +115,7 @@ pub fn encode(place: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
     let parts: usize = records.iter().map(|record| record.json().len() + 2 * PART_BYTES).sum();
     let mut bytes = Vec::with_capacity(parts_at + parts + ALIGN_BYTES);
     bytes.resize(parts_at, 0);
-    let mut chain_after = place.chain_before;
+    let mut chain_after = predecessor.chain_before;
     let mut meta = Vec::with_capacity(META_BYTES_MAX);
     for (i, record) in records.iter().enumerate() {
         let leaf = record.leaf_into(&mut meta).encode();
@@ -131,11 +131,11 @@ pub fn encode(place: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
     assert!(frame_bytes <= FRAME_BYTES_MAX, "a group is at most {FRAME_BYTES_MAX} bytes");
     bytes[0..8].copy_from_slice(&MAGIC);
     bytes[8..16].copy_from_slice(&frame_bytes.to_le_bytes());
-    bytes[16..24].copy_from_slice(&place.group.to_le_bytes());
+    bytes[16..24].copy_from_slice(&predecessor.group.to_le_bytes());
     bytes[24..32].copy_from_slice(&first.seq().to_le_bytes());
     bytes[32..36].copy_from_slice(&count.to_le_bytes());
     bytes[40..72].copy_from_slice(&chain_after);
-    let crc = head_crc(place.log, &bytes[..parts_at]);
+    let crc = head_crc(predecessor.log, &bytes[..parts_at]);
     bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     GroupFrame { bytes, chain_after }
 }
@@ -162,8 +162,8 @@ fn head_crc(log: Uuid, head: &[u8]) -> u32 {
 }
 
 fn part_crc(seq: Seq, kind: PartKind, salted: &[u8]) -> u32 {
-    let mut whose = [0; 9];
-    whose[..8].copy_from_slice(&seq.to_le_bytes());
-    whose[8] = kind as u8;
-    crc32c::crc32c_append(crc32c::crc32c(&whose), salted)
+    let mut owner = [0; 9];
+    owner[..8].copy_from_slice(&seq.to_le_bytes());
+    owner[8] = kind as u8;
+    crc32c::crc32c_append(crc32c::crc32c(&owner), salted)
 }

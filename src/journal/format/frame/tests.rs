@@ -7,14 +7,14 @@ use crate::journal::tests::{group, record};
 
 const LOG: Uuid = Uuid::from_u128(0x0198);
 
-fn place() -> Predecessor {
+fn predecessor() -> Predecessor {
     Predecessor { log: LOG, group: 7, chain_before: [9; 32] }
 }
 
 /// Every record of a frame and the chain after them; nothing when anything is wrong with it.
 fn read(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
     let group = decode(LOG, bytes).ok()?;
-    let mut chain_after = place().chain_before;
+    let mut chain_after = predecessor().chain_before;
     let mut records = Vec::new();
     let mut erased = 0;
     for entry in group.entries() {
@@ -51,11 +51,11 @@ fn parts(records: &[Arc<Record>]) -> Vec<[std::ops::Range<usize>; 2]> {
 
 proptest! {
     #[test]
-    fn a_group_reads_back_as_it_was_written(
+    fn group_round_trips(
         head in 0u64..u64::from(u32::MAX), lengths in prop::collection::vec(0usize..400, 1..9),
     ) {
         let records = group(head, &lengths);
-        let frame = encode(&place(), &records);
+        let frame = encode(&predecessor(), &records);
         prop_assert_eq!(frame.bytes.len() % ALIGN_BYTES, 0);
         let decoded = decode(LOG, &frame.bytes).unwrap();
         prop_assert_eq!((decoded.number, decoded.first_seq), (7, head + 1));
@@ -71,12 +71,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_panic(
+    fn arbitrary_bytes_do_not_panic(
         mut bytes: Vec<u8>, fields in prop::collection::vec((0usize..200, any::<u8>()), 0..8),
         real: bool,
     ) {
         if real {
-            bytes = encode(&place(), &group(3, &[5, 0])).bytes;
+            bytes = encode(&predecessor(), &group(3, &[5, 0])).bytes;
             for (at, byte) in fields {
                 bytes[at] = byte;
             }
@@ -92,9 +92,9 @@ proptest! {
 }
 
 #[test]
-fn a_record_can_be_erased_in_place_and_everything_else_still_verifies() {
+fn record_is_erased_in_place_and_everything_else_still_verifies() {
     let records = group(3, &[20, 0, 7]);
-    let whole = encode(&place(), &records).bytes;
+    let whole = encode(&predecessor(), &records).bytes;
     for (i, [meta, data]) in parts(&records).into_iter().enumerate() {
         for (erased, count) in [(data.clone(), 1), (meta.start..data.end, 2)] {
             let mut bytes = whole.clone();
@@ -109,9 +109,9 @@ fn a_record_can_be_erased_in_place_and_everything_else_still_verifies() {
 }
 
 #[test]
-fn zeroing_or_changing_anything_else_is_found() {
+fn any_other_change_is_detected() {
     let records = group(3, &[20, 0, 7]);
-    let whole = encode(&place(), &records).bytes;
+    let whole = encode(&predecessor(), &records).bytes;
     let erasable: Vec<_> = parts(&records).into_iter().flatten().collect();
     // Whether all that differs from the whole frame is parts that are zero from end to end.
     let erased = |bytes: &[u8]| {
@@ -145,9 +145,9 @@ fn zeroing_or_changing_anything_else_is_found() {
 
 /// Equal lengths, whole checksums: only whose part it is differs.
 #[test]
-fn parts_that_have_changed_places_are_found() {
+fn swapped_parts_are_detected() {
     let records = group(3, &[20, 20]);
-    let mut bytes = encode(&place(), &records).bytes;
+    let mut bytes = encode(&predecessor(), &records).bytes;
     let [[_, first], [_, second]] = <[_; 2]>::try_from(parts(&records)).unwrap();
     assert_eq!(first.len(), second.len());
     for (a, b) in first.zip(second) {
@@ -161,7 +161,7 @@ fn parts_that_have_changed_places_are_found() {
 }
 
 #[test]
-fn a_frame_of_another_log_is_not_ours() {
-    let bytes = encode(&place(), &[record(1, 5)]).bytes;
+fn frame_of_another_log_is_rejected() {
+    let bytes = encode(&predecessor(), &[record(1, 5)]).bytes;
     assert_eq!(decode(Uuid::from_u128(1), &bytes).unwrap_err(), FrameError::Head);
 }
