@@ -1,5 +1,5 @@
-//! What the subscriptions synchronise with: here the standard library's. `schedules` puts the same
-//! code on a scheduler that tries other orders.
+//! Synchronisation primitives of the subscriptions. The crate `schedules` compiles them with
+//! Shuttle's instead, which explores thread schedules.
 
 pub mod atomic {
     pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
-//! What can go wrong with a data directory and its journal, each as a sentence for the person who
-//! must act.
+//! Errors of a data directory and its journal, each worded for the person who must act on it.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,18 +8,18 @@ use uuid::Uuid;
 
 use crate::record::{RecordError, Seq};
 
-/// What to do about a damaged log. A single file of a backup is of no use in its place: a backup
-/// has the same records in other groups and segments.
+/// How to recover from a damaged log. No single file of a backup can replace a damaged one: a
+/// backup has the same records in other groups and segments.
 pub(crate) const RESTORE: &str =
-    "make a new data directory out of a whole backup with broker restore";
+    "create a new data directory from a complete backup with broker restore";
 
-/// Why a data directory cannot be used. Nothing in it was changed.
+/// Why a data directory cannot be used. Nothing in it has been changed.
 #[derive(Debug, Error)]
 pub enum DirError {
-    /// The identity file is not what Broker wrote.
+    /// The identity file is damaged.
     #[error(
-        "{} is damaged: {what}; copy the file of that name out of any backup of this log: it is the \
-         same in all of them",
+        "{} is damaged: {what}; copy the file of the same name from any backup of this log: it is \
+         identical in all of them",
         path.display()
     )]
     Identity {
@@ -29,89 +28,89 @@ pub enum DirError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The directory holds something and is not one of ours.
+    /// The directory is not empty and not a data directory.
     #[error(
-        "{} is not a data directory of Broker: it holds {entry:?} but no whole identity file; \
-         name an empty or a new directory, or restore the identity file if it was lost",
+        "{} is not a data directory of Broker: it holds {entry:?} but no complete identity \
+         file; specify an empty or new directory, or restore the identity file if it was lost",
         path.display()
     )]
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// One entry that Broker would not have left there.
+        /// An entry that Broker does not leave there.
         entry: String,
     },
-    /// The system refused an operation for another reason.
+    /// A system call failed for another reason.
     #[error("{} cannot be used: {doing} failed: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another process, or another handle in this one, uses the directory.
+    /// Another process, or another handle in this process, uses the directory.
     #[error(
-        "{} is in use by {}; stop it first, or name another directory",
+        "{} is in use by {}; stop it first, or specify another directory",
         path.display(), holder(*.pid)
     )]
     Locked {
         /// The directory.
         path: PathBuf,
-        /// The process that holds the lock, when it has said so.
+        /// The process that holds the lock, if the lock file names it.
         pid: Option<u32>,
     },
-    /// The directory was written by a newer version.
+    /// The directory has a format of a newer version.
     #[error(
-        "{} has format {format}, and this version of Broker knows only format 0; \
-         run the version that wrote it, or a newer one",
+        "{} has format {format}, but this version of Broker supports only format 0; \
+         run the version that wrote it or a newer one",
         path.display()
     )]
     Newer {
         /// The identity file.
         path: PathBuf,
-        /// The format that it names.
+        /// The format that it states.
         format: u32,
     },
-    /// Something is to be read, and there is no log.
+    /// There is no log to read.
     #[error(
-        "{} holds no log{}; name the data directory with --data-dir or BROKER_DATA_DIR",
+        "{} holds no log{}; set the data directory with --data-dir or BROKER_DATA_DIR",
         path.display(), if path.exists() { " yet" } else { ": it does not exist" }
     )]
     NoLog {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory is that of another log.
+    /// The directory holds another log.
     #[error(
-        "{} holds the log {found}, and not the log {wanted}; name another directory",
+        "{} holds the log {found}, and not the log {wanted}; specify another directory",
         path.display()
     )]
     OtherLog {
         /// The directory.
         path: PathBuf,
-        /// Its log.
+        /// The id of its log.
         found: Uuid,
-        /// The log that it should have.
+        /// The id of the expected log.
         wanted: Uuid,
     },
-    /// The path leads to something that is not a directory.
-    #[error("{} is not a directory; name a directory for the data", path.display())]
+    /// The path does not lead to a directory.
+    #[error("{} is not a directory; specify a directory for the data", path.display())]
     NotDirectory {
         /// The path.
         path: PathBuf,
     },
-    /// The directory cannot be written to.
+    /// Broker may not write to the directory.
     #[error(
         "{} cannot be written: {source}; \
-         give the user that runs Broker the right to write there, or name another directory",
+         give the user that runs Broker write permission, or specify another directory",
         path.display()
     )]
     Unwritable {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -119,24 +118,24 @@ pub enum DirError {
 /// Why the journal cannot be opened, read or closed.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The log is not what was written and acknowledged; nothing in it was changed.
+    /// The log differs from what was acknowledged. Nothing in it has been changed.
     #[error(
         "the journal is damaged in {} at byte {offset}: {what}; all records up to seq \
-         {last_good_seq} are whole, and nothing in the log was changed; {RESTORE}, or start from an \
-         empty one",
+         {last_good_seq} are intact, and nothing in the log was changed; {RESTORE}, or start with \
+         an empty one",
         file.display()
     )]
     Damage {
         /// The file.
         file: PathBuf,
-        /// Where in it the damage was met.
+        /// Offset in the file at which the damage was found.
         offset: u64,
-        /// The last seq before it.
+        /// Seq of the last record before it.
         last_good_seq: Seq,
-        /// What was met there, and why it cannot be an interrupted write.
+        /// What was found there, and why it cannot be an interrupted write.
         what: String,
     },
-    /// A record that was read by its place is not what was written.
+    /// A record that was read by its location is damaged.
     #[error(
         "the journal is damaged in {} at byte {offset}: {what}; {RESTORE}",
         file.display()
@@ -144,28 +143,28 @@ pub enum JournalError {
     DamagedRecord {
         /// The file.
         file: PathBuf,
-        /// Where in it the record's leaf begins.
+        /// Offset in the file at which the record's leaf begins.
         offset: u64,
-        /// What was met there.
+        /// What was found there.
         what: String,
     },
-    /// Another journal handle of this process has the directory open.
+    /// The journal is already open in this process.
     #[error("the journal in {} is already open in this process", path.display())]
     InUse {
         /// The data directory.
         path: PathBuf,
     },
-    /// The system refused an operation.
+    /// A system call failed.
     #[error("{doing} {} failed: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The visitor refused a record that the journal itself finds whole.
+    /// The visitor refused a record that is intact by the journal's own checks.
     #[error(
         "the record with seq {seq} in {} at byte {offset} cannot be used: {source}",
         file.display()
@@ -173,11 +172,11 @@ pub enum JournalError {
     Record {
         /// The file.
         file: PathBuf,
-        /// Where its group begins.
+        /// Offset in the file at which its group begins.
         offset: u64,
-        /// The record.
+        /// Seq of the record.
         seq: Seq,
-        /// What the visitor said.
+        /// The visitor's error.
         source: RecordError,
     },
 }
@@ -185,16 +184,16 @@ pub enum JournalError {
 /// Why a group was not appended.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// A write or sync failed. The group may have been stored; every later append is refused, and
-    /// only opening the journal again tells.
-    #[error("the journal stopped, and whether the last group was stored is unknown: {0}")]
+    /// A write or sync failed. The group may have been stored: only another open can tell. Every
+    /// later append is refused.
+    #[error("the journal has stopped, and whether the last group was stored is unknown: {0}")]
     Final(#[source] io::Error),
-    /// There is no space for another segment. Nothing was stored; it may be tried again.
-    #[error("no space is left for the journal, and nothing was stored: {0}")]
+    /// There is no space for another segment. Nothing was stored; the append may be retried.
+    #[error("no space is left for the journal; nothing was stored: {0}")]
     NoSpace(#[source] io::Error),
 }
 
-/// For `map_err`: what was being done, and to which path.
+/// For `map_err`: adds the operation and its path.
 pub fn io_error(
     doing: &'static str,
     path: impl Into<PathBuf>,

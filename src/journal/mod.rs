@@ -1,25 +1,30 @@
-//! The journal: the durable, ordered sequence of records. It is the truth; everything else is
-//! derived from it.
+//! The journal: the durable, ordered sequence of records. Everything else is derived from it.
 //!
-//! **Owns** the data directory's identity and lock, the segment files with their group frames, the
-//! high-water mark, and what happens when a log is opened after a crash or after damage.
+//! **Owns** the data directory's identity and lock, the segment files and their group frames, the
+//! watermark, the snapshot file, and recovery after a crash or damage.
 //!
 //! **Promises**
-//! - that a group is on stable storage, whole, when [`Journal::append`] returns, and that it was
-//!   begun only after the group before it was;
-//! - that a failed write or sync is final: nothing is appended after it;
-//! - that [`Journal::open`] shows every record that was acknowledged, in order and unchanged, or
-//!   that a checkpoint stands for, or refuses with the place of the damage, having changed nothing.
-//!   Only a last group that nobody can have seen acknowledged is cut, whole, and kept aside;
-//! - that a [`Reader`] sees what is durable, and only that;
-//! - that a [`Survey`] changes nothing, and hands out only what an open would.
+//! - when [`Journal::append`] returns `Ok`, the whole group is on stable storage, and writing it
+//!   began only after the previous group was;
+//! - a failed write or sync is final: nothing is appended afterwards;
+//! - [`Journal::open`] visits every acknowledged record, in order and unchanged, except those that
+//!   a snapshot covers; otherwise it reports the location of the damage and changes nothing. It
+//!   cuts only an incomplete last group that nothing shows to have been acknowledged, and
+//!   quarantines the bytes;
+//! - a [`Reader`] sees all durable records and no others;
+//! - a [`Survey`] changes nothing, and yields only records that an open would accept.
 //!
 //! **Does not** decide, order or interpret records, verify the salted commitments of leaves (the
-//! visitor of an open may), know who reads, or retry a failed sync.
+//! visitor of an open may), know its readers, or retry a failed sync.
 //!
-//! Files, in the order in which a record meets them: `directory`, `lock`, `identity`; `frame`,
-//! `segment`, `prepared`, `writer`, `mark`; `scan`, `recovery`, `snapshot`, `earlier`; `survey`,
-//! `pieces`; `catalogue`, `reader`, `follower`, `place`.
+//! | folder | contents |
+//! | --- | --- |
+//! | `format` | the bytes of each file |
+//! | `disk` | every operation that changes a file |
+//! | `open` | the directory, the lock, the scan of a log and its repair, snapshots |
+//! | `write` | the only writer, and preallocation of segments |
+//! | `read` | readers and followers of the durable log, record locations |
+//! | `offline` | surveys and inventories for commands |
 
 mod disk;
 mod error;
@@ -54,70 +59,71 @@ pub use write::writer::Journal;
 
 use crate::record::Seq;
 
-/// Largest segment, unless set otherwise.
+/// Default maximum size of a segment in bytes.
 const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What a journal can be told.
+/// Settings of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
-    /// Size of the largest segment file in bytes; only a group that is larger gets a larger one.
+    /// Maximum size of a segment file in bytes; only a group larger than this gets a larger file.
     pub segment_bytes_max: u64,
 }
 
-/// What whoever opens a journal knows already.
+/// What the caller of an open already knows about the log.
 #[derive(Clone, Copy)]
 pub struct OpenContext<'a> {
-    /// The highest seq that somebody else knows to have been durable.
+    /// A seq known to have been durable; a log that ends before it is damaged.
     pub durable_seq_min: Seq,
-    /// Tells the same, perhaps a higher one, and may take seconds: asked when the log does not end
-    /// whole, at the mark or one group behind it, as a killed process leaves it.
+    /// Determines the highest seq known to have been durable, which may take seconds. Called only
+    /// if the log does not end with an intact group at the watermark or one group after it, as a
+    /// killed process leaves it.
     pub confirm_durable: Option<&'a dyn Fn() -> Seq>,
-    /// What need not be read.
+    /// A snapshot whose records need not be read from the log.
     pub snapshot: Option<&'a Snapshot>,
-    /// With a checkpoint: a seq that has to be read all the same, if it is not after its head.
+    /// With a snapshot: a seq from which the log is read even if the snapshot covers it.
     pub read_from: Seq,
 }
 
-/// A journal that was opened, and what was found.
+/// An opened journal, and what the open found.
 #[derive(Debug)]
 pub struct OpenedJournal {
     /// The journal.
     pub journal: Journal,
-    /// What was not read, and is to be verified.
+    /// Segments that the open did not read; they are to be verified later.
     pub unverified: Option<UnverifiedSegments>,
-    /// What opening it found and did.
+    /// What the open found and did.
     pub report: OpenReport,
 }
 
-/// What opening a journal found and did.
+/// What an open found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenReport {
-    /// Number of records that were read.
+    /// Number of records read.
     pub records_read: u64,
-    /// Bytes of segments that were read, up to the end of the last group.
+    /// Bytes of segments read, up to the end of the last group.
     pub bytes_read: u64,
-    /// Seq of the last record, 0 when there is none.
+    /// Seq of the last record, 0 if there is none.
     pub head: Seq,
     /// Number of groups in the log.
     pub groups: u64,
-    /// The group that was begun and never acknowledged, if there was one.
+    /// The incomplete last group, if there was one.
     pub torn: Option<TornTail>,
-    /// Bytes written again because nothing showed that the last process had synced them.
+    /// Bytes rewritten because nothing showed that the previous process had synced them.
     pub rewritten_bytes: u64,
 }
 
-/// A last group that was not written whole. It was cut and kept aside.
+/// An incomplete last group, which was cut from the log and quarantined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
-    /// The segment that it was cut from.
+    /// The segment from which it was cut.
     pub file: PathBuf,
-    /// Where it began.
+    /// Offset in the segment at which it began.
     pub offset: u64,
-    /// How long it was, without the zeros after it.
+    /// Its length in bytes, without the zeros after it.
     pub bytes: u64,
-    /// Where its bytes are kept.
+    /// The file that holds its bytes.
     pub kept_at: PathBuf,
-    /// The last seq before it.
+    /// Seq of the last record before it.
     pub last_good_seq: Seq,
 }
 

@@ -112,7 +112,7 @@ fn without_its_snapshot_a_log_gives_the_same() {
     fs::write(&path, bytes).expect("it can be written");
     let program = Program::start(command(dir.path()));
     assert_eq!(read_records(&program), log.len() as u64, "everything is read");
-    assert!(program.log().contains("checkpoint is of no use"), "{}", program.log());
+    assert!(program.log().contains("snapshot cannot be used"), "{}", program.log());
     assert_eq!(latest(program.client), latest_before);
     program.stop();
 }

@@ -1,4 +1,4 @@
-//! Faults that a test asks for by hand.
+//! Faults that a test injects.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,16 +10,16 @@ thread_local! {
     static BEFORE_SYNC: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-/// What a sync does first: it may take its time, or fail.
+/// Called before a sync; it may block or fail.
 type Hook = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-/// What fails next, until it is healed.
+/// The operation that fails until [`Faults::set`] clears it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum InjectedFault {
-    /// Nothing.
+    /// None.
     None,
-    /// Filling a new file: no space is left.
+    /// Filling a new file, because no space is left.
     Space,
     /// A sync, after the bytes were written.
     Sync,
@@ -32,7 +32,7 @@ pub struct Faults {
     before_sync: Option<Hook>,
 }
 
-/// Every journal that this thread opens from now on does so before it syncs what it appended.
+/// Sets a hook that every journal opened by this thread from now on calls before it syncs a group.
 pub(crate) fn before_sync(hook: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
     BEFORE_SYNC.set(Some(Arc::new(hook)));
 }

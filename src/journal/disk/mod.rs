@@ -1,11 +1,13 @@
-//! The only place that changes what the journal keeps on disk.
+//! Every operation that changes the journal's files.
 //!
-//! Owns every operation that durability rests on: write, sync, make, rename, remove, sync a
-//! directory.
-//! Promises nothing that the system does not; whoever calls decides what a failure means.
-//! Under test it fails on demand, in both ways that a write can fail: before and after the bytes
-//! were stored; and in a simulation every operation is known to a [`simulated`] disk, which decides
-//! what a power cut leaves.
+//! **Owns** the operations that durability depends on: write, sync, create, rename, remove, and
+//! sync of a directory.
+//!
+//! **Promises** no more than the system does. Under test an operation fails on demand, either
+//! before or after the bytes were stored, and in a simulation a [`simulated`] disk decides what is
+//! left after a power cut.
+//!
+//! **Does not** decide what a failure means; the caller does.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,14 +19,15 @@ pub mod faults;
 #[cfg(test)]
 pub(crate) mod simulated;
 
-/// Zeros are written in pieces of this size.
+/// Zeros are written in chunks of this size.
 const ZEROS_BYTES: usize = 256 * 1024;
 
-/// Zeros of a new file are synced in parts of this size: whoever syncs a group meanwhile waits for
-/// one of them, 0.5 ms, and not for a segment, 30 ms. Smaller under test, whose files are small.
+/// The zeros of a new file are synced in parts of this size, so that a group that is synced at the
+/// same time waits for one part, 0.5 ms, not for a whole segment, 30 ms. Tests have small files, so
+/// theirs is smaller.
 const SYNCED_BYTES: u64 = if cfg!(test) { 8 * 1024 } else { 512 * 1024 };
 
-/// A handle on the operations; clones share their faults.
+/// A handle to the operations. Under test, clones share their injected faults.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     #[cfg(test)]
@@ -45,7 +48,7 @@ impl Disk {
         file.write_all_at(bytes, offset)
     }
 
-    /// Makes the file's bytes durable.
+    /// Makes the file's bytes durable (`fdatasync`).
     pub fn sync(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         self.faults.check(faults::InjectedFault::Sync)?;
@@ -56,7 +59,7 @@ impl Disk {
         file.sync_data()
     }
 
-    /// Makes the file's bytes and its size durable.
+    /// Makes the file's bytes and metadata durable (`fsync`).
     pub fn sync_all(&self, file: &File) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -65,17 +68,17 @@ impl Disk {
         file.sync_all()
     }
 
-    /// Makes a file that must not be there yet.
+    /// Creates a file, which must not exist.
     pub fn create_new(&self, path: &Path) -> io::Result<File> {
         self.make(path, OpenOptions::new().read(true).write(true).create_new(true))
     }
 
-    /// Makes a file, in the place of one that is there.
+    /// Creates an empty file, replacing an existing one.
     pub fn create(&self, path: &Path) -> io::Result<File> {
         self.make(path, OpenOptions::new().write(true).create(true).truncate(true))
     }
 
-    /// Opens a file of `bytes` bytes to write to it, and makes it if it is missing.
+    /// Opens a file for writing with a size of `bytes`; creates it if it is missing.
     pub fn open_sized(&self, path: &Path, bytes: u64) -> io::Result<File> {
         let file = self.make(path, OpenOptions::new().write(true).create(true).truncate(false))?;
         #[cfg(test)]
@@ -87,11 +90,12 @@ impl Disk {
         Ok(file)
     }
 
-    /// Makes a new file of `bytes` zeros and syncs it.
+    /// Creates a file of `bytes` zeros and syncs it.
     ///
     /// The zeros are written, not only allocated: measured on ext4, `fdatasync` of a write into
-    /// extents that are allocated but unwritten is slower, because it changes metadata too. They
-    /// are synced in parts, for others who sync, until somebody waits for the file: then at once.
+    /// allocated but unwritten extents is slower, because it changes metadata too. They are synced
+    /// in parts, to keep other syncs short, until `is_awaited` returns true; then the rest is
+    /// synced at once.
     pub fn create_zeros(
         &self,
         path: &Path,
@@ -134,7 +138,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Gives a file another name, in the place of one that has it.
+    /// Renames a file, replacing one that has the new name.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -152,7 +156,7 @@ impl Disk {
         fs::remove_file(path)
     }
 
-    /// Makes a directory.
+    /// Creates a directory.
     pub fn create_dir(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -161,7 +165,7 @@ impl Disk {
         fs::create_dir(path)
     }
 
-    /// Removes a directory and all that is in it.
+    /// Removes a directory and its contents.
     pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -170,7 +174,7 @@ impl Disk {
         fs::remove_dir_all(path)
     }
 
-    /// Makes names that were created, renamed or removed in a directory durable.
+    /// Makes creations, renames and removals of names in a directory durable.
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         if let Some(disk) = self.simulated.disk() {
@@ -179,7 +183,8 @@ impl Disk {
         File::open(path)?.sync_all()
     }
 
-    /// Whether threads must not run beside each other: what they did could not be replayed.
+    /// Whether the disk is simulated. Then threads must not run concurrently, because a run must be
+    /// reproducible from its seed.
     pub fn is_simulated(&self) -> bool {
         #[cfg(test)]
         return self.simulated.disk().is_some();
@@ -196,7 +201,7 @@ impl Disk {
     }
 }
 
-/// Writes to a file from its beginning on.
+/// Writes a file sequentially.
 #[derive(Debug)]
 pub struct SequentialWriter {
     pub disk: Disk,
@@ -216,7 +221,7 @@ impl io::Write for SequentialWriter {
     }
 }
 
-/// Whether an error says that there is no room for a file, rather than that the disk is failing.
+/// Whether an error means that there is no space for a file, not that the disk is failing.
 pub fn is_no_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

@@ -1,6 +1,6 @@
-//! The identity file: what makes a directory one of ours, and tells its log from every other.
+//! The identity file: identifies a data directory and its log.
 //!
-//! Four lines of ASCII, each ended by a line feed, so that a person can read it:
+//! It is four lines of ASCII, each ending with a line feed, so that a person can read it:
 //!
 //! ```text
 //! bytes  line
@@ -10,12 +10,12 @@
 //!    16  crc32c <CRC-32C of all bytes before this line, 8 hexadecimal digits, lower case>
 //! ```
 //!
-//! Every format begins with the first two of these lines, and its last 16 bytes are the fourth, so
-//! that a version that does not know a format can still tell a newer one from damage.
+//! Every format begins with the first two of these lines and ends with the fourth, 16 bytes, so
+//! that a version of Broker can distinguish a format newer than its own from damage.
 
 use uuid::Uuid;
 
-/// What the first line says.
+/// The first line.
 const TITLE: &str = "broker data directory\n";
 
 /// Length of the last line: `crc32c`, a space, eight digits and a line feed.
@@ -23,16 +23,16 @@ const CRC_LINE_BYTES: usize = 16;
 
 const FORMAT: u32 = 0;
 
-/// Why bytes are not an identity that this version can use.
+/// Why this version cannot use an identity file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityError {
-    /// The bytes are not what was written.
+    /// It is damaged; the text says how.
     Damaged(&'static str),
-    /// They are whole, of a format that this version does not know.
+    /// It is intact, but of this format, which this version does not know.
     Newer(u32),
 }
 
-/// The file's bytes for the log `log`.
+/// Encodes the identity file of a log.
 #[must_use]
 pub fn encode(log: Uuid) -> String {
     let body = format!("{TITLE}format {FORMAT}\nlog {log}\n");
@@ -40,7 +40,7 @@ pub fn encode(log: Uuid) -> String {
     format!("{body}crc32c {crc:08x}\n")
 }
 
-/// Reads the log's id back.
+/// Decodes an identity file to the log's id.
 pub fn decode(bytes: &[u8]) -> Result<Uuid, IdentityError> {
     use IdentityError::Damaged;
     let text = std::str::from_utf8(bytes).map_err(|_| Damaged("it is not text"))?;
@@ -50,7 +50,7 @@ pub fn decode(bytes: &[u8]) -> Result<Uuid, IdentityError> {
         .and_then(|end| text.split_at_checked(end))
         .filter(|(body, _)| body.starts_with(TITLE));
     let Some((body, crc)) = body else {
-        return Err(Damaged("it does not begin and end as an identity file does"));
+        return Err(Damaged("it does not begin and end like an identity file"));
     };
     if crc != format!("crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())) {
         return Err(Damaged("its checksum does not match"));
@@ -58,13 +58,13 @@ pub fn decode(bytes: &[u8]) -> Result<Uuid, IdentityError> {
     let mut lines = body[TITLE.len()..].lines();
     let format = lines.next().and_then(|line| line.strip_prefix("format "));
     let format = format.and_then(|digits| digits.parse().ok());
-    match format.ok_or(Damaged("it names no format"))? {
+    match format.ok_or(Damaged("it states no format"))? {
         FORMAT => {}
         newer => return Err(IdentityError::Newer(newer)),
     }
     let log = lines.next().and_then(|line| line.strip_prefix("log "));
-    let log = log.and_then(|id| Uuid::try_parse(id).ok()).ok_or(Damaged("it names no log"))?;
-    // One identity has one encoding: nothing else may stand in the file.
+    let log = log.and_then(|id| Uuid::try_parse(id).ok()).ok_or(Damaged("it states no log"))?;
+    // An identity has exactly one encoding, so the file may hold nothing else.
     if encode(log) == text { Ok(log) } else { Err(Damaged("it holds more than an identity")) }
 }
 

@@ -1,5 +1,5 @@
-//! What lies on disk, as bytes: one codec for each file of a data directory. No I/O but for the
-//! watermark, which is written in place.
+//! The bytes on disk: a codec for each file of a data directory. Only the watermark does I/O, since
+//! it is written in place.
 
 pub mod frame;
 pub mod identity;

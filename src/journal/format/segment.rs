@@ -1,7 +1,7 @@
-//! A segment file: its name, its header and its size.
+//! A segment file: its name, header and size.
 //!
-//! A segment is named `<seq of its first record, 20 digits>.seg`. It begins with this header, all
-//! numbers little-endian; the groups follow, then zeros to the end of the file:
+//! A segment is named `<seq of its first record, 20 digits>.seg`. It begins with this header, in
+//! which all numbers are little-endian; the groups follow, then zeros to the end of the file:
 //!
 //! ```text
 //! offset  bytes  field
@@ -25,14 +25,14 @@ use uuid::Uuid;
 use crate::audit::Digest;
 use crate::record::Seq;
 
-/// Length of the header in bytes, a multiple of 8: groups are aligned.
+/// Length of the header in bytes: a multiple of 8, because groups are aligned.
 pub const HEADER_BYTES: usize = 104;
 
-/// [`HEADER_BYTES`] as an offset: where the first group begins.
+/// Offset of the first group: [`HEADER_BYTES`].
 pub const FIRST_GROUP_AT: u64 = HEADER_BYTES as u64;
 
-/// Size of a log's first segment; each later one doubles, up to the setting, so that a small store
-/// stays small and a large one has few files.
+/// Size in bytes of a log's first segment. Each later segment is twice as large, up to the setting,
+/// so that a small store stays small and a large one has few files.
 pub const FIRST_SEGMENT_BYTES: u64 = 1024 * 1024;
 
 const MAGIC: [u8; 8] = *b"\x8aBSEGM\r\n";
@@ -40,16 +40,16 @@ const FORMAT: u32 = 0;
 const SUFFIX: &str = ".seg";
 const NAME_DIGITS: usize = 20;
 
-/// What a segment says about itself.
+/// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// The log that it belongs to.
+    /// Id of the log.
     pub log: Uuid,
-    /// Its place among the segments, from 1.
+    /// Number of the segment, from 1.
     pub number: u64,
-    /// Seq of its first record, written or not.
+    /// Seq of its first record, even if not yet written.
     pub first_seq: Seq,
-    /// Number of its first group, written or not.
+    /// Number of its first group, even if not yet written.
     pub first_group: u64,
     /// Size of the file in bytes.
     pub file_bytes: u64,
@@ -57,19 +57,19 @@ pub struct SegmentHeader {
     pub chain_before: Digest,
 }
 
-/// Why bytes are not a segment header.
+/// Why a segment header cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentHeaderError {
-    /// The checksum does not match, or what should be zero is not.
+    /// The magic or the checksum does not match, or reserved bytes are not zero.
     Damaged,
-    /// The header is whole, of a format that this version does not know.
+    /// It is intact, but of this format, which this version does not know.
     Newer(u32),
     /// The file ends before the header does.
     Short,
 }
 
 impl SegmentHeader {
-    /// The header's bytes, as drawn in the module documentation.
+    /// Encodes the header.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -86,7 +86,7 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Reads the header at the beginning of `file`.
+    /// Decodes the header at the beginning of `file`.
     pub fn decode(file: &[u8]) -> Result<Self, SegmentHeaderError> {
         let bytes = file.first_chunk::<HEADER_BYTES>().ok_or(SegmentHeaderError::Short)?;
         let crc = u32::from_le_bytes(field(bytes, 100));
@@ -109,25 +109,25 @@ impl SegmentHeader {
     }
 }
 
-/// The path of the segment whose first record has this seq.
+/// Path of the segment that begins with the record `first_seq`.
 pub fn path(journal: &Path, first_seq: Seq) -> PathBuf {
     journal.join(format!("{first_seq:0NAME_DIGITS$}{SUFFIX}"))
 }
 
-/// Whether a file name claims to be a segment's.
+/// Whether a file name has the suffix of a segment.
 pub fn is_segment(name: &str) -> bool {
     name.ends_with(SUFFIX)
 }
 
-/// The first seq that a segment's file name states.
+/// Seq of the first record, according to the file name; `None` if it is not a segment's name.
 pub fn first_seq(name: &str) -> Option<Seq> {
     let digits = name.strip_suffix(SUFFIX)?;
     let exact = digits.len() == NAME_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     if exact { digits.parse().ok() } else { None }
 }
 
-/// How large the segment after one of `before` bytes is, when it must hold a group of
-/// `group_bytes`: doubled up to `bytes_max`; a group that is larger than that gets its own size.
+/// Size in bytes of the segment after one of `before` bytes, so that a group of `group_bytes` fits:
+/// doubled up to `bytes_max`, or exactly as large as needed for a group larger than that.
 #[must_use]
 pub fn next_bytes(before: u64, group_bytes: u64, bytes_max: u64) -> u64 {
     let needed = FIRST_GROUP_AT + group_bytes;

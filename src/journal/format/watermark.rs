@@ -1,7 +1,7 @@
-//! The high-water mark: a witness of how far the log was durable.
+//! The watermark: evidence of how far the log was durable.
 //!
-//! The file `mark` has two slots, at bytes 0 and 4096, written alternately, so that a write that
-//! is cut short leaves the other one. A slot, all numbers little-endian:
+//! The file `mark` has two slots, at offsets 0 and 4096, which are written alternately, so that an
+//! interrupted write leaves the other slot intact. A slot, with all numbers little-endian:
 //!
 //! ```text
 //! offset  bytes  field
@@ -15,8 +15,8 @@
 //!     76      4  CRC-32C of: id of the log ‖ the 76 bytes before
 //! ```
 //!
-//! **Promises** that a mark never claims more than was synced, since it is written after the sync.
-//! After a power cut it may claim less, for it is not synced. A damaged one counts as absent.
+//! A watermark never claims more than was synced, because it is written after the sync. It is not
+//! synced itself, so after a power cut it may claim less. A damaged slot counts as absent.
 
 use std::fs::File;
 use std::io;
@@ -32,7 +32,7 @@ use crate::record::Seq;
 pub const NAME: &str = "mark";
 
 const SLOT_BYTES: usize = 80;
-/// Slots lie in different pages and sectors, so that one torn write cannot spoil both.
+/// Slots lie in different pages and sectors, so that one torn write cannot damage both.
 const SLOTS_AT: [u64; 2] = [0, 4096];
 const FILE_BYTES: u64 = 8192;
 const MAGIC: [u8; 8] = *b"\x8aBMARK\r\n";
@@ -40,7 +40,7 @@ const MAGIC: [u8; 8] = *b"\x8aBMARK\r\n";
 /// How far the log was known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
-    /// The last durable group, 0 when there is none.
+    /// Number of the last durable group, 0 if there is none.
     pub group: u64,
     /// Seq of its last record.
     pub seq: Seq,
@@ -48,22 +48,22 @@ pub struct Watermark {
     pub chain: Digest,
     /// Number of the segment that the next group was to be written to.
     pub segment: u64,
-    /// Where in it the next group was to begin.
+    /// Offset in that segment where it was to begin.
     pub offset: u64,
 }
 
-/// What a mark file holds.
+/// The contents of a watermark file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WatermarkContents {
-    /// The newer of its whole slots.
+    /// The later of the intact slots.
     pub watermark: Option<Watermark>,
-    /// Whether a slot holds something that is no mark.
+    /// Whether the file has the wrong size or a slot is damaged.
     pub damaged: bool,
-    /// Which slot to write next: never the one that holds `mark`.
+    /// The slot to write next: never the one that holds `watermark`.
     next_slot: usize,
 }
 
-/// The open mark file.
+/// An open watermark file.
 #[derive(Debug)]
 pub struct WatermarkFile {
     file: File,
@@ -72,7 +72,7 @@ pub struct WatermarkFile {
 }
 
 impl WatermarkFile {
-    /// Reads a mark file; a missing one is one without a mark.
+    /// Reads a watermark file; a missing file has no watermark.
     pub fn read(path: &Path, log: Uuid) -> io::Result<WatermarkContents> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -106,7 +106,7 @@ impl WatermarkFile {
         Ok(contents)
     }
 
-    /// Opens the file for writing, and makes it when it is missing.
+    /// Opens the file for writing; creates it if it is missing.
     pub fn open(
         disk: &Disk,
         path: &Path,
@@ -117,14 +117,14 @@ impl WatermarkFile {
         Ok(Self { file, log, next_slot: contents.next_slot })
     }
 
-    /// Writes the mark over the older slot.
+    /// Writes the watermark over the older slot, without a sync.
     pub fn write(&mut self, disk: &Disk, watermark: &Watermark) -> io::Result<()> {
         disk.write(&self.file, &encode(self.log, watermark), SLOTS_AT[self.next_slot])?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
 
-    /// Makes what was written durable.
+    /// Syncs the file.
     pub fn sync(&self, disk: &Disk) -> io::Result<()> {
         disk.sync_all(&self.file)
     }
@@ -166,7 +166,7 @@ fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
     u64::from_le_bytes(out)
 }
 
-/// A slot that is read encodes to the same bytes.
+/// Fuzzing property: a decoded slot encodes to the same bytes.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(log: Uuid, bytes: &[u8]) {
     if let Some(watermark) = decode(log, bytes) {
@@ -210,8 +210,8 @@ mod tests {
             file.write(&disk, &watermark(group)).unwrap();
             assert_eq!(WatermarkFile::read(&path, LOG).unwrap().watermark, Some(watermark(group)));
         }
-        // The third went where the first was.
-        file.file.write_all_at(b"spoilt", 16).unwrap();
+        // The third write replaced the first.
+        file.file.write_all_at(b"broken", 16).unwrap();
         let contents = WatermarkFile::read(&path, LOG).unwrap();
         assert_eq!((contents.watermark, contents.damaged), (Some(watermark(2)), true));
         let mut file = WatermarkFile::open(&disk, &path, LOG, &contents).unwrap();

@@ -1,4 +1,4 @@
-//! Appending: the one writer, and segments that are zeroed before they are needed.
+//! Appending to the log: the only writer, and preallocation of segments.
 
 pub mod preallocate;
 pub mod writer;

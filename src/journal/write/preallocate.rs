@@ -1,9 +1,9 @@
-//! Segments before they are used: zeros under a temporary name.
+//! Preallocates segments: files of zeros under a temporary name.
 //!
-//! Owns the files `next.tmp`, filled by a background thread while the current segment is written,
-//! and `own.tmp`, filled on the spot when none is ready or the ready one is too small.
-//! Promises that a segment's name appears only after its size and header are durable, and that a
-//! failure before that leaves no file behind. What a crash leaves is removed at the next open.
+//! A background thread fills `next.tmp` while the current segment is written. If it is not there or
+//! too small when a segment is needed, the writer fills `own.tmp` itself. A file gets a segment's
+//! name only after its size and header are durable; after a failure before that it is removed, and
+//! after a crash the next open removes it.
 
 use std::fs::File;
 use std::io;
@@ -20,18 +20,18 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 const NEXT: &str = "next.tmp";
 const ON_DEMAND: &str = "own.tmp";
 
-/// A file of synced zeros; dropped, it is removed.
+/// A file of synced zeros, which is removed when dropped.
 #[derive(Debug)]
 pub struct PreallocatedSegment {
     file: File,
     path: PathBuf,
     bytes: u64,
     disk: Disk,
-    /// Whether it has become a segment.
+    /// Whether it was renamed to a segment.
     is_segment: bool,
 }
 
-/// The preparation of the next segment, at most one at a time.
+/// Preallocates the next segment in the background, at most one at a time.
 #[derive(Debug)]
 pub struct Preallocation {
     journal: PathBuf,
@@ -41,19 +41,19 @@ pub struct Preallocation {
 
 #[derive(Debug)]
 enum PreallocationState {
-    /// It failed; it is tried again, on the spot, when the segment is needed.
+    /// Not retried in the background: the writer creates the next segment on demand.
     Failed,
     Idle,
     Running {
         bytes: u64,
-        /// Whether somebody waits for it.
+        /// Whether the writer is waiting for it.
         awaited: Arc<AtomicBool>,
         thread: JoinHandle<io::Result<PreallocatedSegment>>,
     },
 }
 
 impl PreallocatedSegment {
-    /// Makes one on the spot.
+    /// Creates one in the calling thread.
     pub fn create_on_demand(disk: &Disk, journal: &Path, bytes: u64) -> io::Result<Self> {
         Self::create(disk, journal.join(ON_DEMAND), bytes, || true)
     }
@@ -63,10 +63,10 @@ impl PreallocatedSegment {
         self.bytes
     }
 
-    /// Writes the header, syncs, and gives the file its name, which the caller makes durable by
-    /// syncing the directory.
+    /// Writes and syncs the header, and renames the file to a segment. The caller syncs the
+    /// directory to make the name durable.
     pub fn into_segment(mut self, journal: &Path, header: &SegmentHeader) -> io::Result<File> {
-        debug_assert_eq!(header.file_bytes, self.bytes, "a header states the size of its file");
+        debug_assert_eq!(header.file_bytes, self.bytes, "the header states the size of the file");
         self.disk.write(&self.file, &header.encode(), 0)?;
         self.disk.sync(&self.file)?;
         let file = self.file.try_clone()?;
@@ -82,7 +82,7 @@ impl PreallocatedSegment {
         is_awaited: impl Fn() -> bool,
     ) -> io::Result<Self> {
         let file = disk.create_zeros(&path, bytes, is_awaited).inspect_err(|_| {
-            // A partial file would hold the space that others need.
+            // A partial file would occupy space that is needed elsewhere.
             let _ = disk.remove(&path);
         })?;
         Ok(Self { file, path, bytes, disk: disk.clone(), is_segment: false })
@@ -92,7 +92,7 @@ impl PreallocatedSegment {
 impl Drop for PreallocatedSegment {
     fn drop(&mut self) {
         if !self.is_segment {
-            // Were it to stay, the next open would remove it.
+            // If this fails, the next open removes the file.
             let _ = self.disk.remove(&self.path);
         }
     }
@@ -103,7 +103,7 @@ impl Preallocation {
         Self { journal, disk, state: PreallocationState::Idle }
     }
 
-    /// Begins to prepare a segment, unless one is prepared or was tried.
+    /// Starts preallocating a segment, unless one is in progress, ready or has failed.
     pub fn begin(&mut self, bytes: u64) {
         if !matches!(self.state, PreallocationState::Idle) {
             return;
@@ -125,14 +125,14 @@ impl Preallocation {
                 PreallocationState::Running { bytes, awaited, thread }
             }
             Err(error) => {
-                tracing::warn!(%error, "no thread could be started to prepare a segment");
+                tracing::warn!(%error, "no thread could be started to preallocate a segment");
                 PreallocationState::Failed
             }
         };
     }
 
-    /// The prepared segment if it has at least `bytes_min`, waited for if need be. One that is too
-    /// small stays for later.
+    /// Takes the preallocated segment if it has at least `bytes_min`; waits for it if necessary.
+    /// One that is too small is kept for later.
     pub fn take(&mut self, bytes_min: u64) -> Option<PreallocatedSegment> {
         if matches!(self.state, PreallocationState::Running { bytes, .. } if bytes < bytes_min) {
             return None;
@@ -148,7 +148,7 @@ impl Preallocation {
 }
 
 impl Drop for Preallocation {
-    /// The thread must not outlive the lock on the directory.
+    /// Waits for the thread, which must not outlive the lock on the directory.
     fn drop(&mut self) {
         self.take(0);
     }
@@ -158,17 +158,17 @@ fn join(thread: JoinHandle<io::Result<PreallocatedSegment>>) -> Option<Prealloca
     match thread.join() {
         Ok(Ok(preallocated)) => Some(preallocated),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the next segment of the journal could not be prepared");
+            tracing::warn!(%error, "the next segment of the journal could not be preallocated");
             None
         }
         Err(_) => {
-            tracing::warn!("the thread that prepares segments of the journal panicked");
+            tracing::warn!("the thread that preallocates segments of the journal panicked");
             None
         }
     }
 }
 
-/// Whether a file name is one that only a crash leaves behind.
+/// Whether a file of this name is left over from a crash.
 pub fn is_leftover(name: &str) -> bool {
     name.ends_with(TEMPORARY_SUFFIX)
 }

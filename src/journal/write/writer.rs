@@ -1,7 +1,5 @@
-//! The journal's one writer.
-//!
-//! Owns the end of the log: what comes next, where it goes, and whether anything may still be
-//! written.
+//! The journal's only writer. It owns the end of the log and appends groups there until a write or
+//! sync fails.
 
 use std::fs::File;
 use std::io;
@@ -28,10 +26,10 @@ use crate::journal::write::preallocate::{PreallocatedSegment, Preallocation};
 use crate::journal::{JournalOptions, OpenContext, OpenedJournal, disk};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
-/// The open log. One at a time; it keeps the data directory locked.
+/// The open log. There is one at a time, and it keeps the data directory locked.
 #[derive(Debug)]
 pub struct Journal {
-    /// Open to tests, which make it fail.
+    /// Public so that tests can inject faults.
     pub disk: Disk,
     dir: PathBuf,
     log: Uuid,
@@ -40,27 +38,27 @@ pub struct Journal {
     end: LogEnd,
     shared: Arc<LogState>,
     watermark_file: WatermarkFile,
-    /// What failed; nothing is written after it.
+    /// The first failure; nothing is written after it.
     failed: Option<(io::ErrorKind, String)>,
     preallocation: Preallocation,
-    /// Last, so that the directory stays locked until the thread of `ahead` has ended.
+    /// Last, so that the directory stays locked until the thread of `preallocation` has ended.
     _lease: Lease,
 }
 
-/// The segment that is being written.
+/// The segment to which groups are appended.
 #[derive(Debug)]
 pub struct CurrentSegment {
     /// Shared with readers.
     pub file: Arc<File>,
-    /// Its place among the segments, from 1.
+    /// Number of the segment, from 1.
     pub number: u64,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// Where the next group goes.
+    /// Offset at which the next group is written.
     pub end: u64,
 }
 
-/// What recovery hands over.
+/// The state of a log after recovery, from which the writer continues.
 pub struct WriterStart {
     pub disk: Disk,
     pub journal: PathBuf,
@@ -74,15 +72,15 @@ pub struct WriterStart {
 }
 
 impl Journal {
-    /// Reads the whole log, repairs what a crash may have left, and goes on from there.
+    /// Reads the whole log, repairs what a crash may have left, and opens it for appending.
     ///
-    /// `proven` is the highest seq that somebody else knows to have been durable. `visit` sees
-    /// every record in order, with the chain after it; its error refuses the start. It sees
-    /// records of a log that is then found to be damaged, too, before the error is returned.
+    /// A log that ends before `durable_seq_min` is damaged. `visit` sees every record in order,
+    /// with the chain after it; its error ends the open. If the log turns out to be damaged,
+    /// `visit` has already seen the records before the damage.
     ///
     /// # Errors
-    /// [`JournalError`]: damage, a refusal of `visit`, or of the system. Nothing was changed in
-    /// the first two cases.
+    /// [`JournalError`]: damage or an error of `visit`, after which nothing was changed, or an
+    /// error of the system.
     pub fn open(
         dir: &DataDir,
         options: JournalOptions,
@@ -94,12 +92,12 @@ impl Journal {
         Self::open_with(dir, options, &context, visit)
     }
 
-    /// As [`Journal::open`], but what a checkpoint stands for is not read now: the visitor has seen
-    /// its records, and sees what is in the segment of the checkpoint's head, in that of
-    /// [`OpenContext::read_from`], and after.
+    /// As [`Journal::open`], but with a snapshot only part of the log is read: `visit` sees the
+    /// records from the segment that holds the snapshot's head, or [`OpenContext::read_from`] if
+    /// that is earlier. The caller has visited the snapshot's own records.
     ///
     /// # Errors
-    /// As [`Journal::open`]; a log that ends before the checkpoint's head is damage.
+    /// As [`Journal::open`]. A log that ends before the snapshot's head is damaged.
     pub fn open_with(
         dir: &DataDir,
         options: JournalOptions,
@@ -110,21 +108,21 @@ impl Journal {
         recovery::open(dir, options, context, visit)
     }
 
-    /// The last checkpoint of a log. One that is of no use is warned about, and there is none then.
+    /// Reads the last snapshot of a log. One that cannot be used is logged and ignored.
     #[must_use]
     pub fn snapshot(dir: &DataDir) -> Option<Snapshot> {
         let path = snapshot::path(&dir.journal());
         Snapshot::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
             let file = path.display();
-            tracing::warn!(%file, reason, "the checkpoint is of no use; the whole log is read");
+            tracing::warn!(%file, reason, "the snapshot cannot be used; reading the whole log");
             None
         })
     }
 
-    /// Removes the checkpoint of a log, so that the next open reads all of it.
+    /// Removes the snapshot of a log, so that the next open reads the whole log.
     ///
     /// # Errors
-    /// Those of the system.
+    /// If the file cannot be removed or the directory cannot be synced.
     pub fn remove_snapshot(dir: &DataDir) -> io::Result<()> {
         let journal = dir.journal();
         let disk = Disk::default();
@@ -166,16 +164,15 @@ impl Journal {
         journal
     }
 
-    /// Appends one group: encoded, written with one write and synced with one sync before this
-    /// returns.
+    /// Appends one group with one write and one sync.
     ///
     /// # Errors
-    /// [`AppendError::NoSpace`]: nothing was stored, and it may be tried again.
-    /// [`AppendError::Final`]: the group may have been stored; this journal appends nothing more.
+    /// [`AppendError::NoSpace`]: nothing was stored, and the append may be retried.
+    /// [`AppendError::Final`]: the group may have been stored; every later append fails.
     ///
     /// # Panics
-    /// When the records do not continue the log: none at all, a gap in seq, or a time before the
-    /// last one. Stored, such a group would be refused by the next open.
+    /// If the records do not continue the log: there are none, a seq is skipped, or a time is
+    /// before the last one. The next open would reject such a group as damage.
     pub fn append(&mut self, records: &[Arc<Record>]) -> Result<(), AppendError> {
         if let Some((kind, what)) = &self.failed {
             let what = format!("an earlier write or sync failed: {what}");
@@ -192,7 +189,7 @@ impl Journal {
         let CurrentSegment { file, end: offset, .. } = &self.current;
         let stored = self.disk.write(file, &bytes, *offset).and_then(|()| self.disk.sync(file));
         stored.map_err(|error| self.fail(error))?;
-        // Durable from here on.
+        // The group is durable from here on.
         let first_seq = self.end.seq + 1;
         self.end = end;
         self.current.end += frame_bytes;
@@ -211,25 +208,25 @@ impl Journal {
         self.end.seq
     }
 
-    /// Whether a group whose data and names take so many bytes surely fits the segment that is
-    /// written: another one takes as long as making a file of its size may.
+    /// Whether a group that its queue weighs as `bytes` is certain to fit the current segment. If
+    /// not, the append may have to create one, which takes as long as writing a file of its size.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         let left = self.current.file_bytes.saturating_sub(self.current.end);
-        // Leaf, salts, lengths and names are less than what the data is weighed with.
+        // Leaf, salts, lengths and names take at most twice what a queue adds for them.
         left / 2 >= bytes as u64
     }
 
-    /// A reader of what is durable.
+    /// A reader of the durable log.
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shared))
     }
 
-    /// Writes the high-water mark durably and frees the directory.
+    /// Writes and syncs the watermark, and unlocks the directory.
     ///
     /// # Errors
-    /// [`JournalError::Io`] when the mark could not be written; the log is whole all the same.
+    /// [`JournalError::Io`] if the watermark could not be written; the log is intact nevertheless.
     pub fn close(mut self) -> Result<(), JournalError> {
         let watermark = self.watermark();
         let file = &mut self.watermark_file;
@@ -237,23 +234,22 @@ impl Journal {
         written.map_err(io_error("writing", self.dir.join(watermark::NAME)))
     }
 
-    /// Where the log will end with `records`, but for the chain.
+    /// The end of the log after `records`, except for its chain.
     fn end_after(&self, records: &[Arc<Record>]) -> LogEnd {
         assert!(!records.is_empty(), "a group has a record");
         let mut end = LogEnd { group: self.end.group + 1, ..self.end };
         for record in records {
             assert_eq!(record.seq(), end.seq + 1, "records continue the log without gaps");
             let time_ms = record.time().millis();
-            assert!(time_ms >= end.time_ms, "times never fall");
+            assert!(time_ms >= end.time_ms, "times never decrease");
             (end.seq, end.time_ms) = (record.seq(), time_ms);
         }
         end
     }
 
-    /// Goes on in a new segment that has room for a group. A failure up to its naming leaves
-    /// everything as it was.
-    ///
-    /// A segment that is still empty would have the new one's name: the new one takes its place.
+    /// Begins a new segment with room for a group. If this fails before the segment has its name,
+    /// nothing has changed. The new segment replaces one that is still empty, because both would
+    /// have the same name.
     fn enter_next_segment(&mut self, group_bytes: u64) -> Result<(), AppendError> {
         let preallocated = match self.preallocation.take(FIRST_GROUP_AT + group_bytes) {
             Some(preallocated) => Ok(preallocated),
@@ -296,8 +292,8 @@ impl Journal {
         segment::next_bytes(self.current.file_bytes, group_bytes, bytes_max)
     }
 
-    /// After this nothing is written: the system may have dropped what it could not write, and
-    /// would let a second sync succeed.
+    /// Ends all writing: the system may have dropped pages that it could not write, and then a
+    /// second sync would succeed without them.
     fn fail(&mut self, error: io::Error) -> AppendError {
         tracing::error!(%error, head = self.end.seq, "the journal stops: a write or sync failed");
         self.failed = Some((error.kind(), error.to_string()));
@@ -309,12 +305,12 @@ impl Journal {
         Watermark { group, seq, chain, segment: self.current.number, offset: self.current.end }
     }
 
-    /// Not synced: it costs a microsecond a group, survives the end of the process, and one that a
-    /// power cut takes only lets an open prove less.
+    /// Not synced, so it costs a microsecond a group. It survives the end of the process; after a
+    /// power cut an open merely has less evidence of durability.
     fn write_watermark(&mut self) {
         let watermark = self.watermark();
         if let Err(error) = self.watermark_file.write(&self.disk, &watermark) {
-            tracing::warn!(%error, "the journal's high-water mark could not be written");
+            tracing::warn!(%error, "the journal's watermark could not be written");
         }
     }
 }

@@ -311,7 +311,7 @@ fn what_is_said_to_be_done_about_damage_mends_it() {
     for args in [["verify", "--data-dir", "data"], ["inspect", "--data-dir", "data"]] {
         let said = place.run(&args);
         let said = format!("{}{}", said.stdout, said.stderr);
-        let words = "make a new data directory out of a whole backup with broker restore";
+        let words = "create a new data directory from a complete backup with broker restore";
         assert!(said.contains(words), "{said}");
         assert!(!said.contains("restore the file"), "{said}");
     }
@@ -325,7 +325,7 @@ fn what_is_said_to_be_done_about_damage_mends_it() {
     fs::write(&segment, good).expect("a segment");
     place.write("data/identity", "somebody's");
     let said = place.run(&["verify", "--data-dir", "data"]).refused(1);
-    assert!(said.contains("copy the file of that name out of any backup"), "{said}");
+    assert!(said.contains("copy the file of the same name from any backup"), "{said}");
     fs::copy(place.path("b/identity"), place.path("data/identity")).expect("a file");
     place.run(&["verify", "--data-dir", "data"]).ok();
 }

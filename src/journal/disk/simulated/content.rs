@@ -1,18 +1,19 @@
-//! One simulated file: what is synced, and everything after that in order.
+//! The content of a simulated file: the synced bytes, and the changes since, in order.
 
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
-/// What a disk writes whole or not at all.
+/// A disk writes a sector entirely or not at all.
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug, Default)]
 pub struct FileContent {
     pub synced: Vec<u8>,
-    /// In order.
+    /// Changes since the last sync, in order.
     pub unsynced: Vec<FileChange>,
+    /// Length of the file as a process sees it.
     pub bytes: u64,
-    /// Whether a sync failed: then the page cache may forget what is not on the disk.
+    /// Whether a sync failed: then the page cache may lose bytes that are not on the disk.
     pub sync_failed: bool,
 }
 
@@ -22,7 +23,7 @@ pub enum FileChange {
     Write(u64, Vec<u8>),
 }
 
-/// How much of what is not synced a power cut keeps.
+/// How much of the unsynced state survives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survival {
     All,
@@ -31,7 +32,7 @@ pub enum Survival {
 }
 
 impl FileContent {
-    /// What is synced, with so much of what is not.
+    /// The synced bytes with the surviving unsynced changes.
     pub fn image(&self, random: &mut SmallRng, keeps: Survival) -> Vec<u8> {
         let mut image = self.synced.clone();
         for change in &self.unsynced {
@@ -47,7 +48,7 @@ impl FileContent {
             }
         }
         let bytes = usize::try_from(self.bytes).expect("files are small");
-        // The size may have been written when the bytes were not.
+        // The new size may have been written without the bytes.
         if keeps == Survival::Some && image.len() < bytes && random.random() {
             image.resize(bytes, 0);
         }
@@ -78,7 +79,7 @@ fn keep_sectors(
 }
 
 impl Survival {
-    /// For one change among some: most torn ones would otherwise be torn everywhere.
+    /// Draws for one change: if every change were torn, nearly all files would be torn everywhere.
     fn draw(random: &mut SmallRng) -> Self {
         match random.random_range(0..3) {
             0 => Self::All,
@@ -87,6 +88,7 @@ impl Survival {
         }
     }
 
+    /// Whether one unit survives.
     pub fn decide(self, random: &mut SmallRng) -> bool {
         match self {
             Self::All => true,

@@ -1,13 +1,15 @@
-//! A disk that knows what it owes, for simulations.
+//! A simulated disk, which models what survives a crash.
 //!
-//! The files are real, so that whatever reads them needs no change, and hold what a process would
-//! see: the page cache. Beside them stands what was synced, and everything after that in order.
-//! Owns what each kind of end leaves: a kill everything that was written; a power cut whatever a
-//! disk may hold: unsynced writes in part, by sectors and in any order, files too short or with
-//! zeros for an end, names lost or kept.
-//! A failed sync of a file drops what it should have written, in part; one of a directory does not,
-//! since file systems journal names, and stop when they cannot.
-//! Promises that the same seed and the same operations give the same outcomes.
+//! The files are real, so that code that reads them needs no change, and hold what a process sees:
+//! the page cache. In memory the disk keeps the synced bytes and the changes since, in order.
+//!
+//! **Owns** what survives. After a kill, everything written does. After a power cut any state that
+//! a real disk may leave does: some sectors of unsynced writes, in any order; files that are too
+//! short or end in zeros; names lost or kept. A failed sync of a file loses some of the bytes that
+//! it should have written. One of a directory loses nothing, because file systems journal names and
+//! stop when they cannot.
+//!
+//! **Promises** that the same seed and the same operations have the same outcome.
 
 mod content;
 
@@ -28,28 +30,28 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };
 }
 
-/// The disk that a handle was made under, if that was in a simulation.
+/// The simulated disk that was installed when a handle was created, if any.
 #[derive(Clone, Debug)]
 pub struct CurrentDisk(Option<Arc<SimulatedDisk>>);
 
-/// Files below one directory.
+/// A simulated disk, which holds the files below one directory.
 #[derive(Debug)]
 pub(crate) struct SimulatedDisk {
     root: PathBuf,
     state: Mutex<SimulatedState>,
 }
 
-/// Every file by its path, as a process sees it.
+/// The bytes of every file by its path; a path that ends with `/` is a directory.
 pub(crate) type Image = BTreeMap<String, Vec<u8>>;
 
-/// What goes wrong.
+/// A fault to be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskFault {
-    /// The process dies in an operation, which may have been done, or half done.
+    /// The process dies during an operation, which may have been done completely or in part.
     Death,
     /// The next new file finds no space.
     NoSpace,
-    /// A sync fails, and what it should have written may or may not be there later.
+    /// A sync fails, and some of the bytes that it should have written may be lost.
     Sync,
     /// A write fails, after some of its bytes were stored.
     Write,
@@ -63,12 +65,12 @@ struct SimulatedState {
     /// By path from the root; `""` is the root.
     names: BTreeMap<String, Node>,
     durable_names: BTreeMap<String, Node>,
-    /// In order.
+    /// Changes of names since the last sync of their directory, in order.
     unsynced_names: Vec<NameChange>,
-    /// A fault, and how many operations until then.
+    /// The next fault, and the number of operations before it.
     planned: Option<(DiskFault, u64)>,
     dead: bool,
-    /// What went wrong since this was asked last.
+    /// The faults injected since they were last taken.
     injected: Vec<DiskFault>,
     operations: u64,
 }
@@ -99,7 +101,7 @@ impl CurrentDisk {
 }
 
 impl SimulatedDisk {
-    /// A disk with an empty directory at `root`, which must be there.
+    /// An empty disk at the directory `root`, which must exist.
     pub(crate) fn new(root: &Path, seed: u64) -> Arc<Self> {
         let mut state = SimulatedState {
             random: SmallRng::seed_from_u64(seed),
@@ -118,40 +120,40 @@ impl SimulatedDisk {
         Arc::new(Self { root: root.to_owned(), state: Mutex::new(state) })
     }
 
-    /// Every journal that this thread opens from now on is on this disk.
+    /// Puts every journal that this thread opens from now on onto this disk.
     pub(crate) fn install(disk: Option<&Arc<Self>>) {
         CURRENT.set(disk.cloned());
     }
 
-    /// So many operations from now, the next one that can fail so does.
+    /// Plans a fault for the first operation, after `operations` others, that can fail in that way.
     pub(crate) fn plan(&self, fault: DiskFault, operations: u64) {
         self.lock().planned = Some((fault, operations));
     }
 
-    /// What went wrong since this was asked last; nothing is planned afterwards.
+    /// Takes the faults injected since the last call, and cancels the planned one.
     pub(crate) fn take_faults(&self) -> Vec<DiskFault> {
         let mut state = self.lock();
         state.planned = None;
         std::mem::take(&mut state.injected)
     }
 
-    /// Whether the process has died in an operation.
+    /// Whether the process has died.
     pub(crate) fn is_dead(&self) -> bool {
         self.lock().dead
     }
 
-    /// From now on nothing is done any more.
+    /// Kills the process: every later operation fails.
     pub(crate) fn die(&self) {
         self.lock().dead = true;
     }
 
-    /// How many operations there were.
+    /// Number of operations so far.
     pub(crate) fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// After a death: another process finds everything that was written, but for what a failed
-    /// sync may have cost.
+    /// Starts a new process after a death. It finds everything that was written, except bytes lost
+    /// to a failed sync.
     pub(crate) fn restart(&self) {
         let mut state = self.lock();
         state.dead = false;
@@ -169,7 +171,7 @@ impl SimulatedDisk {
         }
     }
 
-    /// After a death: the power was off, and this is what the disk holds.
+    /// Replaces the files with what a power cut leaves; used after a death.
     pub(crate) fn cut_power(&self) {
         let image = {
             let mut state = self.lock();
@@ -183,7 +185,7 @@ impl SimulatedDisk {
         self.replace(&image);
     }
 
-    /// What a process sees.
+    /// The files as a process sees them.
     pub(crate) fn image(&self) -> Image {
         let state = self.lock();
         let files = state.names.iter().filter(|(_, node)| **node != Node::Directory);
@@ -191,7 +193,7 @@ impl SimulatedDisk {
         files.map(|(path, _)| (path.clone(), read(path))).collect()
     }
 
-    /// Puts an image in the place of everything; all of it is synced.
+    /// Replaces all files with an image, synced.
     pub(crate) fn replace(&self, image: &Image) {
         let mut state = self.lock();
         for entry in fs::read_dir(&self.root).expect("the real disk works") {
@@ -265,7 +267,7 @@ impl SimulatedDisk {
     pub fn sync(&self, file: &File) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.begin_operation(&[DiskFault::Sync])?;
-        // One that nobody hears of may have been done.
+        // If the process dies, the sync may still have been done.
         let done = fault.is_none() || fault == Some(DiskFault::Death) && state.random.random();
         let mut random = state.random.clone();
         let content = state.content(file)?;
@@ -282,7 +284,7 @@ impl SimulatedDisk {
         fault.map_or(Ok(()), |_| Err(failed()))
     }
 
-    /// Whether there is space for what was just written.
+    /// Fails if there is no space for the bytes just written.
     pub fn space(&self) -> io::Result<()> {
         match self.lock().begin_operation(&[DiskFault::NoSpace])? {
             None => Ok(()),
@@ -324,7 +326,7 @@ impl SimulatedDisk {
         }
         fs::rename(from, to)?;
         let (from, to) = (self.name(from), self.name(to));
-        let node = state.names.remove(&from).expect("what was renamed was made before");
+        let node = state.names.remove(&from).expect("a renamed file was created before");
         state.names.insert(to.clone(), node);
         state.unsynced_names.push(NameChange::Rename(from, to, node));
         fault.map_or(Ok(()), |_| Err(failed()))
@@ -370,7 +372,7 @@ impl SimulatedDisk {
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let fault = state.begin_operation(&[DiskFault::Sync])?;
-        // Names are journalled: what a failed sync leaves is not dropped, as bytes are, but waits.
+        // File systems journal names: after a failed sync the changes are still pending, not lost.
         if fault.is_none() || fault == Some(DiskFault::Death) && state.random.random() {
             let directory = self.name(path);
             for change in std::mem::take(&mut state.unsynced_names) {
@@ -385,7 +387,7 @@ impl SimulatedDisk {
     }
 
     fn name(&self, path: &Path) -> String {
-        let inside = path.strip_prefix(&self.root).expect("a journal keeps to its directory");
+        let inside = path.strip_prefix(&self.root).expect("a journal stays within its directory");
         inside.to_str().expect("our names are text").to_owned()
     }
 
@@ -395,7 +397,7 @@ impl SimulatedDisk {
 }
 
 impl SimulatedState {
-    /// Counts an operation; answers what is to go wrong in it.
+    /// Counts an operation and returns the fault to inject into it, one of `possible` or a death.
     fn begin_operation(&mut self, possible: &[DiskFault]) -> io::Result<Option<DiskFault>> {
         if self.dead {
             return Err(failed());
@@ -416,7 +418,7 @@ impl SimulatedState {
         Ok(Some(fault))
     }
 
-    /// How many of so many bytes are stored by a write that does not end well.
+    /// How many of `bytes` a failed write stores.
     fn torn_len(&mut self, bytes: usize) -> usize {
         match self.random.random_range(0..4) {
             0 => 0,
@@ -461,7 +463,7 @@ impl SimulatedState {
         let mut image = Image::new();
         for (path, node) in durable_names.iter() {
             let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-            // Without its directory a file is lost.
+            // A file whose directory is not durable is lost.
             if durable_names.get(above) != Some(&Node::Directory) || path.is_empty() {
                 continue;
             }
@@ -475,7 +477,7 @@ impl SimulatedState {
 }
 
 impl NameChange {
-    /// The directory that it is made in; a rename stays in one.
+    /// The directory of the name; a rename stays within one.
     fn directory(&self) -> &str {
         let (Self::Add(name, _) | Self::Remove(name) | Self::Rename(name, ..)) = self;
         name.rsplit_once('/').map_or("", |(above, _)| above)

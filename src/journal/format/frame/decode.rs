@@ -1,4 +1,4 @@
-//! Reading frames back: nothing is believed before its checksum matched.
+//! Decoding of frames: nothing is used before its checksum has matched.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::journal::format::frame::{
 };
 use crate::record::Seq;
 
-/// A frame whose checksum over everything before the parts matched.
+/// A frame whose checksum over everything before the parts has matched.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodedGroup<'a> {
     /// Number of the group.
@@ -20,7 +20,7 @@ pub struct DecodedGroup<'a> {
     pub first_seq: Seq,
     /// Number of its records, at least 1.
     pub count: u32,
-    /// Chain after its last record, as stated; whoever needs it verified folds the leaves.
+    /// Chain after its last record as the frame states it, not verified against the leaves.
     pub chain_after: Digest,
     /// The whole frame.
     bytes: &'a [u8],
@@ -31,46 +31,46 @@ pub struct DecodedGroup<'a> {
 pub struct GroupEntry<'a> {
     /// Its encoded leaf.
     pub leaf: &'a [u8; LEAF_BYTES],
-    /// What the leaf says.
+    /// The decoded leaf.
     pub facts: Leaf,
-    /// What names it.
+    /// Its names, version and id.
     pub meta: StoredPart<'a>,
     /// Its value.
     pub data: StoredPart<'a>,
-    /// Where its meta part begins in the frame; the data part follows at once.
+    /// Offset of its meta part in the frame; the data part follows immediately.
     pub parts_at: usize,
-    /// Bytes that it takes in the frame.
+    /// Its length in the frame, in bytes.
     pub stored_bytes: usize,
 }
 
-/// A salted content, or what is left of it.
+/// One part of a record as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredPart<'a> {
-    /// All its bytes are zero, checksum and salt included.
+    /// All bytes are zero, checksum and salt included.
     Erased,
-    /// Whole: its checksum matched.
+    /// Intact: its checksum has matched.
     Whole {
-        /// The commitment's salt.
+        /// Salt of the leaf's commitment.
         salt: Salt,
-        /// What the leaf commits to.
+        /// The bytes that the leaf commits to.
         bytes: &'a [u8],
     },
 }
 
-/// Why bytes are not a whole frame.
+/// Why a frame is not intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// The checksum over header, leaves and index does not match.
     Head,
-    /// Its lengths contradict each other, or the space that there is.
+    /// Its lengths contradict each other or the available bytes.
     Length,
-    /// The magic is not there.
+    /// It does not begin with the magic.
     Magic,
     /// The padding is not zero.
     Padding,
     /// A part's checksum does not match.
     Part(Seq, PartKind),
-    /// A leaf is of another format, or not the one that stands at this place.
+    /// A leaf has another format or another seq.
     Leaf(Seq),
 }
 
@@ -78,36 +78,36 @@ impl fmt::Display for FrameError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head => out.write_str("the checksum of a group's header and leaves differs"),
-            Self::Length => out.write_str("a group's length is impossible"),
+            Self::Length => out.write_str("a group's length is invalid"),
             Self::Magic => out.write_str("no group begins here, and not only zeros follow"),
-            Self::Padding => out.write_str("a group does not end with zeros"),
+            Self::Padding => out.write_str("a group's padding is not zero"),
             Self::Part(seq, PartKind::Meta) => {
                 write!(out, "the checksum of the meta of seq {seq} differs")
             }
             Self::Part(seq, PartKind::Data) => {
                 write!(out, "the checksum of the data of seq {seq} differs")
             }
-            Self::Leaf(seq) => write!(out, "the leaf of seq {seq} is another's"),
+            Self::Leaf(seq) => write!(out, "the leaf of seq {seq} has another format or seq"),
         }
     }
 }
 
-/// How many bytes the frame that begins with these has, so that they can be read; a claim, until
-/// [`decode`] has checked it.
+/// Length in bytes of the frame with this header, so that a reader can fetch it. Not to be trusted
+/// before [`decode`] has checked the frame.
 pub fn frame_bytes(header: &[u8; HEADER_BYTES]) -> Result<u64, FrameError> {
     if header[..8] != MAGIC {
         return Err(FrameError::Magic);
     }
     let bytes = u64::from_le_bytes(field(header, 8));
     let count = u64::from(u32::from_le_bytes(field(header, 32)));
-    // With at most 2^32 records neither the sum nor the product can overflow.
+    // With at most 2^32 records neither the sum nor the product overflows.
     let least = HEADER_BYTES as u64 + count * (ENTRY_BYTES + 2 * PART_BYTES) as u64;
     let aligned = bytes.is_multiple_of(ALIGN_BYTES as u64);
     let possible = count > 0 && aligned && (least..=FRAME_BYTES_MAX).contains(&bytes);
     if possible { Ok(bytes) } else { Err(FrameError::Length) }
 }
 
-/// The frame at the beginning of `bytes`; the parts are checked when they are read.
+/// Decodes the frame at the beginning of `bytes`. The parts are checked when they are read.
 pub fn decode(log: Uuid, bytes: &[u8]) -> Result<DecodedGroup<'_>, FrameError> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(FrameError::Length)?;
     let len = usize::try_from(frame_bytes(header)?).map_err(|_| FrameError::Length)?;
@@ -123,7 +123,7 @@ pub fn decode(log: Uuid, bytes: &[u8]) -> Result<DecodedGroup<'_>, FrameError> {
     if head_crc(log, &bytes[..group.parts_at()]) != u32::from_le_bytes(field(header, CRC_AT)) {
         return Err(FrameError::Head);
     }
-    // No u64 overflows: the lengths are at most 2 * 2^32 summands below 2^32 + 20.
+    // The sum does not overflow: it has at most 2 * 2^32 terms below 2^32 + 20.
     let parts: u64 = (0..group.len())
         .map(|i| group.part_bytes(i))
         .map(|(meta, data)| meta as u64 + data as u64)
@@ -152,7 +152,7 @@ impl<'a> DecodedGroup<'a> {
         self.first_seq + u64::from(self.count - 1)
     }
 
-    /// The first record that is not whole, and why.
+    /// The first record that is not intact, and why.
     pub fn first_fault(&self) -> Option<(Seq, String)> {
         self.entries().zip(self.first_seq..).find_map(|(entry, seq)| match entry {
             Ok(GroupEntry {
@@ -165,12 +165,12 @@ impl<'a> DecodedGroup<'a> {
         })
     }
 
-    /// The records in order, each with its parts checked; after a fault, the others go on.
+    /// The records in order, with their parts checked. The records after a bad one still follow.
     pub fn entries(self) -> impl Iterator<Item = Result<GroupEntry<'a>, FrameError>> {
         self.entries_from(0)
     }
 
-    /// The records but the first `skipped`, whose parts are not looked at.
+    /// All records except the first `skipped`, whose parts are not checked.
     pub fn entries_from(
         self,
         skipped: usize,
@@ -200,7 +200,7 @@ impl<'a> DecodedGroup<'a> {
         })
     }
 
-    /// The meta of the record `seq`, when it is whole, whatever became of its data.
+    /// The meta of the record `seq`, if it is intact; its data need not be.
     pub fn meta(&self, seq: Seq) -> Option<&'a [u8]> {
         let i =
             usize::try_from(seq.checked_sub(self.first_seq)?).ok().filter(|i| *i < self.len())?;
@@ -225,7 +225,7 @@ impl<'a> DecodedGroup<'a> {
         leaf.expect("the length was checked against the count")
     }
 
-    /// Whole lengths of the meta and the data part of record `i`.
+    /// Lengths of the meta part and the data part of record `i`, with CRC and salt.
     fn part_bytes(&self, i: usize) -> (usize, usize) {
         let at = HEADER_BYTES + self.len() * LEAF_BYTES + i * 8;
         let meta = u32::from_le_bytes(field(self.bytes, at)) as usize;
@@ -234,14 +234,14 @@ impl<'a> DecodedGroup<'a> {
     }
 }
 
-/// Where the leaf of record `i` begins in its frame.
+/// Offset in the frame of the leaf of record `i`.
 fn leaf_at(i: usize) -> usize {
     HEADER_BYTES + i * LEAF_BYTES
 }
 
-/// A part, when its checksum matches.
+/// Checks a part.
 pub fn part(seq: Seq, kind: PartKind, bytes: &[u8]) -> Result<StoredPart<'_>, FrameError> {
-    // No whole part is all zero: a meta begins with a length above 0, and zeros are no JSON.
+    // No intact part is all zeros: a meta begins with a nonzero length, and zeros are not JSON.
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(StoredPart::Erased);
     }

@@ -1,11 +1,11 @@
-//! The group frame: what one commit writes and syncs together. Bytes in, bytes out, no I/O.
+//! The group frame: the records that one append writes and syncs together. No I/O.
 //!
 //! A frame begins at a multiple of 8 bytes in its segment. All numbers are little-endian, except
 //! inside leaves and metas, which have encodings of their own.
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      8  magic: 8A "BGROUP" 00, which is no UTF-8 and so in no name and no data
+//!      0      8  magic: 8A "BGROUP" 00, invalid UTF-8 and so in no name and no data
 //!      8      8  length of the frame, from the magic to the end of the padding
 //!     16      8  number of the group, from 1
 //!     24      8  seq of its first record
@@ -27,15 +27,14 @@
 //!     20      …  the bytes that the leaf commits to
 //! ```
 //!
-//! **Promises** that a part whose bytes are all zero, with its CRC and its salt, is [erased]:
-//! neither the frame's CRC nor the chain, nor any other part, depends on a part's content, so it
-//! can be erased in place. Any other change of any byte is found, the exchange of two parts
-//! included, because a part's CRC covers whose part it is.
+//! A part is [erased] in place by overwriting all its bytes, CRC and salt included, with zeros:
+//! neither the frame's CRC nor the chain nor another part depends on its content. Every other
+//! change of a byte is detected, and so is a swap of two parts, because a part's CRC covers the seq
+//! and the kind.
 //!
-//! **Does not** verify commitments or the chain, nor that a frame continues a log: whoever reads
-//! the log does that.
+//! The frame does not verify commitments or the chain, or that it continues the log; its readers do.
 //!
-//! [erased]: Part::Erased
+//! [erased]: StoredPart::Erased
 
 mod decode;
 
@@ -51,20 +50,20 @@ pub use decode::{FrameError, GroupEntry, StoredPart, decode, frame_bytes, part};
 use crate::audit::{Digest, LEAF_BYTES, SALT_BYTES, Salt, chain};
 use crate::record::{META_BYTES_MAX, Record, Seq};
 
-/// Frames begin at multiples of this, so that a search for them has few places to look.
+/// Frames begin at multiples of this, so that a search for frames has few offsets to try.
 pub const ALIGN_BYTES: usize = 8;
 
-/// What comes before the leaves.
+/// Bytes before the leaves.
 pub const HEADER_BYTES: usize = 72;
 
-/// What a record takes before the parts: its leaf and two lengths.
+/// Bytes of a record before the parts: its leaf and two lengths.
 pub const ENTRY_BYTES: usize = LEAF_BYTES + 8;
 
-/// What a part takes beside its bytes: CRC and salt.
+/// Bytes of a part before its content: CRC and salt.
 pub const PART_BYTES: usize = 4 + SALT_BYTES;
 
-/// Larger frames are not written, and not believed when read: a length that is damage must not
-/// make a reader allocate it. It is far above what one commit collects.
+/// Maximum length of a frame in bytes, far above what one append collects. A reader takes a greater
+/// length for damage, rather than allocate it.
 pub const FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 pub const MAGIC: [u8; 8] = *b"\x8aBGROUP\0";
@@ -74,24 +73,24 @@ const CRC_AT: usize = 36;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PartKind {
-    /// What names the record.
+    /// The record's names, version and id.
     Meta = 0,
-    /// Its value.
+    /// The record's value.
     Data = 1,
 }
 
-/// What a group follows: the log's end before it.
+/// The end of the log before a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Predecessor {
-    /// The log.
+    /// Id of the log.
     pub log: Uuid,
-    /// Number of the group.
+    /// Number of the group that is to follow.
     pub group: u64,
-    /// Chain before its first record.
+    /// Chain before the group's first record.
     pub chain_before: Digest,
 }
 
-/// A frame to be written.
+/// An encoded frame.
 #[derive(Debug)]
 pub struct GroupFrame {
     /// The whole frame.
@@ -100,18 +99,18 @@ pub struct GroupFrame {
     pub chain_after: Digest,
 }
 
-/// The frame of one group.
+/// Encodes the frame of one group.
 ///
 /// # Panics
-/// When there is no record, or so many or such large ones that a length does not fit its field:
-/// whoever collects groups has limits far below.
+/// If there is no record, or if a length does not fit its field. The limits on collecting a group
+/// are far below that.
 #[must_use]
 pub fn encode(predecessor: &Predecessor, records: &[Arc<Record>]) -> GroupFrame {
     let first = records.first().expect("a group has a record");
     let count = u32::try_from(records.len()).expect("a group has less than 2^32 records");
     let index_at = HEADER_BYTES + records.len() * LEAF_BYTES;
     let parts_at = HEADER_BYTES + records.len() * ENTRY_BYTES;
-    // A record's JSON holds all that its meta and data hold, and is never shorter than the two.
+    // A record's JSON contains its meta and data, so it is at least as long as the two.
     let parts: usize = records.iter().map(|record| record.json().len() + 2 * PART_BYTES).sum();
     let mut bytes = Vec::with_capacity(parts_at + parts + ALIGN_BYTES);
     bytes.resize(parts_at, 0);
@@ -128,7 +127,7 @@ pub fn encode(predecessor: &Predecessor, records: &[Arc<Record>]) -> GroupFrame 
     }
     bytes.resize(bytes.len().next_multiple_of(ALIGN_BYTES), 0);
     let frame_bytes = bytes.len() as u64;
-    assert!(frame_bytes <= FRAME_BYTES_MAX, "a group is at most {FRAME_BYTES_MAX} bytes");
+    assert!(frame_bytes <= FRAME_BYTES_MAX, "a group has at most {FRAME_BYTES_MAX} bytes");
     bytes[0..8].copy_from_slice(&MAGIC);
     bytes[8..16].copy_from_slice(&frame_bytes.to_le_bytes());
     bytes[16..24].copy_from_slice(&predecessor.group.to_le_bytes());
@@ -153,8 +152,8 @@ fn length(content: &[u8]) -> [u8; 4] {
     u32::try_from(content.len()).expect("a part has less than 2^32 bytes").to_le_bytes()
 }
 
-/// CRC of everything before the parts. The log's id is in it, so that a frame of another log,
-/// found in the blocks of a recycled disk, is never taken for one of ours.
+/// CRC of everything before the parts. It covers the log's id, so that a frame of another log in
+/// reused disk blocks is rejected.
 fn head_crc(log: Uuid, head: &[u8]) -> u32 {
     let crc = crc32c::crc32c(log.as_bytes());
     let crc = crc32c::crc32c_append(crc, &head[..CRC_AT]);

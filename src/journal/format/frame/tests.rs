@@ -1,4 +1,4 @@
-//! The format: round trips, erasure in place, and that everything else is found.
+//! Round trips, erasure in place, and detection of every other change.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn predecessor() -> Predecessor {
     Predecessor { log: LOG, group: 7, chain_before: [9; 32] }
 }
 
-/// Every record of a frame and the chain after them; nothing when anything is wrong with it.
+/// The records of a frame and the number of its erased parts; `None` if the frame is not intact.
 fn read(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
     let group = decode(LOG, bytes).ok()?;
     let mut chain_after = predecessor().chain_before;
@@ -36,7 +36,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
     (chain_after == group.chain_after).then_some((records, erased))
 }
 
-/// Where each record's meta part and data part lie.
+/// The range of each record's meta part and data part.
 fn parts(records: &[Arc<Record>]) -> Vec<[std::ops::Range<usize>; 2]> {
     let mut at = HEADER_BYTES + records.len() * ENTRY_BYTES;
     let mut ranges = Vec::new();
@@ -64,7 +64,7 @@ proptest! {
         prop_assert_eq!(decoded.frame_bytes(), frame.bytes.len() as u64);
         let plain: Vec<Record> = records.iter().map(|record| Record::clone(record)).collect();
         prop_assert_eq!(read(&frame.bytes), Some((plain, 0)));
-        // What follows a frame is not its business.
+        // Bytes after the frame do not matter.
         let mut followed = frame.bytes.clone();
         followed.extend([1; 16]);
         prop_assert!(read(&followed).is_some());
@@ -80,7 +80,7 @@ proptest! {
             for (at, byte) in fields {
                 bytes[at] = byte;
             }
-            // Believed as far as its checksum: the rest must hold by itself.
+            // With a matching checksum the other checks are reached.
             let parts_at = HEADER_BYTES + 2 * ENTRY_BYTES;
             let crc = head_crc(LOG, &bytes[..parts_at]);
             bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
@@ -103,7 +103,7 @@ fn record_is_erased_in_place_and_everything_else_still_verifies() {
             assert_eq!(erased, count);
             let others = records.iter().enumerate().filter(|(j, _)| *j != i);
             let others: Vec<Record> = others.map(|(_, record)| Record::clone(record)).collect();
-            assert_eq!(left, others, "the chain and all other records verify");
+            assert_eq!(left, others, "the chain and all other records still verify");
         }
     }
 }
@@ -113,7 +113,7 @@ fn any_other_change_is_detected() {
     let records = group(3, &[20, 0, 7]);
     let whole = encode(&predecessor(), &records).bytes;
     let erasable: Vec<_> = parts(&records).into_iter().flatten().collect();
-    // Whether all that differs from the whole frame is parts that are zero from end to end.
+    // Whether the only difference from the intact frame is parts that are entirely zero.
     let erased = |bytes: &[u8]| {
         let mut rest = whole.clone();
         for part in erasable.iter().filter(|part| bytes[(*part).clone()].iter().all(|b| *b == 0)) {
@@ -143,7 +143,7 @@ fn any_other_change_is_detected() {
     }
 }
 
-/// Equal lengths, whole checksums: only whose part it is differs.
+/// The two parts have equal lengths and intact checksums; only the seq differs.
 #[test]
 fn swapped_parts_are_detected() {
     let records = group(3, &[20, 20]);

@@ -123,7 +123,7 @@ impl Original {
             // Without it a start reads everything.
             21 if copy.join(CHECKPOINT).is_file() => {
                 let (what, _) = change_file(random, &copy.join(CHECKPOINT))?;
-                Ok((what, Expected::WholeWithWarning("the checkpoint is of no use")))
+                Ok((what, Expected::WholeWithWarning("the snapshot cannot be used")))
             }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
