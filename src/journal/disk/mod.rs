@@ -36,6 +36,7 @@ pub struct Disk {
     simulated: simulated::CurrentDisk,
 }
 
+#[cfg_attr(not(test), allow(clippy::unused_self, reason = "only under test a disk has a state"))]
 impl Disk {
     /// Writes all of `bytes` at `offset`.
     pub fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::audit::Digest;
+use crate::journal::format::field::field;
 use crate::record::Seq;
 
 /// Length of the header in bytes: a multiple of 8, because groups are aligned.
@@ -141,12 +142,6 @@ pub fn next_bytes(before: u64, group_bytes: u64, bytes_max: u64) -> u64 {
             return bytes;
         }
     }
-}
-
-fn field<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
 }
 
 #[cfg(test)]

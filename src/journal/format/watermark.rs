@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use crate::audit::Digest;
 use crate::journal::disk::Disk;
+use crate::journal::format::field::field;
 use crate::record::Seq;
 
 /// The file's name in the journal's directory.
@@ -147,23 +148,17 @@ fn encode(log: Uuid, watermark: &Watermark) -> [u8; SLOT_BYTES] {
 fn decode(log: Uuid, bytes: &[u8]) -> Option<Watermark> {
     let bytes = bytes.first_chunk::<SLOT_BYTES>()?;
     let watermark = Watermark {
-        group: number(bytes, 8),
-        seq: number(bytes, 16),
-        chain: *bytes[24..].first_chunk()?,
-        segment: number(bytes, 56),
-        offset: number(bytes, 64),
+        group: u64::from_le_bytes(field(bytes, 8)),
+        seq: u64::from_le_bytes(field(bytes, 16)),
+        chain: field(bytes, 24),
+        segment: u64::from_le_bytes(field(bytes, 56)),
+        offset: u64::from_le_bytes(field(bytes, 64)),
     };
     (encode(log, &watermark) == *bytes).then_some(watermark)
 }
 
 fn crc(log: Uuid, bytes: &[u8; SLOT_BYTES]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(log.as_bytes()), &bytes[..76])
-}
-
-fn number(bytes: &[u8; SLOT_BYTES], at: usize) -> u64 {
-    let mut out = [0; 8];
-    out.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(out)
 }
 
 /// Fuzzing property: a decoded slot encodes to the same bytes.

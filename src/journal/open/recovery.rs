@@ -14,6 +14,7 @@ use crate::journal::error::{JournalError, io_error};
 use crate::journal::format::watermark::{WatermarkContents, WatermarkFile};
 use crate::journal::format::{segment, watermark};
 use crate::journal::open::directory::DataDir;
+use crate::journal::open::opened::{OpenContext, OpenReport, OpenedJournal, TornTail};
 use crate::journal::open::scan::{
     DurabilityEvidence, LogScan, RecordVisitor, ScanStart, SegmentEnd, TornGroup,
 };
@@ -21,8 +22,7 @@ use crate::journal::open::snapshot::Snapshot;
 use crate::journal::open::unverified;
 use crate::journal::open::unverified::read_segment;
 use crate::journal::write::preallocate;
-use crate::journal::write::writer::{CurrentSegment, Journal, WriterStart};
-use crate::journal::{JournalOptions, OpenContext, OpenReport, OpenedJournal, TornTail};
+use crate::journal::write::writer::{CurrentSegment, Journal, JournalOptions, WriterStart};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// What the name of a torn tail ends with until the tail is surely cut from its segment.

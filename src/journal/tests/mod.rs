@@ -16,8 +16,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::audit::{Digest, Salts, chain};
+use crate::journal::open::opened::OpenReport;
 use crate::journal::*;
-use crate::record::{Identity, Name, Record, RecordParts, StoredRecord, Timestamp, User};
+use crate::record::{Identity, Name, Record, RecordParts, Seq, StoredRecord, Timestamp, User};
 
 /// Small enough that a few groups need several segments.
 pub const SEGMENT_BYTES: u64 = 4096;

@@ -8,23 +8,28 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::audit::Digest;
-use crate::journal::disk::Disk;
+use crate::journal::disk::{Disk, is_no_space};
 use crate::journal::error::{AppendError, JournalError, io_error};
 use crate::journal::format::frame::{GroupFrame, Predecessor};
 use crate::journal::format::segment::{FIRST_GROUP_AT, SegmentHeader};
 use crate::journal::format::watermark::{Watermark, WatermarkFile};
 use crate::journal::format::{frame, segment, watermark};
-use crate::journal::open::directory::DataDir;
 use crate::journal::open::lock::Lease;
-use crate::journal::open::scan::{LogEnd, RecordVisitor};
-use crate::journal::open::snapshot::Snapshot;
-use crate::journal::open::{recovery, snapshot};
+use crate::journal::open::scan::LogEnd;
 use crate::journal::read::index::LogIndex;
 use crate::journal::read::reader::{LogState, Reader};
 use crate::journal::write::preallocate::{PreallocatedSegment, Preallocation};
-use crate::journal::{JournalOptions, OpenContext, OpenedJournal, disk};
-use crate::record::{Record, RecordError, Seq, StoredRecord};
+use crate::record::Record;
+
+/// Default maximum size of a segment in bytes.
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Settings of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// Maximum size of a segment file in bytes; only a group larger than this gets a larger file.
+    pub segment_bytes_max: u64,
+}
 
 /// The open log. There is one at a time, and it keeps the data directory locked.
 #[derive(Debug)]
@@ -71,68 +76,14 @@ pub struct WriterStart {
     pub lease: Lease,
 }
 
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX }
+    }
+}
+
 impl Journal {
-    /// Reads the whole log, repairs what a crash may have left, and opens it for appending.
-    ///
-    /// A log that ends before `durable_seq_min` is damaged. `visit` sees every record in order,
-    /// with the chain after it; its error ends the open. If the log turns out to be damaged,
-    /// `visit` has already seen the records before the damage.
-    ///
-    /// # Errors
-    /// [`JournalError`]: damage or an error of `visit`, after which nothing was changed, or an
-    /// error of the system.
-    pub fn open(
-        dir: &DataDir,
-        options: JournalOptions,
-        durable_seq_min: Seq,
-        visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
-    ) -> Result<OpenedJournal, JournalError> {
-        let context =
-            OpenContext { durable_seq_min, confirm_durable: None, snapshot: None, read_from: 0 };
-        Self::open_with(dir, options, &context, visit)
-    }
-
-    /// As [`Journal::open`], but with a snapshot only part of the log is read: `visit` sees the
-    /// records from the segment that holds the snapshot's head, or [`OpenContext::read_from`] if
-    /// that is earlier. The caller has visited the snapshot's own records.
-    ///
-    /// # Errors
-    /// As [`Journal::open`]. A log that ends before the snapshot's head is damaged.
-    pub fn open_with(
-        dir: &DataDir,
-        options: JournalOptions,
-        context: &OpenContext<'_>,
-        visit: &mut dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError>,
-    ) -> Result<OpenedJournal, JournalError> {
-        let visit: &mut RecordVisitor<'_> = visit;
-        recovery::open(dir, options, context, visit)
-    }
-
-    /// Reads the last snapshot of a log. One that cannot be used is logged and ignored.
-    #[must_use]
-    pub fn snapshot(dir: &DataDir) -> Option<Snapshot> {
-        let path = snapshot::path(&dir.journal());
-        Snapshot::read(&dir.journal(), dir.log_id()).unwrap_or_else(|reason| {
-            let file = path.display();
-            tracing::warn!(%file, reason, "the snapshot cannot be used; reading the whole log");
-            None
-        })
-    }
-
-    /// Removes the snapshot of a log, so that the next open reads the whole log.
-    ///
-    /// # Errors
-    /// If the file cannot be removed or the directory cannot be synced.
-    pub fn remove_snapshot(dir: &DataDir) -> io::Result<()> {
-        let journal = dir.journal();
-        let disk = Disk::default();
-        match disk.remove(&snapshot::path(&journal)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        disk.sync_dir(&journal)
-    }
-
+    /// Continues a log after recovery.
     pub fn start(start: WriterStart) -> Self {
         let WriterStart {
             disk,
@@ -204,7 +155,7 @@ impl Journal {
     /// Seq of the last record, 0 in an empty log.
     #[must_use]
     #[cfg(test)]
-    pub fn head(&self) -> Seq {
+    pub fn head(&self) -> crate::record::Seq {
         self.end.seq
     }
 
@@ -251,13 +202,14 @@ impl Journal {
     /// nothing has changed. The new segment replaces one that is still empty, because both would
     /// have the same name.
     fn enter_next_segment(&mut self, group_bytes: u64) -> Result<(), AppendError> {
-        let preallocated = match self.preallocation.take(FIRST_GROUP_AT + group_bytes) {
-            Some(preallocated) => Ok(preallocated),
-            None => {
+        let preallocated = self.preallocation.take(FIRST_GROUP_AT + group_bytes);
+        let preallocated = preallocated.map_or_else(
+            || {
                 let file_bytes = self.next_segment_bytes(group_bytes);
                 PreallocatedSegment::create_on_demand(&self.disk, &self.dir, file_bytes)
-            }
-        };
+            },
+            Ok,
+        );
         let first_seq = self.end.seq + 1;
         let replaces_empty = self.current.end == FIRST_GROUP_AT;
         let number = if replaces_empty { self.current.number } else { self.current.number + 1 };
@@ -274,7 +226,7 @@ impl Journal {
             Ok((preallocated.into_segment(&self.dir, &header)?, file_bytes))
         });
         let (file, file_bytes) = named.map_err(|error| {
-            if disk::is_no_space(&error) { AppendError::NoSpace(error) } else { self.fail(error) }
+            if is_no_space(&error) { AppendError::NoSpace(error) } else { self.fail(error) }
         })?;
         self.disk.sync_dir(&self.dir).map_err(|error| self.fail(error))?;
         self.current =

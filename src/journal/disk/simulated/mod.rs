@@ -12,19 +12,21 @@
 //! **Promises** that the same seed and the same operations have the same outcome.
 
 mod content;
+mod state;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::rngs::SmallRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
+
+pub(crate) use state::{DiskFault, Image};
 
 use crate::journal::disk::simulated::content::{FileChange, FileContent, Survival};
+use crate::journal::disk::simulated::state::{NameChange, Node, SimulatedState, failed};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<SimulatedDisk>>> = const { RefCell::new(None) };
@@ -39,53 +41,6 @@ pub struct CurrentDisk(Option<Arc<SimulatedDisk>>);
 pub(crate) struct SimulatedDisk {
     root: PathBuf,
     state: Mutex<SimulatedState>,
-}
-
-/// The bytes of every file by its path; a path that ends with `/` is a directory.
-pub(crate) type Image = BTreeMap<String, Vec<u8>>;
-
-/// A fault to be injected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DiskFault {
-    /// The process dies during an operation, which may have been done completely or in part.
-    Death,
-    /// The next new file finds no space.
-    NoSpace,
-    /// A sync fails, and some of the bytes that it should have written may be lost.
-    Sync,
-    /// A write fails, after some of its bytes were stored.
-    Write,
-}
-
-#[derive(Debug)]
-struct SimulatedState {
-    random: SmallRng,
-    files: Vec<FileContent>,
-    by_inode: HashMap<u64, usize>,
-    /// By path from the root; `""` is the root.
-    names: BTreeMap<String, Node>,
-    durable_names: BTreeMap<String, Node>,
-    /// Changes of names since the last sync of their directory, in order.
-    unsynced_names: Vec<NameChange>,
-    /// The next fault, and the number of operations before it.
-    planned: Option<(DiskFault, u64)>,
-    dead: bool,
-    /// The faults injected since they were last taken.
-    injected: Vec<DiskFault>,
-    operations: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Node {
-    Directory,
-    File(usize),
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Add(String, Node),
-    Remove(String),
-    Rename(String, String, Node),
 }
 
 impl Default for CurrentDisk {
@@ -103,21 +58,7 @@ impl CurrentDisk {
 impl SimulatedDisk {
     /// An empty disk at the directory `root`, which must exist.
     pub(crate) fn new(root: &Path, seed: u64) -> Arc<Self> {
-        let mut state = SimulatedState {
-            random: SmallRng::seed_from_u64(seed),
-            files: Vec::new(),
-            by_inode: HashMap::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            unsynced_names: Vec::new(),
-            planned: None,
-            dead: false,
-            injected: Vec::new(),
-            operations: 0,
-        };
-        state.names.insert(String::new(), Node::Directory);
-        state.durable_names.clone_from(&state.names);
-        Arc::new(Self { root: root.to_owned(), state: Mutex::new(state) })
+        Arc::new(Self { root: root.to_owned(), state: Mutex::new(SimulatedState::new(seed)) })
     }
 
     /// Puts every journal that this thread opens from now on onto this disk.
@@ -180,7 +121,7 @@ impl SimulatedDisk {
                 1 => Survival::Nothing,
                 _ => Survival::Some,
             };
-            state.cut(keeps)
+            state.surviving(keeps)
         };
         self.replace(&image);
     }
@@ -394,96 +335,4 @@ impl SimulatedDisk {
     fn lock(&self) -> MutexGuard<'_, SimulatedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl SimulatedState {
-    /// Counts an operation and returns the fault to inject into it, one of `possible` or a death.
-    fn begin_operation(&mut self, possible: &[DiskFault]) -> io::Result<Option<DiskFault>> {
-        if self.dead {
-            return Err(failed());
-        }
-        self.operations += 1;
-        let Some((fault, operations)) = &mut self.planned else { return Ok(None) };
-        if *operations > 0 {
-            *operations -= 1;
-            return Ok(None);
-        }
-        let fault = *fault;
-        if fault != DiskFault::Death && !possible.contains(&fault) {
-            return Ok(None);
-        }
-        self.planned = None;
-        self.injected.push(fault);
-        self.dead = fault == DiskFault::Death;
-        Ok(Some(fault))
-    }
-
-    /// How many of `bytes` a failed write stores.
-    fn torn_len(&mut self, bytes: usize) -> usize {
-        match self.random.random_range(0..4) {
-            0 => 0,
-            1 => bytes,
-            _ => self.random.random_range(0..=bytes),
-        }
-    }
-
-    fn content(&mut self, file: &File) -> io::Result<&mut FileContent> {
-        let index = self.by_inode[&file.metadata()?.ino()];
-        Ok(&mut self.files[index])
-    }
-
-    fn forget(&mut self, name: String) {
-        self.names.remove(&name);
-        self.unsynced_names.push(NameChange::Remove(name));
-    }
-
-    fn apply_name(&mut self, change: NameChange, keeps: Survival) {
-        if !keeps.decide(&mut self.random) {
-            return;
-        }
-        match change {
-            NameChange::Add(name, node) => {
-                self.durable_names.insert(name, node);
-            }
-            NameChange::Remove(name) => {
-                self.durable_names.remove(&name);
-            }
-            NameChange::Rename(from, to, node) => {
-                self.durable_names.remove(&from);
-                self.durable_names.insert(to, node);
-            }
-        }
-    }
-
-    fn cut(&mut self, keeps: Survival) -> Image {
-        for change in std::mem::take(&mut self.unsynced_names) {
-            self.apply_name(change, keeps);
-        }
-        let Self { random, files, durable_names, .. } = self;
-        let mut image = Image::new();
-        for (path, node) in durable_names.iter() {
-            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-            // A file whose directory is not durable is lost.
-            if durable_names.get(above) != Some(&Node::Directory) || path.is_empty() {
-                continue;
-            }
-            match node {
-                Node::Directory => image.insert(format!("{path}/"), Vec::new()),
-                Node::File(file) => image.insert(path.clone(), files[*file].image(random, keeps)),
-            };
-        }
-        image
-    }
-}
-
-impl NameChange {
-    /// The directory of the name; a rename stays within one.
-    fn directory(&self) -> &str {
-        let (Self::Add(name, _) | Self::Remove(name) | Self::Rename(name, ..)) = self;
-        name.rsplit_once('/').map_or("", |(above, _)| above)
-    }
-}
-
-fn failed() -> io::Error {
-    io::Error::from_raw_os_error(5)
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::audit::{Digest, LEAF_BYTES, Leaf, Salt};
-use crate::journal::format::frame::{
+use crate::journal::format::field::field;
+use crate::journal::format::frame::layout::{
     ALIGN_BYTES, CRC_AT, ENTRY_BYTES, FRAME_BYTES_MAX, HEADER_BYTES, MAGIC, PART_BYTES, PartKind,
     head_crc, part_crc,
 };
@@ -249,10 +250,4 @@ pub fn part(seq: Seq, kind: PartKind, bytes: &[u8]) -> Result<StoredPart<'_>, Fr
         return Err(FrameError::Part(seq, kind));
     }
     Ok(StoredPart::Whole { salt: field(bytes, 4), bytes: &bytes[PART_BYTES..] })
-}
-
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
 }

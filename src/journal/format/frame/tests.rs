@@ -1,9 +1,18 @@
 //! Round trips, erasure in place, and detection of every other change.
 
-use proptest::prelude::*;
+use std::sync::Arc;
 
-use crate::journal::format::frame::*;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::audit::chain;
+use crate::journal::format::frame::layout::{CRC_AT, head_crc};
+use crate::journal::format::frame::{
+    ALIGN_BYTES, ENTRY_BYTES, FrameError, HEADER_BYTES, PART_BYTES, PartKind, Predecessor,
+    StoredPart, decode, encode,
+};
 use crate::journal::tests::{group, record};
+use crate::record::Record;
 
 const LOG: Uuid = Uuid::from_u128(0x0198);
 
