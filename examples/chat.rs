@@ -71,19 +71,19 @@ async fn serve(broker: Broker, socket: TcpStream) -> Result<()> {
         Ok(user) => user,
         Err(error) => return Ok(screen.send(format!("! {error}")).await?),
     };
-    let mut whispers = follow(&broker, PRIVATE, &user)?;
+    let mut private = follow(&broker, PRIVATE, &user)?;
     let mut guest = Guest::new(broker, user)?;
     loop {
         let answer = tokio::select! {
             line = keyboard.next() => match line.transpose()? {
                 None => return Ok(()),
-                Some(line) => match guest.types(&line).await {
+                Some(line) => match guest.handle_line(&line).await {
                     Ok(()) => continue,
                     Err(error) => format!("! {error}"),
                 },
             },
-            Some(record) = guest.talk.next() => show(&record?)?,
-            record = whispers.next() => match record {
+            Some(record) = guest.messages.next() => show(&record?)?,
+            record = private.next() => match record {
                 None => return Ok(screen.send("good night".to_owned()).await?),
                 Some(record) => format!("(private) {}", show(&record?)?),
             },
@@ -98,25 +98,25 @@ struct Guest {
     user: User,
     inserts: EventSink,
     room: String,
-    talk: Records,
+    messages: Records,
 }
 
 impl Guest {
     fn new(broker: Broker, user: User) -> Result<Self> {
         let room = "room.lobby".to_owned();
-        let (inserts, talk) = (broker.sink(), follow(&broker, &room, &user)?);
-        Ok(Self { broker, user, inserts, room, talk })
+        let (inserts, messages) = (broker.sink(), follow(&broker, &room, &user)?);
+        Ok(Self { broker, user, inserts, room, messages })
     }
 
-    async fn types(&mut self, line: &str) -> Result<()> {
+    async fn handle_line(&mut self, line: &str) -> Result<()> {
         if let Some(name) = line.strip_prefix("/join ") {
             let room = format!("room.{}", name.trim());
-            self.talk = follow(&self.broker, &room, &self.user)?;
+            self.messages = follow(&self.broker, &room, &self.user)?;
             self.room = room;
             return Ok(());
         }
-        let private = line.strip_prefix("/to ").and_then(|rest| rest.split_once(' '));
-        let mut event = match private {
+        let whisper = line.strip_prefix("/to ").and_then(|rest| rest.split_once(' '));
+        let mut event = match whisper {
             Some((user, text)) => NewEvent::new(PRIVATE, &text)?.to(user)?,
             None => NewEvent::new(&self.room, &line)?,
         };

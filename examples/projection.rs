@@ -38,13 +38,13 @@ async fn main() -> Result<()> {
         .forward(broker.sink().sink_err_into());
     let stop = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
     let counting = run(&broker, Path::new(&file), stop);
-    let (inserted, counted) = futures::join!(words.inspect(tell), counting);
+    let (inserted, counted) = futures::join!(words.inspect(report_error), counting);
     broker.shutdown().await;
     inserted.and(counted.map(drop))
 }
 
 /// While the counting goes on.
-fn tell(inserted: &Result<()>) {
+fn report_error(inserted: &Result<()>) {
     if let Err(error) = inserted {
         eprintln!("a word was not inserted: {error}");
     }

@@ -76,7 +76,7 @@ pub use broker::{
     Broker, EventSink, Inserted, Records, ReplayMode, Resume, SinkError, SinkFailure, StartError,
     Subscribe,
 };
-pub use cli::{Invocation, Operation, Show, operate};
+pub use cli::{Invocation, Operation, ReportFormat, operate};
 pub use config::Config;
 pub use decide::Rejection;
 pub use http::{Routes, openapi_json};

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// As that of a command line which cannot be understood.
-const CANNOT_RUN: u8 = 2;
+const EXIT_UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     match Invocation::from_args(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
@@ -32,12 +32,12 @@ fn run_operation(operation: &Operation, flags: Flags) -> ExitCode {
         Ok(config) => config.log_format(LogFormat::Text),
         Err(errors) => {
             eprintln!("broker: {errors}");
-            return ExitCode::from(CANNOT_RUN);
+            return ExitCode::from(EXIT_UNUSABLE);
         }
     };
     // What a command has to say it says itself.
-    let quiet = if config.log == Config::default().log { "warn" } else { &config.log };
-    start_log(&config.clone().log(quiet));
+    let filter = if config.log == Config::default().log { "warn" } else { &config.log };
+    start_log(&config.clone().log(filter));
     operate(operation, &config)
 }
 
@@ -53,11 +53,11 @@ async fn run_server(flags: Flags) -> ExitCode {
     for (name, value) in loaded.config.effective() {
         info!(name, value, "setting");
     }
-    let announced = |address| {
+    let announce = |address| {
         // Scripts wait for this line; a closed standard output is not worth ending for.
         let _ = writeln!(io::stdout(), "listening on http://{address}");
     };
-    match serve(loaded.config, shutdown_signal(), announced).await {
+    match serve(loaded.config, shutdown_signal(), announce).await {
         // At once, both ways: a thread that a disk holds for ever would be waited for.
         Ok(()) => exit(0),
         Err(error) => {
@@ -107,7 +107,7 @@ mod tests {
     /// million records that are not in memory, instead of one and a half.
     #[cfg(feature = "jemalloc")]
     #[test]
-    fn what_is_large_begins_with_a_page() {
+    fn large_allocations_are_page_aligned() {
         for len in [1 << 20, 8 << 20] {
             let zeros = vec![0_u8; len];
             assert!(zeros.as_ptr().addr().is_multiple_of(4096), "{len} bytes");

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn broker_is_broker_serve() {
+    fn broker_without_a_command_serves() {
         for args in
             [&["--port", "1", "--allow-open"][..], &["serve", "--port=1", "--allow-open=true"]]
         {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::cli::output::{ProgressBar, count, hex, say};
+use crate::cli::output::{ProgressBar, count, hex, print_line};
 use crate::cli::sequence::Sequence;
 use crate::cli::target::{
-    CopyTarget, Existing, Finished, Plan, is_unfinished, resolve, unfinished,
+    CopyPlan, CopyTarget, ExistingTarget, FinishedCopy, is_partial, partial_path, resolve,
 };
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
@@ -13,14 +13,14 @@ use crate::journal::{DirError, JournalError, RESTORE, Survey, SurveyReport};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     let survey = Survey::beside(&config.data_dir)?;
-    let plan = Plan {
-        place: to,
+    let plan = CopyPlan {
+        directory: to,
         log: survey.log_id(),
-        existing: Existing::Extend,
+        existing: ExistingTarget::Extend,
         segment_bytes: config.segment_bytes,
     };
-    let (Finished { head, added }, surveyed) = copy_all("backing up", &survey, plan)?;
-    say(format_args!(
+    let (FinishedCopy { head, added }, surveyed) = copy_all("backing up", &survey, plan)?;
+    print_line(format_args!(
         "backed up {} of the log {} to {}, {added} of them new; the last is seq {head}, the chain \
          after it {}",
         count(head, "record"),
@@ -34,28 +34,28 @@ pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
 pub(super) fn copy_all(
     what: &'static str,
     survey: &Survey,
-    plan: Plan<'_>,
-) -> Result<(Finished, SurveyReport), Failure> {
-    outside(survey.path(), plan.place)?;
-    apart(survey.path(), plan.place)?;
+    plan: CopyPlan<'_>,
+) -> Result<(FinishedCopy, SurveyReport), Failure> {
+    refuse_target_in_source(survey.path(), plan.directory)?;
+    refuse_source_in_partial(survey.path(), plan.directory)?;
     let mut target = CopyTarget::open(plan, &mut |_, _| Ok(()))?;
     let progress = ProgressBar::bytes(what, Some(survey.log_bytes()));
     let mut sequence = Sequence::without_ids();
     let read = survey.read(|taken| {
         for record in taken.records {
-            sequence.take(record).map_err(|wrong| {
+            sequence.check(record).map_err(|wrong| {
                 let (file, offset) = (taken.file.display(), taken.offset);
-                let name = output::name(record);
+                let name = output::record_name(record);
                 Failure::Damage(format!("in {file} at byte {offset}, {name}: {wrong}"))
             })?;
         }
         progress.add(taken.bytes);
-        target.take(taken.records, taken.chains)
+        target.append(taken.records, taken.chains)
     });
-    let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
+    let surveyed = read.map_err(|failure| name_bad_record(survey, failure))?;
     drop(progress);
     if let Some(tail) = &surveyed.tail {
-        say(format_args!(
+        print_line(format_args!(
             "the log ends in {} at byte {} with a group that is not whole; it was never \
              acknowledged, and is not copied",
             tail.file.display(),
@@ -66,12 +66,12 @@ pub(super) fn copy_all(
 }
 
 /// Says which record damage was met in.
-pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
+pub(super) fn name_bad_record(survey: &Survey, failure: Failure) -> Failure {
     let Failure::Journal(error) = &failure else { return failure };
     let Some(suspect) = survey.suspect(error) else { return failure };
     let names = suspect.names.as_ref();
     let names = names.map(|(event, version, to)| (event.as_str(), *version, to.as_deref()));
-    let first = output::named(suspect.seq, names);
+    let first = output::record_name_from(suspect.seq, names);
     let (file, offset, what) = match error {
         JournalError::Damage { file, offset, what, .. } => (file, offset, what.clone()),
         JournalError::Record { file, offset, source, .. } => (file, offset, source.to_string()),
@@ -87,13 +87,13 @@ pub(super) fn name_bad(survey: &Survey, failure: Failure) -> Failure {
 }
 
 /// Refuses to write into the directory that is copied.
-pub(super) fn outside(source: &Path, place: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_target_in_source(source: &Path, directory: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
-    let place = resolve(place)?;
-    if place.starts_with(&source) {
+    let directory = resolve(directory)?;
+    if directory.starts_with(&source) {
         return Err(Failure::Refused(format!(
             "{} lies in the directory that is copied, {}: name another place, best on another disk",
-            place.display(),
+            directory.display(),
             source.display()
         )));
     }
@@ -101,17 +101,17 @@ pub(super) fn outside(source: &Path, place: &Path) -> Result<(), Failure> {
 }
 
 /// Refuses to copy a directory that lies where its own copy is written.
-fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
+fn refuse_source_in_partial(source: &Path, directory: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
-    let place = resolve(place)?;
+    let directory = resolve(directory)?;
     // It would be taken for what an earlier run has written, and be given the copy's name.
-    let unfinished = resolve(&unfinished(&place))?;
-    if unfinished.starts_with(&source) || source.starts_with(&unfinished) {
+    let partial = resolve(&partial_path(&directory))?;
+    if partial.starts_with(&source) || source.starts_with(&partial) {
         return Err(Failure::Refused(format!(
             "a copy to {} is written as {} until it is whole, and that is where the directory that \
              is copied lies: name another place, best on another disk",
-            place.display(),
-            unfinished.display()
+            directory.display(),
+            partial.display()
         )));
     }
     Ok(())
@@ -119,8 +119,8 @@ fn apart(source: &Path, place: &Path) -> Result<(), Failure> {
 
 /// That a directory which is only read holds a log, and all of it that was copied; said for its own
 /// kind.
-pub(super) fn backup_of(path: &Path) -> Result<Survey, Failure> {
-    if is_unfinished(&resolve(path)?) {
+pub(super) fn open_backup(path: &Path) -> Result<Survey, Failure> {
+    if is_partial(&resolve(path)?) {
         return Err(Failure::Refused(format!(
             "{} is a copy that was not finished, and may lack the end of the log: run the command \
              again that was to make it, or name another backup",

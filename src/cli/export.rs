@@ -10,7 +10,7 @@ use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write
 use std::path::{Path, PathBuf};
 
 use crate::audit::Digest;
-use crate::cli::backup::{name_bad, outside};
+use crate::cli::backup::{name_bad_record, refuse_target_in_source};
 use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines};
 use crate::cli::output::{ProgressBar, count, hex};
 use crate::cli::{Failure, io_failure, output};
@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     let mut begin = |out: &mut ExportOutput<'_>, chain: Digest| {
         begun = true;
         let begin = ExportBegin { log: survey.log_id(), after, chain };
-        out.put(begin.encode().as_bytes(), None)
+        out.write_line(begin.encode().as_bytes(), None)
     };
     if after == 0 {
         begin(&mut out, end.chain)?;
@@ -39,7 +39,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     let read = survey.read(|taken| {
         for (record, chain) in taken.records.iter().zip(taken.chains) {
             if record.seq() > after {
-                out.put(&record.audit_json(), Some(&end))?;
+                out.write_line(&record.audit_json(), Some(&end))?;
                 end = ExportEnd { records: end.records + 1, seq: record.seq(), chain: *chain };
             } else if record.seq() == after {
                 end.chain = *chain;
@@ -49,7 +49,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
         progress.add(taken.bytes);
         Ok(())
     });
-    let surveyed = read.map_err(|failure| name_bad(&survey, failure))?;
+    let surveyed = read.map_err(|failure| name_bad_record(&survey, failure))?;
     drop(progress);
     if !begun {
         return Err(Failure::Refused(format!(
@@ -57,10 +57,13 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
             surveyed.head
         )));
     }
-    out.put(end.encode().as_bytes(), Some(&end))?;
-    let kept = out.finish()?;
-    let kept =
-        if kept > 0 { format!(", of which {kept} were there already") } else { String::new() };
+    out.write_line(end.encode().as_bytes(), Some(&end))?;
+    let kept_records = out.finish()?;
+    let kept = if kept_records > 0 {
+        format!(", of which {kept_records} were there already")
+    } else {
+        String::new()
+    };
     // Standard output may be the export itself.
     eprintln!(
         "exported {} of the log {} after seq {after}{kept}; the last is seq {}, the chain after \
@@ -74,7 +77,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
 }
 
 enum ExportOutput<'a> {
-    File(Continued),
+    File(ContinuedFile),
     Standard(BufWriter<StdoutLock<'a>>),
     /// What is no file holds nothing to go on from: to read a pipe would be to wait for its end.
     Stream(PathBuf, BufWriter<File>),
@@ -91,23 +94,23 @@ impl ExportOutput<'_> {
                 Ok(Self::Stream(path.to_owned(), BufWriter::new(stream)))
             }
             Ok(_) | Err(_) => {
-                outside(data_dir, path)?;
-                Ok(Self::File(Continued::open(path)?))
+                refuse_target_in_source(data_dir, path)?;
+                Ok(Self::File(ContinuedFile::open(path)?))
             }
         }
     }
 
-    /// Writes a line, unless it is there; `ended` is how an export would end before it.
-    fn put(&mut self, line: &[u8], ended: Option<&ExportEnd>) -> Result<(), Failure> {
+    /// Writes a line, unless it is there; `end_before` is how an export would end before it.
+    fn write_line(&mut self, line: &[u8], end_before: Option<&ExportEnd>) -> Result<(), Failure> {
         match self {
-            Self::File(file) => file.put(line, ended),
+            Self::File(file) => file.write_line(line, end_before),
             Self::Standard(out) => {
-                let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
-                put.map_err(output::written)
+                let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+                written.map_err(output::stdout_failure)
             }
             Self::Stream(path, out) => {
-                let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
-                put.map_err(|error| streamed(path, error))
+                let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+                written.map_err(|error| stream_failure(path, error))
             }
         }
     }
@@ -116,16 +119,16 @@ impl ExportOutput<'_> {
     fn finish(self) -> Result<u64, Failure> {
         match self {
             Self::File(file) => file.finish(),
-            Self::Standard(mut out) => out.flush().map(|()| 0).map_err(output::written),
+            Self::Standard(mut out) => out.flush().map(|()| 0).map_err(output::stdout_failure),
             Self::Stream(path, mut out) => {
-                out.flush().map(|()| 0).map_err(|error| streamed(&path, error))
+                out.flush().map(|()| 0).map_err(|error| stream_failure(&path, error))
             }
         }
     }
 }
 
 /// A failed write to what is no file.
-fn streamed(path: &Path, error: io::Error) -> Failure {
+fn stream_failure(path: &Path, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Pipe,
         _ => io_failure("writing to", path)(error),
@@ -133,13 +136,13 @@ fn streamed(path: &Path, error: io::Error) -> Failure {
 }
 
 /// A file that may hold the beginning of what is written.
-struct Continued {
+struct ContinuedFile {
     path: PathBuf,
     state: ExportState,
     /// Length of what is known to be right.
-    good_bytes: u64,
+    matching_bytes: u64,
     /// Records of it that were there already.
-    kept: u64,
+    kept_records: u64,
 }
 
 enum ExportState {
@@ -149,70 +152,70 @@ enum ExportState {
     Writing(BufWriter<File>),
 }
 
-impl Continued {
+impl ContinuedFile {
     fn open(path: &Path) -> Result<Self, Failure> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(io_failure("opening", path))?;
         let state = ExportState::Comparing(Lines::new(BufReader::new(file)));
-        Ok(Self { path: path.to_owned(), state, good_bytes: 0, kept: 0 })
+        Ok(Self { path: path.to_owned(), state, matching_bytes: 0, kept_records: 0 })
     }
 
-    fn put(&mut self, line: &[u8], ended: Option<&ExportEnd>) -> Result<(), Failure> {
-        let ExportState::Comparing(lines) = &mut self.state else { return self.write(line) };
+    fn write_line(&mut self, line: &[u8], end_before: Option<&ExportEnd>) -> Result<(), Failure> {
+        let ExportState::Comparing(lines) = &mut self.state else { return self.append_line(line) };
         let is_first = lines.number == 0;
         let found = lines.next().map_err(io_failure("reading", &self.path))?;
-        let goes_on = match found {
+        let has_foreign_rest = match found {
             None => false,
             Some(ExportLine::Whole(found)) if found == line => {
-                self.good_bytes += line.len() as u64 + 1;
-                self.kept += u64::from(ended.is_some() && !ExportEnd::is_end(found));
+                self.matching_bytes += line.len() as u64 + 1;
+                self.kept_records += u64::from(end_before.is_some() && !ExportEnd::is_end(found));
                 return Ok(());
             }
             // A cut first line is only ours when it is ours as far as it goes.
             Some(ExportLine::Cut(found)) => {
                 if is_first && !line.starts_with(found) {
-                    return Err(self.foreign());
+                    return Err(self.foreign_file());
                 }
                 false
             }
             Some(ExportLine::Whole(found)) => {
-                let found_end = ended.filter(|end| end.encode().as_bytes() == found);
+                let found_end = end_before.filter(|end| end.encode().as_bytes() == found);
                 let is_last = found_end.is_some()
                     && lines.next().map_err(io_failure("reading", &self.path))?.is_none();
                 !is_last
             }
             Some(ExportLine::TooLong) => true,
         };
-        if goes_on {
-            return Err(self.foreign());
+        if has_foreign_rest {
+            return Err(self.foreign_file());
         }
-        self.begin_to_write()?;
-        self.write(line)
+        self.start_writing()?;
+        self.append_line(line)
     }
 
     /// Goes on where what is right ends.
-    fn begin_to_write(&mut self) -> Result<(), Failure> {
+    fn start_writing(&mut self) -> Result<(), Failure> {
         let path = &self.path;
         let file = OpenOptions::new().write(true).open(path);
         let mut file = file.map_err(io_failure("opening", path))?;
-        let cut = file.set_len(self.good_bytes);
-        let cut = cut.and_then(|()| file.seek(SeekFrom::Start(self.good_bytes)));
+        let cut = file.set_len(self.matching_bytes);
+        let cut = cut.and_then(|()| file.seek(SeekFrom::Start(self.matching_bytes)));
         cut.map_err(io_failure("writing to", path))?;
         self.state = ExportState::Writing(BufWriter::with_capacity(1 << 20, file));
         Ok(())
     }
 
-    fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
+    fn append_line(&mut self, line: &[u8]) -> Result<(), Failure> {
         let ExportState::Writing(out) = &mut self.state else {
             unreachable!("lines are written after those that are there");
         };
-        let put = out.write_all(line).and_then(|()| out.write_all(b"\n"));
-        put.map_err(io_failure("writing to", &self.path))
+        let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+        written.map_err(io_failure("writing to", &self.path))
     }
 
     fn finish(self) -> Result<u64, Failure> {
-        let Self { path, state, kept, .. } = self;
+        let Self { path, state, kept_records, .. } = self;
         let file = match state {
             ExportState::Comparing(mut lines) => {
                 if lines.next().map_err(io_failure("reading", &path))?.is_some() {
@@ -238,11 +241,11 @@ impl Continued {
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
                 Err(io_failure("syncing", &path)(error))
             }
-            _ => Ok(kept),
+            _ => Ok(kept_records),
         }
     }
 
-    fn foreign(&self) -> Failure {
+    fn foreign_file(&self) -> Failure {
         let number = match &self.state {
             ExportState::Comparing(lines) => lines.number,
             ExportState::Writing(_) => 0,

@@ -1,8 +1,10 @@
 //! What must hold of an export that `broker import` reads.
 
-use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines, decode_record, stated_record};
+use crate::cli::lines::{
+    ExportBegin, ExportEnd, ExportLine, Lines, decode_record, record_and_stated_hash,
+};
 use crate::cli::output::hex;
-use crate::fuzzing::is_what_was_stored;
+use crate::fuzzing::assert_matches_stored;
 use crate::record::StoredRecord;
 
 /// Lines of an export: together they are the file; each is of one kind at most, and has one form.
@@ -17,12 +19,12 @@ pub fn export(bytes: &[u8]) {
         if matches!(line, ExportLine::Whole(_)) {
             read.push(b'\n');
         }
-        each(text);
+        check_line(text);
     }
     assert_eq!(read, bytes);
 }
 
-fn each(line: &[u8]) {
+fn check_line(line: &[u8]) {
     let (begin, end) = (ExportBegin::decode(line), ExportEnd::decode(line));
     assert!(begin.is_err() || end.is_err());
     if let Ok(begin) = begin {
@@ -33,22 +35,22 @@ fn each(line: &[u8]) {
         assert_eq!(end.encode().as_bytes(), line);
     }
     assert!(decode_record(line).is_err() || !ExportEnd::is_end(line));
-    record(line);
+    check_record(line);
     // With the hash that the record has, as far as the line states one.
-    if let Ok((held, stated)) = stated_record(line)
+    if let Ok((record, stated)) = record_and_stated_hash(line)
         && let Ok(text) = std::str::from_utf8(line)
         && let Some((before, after)) = text.rsplit_once(&format!("\"hash\":\"{stated}\""))
     {
-        record(format!("{before}\"hash\":\"{}\"{after}", hex(&held.hash())).as_bytes());
+        check_record(format!("{before}\"hash\":\"{}\"{after}", hex(&record.hash())).as_bytes());
     }
 }
 
 /// A record that is imported is exported as it came, and the log gives it back.
-fn record(line: &[u8]) {
+fn check_record(line: &[u8]) {
     let Ok(record) = decode_record(line) else { return };
     assert_eq!(record.audit_json(), line);
     let bytes = record.encode_stored();
     let stored = StoredRecord::decode(&bytes).expect("it was just encoded");
     assert_eq!(stored.to_record().ok().as_ref(), Some(&record));
-    is_what_was_stored(&record, &stored);
+    assert_matches_stored(&record, &stored);
 }

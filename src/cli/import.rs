@@ -10,39 +10,39 @@ use std::sync::Arc;
 
 use crate::audit::{Digest, chain};
 use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines, decode_record};
-use crate::cli::output::{ProgressBar, count, hex, say};
+use crate::cli::output::{ProgressBar, count, hex, print_line};
 use crate::cli::sequence::Sequence;
-use crate::cli::target::{CopyTarget, Existing, Finished, Plan};
+use crate::cli::target::{CopyPlan, CopyTarget, ExistingTarget, FinishedCopy};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::record::{Record, RecordError};
 
 pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     let mut export = Export::open(from)?;
-    let begin = export.begin()?;
-    let plan = Plan {
-        place: &config.data_dir,
+    let begin = export.read_begin()?;
+    let plan = CopyPlan {
+        directory: &config.data_dir,
         log: begin.log,
-        existing: Existing::Extend,
+        existing: ExistingTarget::Extend,
         segment_bytes: config.segment_bytes,
     };
     let mut before = Sequence::with_ids();
     let mut chain_before = Digest::default();
     let mut visit = |record: &Record, chain: &Digest| -> Result<(), RecordError> {
         if record.seq() <= begin.after {
-            before.take(record).map_err(RecordError::System)?;
+            before.check(record).map_err(RecordError::System)?;
             chain_before = *chain;
         }
         Ok(())
     };
     let mut target = CopyTarget::open(plan, &mut visit)?;
-    let imported = if target.held() < begin.after {
+    let imported = if target.existing_seq() < begin.after {
         Err(export.refuse(format!(
             "the export begins after seq {}, and {} holds records up to seq {}: import what comes \
              before first",
             begin.after,
             config.data_dir.display(),
-            target.held()
+            target.existing_seq()
         )))
     } else if chain_before != begin.chain {
         Err(export.refuse(format!(
@@ -52,7 +52,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
             config.data_dir.display()
         )))
     } else {
-        read(&mut export, &begin, before, &mut target)
+        import_records(&mut export, &begin, before, &mut target)
     };
     let end = match imported {
         Ok(end) => end,
@@ -65,8 +65,8 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let Finished { head, added } = target.finish()?;
-    say(format_args!(
+    let FinishedCopy { head, added } = target.finish()?;
+    print_line(format_args!(
         "imported {} of the log {} into {}, {added} of them new; the last is seq {head}, the chain \
          after it {}",
         count(end.records, "record"),
@@ -77,7 +77,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
 }
 
 /// Verifies everything, and copies it.
-fn read(
+fn import_records(
     export: &mut Export,
     begin: &ExportBegin,
     before: Sequence,
@@ -92,15 +92,15 @@ fn read(
             ));
         }
         let progress = ProgressBar::bytes("verifying", export.bytes);
-        export.records(begin, before.clone(), &progress, |_, _| Ok(()))?;
+        export.read_records(begin, before.clone(), &progress, |_, _| Ok(()))?;
         *export = Export::open(&export.path)?;
-        if export.begin()? != *begin {
+        if export.read_begin()? != *begin {
             return Err(export.refuse("the file has changed while it was read".to_owned()));
         }
     }
     let progress = ProgressBar::bytes("importing", export.bytes);
-    export.records(begin, before, &progress, |record, chain| {
-        target.take(&[Arc::new(record)], &[chain])
+    export.read_records(begin, before, &progress, |record, chain| {
+        target.append(&[Arc::new(record)], &[chain])
     })
 }
 
@@ -128,7 +128,7 @@ impl Export {
     }
 
     /// The first line.
-    fn begin(&mut self) -> Result<ExportBegin, Failure> {
+    fn read_begin(&mut self) -> Result<ExportBegin, Failure> {
         let begin = match self.next()? {
             None => Err("the file is empty".to_owned()),
             Some(ExportLine::Whole(line)) => ExportBegin::decode(line),
@@ -140,7 +140,7 @@ impl Export {
     }
 
     /// Every record with the chain after it, to the last line, which must agree with them.
-    fn records(
+    fn read_records(
         &mut self,
         begin: &ExportBegin,
         mut sequence: Sequence,
@@ -165,11 +165,11 @@ impl Export {
             progress.add(line.len() as u64 + 1);
             if ExportEnd::is_end(line) {
                 let stated = ExportEnd::decode(line).map_err(|what| self.refuse_line(&what))?;
-                return self.end(stated, end);
+                return self.check_end(stated, end);
             }
             let record = decode_record(line).map_err(|what| self.refuse_line(&what))?;
-            sequence.take(&record).map_err(|wrong| {
-                self.refuse_line(&format!("{}: {wrong}", output::name(&record)))
+            sequence.check(&record).map_err(|wrong| {
+                self.refuse_line(&format!("{}: {wrong}", output::record_name(&record)))
             })?;
             end = ExportEnd {
                 records: end.records + 1,
@@ -181,7 +181,7 @@ impl Export {
     }
 
     /// Compares the last line with what stood before it.
-    fn end(&mut self, stated: ExportEnd, found: ExportEnd) -> Result<ExportEnd, Failure> {
+    fn check_end(&mut self, stated: ExportEnd, found: ExportEnd) -> Result<ExportEnd, Failure> {
         if (stated.records, stated.seq) != (found.records, found.seq) {
             return Err(self.refuse_line(&format!(
                 "it states {} up to seq {}, and before it stand {} up to seq {}: the last lines \

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::cli::backup::name_bad;
-use crate::cli::operation::Show;
-use crate::cli::output::{ProgressBar, count, hex, say, size};
+use crate::cli::backup::name_bad_record;
+use crate::cli::operation::ReportFormat;
+use crate::cli::output::{ProgressBar, count, hex, print_line, size};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
 use crate::cli::{Failure, verify};
@@ -39,8 +39,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_time: Option<String>,
     chain: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mark: Option<Seq>,
+    #[serde(rename = "mark", skip_serializing_if = "Option::is_none")]
+    watermark: Option<Seq>,
     /// Where the log is damaged; what is counted above ends before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<String>,
@@ -48,7 +48,8 @@ struct Report {
     epochs: Vec<EpochLine>,
     projection: ProjectionLine,
     bytes: BTreeMap<&'static str, u64>,
-    pieces: Vec<ItemLine>,
+    #[serde(rename = "pieces")]
+    inventory: Vec<ItemLine>,
 }
 
 #[derive(Serialize)]
@@ -85,48 +86,48 @@ struct LogSummary {
     epochs: Vec<EpochLine>,
 }
 
-pub(super) fn run(config: &Config, show: Show) -> Result<(), Failure> {
-    let report = look(config)?;
-    match show {
-        Show::Json => {
-            say(serde_json::to_string_pretty(&report).expect("strings and numbers serialise"))
-        }
-        Show::Text => text(&report),
+pub(super) fn run(config: &Config, format: ReportFormat) -> Result<(), Failure> {
+    let report = build_report(config)?;
+    match format {
+        ReportFormat::Json => print_line(
+            serde_json::to_string_pretty(&report).expect("strings and numbers serialise"),
+        ),
+        ReportFormat::Text => print_text(&report),
     }
 }
 
-fn look(config: &Config) -> Result<Report, Failure> {
+fn build_report(config: &Config) -> Result<Report, Failure> {
     let survey = Survey::beside(&config.data_dir)?;
-    let pieces = survey.pieces()?;
-    let mut seen = LogSummary::default();
+    let inventory = survey.pieces()?;
+    let mut summary = LogSummary::default();
     let mut sequence = Sequence::without_ids();
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         for record in taken.records {
-            sequence.take(record).map_err(Failure::Damage)?;
-            seen.take(record);
+            sequence.check(record).map_err(Failure::Damage)?;
+            summary.add(record);
         }
-        seen.groups += 1;
-        seen.chain = taken.chains.last().copied().unwrap_or(seen.chain);
+        summary.groups += 1;
+        summary.chain = taken.chains.last().copied().unwrap_or(summary.chain);
         progress.add(taken.bytes);
         Ok::<_, Failure>(())
     });
     drop(progress);
-    let (damage, mark, notes) = match read {
+    let (damage, watermark, notes) = match read {
         Ok(surveyed) => (None, surveyed.mark.seq, verify::notes(&surveyed)),
         Err(failure) if failure.is_damage() => {
-            (Some(name_bad(&survey, failure).to_string()), None, Vec::new())
+            (Some(name_bad_record(&survey, failure).to_string()), None, Vec::new())
         }
         Err(failure) => return Err(failure),
     };
     let mut bytes = BTreeMap::new();
-    for piece in &pieces {
-        *bytes.entry(word(piece.part)).or_default() += piece.bytes;
+    for item in &inventory {
+        *bytes.entry(kind_name(item.part)).or_default() += item.bytes;
     }
-    let projection = applied(&survey, config, &pieces)?;
-    let pieces = pieces.into_iter().map(|InventoryItem { name, part, bytes }| ItemLine {
+    let projection = projection_line(&survey, config, &inventory)?;
+    let items = inventory.into_iter().map(|InventoryItem { name, part, bytes }| ItemLine {
         name,
-        part: word(part),
+        part: kind_name(part),
         bytes,
     });
     Ok(Report {
@@ -136,24 +137,24 @@ fn look(config: &Config) -> Result<Report, Failure> {
         in_use: survey.used_by().is_some(),
         pid: survey.used_by().and_then(|user| user.pid),
         records: sequence.last_seq(),
-        groups: seen.groups,
+        groups: summary.groups,
         events: sequence.events(),
         last_seq: sequence.last_seq(),
-        first_time: seen.first_time,
-        last_time: seen.last_time,
-        chain: hex(&seen.chain),
-        mark,
+        first_time: summary.first_time,
+        last_time: summary.last_time,
+        chain: hex(&summary.chain),
+        watermark,
         damage,
         notes,
-        epochs: seen.epochs,
+        epochs: summary.epochs,
         projection,
         bytes,
-        pieces: pieces.collect(),
+        inventory: items.collect(),
     })
 }
 
 impl LogSummary {
-    fn take(&mut self, record: &Record) {
+    fn add(&mut self, record: &Record) {
         let time = record.time().to_string();
         self.first_time.get_or_insert_with(|| time.clone());
         if record.event() == &open_name() {
@@ -166,10 +167,10 @@ impl LogSummary {
 }
 
 /// How far the projection is, as far as that can be told without changing it.
-fn applied(
+fn projection_line(
     survey: &Survey,
     config: &Config,
-    pieces: &[InventoryItem],
+    inventory: &[InventoryItem],
 ) -> Result<ProjectionLine, Failure> {
     let unknown =
         |what: &str| ProjectionLine { state: "unknown", seq: None, what: Some(what.to_owned()) };
@@ -179,10 +180,10 @@ fn applied(
     if let Err(loss) = refuse_loss(&survey.path().join("projection")) {
         return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.said) });
     }
-    let Some(piece) = pieces.iter().find(|piece| piece.part == ItemKind::Projection) else {
+    let Some(item) = inventory.iter().find(|item| item.part == ItemKind::Projection) else {
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });
     };
-    if piece.bytes > COPIED_BYTES_MAX {
+    if item.bytes > COPIED_BYTES_MAX {
         return Ok(unknown("it is too large to be copied and looked at; broker verify does it"));
     }
     let copy = Scratch::copy_of(&survey.path().join("projection"))?;
@@ -198,53 +199,59 @@ fn applied(
     })
 }
 
-fn text(report: &Report) -> Result<(), Failure> {
+fn print_text(report: &Report) -> Result<(), Failure> {
     let Report { records, groups, events, last_seq, .. } = report;
-    say(format_args!("directory    {}", report.directory))?;
+    print_line(format_args!("directory    {}", report.directory))?;
     match (report.in_use, report.pid) {
-        (true, Some(pid)) => say(format_args!("in use       by the process with id {pid}"))?,
-        (true, None) => say("in use       by another process")?,
+        (true, Some(pid)) => print_line(format_args!("in use       by the process with id {pid}"))?,
+        (true, None) => print_line("in use       by another process")?,
         (false, _) => {}
     }
-    say(format_args!("log          {}, format {}", report.log, report.format))?;
-    say(format_args!(
+    print_line(format_args!("log          {}, format {}", report.log, report.format))?;
+    print_line(format_args!(
         "records      {records} in {}, of {}",
         count(*groups, "group"),
         count(*events, "event")
     ))?;
-    say(format_args!("last seq     {last_seq}, the chain after it {}", report.chain))?;
+    print_line(format_args!("last seq     {last_seq}, the chain after it {}", report.chain))?;
     if let (Some(first), Some(last)) = (&report.first_time, &report.last_time) {
-        say(format_args!("times        {first} to {last}"))?;
+        print_line(format_args!("times        {first} to {last}"))?;
     }
-    match report.mark {
-        Some(mark) => say(format_args!("mark         seq {mark}"))?,
-        None => say("mark         none")?,
+    match report.watermark {
+        Some(watermark) => print_line(format_args!("watermark    seq {watermark}"))?,
+        None => print_line("watermark    none")?,
     }
     let projection = &report.projection;
     match (projection.seq, &projection.what) {
-        (Some(seq), _) => say(format_args!("projection   {} to seq {seq}", projection.state))?,
-        (None, Some(what)) => say(format_args!("projection   {}: {what}", projection.state))?,
-        (None, None) => say(format_args!("projection   {}", projection.state))?,
+        (Some(seq), _) => {
+            print_line(format_args!("projection   {} to seq {seq}", projection.state))?
+        }
+        (None, Some(what)) => {
+            print_line(format_args!("projection   {}: {what}", projection.state))?
+        }
+        (None, None) => print_line(format_args!("projection   {}", projection.state))?,
     }
     for EpochLine { epoch, seq, time } in &report.epochs {
-        say(format_args!("epoch        {epoch} from seq {seq}, {time}"))?;
+        print_line(format_args!("epoch        {epoch} from seq {seq}, {time}"))?;
     }
-    for ItemLine { name, part, bytes } in &report.pieces {
-        say(format_args!("{part:<12} {name}, {}", size(*bytes)))?;
+    for ItemLine { name, part, bytes } in &report.inventory {
+        print_line(format_args!("{part:<12} {name}, {}", size(*bytes)))?;
     }
     for (part, bytes) in &report.bytes {
-        say(format_args!("in all       {part}: {}", size(*bytes)))?;
+        print_line(format_args!("in all       {part}: {}", size(*bytes)))?;
     }
     for note in &report.notes {
-        say(format_args!("note: {note}"))?;
+        print_line(format_args!("note: {note}"))?;
     }
     match &report.damage {
-        Some(damage) => say(format_args!("damage: {damage}; what is counted ends before it")),
+        Some(damage) => {
+            print_line(format_args!("damage: {damage}; what is counted ends before it"))
+        }
         None => Ok(()),
     }
 }
 
-fn word(part: ItemKind) -> &'static str {
+fn kind_name(part: ItemKind) -> &'static str {
     match part {
         ItemKind::Quarantined => "quarantined",
         ItemKind::Snapshot => "snapshot",

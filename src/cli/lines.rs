@@ -104,8 +104,8 @@ impl ExportBegin {
 
     /// Reads the first line, or says what is wrong with it.
     pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
-        let no_export = |_| "it does not begin as an export does".to_owned();
-        let BeginLine { export } = serde_json::from_slice(line).map_err(no_export)?;
+        let not_an_export = |_| "it does not begin as an export does".to_owned();
+        let BeginLine { export } = serde_json::from_slice(line).map_err(not_an_export)?;
         if export.format != FORMAT {
             return Err(format!(
                 "it has format {}, and this version of Broker knows only format {FORMAT}: use the \
@@ -114,8 +114,8 @@ impl ExportBegin {
             ));
         }
         let log = Uuid::try_parse(&export.log).map_err(|_| "it names no log".to_owned())?;
-        let begin = Self { log, after: export.after, chain: digest(&export.chain)? };
-        same(begin.encode().as_bytes(), line)?;
+        let begin = Self { log, after: export.after, chain: parse_digest(&export.chain)? };
+        require_canonical(begin.encode().as_bytes(), line)?;
         Ok(begin)
     }
 }
@@ -135,27 +135,27 @@ impl ExportEnd {
     pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
         let EndLine { end } =
             serde_json::from_slice(line).map_err(|error| format!("it is no last line: {error}"))?;
-        let end = Self { records: end.records, seq: end.seq, chain: digest(&end.chain)? };
-        same(end.encode().as_bytes(), line)?;
+        let end = Self { records: end.records, seq: end.seq, chain: parse_digest(&end.chain)? };
+        require_canonical(end.encode().as_bytes(), line)?;
         Ok(end)
     }
 }
 
 /// Reads a record's line, whose hash must be that of what it holds, or says what is wrong with it.
 pub(super) fn decode_record(line: &[u8]) -> Result<Record, String> {
-    let (record, stated) = stated_record(line)?;
+    let (record, stated) = record_and_stated_hash(line)?;
     let hash = hex(&record.hash());
     if stated != hash {
         return Err(format!(
             "its hash is {stated}, and what it holds has the hash {hash}: it was changed"
         ));
     }
-    same(&record.audit_json(), line)?;
+    require_canonical(&record.audit_json(), line)?;
     Ok(record)
 }
 
 /// What a record's line holds, and the hash that it states.
-pub(super) fn stated_record(line: &[u8]) -> Result<(Record, Cow<'_, str>), String> {
+pub(super) fn record_and_stated_hash(line: &[u8]) -> Result<(Record, Cow<'_, str>), String> {
     let parsed: RecordLine<'_> = serde_json::from_slice(line)
         .map_err(|error| format!("it is not a record as an export writes it: {error}"))?;
     let user = |user: &Cow<'_, str>| User::stored(user).map_err(|error| format!("a user: {error}"));
@@ -172,14 +172,14 @@ pub(super) fn stated_record(line: &[u8]) -> Result<(Record, Cow<'_, str>), Strin
         id: parsed.id,
         time: Timestamp::parse(&parsed.timestamp).map_err(|error| format!("timestamp: {error}"))?,
         author: parsed.author.as_ref().map(user).transpose()?,
-        salts: Salts { meta: salt(&parsed.salts[0])?, data: salt(&parsed.salts[1])? },
+        salts: Salts { meta: parse_salt(&parsed.salts[0])?, data: parse_salt(&parsed.salts[1])? },
         data: &compact,
     });
     Ok((record, parsed.hash))
 }
 
 /// One form, so that an export of what was imported is the same file.
-fn same(written: &[u8], line: &[u8]) -> Result<(), String> {
+fn require_canonical(written: &[u8], line: &[u8]) -> Result<(), String> {
     if written == line {
         return Ok(());
     }
@@ -187,11 +187,11 @@ fn same(written: &[u8], line: &[u8]) -> Result<(), String> {
     Err(format!("it is not written as an export writes it, from its byte {at} on"))
 }
 
-fn digest(text: &str) -> Result<Digest, String> {
+fn parse_digest(text: &str) -> Result<Digest, String> {
     unhex(text).ok_or_else(|| "its chain is no digest of 64 hexadecimal digits".to_owned())
 }
 
-fn salt(text: &str) -> Result<[u8; SALT_BYTES], String> {
+fn parse_salt(text: &str) -> Result<[u8; SALT_BYTES], String> {
     unhex(text).ok_or_else(|| "a salt is not 32 hexadecimal digits".to_owned())
 }
 
@@ -272,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_reads_back_and_every_changed_byte_is_found(at: usize, with: u8) {
+        fn record_line_round_trips_and_every_changed_byte_is_detected(at: usize, with: u8) {
             let whole = record("{\"n\":1.50,\"a\\u00e9\":[\"\\/\",-0.0]}", Some("bob"));
             let mut line = whole.audit_json();
             prop_assert_eq!(decode_record(&line), Ok(whole));
@@ -283,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn the_first_and_the_last_line_read_back(
+        fn first_and_last_line_round_trip(
             log: u128, after: u64, records: u64, chain: [u8; 32],
         ) {
             let begin = ExportBegin { log: Uuid::from_u128(log), after, chain };
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_are_as_the_protocol_draws_them() {
+    fn lines_match_the_protocol() {
         let begin = ExportBegin { log: Uuid::from_u128(1), after: 2, chain: [0xab; 32] };
         let chain = "ab".repeat(32);
         assert_eq!(
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_value_is_read_and_another_form_is_refused() {
+    fn deep_value_is_accepted_and_noncanonical_line_is_refused() {
         let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
         let whole = record(&deep, None);
         assert_eq!(decode_record(&whole.audit_json()), Ok(whole.clone()));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_ends_within_a_line_says_so() {
+    fn line_cut_by_end_of_file_is_reported() {
         let mut lines = Lines::new(&b"one\n\ntw"[..]);
         assert_eq!(lines.next().unwrap(), Some(ExportLine::Whole(b"one")));
         assert_eq!(lines.next().unwrap(), Some(ExportLine::Whole(b"")));

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 pub use args::Invocation;
-pub use operation::{Operation, Show};
+pub use operation::{Operation, ReportFormat};
 
 use crate::config::Config;
 use crate::journal::{AppendError, DirError, JournalError};
@@ -55,7 +55,7 @@ const NOT_VERIFIED: u8 = 2;
 /// not be checked; that of the others is 1 when they failed.
 #[must_use]
 pub fn operate(operation: &Operation, config: &Config) -> ExitCode {
-    let done = match operation {
+    let result = match operation {
         Operation::Backup { to } => backup::run(config, to),
         Operation::Export { to, after } => export::run(config, to, *after),
         Operation::Import { from } => import::run(config, from),
@@ -64,14 +64,14 @@ pub fn operate(operation: &Operation, config: &Config) -> ExitCode {
         Operation::Restore { from } => restore::run(config, from),
         Operation::Verify => verify::run(config),
     };
-    let code = match (&done, operation) {
+    let code = match (&result, operation) {
         (Ok(()), _) => return ExitCode::SUCCESS,
         (Err(failure), Operation::Verify) if !failure.is_damage() => NOT_VERIFIED,
         // Whoever reads only the first lines of it wants no more.
         (Err(Failure::Pipe), Operation::Inspect(_)) => return ExitCode::SUCCESS,
         (Err(_), _) => FAILED,
     };
-    match done {
+    match result {
         Ok(()) | Err(Failure::Pipe) => {}
         Err(failure) => eprintln!("broker: {failure}"),
     }

@@ -28,7 +28,7 @@ pub enum Operation {
         from: PathBuf,
     },
     /// Tell what a directory holds.
-    Inspect(Show),
+    Inspect(ReportFormat),
     /// Build the history anew.
     Rebuild,
     /// Make a data directory out of a backup.
@@ -42,7 +42,7 @@ pub enum Operation {
 
 /// How something is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
+pub enum ReportFormat {
     /// As one JSON object.
     Json,
     /// For people.
@@ -134,8 +134,8 @@ pub fn operation(name: &str, matches: &ArgMatches) -> Option<Operation> {
             Operation::Export { to: path("FILE"), after: after.or(from).unwrap_or(0) }
         }
         "import" => Operation::Import { from: path("FILE") },
-        "inspect" if matches.get_flag("json") => Operation::Inspect(Show::Json),
-        "inspect" => Operation::Inspect(Show::Text),
+        "inspect" if matches.get_flag("json") => Operation::Inspect(ReportFormat::Json),
+        "inspect" => Operation::Inspect(ReportFormat::Text),
         "rebuild" => Operation::Rebuild,
         "restore" => Operation::Restore { from: path("BACKUP") },
         "verify" => Operation::Verify,

@@ -41,7 +41,7 @@ impl ProgressBar {
         }
     }
 
-    pub(super) fn at(&self, done: u64) {
+    pub(super) fn set(&self, done: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(done);
         }
@@ -57,12 +57,12 @@ impl Drop for ProgressBar {
 }
 
 /// Writes a line to standard output.
-pub(super) fn say(line: impl fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(written)
+pub(super) fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(stdout_failure)
 }
 
 /// A failed write to standard output.
-pub(super) fn written(error: io::Error) -> Failure {
+pub(super) fn stdout_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Pipe;
     }
@@ -70,13 +70,16 @@ pub(super) fn written(error: io::Error) -> Failure {
 }
 
 /// A record as it is named in a sentence.
-pub(super) fn name(record: &Record) -> String {
+pub(super) fn record_name(record: &Record) -> String {
     let event = record.event().as_str();
-    named(record.seq(), Some((event, record.version(), record.to().map(|user| user.as_str()))))
+    record_name_from(
+        record.seq(),
+        Some((event, record.version(), record.to().map(|user| user.as_str()))),
+    )
 }
 
 /// As [`name`], of what is known of a record.
-pub(super) fn named(seq: u64, names: Option<(&str, u64, Option<&str>)>) -> String {
+pub(super) fn record_name_from(seq: u64, names: Option<(&str, u64, Option<&str>)>) -> String {
     match names {
         None => format!("seq {seq}"),
         Some((event, version, None)) => format!("seq {seq} (event {event:?}, version {version})"),
@@ -103,12 +106,12 @@ pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut amount = bytes as f64;
     let mut unit = None;
-    for next in UNITS {
+    for larger in UNITS {
         if amount < 1024.0 {
             break;
         }
         amount /= 1024.0;
-        unit = Some(next);
+        unit = Some(larger);
     }
     unit.map_or_else(|| count(bytes, "byte"), |unit| format!("{amount:.1} {unit}"))
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::backup::name_bad;
-use crate::cli::output::{ProgressBar, count, say};
+use crate::cli::backup::name_bad_record;
+use crate::cli::output::{ProgressBar, count, print_line};
 use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::{DataDir, Survey, SurveyReport};
@@ -15,7 +15,7 @@ use crate::record::Record;
 
 /// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
 /// the largest cache is written.
-const HELD_TRIES_MAX: u32 = 20;
+const COMPARE_TRIES_MAX: u32 = 20;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log, which opening it would make.
@@ -28,7 +28,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         progress.add(taken.bytes);
         Ok::<_, Failure>(())
     });
-    let SurveyReport { head, reader, .. } = read.map_err(|failure| name_bad(&survey, failure))?;
+    let SurveyReport { head, reader, .. } =
+        read.map_err(|failure| name_bad_record(&survey, failure))?;
     drop(progress);
 
     let dir = directory.path().join("projection");
@@ -39,8 +40,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         replayed_records_max: u64::MAX,
         ..ProjectionOptions::default()
     };
-    let anew = Projection::anew(&dir, directory.log_id(), options);
-    let (projection, aside) = anew.map_err(io_failure("moving aside", &dir))?;
+    let created = Projection::anew(&dir, directory.log_id(), options);
+    let (projection, quarantined) = created.map_err(io_failure("moving aside", &dir))?;
     let handle = projection
         .start(reader.clone(), true)
         .map_err(io_failure("starting a thread for", &dir))?;
@@ -63,8 +64,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let progress = ProgressBar::records("comparing the history with the log", head);
     let log = directory.log_id();
     let mut compared = Comparison::Held;
-    for _ in 0..HELD_TRIES_MAX {
-        compared = compare(&dir, log, config.cache_bytes, &reader, |seq| progress.at(seq))?;
+    for _ in 0..COMPARE_TRIES_MAX {
+        compared = compare(&dir, log, config.cache_bytes, &reader, |seq| progress.set(seq))?;
         if compared != Comparison::Held {
             break;
         }
@@ -89,20 +90,21 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         }
     }
     drop(progress);
-    say(format_args!(
+    print_line(format_args!(
         "the history was built from {} of the log, and agrees with it",
         count(head, "record")
     ))?;
-    match aside {
-        Some(aside) => {
-            say(format_args!("the old one is kept in {}, and may be deleted", aside.display()))
-        }
+    match quarantined {
+        Some(quarantined) => print_line(format_args!(
+            "the old one is kept in {}, and may be deleted",
+            quarantined.display()
+        )),
         None => Ok(()),
     }
 }
 
 fn built_wrong(dir: &Path, what: &str, record: Option<Box<Record>>) -> Failure {
-    let name = record.map(|record| format!(", at {}", output::name(&record)));
+    let name = record.map(|record| format!(", at {}", output::record_name(&record)));
     Failure::Damage(format!(
         "the history in {} was built and differs from the log: {what}{}; check the disk and the \
          memory",

@@ -33,7 +33,7 @@ impl Sequence {
     }
 
     /// Takes the next record, or says what is wrong with it.
-    pub(super) fn take(&mut self, record: &Record) -> Result<(), String> {
+    pub(super) fn check(&mut self, record: &Record) -> Result<(), String> {
         let (seq, expected) = (record.seq(), self.last_seq + 1);
         if seq != expected {
             return Err(if seq > expected {
@@ -103,10 +103,10 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_rule_has_a_sentence_of_its_own() {
+    fn each_broken_rule_has_its_own_message() {
         let mut sequence = Sequence::with_ids();
-        sequence.take(&record(1, "a", 1, 1, 10)).unwrap();
-        sequence.take(&record(2, "a", 2, 2, 10)).unwrap();
+        sequence.check(&record(1, "a", 1, 1, 10)).unwrap();
+        sequence.check(&record(2, "a", 2, 2, 10)).unwrap();
         for (record, words) in [
             (record(4, "a", 3, 3, 10), "is missing"),
             (record(2, "a", 3, 3, 10), "wrong place"),
@@ -116,11 +116,11 @@ mod tests {
             (record(3, "a", 3, 1, 10), "earlier record too"),
             (record(3, "broker:open", 1, 3, 10), "expected"),
         ] {
-            let what = sequence.clone().take(&record).unwrap_err();
+            let what = sequence.clone().check(&record).unwrap_err();
             assert!(what.contains(words), "{what}");
         }
-        sequence.take(&record(3, "a", 3, 3, 10)).unwrap();
+        sequence.check(&record(3, "a", 3, 3, 10)).unwrap();
         assert_eq!((sequence.last_seq(), sequence.events()), (3, 1));
-        Sequence::without_ids().take(&record(1, "a", 1, 1, 10)).unwrap();
+        Sequence::without_ids().check(&record(1, "a", 1, 1, 10)).unwrap();
     }
 }

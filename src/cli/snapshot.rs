@@ -17,7 +17,7 @@ use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
 
 /// What a checkpoint says, and what the log has said of it so far.
-pub(super) struct SnapshotClaims {
+pub(super) struct SnapshotCheck {
     path: PathBuf,
     found: SnapshotFinding,
 }
@@ -25,48 +25,48 @@ pub(super) struct SnapshotClaims {
 enum SnapshotFinding {
     Absent,
     /// A start ignores it.
-    Useless(String),
+    Unusable(String),
     Whole(WholeSnapshot),
 }
 
 struct WholeSnapshot {
     snapshot: Snapshot,
     /// Number of its records.
-    held: u64,
+    record_count: u64,
     /// Those that the log has not come to yet, by seq and the hash of the leaf, ascending.
     records: Peekable<vec::IntoIter<(Seq, Digest)>>,
     /// The first contradiction.
-    wrong: Option<String>,
+    contradiction: Option<String>,
 }
 
-impl SnapshotClaims {
+impl SnapshotCheck {
     /// Reads the checkpoint, if there is one.
     pub(super) fn read(survey: &Survey) -> Self {
         let found = match survey.snapshot() {
             Ok(None) => SnapshotFinding::Absent,
             Ok(Some(snapshot)) => WholeSnapshot::read(snapshot)
-                .map_or_else(SnapshotFinding::Useless, SnapshotFinding::Whole),
-            Err(why) => SnapshotFinding::Useless(why),
+                .map_or_else(SnapshotFinding::Unusable, SnapshotFinding::Whole),
+            Err(why) => SnapshotFinding::Unusable(why),
         };
         Self { path: survey.snapshot_path(), found }
     }
 
     /// Takes the next record of the log, which the sequence has taken.
-    pub(super) fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
+    pub(super) fn check(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
         match &mut self.found {
-            SnapshotFinding::Whole(whole) => whole.take(record, sequence),
-            SnapshotFinding::Absent | SnapshotFinding::Useless(_) => Ok(()),
+            SnapshotFinding::Whole(whole) => whole.check(record, sequence),
+            SnapshotFinding::Absent | SnapshotFinding::Unusable(_) => Ok(()),
         }
     }
 
     /// What is to be said of it, when the log ends with `head`.
-    pub(super) fn judge(&self, head: Seq) -> Result<String, Failure> {
+    pub(super) fn verdict(&self, head: Seq) -> Result<String, Failure> {
         let path = self.path.display();
         let whole = match &self.found {
             SnapshotFinding::Absent => {
                 return Ok("checkpoint: there is none; the next start reads the whole log".into());
             }
-            SnapshotFinding::Useless(why) => {
+            SnapshotFinding::Unusable(why) => {
                 return Ok(format!(
                     "note: the checkpoint in {path} is of no use: {why}; the next start ignores \
                      it, and reads the whole log"
@@ -75,9 +75,9 @@ impl SnapshotClaims {
             SnapshotFinding::Whole(whole) => whole,
         };
         let through = whole.snapshot.head();
-        if let Some(wrong) = &whole.wrong {
+        if let Some(contradiction) = &whole.contradiction {
             return Err(Failure::Damage(format!(
-                "the checkpoint in {path} is damaged: {wrong}; the log is whole: remove this one \
+                "the checkpoint in {path} is damaged: {contradiction}; the log is whole: remove this one \
                  file, and the next start reads the whole log instead"
             )));
         }
@@ -87,7 +87,7 @@ impl SnapshotClaims {
                  of seq {through}: records that were acknowledged are missing; {RESTORE}"
             )));
         }
-        let held = count(whole.held, "record");
+        let held = count(whole.record_count, "record");
         Ok(format!("checkpoint: {held} compared, the newest as of seq {through}, no difference"))
     }
 }
@@ -95,56 +95,57 @@ impl SnapshotClaims {
 impl WholeSnapshot {
     /// Reads what there is to be compared, or says why a start would ignore it.
     fn read(snapshot: Snapshot) -> Result<Self, String> {
-        let (mut records, mut wrong): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
+        let (mut records, mut contradiction): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
         let visited = snapshot.visit(&mut |stored| {
             let record = stored.to_record()?;
             let seq = record.seq();
             if seq > snapshot.head() {
-                wrong.get_or_insert_with(|| {
-                    format!("it holds {}, after its own end", output::name(&record))
+                contradiction.get_or_insert_with(|| {
+                    format!("it holds {}, after its own end", output::record_name(&record))
                 });
             }
             if records.last().is_some_and(|(before, _)| *before >= seq) {
-                wrong.get_or_insert_with(|| {
-                    format!("{} stands in it in the wrong place", output::name(&record))
+                contradiction.get_or_insert_with(|| {
+                    format!("{} stands in it in the wrong place", output::record_name(&record))
                 });
             }
             records.push((seq, record.leaf().0.hash()));
             Ok(())
         });
         visited.map_err(|error| error.to_string())?;
-        let held = records.len() as u64;
-        Ok(Self { snapshot, held, records: records.into_iter().peekable(), wrong })
+        let record_count = records.len() as u64;
+        Ok(Self { snapshot, record_count, records: records.into_iter().peekable(), contradiction })
     }
 
-    fn take(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
+    fn check(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
         let (seq, head) = (record.seq(), self.snapshot.head());
-        if self.wrong.is_some() || seq > head {
+        if self.contradiction.is_some() || seq > head {
             return Ok(());
         }
-        match self.records.next_if(|(held, _)| *held == seq) {
+        match self.records.next_if(|(claimed, _)| *claimed == seq) {
             Some((_, hash)) if hash != record.leaf().0.hash() => {
-                self.wrong = Some(format!("of {} it holds another content", output::name(record)));
+                self.contradiction =
+                    Some(format!("of {} it holds another content", output::record_name(record)));
             }
             None if record.event() == &open_name() => {
-                self.wrong = Some(format!("it lacks {}", output::name(record)));
+                self.contradiction = Some(format!("it lacks {}", output::record_name(record)));
             }
             Some(_) | None => {}
         }
-        if seq == head && self.wrong.is_none() {
-            self.wrong = self.lacking(sequence)?;
+        if seq == head && self.contradiction.is_none() {
+            self.contradiction = self.missing_version(sequence)?;
         }
         Ok(())
     }
 
     /// An event whose newest record, as of the head, it does not hold. All that it holds is the
     /// log's and in the log's order, so the newest is also the last of its event.
-    fn lacking(&self, sequence: &Sequence) -> Result<Option<String>, Failure> {
-        let mut lacking: HashMap<_, _> = sequence.latest().collect();
+    fn missing_version(&self, sequence: &Sequence) -> Result<Option<String>, Failure> {
+        let mut missing: HashMap<_, _> = sequence.latest().collect();
         self.snapshot.visit(&mut |stored| {
             let record = stored.to_record()?;
-            if lacking.get(record.identity()) == Some(&record.version()) {
-                lacking.remove(record.identity());
+            if missing.get(record.identity()) == Some(&record.version()) {
+                missing.remove(record.identity());
             }
             Ok(())
         })?;
@@ -152,7 +153,7 @@ impl WholeSnapshot {
             let to = identity.to.as_ref().map(|to| to.as_str().to_owned());
             (identity.event.as_str().to_owned(), to)
         };
-        let first = lacking.into_iter().min_by_key(|(identity, _)| name(identity));
+        let first = missing.into_iter().min_by_key(|(identity, _)| name(identity));
         Ok(first.map(|(identity, version)| {
             let (event, to) = name(identity);
             let to = to.map(|to| format!(" to {to:?}")).unwrap_or_default();
@@ -170,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::audit::Salts;
-    use crate::cli::verify::journal;
+    use crate::cli::verify::check_log;
     use crate::journal::{DataDir, Journal, JournalOptions, SnapshotWriter};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
     use crate::subscription::epochs::open_data;
@@ -202,7 +203,7 @@ mod tests {
     }
 
     /// What is said of a checkpoint of these records, as of `head`.
-    fn said(records: &[Arc<Record>], head: Seq) -> Result<String, Failure> {
+    fn verdict_on(records: &[Arc<Record>], head: Seq) -> Result<String, Failure> {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let options = JournalOptions { segment_bytes_max: 1 << 16 };
@@ -215,8 +216,8 @@ mod tests {
         journal_of.close().unwrap();
         drop(data_dir);
         let survey = Survey::alone(dir.path()).unwrap();
-        let (surveyed, _, standing) = journal(&survey)?;
-        standing.judge(surveyed.head)
+        let (surveyed, _, claims) = check_log(&survey)?;
+        claims.verdict(surveyed.head)
     }
 
     fn of_seqs(seqs: &[u64]) -> Vec<Arc<Record>> {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_that_holds_the_latest_is_sound_also_with_what_was_superseded() {
+    fn snapshot_with_the_latest_records_is_sound_even_with_superseded_ones() {
         for (seqs, head) in [
             (&[1, 3, 4, 5][..], 5),
             (&[1, 2, 3, 4, 5], 5),
@@ -234,15 +235,15 @@ mod tests {
             (&[1, 4, 5, 6, 8], 8),
             (&[1, 4, 5, 6, 7, 8], 8),
         ] {
-            let said = said(&of_seqs(seqs), head).unwrap();
+            let said = verdict_on(&of_seqs(seqs), head).unwrap();
             let words = format!("{} records compared, the newest as of seq {head}", seqs.len());
             assert!(said.contains(&words), "{said}");
         }
-        assert!(said(&of_seqs(&[1]), 1).unwrap().contains("checkpoint: 1 record compared"));
+        assert!(verdict_on(&of_seqs(&[1]), 1).unwrap().contains("checkpoint: 1 record compared"));
     }
 
     #[test]
-    fn a_snapshot_that_contradicts_the_log_is_damage_and_is_to_be_removed() {
+    fn snapshot_that_contradicts_the_log_is_damage_and_can_be_removed() {
         let mut other = of_seqs(&[1, 3, 4, 5]);
         other[2] = record(4, "a", 2, b"3");
         for (records, words) in [
@@ -253,7 +254,7 @@ mod tests {
             (of_seqs(&[1, 3, 4, 5, 6]), "it holds seq 6 (event \"b\", version 2), after its own"),
             (other, "of seq 4 (event \"a\", version 2) it holds another content"),
         ] {
-            let failure = said(&records, 5).unwrap_err();
+            let failure = verdict_on(&records, 5).unwrap_err();
             assert!(failure.is_damage());
             let said = failure.to_string();
             assert!(said.contains(words) && said.contains("remove this one file"), "{said}");
@@ -262,33 +263,33 @@ mod tests {
 
     /// A start would count the versions of a position anew, and versions would have gaps.
     #[test]
-    fn a_snapshot_without_the_latest_system_record_is_damage() {
+    fn snapshot_without_the_latest_system_record_is_damage() {
         for seqs in [&[1, 4, 5, 6][..], &[1, 4, 5, 6, 7]] {
-            let said = said(&of_seqs(seqs), 8).unwrap_err().to_string();
+            let said = verdict_on(&of_seqs(seqs), 8).unwrap_err().to_string();
             assert!(said.contains("lacks version 2 of event \"broker:consumer.c.a\""), "{said}");
         }
     }
 
     /// To remove the checkpoint would hide that records are missing.
     #[test]
-    fn a_snapshot_that_knows_of_more_than_the_log_shows_that_the_log_is_damaged() {
-        let failure = said(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
+    fn snapshot_beyond_the_end_of_the_log_means_the_log_is_damaged() {
+        let failure = verdict_on(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
         let said = failure.to_string();
         assert!(failure.is_damage() && said.contains("acknowledged are missing"), "{said}");
         assert!(said.contains("broker restore") && !said.contains("remove"), "{said}");
     }
 
     #[test]
-    fn a_snapshot_that_is_not_whole_is_noted() {
+    fn incomplete_snapshot_is_a_note() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let options = JournalOptions { segment_bytes_max: 1 << 16 };
         Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal.close().unwrap();
         drop(data_dir);
         let survey = Survey::alone(dir.path()).unwrap();
-        assert!(SnapshotClaims::read(&survey).judge(0).unwrap().contains("there is none"));
+        assert!(SnapshotCheck::read(&survey).verdict(0).unwrap().contains("there is none"));
         fs::write(survey.snapshot_path(), "somebody's text").unwrap();
-        let said = SnapshotClaims::read(&survey).judge(0).unwrap();
+        let said = SnapshotCheck::read(&survey).verdict(0).unwrap();
         assert!(said.starts_with("note: ") && said.contains("is of no use"), "{said}");
     }
 }

@@ -1,6 +1,6 @@
 //! Where a copy of a log is written: a directory that appears whole or not at all.
 //!
-//! Owns the place of a copy that is not finished, `<directory>.partial` beside the directory, and
+//! Owns the directory of a copy that is not finished, `<directory>.partial` beside the directory, and
 //! what is done with records that an earlier run has written already.
 //! Promises that a new directory gets its name only when everything in it is durable; that one
 //! that is there already only grows, by ordinary synced groups, and is the log's whole beginning
@@ -24,11 +24,11 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 const GROUP_RECORDS_MAX: usize = 4_096;
 
 /// Behind the name of a directory whose copy is not finished.
-const UNFINISHED: &str = ".partial";
+const PARTIAL_SUFFIX: &str = ".partial";
 
 /// What becomes of a directory that is there and holds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(super) enum ExistingTarget {
     /// It is brought up to date, if it holds a beginning of the same log.
     Extend,
     /// It is refused.
@@ -37,26 +37,26 @@ pub(super) enum Existing {
 
 /// What is to be written, and where.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan<'a> {
+pub(super) struct CopyPlan<'a> {
     /// The directory.
-    pub(super) place: &'a Path,
+    pub(super) directory: &'a Path,
     /// The log that it is to hold.
     pub(super) log: Uuid,
     /// If it is there already.
-    pub(super) existing: Existing,
+    pub(super) existing: ExistingTarget,
     /// Size of the largest segment.
     pub(super) segment_bytes: u64,
 }
 
 /// A copy under way.
 pub(super) struct CopyTarget {
-    place: PathBuf,
-    /// Where it is written: the place itself, or beside it.
-    at: PathBuf,
+    directory: PathBuf,
+    /// Where it is written: the directory itself, or beside it.
+    working_dir: PathBuf,
     dir: DataDir,
     journal: Journal,
     /// The end of what was there: seq and chain.
-    held: (Seq, Digest),
+    existing_end: (Seq, Digest),
     last_seq: Seq,
     group: Vec<Arc<Record>>,
     group_bytes: usize,
@@ -64,7 +64,7 @@ pub(super) struct CopyTarget {
 
 /// A copy that is complete.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Finished {
+pub(super) struct FinishedCopy {
     /// Seq of its last record.
     pub(super) head: Seq,
     /// How many records it did not have before.
@@ -72,66 +72,78 @@ pub(super) struct Finished {
 }
 
 impl CopyTarget {
-    /// Opens the place, or an unfinished copy beside it. `visit` sees what is there already.
+    /// Opens the directory, or an unfinished copy beside it. `visit` sees what is there already.
     pub(super) fn open(
-        plan: Plan<'_>,
+        plan: CopyPlan<'_>,
         visit: &mut dyn FnMut(&Record, &Digest) -> Result<(), RecordError>,
     ) -> Result<Self, Failure> {
-        let place = resolve(plan.place)?;
-        if is_unfinished(&place) {
+        let directory = resolve(plan.directory)?;
+        if is_partial(&directory) {
             return Err(Failure::Refused(format!(
                 "{} has the name of a copy that is not finished: name a directory that does not \
-                 end in {UNFINISHED}",
-                place.display()
+                 end in {PARTIAL_SUFFIX}",
+                directory.display()
             )));
         }
-        let at = match (occupant(&place)?, plan.existing) {
-            (None, _) => beside(&place)?,
-            (Some(_), Existing::Extend) => place.clone(),
-            (Some(entry), Existing::Refuse) => {
+        let working_dir = match (first_entry(&directory)?, plan.existing) {
+            (None, _) => partial_beside(&directory)?,
+            (Some(_), ExistingTarget::Extend) => directory.clone(),
+            (Some(entry), ExistingTarget::Refuse) => {
                 return Err(Failure::Refused(format!(
                     "{} is not empty: it holds {entry:?}; name a directory that is missing or \
                      empty",
-                    place.display()
+                    directory.display()
                 )));
             }
         };
-        let dir = DataDir::open_for(&at, plan.log).map_err(|error| match error {
-            DirError::OtherLog { found, .. } if at != place => Failure::Refused(format!(
-                "{} holds an unfinished copy of another log, {found}; remove it, and run the \
+        let dir = DataDir::open_for(&working_dir, plan.log).map_err(|error| match error {
+            DirError::OtherLog { found, .. } if working_dir != directory => {
+                Failure::Refused(format!(
+                    "{} holds an unfinished copy of another log, {found}; remove it, and run the \
                  command again",
-                at.display()
-            )),
+                    working_dir.display()
+                ))
+            }
             error => error.into(),
         })?;
-        let mut held = (0, Digest::default());
-        let mut holds = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
-            let record = stored.to_record()?;
-            held = (record.seq(), *chain);
-            visit(&record, chain)
-        };
+        let mut existing_end = (0, Digest::default());
+        let mut visit_existing =
+            |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+                let record = stored.to_record()?;
+                existing_end = (record.seq(), *chain);
+                visit(&record, chain)
+            };
         let options = JournalOptions { segment_bytes_max: plan.segment_bytes };
-        let opened = Journal::open(&dir, options, 0, &mut holds)?;
+        let opened = Journal::open(&dir, options, 0, &mut visit_existing)?;
         if let Some(TornTail { kept_at, .. }) = opened.report.torn {
             tracing::warn!(kept_at = %kept_at.display(), "an unfinished group was cut");
         }
         let (journal, group) = (opened.journal, Vec::new());
-        Ok(Self { place, at, dir, journal, held, last_seq: 0, group, group_bytes: 0 })
+        Ok(Self {
+            directory,
+            working_dir,
+            dir,
+            journal,
+            existing_end,
+            last_seq: 0,
+            group,
+            group_bytes: 0,
+        })
     }
 
     /// Seq of the last record that was there.
-    pub(super) fn held(&self) -> Seq {
-        self.held.0
+    pub(super) fn existing_seq(&self) -> Seq {
+        self.existing_end.0
     }
 
     /// Whether it is written where it is to be, rather than beside.
     pub(super) fn is_in_place(&self) -> bool {
-        self.at == self.place
+        self.working_dir == self.directory
     }
 
     /// Takes records that belong together, each with the chain after it: they become one group, or
     /// a part of one.
-    pub(super) fn take(
+    pub(super) fn append(
         &mut self,
         records: &[Arc<Record>],
         chains: &[Digest],
@@ -139,10 +151,10 @@ impl CopyTarget {
         for (record, chain) in records.iter().zip(chains) {
             let seq = record.seq();
             self.last_seq = seq;
-            if seq == self.held.0 && *chain != self.held.1 {
+            if seq == self.existing_end.0 && *chain != self.existing_end.1 {
                 return Err(self.diverged());
             }
-            if seq > self.held.0 {
+            if seq > self.existing_end.0 {
                 self.group_bytes += record.json().len();
                 self.group.push(Arc::clone(record));
             }
@@ -154,34 +166,34 @@ impl CopyTarget {
     }
 
     /// Makes everything durable, and gives a new directory its name.
-    pub(super) fn finish(mut self) -> Result<Finished, Failure> {
-        let (held, head) = (self.held.0, self.last_seq);
-        if head < held {
+    pub(super) fn finish(mut self) -> Result<FinishedCopy, Failure> {
+        let (existing, head) = (self.existing_end.0, self.last_seq);
+        if head < existing {
             return Err(Failure::Refused(format!(
-                "{} holds records up to seq {held}, and what is copied ends with seq {head}: it has \
+                "{} holds records up to seq {existing}, and what is copied ends with seq {head}: it has \
                  been used by a server since, or its source has lost records; name another \
                  directory",
-                self.place.display()
+                self.directory.display()
             )));
         }
         self.flush()?;
-        let Self { place, at, dir, journal, .. } = self;
+        let Self { directory, working_dir, dir, journal, .. } = self;
         journal.close()?;
-        if at != place {
-            sync_dir(&at)?;
-            fs::rename(&at, &place).map_err(io_failure("naming", &place))?;
-            sync_dir(parent(&place))?;
+        if working_dir != directory {
+            sync_dir(&working_dir)?;
+            fs::rename(&working_dir, &directory).map_err(io_failure("naming", &directory))?;
+            sync_dir(parent(&directory))?;
         }
         drop(dir);
-        Ok(Finished { head, added: head - held })
+        Ok(FinishedCopy { head, added: head - existing })
     }
 
     /// Leaves nothing of a directory that has no name yet.
     pub(super) fn discard(self) -> Result<(), Failure> {
-        let Self { place, at, dir, journal, .. } = self;
+        let Self { directory, working_dir, dir, journal, .. } = self;
         drop(journal);
-        if at != place {
-            fs::remove_dir_all(&at).map_err(io_failure("removing", &at))?;
+        if working_dir != directory {
+            fs::remove_dir_all(&working_dir).map_err(io_failure("removing", &working_dir))?;
         }
         drop(dir);
         Ok(())
@@ -197,8 +209,8 @@ impl CopyTarget {
     }
 
     fn diverged(&self) -> Failure {
-        let (at, seq) = (self.at.display(), self.held.0);
-        let remedy = if self.at == self.place {
+        let (at, seq) = (self.working_dir.display(), self.existing_end.0);
+        let remedy = if self.working_dir == self.directory {
             "name another directory"
         } else {
             "remove it, if it is still there"
@@ -211,8 +223,8 @@ impl CopyTarget {
 }
 
 /// Where a directory is, or will be, without links and dots.
-pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
-    let absolute = std::path::absolute(place).map_err(io_failure("finding", place))?;
+pub(super) fn resolve(directory: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(directory).map_err(io_failure("finding", directory))?;
     let mut missing = Vec::new();
     let mut above = absolute.as_path();
     loop {
@@ -222,7 +234,7 @@ pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
         if above.is_symlink() {
             return Err(Failure::Refused(format!(
                 "{} leads through a link to nothing, {}: write where it is to be",
-                place.display(),
+                directory.display(),
                 above.display()
             )));
         }
@@ -234,7 +246,7 @@ pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
             _ => {
                 return Err(Failure::Refused(format!(
                     "{} leads through a directory that does not exist: write it without ..",
-                    place.display()
+                    directory.display()
                 )));
             }
         }
@@ -242,52 +254,52 @@ pub(super) fn resolve(place: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Something that a directory holds; nothing when it is empty or missing.
-fn occupant(place: &Path) -> Result<Option<String>, Failure> {
-    let mut entries = match fs::read_dir(place) {
+fn first_entry(directory: &Path) -> Result<Option<String>, Failure> {
+    let mut entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Err(DirError::NotDirectory { path: place.to_owned() }.into());
+            return Err(DirError::NotDirectory { path: directory.to_owned() }.into());
         }
-        Err(error) => return Err(io_failure("listing", place)(error)),
+        Err(error) => return Err(io_failure("listing", directory)(error)),
     };
-    let entry = entries.next().transpose().map_err(io_failure("listing", place))?;
+    let entry = entries.next().transpose().map_err(io_failure("listing", directory))?;
     Ok(entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
 }
 
 /// The name of an unfinished copy, in the same file system.
-fn beside(place: &Path) -> Result<PathBuf, Failure> {
+fn partial_beside(directory: &Path) -> Result<PathBuf, Failure> {
     let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
-    if place.file_name().is_none() {
+    if directory.file_name().is_none() {
         return Err(Failure::Refused(format!(
             "{} cannot be made: name a directory",
-            place.display()
+            directory.display()
         )));
     }
-    if device(place).is_some_and(|device_of_it| Some(device_of_it) != device(parent(place))) {
+    if device(directory).is_some_and(|own| Some(own) != device(parent(directory))) {
         return Err(Failure::Refused(format!(
             "{} is a file system of its own, and cannot be put in place as a whole: name a \
              directory within it",
-            place.display()
+            directory.display()
         )));
     }
-    Ok(unfinished(place))
+    Ok(partial_path(directory))
 }
 
 /// The name of a copy while it is not finished.
-pub(super) fn unfinished(place: &Path) -> PathBuf {
-    let mut name = place.as_os_str().to_owned();
-    name.push(UNFINISHED);
+pub(super) fn partial_path(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(PARTIAL_SUFFIX);
     name.into()
 }
 
-/// Whether a place that was resolved has such a name.
-pub(super) fn is_unfinished(place: &Path) -> bool {
-    place.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes())
+/// Whether a directory that was resolved has such a name.
+pub(super) fn is_partial(directory: &Path) -> bool {
+    directory.as_os_str().as_encoded_bytes().ends_with(PARTIAL_SUFFIX.as_bytes())
 }
 
-fn parent(place: &Path) -> &Path {
-    place.parent().unwrap_or(Path::new("/"))
+fn parent(directory: &Path) -> &Path {
+    directory.parent().unwrap_or(Path::new("/"))
 }
 
 fn sync_dir(path: &Path) -> Result<(), Failure> {

@@ -1,10 +1,10 @@
 //! `broker verify`: everything that can be checked of a data directory that nobody uses.
 
-use crate::cli::backup::name_bad;
-use crate::cli::output::{ProgressBar, count, hex, say};
+use crate::cli::backup::name_bad_record;
+use crate::cli::output::{ProgressBar, count, hex, print_line};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
-use crate::cli::snapshot::SnapshotClaims;
+use crate::cli::snapshot::SnapshotCheck;
 use crate::cli::{Failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, SurveyReport};
@@ -17,9 +17,9 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         )),
         error => error.into(),
     })?;
-    let (surveyed, events, snapshot) = journal(&survey)?;
+    let (surveyed, events, snapshot) = check_log(&survey)?;
     let SurveyReport { head, groups, chain, .. } = &surveyed;
-    say(format_args!(
+    print_line(format_args!(
         "log {}: {} in {}, {}; the chain after seq {head} is {}",
         survey.log_id(),
         count(*head, "record"),
@@ -28,34 +28,34 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         hex(chain),
     ))?;
     for note in notes(&surveyed) {
-        say(format_args!("note: {note}"))?;
+        print_line(format_args!("note: {note}"))?;
     }
-    say(snapshot.judge(surveyed.head)?)?;
-    history(&survey, &surveyed, config.cache_bytes)?;
-    say("no damage was found")
+    print_line(snapshot.verdict(surveyed.head)?)?;
+    check_history(&survey, &surveyed, config.cache_bytes)?;
+    print_line("no damage was found")
 }
 
 /// Every checksum, commitment and link, what records are to one another, and to the checkpoint.
-pub(super) fn journal(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotClaims), Failure> {
-    let mut snapshot = SnapshotClaims::read(survey);
+pub(super) fn check_log(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotCheck), Failure> {
+    let mut snapshot = SnapshotCheck::read(survey);
     let mut sequence = Sequence::with_ids();
     let progress = ProgressBar::bytes("verifying the log", Some(survey.log_bytes()));
     let read = survey.read(|taken| {
         for record in taken.records {
-            sequence.take(record).map_err(|wrong| {
+            sequence.check(record).map_err(|wrong| {
                 Failure::Damage(format!(
                     "the log is damaged in {} at byte {}: {wrong}; the first bad record is {}",
                     taken.file.display(),
                     taken.offset,
-                    output::name(record),
+                    output::record_name(record),
                 ))
             })?;
-            snapshot.take(record, &sequence)?;
+            snapshot.check(record, &sequence)?;
         }
         progress.add(taken.bytes);
         Ok(())
     });
-    let surveyed = read.map_err(|failure| name_bad(survey, failure))?;
+    let surveyed = read.map_err(|failure| name_bad_record(survey, failure))?;
     Ok((surveyed, sequence.events(), snapshot))
 }
 
@@ -88,21 +88,26 @@ pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
 }
 
 /// The projection against the log, in a copy: sled writes to what it opens.
-fn history(survey: &Survey, surveyed: &SurveyReport, cache_bytes: u64) -> Result<(), Failure> {
+fn check_history(
+    survey: &Survey,
+    surveyed: &SurveyReport,
+    cache_bytes: u64,
+) -> Result<(), Failure> {
     let dir = survey.path().join("projection");
     refuse_loss(&dir)?;
     let copy = Scratch::copy_of(&dir)?;
     let progress = ProgressBar::records("verifying the history", surveyed.head);
     let (log, reader) = (survey.log_id(), &surveyed.reader);
-    let compared = compare(copy.path(), log, cache_bytes, reader, |seq| progress.at(seq))?;
+    let compared = compare(copy.path(), log, cache_bytes, reader, |seq| progress.set(seq))?;
     drop(progress);
     match compared {
-        Comparison::Absent => say("history: there is none yet; the next start builds it"),
+        Comparison::Absent => print_line("history: there is none yet; the next start builds it"),
         Comparison::Ahead(said) => Err(Failure::Damage(format!("{said}; {RESTORE}"))),
         Comparison::Differs { what, record } => {
             let dir = dir.display();
-            let of =
-                record.map(|record| format!("; the first bad record is {}", output::name(&record)));
+            let of = record.map(|record| {
+                format!("; the first bad record is {}", output::record_name(&record))
+            });
             Err(Failure::Damage(format!(
                 "the history in {dir} is damaged: {what}{}; the log is whole: run broker rebuild, \
                  or start the server, which does the same when it meets the damage",
@@ -120,7 +125,7 @@ fn history(survey: &Survey, surveyed: &SurveyReport, cache_bytes: u64) -> Result
                 behind => format!("; the next start applies {} more", count(behind, "record")),
             };
             let compared = count(applied.seq, "record");
-            say(format_args!("history: {compared} compared, no difference{rest}"))
+            print_line(format_args!("history: {compared} compared, no difference{rest}"))
         }
     }
 }

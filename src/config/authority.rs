@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_hosts_with_or_without_a_port() {
+    fn authority_is_a_host_with_an_optional_port() {
         for (text, host, port) in [
             ("app.Example.com", "app.example.com", None),
             ("localhost:8080", "localhost", Some(8080)),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_and_addresses_of_this_machine_are_loopback() {
+    fn loopback_is_localhost_names_and_loopback_addresses_only() {
         let loopback = |text| Authority::parse(text).expect("an authority").is_loopback();
         for text in
             ["localhost", "LOCALHOST:1", "app.localhost", "localhost.", "127.9.9.9:80", "[::1]:80"]

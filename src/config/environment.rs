@@ -23,22 +23,22 @@ const OPERATION_SETTINGS: &[&str] =
 
 /// A configuration, and what its user should be warned about.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The settings in force.
     pub config: Config,
     /// Names that look like settings and are none.
-    pub unknown: Vec<Unknown>,
+    pub unknown: Vec<UnknownSetting>,
 }
 
 /// A `BROKER_…` name that is no setting; shown as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnknownSetting {
     /// The name as it was written.
     pub name: String,
     /// Where it stands: the environment or `.env`.
-    pub place: &'static str,
+    pub source: &'static str,
     /// The setting that was probably meant.
-    pub meant: Option<&'static str>,
+    pub suggestion: Option<&'static str>,
 }
 
 /// What each layer says. Tests build it; nothing else looks at the world.
@@ -57,7 +57,7 @@ impl Config {
     /// # Errors
     ///
     /// All faults at once, those of `.env` included.
-    pub fn from_env() -> Result<Loaded, ConfigErrors> {
+    pub fn from_env() -> Result<LoadedConfig, ConfigErrors> {
         Self::from_flags(Flags::default())
     }
 
@@ -66,8 +66,8 @@ impl Config {
     /// # Errors
     ///
     /// All faults at once, those of `.env` included.
-    pub fn from_flags(flags: Flags) -> Result<Loaded, ConfigErrors> {
-        Layers::of_process(flags).load()
+    pub fn from_flags(flags: Flags) -> Result<LoadedConfig, ConfigErrors> {
+        Layers::from_process(flags).load()
     }
 
     /// As [`Config::from_flags`], for a command beside the server: the settings that only a server
@@ -77,7 +77,7 @@ impl Config {
     ///
     /// All faults at once, those of `.env` included.
     pub fn for_operation(flags: Flags) -> Result<Self, ConfigErrors> {
-        let mut layers = Layers::of_process(flags);
+        let mut layers = Layers::from_process(flags);
         for layer in [&mut layers.flags.0, &mut layers.environment, &mut layers.dotenv] {
             layer.retain(|name, _| OPERATION_SETTINGS.contains(&name.as_str()));
         }
@@ -92,20 +92,20 @@ pub fn temporary_dir() -> PathBuf {
 }
 
 impl Layers {
-    fn of_process(flags: Flags) -> Self {
+    fn from_process(flags: Flags) -> Self {
         let mut layers = Self { flags, ..Self::default() };
         layers.read_environment(std::env::vars_os());
         layers.read_dotenv(Path::new(".env"));
         layers
     }
 
-    pub(super) fn load(self) -> Result<Loaded, ConfigErrors> {
+    pub(super) fn load(self) -> Result<LoadedConfig, ConfigErrors> {
         let unknown = self.unknown();
         let mut errors = self.errors;
         let layers = [&self.flags.0, &self.environment, &self.dotenv];
         let found = |name: &str| layers.iter().find_map(|layer| layer.get(name)).cloned();
         match Config::from_lookup(found) {
-            Ok(config) => errors.none_or(Loaded { config, unknown }),
+            Ok(config) => errors.into_result(LoadedConfig { config, unknown }),
             Err(faults) => {
                 errors.append(faults);
                 Err(errors)
@@ -117,7 +117,7 @@ impl Layers {
         for (name, value) in vars {
             // A name that is no text is none of ours.
             let Ok(name) = name.into_string() else { continue };
-            if !is_ours(&name) {
+            if !is_broker_variable(&name) {
                 continue;
             }
             match value.into_string() {
@@ -146,7 +146,7 @@ impl Layers {
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
-                Ok((name, value)) if is_ours(&name) => {
+                Ok((name, value)) if is_broker_variable(&name) => {
                     self.dotenv.insert(name, value);
                 }
                 Ok(_) => {}
@@ -168,32 +168,36 @@ impl Layers {
         }
     }
 
-    fn unknown(&self) -> Vec<Unknown> {
-        let in_place = |names: &BTreeMap<String, String>, place| -> Vec<Unknown> {
+    fn unknown(&self) -> Vec<UnknownSetting> {
+        let in_source = |names: &BTreeMap<String, String>, source| -> Vec<UnknownSetting> {
             names
                 .keys()
                 .filter(|name| !is_setting(name))
-                .map(|name| Unknown { name: name.clone(), place, meant: meant(name) })
+                .map(|name| UnknownSetting {
+                    name: name.clone(),
+                    source,
+                    suggestion: suggestion_for(name),
+                })
                 .collect()
         };
-        let mut unknown = in_place(&self.environment, "the environment");
-        unknown.extend(in_place(&self.dotenv, ".env"));
+        let mut unknown = in_source(&self.environment, "the environment");
+        unknown.extend(in_source(&self.dotenv, ".env"));
         unknown
     }
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownSetting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, place, meant } = self;
-        write!(out, "{name} in {place} is not a setting and is ignored")?;
-        match meant {
-            Some(meant) => write!(out, "; did you mean {meant}?"),
+        let Self { name, source, suggestion } = self;
+        write!(out, "{name} in {source} is not a setting and is ignored")?;
+        match suggestion {
+            Some(suggestion) => write!(out, "; did you mean {suggestion}?"),
             None => write!(out, "; broker --help lists them all"),
         }
     }
 }
 
-fn is_ours(name: &str) -> bool {
+fn is_broker_variable(name: &str) -> bool {
     name.starts_with(PREFIX) || is_setting(name)
 }
 
@@ -202,13 +206,13 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// The setting whose name is at most two letters away, or the same without its prefix.
-fn meant(name: &str) -> Option<&'static str> {
+fn suggestion_for(name: &str) -> Option<&'static str> {
     const LETTERS_MAX: usize = 2;
     let bare = name.strip_prefix(PREFIX).unwrap_or(name);
     let names = || SETTINGS.iter().map(|setting| setting.name);
     names().find(|known| *known == bare).or_else(|| {
-        let near = names().map(|known| (distance(known, name), known));
-        near.filter(|(letters, _)| *letters <= LETTERS_MAX).min().map(|(_, known)| known)
+        let close = names().map(|known| (distance(known, name), known));
+        close.filter(|(letters, _)| *letters <= LETTERS_MAX).min().map(|(_, known)| known)
     })
 }
 

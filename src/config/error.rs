@@ -49,7 +49,7 @@ impl ConfigErrors {
     }
 
     /// `value`, unless there is a fault.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, Self> {
+    pub(super) fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.sentences.is_empty() { Ok(value) } else { Err(self) }
     }
 }

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use authority::Authority;
-pub use environment::{Loaded, Unknown, temporary_dir};
+pub use environment::{LoadedConfig, UnknownSetting, temporary_dir};
 pub use error::{ConfigErrors, ValueError};
 pub use flags::Flags;
 pub(crate) use flags::arg;
@@ -186,8 +186,8 @@ impl Config {
             }
         }
         // A setting at fault has its default here, so that it is not blamed twice.
-        config.check_together(&mut errors);
-        errors.none_or(config)
+        config.check_combinations(&mut errors);
+        errors.into_result(config)
     }
 
     /// Finds what no `Config` may hold. `from_lookup` did this; the setters and the public fields
@@ -209,8 +209,8 @@ impl Config {
                 errors.add_value(setting, &text, &error);
             }
         }
-        self.check_together(&mut errors);
-        errors.none_or(())
+        self.check_combinations(&mut errors);
+        errors.into_result(())
     }
 
     /// The settings in force, for one log line: name and value, secrets as stars.
@@ -219,8 +219,8 @@ impl Config {
     }
 
     /// Rules over more than one setting.
-    fn check_together(&self, errors: &mut ConfigErrors) {
-        self.rabbitmq.check_together(errors);
+    fn check_combinations(&self, errors: &mut ConfigErrors) {
+        self.rabbitmq.check_combinations(errors);
         // There are no keys yet; when there are, one of them ends this rule.
         if !self.host.to_canonical().is_loopback() && !self.allow_open {
             errors.add(format!(

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_and_named() {
+    fn malformed_origins_are_refused_and_named() {
         for refused in [
             "app.example.com",
             "https://app.example.com/",

@@ -72,9 +72,9 @@ impl Default for RabbitMq {
 
 impl RabbitMq {
     /// Rules over more than one of its settings.
-    pub(super) fn check_together(&self, errors: &mut ConfigErrors) {
-        let has_way = self.exchange.is_some() || self.queue.is_some();
-        if self.url.is_some() && !has_way {
+    pub(super) fn check_combinations(&self, errors: &mut ConfigErrors) {
+        let has_direction = self.exchange.is_some() || self.queue.is_some();
+        if self.url.is_some() && !has_direction {
             errors.add(
                 "BROKER_RABBITMQ_URL is set, but nothing is to go there or to come from it: set \
                  BROKER_RABBITMQ_EXCHANGE (--rabbitmq-exchange) for records to go out, or \
@@ -82,7 +82,7 @@ impl RabbitMq {
                     .to_owned(),
             );
         }
-        if self.url.is_none() && has_way {
+        if self.url.is_none() && has_direction {
             errors.add(
                 "BROKER_RABBITMQ_EXCHANGE or BROKER_RABBITMQ_QUEUE is set, but not where RabbitMQ \
                  is: set BROKER_RABBITMQ_URL (--rabbitmq-url), or unset them."
@@ -126,8 +126,8 @@ pub(super) fn show_filters(filters: &FilterSet) -> String {
 pub(super) fn queue(text: &str) -> Result<Option<String>, ValueError> {
     let text = text.trim();
     if text.is_empty() || text.len() > SHORT_BYTES_MAX || text.chars().any(char::is_control) {
-        let say = format!("write 1 to {SHORT_BYTES_MAX} bytes without control characters");
-        return Err(ValueError::new(say));
+        let advice = format!("write 1 to {SHORT_BYTES_MAX} bytes without control characters");
+        return Err(ValueError::new(advice));
     }
     Ok(Some(text.to_owned()))
 }
@@ -150,7 +150,7 @@ impl AmqpUrl {
         let (authority, vhost) = match rest.split_once('/') {
             // `amqp://host/` would be the virtual host without a name, which is never meant.
             Some((_, vhost)) if vhost.is_empty() || vhost.contains('/') => return None,
-            Some((authority, vhost)) => (authority, decoded(vhost)?),
+            Some((authority, vhost)) => (authority, percent_decode(vhost)?),
             None => (rest, "/".to_owned()),
         };
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -158,8 +158,8 @@ impl AmqpUrl {
             None => (None, authority),
         };
         let (user, password) = match userinfo.map(|info| info.split_once(':').ok_or(info)) {
-            Some(Ok((user, password))) => (decoded(user)?, decoded(password)?),
-            Some(Err(user)) => (decoded(user)?, "guest".to_owned()),
+            Some(Ok((user, password))) => (percent_decode(user)?, percent_decode(password)?),
+            Some(Err(user)) => (percent_decode(user)?, "guest".to_owned()),
             None => ("guest".to_owned(), "guest".to_owned()),
         };
         let Authority { host, port } = Authority::parse(authority)?;
@@ -174,7 +174,7 @@ impl AmqpUrl {
     }
 }
 
-fn decoded(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<String> {
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     (!decoded.is_empty() && decoded.len() <= SHORT_BYTES_MAX).then(|| decoded.into_owned())
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart_and_what_is_left_out_has_its_default() {
+    fn url_parts_that_are_left_out_have_their_defaults() {
         for (text, user, password, host, port, vhost) in [
             ("amqp://localhost", "guest", "guest", "localhost", 5672, "/"),
             ("amqp://ann@h:1", "ann", "guest", "h", 1, "/"),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_or_means_something_else_is_refused() {
+    fn malformed_and_unsupported_urls_are_refused() {
         for refused in [
             "localhost:5672",
             "amqps://localhost",
@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_in_what_is_shown() {
+    fn debug_output_hides_the_password() {
         let url: AmqpUrl = "amqp://u:hunter2@h".parse().expect("a URL");
         assert_eq!(format!("{url:?}"), "AmqpUrl(\"h\", 5672, \"/\")");
         assert_eq!(url.reveal(), "amqp://u:hunter2@h");
     }
 
     #[test]
-    fn names_of_exchange_queue_and_event_are_held_to_their_rules() {
+    fn exchange_queue_and_event_names_are_validated() {
         assert_eq!(exchange(" events ").map(|name| name.is_some()), Ok(true));
         assert!(exchange(&"x".repeat(201)).is_err());
         assert!(exchange("a b").is_err() && name("a..b").is_err() && name("broker:a").is_err());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::config::table::SETTINGS;
 
-const ENDLESS: &str = "a String takes every write";
+const INFALLIBLE: &str = "a String takes every write";
 
 /// The settings as a Markdown table, ending in a line break.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn settings_markdown() -> String {
         // A bar would end the cell, and a lone star could begin emphasis.
         let meaning = setting.meaning.replace('|', r"\|").replace('*', r"\*");
         let (name, flag) = (setting.name, setting.flag);
-        writeln!(out, "| `{name}` | `--{flag}` | {default} | {meaning} |").expect(ENDLESS);
+        writeln!(out, "| `{name}` | `--{flag}` | {default} | {meaning} |").expect(INFALLIBLE);
     }
     out
 }
@@ -33,9 +33,9 @@ pub fn env_example() -> String {
     for setting in SETTINGS {
         out.push('\n');
         for line in wrap(setting.meaning) {
-            writeln!(out, "# {line}").expect(ENDLESS);
+            writeln!(out, "# {line}").expect(INFALLIBLE);
         }
-        writeln!(out, "#{}={}", setting.name, setting.default).expect(ENDLESS);
+        writeln!(out, "#{}={}", setting.name, setting.default).expect(INFALLIBLE);
     }
     out
 }

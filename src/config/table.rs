@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::config::error::ValueError;
 use crate::config::rabbitmq::AmqpUrl;
 use crate::config::value::{
-    bytes, in_words, number, positive, seconds, show_bytes, show_seconds, switch, tracing_filter,
+    bytes, number, one_of, positive, seconds, show_bytes, show_seconds, switch, tracing_filter,
 };
 use crate::config::{Config, LogFormat, rabbitmq};
 use crate::record::Name;
@@ -63,7 +63,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "8080",
         meaning: "Port to listen on; 0 is any free port",
         secret: false,
-        read: |config, text| put(&mut config.port, number(text, 0..=65_535)),
+        read: |config, text| set(&mut config.port, number(text, 0..=65_535)),
         show: |config| config.port.to_string(),
     },
     Setting {
@@ -74,8 +74,8 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "IP address to listen on; one that others can reach needs BROKER_ALLOW_OPEN",
         secret: false,
         read: |config, text| {
-            let say = "write an IP address, such as 127.0.0.1 for this machine only, or 0.0.0.0";
-            put(&mut config.host, text.trim().parse().map_err(|_| ValueError::new(say)))
+            let advice = "write an IP address, such as 127.0.0.1 for this machine only, or 0.0.0.0";
+            set(&mut config.host, text.trim().parse().map_err(|_| ValueError::new(advice)))
         },
         show: |config| config.host.to_string(),
     },
@@ -88,7 +88,7 @@ pub const SETTINGS: &[Setting] = &[
                   a comma-separated list such as https://app.example.com, or * (any page, without \
                   cookies)",
         secret: false,
-        read: |config, text| put(&mut config.origin, text.parse()),
+        read: |config, text| set(&mut config.origin, text.parse()),
         show: |config| config.origin.to_string(),
     },
     Setting {
@@ -100,7 +100,7 @@ pub const SETTINGS: &[Setting] = &[
         secret: false,
         read: |config, text| {
             let given = if text.is_empty() { None } else { Some(PathBuf::from(text)) };
-            put(&mut config.data_dir, given.ok_or(ValueError::new("write a directory")))
+            set(&mut config.data_dir, given.ok_or(ValueError::new("write a directory")))
         },
         show: |config| config.data_dir.display().to_string(),
     },
@@ -112,7 +112,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Where a proxy makes this server reachable, such as https://broker.example.com; \
                   its host is then accepted in Host",
         secret: false,
-        read: |config, text| put(&mut config.public_url, text.parse().map(Some)),
+        read: |config, text| set(&mut config.public_url, text.parse().map(Some)),
         show: |config| config.public_url.as_ref().map_or_else(String::new, ToString::to_string),
     },
     Setting {
@@ -123,7 +123,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Serve an address that others can reach although no key is configured, so that \
                   everyone there may read and insert",
         secret: false,
-        read: |config, text| put(&mut config.allow_open, switch(text)),
+        read: |config, text| set(&mut config.allow_open, switch(text)),
         show: |config| config.allow_open.to_string(),
     },
     Setting {
@@ -133,7 +133,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "1MiB",
         meaning: "Largest request body or message of a socket; a larger one is 413 or code 1009",
         secret: false,
-        read: |config, text| put(&mut config.max_body_bytes, bytes(text, KIB..=256 * MIB)),
+        read: |config, text| set(&mut config.max_body_bytes, bytes(text, KIB..=256 * MIB)),
         show: |config| show_bytes(config.max_body_bytes as u64),
     },
     Setting {
@@ -143,7 +143,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "64",
         meaning: "Deepest nesting of arrays and objects in a value",
         secret: false,
-        read: |config, text| put(&mut config.max_depth, number(text, 1..=1_024)),
+        read: |config, text| set(&mut config.max_depth, number(text, 1..=1_024)),
         show: |config| config.max_depth.to_string(),
     },
     Setting {
@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "1000",
         meaning: "Most inserts in one atomic batch",
         secret: false,
-        read: |config, text| put(&mut config.max_batch, positive(text, 100_000)),
+        read: |config, text| set(&mut config.max_batch, positive(text, 100_000)),
         show: |config| config.max_batch.to_string(),
     },
     Setting {
@@ -163,7 +163,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "1000000",
         meaning: "Most events; a new one is then 507, existing ones go on",
         secret: false,
-        read: |config, text| put(&mut config.max_events, number(text, 1..=1_000_000_000)),
+        read: |config, text| set(&mut config.max_events, number(text, 1..=1_000_000_000)),
         show: |config| config.max_events.to_string(),
     },
     Setting {
@@ -174,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Most bytes of newest values, which are held in memory; a new event is then 507, \
                   existing ones go on",
         secret: false,
-        read: |config, text| put(&mut config.max_latest_bytes, bytes(text, KIB..=1_024 * GIB)),
+        read: |config, text| set(&mut config.max_latest_bytes, bytes(text, KIB..=1_024 * GIB)),
         show: |config| show_bytes(config.max_latest_bytes),
     },
     Setting {
@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "100",
         meaning: "Most filters of one subscription",
         secret: false,
-        read: |config, text| put(&mut config.max_filters, positive(text, 10_000)),
+        read: |config, text| set(&mut config.max_filters, positive(text, 10_000)),
         show: |config| config.max_filters.to_string(),
     },
     Setting {
@@ -194,7 +194,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "10000",
         meaning: "Most named consumers, counted by topic; a new one is then 507, existing ones go on",
         secret: false,
-        read: |config, text| put(&mut config.max_consumers, positive(text, 1_000_000)),
+        read: |config, text| set(&mut config.max_consumers, positive(text, 1_000_000)),
         show: |config| config.max_consumers.to_string(),
     },
     Setting {
@@ -204,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "64MiB",
         meaning: "Most bytes of inserts that wait for the disk; one more is 503",
         secret: false,
-        read: |config, text| put(&mut config.queue_bytes, bytes(text, KIB..=16 * GIB)),
+        read: |config, text| set(&mut config.queue_bytes, bytes(text, KIB..=16 * GIB)),
         show: |config| show_bytes(config.queue_bytes as u64),
     },
     Setting {
@@ -215,7 +215,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Recent records that streams share; a stream further behind gets only the newest \
                   version of what changed",
         secret: false,
-        read: |config, text| put(&mut config.window_bytes, bytes(text, KIB..=16 * GIB)),
+        read: |config, text| set(&mut config.window_bytes, bytes(text, KIB..=16 * GIB)),
         show: |config| show_bytes(config.window_bytes as u64),
     },
     Setting {
@@ -225,7 +225,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "2000000",
         meaning: "Most records that the readable history may be behind the log; an insert is then 503",
         secret: false,
-        read: |config, text| put(&mut config.max_projection_lag, number(text, 1..=1_000_000_000)),
+        read: |config, text| set(&mut config.max_projection_lag, number(text, 1..=1_000_000_000)),
         show: |config| config.max_projection_lag.to_string(),
     },
     Setting {
@@ -235,7 +235,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "64MiB",
         meaning: "Size of one file of the log, taken from the disk in advance",
         secret: false,
-        read: |config, text| put(&mut config.segment_bytes, bytes(text, 64 * KIB..=4 * GIB)),
+        read: |config, text| set(&mut config.segment_bytes, bytes(text, 64 * KIB..=4 * GIB)),
         show: |config| show_bytes(config.segment_bytes),
     },
     Setting {
@@ -245,7 +245,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "32MiB",
         meaning: "Log between checkpoints; a start reads about so much, and what the history lacks",
         secret: false,
-        read: |config, text| put(&mut config.snapshot_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
+        read: |config, text| set(&mut config.snapshot_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
         show: |config| show_bytes(config.snapshot_bytes),
     },
     Setting {
@@ -255,7 +255,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "64MiB",
         meaning: "Memory that caches the history",
         secret: false,
-        read: |config, text| put(&mut config.cache_bytes, bytes(text, MIB..=1_024 * GIB)),
+        read: |config, text| set(&mut config.cache_bytes, bytes(text, MIB..=1_024 * GIB)),
         show: |config| show_bytes(config.cache_bytes),
     },
     Setting {
@@ -266,7 +266,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Records that the history applied in one run, after which the next start opens it beside the serving",
         secret: false,
         read: |config, text| {
-            put(&mut config.background_open_records, number(text, 0..=1_000_000_000))
+            set(&mut config.background_open_records, number(text, 0..=1_000_000_000))
         },
         show: |config| config.background_open_records.to_string(),
     },
@@ -278,7 +278,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Longest time that a request body or a message of a socket may take; a slower one is \
                   408 or code 1008",
         secret: false,
-        read: |config, text| put(&mut config.body_timeout, seconds(text, 3_600)),
+        read: |config, text| set(&mut config.body_timeout, seconds(text, 3_600)),
         show: |config| show_seconds(config.body_timeout),
     },
     Setting {
@@ -289,7 +289,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Pause between heartbeats of an idle stream; keep it below the timeout of every \
                   proxy on the way",
         secret: false,
-        read: |config, text| put(&mut config.heartbeat, seconds(text, 3_600)),
+        read: |config, text| set(&mut config.heartbeat, seconds(text, 3_600)),
         show: |config| show_seconds(config.heartbeat),
     },
     Setting {
@@ -299,7 +299,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "30",
         meaning: "Time after which a client that takes nothing is disconnected",
         secret: false,
-        read: |config, text| put(&mut config.stall_timeout, seconds(text, 3_600)),
+        read: |config, text| set(&mut config.stall_timeout, seconds(text, 3_600)),
         show: |config| show_seconds(config.stall_timeout),
     },
     Setting {
@@ -309,7 +309,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "15000",
         meaning: "Most streams and sockets open at once",
         secret: false,
-        read: |config, text| put(&mut config.max_streams, positive(text, 1_000_000)),
+        read: |config, text| set(&mut config.max_streams, positive(text, 1_000_000)),
         show: |config| config.max_streams.to_string(),
     },
     Setting {
@@ -319,7 +319,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "15000",
         meaning: "Most streams and sockets from one client address; a proxy is one address",
         secret: false,
-        read: |config, text| put(&mut config.max_streams_per_address, positive(text, 1_000_000)),
+        read: |config, text| set(&mut config.max_streams_per_address, positive(text, 1_000_000)),
         show: |config| config.max_streams_per_address.to_string(),
     },
     Setting {
@@ -329,7 +329,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "15000",
         meaning: "Most sockets of one relay user, who is whoever a client says it is",
         secret: false,
-        read: |config, text| put(&mut config.max_streams_per_user, positive(text, 1_000_000)),
+        read: |config, text| set(&mut config.max_streams_per_user, positive(text, 1_000_000)),
         show: |config| config.max_streams_per_user.to_string(),
     },
     Setting {
@@ -339,7 +339,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "10000",
         meaning: "Most relay clients registered at once; one more is 429",
         secret: false,
-        read: |config, text| put(&mut config.max_registrations, positive(text, 1_000_000)),
+        read: |config, text| set(&mut config.max_registrations, positive(text, 1_000_000)),
         show: |config| config.max_registrations.to_string(),
     },
     Setting {
@@ -349,7 +349,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "60",
         meaning: "How long a relay registration waits for its client to connect, or to come back",
         secret: false,
-        read: |config, text| put(&mut config.registration_expiry, seconds(text, 86_400)),
+        read: |config, text| set(&mut config.registration_expiry, seconds(text, 86_400)),
         show: |config| show_seconds(config.registration_expiry),
     },
     Setting {
@@ -360,7 +360,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "RabbitMQ to exchange records with, such as amqp://user:password@localhost; needs \
                   a build with the feature rabbitmq",
         secret: true,
-        read: |config, text| put(&mut config.rabbitmq.url, text.parse().map(Some)),
+        read: |config, text| set(&mut config.rabbitmq.url, text.parse().map(Some)),
         show: |config| config.rabbitmq.url.as_ref().map_or_else(String::new, AmqpUrl::reveal),
     },
     Setting {
@@ -371,7 +371,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Exchange of RabbitMQ that every record goes to, by its event as the routing key; \
                   a durable topic exchange is made if there is none",
         secret: false,
-        read: |config, text| put(&mut config.rabbitmq.exchange, rabbitmq::exchange(text)),
+        read: |config, text| set(&mut config.rabbitmq.exchange, rabbitmq::exchange(text)),
         show: |config| config.rabbitmq.exchange.as_ref().map_or_else(String::new, Name::to_string),
     },
     Setting {
@@ -381,7 +381,7 @@ pub const SETTINGS: &[Setting] = &[
         default: ">",
         meaning: "Events that go to RabbitMQ: a comma-separated list of names or filters",
         secret: false,
-        read: |config, text| put(&mut config.rabbitmq.filters, rabbitmq::filters(text)),
+        read: |config, text| set(&mut config.rabbitmq.filters, rabbitmq::filters(text)),
         show: |config| rabbitmq::show_filters(&config.rabbitmq.filters),
     },
     Setting {
@@ -391,7 +391,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "false",
         meaning: "Private records go to RabbitMQ too, where every consumer can read them",
         secret: false,
-        read: |config, text| put(&mut config.rabbitmq.private, switch(text)),
+        read: |config, text| set(&mut config.rabbitmq.private, switch(text)),
         show: |config| config.rabbitmq.private.to_string(),
     },
     Setting {
@@ -402,7 +402,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Queue of RabbitMQ whose messages are inserted; a durable one is made if there is \
                   none",
         secret: false,
-        read: |config, text| put(&mut config.rabbitmq.queue, rabbitmq::queue(text)),
+        read: |config, text| set(&mut config.rabbitmq.queue, rabbitmq::queue(text)),
         show: |config| config.rabbitmq.queue.clone().unwrap_or_default(),
     },
     Setting {
@@ -413,7 +413,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Event that messages of the queue become, instead of the one that their routing \
                   key names",
         secret: false,
-        read: |config, text| put(&mut config.rabbitmq.event, rabbitmq::name(text)),
+        read: |config, text| set(&mut config.rabbitmq.event, rabbitmq::name(text)),
         show: |config| config.rabbitmq.event.as_ref().map_or_else(String::new, Name::to_string),
     },
     Setting {
@@ -423,7 +423,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "5",
         meaning: "Longest time that a shutdown may take",
         secret: false,
-        read: |config, text| put(&mut config.shutdown, seconds(text, 3_600)),
+        read: |config, text| set(&mut config.shutdown, seconds(text, 3_600)),
         show: |config| show_seconds(config.shutdown),
     },
     Setting {
@@ -434,7 +434,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "What is logged: a level (error, warn, info, debug, trace, off), or \
                   comma-separated target=level, such as warn,broker=debug",
         secret: false,
-        read: |config, text| put(&mut config.log, tracing_filter(text)),
+        read: |config, text| set(&mut config.log, tracing_filter(text)),
         show: |config| config.log.clone(),
     },
     Setting {
@@ -444,10 +444,10 @@ pub const SETTINGS: &[Setting] = &[
         default: "auto",
         meaning: "How log lines look: text, json, or auto (text on a terminal, json elsewhere)",
         secret: false,
-        read: |config, text| put(&mut config.log_format, in_words(text, LOG_FORMATS)),
+        read: |config, text| set(&mut config.log_format, one_of(text, LOG_FORMATS)),
         show: |config| {
-            let of = |row: &&(&'static str, LogFormat)| row.1 == config.log_format;
-            LOG_FORMATS.iter().find(of).map_or_else(String::new, |row| row.0.to_owned())
+            let is_current = |row: &&(&'static str, LogFormat)| row.1 == config.log_format;
+            LOG_FORMATS.iter().find(is_current).map_or_else(String::new, |row| row.0.to_owned())
         },
     },
 ];
@@ -455,7 +455,7 @@ pub const SETTINGS: &[Setting] = &[
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-fn put<T>(field: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
+fn set<T>(field: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
     *field = value?;
     Ok(())
 }

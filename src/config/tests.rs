@@ -20,7 +20,7 @@ fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 }
 
 #[test]
-fn every_default_of_the_table_parses_to_the_default_configuration() {
+fn defaults_of_the_table_equal_the_default_config() {
     let defaults: Map =
         SETTINGS.iter().map(|row| (row.name.to_owned(), row.default.to_owned())).collect();
     let parsed = Config::from_lookup(|name| defaults.get(name).cloned()).expect("defaults");
@@ -32,7 +32,7 @@ fn every_default_of_the_table_parses_to_the_default_configuration() {
 }
 
 #[test]
-fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
+fn every_setting_sets_its_own_field_and_is_shown_as_written() {
     let values = [
         ("PORT", "0"),
         ("BROKER_HOST", "::1"),
@@ -93,7 +93,7 @@ fn every_setting_is_read_into_its_own_field_and_shown_as_it_was_read() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_each_with_name_value_and_advice() {
+fn all_errors_are_reported_at_once_with_name_value_and_advice() {
     let errors = config(&[
         ("PORT", "80000"),
         ("BROKER_HOST", "localhost"),
@@ -122,13 +122,13 @@ BROKER_LOG_FORMAT (--log-format) is "xml": write auto or text or json."#;
 }
 
 #[test]
-fn a_value_that_is_empty_or_blank_is_the_default() {
+fn empty_or_blank_value_means_the_default() {
     let given = config(&[("PORT", ""), ("BROKER_PUBLIC_URL", ""), ("BROKER_LOG", "  ")]);
     assert_eq!(given.expect("defaults"), Config::default());
 }
 
 #[test]
-fn an_address_beyond_loopback_without_a_key_needs_an_explicit_word() {
+fn non_loopback_address_without_a_key_needs_allow_open() {
     for loopback in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
         config(&[("BROKER_HOST", loopback)]).expect(loopback);
     }
@@ -145,7 +145,7 @@ fn an_address_beyond_loopback_without_a_key_needs_an_explicit_word() {
 }
 
 #[test]
-fn the_queue_has_room_for_the_largest_body() {
+fn queue_smaller_than_the_largest_body_is_refused() {
     let errors = config(&[("BROKER_QUEUE_BYTES", "1MiB"), ("BROKER_MAX_BODY_BYTES", "2MiB")]);
     let errors = errors.expect_err("a queue that is too small");
     assert_eq!(errors.sentences().len(), 1);
@@ -153,7 +153,7 @@ fn the_queue_has_room_for_the_largest_body() {
 }
 
 #[test]
-fn a_bridge_needs_a_url_and_a_way() {
+fn bridge_needs_a_url_and_a_direction() {
     let url = ("BROKER_RABBITMQ_URL", "amqp://localhost");
     let (out, inward) = (("BROKER_RABBITMQ_EXCHANGE", "e"), ("BROKER_RABBITMQ_QUEUE", "q"));
     for complete in [&[url, out][..], &[url, inward], &[url, out, inward], &[]] {
@@ -170,7 +170,7 @@ fn a_bridge_needs_a_url_and_a_way() {
 }
 
 #[test]
-fn setters_are_held_to_the_bounds_of_the_table() {
+fn check_applies_the_bounds_of_the_table_to_setters() {
     let wrong = Config::default()
         .max_depth(0)
         .heartbeat(Duration::ZERO)
@@ -192,14 +192,14 @@ fn setters_are_held_to_the_bounds_of_the_table() {
 }
 
 #[test]
-fn flags_come_before_the_environment_before_dotenv_before_defaults() {
+fn flags_override_environment_overrides_dotenv_overrides_defaults() {
     let layers = Layers {
         flags: Flags::default().with("PORT", "1").with("BROKER_MAX_DEPTH", ""),
         environment: map(&[("PORT", "2"), ("BROKER_MAX_BATCH", "2"), ("BROKER_MAX_DEPTH", "2")]),
         dotenv: map(&[("PORT", "3"), ("BROKER_MAX_BATCH", "3"), ("BROKER_MAX_FILTERS", "3")]),
         errors: ConfigErrors::default(),
     };
-    let Loaded { config, unknown } = layers.load().expect("settings");
+    let LoadedConfig { config, unknown } = layers.load().expect("settings");
     assert_eq!(config.port, 1);
     assert_eq!(config.max_batch.get(), 2);
     assert_eq!(config.max_filters.get(), 3);
@@ -210,7 +210,7 @@ fn flags_come_before_the_environment_before_dotenv_before_defaults() {
 }
 
 #[test]
-fn names_that_are_no_settings_are_reported_with_what_was_probably_meant() {
+fn unknown_names_are_reported_with_a_suggestion() {
     let layers = Layers {
         environment: map(&[("BROKER_PORT", "9000"), ("BROKER_HEARTBEAT_SECOND", "1")]),
         dotenv: map(&[("BROKER_NONSENSE", "1"), ("BROKER_HOST", "127.0.0.1")]),
@@ -231,7 +231,7 @@ fn names_that_are_no_settings_are_reported_with_what_was_probably_meant() {
 }
 
 #[test]
-fn dotenv_is_read_from_the_given_file_only_and_its_faults_are_told() {
+fn dotenv_is_read_from_the_given_file_and_its_errors_are_reported() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut layers = Layers::default();
     layers.read_dotenv(&dir.path().join(".env"));
@@ -259,7 +259,7 @@ fn dotenv_is_read_from_the_given_file_only_and_its_faults_are_told() {
 
 #[cfg(unix)]
 #[test]
-fn environment_values_that_are_not_utf8_are_faults_only_when_they_are_ours() {
+fn non_utf8_values_are_errors_only_for_broker_variables() {
     use std::os::unix::ffi::OsStringExt;
     let broken = || OsString::from_vec(vec![0xff]);
     let mut layers = Layers::default();
@@ -271,7 +271,7 @@ fn environment_values_that_are_not_utf8_are_faults_only_when_they_are_ours() {
 }
 
 #[test]
-fn the_table_names_nothing_twice_and_flags_are_named_like_their_variables() {
+fn setting_names_are_unique_and_flags_match_their_variables() {
     for (index, setting) in SETTINGS.iter().enumerate() {
         assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name));
         let bare = setting.name.strip_prefix("BROKER_").unwrap_or(setting.name);
@@ -282,13 +282,13 @@ fn the_table_names_nothing_twice_and_flags_are_named_like_their_variables() {
 }
 
 #[test]
-fn env_example_is_what_the_table_says() {
+fn env_example_matches_the_table() {
     let file = include_str!("../../.env.example");
     assert!(file == env_example(), "make .env.example:\n{}", env_example());
 }
 
 #[test]
-fn every_line_of_env_example_can_be_uncommented() {
+fn uncommented_env_example_is_the_default_config() {
     let example = env_example();
     let settings = example.lines().filter_map(|line| line.strip_prefix('#'));
     let text: Vec<_> = settings.filter(|line| !line.starts_with(' ')).collect();
@@ -302,7 +302,7 @@ fn every_line_of_env_example_can_be_uncommented() {
 }
 
 #[test]
-fn the_markdown_table_has_a_row_a_setting() {
+fn markdown_table_has_one_row_per_setting() {
     let markdown = settings_markdown();
     assert_eq!(markdown.lines().count(), 2 + SETTINGS.len());
     assert!(markdown.contains("| `PORT` | `--port` | `8080` | Port to listen on"), "{markdown}");
@@ -313,7 +313,7 @@ fn the_markdown_table_has_a_row_a_setting() {
 }
 
 #[test]
-fn the_effective_configuration_is_one_line() {
+fn effective_config_is_displayed_on_one_line() {
     let config = Config::default().data_dir("a b\nc").port(0);
     let line = config.to_string();
     assert!(line.starts_with("PORT=0 BROKER_HOST=127.0.0.1 BROKER_ORIGIN=loopback "), "{line}");
@@ -322,7 +322,7 @@ fn the_effective_configuration_is_one_line() {
 }
 
 #[test]
-fn a_secret_is_shown_as_stars_everywhere() {
+fn secrets_are_shown_as_stars() {
     let setting = Setting {
         name: "BROKER_KEY",
         flag: "key",

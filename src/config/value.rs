@@ -55,11 +55,11 @@ pub(super) fn seconds(text: &str, max: u64) -> Result<Duration, ValueError> {
 
 /// `true` or `false`.
 pub(super) fn switch(text: &str) -> Result<bool, ValueError> {
-    in_words(text, &[("true", true), ("false", false)])
+    one_of(text, &[("true", true), ("false", false)])
 }
 
 /// One of a few words.
-pub(super) fn in_words<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
+pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
     let text = text.trim();
     words.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|row| row.1).ok_or_else(
         || {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_take_plain_numbers_and_binary_suffixes() {
+    fn bytes_accept_plain_numbers_and_binary_suffixes() {
         let parsed = |text| bytes::<u64>(text, 1..=1 << 40).ok();
         assert_eq!(parsed("1048576"), Some(1 << 20));
         assert_eq!(parsed("4MiB"), Some(4 << 20));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_take_up_to_three_decimals() {
+    fn seconds_accept_up_to_three_decimals() {
         let parsed = |text| seconds(text, 3_600).ok();
         assert_eq!(parsed("15"), Some(Duration::from_secs(15)));
         assert_eq!(parsed("0.5"), Some(Duration::from_millis(500)));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_level_is_refused_rather_than_taken_as_a_target() {
+    fn misspelt_level_is_refused_instead_of_read_as_a_target() {
         for accepted in ["info", "OFF", "warn,broker=debug", "broker::http=trace", "[insert]=debug"]
         {
             assert!(tracing_filter(accepted).is_ok(), "{accepted:?}");

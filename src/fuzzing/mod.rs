@@ -62,7 +62,7 @@ pub const TARGETS: [FuzzTarget; 25] = [
 /// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses
 /// others refuse, but for what I-JSON adds.
 pub fn json(bytes: &[u8]) {
-    let theirs = serde_json::from_slice::<Value>(bytes);
+    let reference = serde_json::from_slice::<Value>(bytes);
     match compact(bytes, JsonLimits { depth_max: DEPTH_MAX_DEFAULT }) {
         Ok(kept) => {
             assert!(kept.len() <= bytes.len(), "nothing is added");
@@ -70,7 +70,7 @@ pub fn json(bytes: &[u8]) {
             assert_eq!(again.as_deref(), Ok(&*kept), "compacted twice is compacted once");
             assert!(serde_json::from_slice::<IgnoredAny>(&kept).is_ok(), "others can read it");
             // A number may be too large for them.
-            if let Ok(value) = theirs {
+            if let Ok(value) = reference {
                 let kept: Value = serde_json::from_slice(&kept).expect("they read it before");
                 assert_eq!(kept, value, "it means what it meant");
             }
@@ -86,7 +86,7 @@ pub fn json(bytes: &[u8]) {
                     | JsonErrorKind::LoneSurrogate(_)
                     | JsonErrorKind::TooDeep { .. }
             );
-            assert!(stricter || theirs.is_err(), "others can read it: {kind}");
+            assert!(stricter || reference.is_err(), "others can read it: {kind}");
         }
     }
 }
@@ -125,7 +125,11 @@ pub fn filter(bytes: &[u8]) {
         let Ok(filter) = filter else { continue };
         assert_eq!(filter.as_str(), *text);
         if let Some(name) = &name {
-            assert_eq!(filter.matches(name), covers(text, name.as_str()), "{text} on {name:?}");
+            assert_eq!(
+                filter.matches(name),
+                matches_by_grammar(text, name.as_str()),
+                "{text} on {name:?}"
+            );
         }
     }
     let Ok(set) = set else { return };
@@ -141,7 +145,7 @@ pub fn filter(bytes: &[u8]) {
 }
 
 /// The grammar of NATS, as it is written down.
-fn covers(filter: &str, name: &str) -> bool {
+fn matches_by_grammar(filter: &str, name: &str) -> bool {
     let (filter, name): (Vec<_>, Vec<_>) = (filter.split('.').collect(), name.split('.').collect());
     let fixed = filter.strip_suffix(&[">"]).unwrap_or(&filter);
     let long_enough = if fixed.len() < filter.len() {
@@ -215,23 +219,23 @@ pub fn leaf(bytes: &[u8]) {
 
 /// A stored record.
 pub fn record(bytes: &[u8]) {
-    stored(bytes);
+    check_stored(bytes);
     if let Some(rest) = bytes.get(4..) {
-        let mut mended = crc32c::crc32c(rest).to_le_bytes().to_vec();
-        mended.extend_from_slice(rest);
-        stored(&mended);
+        let mut with_valid_checksum = crc32c::crc32c(rest).to_le_bytes().to_vec();
+        with_valid_checksum.extend_from_slice(rest);
+        check_stored(&with_valid_checksum);
     }
 }
 
-fn stored(bytes: &[u8]) {
+fn check_stored(bytes: &[u8]) {
     let Ok(stored) = StoredRecord::decode(bytes) else { return };
     let Ok(record) = stored.to_record() else { return };
     assert_eq!(record.encode_stored(), bytes);
-    is_what_was_stored(&record, &stored);
+    assert_matches_stored(&record, &stored);
 }
 
 /// A record that was read back shows the stored bytes and hashes to the stored leaf.
-pub(crate) fn is_what_was_stored(record: &Record, stored: &StoredRecord<'_>) {
+pub(crate) fn assert_matches_stored(record: &Record, stored: &StoredRecord<'_>) {
     let (leaf, meta) = record.leaf();
     assert_eq!((&leaf.encode(), meta.as_slice()), (stored.leaf, stored.meta));
     assert_eq!((record.data(), record.salts()), (stored.data, &stored.salts));

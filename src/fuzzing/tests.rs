@@ -26,7 +26,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
-fn change(random: &mut SmallRng, bytes: &mut Vec<u8>, other: &[u8]) {
+fn mutate(random: &mut SmallRng, bytes: &mut Vec<u8>, other: &[u8]) {
     let at = random.random_range(0..=bytes.len());
     match random.random_range(0..6) {
         0 => bytes.truncate(at),
@@ -61,7 +61,7 @@ fn replay((name, target): FuzzTarget) {
             tried.clone_from(entry);
             let other = &corpus[(index + 1) % corpus.len()].1;
             for _ in 0..random.random_range(1..=CHANGES_MAX) {
-                change(&mut random, &mut tried, other);
+                mutate(&mut random, &mut tried, other);
             }
             let changed = std::panic::catch_unwind(|| target(&tried));
             assert!(changed.is_ok(), "{path}, changed with seed {seed}: {tried:?}");
@@ -70,12 +70,12 @@ fn replay((name, target): FuzzTarget) {
 }
 
 #[test]
-fn every_corpus_and_what_is_near_it_keeps_the_properties() {
+fn every_corpus_entry_and_its_mutations_keep_the_properties() {
     TARGETS.into_iter().for_each(replay);
 }
 
 #[test]
-fn every_parser_has_a_target_for_the_fuzzer() {
+fn every_target_is_declared_for_the_fuzzer() {
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     for (name, _) in TARGETS {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is in fuzz/Cargo.toml");

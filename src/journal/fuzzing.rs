@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::{LEAF_BYTES, Salts};
-use crate::fuzzing::is_what_was_stored;
+use crate::fuzzing::assert_matches_stored;
 use crate::journal::format::frame::{
     ALIGN_BYTES, ENTRY_BYTES, GroupEntry, HEADER_BYTES, PART_BYTES, StoredPart,
 };
@@ -79,7 +79,7 @@ fn whole(entry: &GroupEntry<'_>) -> Option<Record> {
     let salts = Salts { meta: meta_salt, data: data_salt };
     let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
     let record = stored.to_record().ok()?;
-    is_what_was_stored(&record, &stored);
+    assert_matches_stored(&record, &stored);
     assert_eq!(record.seq(), entry.facts.seq);
     Some(record)
 }

@@ -6,21 +6,21 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often it polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Without any advance in so many looks, a call does not return: the slowest disks that work take a
+/// Without any advance in so many polls, a call does not return: the slowest disks that work take a
 /// second. It is counted what was seen, not what a clock says, for the whole process may have stood
 /// still. A start that hangs ends within 11 s.
-const STILL_LOOKS_MAX: u32 = 16;
+const IDLE_POLLS_MAX: u32 = 16;
 
-/// A process that only waits uses less processor time than this in all looks …
-const CPU: Duration = Duration::from_millis(50);
+/// A process that only waits uses less processor time than this in all polls …
+const PROGRESS_CPU_MIN: Duration = Duration::from_millis(50);
 /// … and reads and writes less, of which looking is a part.
-const IO_BYTES: u64 = 64 << 10;
-/// One look counts for no more: a machine that is taken away for a moment may be told as processor
-/// time of whoever had it, and who works does so in the next look too.
-const CPU_A_LOOK: Duration = Duration::from_millis(25);
+const PROGRESS_IO_BYTES_MIN: u64 = 64 << 10;
+/// One poll counts for no more: a machine that is taken away for a moment may be told as processor
+/// time of whoever had it, and who works does so in the next poll too.
+const CPU_PER_POLL_MAX: Duration = Duration::from_millis(25);
 
 /// What a process has done since it was started.
 #[derive(Clone, Copy)]
@@ -37,14 +37,14 @@ struct Activity {
 }
 
 /// Resolves when the process has not advanced for 8 s.
-pub(crate) async fn stopped_advancing() {
-    let (mut advance, mut looks) = (Activity::since(WorkDone::now()), 0);
-    while looks < STILL_LOOKS_MAX {
-        sleep(LOOK).await;
-        looks += 1;
+pub(crate) async fn process_hung() {
+    let (mut activity, mut polls) = (Activity::since(WorkDone::now()), 0);
+    while polls < IDLE_POLLS_MAX {
+        sleep(POLL_INTERVAL).await;
+        polls += 1;
         let now = WorkDone::now();
-        if advance.is_seen(now) {
-            (advance, looks) = (Activity::since(now), 0);
+        if activity.add_sample(now) {
+            (activity, polls) = (Activity::since(now), 0);
         }
     }
 }
@@ -54,12 +54,12 @@ impl Activity {
         Self { last, cpu: Duration::ZERO, io_bytes: 0 }
     }
 
-    /// Adds what was done since the last look, and tells whether all is more than waiting takes.
-    fn is_seen(&mut self, now: WorkDone) -> bool {
-        self.cpu += now.cpu.saturating_sub(self.last.cpu).min(CPU_A_LOOK);
+    /// Adds what was done since the last poll, and tells whether all is more than waiting takes.
+    fn add_sample(&mut self, now: WorkDone) -> bool {
+        self.cpu += now.cpu.saturating_sub(self.last.cpu).min(CPU_PER_POLL_MAX);
         self.io_bytes += now.io_bytes.saturating_sub(self.last.io_bytes);
         self.last = now;
-        self.cpu >= CPU || self.io_bytes >= IO_BYTES
+        self.cpu >= PROGRESS_CPU_MIN || self.io_bytes >= PROGRESS_IO_BYTES_MIN
     }
 }
 
@@ -83,23 +83,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_an_advance_and_looking_is_none() {
-        let mut advance = Activity::since(WorkDone::now());
-        (0..16).for_each(|_| assert!(!advance.is_seen(WorkDone::now())));
+    fn work_is_progress_and_polling_is_not() {
+        let mut activity = Activity::since(WorkDone::now());
+        (0..16).for_each(|_| assert!(!activity.add_sample(WorkDone::now())));
         let mut sum = 0u64;
-        while !advance.is_seen(WorkDone::now()) {
+        while !activity.add_sample(WorkDone::now()) {
             sum = (0..100_000u64).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
     }
 
     #[test]
-    fn one_leap_of_a_clock_is_no_advance() {
+    fn one_jump_of_the_cpu_clock_is_not_progress() {
         let at = |ms, io_bytes| WorkDone { cpu: Duration::from_millis(ms), io_bytes };
-        let mut advance = Activity::since(at(10, 1_000));
-        assert!(!advance.is_seen(at(10_010, 1_100)));
-        (1..16).for_each(|look| assert!(!advance.is_seen(at(10_010 + look, 1_100 + 100 * look))));
-        assert!(advance.is_seen(at(20_000, 3_000)));
-        let mut advance = Activity::since(at(10, 1_000));
-        assert!(advance.is_seen(at(10, 1_000 + IO_BYTES)));
+        let mut activity = Activity::since(at(10, 1_000));
+        assert!(!activity.add_sample(at(10_010, 1_100)));
+        (1..16)
+            .for_each(|poll| assert!(!activity.add_sample(at(10_010 + poll, 1_100 + 100 * poll))));
+        assert!(activity.add_sample(at(20_000, 3_000)));
+        let mut activity = Activity::since(at(10, 1_000));
+        assert!(activity.add_sample(at(10, 1_000 + PROGRESS_IO_BYTES_MIN)));
     }
 }

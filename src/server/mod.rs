@@ -19,13 +19,13 @@ use crate::broker::{Broker, StartError};
 use crate::config::{Config, ConfigErrors, Flags};
 use crate::http;
 use crate::journal::RESTORE;
-use crate::server::hang::stopped_advancing;
+use crate::server::hang::process_hung;
 
 /// How long requests that can still be answered are waited for after the log's storage failed.
-const FAILED_GRACE: Duration = Duration::from_secs(1);
+const STORAGE_FAILED_GRACE: Duration = Duration::from_secs(1);
 
 /// The part of a shutdown that is for clients; the rest is for the writer and the history.
-const CLIENTS_PART: f64 = 0.7;
+const CLIENTS_SHARE: f64 = 0.7;
 
 /// Why a run ended; each a full sentence for whoever started it.
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ pub enum RunError {
         "the start has not advanced for 8 seconds: a call to the disk does not return; check the \
          disk of {directory}, then start again"
     )]
-    Hangs {
+    StartHung {
         /// The data directory.
         directory: String,
     },
@@ -47,7 +47,7 @@ pub enum RunError {
         "the log has lost records that were acknowledged, as the errors before this tell: do not \
          start on it again, but {RESTORE}"
     )]
-    Loss,
+    DataLoss,
     /// The server failed.
     #[error("the server failed: {0}")]
     Serve(#[source] io::Error),
@@ -82,7 +82,7 @@ async fn run_from_environment(origin: &str) -> Result<(), RunError> {
     serve(loaded.config, shutdown_signal(), |_| {}).await
 }
 
-/// Serves `config` until `shutdown` resolves; `listening` hears the real address, for the port may
+/// Serves `config` until `shutdown` resolves; `announce` hears the real address, for the port may
 /// have been 0.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ async fn run_from_environment(origin: &str) -> Result<(), RunError> {
 pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
-    listening: impl FnOnce(SocketAddr),
+    announce: impl FnOnce(SocketAddr),
 ) -> Result<(), RunError> {
     config.check()?;
     raise_descriptor_limit();
@@ -104,15 +104,15 @@ pub async fn serve(
     let directory = config.data_dir.display().to_string();
     let broker = tokio::select! {
         opened = Broker::open(config) => opened?,
-        () = stopped_advancing() => return Err(RunError::Hangs { directory }),
+        () = process_hung() => return Err(RunError::StartHung { directory }),
     };
     let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
     let handle = server.handle();
     let mut serving = tokio::task::spawn_local(server);
-    listening(address);
+    announce(address);
 
     let ended = tokio::select! {
-        () = shutdown => ServeEnd::Asked,
+        () = shutdown => ServeEnd::ShutdownRequested,
         () = broker.failed() => ServeEnd::StorageFailed,
         result = &mut serving => ServeEnd::Server(result),
     };
@@ -121,7 +121,7 @@ pub async fn serve(
     broker.begin_shutdown();
     // What is in flight is answered, then the writer drains, also when a client takes nothing.
     let stop = async {
-        let _ = timeout(grace.mul_f64(CLIENTS_PART), handle.stop(true)).await;
+        let _ = timeout(grace.mul_f64(CLIENTS_SHARE), handle.stop(true)).await;
         broker.shutdown().await;
     };
     // What waits for a disk that failed, or hangs, waits in vain.
@@ -129,7 +129,7 @@ pub async fn serve(
         if !matches!(ended, ServeEnd::StorageFailed) {
             broker.failed().await;
         }
-        sleep(FAILED_GRACE).await;
+        sleep(STORAGE_FAILED_GRACE).await;
     };
     let in_time = tokio::select! {
         () = stop => true,
@@ -142,9 +142,9 @@ pub async fn serve(
     }
     serving.abort();
     match ended {
-        _ if broker.projection().proves_loss() => Err(RunError::Loss),
+        _ if broker.projection().proves_loss() => Err(RunError::DataLoss),
         _ if broker.storage_failed() => Err(RunError::StorageFailed),
-        ServeEnd::Asked => Ok(()),
+        ServeEnd::ShutdownRequested => Ok(()),
         ServeEnd::StorageFailed => Err(RunError::StorageFailed),
         ServeEnd::Server(Ok(Ok(()))) => {
             Err(RunError::Serve(io::Error::other("it ended by itself")))
@@ -156,7 +156,7 @@ pub async fn serve(
 
 /// Why serving ends.
 enum ServeEnd {
-    Asked,
+    ShutdownRequested,
     Server(Result<io::Result<()>, JoinError>),
     StorageFailed,
 }

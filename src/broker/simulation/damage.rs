@@ -20,7 +20,7 @@ pub struct Damage {
     path: String,
     kind: DamageKind,
     /// Where it begins.
-    at: usize,
+    offset: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +38,23 @@ enum DamageKind {
 /// What became of it.
 pub enum StartVerdict {
     /// Nothing that counts was lost: this process serves, on this truth.
-    Healed(Box<SimulatedProcess>, Truth),
+    Recovered(Box<SimulatedProcess>, Truth),
     /// It was refused, with its place.
-    Named,
+    Reported,
 }
 
 impl Damage {
-    pub fn draw(random: &mut SmallRng, whole: &Image) -> Option<Self> {
-        let paths: Vec<&String> = whole.keys().collect();
+    pub fn draw(random: &mut SmallRng, intact: &Image) -> Option<Self> {
+        let paths: Vec<&String> = intact.keys().collect();
         let path = paths.get(random.random_range(0..paths.len().max(1)))?;
-        let bytes = &whole[*path];
+        let bytes = &intact[*path];
         if bytes.is_empty() {
             return None;
         }
         // Most of a segment may be zeros, and most damage should not be there.
-        let used = used(bytes).max(1);
-        let end = if random.random_bool(0.9) { used } else { bytes.len() };
-        let at = random.random_range(0..end);
+        let end_of_data = len_without_zeros(bytes).max(1);
+        let end = if random.random_bool(0.9) { end_of_data } else { bytes.len() };
+        let offset = random.random_range(0..end);
         let kind = match random.random_range(0..10) {
             0 => DamageKind::Removed,
             1 => DamageKind::Cut,
@@ -62,30 +62,30 @@ impl Damage {
             3..6 => DamageKind::Bits(random.random_range(1..=255)),
             _ => DamageKind::Bits(1 << random.random_range(0..8)),
         };
-        let damage = Self { path: (*path).clone(), kind, at };
-        (damage.image(whole) != *whole).then_some(damage)
+        let damage = Self { path: (*path).clone(), kind, offset };
+        (damage.image(intact) != *intact).then_some(damage)
     }
 
-    pub fn image(&self, whole: &Image) -> Image {
-        let mut image = whole.clone();
+    pub fn image(&self, intact: &Image) -> Image {
+        let mut image = intact.clone();
         let bytes = image.get_mut(&self.path).expect("it was drawn from it");
         match self.kind {
-            DamageKind::Bits(bits) => bytes[self.at] ^= bits,
-            DamageKind::Cut => bytes.truncate(self.at),
+            DamageKind::Bits(bits) => bytes[self.offset] ^= bits,
+            DamageKind::Cut => bytes.truncate(self.offset),
             DamageKind::Removed => {
                 image.remove(&self.path);
             }
             DamageKind::Zeros(count) => {
-                let end = bytes.len().min(self.at + count);
-                bytes[self.at..end].fill(0);
+                let end = bytes.len().min(self.offset + count);
+                bytes[self.offset..end].fill(0);
             }
         }
         image
     }
 
-    /// Starts on the damaged directory. `lossless` says that nothing was being written and that
+    /// Starts on the damaged directory. `is_complete` says that nothing was being written and that
     /// the mark shows all that was acknowledged.
-    pub fn judge(&self, world: &World<'_>, whole: &Image, lossless: bool) -> StartVerdict {
+    pub fn judge(&self, world: &World<'_>, intact: &Image, is_complete: bool) -> StartVerdict {
         let oracle = world.truth.lock().unwrap().clone();
         let in_flight = !oracle.in_flight.is_empty();
         let last_group = oracle.last_group;
@@ -95,48 +95,50 @@ impl Damage {
             Ok(process) => process,
             Err(error) => {
                 assert_eq!(world.disk.image(), before, "a refused start changes nothing");
-                self.check_named(whole, &error);
-                return StartVerdict::Named;
+                self.check_reported(intact, &error);
+                return StartVerdict::Reported;
             }
         };
         assert!(!self.is_identity(), "an identity that is not whole is refused");
-        let verified = process.earlier.take().map(|earlier| earlier.verify(&mut |_| true));
+        let verified = process.unverified.take().map(|unverified| unverified.verify(&mut |_| true));
         if let Some(Err(error)) = verified {
-            self.check_named(whole, &error.into());
-            return StartVerdict::Named;
+            self.check_reported(intact, &error.into());
+            return StartVerdict::Reported;
         }
         let log = process.log().expect("what was verified can be read");
         if log.len() <= truth.lock().unwrap().log.len() {
             // The losses that FORMAT.md, section 6, admits: there is no mark, for the power took it
             // or it could not be written, and then the disk has damaged just the last group, or all
             // from some group on.
-            assert!(!lossless, "what was acknowledged is lost, and nothing was said");
+            assert!(!is_complete, "what was acknowledged is lost, and nothing was said");
             let damaged = before.get(&self.path).map_or(&[][..], Vec::as_slice);
-            let admitted = log.len() > last_group || self.leaves_no_end(whole, damaged, last_group);
+            let admitted = log.len() > last_group
+                || self.hides_the_end_of_the_log(intact, damaged, last_group);
             assert!(admitted, "more is lost than the last group");
             // The open of this start stands where the first group did that is lost.
-            let lost = head_of(&whole[&self.path], log.len() as Seq);
-            if let Some(cut) = lost.and_then(|head| damaged.get(head..used(damaged))) {
+            let lost = group_offset(&intact[&self.path], log.len() as Seq);
+            if let Some(cut) = lost.and_then(|head| damaged.get(head..len_without_zeros(damaged))) {
                 let after = world.disk.image();
                 let mut new = after.iter().filter(|(path, _)| !before.contains_key(*path));
                 let kept = new.any(|(path, bytes)| path.contains("torn-") && bytes == cut);
                 assert!(kept || cut.is_empty(), "what was cut is not kept aside");
             }
-            return StartVerdict::Named;
+            return StartVerdict::Reported;
         }
         truth.lock().unwrap().recovered(&log);
-        let counts = self.is_segment() && self.at < used(&whole[&self.path]);
-        assert!(!counts || in_flight, "damage was passed over");
-        StartVerdict::Healed(Box::new(process), truth)
+        let is_significant =
+            self.is_segment() && self.offset < len_without_zeros(&intact[&self.path]);
+        assert!(!is_significant || in_flight, "damage was passed over");
+        StartVerdict::Recovered(Box::new(process), truth)
     }
 
-    fn check_named(&self, whole: &Image, error: &StartError) {
+    fn check_reported(&self, intact: &Image, error: &StartError) {
         assert!(is_damage(error), "{error}");
         assert!(self.is_segment() || self.is_identity(), "refused without need: {error}");
         if self.kind == DamageKind::Removed {
             return;
         }
-        if self.next_of_cut(whole).is_some_and(|next| error.to_string().contains(next)) {
+        if self.segment_after_cut(intact).is_some_and(|next| error.to_string().contains(next)) {
             return;
         }
         let name = self.path.rsplit('/').next().unwrap_or_default();
@@ -147,31 +149,34 @@ impl Damage {
         {
             // What was cut off was behind where it was missed.
             let extent = if let DamageKind::Zeros(count) = self.kind { count } else { 0 };
-            let is_before = *offset <= (self.at + extent) as u64;
+            let is_before = *offset <= (self.offset + extent) as u64;
             assert!(is_before, "it names a place behind the damage: {error}");
         }
     }
 
     /// The segment in which the log does not go on where the one before it lost its last groups:
     /// zeros are how a segment ends.
-    fn next_of_cut<'a>(&self, whole: &'a Image) -> Option<&'a str> {
+    fn segment_after_cut<'a>(&self, intact: &'a Image) -> Option<&'a str> {
         let DamageKind::Zeros(count) = self.kind else { return None };
-        let is_cut = self.is_segment() && self.at + count >= used(&whole[&self.path]);
-        let mut later = whole.keys().filter(|path| path.ends_with(".seg") && **path > self.path);
+        let is_cut =
+            self.is_segment() && self.offset + count >= len_without_zeros(&intact[&self.path]);
+        let mut later = intact.keys().filter(|path| path.ends_with(".seg") && **path > self.path);
         later.next().filter(|_| is_cut)?.rsplit('/').next()
     }
 
     /// Whether no group of the log is behind the damage, nor the head of one: what is left of a
     /// group without its head is as an interrupted write may leave it.
-    fn leaves_no_end(&self, whole: &Image, damaged: &[u8], last_group: usize) -> bool {
-        let last = whole.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
+    fn hides_the_end_of_the_log(&self, intact: &Image, damaged: &[u8], last_group: usize) -> bool {
+        let last = intact.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
         last && match self.kind {
             DamageKind::Removed => true,
             DamageKind::Zeros(count) => {
-                let whole = &whole[&self.path];
-                let head = head_of(whole, last_group as Seq + 1);
-                let reaches = head.is_some_and(|head| self.at + count > head);
-                reaches && (used(damaged) <= self.at || begins_in_head(whole, damaged))
+                let intact = &intact[&self.path];
+                let head = group_offset(intact, last_group as Seq + 1);
+                let reaches = head.is_some_and(|head| self.offset + count > head);
+                reaches
+                    && (len_without_zeros(damaged) <= self.offset
+                        || begins_in_group_header(intact, damaged))
             }
             DamageKind::Bits(_) | DamageKind::Cut => false,
         }
@@ -187,23 +192,26 @@ impl Damage {
 }
 
 /// Where the group begins whose first record has this seq, by FORMAT.md, section 4.
-fn head_of(segment: &[u8], first_seq: Seq) -> Option<usize> {
+fn group_offset(segment: &[u8], first_seq: Seq) -> Option<usize> {
     let mut heads = (0..segment.len()).step_by(8);
-    heads.find(|at| {
-        let head = &segment[*at..];
+    heads.find(|offset| {
+        let head = &segment[*offset..];
         head.starts_with(b"\x8aBGROUP\0") && head.get(24..32) == Some(&first_seq.to_le_bytes())
     })
 }
 
 /// Whether the first byte that is changed is one of those that tell how long a group is: left as
 /// they were, they would tell that more was written behind it.
-fn begins_in_head(whole: &[u8], damaged: &[u8]) -> bool {
-    let first = whole.iter().zip(damaged).position(|(whole, damaged)| whole != damaged);
+fn begins_in_group_header(intact: &[u8], damaged: &[u8]) -> bool {
+    let first = intact.iter().zip(damaged).position(|(intact, damaged)| intact != damaged);
     let Some(first) = first else { return false };
-    (0..=first).rev().take(36).any(|at| at % 8 == 0 && whole[at..].starts_with(b"\x8aBGROUP\0"))
+    (0..=first)
+        .rev()
+        .take(36)
+        .any(|offset| offset % 8 == 0 && intact[offset..].starts_with(b"\x8aBGROUP\0"))
 }
 
 /// Length without the zeros at the end.
-fn used(bytes: &[u8]) -> usize {
+fn len_without_zeros(bytes: &[u8]) -> usize {
     bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
 }

@@ -31,7 +31,7 @@ struct IndexContents {
     /// What a start goes by instead of the entries, which it has not opened.
     progress_file: Option<Applied>,
     /// Nothing can be read before it is there.
-    told: Seq,
+    readable_from: Seq,
     /// Of the process that runs.
     reader: Option<Reader>,
 }
@@ -40,7 +40,7 @@ struct IndexContents {
 struct IdEntry {
     /// Absent when the id names its place.
     id: Option<Uuid>,
-    place: Location,
+    location: Location,
     chain: Digest,
 }
 
@@ -51,88 +51,87 @@ impl SimulatedIndex {
 
     /// What survives of it when the process ends now.
     pub fn end(&self, random: &mut SmallRng) {
-        let mut held = self.lock();
+        let mut contents = self.lock();
         let kept = match random.random_range(0..8) {
             0 => 0,
-            1..4 => held.entries.len(),
-            _ => random.random_range(held.flushed..=held.entries.len()),
+            1..4 => contents.entries.len(),
+            _ => random.random_range(contents.flushed..=contents.entries.len()),
         };
         // As old as the oldest entries that may be lost, and as new as the newest.
-        held.progress_file = None;
+        contents.progress_file = None;
         if kept > 0 && random.random_bool(0.4) {
-            let seq = random.random_range(held.flushed.max(1)..=held.entries.len());
-            held.progress_file = Some(held.position(seq));
+            let seq = random.random_range(contents.flushed.max(1)..=contents.entries.len());
+            contents.progress_file = Some(contents.position(seq));
         }
-        held.entries.truncate(kept);
-        held.by_id.retain(|_, at| *at < kept);
-        held.flushed = kept;
-        held.complete = kept == 0;
-        held.reader = None;
+        contents.entries.truncate(kept);
+        contents.by_id.retain(|_, at| *at < kept);
+        contents.flushed = kept;
+        contents.complete = kept == 0;
+        contents.reader = None;
     }
 
     /// What an open is told.
     pub fn applied(&self) -> Option<Applied> {
-        let held = self.lock();
-        let last = || (!held.entries.is_empty()).then(|| held.position(held.entries.len()));
-        held.progress_file.or_else(last)
+        let contents = self.lock();
+        let last =
+            || (!contents.entries.is_empty()).then(|| contents.position(contents.entries.len()));
+        contents.progress_file.or_else(last)
     }
 
     /// How far it really is.
-    pub fn prove(&self) -> Seq {
-        let held = self.lock();
-        held.progress_file
-            .map_or(0, |progress_file| progress_file.seq)
-            .max(held.entries.len() as Seq)
+    pub fn reached_seq(&self) -> Seq {
+        let contents = self.lock();
+        contents.progress_file.map_or(0, |applied| applied.seq).max(contents.entries.len() as Seq)
     }
 
     /// The log that it follows from now on.
     pub fn follow(&self, reader: Reader) {
-        let mut held = self.lock();
-        held.reader = Some(reader);
-        held.told = held.progress_file.map_or(0, |progress_file| progress_file.seq);
-        held.complete &= held.progress_file.is_none();
+        let mut contents = self.lock();
+        contents.reader = Some(reader);
+        contents.readable_from = contents.progress_file.map_or(0, |applied| applied.seq);
+        contents.complete &= contents.progress_file.is_none();
     }
 
     /// What it tells the order.
     pub fn applied_seq(&self) -> Seq {
-        let held = self.lock();
-        held.told.max(held.entries.len() as Seq)
+        let contents = self.lock();
+        contents.readable_from.max(contents.entries.len() as Seq)
     }
 
     /// Whether it knows every id of a log of so many records.
     pub fn is_ready(&self, records: usize) -> bool {
-        let held = self.lock();
-        held.complete && held.can_be_read() && held.entries.len() == records
+        let contents = self.lock();
+        contents.complete && contents.can_be_read() && contents.entries.len() == records
     }
 
     /// Applies some more of the log.
     pub fn step(&self, random: &mut SmallRng) {
-        let mut held = self.lock();
-        let Some(reader) = held.reader.clone() else { return };
-        if held.progress_file.is_some() && random.random_bool(0.5) {
+        let mut contents = self.lock();
+        let Some(reader) = contents.reader.clone() else { return };
+        if contents.progress_file.is_some() && random.random_bool(0.5) {
             // It is being opened.
             return;
         }
-        held.progress_file = None;
+        contents.progress_file = None;
         let bytes_max = random.random_range(1..8_000);
-        let located = reader.follow(held.entries.len() as Seq).next_located(bytes_max);
+        let located = reader.follow(contents.entries.len() as Seq).next_located(bytes_max);
         for located in located.expect("the log can be read where it is not damaged") {
             let id = located.meta().id;
-            let before = held.entries.last().map_or([0; 32], |last| last.chain);
+            let before = contents.entries.last().map_or([0; 32], |last| last.chain);
             let id = (!names_place(&id, located.seq(), located.time())).then_some(id);
-            let at = held.entries.len();
+            let at = contents.entries.len();
             if let Some(id) = id {
-                let twice = held.by_id.insert(id, at);
+                let twice = contents.by_id.insert(id, at);
                 assert_eq!(twice, None, "an id is in the log once");
             }
             let chain = chain(&before, &located.leaf);
-            held.entries.push(IdEntry { id, place: located.place, chain });
+            contents.entries.push(IdEntry { id, location: located.place, chain });
         }
         if random.random_bool(0.3) {
-            held.flushed = held.entries.len();
+            contents.flushed = contents.entries.len();
         }
-        if random.random_bool(0.8) && held.can_be_read() {
-            held.complete = true;
+        if random.random_bool(0.8) && contents.can_be_read() {
+            contents.complete = true;
         }
     }
 
@@ -156,7 +155,7 @@ impl IndexContents {
     }
 
     fn can_be_read(&self) -> bool {
-        self.progress_file.is_none() && self.entries.len() as Seq >= self.told
+        self.progress_file.is_none() && self.entries.len() as Seq >= self.readable_from
     }
 }
 
@@ -166,15 +165,15 @@ impl IdIndex for SimulatedIndex {
     }
 
     fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
-        let held = self.lock();
-        if !held.can_be_read() {
+        let contents = self.lock();
+        if !contents.can_be_read() {
             return Err(Unavailable::Opening);
         }
-        let Some(at) = held.by_id.get(id) else {
-            return Ok(if held.complete { IdLookup::Absent } else { IdLookup::NotYet });
+        let Some(at) = contents.by_id.get(id) else {
+            return Ok(if contents.complete { IdLookup::Absent } else { IdLookup::NotYet });
         };
-        let reader = held.reader.as_ref().ok_or(Unavailable::Closed)?;
-        let record = reader.read_at(&held.entries[*at].place);
+        let reader = contents.reader.as_ref().ok_or(Unavailable::Closed)?;
+        let record = reader.read_at(&contents.entries[*at].location);
         Ok(IdLookup::Found(record.expect("the log can be read where it is not damaged")))
     }
 }

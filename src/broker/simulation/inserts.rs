@@ -29,24 +29,24 @@ pub struct InsertClients {
     /// Whose outcome nobody knows, and whose ids their clients chose.
     unknown: Vec<Proposal>,
     /// Looked up, and not queued yet.
-    waiting: Vec<PendingSubmission>,
+    pending: Vec<PendingSubmission>,
 }
 
 /// A submission between its look-up and the queue.
 struct PendingSubmission {
     submission: Submission,
     /// How likely it is queued by the next turn: some are so late that what was looked up is let go.
-    haste: f64,
+    chance: f64,
 }
 
 impl InsertClients {
     /// Nobody waits for a process that has ended.
-    pub fn forget_waiting(&mut self) {
-        self.waiting.clear();
+    pub fn drop_pending(&mut self) {
+        self.pending.clear();
     }
 
     /// The clients have lost their memory with the server's.
-    pub fn forget(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -58,7 +58,7 @@ impl InsertClients {
         truth: &Truth,
         (index, disk): (&SimulatedIndex, &SimulatedDisk),
     ) -> String {
-        let ready = index.is_ready(truth.lock().unwrap().log.len());
+        let is_index_ready = index.is_ready(truth.lock().unwrap().log.len());
         for _ in 0..random.random_range(1..=TOGETHER_MAX) {
             let mut submission = Submission::new(self.proposal(random, &truth.lock().unwrap()));
             if process.engines.look_up(&mut submission).is_err() {
@@ -69,39 +69,44 @@ impl InsertClients {
                 let proposal = submission.proposal.clone();
                 let (known, looked_up) = (submission.known.clone(), submission.looked_up);
                 let submission = Submission { proposal, known, looked_up };
-                self.waiting.push(PendingSubmission { submission, haste: 0.02 });
+                self.pending.push(PendingSubmission { submission, chance: 0.02 });
             }
-            let haste = if random.random_bool(0.1) { 0.02 } else { 0.7 };
-            self.waiting.push(PendingSubmission { submission, haste });
+            let chance = if random.random_bool(0.1) { 0.02 } else { 0.7 };
+            self.pending.push(PendingSubmission { submission, chance });
         }
-        let queued = self.waiting.extract_if(.., |waiting| random.random_bool(waiting.haste));
-        let now: Vec<_> = queued.map(|waiting| waiting.submission).collect();
-        if now.len() == 1 && random.random() {
-            let proposal = now[0].proposal.clone();
-            let ticket = now.into_iter().next().map(|one| process.order.propose_inline(one));
+        let queued = self.pending.extract_if(.., |pending| random.random_bool(pending.chance));
+        let due: Vec<_> = queued.map(|pending| pending.submission).collect();
+        if due.len() == 1 && random.random() {
+            let proposal = due[0].proposal.clone();
+            let ticket = due.into_iter().next().map(|one| process.order.propose_inline(one));
             process.order.append();
             let ticket = ticket.expect("there is one");
-            return self.judge(vec![(proposal, ticket)], process, truth, (index, ready, disk));
+            return self.check_answers(
+                vec![(proposal, ticket)],
+                process,
+                truth,
+                (index, is_index_ready, disk),
+            );
         }
-        let mut asked = Vec::new();
-        for submission in now {
+        let mut submitted = Vec::new();
+        for submission in due {
             let proposal = submission.proposal.clone();
-            asked.push((proposal, process.order.propose(submission)));
+            submitted.push((proposal, process.order.propose(submission)));
         }
         process.order.append();
-        self.judge(asked, process, truth, (index, ready, disk))
+        self.check_answers(submitted, process, truth, (index, is_index_ready, disk))
     }
 
-    fn judge(
+    fn check_answers(
         &mut self,
-        asked: Vec<(Proposal, Result<Ticket, ProposeError>)>,
+        submitted: Vec<(Proposal, Result<Ticket, ProposeError>)>,
         process: &SimulatedProcess,
         truth: &Truth,
-        (index, ready, disk): (&SimulatedIndex, bool, &SimulatedDisk),
+        (index, is_index_ready, disk): (&SimulatedIndex, bool, &SimulatedDisk),
     ) -> String {
         let mut truth = truth.lock().unwrap();
         let answers: Vec<_> =
-            asked.into_iter().map(|(proposal, ticket)| (proposal, answer(ticket))).collect();
+            submitted.into_iter().map(|(proposal, ticket)| (proposal, answer(ticket))).collect();
         let no_space = |answer: &PendingReply| matches!(answer, Err(ProposeError::NoSpace));
         let fate = if process.order.has_failed() {
             Fate::Failed
@@ -110,10 +115,10 @@ impl InsertClients {
         } else {
             Fate::Durable
         };
-        let mut told = format!("insert {}: {fate:?}", answers.len());
+        let mut summary = format!("insert {}: {fate:?}", answers.len());
         for (proposal, answer) in answers {
-            truth.judge(&proposal, &answer, fate);
-            told.push_str(match &answer {
+            truth.check_answer(&proposal, &answer, fate);
+            summary.push_str(match &answer {
                 Ok(Verdict::Append(_)) => " append",
                 Ok(Verdict::Known(_)) => " known",
                 Err(ProposeError::Rejected(_)) => " rejected",
@@ -127,18 +132,19 @@ impl InsertClients {
                 assert!(*records >= process.lag_max, "{records} behind are not too many");
                 assert!(*records <= lag || fate != Fate::Durable, "{records} behind, not {lag}");
             }
-            let in_vain = matches!(answer, Err(ProposeError::IdsNotReady)) && ready;
-            assert!(!in_vain, "all ids can be found");
-            let unheard = disk.is_dead() || matches!(&answer, Err(ProposeError::Unknown));
+            let is_needless = matches!(answer, Err(ProposeError::IdsNotReady)) && is_index_ready;
+            assert!(!is_needless, "all ids can be found");
+            let is_outcome_unknown =
+                disk.is_dead() || matches!(&answer, Err(ProposeError::Unknown));
             let has_ids = proposal.events.iter().all(|proposed| proposed.event.id.is_some());
-            if unheard && has_ids {
+            if is_outcome_unknown && has_ids {
                 self.unknown.push(proposal);
             }
         }
         if fate == Fate::Durable {
-            truth.judged();
+            truth.check_all_answered();
         }
-        told
+        summary
     }
 
     fn proposal(&mut self, random: &mut SmallRng, truth: &Oracle) -> Proposal {
@@ -172,10 +178,10 @@ fn answer(ticket: Result<Ticket, ProposeError>) -> PendingReply {
 }
 
 fn event(random: &mut SmallRng, truth: &Oracle) -> Proposed {
-    let old = some(random, &truth.log);
+    let old = any_client_record(random, &truth.log);
     let event = match random.random_range(0..20) {
         // The same again, after whatever time.
-        0..=2 if old.is_some() => again(old.expect("there is one")),
+        0..=2 if old.is_some() => repeated(old.expect("there is one")),
         // An id that is taken, most likely.
         3 if old.is_some() => {
             NewEvent { id: old.map(|record| record.id()), ..fresh(random, truth) }
@@ -186,7 +192,7 @@ fn event(random: &mut SmallRng, truth: &Oracle) -> Proposed {
     Proposed { event, salts, id_random: random.random() }
 }
 
-fn some<'a>(random: &mut SmallRng, log: &'a [Arc<Record>]) -> Option<&'a Arc<Record>> {
+fn any_client_record<'a>(random: &mut SmallRng, log: &'a [Arc<Record>]) -> Option<&'a Arc<Record>> {
     if log.is_empty() {
         return None;
     }
@@ -194,7 +200,7 @@ fn some<'a>(random: &mut SmallRng, log: &'a [Arc<Record>]) -> Option<&'a Arc<Rec
     (!record.event().is_system()).then_some(record)
 }
 
-fn again(record: &Record) -> NewEvent {
+fn repeated(record: &Record) -> NewEvent {
     NewEvent {
         identity: record.identity().clone(),
         data: Data::checked(Bytes::copy_from_slice(record.data())),

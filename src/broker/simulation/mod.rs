@@ -71,69 +71,69 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Lives through one seed.
-fn live(seed: u64, steps_printed: usize) {
+fn run_seed(seed: u64, steps_printed: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut trace = Vec::new();
-    let lived = catch_unwind(AssertUnwindSafe(|| {
+    let passed = catch_unwind(AssertUnwindSafe(|| {
         World::new(seed, &parent(), &runtime, &mut trace).run();
     }));
     SimulatedDisk::install(None);
     Timestamp::set_clock(None);
-    if lived.is_err() {
+    if passed.is_err() {
         eprintln!("seed {seed} failed in its step {}; replay it with", trace.len());
         eprintln!("  BROKER_SIM_SEED={seed} cargo test --lib simulation");
     }
-    if lived.is_err() || steps_printed == usize::MAX {
+    if passed.is_err() || steps_printed == usize::MAX {
         let first = trace.len().saturating_sub(steps_printed);
         trace[first..].iter().for_each(|said| eprintln!("  {said}"));
     }
-    lived.unwrap_or_else(|panic| resume_unwind(panic));
+    passed.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
 /// Lives through every `SHARES`th seed.
-fn share(share: u64) {
+fn run_share(share: u64) {
     if let Some(seed) = setting("BROKER_SIM_SEED") {
         if share == 0 {
-            live(seed, usize::MAX);
+            run_seed(seed, usize::MAX);
         }
         return;
     }
     let Some(seconds) = setting("BROKER_SIM_SECONDS") else {
         let seeds = setting("BROKER_SIM_SEEDS").unwrap_or(SEEDS);
-        (share..seeds).step_by(SHARES as usize).for_each(|seed| live(seed, STEPS_PRINTED));
+        (share..seeds).step_by(SHARES as usize).for_each(|seed| run_seed(seed, STEPS_PRINTED));
         return;
     };
-    live_for(Duration::from_secs(seconds), share);
+    run_seeds_for(Duration::from_secs(seconds), share);
 }
 
 /// Lives through new seeds, and reports.
-fn live_for(limit: Duration, share: u64) {
-    static LIVED: AtomicU64 = AtomicU64::new(0);
-    static TOLD: AtomicU64 = AtomicU64::new(0);
+fn run_seeds_for(limit: Duration, share: u64) {
+    static SEEDS_RUN: AtomicU64 = AtomicU64::new(0);
+    static LINES_PRINTED: AtomicU64 = AtomicU64::new(0);
     let began = Instant::now();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let first = setting("BROKER_SIM_FIRST").unwrap_or(now << 24).saturating_add(share);
-    let (mut lived, mut failure) = (0, None);
+    let (mut passed, mut failure) = (0, None);
     for seed in (first..).step_by(SHARES as usize) {
         if began.elapsed() >= limit {
             break;
         }
-        if let Err(panic) = catch_unwind(|| live(seed, STEPS_PRINTED)) {
+        if let Err(panic) = catch_unwind(|| run_seed(seed, STEPS_PRINTED)) {
             failure = Some((seed, panic));
             break;
         }
-        lived += 1;
-        let all = LIVED.fetch_add(1, Ordering::Relaxed) + 1;
+        passed += 1;
+        let all = SEEDS_RUN.fetch_add(1, Ordering::Relaxed) + 1;
         let (elapsed, limit) = (began.elapsed().as_secs(), limit.as_secs());
         let due = elapsed / PROGRESS_SECONDS;
-        if TOLD.fetch_max(due, Ordering::Relaxed) < due {
+        if LINES_PRINTED.fetch_max(due, Ordering::Relaxed) < due {
             eprintln!("simulation: {all} seeds in {elapsed} of {limit} s");
         }
     }
-    eprintln!("{lived} seeds from {first} on");
+    eprintln!("{passed} seeds from {first} on");
     if let Some(path) = std::env::var_os("BROKER_SIM_REPORT") {
         let line = serde_json::json!({
-            "lived": lived,
+            "lived": passed,
             "seconds": began.elapsed().as_secs_f64(),
             "failed": failure.as_ref().map(|(seed, _)| seed),
         });
@@ -149,21 +149,21 @@ fn live_for(limit: Duration, share: u64) {
 }
 
 #[test]
-fn the_first_quarter_of_the_seeds_lives_through_all_faults() {
-    share(0);
+fn first_quarter_of_the_seeds_survives_all_faults() {
+    run_share(0);
 }
 
 #[test]
-fn the_second_quarter_of_the_seeds_lives_through_all_faults() {
-    share(1);
+fn second_quarter_of_the_seeds_survives_all_faults() {
+    run_share(1);
 }
 
 #[test]
-fn the_third_quarter_of_the_seeds_lives_through_all_faults() {
-    share(2);
+fn third_quarter_of_the_seeds_survives_all_faults() {
+    run_share(2);
 }
 
 #[test]
-fn the_fourth_quarter_of_the_seeds_lives_through_all_faults() {
-    share(3);
+fn fourth_quarter_of_the_seeds_survives_all_faults() {
+    run_share(3);
 }

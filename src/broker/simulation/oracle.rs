@@ -70,7 +70,7 @@ impl Oracle {
     pub fn recovered(&mut self, found: &[Record]) {
         assert!(found.len() >= self.log.len(), "{} of {}", found.len(), self.log.len());
         for (record, found) in self.log.iter().zip(found) {
-            same(record, found);
+            assert_same(record, found);
         }
         let mut rest = &found[self.log.len()..];
         let in_flight = std::mem::take(&mut self.in_flight);
@@ -79,7 +79,7 @@ impl Oracle {
         {
             assert!(rest.len() >= in_flight.len(), "a group is there whole or not at all");
             for (record, found) in in_flight.iter().zip(rest) {
-                same(record, found);
+                assert_same(record, found);
             }
             self.durable(&in_flight);
             rest = &rest[in_flight.len()..];
@@ -97,7 +97,7 @@ impl Oracle {
     /// The whole log as a reader sees it now.
     pub fn check_log(&self, found: &[Record]) {
         assert_eq!(found.len(), self.log.len());
-        self.log.iter().zip(found).for_each(|(record, found)| same(record, found));
+        self.log.iter().zip(found).for_each(|(record, found)| assert_same(record, found));
     }
 
     /// The chain after a seq.
@@ -113,11 +113,11 @@ impl Oracle {
 
     /// The record with an id.
     pub fn find(&self, id: &Uuid) -> Option<&Arc<Record>> {
-        self.fold.ids.get(id).map(|at| &self.log[*at])
+        self.fold.ids.get(id).map(|index| &self.log[*index])
     }
 
     /// Whether an answer is right, after those to all proposals before it.
-    pub fn judge(
+    pub fn check_answer(
         &mut self,
         proposal: &Proposal,
         answer: &Result<Verdict, ProposeError>,
@@ -129,8 +129,8 @@ impl Oracle {
                 assert_eq!(expected, ExpectedVerdict::Append, "{proposal:?}");
                 assert_eq!(records.len(), proposal.events.len());
                 for (record, proposed) in records.iter().zip(&proposal.events) {
-                    made_of(record, &proposed.event);
-                    same(&self.log[at(record)], record);
+                    assert_made_of(record, &proposed.event);
+                    assert_same(&self.log[index_of(record)], record);
                 }
                 self.fold.take(records);
             }
@@ -139,7 +139,10 @@ impl Oracle {
                 let ids = records.iter().map(|record| record.id()).collect();
                 assert_eq!(expected, ExpectedVerdict::Known(ids));
                 for record in records {
-                    same(self.log.get(at(record)).expect("what is known is durable"), record);
+                    assert_same(
+                        self.log.get(index_of(record)).expect("what is known is durable"),
+                        record,
+                    );
                 }
             }
             (Err(ProposeError::Rejected(rejection)), Fate::Durable) => {
@@ -157,7 +160,7 @@ impl Oracle {
     }
 
     /// After the answers to a group: all that is durable was acknowledged.
-    pub fn judged(&self) {
+    pub fn check_all_answered(&self) {
         assert_eq!(self.fold.records, self.log.len(), "what was appended was answered");
     }
 
@@ -220,16 +223,16 @@ enum ExpectedVerdict {
     Rejected(Rejection),
 }
 
-fn at(record: &Record) -> usize {
+fn index_of(record: &Record) -> usize {
     usize::try_from(record.seq()).expect("logs are short") - 1
 }
 
 /// Equal salts and bytes have equal hashes.
-fn same(expected: &Record, found: &Record) {
+fn assert_same(expected: &Record, found: &Record) {
     assert_eq!(expected, found, "a record has changed");
 }
 
-fn made_of(record: &Record, event: &NewEvent) {
+fn assert_made_of(record: &Record, event: &NewEvent) {
     assert_eq!(record.identity(), &event.identity);
     assert_eq!(record.data(), event.data.as_bytes());
     assert_eq!(record.author(), event.author.as_ref());

@@ -38,7 +38,7 @@ pub struct SimulatedProcess {
     pub dispatcher: Dispatcher,
     pub reader: Reader,
     pub epochs: Epochs,
-    pub earlier: Option<UnverifiedSegments>,
+    pub unverified: Option<UnverifiedSegments>,
     /// The most that the index may lack of what came since the open.
     pub lag_max: u64,
     /// Seq of the record of the open.
@@ -108,9 +108,9 @@ impl SimulatedProcess {
         let StartSite { root, first_segment_bytes, config, index, truth } = site;
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
         let applied = index.applied();
-        let prove = || index.prove();
-        let evidence = ProjectionEvidence { applied: applied.as_ref(), confirm: Some(&prove) };
-        let ReplayedLog { journal, mut restored, unverified: earlier, .. } =
+        let reached = || index.reached_seq();
+        let evidence = ProjectionEvidence { applied: applied.as_ref(), confirm: Some(&reached) };
+        let ReplayedLog { journal, mut restored, unverified, .. } =
             replay(&directory, config, evidence)?;
         assert!(restored.agrees(applied.as_ref()), "the index was derived from this very log");
         let reader = journal.reader();
@@ -148,7 +148,7 @@ impl SimulatedProcess {
             dispatcher,
             reader,
             epochs,
-            earlier,
+            unverified,
             lag_max,
             opened_at,
             opens,

@@ -35,7 +35,7 @@ struct StreamClient {
     /// Where what it asked for begins.
     since: Seq,
     /// With `replay=all`: everything since.
-    seen: Vec<Seq>,
+    received: Vec<Seq>,
 }
 
 impl StreamClients {
@@ -68,11 +68,11 @@ impl StreamClients {
                 format!("stream {at} is another")
             }
             2 if client.subscriber.is_some() => {
-                client.change_view(random, process);
+                client.change_selector(random, process);
                 format!("stream {at} changes its view")
             }
             _ if client.subscriber.is_none() => {
-                client.come_back(process);
+                client.reconnect(process);
                 format!("stream {at} comes back to {}", client.position)
             }
             _ => {
@@ -84,7 +84,7 @@ impl StreamClients {
 
     /// At rest every client holds the newest of what it may see, and nothing else. Some stay away,
     /// and come back to a log that has gone on.
-    pub fn settle(
+    pub fn check_at_rest(
         &mut self,
         random: &mut SmallRng,
         process: &SimulatedProcess,
@@ -97,7 +97,7 @@ impl StreamClients {
                 if random.random_bool(0.6) {
                     continue;
                 }
-                client.come_back(process);
+                client.reconnect(process);
             }
             client.read(usize::MAX, truth, runtime);
             client.check(truth);
@@ -123,7 +123,7 @@ impl StreamClient {
             position: 0,
             held: BTreeMap::new(),
             since: 0,
-            seen: Vec::new(),
+            received: Vec::new(),
         };
         client.subscribe(process, Resume::Fresh);
         client
@@ -131,13 +131,13 @@ impl StreamClient {
 
     /// As if it came back with a cursor of another view: what it held is discarded when it hears
     /// `Reset`, and whatever follows belongs to the new filters.
-    fn change_view(&mut self, random: &mut SmallRng, process: &SimulatedProcess) {
+    fn change_selector(&mut self, random: &mut SmallRng, process: &SimulatedProcess) {
         self.selector = Selector::new(any_filters(random), self.selector.user().cloned());
         self.cursor = None;
         self.subscribe(process, Resume::Lost);
     }
 
-    fn come_back(&mut self, process: &SimulatedProcess) {
+    fn reconnect(&mut self, process: &SimulatedProcess) {
         let resume = self.cursor.map_or(Resume::Fresh, Resume::After);
         if resume == Resume::Fresh {
             self.discard();
@@ -147,14 +147,14 @@ impl StreamClient {
 
     fn subscribe(&mut self, process: &SimulatedProcess, resume: Resume) {
         let head = process.hub.with_latest(|latest| latest.head());
-        let good = match resume {
+        let valid = match resume {
             Resume::After(cursor) => process.epochs.position(cursor, self.selector.view(), head),
             _ => None,
         };
-        if let (Some(good), Resume::After(cursor)) = (good, resume) {
-            assert_eq!(good, cursor.seq);
+        if let (Some(valid), Resume::After(cursor)) = (valid, resume) {
+            assert_eq!(valid, cursor.seq);
         }
-        let start = beginning(good, resume, self.mode, &process.reader);
+        let start = beginning(valid, resume, self.mode, &process.reader);
         let subscriber = process.hub.subscribe(self.selector.clone(), start);
         if self.mode == ReplayMode::None && resume == Resume::Fresh {
             (self.since, self.position) = (head, head);
@@ -165,7 +165,7 @@ impl StreamClient {
     fn discard(&mut self) {
         (self.position, self.since) = (0, 0);
         self.held.clear();
-        self.seen.clear();
+        self.received.clear();
     }
 
     fn read(&mut self, steps: usize, truth: &Oracle, runtime: &Runtime) {
@@ -194,7 +194,7 @@ impl StreamClient {
             let durable = truth.log.get(index).expect("only what is durable is told");
             assert_eq!(durable, &record);
             self.position = record.seq();
-            self.seen.push(record.seq());
+            self.received.push(record.seq());
             let before = self.held.insert(record.identity().clone(), record.clone());
             let version = before.map_or(0, |before| before.version());
             assert!(version < record.version(), "never backwards");
@@ -217,7 +217,7 @@ impl StreamClient {
         if self.mode == ReplayMode::All {
             let matching = truth.log.iter().filter(|record| visible(record));
             let matching: Vec<_> = matching.map(|record| record.seq()).collect();
-            assert_eq!(self.seen, matching, "every version, once");
+            assert_eq!(self.received, matching, "every version, once");
         }
     }
 }

@@ -37,10 +37,10 @@ pub struct World<'a> {
     streams: StreamClients,
     clock_ms: u64,
     /// Whether the last process wrote all that it began, and the mark is there.
-    lossless: bool,
+    is_complete: bool,
     /// Whether the process that runs met a fault while it started, such as a mark that could not be
     /// written.
-    started_in_fault: bool,
+    start_met_fault: bool,
     backup: Option<Backup>,
 }
 
@@ -89,8 +89,8 @@ impl<'a> World<'a> {
             inserts: InsertClients::default(),
             streams: StreamClients::default(),
             clock_ms: 1_700_000_000_000,
-            lossless: true,
-            started_in_fault: false,
+            is_complete: true,
+            start_met_fault: false,
             backup: None,
         }
     }
@@ -101,11 +101,11 @@ impl<'a> World<'a> {
         let steps = self.random.random_range(50..=steps_max);
         let mut process = self.start();
         for _ in 0..steps {
-            let said = self.step(&mut process);
-            self.say(said);
+            let step = self.step(&mut process);
+            self.record_step(step);
             process = match process.order.has_failed() || self.disk.is_dead() {
                 true => self.end_in_failure(process),
-                false if self.random.random_bool(0.04) => self.end_at_will(process),
+                false if self.random.random_bool(0.04) => self.end_at_random(process),
                 false => process,
             };
         }
@@ -118,7 +118,7 @@ impl<'a> World<'a> {
     }
 
     fn step(&mut self, process: &mut SimulatedProcess) -> String {
-        self.tick();
+        self.advance_clock();
         let Self { random, disk, index, truth, runtime, inserts, streams, .. } = self;
         match random.random_range(0..100) {
             0..45 => inserts.insert(random, process, truth, (index, disk)),
@@ -144,8 +144,10 @@ impl<'a> World<'a> {
                 "check".to_owned()
             }
             _ => {
-                let Some(earlier) = process.earlier.take() else { return "verify".to_owned() };
-                let whole = earlier.verify(&mut |_| true);
+                let Some(unverified) = process.unverified.take() else {
+                    return "verify".to_owned();
+                };
+                let whole = unverified.verify(&mut |_| true);
                 assert!(whole.expect("the log is whole"), "nobody ended it");
                 "verified".to_owned()
             }
@@ -167,7 +169,7 @@ impl<'a> World<'a> {
     }
 
     /// Mostly forward.
-    fn tick(&mut self) {
+    fn advance_clock(&mut self) {
         self.clock_ms = match self.random.random_range(0..50) {
             0 => self.clock_ms - 5_000,
             1 => self.clock_ms + 3_600_000,
@@ -194,7 +196,7 @@ impl<'a> World<'a> {
         if let Some(applied) = self.index.applied() {
             assert_eq!(applied.chain, truth.chain_after(applied.seq));
         }
-        self.streams.settle(&mut self.random, process, &truth, self.runtime);
+        self.streams.check_at_rest(&mut self.random, process, &truth, self.runtime);
     }
 
     fn end_in_failure(&mut self, process: SimulatedProcess) -> SimulatedProcess {
@@ -203,20 +205,20 @@ impl<'a> World<'a> {
         self.start()
     }
 
-    fn end_at_will(&mut self, process: SimulatedProcess) -> SimulatedProcess {
+    fn end_at_random(&mut self, process: SimulatedProcess) -> SimulatedProcess {
         let end = [ProcessEnd::Clean, ProcessEnd::Kill, ProcessEnd::PowerCut]
             [self.random.random_range(0..3)];
         self.end(process, end);
         if end == ProcessEnd::Clean && self.random.random() {
-            let told = self.take_backup();
-            self.say(told);
+            let step = self.take_backup();
+            self.record_step(step);
         }
         match self.random.random_range(0..10) {
             0 | 5 if self.backup.is_some() => self.roll_back(),
             1..5 => {
                 for _ in 0..DAMAGES_MAX {
-                    if let Some(healed) = self.damage() {
-                        return healed;
+                    if let Some(recovered) = self.damage() {
+                        return recovered;
                     }
                 }
             }
@@ -227,7 +229,7 @@ impl<'a> World<'a> {
 
     fn end(&mut self, process: SimulatedProcess, end: ProcessEnd) {
         let met = self.disk.take_faults();
-        self.say(format!("{end:?} after {met:?}, operation {}", self.disk.operations()));
+        self.record_step(format!("{end:?} after {met:?}, operation {}", self.disk.operations()));
         match end {
             ProcessEnd::Clean => process.close(),
             ProcessEnd::Kill | ProcessEnd::PowerCut => {
@@ -236,11 +238,11 @@ impl<'a> World<'a> {
             }
         }
         self.streams.end();
-        self.inserts.forget_waiting();
+        self.inserts.drop_pending();
         self.index.end(&mut self.random);
-        let in_flight = !self.truth.lock().unwrap().in_flight.is_empty();
-        let is_faultless = met.is_empty() && !self.started_in_fault;
-        self.lossless = end != ProcessEnd::PowerCut && is_faultless && !in_flight;
+        let has_in_flight = !self.truth.lock().unwrap().in_flight.is_empty();
+        let is_faultless = met.is_empty() && !self.start_met_fault;
+        self.is_complete = end != ProcessEnd::PowerCut && is_faultless && !has_in_flight;
         self.disk_after(end);
     }
 
@@ -254,23 +256,25 @@ impl<'a> World<'a> {
     /// Starts, perhaps after some that fail, and checks what came back.
     fn start(&mut self) -> SimulatedProcess {
         for attempt in 0.. {
-            let faulty = attempt < 3 && self.random.random_bool(0.3);
-            if faulty {
+            let with_fault = attempt < 3 && self.random.random_bool(0.3);
+            if with_fault {
                 let fault = fault(&mut self.random);
                 let operations = self.random.random_range(0..40);
                 self.disk.plan(fault, operations);
-                self.say(format!("start, {fault:?} in {operations}"));
+                self.record_step(format!("start, {fault:?} in {operations}"));
             }
-            self.tick();
+            self.advance_clock();
             let started = self.try_start(&self.truth);
             let met = self.disk.take_faults();
             match started {
                 Ok(mut process) if !self.disk.is_dead() => {
-                    self.started_in_fault = !met.is_empty();
+                    self.start_met_fault = !met.is_empty();
                     let log = process.log().expect("the log can be read where it is not damaged");
                     self.truth.lock().unwrap().recovered(&log);
                     let (head, index) = (log.len(), self.index.applied().map(|index| index.seq));
-                    self.say(format!("started at {head} after {met:?}, index at {index:?}"));
+                    self.record_step(format!(
+                        "started at {head} after {met:?}, index at {index:?}"
+                    ));
                     self.check_derived(&mut process);
                     return process;
                 }
@@ -282,7 +286,7 @@ impl<'a> World<'a> {
             }
             self.truth.lock().unwrap().start_failed = true;
             let end = if self.random.random() { ProcessEnd::Kill } else { ProcessEnd::PowerCut };
-            self.say(format!("start failed in {met:?}, {end:?}"));
+            self.record_step(format!("start failed in {met:?}, {end:?}"));
             self.disk.die();
             self.disk_after(end);
         }
@@ -314,16 +318,16 @@ impl<'a> World<'a> {
         if process.order.has_failed() || self.disk.is_dead() {
             return "no backup".to_owned();
         }
-        let told = self.take_backup();
+        let step = self.take_backup();
         let index = self.backup.as_ref().expect("it was just made").index.clone();
         index.end(&mut self.random);
-        told
+        step
     }
 
     /// Somebody puts an old copy of the directory in its place.
     fn roll_back(&mut self) {
         let Some(backup) = self.backup.take() else { return };
-        self.say(format!("roll back to {}", backup.oracle.log.len()));
+        self.record_step(format!("roll back to {}", backup.oracle.log.len()));
         self.disk.replace(&backup.image);
         let old = backup.oracle.log.len() as u64;
         if self.index.applied().is_some_and(|applied| applied.seq > old) {
@@ -334,8 +338,8 @@ impl<'a> World<'a> {
         }
         self.index = backup.index;
         self.truth = Arc::new(Mutex::new(backup.oracle));
-        self.inserts.forget();
-        self.lossless = true;
+        self.inserts.clear();
+        self.is_complete = true;
     }
 
     /// Damages a file and looks what a start says to it: one that needs nothing of it goes on, and
@@ -343,26 +347,26 @@ impl<'a> World<'a> {
     fn damage(&mut self) -> Option<SimulatedProcess> {
         let whole = self.disk.image();
         let damage = Damage::draw(&mut self.random, &whole)?;
-        self.say(format!("damage {damage:?}"));
+        self.record_step(format!("damage {damage:?}"));
         self.disk.replace(&damage.image(&whole));
-        match damage.judge(self, &whole, self.lossless) {
-            StartVerdict::Healed(process, truth) => {
-                self.say("healed".to_owned());
+        match damage.judge(self, &whole, self.is_complete) {
+            StartVerdict::Recovered(process, truth) => {
+                self.record_step("recovered".to_owned());
                 let mut process = *process;
                 self.truth = truth;
-                self.started_in_fault = false;
+                self.start_met_fault = false;
                 self.check_derived(&mut process);
                 Some(process)
             }
-            StartVerdict::Named => {
+            StartVerdict::Reported => {
                 self.disk.replace(&whole);
                 None
             }
         }
     }
 
-    fn say(&mut self, said: String) {
-        self.trace.push(said);
+    fn record_step(&mut self, step: String) {
+        self.trace.push(step);
     }
 }
 
