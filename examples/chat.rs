@@ -2,13 +2,13 @@
 //!
 //! ```sh
 //! cargo run --example chat -- 127.0.0.1:7000 chat-data
-//! nc 127.0.0.1 7000   # your name, then what you have to say
+//! nc 127.0.0.1 7000   # your name, then your messages
 //! ```
 //!
-//! `/join tea` goes to another room and tells what was said there before, for that is in the log.
-//! `/to ann psst` is a private record, which reaches only ann, in whatever room. Names are believed,
-//! as everything is that a server without keys is told. A client that reads slowly costs no memory:
-//! its streams read on where they stand in the log.
+//! `/join tea` switches to another room and shows its earlier messages, because they are in the
+//! log. `/to ann psst` sends a private record, which reaches only ann, in any room. Names are not
+//! verified, because a server without keys verifies nothing. A client that reads slowly costs no
+//! memory: its streams continue from the log.
 
 use std::error::Error;
 use std::future::Future;
@@ -38,7 +38,11 @@ async fn main() -> Result<()> {
     run(listener, broker, stop).await
 }
 
-/// Serves whoever connects, until `stop`.
+/// Serves every client that connects, until `stop`.
+///
+/// # Errors
+///
+/// If a connection cannot be accepted.
 pub async fn run(
     listener: TcpListener,
     broker: Broker,
@@ -53,11 +57,11 @@ pub async fn run(
         let client = serve(broker.clone(), socket);
         tokio::spawn(async {
             if let Err(error) = client.await {
-                eprintln!("a client is gone: {error}");
+                eprintln!("a client disconnected: {error}");
             }
         });
     }
-    // Ends the streams, and with them the clients.
+    // Ends the streams, and the clients with them.
     broker.shutdown().await;
     Ok(())
 }
@@ -92,7 +96,7 @@ async fn serve(broker: Broker, socket: TcpStream) -> Result<()> {
     }
 }
 
-/// Somebody in a room.
+/// A user in a room.
 struct Guest {
     broker: Broker,
     user: User,
@@ -125,7 +129,7 @@ impl Guest {
     }
 }
 
-/// All that was said, and all that is said from now on.
+/// All messages so far, and all new ones.
 fn follow(broker: &Broker, name: &str, user: &User) -> Result<Records> {
     let filters = Some(FilterSet::parse([name], 1)?);
     let user = Some(user.clone());

@@ -1,4 +1,4 @@
-//! Broker inside an application of your own: its routes insert and read, and its pages are live.
+//! Broker embedded in your own application: its routes insert and read, and its pages are live.
 //!
 //! ```sh
 //! cargo run --example embedded -- 127.0.0.1:3000 shop-data
@@ -8,9 +8,9 @@
 //! curl 127.0.0.1:3000/live/audit/orders.7               # its whole history
 //! ```
 //!
-//! Pages read `/live/…` as from a server of its own. In front of it should stand whatever decides
-//! in your application who may: the scope takes middleware like any other, and inserts of everybody
-//! where nothing forbids them.
+//! Pages read `/live/…` as they would from a separate server. Put the access control of your
+//! application in front of it: the scope takes middleware like any other, and without it everyone
+//! may insert.
 
 use std::error::Error;
 use std::future::Future;
@@ -33,6 +33,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Serves the shop until `stop`.
+///
+/// # Errors
+///
+/// If the server fails.
 pub async fn run(
     listener: TcpListener,
     broker: Broker,
@@ -47,14 +51,14 @@ pub async fn run(
             .service(read)
             .service(web::scope("/live").configure(routes.clone().into_config()))
     })
-    .h1_allow_half_closed(false) // or clients that vanish are not noticed
+    .h1_allow_half_closed(false) // otherwise vanished clients go unnoticed
     .disable_signals()
     .listen(listener)?
     .run();
     let handle = server.handle();
     let end = async {
         stop.await;
-        // Streams end first, so that the server need not wait for them.
+        // Ends the streams first, so that the server does not wait for them.
         broker.shutdown().await;
         handle.stop(true).await;
     };
@@ -62,18 +66,18 @@ pub async fn run(
     Ok(served?)
 }
 
-/// What the shop keeps of an order.
+/// An order as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Order {
     item: String,
     pieces: u32,
 }
 
-/// Why an order was not taken.
+/// Why an order was refused.
 #[derive(Debug)]
 struct Refused(ProposeError);
 
-/// Places an order, or changes it.
+/// Places or changes an order.
 #[post("/orders/{number}")]
 async fn order(
     shop: web::Data<Broker>,
@@ -82,13 +86,13 @@ async fn order(
 ) -> Result<HttpResponse, actix_web::Error> {
     let event = NewEvent::new(&format!("orders.{number}"), &*order);
     let event = event.map_err(actix_web::error::ErrorUnprocessableEntity)?;
-    // On stable storage before the customer is thanked, and on every page by then.
+    // The order is on stable storage before the customer is answered, and by then on every page.
     let inserted = shop.insert(event).await.map_err(Refused)?;
     let version = inserted.records[0].version();
     Ok(HttpResponse::Created().json(serde_json::json!({ "order": *number, "version": version })))
 }
 
-/// An order as it is now.
+/// Shows the current state of an order.
 #[get("/orders/{number}")]
 async fn read(
     shop: web::Data<Broker>,
@@ -97,7 +101,7 @@ async fn read(
     let filters = FilterSet::parse([format!("orders.{number}").as_str()], 1);
     let filters = Some(filters.map_err(actix_web::error::ErrorUnprocessableEntity)?);
     let mut records = shop.subscribe(Subscribe { filters, ..Subscribe::default() });
-    // The newest version is there at once, or there is none.
+    // The latest version is ready at once, if there is one.
     let latest = records.next().now_or_never().flatten();
     let latest = latest.ok_or_else(|| actix_web::error::ErrorNotFound("no such order"))?;
     let latest = latest.map_err(actix_web::error::ErrorServiceUnavailable)?;
@@ -106,7 +110,7 @@ async fn read(
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "the order was not taken: {}", self.0)
+        write!(out, "the order was refused: {}", self.0)
     }
 }
 

@@ -1,13 +1,13 @@
-//! A projection: how many versions each event has, counted from the log, once each.
+//! A projection that counts the versions of each event in the log, exactly once.
 //!
 //! ```sh
 //! printf 'tea\ncoffee\ntea\n' | cargo run --example projection -- words-data counts.json
 //! ```
 //!
-//! Each line of the input is inserted as an event of that name, and the counts are printed as they
-//! change, until Ctrl-C. `replay=all` gives every version, none conflated. The counts are kept in a
-//! file together with the cursor up to which they count, and replaced as one: started again, it goes
-//! on after that, and never counts twice. A reset says that the cursor is of another log.
+//! Each input line is inserted as an event of that name, and the counts are printed as they change,
+//! until Ctrl-C. `replay=all` delivers every version. The counts are stored in a file together with
+//! their cursor, and replaced atomically: after a restart counting continues at the cursor, so
+//! nothing is counted twice. A reset means that the cursor belongs to another log.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,7 +24,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Records that are counted between two writes of the file, at most.
+/// Maximum records counted between two writes of the file.
 const CHUNK_RECORDS_MAX: usize = 1_000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,28 +43,32 @@ async fn main() -> Result<()> {
     inserted.and(counted.map(drop))
 }
 
-/// While the counting goes on.
+/// Reports a failed insert while counting goes on.
 fn report_error(inserted: &Result<()>) {
     if let Err(error) = inserted {
         eprintln!("a word was not inserted: {error}");
     }
 }
 
-/// What was counted, and up to where.
+/// The counts, and the position that they cover.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Versions by event.
+    /// Number of versions by event.
     pub events: BTreeMap<String, u64>,
-    /// Where the counting goes on.
+    /// Where counting continues.
     pub cursor: Option<String>,
 }
 
 /// Counts until `stop`, or until the broker shuts down.
+///
+/// # Errors
+///
+/// If the log cannot be read, or the file cannot be read or written.
 pub async fn run(broker: &Broker, file: &Path, stop: impl Future<Output = ()>) -> Result<Counts> {
     let mut counts = Counts::load(file)?;
     let resume = match &counts.cursor {
         None => Resume::Fresh,
-        // One that cannot be read is as good as one of another log.
+        // An unreadable cursor is treated like one of another log.
         Some(cursor) => cursor.parse().map_or(Resume::Lost, Resume::After),
     };
     let subscribe = Subscribe { resume, replay: ReplayMode::All, ..Subscribe::default() };
@@ -98,7 +102,7 @@ impl Counts {
         }
     }
 
-    /// Whole or not at all; counts that a power cut takes are counted again from the log.
+    /// Writes the file atomically; counts that a power cut loses are counted again from the log.
     fn store(&self, file: &Path) -> Result<()> {
         let new = file.with_extension("new");
         let mut out = File::create(&new)?;

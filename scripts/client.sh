@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Serves the page from its sources with live reload; requests go to a server that runs beside it.
+# Serves the page from its sources with live reload; requests go to a server that is already
+# running.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

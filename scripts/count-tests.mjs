@@ -1,6 +1,6 @@
 /**
  * Reads the closing lines of one test runner and prints "<passed> <failed>".
- * A runner that failed without naming a failed test (it did not compile, say) counts as one.
+ * A runner that failed without a failed test, such as a build error, counts as one failure.
  */
 import { readFileSync } from "node:fs";
 

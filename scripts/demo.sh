@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts a server on a fresh directory, feeds it real data, and serves until Ctrl-C ends both.
-# PORT chooses the port, SPEED the inserts a second (0: as fast as the server answers).
+# Starts a server on a fresh directory, feeds it real data, and serves until Ctrl-C ends both. PORT
+# is the port, SPEED the inserts per second (0: as fast as the server answers).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -28,7 +28,7 @@ trap 'exit 143' TERM
   --log info >"$dir/log" 2>&1 &
 server=$!
 
-# The server says where it listens; asking the port could find another process there.
+# The server logs its address; polling the port could find another process.
 url=
 while [ -z "$url" ]; do
   kill -0 "$server" 2>/dev/null || die "the server ended: $(cat "$dir/log")"
@@ -36,6 +36,6 @@ while [ -z "$url" ]; do
   url=$(sed -nE 's|.*listening on (http://127\.0\.0\.1:[0-9]+).*|\1|p' "$dir/log" | head -n 1)
 done
 
-printf 'Open %s/ and watch; /audit/stock.AAPL tells ten years. Ctrl-C ends it.\n' "$url"
+printf 'Open %s/ and watch; /audit/stock.AAPL has ten years of history. Ctrl-C stops.\n' "$url"
 node client/demo/feed.mjs --url "$url" --speed "${SPEED:-200}"
 wait "$server"

@@ -1,11 +1,11 @@
-# What the other scripts share; they source it. It takes them to the root of the checkout.
-# What a function sets is used where it is sourced.
+# Functions shared by the other scripts, which source this file. Sourcing changes to the root of the
+# checkout. Variables set by a function are used by the script that sources it.
 # shellcheck shell=bash disable=SC2034
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Absolute, because it reaches processes that run elsewhere.
+# Absolute, because processes with other working directories use it.
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 
 say() {
@@ -17,12 +17,12 @@ die() {
   exit 1
 }
 
-# Runs a command whose output matters only when it fails.
+# Runs a command and shows its output only if it fails.
 quietly() {
   local output
   if ! output=$("$@" 2>&1 </dev/null); then
     printf '%s\n' "$output" >&2
-    die "This failed: $*"
+    die "failed: $*"
   fi
 }
 
@@ -46,10 +46,10 @@ need_debian() {
   shift
   if "$@" >/dev/null 2>&1; then return; fi
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    die "$package is missing, and installing it needs root and apt. Run:
+    die "$package is missing, and installing it needs root and apt-get. Run:
   sudo apt-get update && sudo apt-get install --yes --no-install-recommends $package"
   fi
-  say "installing Debian's $package"
+  say "installing the Debian package $package"
   quietly apt-get -o DPkg::Lock::Timeout=300 -qq update
   DEBIAN_FRONTEND=noninteractive quietly \
     apt-get -o DPkg::Lock::Timeout=300 -qq install --yes --no-install-recommends "$package"
@@ -57,7 +57,7 @@ need_debian() {
   "$@" >/dev/null 2>&1 || die "$package is installed, but this still fails: $*"
 }
 
-# Brings client/node_modules to what the lock file says.
+# Installs the packages of the lock file into client/node_modules.
 need_client_modules() {
   need_node
   local lock=client/package-lock.json installed=client/node_modules/.installed-package-lock.json
@@ -67,27 +67,28 @@ need_client_modules() {
   cp "$lock" "$installed"
 }
 
-# need_python_environment DIRECTORY REQUIREMENTS: makes a Python environment that has exactly those.
+# need_python_environment DIRECTORY REQUIREMENTS: creates a Python environment with exactly those
+# packages.
 need_python_environment() {
   local venv=$1 wanted=$2
   if cmp -s "$wanted" "$venv/installed.txt" && "$venv/bin/python" -c '' 2>/dev/null; then return; fi
   need_debian python3 command -v python3
   need_debian python3-venv python3 -c 'import ensurepip, venv'
-  say "making a Python environment with $wanted"
+  say "creating a Python environment with $wanted"
   quietly python3 -m venv --clear "$venv"
   quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --requirement "$wanted"
   cp "$wanted" "$venv/installed.txt"
 }
 
-# Makes a Python environment with what the tests ask for, and sets $python.
+# Creates the Python environment of the tests, and sets $python.
 need_test_python() {
   need_python_environment "$target/test-venv" scripts/test-requirements.txt
   python=$target/test-venv/bin/python
 }
 
-# Finds the servers that Broker is compared with, or installs them, and sets $redis, $nats and
-# $pocketbase. Where systemd runs, Debian's package also starts a service on port 6379.
+# Finds or installs the servers that Broker is compared with, and sets $redis, $nats and
+# $pocketbase. Where systemd runs, the Debian package also starts a service on port 6379.
 need_peers() {
   need_debian redis-server command -v redis-server
   redis=$(command -v redis-server)
@@ -96,11 +97,11 @@ need_peers() {
   pocketbase=$target/bench-venv/bin/pocketbase
 }
 
-# Installs the servers that live delivery is compared with. Debian's packages also start them as
-# services, on ports 80 and 6379; one that was not there before is stopped again.
+# Installs the servers that live delivery is compared with. The Debian packages also start them as
+# services, on ports 80 and 6379; a service that was not there before is stopped again.
 need_load_peers() {
   local had_nginx=yes had_redis=yes
-  # Not on every user's path.
+  # /usr/sbin is not on the path of every user.
   test -x /usr/sbin/nginx || had_nginx=
   command -v redis-server >/dev/null || had_redis=
   need_debian iproute2 command -v ss
@@ -111,7 +112,7 @@ need_load_peers() {
   [ -n "$had_redis" ] || stop_service redis-server
 }
 
-# Stops a service that a package has just started, now and at the next start of the machine.
+# Stops a service that a package has just started, and disables it at boot.
 stop_service() {
   if [ -d /run/systemd/system ]; then
     quietly systemctl disable --now "$1"
@@ -120,7 +121,7 @@ stop_service() {
   fi
 }
 
-# Finds a Chromium, or installs Debian's, and sets $chromium.
+# Finds Chromium, or installs the Debian package, and sets $chromium.
 need_chromium() {
   chromium=${BROKER_TEST_CHROMIUM:-}
   if [ -z "$chromium" ]; then
@@ -129,9 +130,9 @@ need_chromium() {
   fi
 }
 
-# A RabbitMQ for the tests of the bridge. Each test starts its own, on loopback; nothing needs the
-# service that Debian's package brings, so a policy keeps that from being started (invoke-rc.d(8)),
-# unless the machine has one already.
+# Installs RabbitMQ for the tests of the bridge. Each test starts its own, on loopback, so the
+# service of the Debian package is not needed. A policy keeps it from being started
+# (invoke-rc.d(8)), unless the machine already has one.
 need_rabbitmq() {
   local server=/usr/lib/rabbitmq/bin/rabbitmq-server policy=/usr/sbin/policy-rc.d
   if [ -x "$server" ]; then return; fi
@@ -141,7 +142,7 @@ need_rabbitmq() {
   fi
   printf '#!/bin/sh\nexit 101\n' >"$policy"
   chmod +x "$policy"
-  # Also when the installation fails, which ends the script.
+  # Also if the installation fails, which ends the script.
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   need_debian rabbitmq-server test -x "$server"
   rm -f "$policy"
@@ -152,7 +153,7 @@ need_rabbitmq() {
   fi
 }
 
-# What the fault campaigns call: a compiler for what they preload, and small file systems.
+# The tools of the fault campaigns: a compiler for the preloaded library, and small file systems.
 need_torture_tools() {
   need_debian gcc command -v cc
   need_debian e2fsprogs command -v mkfs.ext4
@@ -160,7 +161,7 @@ need_torture_tools() {
   need_debian util-linux command -v setpriv
 }
 
-# Finds cargo-deny 0.20, or builds it once into the user's cache, and sets $cargo_deny.
+# Finds cargo-deny 0.20, or builds it once into the cache of the user, and sets $cargo_deny.
 need_cargo_deny() {
   local root=${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/broker-tools
   for cargo_deny in cargo-deny "$root/bin/cargo-deny"; do
@@ -168,7 +169,7 @@ need_cargo_deny() {
       "cargo-deny 0.20."*) return ;;
     esac
   done
-  say "building cargo-deny, once, into $root (some minutes)"
+  say "building cargo-deny once, into $root (takes some minutes)"
   quietly env -u CARGO_TARGET_DIR \
     cargo install --quiet --locked --root "$root" cargo-deny --version ^0.20
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Broker and runs it with the flags given here. FEATURES=rabbitmq builds it with the bridge.
+# Builds Broker and runs it with the given flags. FEATURES=rabbitmq builds it with the bridge.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

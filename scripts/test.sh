@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test, all suites whatever the others said, and ends with their closing lines and a
-# plain "N passed, N failed". Logs and that ending stay in target/test-logs.
+# Runs all tests, every suite even if another fails, and ends with their closing lines and a plain
+# "N passed, N failed". Logs and these lines are kept in target/test-logs.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -22,13 +22,13 @@ if [ -t 1 ]; then
   export CARGO_TERM_COLOR=always FORCE_COLOR=1
 fi
 
-# What a runner's last lines look like, and how its counts read. A failing test of nextest repeats
-# the lines of cargo test, so each runner has its own.
+# The closing lines of each test runner, from which the counts are read. A failing test in nextest
+# prints lines of cargo test, so each runner has its own pattern.
 nextest_lines='^ *Summary \['
 cargo_lines='^test result: '
 vitest_lines='^ *(Test Files|Tests) +'
 
-# suite NAME LINES COMMAND...: runs it and adds what it counted.
+# suite NAME LINES COMMAND...: runs a suite and adds its counts.
 suite() {
   local name=$1 lines=$2 status=0 log counts
   shift 2
@@ -43,7 +43,7 @@ suite() {
 
 suite client "$vitest_lines" npm --prefix client run --silent test
 
-# One build for the tests and the binary, so that both have the same features: all there are.
+# One build for the tests and the binary, so that both have the same features: all of them.
 features=(--features broker/rabbitmq)
 say "build"
 if cargo build --locked --workspace "${features[@]}" --bins --tests </dev/null; then
@@ -56,7 +56,7 @@ if cargo build --locked --workspace "${features[@]}" --bins --tests </dev/null; 
   BROKER_BIN=$target/debug/broker BROKER_TEST_CHROMIUM=$chromium BROKER_TEST_PYTHON=$python \
     suite e2e "$vitest_lines" npm --prefix client run --silent test:e2e
 else
-  say "it does not build: no test of the server was run"
+  say "the build failed: no test of the server was run"
   failed=$((failed + 1))
 fi
 

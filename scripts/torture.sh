@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every fault campaign and the simulation, for an hour or for DURATION seconds (90m and 2h are
-# understood), with SEED or a new one. CAMPAIGNS names some of them. The report is also in target/torture.json.
+# Runs all fault campaigns and the simulation, for an hour or for DURATION (seconds, or such as 90m
+# or 2h), with SEED or a new seed. CAMPAIGNS selects campaigns. The report is also in
+# target/torture.json.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -15,7 +16,7 @@ case $duration in
   *s) duration=${duration%s} ;;
 esac
 
-# A sixth of the time is the simulation's, in this process' own worlds.
+# A sixth of the time is for the simulation.
 simulated=0
 if [ -z "${CAMPAIGNS:-}" ]; then
   simulated=$((duration / 6))
@@ -27,7 +28,7 @@ cargo build --locked --release --package broker --package broker-torture
 status=0
 simulation=()
 if [ "$simulated" -gt 0 ]; then
-  say "simulation, from seed $seed on"
+  say "simulation, starting at seed $seed"
   simulation=(--simulation "$target/simulation.jsonl")
   rm -f "${simulation[1]}"
   BROKER_SIM_SECONDS=$simulated BROKER_SIM_FIRST=$seed BROKER_SIM_REPORT=${simulation[1]} \

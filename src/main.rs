@@ -9,15 +9,15 @@ use broker::{Config, Invocation, Operation, RunError, operate, serve, shutdown_s
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// What a worker allocates another thread frees, for each insert, and glibc's allocator takes a lock
-/// for that: inserts and the history are faster with this one. It is built so that what is large
-/// begins with a page, too: at a start sled zeroes what is free of its file, and from a buffer that
-/// lies across pages the kernel reads each page before it writes it.
+/// Memory allocated by one thread is often freed by another, on every insert, and glibc takes a
+/// lock for that: inserts and history reads are faster with jemalloc. It is also built so that
+/// large allocations are page-aligned: at a start sled zeroes the free space of its file, and from
+/// an unaligned buffer the kernel would read each page before writing it.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// As that of a command line which cannot be understood.
+/// Exit code for an unusable command line.
 const EXIT_UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn run_operation(operation: &Operation, flags: Flags) -> ExitCode {
             return ExitCode::from(EXIT_UNUSABLE);
         }
     };
-    // What a command has to say it says itself.
+    // Commands print their own messages.
     let filter = if config.log == Config::default().log { "warn" } else { &config.log };
     start_log(&config.clone().log(filter));
     operate(operation, &config)
@@ -54,11 +54,11 @@ async fn run_server(flags: Flags) -> ExitCode {
         info!(name, value, "setting");
     }
     let announce = |address| {
-        // Scripts wait for this line; a closed standard output is not worth ending for.
+        // Scripts wait for this line; a closed standard output is not a reason to stop.
         let _ = writeln!(io::stdout(), "listening on http://{address}");
     };
     match serve(loaded.config, shutdown_signal(), announce).await {
-        // At once, both ways: a thread that a disk holds for ever would be waited for.
+        // Exit without joining threads: one may be blocked on a disk forever.
         Ok(()) => exit(0),
         Err(error) => {
             fail(&error);
@@ -67,12 +67,13 @@ async fn run_server(flags: Flags) -> ExitCode {
     }
 }
 
-/// On a thread of its own, for an exit destroys what is local to the thread that calls it. Here that
-/// is actix's system, and a worker that still ends would be the last to let go of it, which wakes
-/// it, and tokio cannot from a thread whose own locals are gone: it panics, and that aborts.
+/// Exits from a dedicated thread, because an exit runs the thread-local destructors of its thread.
+/// In the main thread that drops the actix system, while a worker that is still ending may hold the
+/// last reference. Dropping that wakes the system, and tokio panics in a thread whose thread-locals
+/// are gone, which aborts the process.
 fn exit(code: i32) -> ! {
     if let Ok(exiting) = thread::Builder::new().spawn(move || process::exit(code)) {
-        // It never returns.
+        // `process::exit` never returns.
         let _ = exiting.join();
     }
     process::exit(code)
@@ -83,9 +84,10 @@ fn fail(error: &RunError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// To standard error: text for a terminal, JSON for whatever collects logs.
+/// Logs to standard error: text on a terminal, JSON for log collectors.
 fn start_log(config: &Config) {
-    // What lapin meets the bridge tells, with what becomes of it; a filter may still ask for it.
+    // The bridge logs connection errors with their consequences, so those of lapin are off; a
+    // filter can still enable them.
     let filter = EnvFilter::try_new(format!("lapin=off,{}", config.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let is_text = match config.log_format {
@@ -103,8 +105,8 @@ fn start_log(config: &Config) {
 
 #[cfg(test)]
 mod tests {
-    /// Otherwise a start reads all that is free of sled's file, page by page: ten seconds with ten
-    /// million records that are not in memory, instead of one and a half.
+    /// Otherwise a start reads all free space of the sled file, page by page: with ten million
+    /// records that are not cached it takes ten seconds instead of one and a half.
     #[cfg(feature = "jemalloc")]
     #[test]
     fn large_allocations_are_page_aligned() {

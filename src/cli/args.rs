@@ -1,5 +1,5 @@
-//! The command line: `broker` is `broker serve`, with a flag for every setting; the other commands
-//! stand in `operation`.
+//! Parses the command line. `broker` is `broker serve`, with a flag for every setting; the other
+//! commands are in `operation`.
 
 use std::ffi::OsString;
 
@@ -8,28 +8,28 @@ use clap::Command;
 use crate::cli::operation::{Operation, commands, operation};
 use crate::config::{Flags, SETTINGS, arg};
 
-const ABOUT: &str = "An insert-only event store for front ends: live newest values over SSE and a \
-                     history that can be trusted";
-const SOURCES: &str = "Flags come before the environment, the environment before a .env file in \
-                       the working directory, and that before the defaults.\nBytes may be written \
-                       with KiB, MiB or GiB.";
+const ABOUT: &str = "An insert-only event store for front ends: latest values live over SSE, and a \
+                     verifiable history";
+const SOURCES: &str = "Flags override environment variables, which override a .env file in the \
+                       working directory, which overrides the defaults.\nSizes may end in KiB, \
+                       MiB or GiB.";
 
-/// What the command line asks for.
+/// The command to run.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Run the server, with these flags.
+    /// Run the server with these flags.
     Serve(Flags),
-    /// Do something with a data directory, with these flags.
+    /// Run an operator command with these flags.
     Operate(Operation, Flags),
 }
 
 impl Invocation {
-    /// Reads the command line, the program's name first. Values are not judged here but with the
-    /// other layers, so that all faults are told at once.
+    /// Parses the command line, including the program name. The values of settings are not checked
+    /// here but together with the other sources, so that all errors are reported at once.
     ///
     /// # Errors
     ///
-    /// What clap says, `--help` and `--version` included: `error.exit()` prints it.
+    /// A [`clap::Error`], also for `--help` and `--version`: `error.exit()` prints it.
     pub fn from_args<T>(args: impl IntoIterator<Item = T>) -> Result<Self, clap::Error>
     where
         T: Into<OsString> + Clone,
@@ -46,7 +46,7 @@ impl Invocation {
 /// The whole command line.
 fn command() -> Command {
     let serve = Command::new("serve")
-        .about("Run the server; so does broker without a command")
+        .about("Run the server (the default command)")
         .args(SETTINGS.iter().map(arg))
         .after_help(SOURCES);
     Command::new("broker")
@@ -103,7 +103,7 @@ mod tests {
                 assert!(help.contains(&names), "{names} in {help}");
                 assert!(help.contains(&format!("--{}", setting.flag)), "{}", setting.flag);
             }
-            assert!(help.contains("Flags come before the environment"), "{help}");
+            assert!(help.contains("Flags override environment variables"), "{help}");
         }
         let version = Invocation::from_args(["broker", "--version"]).expect_err("version");
         assert_eq!(version.to_string(), format!("broker {}\n", env!("CARGO_PKG_VERSION")));

@@ -1,4 +1,4 @@
-//! `broker backup`: a copy of a log, also of one that is being written.
+//! `broker backup`: copies a log, also while a server is writing it.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     };
     let (FinishedCopy { head, added }, surveyed) = copy_all("backing up", &survey, plan)?;
     print_line(format_args!(
-        "backed up {} of the log {} to {}, {added} of them new; the last is seq {head}, the chain \
-         after it {}",
+        "backed up {} of the log {} to {}, {added} of them new; the last is seq {head}, and the \
+         chain after it is {}",
         count(head, "record"),
         survey.log_id(),
         to.display(),
@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Copies the whole log, verifying every group before it is written.
+/// Copies the whole log. Every group is verified before it is written.
 pub(super) fn copy_all(
     what: &'static str,
     survey: &Survey,
@@ -56,8 +56,8 @@ pub(super) fn copy_all(
     drop(progress);
     if let Some(tail) = &surveyed.tail {
         print_line(format_args!(
-            "the log ends in {} at byte {} with a group that is not whole; it was never \
-             acknowledged, and is not copied",
+            "the log ends in {} at byte {} with an incomplete group; it was never acknowledged and \
+             is not copied",
             tail.file.display(),
             tail.offset
         ))?;
@@ -65,7 +65,7 @@ pub(super) fn copy_all(
     Ok((target.finish()?, surveyed))
 }
 
-/// Says which record damage was met in.
+/// Names the damaged record in the failure.
 pub(super) fn name_bad_record(survey: &Survey, failure: Failure) -> Failure {
     let Failure::Journal(error) = &failure else { return failure };
     let Some(suspect) = survey.suspect(error) else { return failure };
@@ -86,13 +86,14 @@ pub(super) fn name_bad_record(survey: &Survey, failure: Failure) -> Failure {
     ))
 }
 
-/// Refuses to write into the directory that is copied.
+/// Refuses a target inside the directory that is copied.
 pub(super) fn refuse_target_in_source(source: &Path, directory: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
     let directory = resolve(directory)?;
     if directory.starts_with(&source) {
         return Err(Failure::Refused(format!(
-            "{} lies in the directory that is copied, {}: name another place, best on another disk",
+            "{} lies in the directory that is copied, {}: choose another target, preferably on \
+             another disk",
             directory.display(),
             source.display()
         )));
@@ -100,16 +101,16 @@ pub(super) fn refuse_target_in_source(source: &Path, directory: &Path) -> Result
     Ok(())
 }
 
-/// Refuses to copy a directory that lies where its own copy is written.
+/// Refuses a source that overlaps the partial directory of its own copy.
 fn refuse_source_in_partial(source: &Path, directory: &Path) -> Result<(), Failure> {
     let source = source.canonicalize().map_err(io_failure("finding", source))?;
     let directory = resolve(directory)?;
-    // It would be taken for what an earlier run has written, and be given the copy's name.
+    // It would be mistaken for an interrupted copy, continued and renamed.
     let partial = resolve(&partial_path(&directory))?;
     if partial.starts_with(&source) || source.starts_with(&partial) {
         return Err(Failure::Refused(format!(
-            "a copy to {} is written as {} until it is whole, and that is where the directory that \
-             is copied lies: name another place, best on another disk",
+            "a copy to {} is written to {} until it is complete, but that is where the directory \
+             that is copied lies: choose another target, preferably on another disk",
             directory.display(),
             partial.display()
         )));
@@ -117,19 +118,18 @@ fn refuse_source_in_partial(source: &Path, directory: &Path) -> Result<(), Failu
     Ok(())
 }
 
-/// That a directory which is only read holds a log, and all of it that was copied; said for its own
-/// kind.
+/// Opens a backup for reading. Refuses a partial one, and any directory that is not a backup.
 pub(super) fn open_backup(path: &Path) -> Result<Survey, Failure> {
     if is_partial(&resolve(path)?) {
         return Err(Failure::Refused(format!(
-            "{} is a copy that was not finished, and may lack the end of the log: run the command \
-             again that was to make it, or name another backup",
+            "{} is an unfinished copy, and may lack the end of the log: run the command that was \
+             making it again, or name another backup",
             path.display()
         )));
     }
     Survey::beside(path).map_err(|error| match error {
         DirError::NoLog { path } => Failure::Refused(format!(
-            "{} holds no backup; name the directory of one",
+            "{} holds no backup: name the directory of one",
             path.display()
         )),
         error => error.into(),

@@ -1,9 +1,9 @@
-//! `broker export`: every record as a line of JSON, and an end that tells a whole file from a cut
-//! one.
+//! `broker export`: writes every record as a line of JSON, and a last line that shows that the file
+//! is complete.
 //!
-//! An export of the same records is the same bytes. So a file that is continued is compared, byte
-//! by byte, with what would be written; only where it ends, in a line that was cut or in the end
-//! of an earlier export, is it overwritten.
+//! An export of the same records has the same bytes. So when a file is continued, its content is
+//! compared with what would be written; only its end, a cut line or the last line of an earlier
+//! export, is overwritten.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _, SeekFrom, StdoutLock, Write};
@@ -64,10 +64,10 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
     } else {
         String::new()
     };
-    // Standard output may be the export itself.
+    // Standard error, because standard output may be the export itself.
     eprintln!(
-        "exported {} of the log {} after seq {after}{kept}; the last is seq {}, the chain after \
-         it {}",
+        "exported {} of the log {} after seq {after}{kept}; the last is seq {}, and the chain \
+         after it is {}",
         count(end.records, "record"),
         survey.log_id(),
         end.seq,
@@ -79,13 +79,13 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
 enum ExportOutput<'a> {
     File(ContinuedFile),
     Standard(BufWriter<StdoutLock<'a>>),
-    /// What is no file holds nothing to go on from: to read a pipe would be to wait for its end.
+    /// Not a regular file, so nothing is read from it: reading a pipe would wait for its end.
     Stream(PathBuf, BufWriter<File>),
 }
 
 impl ExportOutput<'_> {
-    /// Opens a file outside the data directory, which may hold the beginning, or whatever else has
-    /// a name.
+    /// Opens a regular file outside the data directory, which may hold the beginning of the export,
+    /// or anything else that can be written to.
     fn open(path: &Path, data_dir: &Path) -> Result<Self, Failure> {
         match fs::metadata(path) {
             Ok(found) if !found.is_file() => {
@@ -100,7 +100,8 @@ impl ExportOutput<'_> {
         }
     }
 
-    /// Writes a line, unless it is there; `end_before` is how an export would end before it.
+    /// Writes a line unless it is already there. `end_before` is the last line of an export that
+    /// ends before it.
     fn write_line(&mut self, line: &[u8], end_before: Option<&ExportEnd>) -> Result<(), Failure> {
         match self {
             Self::File(file) => file.write_line(line, end_before),
@@ -115,7 +116,7 @@ impl ExportOutput<'_> {
         }
     }
 
-    /// Makes everything durable; tells how many records were there already.
+    /// Makes everything durable. Returns how many records were already there.
     fn finish(self) -> Result<u64, Failure> {
         match self {
             Self::File(file) => file.finish(),
@@ -127,7 +128,7 @@ impl ExportOutput<'_> {
     }
 }
 
-/// A failed write to what is no file.
+/// A failed write to something other than a regular file.
 fn stream_failure(path: &Path, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Pipe,
@@ -135,20 +136,20 @@ fn stream_failure(path: &Path, error: io::Error) -> Failure {
     }
 }
 
-/// A file that may hold the beginning of what is written.
+/// A file that may hold the beginning of the export.
 struct ContinuedFile {
     path: PathBuf,
     state: ExportState,
-    /// Length of what is known to be right.
+    /// Length of the content that matches the export.
     matching_bytes: u64,
-    /// Records of it that were there already.
+    /// Records in that content.
     kept_records: u64,
 }
 
 enum ExportState {
-    /// What is there is compared.
+    /// Comparing existing lines.
     Comparing(Lines<BufReader<File>>),
-    /// What is not there is written.
+    /// Appending new lines.
     Writing(BufWriter<File>),
 }
 
@@ -172,7 +173,7 @@ impl ContinuedFile {
                 self.kept_records += u64::from(end_before.is_some() && !ExportEnd::is_end(found));
                 return Ok(());
             }
-            // A cut first line is only ours when it is ours as far as it goes.
+            // A cut first line is only ours if it is a prefix of the line.
             Some(ExportLine::Cut(found)) => {
                 if is_first && !line.starts_with(found) {
                     return Err(self.foreign_file());
@@ -194,7 +195,7 @@ impl ContinuedFile {
         self.append_line(line)
     }
 
-    /// Goes on where what is right ends.
+    /// Truncates the file after the matching content and starts to append.
     fn start_writing(&mut self) -> Result<(), Failure> {
         let path = &self.path;
         let file = OpenOptions::new().write(true).open(path);
@@ -208,7 +209,7 @@ impl ContinuedFile {
 
     fn append_line(&mut self, line: &[u8]) -> Result<(), Failure> {
         let ExportState::Writing(out) = &mut self.state else {
-            unreachable!("lines are written after those that are there");
+            unreachable!("lines are appended after the existing ones were compared");
         };
         let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
         written.map_err(io_failure("writing to", &self.path))
@@ -220,7 +221,7 @@ impl ContinuedFile {
             ExportState::Comparing(mut lines) => {
                 if lines.next().map_err(io_failure("reading", &path))?.is_some() {
                     return Err(Failure::Refused(format!(
-                        "{} holds more than the log: line {} follows the end of this export, and \
+                        "{} holds more than the log: line {} follows the end of this export; \
                          nothing was changed; name another file",
                         path.display(),
                         lines.number
@@ -236,7 +237,7 @@ impl ContinuedFile {
         let parent = path.parent().filter(|parent| *parent != Path::new(""));
         let synced =
             file.sync_all().and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
-        // There are file systems that cannot sync a directory.
+        // Some file systems cannot sync a directory.
         match synced {
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
                 Err(io_failure("syncing", &path)(error))
@@ -251,8 +252,8 @@ impl ContinuedFile {
             ExportState::Writing(_) => 0,
         };
         Failure::Refused(format!(
-            "{} is not the beginning of this export: line {number} is another than the log's, or \
-             than was asked for; nothing was changed; name another file",
+            "{} is not the beginning of this export: line {number} differs from the log, or from \
+             the range that was asked for; nothing was changed; name another file",
             self.path.display()
         ))
     }

@@ -1,4 +1,4 @@
-//! What must hold of an export that `broker import` reads.
+//! Properties of the lines that `broker import` reads.
 
 use crate::cli::lines::{
     ExportBegin, ExportEnd, ExportLine, Lines, decode_record, record_and_stated_hash,
@@ -7,10 +7,11 @@ use crate::cli::output::hex;
 use crate::fuzzing::assert_matches_stored;
 use crate::record::StoredRecord;
 
-/// Lines of an export: together they are the file; each is of one kind at most, and has one form.
+/// The lines of a file make up the whole file; each is of at most one kind and has one canonical
+/// form.
 pub fn export(bytes: &[u8]) {
     let (mut lines, mut read) = (Lines::new(bytes), Vec::new());
-    while let Some(line) = lines.next().expect("it is in memory") {
+    while let Some(line) = lines.next().expect("reading memory cannot fail") {
         let text = match line {
             ExportLine::Whole(text) | ExportLine::Cut(text) => text,
             ExportLine::TooLong => return,
@@ -31,12 +32,12 @@ fn check_line(line: &[u8]) {
         assert_eq!(begin.encode().as_bytes(), line);
     }
     if let Ok(end) = &end {
-        assert!(ExportEnd::is_end(line), "it is looked for");
+        assert!(ExportEnd::is_end(line), "an end is recognised as one");
         assert_eq!(end.encode().as_bytes(), line);
     }
     assert!(decode_record(line).is_err() || !ExportEnd::is_end(line));
     check_record(line);
-    // With the hash that the record has, as far as the line states one.
+    // Again, with the right hash in place of the stated one.
     if let Ok((record, stated)) = record_and_stated_hash(line)
         && let Ok(text) = std::str::from_utf8(line)
         && let Some((before, after)) = text.rsplit_once(&format!("\"hash\":\"{stated}\""))
@@ -45,7 +46,7 @@ fn check_line(line: &[u8]) {
     }
 }
 
-/// A record that is imported is exported as it came, and the log gives it back.
+/// An imported record is exported unchanged, and survives storing.
 fn check_record(line: &[u8]) {
     let Ok(record) = decode_record(line) else { return };
     assert_eq!(record.audit_json(), line);

@@ -1,7 +1,7 @@
-//! `broker import`: a log out of its export, the same to the last hash.
+//! `broker import`: restores a log from its export, identical down to the last hash.
 //!
-//! A new directory appears when the last line was verified. One that is there is only added to
-//! when the whole file was verified before, so the file is read twice.
+//! A new directory appears only after the last line was verified. An existing one is extended only
+//! after the whole file was verified, so the file is read twice.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -38,16 +38,16 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     let mut target = CopyTarget::open(plan, &mut visit)?;
     let imported = if target.existing_seq() < begin.after {
         Err(export.refuse(format!(
-            "the export begins after seq {}, and {} holds records up to seq {}: import what comes \
-             before first",
+            "the export begins after seq {}, but {} holds records up to seq {}: import the missing \
+             ones first",
             begin.after,
             config.data_dir.display(),
             target.existing_seq()
         )))
     } else if chain_before != begin.chain {
         Err(export.refuse(format!(
-            "the export goes on from other records up to seq {} than {} holds: it is of another \
-             history of this log",
+            "the export continues other records up to seq {} than those in {}: it belongs to \
+             another history of this log",
             begin.after,
             config.data_dir.display()
         )))
@@ -57,8 +57,8 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     let end = match imported {
         Ok(end) => end,
         Err(failure) => {
-            // What was not verified to its end is not kept; what could not be written may be
-            // continued.
+            // Content that failed verification is discarded; after a failed write the copy is kept,
+            // to be continued.
             if let Failure::Refused(_) | Failure::Damage(_) = failure {
                 target.discard()?;
             }
@@ -67,8 +67,8 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     };
     let FinishedCopy { head, added } = target.finish()?;
     print_line(format_args!(
-        "imported {} of the log {} into {}, {added} of them new; the last is seq {head}, the chain \
-         after it {}",
+        "imported {} of the log {} into {}, {added} of them new; the last is seq {head}, and the \
+         chain after it is {}",
         count(end.records, "record"),
         begin.log,
         config.data_dir.display(),
@@ -76,7 +76,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Verifies everything, and copies it.
+/// Verifies and copies all records.
 fn import_records(
     export: &mut Export,
     begin: &ExportBegin,
@@ -86,8 +86,9 @@ fn import_records(
     if target.is_in_place() {
         if export.is_standard {
             return Err(Failure::Refused(
-                "standard input can be read only once, and a directory that holds a log is added \
-                 to only when all of the export was verified: name a file, or an empty directory"
+                "standard input can be read only once, but a directory that holds a log is \
+                 extended only after the whole export was verified: name a file, or an empty \
+                 directory"
                     .to_owned(),
             ));
         }
@@ -95,7 +96,7 @@ fn import_records(
         export.read_records(begin, before.clone(), &progress, |_, _| Ok(()))?;
         *export = Export::open(&export.path)?;
         if export.read_begin()? != *begin {
-            return Err(export.refuse("the file has changed while it was read".to_owned()));
+            return Err(export.refuse("the file changed while it was read".to_owned()));
         }
     }
     let progress = ProgressBar::bytes("importing", export.bytes);
@@ -104,11 +105,11 @@ fn import_records(
     })
 }
 
-/// A file that is said to be an export.
+/// A file that claims to be an export.
 struct Export {
     path: std::path::PathBuf,
     is_standard: bool,
-    /// Its size, when that is known.
+    /// Its size, if known.
     bytes: Option<u64>,
     lines: Lines<Box<dyn BufRead>>,
 }
@@ -127,19 +128,19 @@ impl Export {
         Ok(Self { path: path.to_owned(), is_standard, bytes, lines: Lines::new(reader) })
     }
 
-    /// The first line.
+    /// Reads the first line.
     fn read_begin(&mut self) -> Result<ExportBegin, Failure> {
         let begin = match self.next()? {
             None => Err("the file is empty".to_owned()),
             Some(ExportLine::Whole(line)) => ExportBegin::decode(line),
             Some(ExportLine::Cut(_) | ExportLine::TooLong) => {
-                Err("it does not begin as an export does".to_owned())
+                Err("it does not begin like an export".to_owned())
             }
         };
         begin.map_err(|what| self.refuse(format!("line 1: {what}")))
     }
 
-    /// Every record with the chain after it, to the last line, which must agree with them.
+    /// Reads every record with the chain after it, up to the last line, which must agree with them.
     fn read_records(
         &mut self,
         begin: &ExportBegin,
@@ -153,7 +154,7 @@ impl Export {
                 Some(ExportLine::Whole(line)) => line,
                 None | Some(ExportLine::Cut(_)) => {
                     return Err(self.refuse(format!(
-                        "the file is cut: after seq {} the line that ends an export is missing; \
+                        "the file is cut: the line that ends an export is missing after seq {}; \
                          continue the export into this file, or copy the file again",
                         end.seq
                     )));
@@ -180,12 +181,12 @@ impl Export {
         }
     }
 
-    /// Compares the last line with what stood before it.
+    /// Checks the last line against the records before it.
     fn check_end(&mut self, stated: ExportEnd, found: ExportEnd) -> Result<ExportEnd, Failure> {
         if (stated.records, stated.seq) != (found.records, found.seq) {
             return Err(self.refuse_line(&format!(
-                "it states {} up to seq {}, and before it stand {} up to seq {}: the last lines \
-                 are missing",
+                "it states {} up to seq {}, but {} up to seq {} precede it: the last lines are \
+                 missing",
                 count(stated.records, "record"),
                 stated.seq,
                 count(found.records, "record"),
@@ -194,8 +195,8 @@ impl Export {
         }
         if stated.chain != found.chain {
             return Err(self.refuse_line(&format!(
-                "it states the chain {}, and the records before it make the chain {}: one of them \
-                 was replaced as a whole, together with its hash",
+                "it states the chain {}, but the records before it have the chain {}: one of them \
+                 was replaced together with its hash",
                 hex(&stated.chain),
                 hex(&found.chain)
             )));

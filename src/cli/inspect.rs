@@ -1,4 +1,4 @@
-//! `broker inspect`: what a directory holds.
+//! `broker inspect`: describes the content of a data directory.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ use crate::projection::{Comparison, position, refuse_loss};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
 
-/// A larger projection is not copied only to read its position.
+/// A larger projection is not copied just to read its position.
 const COPIED_BYTES_MAX: u64 = 1 << 30;
 
-/// Everything that is shown; as JSON these are the members.
+/// The report. The fields are the members of the JSON output.
 #[derive(Serialize)]
 struct Report {
     directory: String,
     log: Uuid,
     format: u32,
     in_use: bool,
-    /// Of the process that uses it, when it has said so.
+    /// The process that uses the directory, if it recorded its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     records: u64,
@@ -41,7 +41,7 @@ struct Report {
     chain: String,
     #[serde(rename = "mark", skip_serializing_if = "Option::is_none")]
     watermark: Option<Seq>,
-    /// Where the log is damaged; what is counted above ends before it.
+    /// Where the log is damaged; the counts cover only the log before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<String>,
     notes: Vec<String>,
@@ -76,7 +76,7 @@ struct ItemLine {
     bytes: u64,
 }
 
-/// What the log itself told, up to its end or to damage.
+/// Facts from the log, up to its end or to damage.
 #[derive(Default)]
 struct LogSummary {
     groups: u64,
@@ -166,7 +166,7 @@ impl LogSummary {
     }
 }
 
-/// How far the projection is, as far as that can be told without changing it.
+/// The position of the projection, if it can be read without changing anything.
 fn projection_line(
     survey: &Survey,
     config: &Config,
@@ -175,7 +175,7 @@ fn projection_line(
     let unknown =
         |what: &str| ProjectionLine { state: "unknown", seq: None, what: Some(what.to_owned()) };
     if survey.used_by().is_some() {
-        return Ok(unknown("GET /health of the process that uses it tells"));
+        return Ok(unknown("see GET /health of the process that uses it"));
     }
     if let Err(loss) = refuse_loss(&survey.path().join("projection")) {
         return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.said) });
@@ -184,7 +184,7 @@ fn projection_line(
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });
     };
     if item.bytes > COPIED_BYTES_MAX {
-        return Ok(unknown("it is too large to be copied and looked at; broker verify does it"));
+        return Ok(unknown("it is too large to copy and read here; use broker verify"));
     }
     let copy = Scratch::copy_of(&survey.path().join("projection"))?;
     Ok(match position(copy.path(), survey.log_id(), config.cache_bytes) {
@@ -244,9 +244,7 @@ fn print_text(report: &Report) -> Result<(), Failure> {
         print_line(format_args!("note: {note}"))?;
     }
     match &report.damage {
-        Some(damage) => {
-            print_line(format_args!("damage: {damage}; what is counted ends before it"))
-        }
+        Some(damage) => print_line(format_args!("damage: {damage}; the counts end before it")),
         None => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
-//! The lines of an export (PROTOCOL.md, section 17), and their one codec.
+//! The lines of an export (PROTOCOL.md, section 17) and their codec.
 //!
-//! The first line says what follows, the last one that nothing does; between them stands each
-//! record as `/audit` shows it. Every line has exactly one form: what is read is encoded again and
-//! must be the same bytes.
+//! The first line states what follows, and the last one that nothing does. Between them is each
+//! record as `/audit` shows it. Every line has exactly one form: a line is decoded, encoded again
+//! and must be unchanged.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read as _};
@@ -16,19 +16,19 @@ use crate::cli::output::hex;
 use crate::record::json::JsonLimits;
 use crate::record::{Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, json};
 
-/// The format that this version writes and reads.
+/// The format version that this program reads and writes.
 const FORMAT: u32 = 0;
 
-/// The longest line that is read: a record of the largest body that can be set, 256 MiB, and its
-/// names; more is no export, and must not fill the memory.
+/// Maximum length of a line: a record with the largest body that can be configured, 256 MiB, plus
+/// its names. A longer line is not from an export and must not fill the memory.
 const LINE_BYTES_MAX: u64 = (256 << 20) + (1 << 20);
 
 /// The first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ExportBegin {
-    /// The log.
+    /// The id of the log.
     pub(super) log: Uuid,
-    /// The seq that stands before the first record.
+    /// The seq before the first record.
     pub(super) after: Seq,
     /// The chain after that seq.
     pub(super) chain: Digest,
@@ -37,7 +37,7 @@ pub(super) struct ExportBegin {
 /// The last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ExportEnd {
-    /// How many records stand before it.
+    /// The number of records before it.
     pub(super) records: u64,
     /// Seq of the last of them.
     pub(super) seq: Seq,
@@ -102,14 +102,14 @@ impl ExportBegin {
         serde_json::to_string(&BeginLine { export }).expect("strings and numbers serialise")
     }
 
-    /// Reads the first line, or says what is wrong with it.
+    /// Decodes the first line. The error says what is wrong with it.
     pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
-        let not_an_export = |_| "it does not begin as an export does".to_owned();
+        let not_an_export = |_| "it does not begin like an export".to_owned();
         let BeginLine { export } = serde_json::from_slice(line).map_err(not_an_export)?;
         if export.format != FORMAT {
             return Err(format!(
-                "it has format {}, and this version of Broker knows only format {FORMAT}: use the \
-                 version that wrote it, or a newer one",
+                "it has format {}, but this version of Broker only supports format {FORMAT}: use \
+                 the version that wrote it, or a newer one",
                 export.format
             ));
         }
@@ -126,38 +126,39 @@ impl ExportEnd {
         serde_json::to_string(&EndLine { end }).expect("strings and numbers serialise")
     }
 
-    /// Whether a line is meant to be the last.
+    /// True if a line claims to be the last.
     pub(super) fn is_end(line: &[u8]) -> bool {
         line.starts_with(b"{\"end\":")
     }
 
-    /// Reads the last line, or says what is wrong with it.
+    /// Decodes the last line. The error says what is wrong with it.
     pub(super) fn decode(line: &[u8]) -> Result<Self, String> {
-        let EndLine { end } =
-            serde_json::from_slice(line).map_err(|error| format!("it is no last line: {error}"))?;
+        let EndLine { end } = serde_json::from_slice(line)
+            .map_err(|error| format!("it is not a valid last line: {error}"))?;
         let end = Self { records: end.records, seq: end.seq, chain: parse_digest(&end.chain)? };
         require_canonical(end.encode().as_bytes(), line)?;
         Ok(end)
     }
 }
 
-/// Reads a record's line, whose hash must be that of what it holds, or says what is wrong with it.
+/// Decodes a record's line, whose hash must match its content. The error says what is wrong with
+/// it.
 pub(super) fn decode_record(line: &[u8]) -> Result<Record, String> {
     let (record, stated) = record_and_stated_hash(line)?;
     let hash = hex(&record.hash());
     if stated != hash {
         return Err(format!(
-            "its hash is {stated}, and what it holds has the hash {hash}: it was changed"
+            "its hash is {stated}, but its content has the hash {hash}: it was changed"
         ));
     }
     require_canonical(&record.audit_json(), line)?;
     Ok(record)
 }
 
-/// What a record's line holds, and the hash that it states.
+/// Decodes a record's line, and returns the hash that it states without checking it.
 pub(super) fn record_and_stated_hash(line: &[u8]) -> Result<(Record, Cow<'_, str>), String> {
     let parsed: RecordLine<'_> = serde_json::from_slice(line)
-        .map_err(|error| format!("it is not a record as an export writes it: {error}"))?;
+        .map_err(|error| format!("it is not a record of an export: {error}"))?;
     let user = |user: &Cow<'_, str>| User::stored(user).map_err(|error| format!("a user: {error}"));
     let data = parsed.data.get().as_bytes();
     let compact = json::compact(data, JsonLimits { depth_max: usize::MAX });
@@ -178,17 +179,17 @@ pub(super) fn record_and_stated_hash(line: &[u8]) -> Result<(Record, Cow<'_, str
     Ok((record, parsed.hash))
 }
 
-/// One form, so that an export of what was imported is the same file.
+/// Requires the canonical form, so that exporting an imported log gives the same file.
 fn require_canonical(written: &[u8], line: &[u8]) -> Result<(), String> {
     if written == line {
         return Ok(());
     }
     let at = written.iter().zip(line).take_while(|(a, b)| a == b).count();
-    Err(format!("it is not written as an export writes it, from its byte {at} on"))
+    Err(format!("it is not written as an export writes it, from byte {at} on"))
 }
 
 fn parse_digest(text: &str) -> Result<Digest, String> {
-    unhex(text).ok_or_else(|| "its chain is no digest of 64 hexadecimal digits".to_owned())
+    unhex(text).ok_or_else(|| "its chain is not a digest of 64 hexadecimal digits".to_owned())
 }
 
 fn parse_salt(text: &str) -> Result<[u8; SALT_BYTES], String> {
@@ -211,19 +212,19 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// The lines of a file, numbered from 1.
 pub(super) struct Lines<R> {
     reader: R,
-    /// Number of the line that was read last.
+    /// Number of the last line that was read.
     pub(super) number: u64,
     line: Vec<u8>,
 }
 
-/// A line.
+/// A line of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExportLine<'a> {
-    /// Without the line feed that ended it.
+    /// Complete; without its line feed.
     Whole(&'a [u8]),
-    /// The file ends within it.
+    /// Cut by the end of the file.
     Cut(&'a [u8]),
-    /// It is longer than any line of an export.
+    /// Longer than any line of an export.
     TooLong,
 }
 
@@ -232,7 +233,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, number: 0, line: Vec::new() }
     }
 
-    /// The next line; nothing at the end of the file.
+    /// Reads the next line; `None` at the end of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<ExportLine<'_>>> {
         self.line.clear();
         let read = (&mut self.reader).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut self.line)?;

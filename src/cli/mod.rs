@@ -1,16 +1,15 @@
 //! The operator's commands: export, import, backup, restore, verify, rebuild, inspect.
 //!
-//! **Owns** the sentences that an operator reads, the exit codes, the export's lines, and the rule
-//! that a copy appears whole or not at all.
+//! **Owns** the messages that an operator reads, the exit codes, the lines of an export, and the
+//! rule that a copy appears complete or not at all.
 //!
-//! **Promises** that everything that is copied is verified on the way: every checksum, commitment
-//! and link of the chain, versions and times; that a directory that is only read is not changed;
-//! and that a failure is one full sentence on standard error.
+//! **Promises** that all copied data is verified on the way: every checksum, commitment and link of
+//! the chain, versions and times; that a directory that is only read is not changed; and that a
+//! failure is one full sentence on standard error.
 //!
-//! **Does not** know how the journal and the projection keep their files: it asks them.
+//! **Does not** know how the journal and the projection store their files.
 //!
-//! For embedding programs there is one door, [`operate`]; what it needs to be told is an
-//! [`Operation`], which the command line makes.
+//! Embedding programs call [`operate`] with an [`Operation`], as the command line does.
 
 mod args;
 mod backup;
@@ -43,16 +42,16 @@ use crate::config::Config;
 use crate::journal::{AppendError, DirError, JournalError};
 use crate::projection::DataLoss;
 
-/// What [`operate`] exits with when `verify` finds damage, and when anything else fails.
+/// Exit code when `verify` finds damage, or any other command fails.
 const FAILED: u8 = 1;
-/// When `verify` could not be run.
+/// Exit code when `verify` could not check.
 const NOT_VERIFIED: u8 = 2;
 
-/// Runs one of the operator's commands on the data directory of `config`: results go to standard
-/// output, progress (on a terminal) and failures to standard error. Blocks.
+/// Runs an operator command on the data directory of `config`. Results go to standard output,
+/// progress (on a terminal) and failures to standard error. Blocks.
 ///
-/// The code is 0 when all is well. That of `verify` is 1 when there is damage and 2 when it could
-/// not be checked; that of the others is 1 when they failed.
+/// The exit code is 0 on success. `verify` exits with 1 if it finds damage and with 2 if it could
+/// not check; the other commands exit with 1 if they fail.
 #[must_use]
 pub fn operate(operation: &Operation, config: &Config) -> ExitCode {
     let result = match operation {
@@ -67,7 +66,7 @@ pub fn operate(operation: &Operation, config: &Config) -> ExitCode {
     let code = match (&result, operation) {
         (Ok(()), _) => return ExitCode::SUCCESS,
         (Err(failure), Operation::Verify) if !failure.is_damage() => NOT_VERIFIED,
-        // Whoever reads only the first lines of it wants no more.
+        // A reader that closes the pipe early, such as `head`, is not an error.
         (Err(Failure::Pipe), Operation::Inspect(_)) => return ExitCode::SUCCESS,
         (Err(_), _) => FAILED,
     };
@@ -78,13 +77,13 @@ pub fn operate(operation: &Operation, config: &Config) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Why a command did not do what it was asked; each a full sentence that says what to change.
+/// Why a command failed. Each message is a full sentence that says what to change.
 #[derive(Debug, Error)]
 enum Failure {
-    /// A copy cannot be written.
+    /// The copy cannot be written.
     #[error("the copy cannot be written: {0}; free some space and run the command again")]
     Append(#[from] AppendError),
-    /// What was verified is not what it was.
+    /// The verified data is damaged.
     #[error("{0}")]
     Damage(String),
     /// A directory cannot be used.
@@ -93,26 +92,26 @@ enum Failure {
     /// The system refused an operation.
     #[error("{doing} {} failed: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// What the program was doing.
         doing: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The log cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Whoever reads standard output, or a pipe, has gone.
+    /// The reader of standard output, or of a pipe, is gone.
     #[error("the output was closed")]
     Pipe,
-    /// What was asked for cannot be done with what is there.
+    /// The request cannot be carried out as given.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Failure {
-    /// Whether it says something against what was read, rather than against the way it was read.
+    /// True if the data that was read is at fault, not the reading.
     fn is_damage(&self) -> bool {
         match self {
             Self::Damage(_)
@@ -138,7 +137,7 @@ impl From<DataLoss> for Failure {
     }
 }
 
-/// For `map_err`: what was being done, and to which path.
+/// For `map_err`: names the action and the path.
 fn io_failure(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Failure {
     let path = path.into();
     move |source| Failure::Io { doing, path, source }

@@ -1,4 +1,4 @@
-//! What an operator sees: results on standard output, progress on standard error.
+//! Output of the commands: results on standard output, progress on standard error.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _, stderr};
@@ -12,11 +12,11 @@ const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {e
 const RECORDS: &str = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
 const UNBOUNDED: &str = "{msg} {spinner} {bytes}, {bytes_per_sec}";
 
-/// A bar on a terminal, nothing elsewhere; it goes away when it is dropped.
+/// A progress bar, shown on terminals only; dropping it removes it.
 pub(super) struct ProgressBar(Option<indicatif::ProgressBar>);
 
 impl ProgressBar {
-    /// Counts bytes; of a pipe nobody knows how many.
+    /// Counts bytes. The total is unknown for a pipe.
     pub(super) fn bytes(what: &'static str, total: Option<u64>) -> Self {
         Self::new(what, if total.is_some() { BYTES } else { UNBOUNDED }, total)
     }
@@ -28,7 +28,7 @@ impl ProgressBar {
 
     fn new(what: &'static str, template: &str, total: Option<u64>) -> Self {
         Self(stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(template).expect("it is well-formed");
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
             indicatif::ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
                 .with_style(style)
                 .with_message(what)
@@ -61,7 +61,7 @@ pub(super) fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{line}").map_err(stdout_failure)
 }
 
-/// A failed write to standard output.
+/// The failure for a failed write to standard output.
 pub(super) fn stdout_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Pipe;
@@ -69,7 +69,7 @@ pub(super) fn stdout_failure(error: io::Error) -> Failure {
     crate::cli::io_failure("writing to", "standard output")(error)
 }
 
-/// A record as it is named in a sentence.
+/// Names a record in a sentence.
 pub(super) fn record_name(record: &Record) -> String {
     let event = record.event().as_str();
     record_name_from(
@@ -78,7 +78,7 @@ pub(super) fn record_name(record: &Record) -> String {
     )
 }
 
-/// As [`name`], of what is known of a record.
+/// As [`record_name`], from the parts of a record that are known.
 pub(super) fn record_name_from(seq: u64, names: Option<(&str, u64, Option<&str>)>) -> String {
     match names {
         None => format!("seq {seq}"),
@@ -101,7 +101,7 @@ pub(super) fn count(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// Bytes as a person reads them.
+/// A size in bytes, human-readable.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut amount = bytes as f64;

@@ -1,4 +1,4 @@
-//! `broker rebuild`: the history anew, and compared with the log.
+//! `broker rebuild`: rebuilds the history and compares it with the log.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::projection::{
 };
 use crate::record::Record;
 
-/// How often a history is looked at that sled is still closing: 3 s each make a minute, in which
-/// the largest cache is written.
+/// How often the comparison is tried while sled is still closing the history: 3 s each make a
+/// minute, enough to write the largest cache.
 const COMPARE_TRIES_MAX: u32 = 20;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    // Refuses a directory without a log, which opening it would make.
+    // Refuses a directory without a log; opening it would create one.
     let survey = Survey::beside(&config.data_dir)?;
-    // The store that proves it would be moved aside, and nothing else tells of it.
+    // The store is the only evidence of the lost records, and a rebuild would move it away.
     refuse_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
@@ -41,7 +41,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         ..ProjectionOptions::default()
     };
     let created = Projection::anew(&dir, directory.log_id(), options);
-    let (projection, quarantined) = created.map_err(io_failure("moving aside", &dir))?;
+    let (projection, quarantined) = created.map_err(io_failure("moving away", &dir))?;
     let handle = projection
         .start(reader.clone(), true)
         .map_err(io_failure("starting a thread for", &dir))?;
@@ -56,7 +56,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
             _ => unavailable.to_string(),
         };
         Failure::Refused(format!(
-            "the history in {} cannot be built: {why}; check the disk, and run the command again",
+            "the history in {} cannot be built: {why}; check the disk and run the command again",
             dir.display()
         ))
     })?;
@@ -76,14 +76,14 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         Comparison::Absent | Comparison::Same(_) => {
             let dir = dir.display();
             return Err(Failure::Damage(format!(
-                "the history in {dir} was built and is not there: check the disk and the memory"
+                "the history in {dir} was built, but is not there: check the disk and the memory"
             )));
         }
         Comparison::Ahead(what) => return Err(built_wrong(&dir, &what, None)),
         Comparison::Differs { what, record } => return Err(built_wrong(&dir, &what, record)),
         Comparison::Held => {
             return Err(Failure::Refused(format!(
-                "the history in {} was built, and was not compared with the log, for it is still \
+                "the history in {} was built, but not compared with the log, because it was still \
                  being written after a minute: run broker verify",
                 dir.display()
             )));
@@ -106,7 +106,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
 fn built_wrong(dir: &Path, what: &str, record: Option<Box<Record>>) -> Failure {
     let name = record.map(|record| format!(", at {}", output::record_name(&record)));
     Failure::Damage(format!(
-        "the history in {} was built and differs from the log: {what}{}; check the disk and the \
+        "the history in {} was built, but differs from the log: {what}{}; check the disk and the \
          memory",
         dir.display(),
         name.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! `broker restore`: a data directory out of a backup.
+//! `broker restore`: creates a data directory from a backup.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     };
     let (FinishedCopy { head, .. }, surveyed) = copy_all("restoring", &survey, plan)?;
     print_line(format_args!(
-        "restored {} of the log {} to {}; the last is seq {head}, the chain after it {}",
+        "restored {} of the log {} to {}; the last is seq {head}, and the chain after it is {}",
         count(head, "record"),
         survey.log_id(),
         config.data_dir.display(),

@@ -1,4 +1,4 @@
-//! A copy that may be changed of files that may not.
+//! A temporary copy of files that must not be changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use uuid::Uuid;
 use crate::cli::{Failure, io_failure};
 use crate::config::temporary_dir;
 
-/// A copy of a directory among the temporary files; dropped, it is removed.
+/// A copy of a directory in the temporary directory; dropping it removes it.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Copies everything in `from`; a directory that is missing has an empty copy.
+    /// Copies everything in `from`; the copy of a missing directory is empty.
     pub(super) fn copy_of(from: &Path) -> Result<Self, Failure> {
         let scratch = Self(temporary_dir().join(format!("broker-{}", Uuid::now_v7())));
         copy(from, scratch.path())?;
@@ -27,7 +27,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "a temporary copy stays behind");
+            tracing::warn!(path = %self.0.display(), %error, "a temporary copy was left behind");
         }
     }
 }
@@ -47,7 +47,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
             copy(&path, &target)?;
         } else {
             fs::copy(&path, &target).map_err(io_failure(
-                "copying the history to the temporary files (TMPDIR says where) as",
+                "copying the history to the temporary directory (set by TMPDIR) as",
                 target,
             ))?;
         }

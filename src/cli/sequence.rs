@@ -1,7 +1,7 @@
-//! What records must be to one another: the rules of the fold, checked on what is there.
+//! Checks that a sequence of records obeys the rules of the fold.
 //!
-//! The journal proves that records are those that were written, in that order; this proves that
-//! what was written is a history. A start would stop at a record that breaks it.
+//! The journal proves that the records are those that were written, in that order. This proves that
+//! they form a valid history; a start would stop at a record that does not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +16,13 @@ pub(super) struct Sequence {
     last_seq: Seq,
     last_time: Timestamp,
     versions: HashMap<Identity, Version>,
-    /// Absent when ids are not looked at: they take 16 bytes a record and more.
+    /// Absent if ids are not checked: they take at least 16 bytes each.
     ids: Option<HashSet<Uuid>>,
     epochs: Epochs,
 }
 
 impl Sequence {
-    /// Checks all but that ids stand once.
+    /// Checks everything except that ids are unique.
     pub(super) fn without_ids() -> Self {
         Self::default()
     }
@@ -32,14 +32,14 @@ impl Sequence {
         Self { ids: Some(HashSet::new()), ..Self::default() }
     }
 
-    /// Takes the next record, or says what is wrong with it.
+    /// Checks the next record. The error says what is wrong with it.
     pub(super) fn check(&mut self, record: &Record) -> Result<(), String> {
         let (seq, expected) = (record.seq(), self.last_seq + 1);
         if seq != expected {
             return Err(if seq > expected {
-                format!("seq {expected} should stand here: it is missing, or the order was changed")
+                format!("seq {expected} should be here: it is missing, or the order was changed")
             } else {
-                format!("seq {expected} should stand here: this one stands in the wrong place")
+                format!("seq {expected} should be here: this record is in the wrong place")
             });
         }
         if record.time() < self.last_time {
@@ -52,12 +52,12 @@ impl Sequence {
         let before = self.versions.get(record.identity()).copied().unwrap_or(0);
         if record.version() != before + 1 {
             let expected = before + 1;
-            return Err(format!("its event has version {expected} next, and not this one"));
+            return Err(format!("the next version of its event is {expected}, not this one"));
         }
         if let Some(ids) = &mut self.ids
             && !ids.insert(record.id())
         {
-            return Err(format!("its id {} is that of an earlier record too", record.id()));
+            return Err(format!("its id {} is also that of an earlier record", record.id()));
         }
         if record.event() == &open_name() {
             self.epochs.restore(seq, record.data())?;
@@ -72,12 +72,12 @@ impl Sequence {
         self.last_seq
     }
 
-    /// The newest version of each identity, system records included.
+    /// The latest version of each identity, including system records.
     pub(super) fn latest(&self) -> impl Iterator<Item = (&Identity, Version)> {
         self.versions.iter().map(|(identity, version)| (identity, *version))
     }
 
-    /// Identities of clients' records.
+    /// The number of identities, except those of system records.
     pub(super) fn events(&self) -> u64 {
         self.latest().filter(|(identity, _)| !identity.event.is_system()).count() as u64
     }
@@ -111,9 +111,9 @@ mod tests {
             (record(4, "a", 3, 3, 10), "is missing"),
             (record(2, "a", 3, 3, 10), "wrong place"),
             (record(3, "a", 3, 3, 9), "earlier than"),
-            (record(3, "a", 4, 3, 10), "version 3 next"),
-            (record(3, "b", 2, 3, 10), "version 1 next"),
-            (record(3, "a", 3, 1, 10), "earlier record too"),
+            (record(3, "a", 4, 3, 10), "version of its event is 3,"),
+            (record(3, "b", 2, 3, 10), "version of its event is 1,"),
+            (record(3, "a", 3, 1, 10), "also that of an earlier record"),
             (record(3, "broker:open", 1, 3, 10), "expected"),
         ] {
             let what = sequence.clone().check(&record).unwrap_err();

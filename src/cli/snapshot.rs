@@ -1,7 +1,7 @@
-//! The checkpoint against the log that it stands for: a start takes the newest values from it.
+//! Checks the snapshot against the log, because a start takes the latest values from it.
 //!
-//! Owns what `verify` says of a checkpoint. A start ignores one that is not whole, so that is only
-//! noted; it believes one that is whole, so whatever that says must be what the log says.
+//! A start ignores a snapshot that is incomplete, so that is only a note. It trusts a complete one,
+//! so everything in it must agree with the log.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -16,7 +16,7 @@ use crate::journal::{RESTORE, Snapshot, Survey};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
 
-/// What a checkpoint says, and what the log has said of it so far.
+/// The snapshot, and how far it agrees with the log.
 pub(super) struct SnapshotCheck {
     path: PathBuf,
     found: SnapshotFinding,
@@ -24,23 +24,23 @@ pub(super) struct SnapshotCheck {
 
 enum SnapshotFinding {
     Absent,
-    /// A start ignores it.
+    /// A start ignores it, for this reason.
     Unusable(String),
     Whole(WholeSnapshot),
 }
 
 struct WholeSnapshot {
     snapshot: Snapshot,
-    /// Number of its records.
+    /// Number of records in it.
     record_count: u64,
-    /// Those that the log has not come to yet, by seq and the hash of the leaf, ascending.
+    /// The records that the log has not reached yet, by seq and hash of the leaf, ascending.
     records: Peekable<vec::IntoIter<(Seq, Digest)>>,
     /// The first contradiction.
     contradiction: Option<String>,
 }
 
 impl SnapshotCheck {
-    /// Reads the checkpoint, if there is one.
+    /// Reads the snapshot, if there is one.
     pub(super) fn read(survey: &Survey) -> Self {
         let found = match survey.snapshot() {
             Ok(None) => SnapshotFinding::Absent,
@@ -51,7 +51,7 @@ impl SnapshotCheck {
         Self { path: survey.snapshot_path(), found }
     }
 
-    /// Takes the next record of the log, which the sequence has taken.
+    /// Checks the next record of the log, after the sequence did.
     pub(super) fn check(&mut self, record: &Record, sequence: &Sequence) -> Result<(), Failure> {
         match &mut self.found {
             SnapshotFinding::Whole(whole) => whole.check(record, sequence),
@@ -59,17 +59,17 @@ impl SnapshotCheck {
         }
     }
 
-    /// What is to be said of it, when the log ends with `head`.
+    /// The result to print, for a log that ends with `head`.
     pub(super) fn verdict(&self, head: Seq) -> Result<String, Failure> {
         let path = self.path.display();
         let whole = match &self.found {
             SnapshotFinding::Absent => {
-                return Ok("checkpoint: there is none; the next start reads the whole log".into());
+                return Ok("snapshot: there is none; the next start reads the whole log".into());
             }
             SnapshotFinding::Unusable(why) => {
                 return Ok(format!(
-                    "note: the checkpoint in {path} is of no use: {why}; the next start ignores \
-                     it, and reads the whole log"
+                    "note: the snapshot in {path} is unusable: {why}; the next start ignores it \
+                     and reads the whole log"
                 ));
             }
             SnapshotFinding::Whole(whole) => whole,
@@ -77,23 +77,23 @@ impl SnapshotCheck {
         let through = whole.snapshot.head();
         if let Some(contradiction) = &whole.contradiction {
             return Err(Failure::Damage(format!(
-                "the checkpoint in {path} is damaged: {contradiction}; the log is whole: remove this one \
-                 file, and the next start reads the whole log instead"
+                "the snapshot in {path} is damaged: {contradiction}; the log is intact: remove \
+                 this one file, and the next start reads the whole log instead"
             )));
         }
         if through > head {
             return Err(Failure::Damage(format!(
-                "the log is damaged: it ends with seq {head}, and the checkpoint in {path} knows \
-                 of seq {through}: records that were acknowledged are missing; {RESTORE}"
+                "the log is damaged: it ends with seq {head}, but the snapshot in {path} covers \
+                 seq {through}: acknowledged records are missing; {RESTORE}"
             )));
         }
         let held = count(whole.record_count, "record");
-        Ok(format!("checkpoint: {held} compared, the newest as of seq {through}, no difference"))
+        Ok(format!("snapshot: {held} compared, the latest as of seq {through}, no difference"))
     }
 }
 
 impl WholeSnapshot {
-    /// Reads what there is to be compared, or says why a start would ignore it.
+    /// Reads the records, or says why a start would ignore the snapshot.
     fn read(snapshot: Snapshot) -> Result<Self, String> {
         let (mut records, mut contradiction): (Vec<(Seq, Digest)>, _) = (Vec::new(), None);
         let visited = snapshot.visit(&mut |stored| {
@@ -101,12 +101,12 @@ impl WholeSnapshot {
             let seq = record.seq();
             if seq > snapshot.head() {
                 contradiction.get_or_insert_with(|| {
-                    format!("it holds {}, after its own end", output::record_name(&record))
+                    format!("it holds {}, beyond its own end", output::record_name(&record))
                 });
             }
             if records.last().is_some_and(|(before, _)| *before >= seq) {
                 contradiction.get_or_insert_with(|| {
-                    format!("{} stands in it in the wrong place", output::record_name(&record))
+                    format!("it holds {} in the wrong place", output::record_name(&record))
                 });
             }
             records.push((seq, record.leaf().0.hash()));
@@ -125,7 +125,7 @@ impl WholeSnapshot {
         match self.records.next_if(|(claimed, _)| *claimed == seq) {
             Some((_, hash)) if hash != record.leaf().0.hash() => {
                 self.contradiction =
-                    Some(format!("of {} it holds another content", output::record_name(record)));
+                    Some(format!("its content for {} differs", output::record_name(record)));
             }
             None if record.event() == &open_name() => {
                 self.contradiction = Some(format!("it lacks {}", output::record_name(record)));
@@ -138,8 +138,8 @@ impl WholeSnapshot {
         Ok(())
     }
 
-    /// An event whose newest record, as of the head, it does not hold. All that it holds is the
-    /// log's and in the log's order, so the newest is also the last of its event.
+    /// Finds an event whose latest record, as of the head, is missing. Everything it holds is in
+    /// the log, in order, so the latest is also the last of its event.
     fn missing_version(&self, sequence: &Sequence) -> Result<Option<String>, Failure> {
         let mut missing: HashMap<_, _> = sequence.latest().collect();
         self.snapshot.visit(&mut |stored| {
@@ -157,7 +157,7 @@ impl WholeSnapshot {
         Ok(first.map(|(identity, version)| {
             let (event, to) = name(identity);
             let to = to.map(|to| format!(" to {to:?}")).unwrap_or_default();
-            format!("it lacks version {version} of event {event:?}{to}, the newest at its end")
+            format!("it lacks version {version} of event {event:?}{to}, the latest at its end")
         }))
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         ]
     }
 
-    /// What is said of a checkpoint of these records, as of `head`.
+    /// The verdict on a snapshot with these records, as of `head`.
     fn verdict_on(records: &[Arc<Record>], head: Seq) -> Result<String, Failure> {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
@@ -236,10 +236,10 @@ mod tests {
             (&[1, 4, 5, 6, 7, 8], 8),
         ] {
             let said = verdict_on(&of_seqs(seqs), head).unwrap();
-            let words = format!("{} records compared, the newest as of seq {head}", seqs.len());
+            let words = format!("{} records compared, the latest as of seq {head}", seqs.len());
             assert!(said.contains(&words), "{said}");
         }
-        assert!(verdict_on(&of_seqs(&[1]), 1).unwrap().contains("checkpoint: 1 record compared"));
+        assert!(verdict_on(&of_seqs(&[1]), 1).unwrap().contains("snapshot: 1 record compared"));
     }
 
     #[test]
@@ -250,9 +250,9 @@ mod tests {
             (of_seqs(&[1, 4, 5]), "it lacks version 1 of event \"b\""),
             (of_seqs(&[1, 2, 3, 5]), "it lacks version 2 of event \"a\""),
             (of_seqs(&[1, 3, 4]), "it lacks seq 5 (event \"broker:open\", version 2)"),
-            (of_seqs(&[1, 4, 3, 5]), "seq 3 (event \"b\", version 1) stands in it in the wrong"),
-            (of_seqs(&[1, 3, 4, 5, 6]), "it holds seq 6 (event \"b\", version 2), after its own"),
-            (other, "of seq 4 (event \"a\", version 2) it holds another content"),
+            (of_seqs(&[1, 4, 3, 5]), "it holds seq 3 (event \"b\", version 1) in the wrong place"),
+            (of_seqs(&[1, 3, 4, 5, 6]), "it holds seq 6 (event \"b\", version 2), beyond its own"),
+            (other, "its content for seq 4 (event \"a\", version 2) differs"),
         ] {
             let failure = verdict_on(&records, 5).unwrap_err();
             assert!(failure.is_damage());
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// A start would count the versions of a position anew, and versions would have gaps.
+    /// A start would restart the versions of a position, and versions would have gaps.
     #[test]
     fn snapshot_without_the_latest_system_record_is_damage() {
         for seqs in [&[1, 4, 5, 6][..], &[1, 4, 5, 6, 7]] {
@@ -270,12 +270,12 @@ mod tests {
         }
     }
 
-    /// To remove the checkpoint would hide that records are missing.
+    /// Removing the snapshot would hide that records are missing.
     #[test]
     fn snapshot_beyond_the_end_of_the_log_means_the_log_is_damaged() {
         let failure = verdict_on(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
         let said = failure.to_string();
-        assert!(failure.is_damage() && said.contains("acknowledged are missing"), "{said}");
+        assert!(failure.is_damage() && said.contains("acknowledged records are missing"), "{said}");
         assert!(said.contains("broker restore") && !said.contains("remove"), "{said}");
     }
 
@@ -290,6 +290,6 @@ mod tests {
         assert!(SnapshotCheck::read(&survey).verdict(0).unwrap().contains("there is none"));
         fs::write(survey.snapshot_path(), "somebody's text").unwrap();
         let said = SnapshotCheck::read(&survey).verdict(0).unwrap();
-        assert!(said.starts_with("note: ") && said.contains("is of no use"), "{said}");
+        assert!(said.starts_with("note: ") && said.contains("is unusable"), "{said}");
     }
 }

@@ -1,10 +1,9 @@
-//! Where a copy of a log is written: a directory that appears whole or not at all.
+//! The target of a copy: a directory that appears complete or not at all.
 //!
-//! Owns the directory of a copy that is not finished, `<directory>.partial` beside the directory, and
-//! what is done with records that an earlier run has written already.
-//! Promises that a new directory gets its name only when everything in it is durable; that one
-//! that is there already only grows, by ordinary synced groups, and is the log's whole beginning
-//! at every moment; and that nothing is added to records that are not the source's.
+//! An unfinished copy is written to `<directory>.partial` next to the target, and continued by the
+//! next run. A new directory gets its name only after everything in it is durable. An existing one
+//! only grows, by ordinary synced groups, so it is always a complete beginning of the log. Nothing
+//! is added to records that differ from the source.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -18,61 +17,61 @@ use crate::cli::{Failure, io_failure};
 use crate::journal::{DataDir, DirError, Journal, JournalOptions, TornTail};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
-/// A group of a copy ends when it holds so many bytes of JSON …
+/// A group of a copy ends when it reaches this many bytes of JSON …
 const GROUP_BYTES_MAX: usize = 1 << 20;
-/// … or so many records.
+/// … or this many records.
 const GROUP_RECORDS_MAX: usize = 4_096;
 
-/// Behind the name of a directory whose copy is not finished.
+/// Suffix of the directory of an unfinished copy.
 const PARTIAL_SUFFIX: &str = ".partial";
 
-/// What becomes of a directory that is there and holds something.
+/// What to do with a target directory that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExistingTarget {
-    /// It is brought up to date, if it holds a beginning of the same log.
+    /// Bring it up to date, if it holds a beginning of the same log.
     Extend,
-    /// It is refused.
+    /// Refuse it.
     Refuse,
 }
 
-/// What is to be written, and where.
+/// What to copy, and where to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CopyPlan<'a> {
-    /// The directory.
+    /// The target directory.
     pub(super) directory: &'a Path,
-    /// The log that it is to hold.
+    /// The id of the log.
     pub(super) log: Uuid,
-    /// If it is there already.
+    /// What to do if the directory is not empty.
     pub(super) existing: ExistingTarget,
-    /// Size of the largest segment.
+    /// Maximum size of a segment.
     pub(super) segment_bytes: u64,
 }
 
-/// A copy under way.
+/// A copy in progress.
 pub(super) struct CopyTarget {
     directory: PathBuf,
-    /// Where it is written: the directory itself, or beside it.
+    /// The directory being written: the target, or its partial directory.
     working_dir: PathBuf,
     dir: DataDir,
     journal: Journal,
-    /// The end of what was there: seq and chain.
+    /// Seq and chain at the end of the existing records.
     existing_end: (Seq, Digest),
     last_seq: Seq,
     group: Vec<Arc<Record>>,
     group_bytes: usize,
 }
 
-/// A copy that is complete.
+/// A complete copy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FinishedCopy {
     /// Seq of its last record.
     pub(super) head: Seq,
-    /// How many records it did not have before.
+    /// Number of records that were not there before.
     pub(super) added: u64,
 }
 
 impl CopyTarget {
-    /// Opens the directory, or an unfinished copy beside it. `visit` sees what is there already.
+    /// Opens the target, or its partial directory. `visit` sees the existing records.
     pub(super) fn open(
         plan: CopyPlan<'_>,
         visit: &mut dyn FnMut(&Record, &Digest) -> Result<(), RecordError>,
@@ -80,8 +79,8 @@ impl CopyTarget {
         let directory = resolve(plan.directory)?;
         if is_partial(&directory) {
             return Err(Failure::Refused(format!(
-                "{} has the name of a copy that is not finished: name a directory that does not \
-                 end in {PARTIAL_SUFFIX}",
+                "{} has the name of an unfinished copy: name a directory that does not end in \
+                 {PARTIAL_SUFFIX}",
                 directory.display()
             )));
         }
@@ -99,8 +98,8 @@ impl CopyTarget {
         let dir = DataDir::open_for(&working_dir, plan.log).map_err(|error| match error {
             DirError::OtherLog { found, .. } if working_dir != directory => {
                 Failure::Refused(format!(
-                    "{} holds an unfinished copy of another log, {found}; remove it, and run the \
-                 command again",
+                    "{} holds an unfinished copy of another log, {found}; remove it and run the \
+                     command again",
                     working_dir.display()
                 ))
             }
@@ -116,7 +115,7 @@ impl CopyTarget {
         let options = JournalOptions { segment_bytes_max: plan.segment_bytes };
         let opened = Journal::open(&dir, options, 0, &mut visit_existing)?;
         if let Some(TornTail { kept_at, .. }) = opened.report.torn {
-            tracing::warn!(kept_at = %kept_at.display(), "an unfinished group was cut");
+            tracing::warn!(kept_at = %kept_at.display(), "an incomplete group was cut off");
         }
         let (journal, group) = (opened.journal, Vec::new());
         Ok(Self {
@@ -131,18 +130,18 @@ impl CopyTarget {
         })
     }
 
-    /// Seq of the last record that was there.
+    /// Seq of the last existing record.
     pub(super) fn existing_seq(&self) -> Seq {
         self.existing_end.0
     }
 
-    /// Whether it is written where it is to be, rather than beside.
+    /// True if the target is extended in place.
     pub(super) fn is_in_place(&self) -> bool {
         self.working_dir == self.directory
     }
 
-    /// Takes records that belong together, each with the chain after it: they become one group, or
-    /// a part of one.
+    /// Appends records that belong together, each with the chain after it. They become one group,
+    /// or part of one.
     pub(super) fn append(
         &mut self,
         records: &[Arc<Record>],
@@ -170,9 +169,8 @@ impl CopyTarget {
         let (existing, head) = (self.existing_end.0, self.last_seq);
         if head < existing {
             return Err(Failure::Refused(format!(
-                "{} holds records up to seq {existing}, and what is copied ends with seq {head}: it has \
-                 been used by a server since, or its source has lost records; name another \
-                 directory",
+                "{} holds records up to seq {existing}, but the source ends with seq {head}: a \
+                 server has used it since, or the source has lost records; name another directory",
                 self.directory.display()
             )));
         }
@@ -188,7 +186,7 @@ impl CopyTarget {
         Ok(FinishedCopy { head, added: head - existing })
     }
 
-    /// Leaves nothing of a directory that has no name yet.
+    /// Removes the partial directory, if the copy was being written to one.
     pub(super) fn discard(self) -> Result<(), Failure> {
         let Self { directory, working_dir, dir, journal, .. } = self;
         drop(journal);
@@ -216,13 +214,13 @@ impl CopyTarget {
             "remove it, if it is still there"
         };
         Failure::Refused(format!(
-            "{at} holds other records up to seq {seq} than what is copied: it has been used by a \
-             server since, or was made from another source; {remedy}, and run the command again"
+            "{at} holds other records up to seq {seq} than the source: a server has used it since, \
+             or it was made from another source; {remedy}, and run the command again"
         ))
     }
 }
 
-/// Where a directory is, or will be, without links and dots.
+/// The absolute path of a directory that may not exist yet, without links and dots.
 pub(super) fn resolve(directory: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(directory).map_err(io_failure("finding", directory))?;
     let mut missing = Vec::new();
@@ -233,7 +231,7 @@ pub(super) fn resolve(directory: &Path) -> Result<PathBuf, Failure> {
         }
         if above.is_symlink() {
             return Err(Failure::Refused(format!(
-                "{} leads through a link to nothing, {}: write where it is to be",
+                "{} leads through a broken link, {}: name the real path",
                 directory.display(),
                 above.display()
             )));
@@ -253,7 +251,7 @@ pub(super) fn resolve(directory: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Something that a directory holds; nothing when it is empty or missing.
+/// The name of any entry of a directory; `None` if it is empty or missing.
 fn first_entry(directory: &Path) -> Result<Option<String>, Failure> {
     let mut entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -267,33 +265,32 @@ fn first_entry(directory: &Path) -> Result<Option<String>, Failure> {
     Ok(entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
 }
 
-/// The name of an unfinished copy, in the same file system.
+/// The partial directory, which must be in the same file system.
 fn partial_beside(directory: &Path) -> Result<PathBuf, Failure> {
     let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
     if directory.file_name().is_none() {
         return Err(Failure::Refused(format!(
-            "{} cannot be made: name a directory",
+            "{} cannot be created: name a directory",
             directory.display()
         )));
     }
     if device(directory).is_some_and(|own| Some(own) != device(parent(directory))) {
         return Err(Failure::Refused(format!(
-            "{} is a file system of its own, and cannot be put in place as a whole: name a \
-             directory within it",
+            "{} is a mount point, and a copy cannot be renamed to one: name a directory within it",
             directory.display()
         )));
     }
     Ok(partial_path(directory))
 }
 
-/// The name of a copy while it is not finished.
+/// The directory of an unfinished copy.
 pub(super) fn partial_path(directory: &Path) -> PathBuf {
     let mut name = directory.as_os_str().to_owned();
     name.push(PARTIAL_SUFFIX);
     name.into()
 }
 
-/// Whether a directory that was resolved has such a name.
+/// True if a resolved path has the name of an unfinished copy.
 pub(super) fn is_partial(directory: &Path) -> bool {
     directory.as_os_str().as_encoded_bytes().ends_with(PARTIAL_SUFFIX.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! `broker verify`: everything that can be checked of a data directory that nobody uses.
+//! `broker verify`: checks everything in a data directory that nobody is using.
 
 use crate::cli::backup::name_bad_record;
 use crate::cli::output::{ProgressBar, count, hex, print_line};
@@ -13,7 +13,7 @@ use crate::projection::{Comparison, compare, refuse_loss};
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let survey = Survey::alone(&config.data_dir).map_err(|error| match error {
         DirError::Locked { .. } => Failure::Refused(format!(
-            "{error}; or make a backup of it with broker backup, and verify that"
+            "{error}; or make a backup with broker backup, and verify that"
         )),
         error => error.into(),
     })?;
@@ -35,7 +35,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     print_line("no damage was found")
 }
 
-/// Every checksum, commitment and link, what records are to one another, and to the checkpoint.
+/// Checks every checksum, commitment and link of the log, the rules between records, and the
+/// snapshot.
 pub(super) fn check_log(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotCheck), Failure> {
     let mut snapshot = SnapshotCheck::read(survey);
     let mut sequence = Sequence::with_ids();
@@ -59,13 +60,13 @@ pub(super) fn check_log(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotC
     Ok((surveyed, sequence.events(), snapshot))
 }
 
-/// What is not as it should be, and is no damage to anything that was acknowledged.
+/// Irregularities that do not affect anything acknowledged.
 pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(tail) = &surveyed.tail {
         notes.push(format!(
-            "a group in {} at byte {}, {} long, was never written whole; nothing shows that it was \
-             acknowledged, and the next start keeps it aside",
+            "a group in {} at byte {}, {} long, was never completed; nothing shows that it was \
+             acknowledged, and the next start cuts it off and keeps it in a separate file",
             tail.file.display(),
             tail.offset,
             count(tail.bytes, "byte"),
@@ -73,13 +74,13 @@ pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
     }
     match (surveyed.mark.seq, surveyed.mark.damaged) {
         (None, _) => notes.push(
-            "the high-water mark is missing or damaged: without it the loss of the last records \
-             would go unnoticed; the next start writes it again"
+            "the watermark is missing or damaged: without it the loss of the last records would go \
+             unnoticed; the next start writes it again"
                 .to_owned(),
         ),
         (Some(_), true) => notes.push(
-            "one of the two slots of the high-water mark is damaged; the other one is whole, and \
-             the next start writes it again"
+            "one of the two slots of the watermark is damaged; the other is intact, and the next \
+             start writes it again"
                 .to_owned(),
         ),
         (Some(_), false) => {}
@@ -87,7 +88,7 @@ pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
     notes
 }
 
-/// The projection against the log, in a copy: sled writes to what it opens.
+/// Compares the projection with the log, in a copy, because sled writes to whatever it opens.
 fn check_history(
     survey: &Survey,
     surveyed: &SurveyReport,
@@ -109,13 +110,13 @@ fn check_history(
                 format!("; the first bad record is {}", output::record_name(&record))
             });
             Err(Failure::Damage(format!(
-                "the history in {dir} is damaged: {what}{}; the log is whole: run broker rebuild, \
-                 or start the server, which does the same when it meets the damage",
+                "the history in {dir} is damaged: {what}{}; the log is intact: run broker rebuild, \
+                 or start the server, which rebuilds it when it finds the damage",
                 of.unwrap_or_default(),
             )))
         }
         Comparison::Held => Err(Failure::Refused(format!(
-            "the copy of the history in {} is in use, and was not compared with the log: run the \
+            "the copy of the history in {} is in use and was not compared with the log: run the \
              command again",
             copy.path().display()
         ))),

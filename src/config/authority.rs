@@ -1,19 +1,19 @@
-//! The authority of a URL: a host and perhaps a port.
+//! The authority of a URL: a host and an optional port.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// `host[:port]`, as in an origin, a URL or a `Host` header; the host in lower case.
+/// `host[:port]` of an origin, a URL or a `Host` header; the host is in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
     pub host: String,
-    /// The port, if one is written.
+    /// The port, if present.
     pub port: Option<u16>,
 }
 
 impl Authority {
-    /// Reads `host[:port]`. `None` for anything else, such as a user, a path or a non-ASCII host.
+    /// Parses `host[:port]`. `None` for anything else, such as a user, a path or a non-ASCII host.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
@@ -24,8 +24,8 @@ impl Authority {
         Some(Self { host: parse_host(host)?, port })
     }
 
-    /// Whether the host is this machine by its name or address: `localhost`, `*.localhost`,
-    /// 127.0.0.0/8 or `[::1]`. No name is looked up.
+    /// True if the host is this machine: `localhost`, `*.localhost`, 127.0.0.0/8 or `[::1]`. Names
+    /// are not looked up.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let host = self.host.strip_suffix('.').unwrap_or(&self.host);
@@ -35,7 +35,7 @@ impl Authority {
             || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The same without a port that the scheme implies, as browsers write it.
+    /// Drops a port that the scheme implies, as browsers do.
     pub(super) fn without_default_port(mut self, scheme: &str) -> Self {
         let implied = match scheme {
             "http" => Some(80),
@@ -73,7 +73,7 @@ fn parse_host(text: &str) -> Option<String> {
         !label.is_empty()
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    // One final dot is the root of DNS; 253 bytes is the longest name (RFC 1035).
+    // A final dot is the DNS root; names have at most 253 bytes (RFC 1035).
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.len() <= 253 && name.split('.').all(label) {
         Some(text.to_ascii_lowercase())

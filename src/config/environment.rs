@@ -1,7 +1,8 @@
-//! Where settings come from: flags over the process environment over `.env` over the defaults.
+//! Merges the sources of settings: flags override the process environment, which overrides `.env`,
+//! which overrides the defaults.
 //!
-//! The strongest layer that has a setting decides it; an empty value there means the default.
-//! `.env` is read from the working directory only, and never put into the environment.
+//! The first source that has a setting decides it; an empty value there means the default. `.env`
+//! is read from the working directory only, and is never put into the environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,65 +18,65 @@ use crate::config::table::SETTINGS;
 
 const PREFIX: &str = "BROKER_";
 
-/// The settings that any operation looks at; the others may be anything.
+/// The settings that the operator commands use; all others are ignored.
 const OPERATION_SETTINGS: &[&str] =
     &["BROKER_DATA_DIR", "BROKER_SEGMENT_BYTES", "BROKER_CACHE_BYTES", "BROKER_LOG"];
 
-/// A configuration, and what its user should be warned about.
+/// A configuration, with warnings for its user.
 #[derive(Debug)]
 pub struct LoadedConfig {
-    /// The settings in force.
+    /// The effective settings.
     pub config: Config,
-    /// Names that look like settings and are none.
+    /// `BROKER_…` names that are not settings.
     pub unknown: Vec<UnknownSetting>,
 }
 
-/// A `BROKER_…` name that is no setting; shown as a sentence.
+/// A `BROKER_…` name that is not a setting; displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSetting {
-    /// The name as it was written.
+    /// The name as written.
     pub name: String,
-    /// Where it stands: the environment or `.env`.
+    /// Where it was found: the environment or `.env`.
     pub source: &'static str,
     /// The setting that was probably meant.
     pub suggestion: Option<&'static str>,
 }
 
-/// What each layer says. Tests build it; nothing else looks at the world.
+/// The text of every setting by source. Tests build it; nothing else reads the outside world.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) flags: Flags,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) dotenv: BTreeMap<String, String>,
-    /// What could not even be read as text.
+    /// Values that are not valid text.
     pub(super) errors: ConfigErrors,
 }
 
 impl Config {
-    /// Reads the process environment over `.env` in the working directory over the defaults.
+    /// Reads the process environment and `.env` in the working directory, over the defaults.
     ///
     /// # Errors
     ///
-    /// All faults at once, those of `.env` included.
+    /// All errors at once, including those in `.env`.
     pub fn from_env() -> Result<LoadedConfig, ConfigErrors> {
         Self::from_flags(Flags::default())
     }
 
-    /// As [`Config::from_env`], with flags over both.
+    /// As [`Config::from_env`], with flags that override both.
     ///
     /// # Errors
     ///
-    /// All faults at once, those of `.env` included.
+    /// All errors at once, including those in `.env`.
     pub fn from_flags(flags: Flags) -> Result<LoadedConfig, ConfigErrors> {
         Layers::from_process(flags).load()
     }
 
-    /// As [`Config::from_flags`], for a command beside the server: the settings that only a server
-    /// looks at have their defaults, whatever is said of them.
+    /// As [`Config::from_flags`], for an operator command: settings that only a server uses keep
+    /// their defaults and are not checked.
     ///
     /// # Errors
     ///
-    /// All faults at once, those of `.env` included.
+    /// All errors at once, including those in `.env`.
     pub fn for_operation(flags: Flags) -> Result<Self, ConfigErrors> {
         let mut layers = Layers::from_process(flags);
         for layer in [&mut layers.flags.0, &mut layers.environment, &mut layers.dotenv] {
@@ -85,7 +86,7 @@ impl Config {
     }
 }
 
-/// Where temporary files go, by the environment.
+/// The directory for temporary files, from the environment (`TMPDIR`).
 #[must_use]
 pub fn temporary_dir() -> PathBuf {
     std::env::temp_dir()
@@ -115,7 +116,7 @@ impl Layers {
 
     pub(super) fn read_environment(&mut self, vars: impl Iterator<Item = (OsString, OsString)>) {
         for (name, value) in vars {
-            // A name that is no text is none of ours.
+            // A name that is not UTF-8 is not a setting.
             let Ok(name) = name.into_string() else { continue };
             if !is_broker_variable(&name) {
                 continue;
@@ -126,12 +127,12 @@ impl Layers {
                 }
                 Err(_) => self
                     .errors
-                    .add(format!("{name} in the environment is not UTF-8: write a value that is.")),
+                    .add(format!("{name} in the environment is not UTF-8: use a UTF-8 value.")),
             }
         }
     }
 
-    /// A missing file is an empty one. Of a name that stands there twice the last value counts.
+    /// A missing file counts as empty. If a name occurs twice, the last value counts.
     pub(super) fn read_dotenv(&mut self, path: &Path) {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -142,7 +143,7 @@ impl Layers {
                 return self.errors.add(format!("{path} cannot be read ({error}): {advice}."));
             }
         };
-        // Editors on Windows begin a file with a byte order mark.
+        // Editors on Windows put a byte order mark at the start of a file.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
@@ -150,14 +151,14 @@ impl Layers {
                     self.dotenv.insert(name, value);
                 }
                 Ok(_) => {}
-                // What it holds may be a secret, so only its place is told.
+                // The line may contain a secret, so only its number is reported.
                 Err(dotenvy::Error::LineParse(rest, _)) => {
                     let first = rest.lines().next().unwrap_or_default();
                     let here = |line: &&str| !line.starts_with('#') && line.contains(first);
                     let number = text.lines().take_while(|line| !here(line)).count() + 1;
                     self.errors.add(format!(
                         "Line {number} of {} cannot be read: write NAME=value, with quotes around \
-                         a value that holds spaces.",
+                         values that contain spaces.",
                         path.display(),
                     ));
                 }
@@ -192,7 +193,7 @@ impl fmt::Display for UnknownSetting {
         write!(out, "{name} in {source} is not a setting and is ignored")?;
         match suggestion {
             Some(suggestion) => write!(out, "; did you mean {suggestion}?"),
-            None => write!(out, "; broker --help lists them all"),
+            None => write!(out, "; broker --help lists all settings"),
         }
     }
 }
@@ -205,7 +206,7 @@ fn is_setting(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.name == name)
 }
 
-/// The setting whose name is at most two letters away, or the same without its prefix.
+/// The setting whose name differs by at most two letters, or only by the prefix.
 fn suggestion_for(name: &str) -> Option<&'static str> {
     const LETTERS_MAX: usize = 2;
     let bare = name.strip_prefix(PREFIX).unwrap_or(name);
@@ -216,7 +217,7 @@ fn suggestion_for(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Levenshtein's: letters to add, remove or change.
+/// Levenshtein distance: letters to insert, delete or substitute.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.bytes().enumerate() {

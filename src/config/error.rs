@@ -1,4 +1,4 @@
-//! Start-up faults of the configuration, told all at once.
+//! Configuration errors, collected and reported all at once.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::config::table::Setting;
 
-/// What to write instead of a value that was refused.
+/// A refused value; displays what to write instead.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{advice}")]
 pub struct ValueError {
@@ -20,14 +20,15 @@ impl ValueError {
     }
 }
 
-/// Everything that is wrong with a configuration; shown as one sentence a line.
+/// All errors of a configuration, displayed as one sentence per line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
     sentences: Vec<String>,
 }
 
 impl ConfigErrors {
-    /// The faults: each a sentence with the setting's name, its value and what to write instead.
+    /// The errors, each a sentence with the name of the setting, its value and what to write
+    /// instead.
     #[must_use]
     pub fn sentences(&self) -> &[String] {
         &self.sentences
@@ -37,7 +38,7 @@ impl ConfigErrors {
         self.sentences.push(sentence);
     }
 
-    /// A refused value; a secret one is not repeated.
+    /// Adds a refused value; a secret is not repeated.
     pub(super) fn add_value(&mut self, setting: &Setting, text: &str, error: &ValueError) {
         let Setting { name, flag, .. } = setting;
         let shown = setting.shown(text.to_owned());
@@ -48,7 +49,7 @@ impl ConfigErrors {
         self.sentences.append(&mut other.sentences);
     }
 
-    /// `value`, unless there is a fault.
+    /// Returns `value` if there are no errors.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.sentences.is_empty() { Ok(value) } else { Err(self) }
     }
@@ -62,7 +63,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// For doors that return `io::Result`, such as `broker_run`.
+/// For functions that return `io::Result`, such as `broker_run`.
 impl From<ConfigErrors> for io::Error {
     fn from(errors: ConfigErrors) -> Self {
         Self::new(io::ErrorKind::InvalidInput, errors)

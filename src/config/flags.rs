@@ -1,4 +1,4 @@
-//! Flags: one for every setting, by their names in the table.
+//! Command line flags, one for every setting.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::config::table::{SETTINGS, Setting, Takes};
 
-/// The settings that flags gave, by their names in the table.
+/// The settings given by flags, keyed by their names in the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub(super) BTreeMap<String, String>);
 
 impl Flags {
-    /// Sets one, by its name in the table, as if it stood on the command line.
+    /// Sets a setting, by its name in the table, as if given on the command line.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.0.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// What was given on a command line.
+    /// The settings given on a command line.
     pub(crate) fn given(matches: &ArgMatches) -> Self {
         let given = SETTINGS.iter().filter_map(|setting| {
-            // A command takes only some of them.
+            // A command has only some of the settings.
             let text = matches.try_get_one::<String>(setting.name).ok().flatten()?;
             Some((setting.name.to_owned(), text.clone()))
         });
@@ -29,7 +29,7 @@ impl Flags {
     }
 }
 
-/// The flag of a setting.
+/// The clap argument for a setting.
 pub(crate) fn arg(setting: &Setting) -> Arg {
     let Setting { name, flag, meaning, .. } = *setting;
     let default = if setting.default.is_empty() { "none" } else { setting.default };

@@ -1,14 +1,14 @@
 //! The settings of one Broker.
 //!
-//! **Owns** [`Config`], the one table of [`SETTINGS`] that the parser, the flags, the help text,
-//! the README and `.env.example` are made from, and every look at the process environment.
+//! **Owns** [`Config`], the table of [`SETTINGS`] from which the parser, the flags, the help text,
+//! the README and `.env.example` are made, and every read of the process environment.
 //!
-//! **Promises** that a `Config` made from text is within every bound of the table, that all
-//! faults are told at once, each with the setting, its value and what to write instead, and that
-//! a secret is never printed.
+//! **Promises** that a `Config` made from text is within the bounds of the table; that all errors
+//! are reported at once, each with the setting, its value and what to write instead; and that a
+//! secret is never shown.
 //!
-//! **Does not** change the environment, keep a global, log, or look at the network or the disk,
-//! but for `.env` in the working directory. Limits are enforced where they apply, not here.
+//! **Does not** change the environment, keep globals, log, or access the network or the disk,
+//! except for `.env` in the working directory. Limits are enforced where they apply, not here.
 
 mod authority;
 mod environment;
@@ -40,94 +40,94 @@ pub use rabbitmq::{AmqpUrl, RabbitMq};
 pub use render::{env_example, settings_markdown};
 pub use table::{SETTINGS, Setting, Takes};
 
-/// Everything that one Broker can be told; what each setting means is in [`SETTINGS`].
+/// All settings of one Broker; [`SETTINGS`] says what each means.
 ///
-/// Library users start from [`Config::default`], which reads nothing, or [`Config::from_env`],
-/// and use the setters: `Config::default().data_dir("events").port(0)`.
+/// Library users start from [`Config::default`], which reads nothing, or [`Config::from_env`], and
+/// use the setters: `Config::default().data_dir("events").port(0)`.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// `PORT`: where to listen; 0 is any free port.
+    /// `PORT`: the port to listen on; 0 picks a free port.
     pub port: u16,
     /// `BROKER_HOST`: the address to listen on.
     pub host: IpAddr,
-    /// `BROKER_ORIGIN`: whose pages may talk to this server.
+    /// `BROKER_ORIGIN`: the web pages that may call this server.
     pub origin: Origin,
-    /// `BROKER_DATA_DIR`: the directory that holds the journal and its projection.
+    /// `BROKER_DATA_DIR`: the directory of the journal and its projection.
     pub data_dir: PathBuf,
-    /// `BROKER_PUBLIC_URL`: where a proxy makes this server reachable, if one does.
+    /// `BROKER_PUBLIC_URL`: the URL at which a proxy exposes this server, if one does.
     pub public_url: Option<PublicUrl>,
-    /// `BROKER_ALLOW_OPEN`: whether an address beyond loopback is served without a key.
+    /// `BROKER_ALLOW_OPEN`: whether to listen beyond loopback without a key.
     pub allow_open: bool,
-    /// `BROKER_MAX_BODY_BYTES`: the largest request body.
+    /// `BROKER_MAX_BODY_BYTES`: maximum size of a request body.
     pub max_body_bytes: usize,
-    /// `BROKER_MAX_DEPTH`: the deepest nesting of JSON.
+    /// `BROKER_MAX_DEPTH`: maximum nesting of JSON.
     pub max_depth: usize,
-    /// `BROKER_MAX_BATCH`: the most inserts in one atomic batch.
+    /// `BROKER_MAX_BATCH`: maximum inserts in one atomic batch.
     pub max_batch: NonZeroUsize,
-    /// `BROKER_MAX_EVENTS`: the most event names, after which a new one is refused.
+    /// `BROKER_MAX_EVENTS`: maximum event names; beyond it a new one is refused.
     pub max_events: u64,
-    /// `BROKER_MAX_LATEST_BYTES`: the most bytes of newest values, after which a new event name
-    /// is refused.
-    pub max_latest_bytes: u64,
-    /// `BROKER_MAX_FILTERS`: the most filters of one subscription.
-    pub max_filters: NonZeroUsize,
-    /// `BROKER_MAX_CONSUMERS`: the most consumers with a position, after which a new one is
+    /// `BROKER_MAX_LATEST_BYTES`: maximum bytes of latest values; beyond it a new event name is
     /// refused.
+    pub max_latest_bytes: u64,
+    /// `BROKER_MAX_FILTERS`: maximum filters in one subscription.
+    pub max_filters: NonZeroUsize,
+    /// `BROKER_MAX_CONSUMERS`: maximum consumers with a position; beyond it a new one is refused.
     pub max_consumers: NonZeroUsize,
-    /// `BROKER_QUEUE_BYTES`: the most bytes that wait for the journal.
+    /// `BROKER_QUEUE_BYTES`: maximum bytes of queued inserts.
     pub queue_bytes: usize,
-    /// `BROKER_WINDOW_BYTES`: recent records, within which a subscriber keeps up.
+    /// `BROKER_WINDOW_BYTES`: bytes of recent records kept for subscribers.
     pub window_bytes: usize,
-    /// `BROKER_MAX_PROJECTION_LAG`: the most records that the projection may fall behind.
+    /// `BROKER_MAX_PROJECTION_LAG`: maximum records by which the projection may lag.
     pub max_projection_lag: u64,
-    /// `BROKER_SNAPSHOT_BYTES`: how much the log grows between checkpoints.
+    /// `BROKER_SNAPSHOT_BYTES`: log growth between snapshots.
     pub snapshot_bytes: u64,
-    /// `BROKER_SEGMENT_BYTES`: the size of one journal file.
+    /// `BROKER_SEGMENT_BYTES`: size of one journal file.
     pub segment_bytes: u64,
-    /// `BROKER_CACHE_BYTES`: memory that the projection caches with.
+    /// `BROKER_CACHE_BYTES`: memory for the cache of the projection.
     pub cache_bytes: u64,
-    /// `BROKER_BACKGROUND_OPEN_RECORDS`: how much of the projection a start reads back before it serves.
+    /// `BROKER_BACKGROUND_OPEN_RECORDS`: records applied in one run beyond which the next start
+    /// opens the projection in the background.
     pub background_open_records: u64,
-    /// `BROKER_BODY_TIMEOUT_SECONDS`: how long a request body may take.
+    /// `BROKER_BODY_TIMEOUT_SECONDS`: maximum time to receive a request body.
     pub body_timeout: Duration,
-    /// `BROKER_HEARTBEAT_SECONDS`: the pause between heartbeats of an idle stream.
+    /// `BROKER_HEARTBEAT_SECONDS`: interval between heartbeats on an idle stream.
     pub heartbeat: Duration,
-    /// `BROKER_STALL_TIMEOUT_SECONDS`: how long a reader may take nothing.
+    /// `BROKER_STALL_TIMEOUT_SECONDS`: how long a client may read nothing.
     pub stall_timeout: Duration,
-    /// `BROKER_MAX_STREAMS`: the most streams open at once.
+    /// `BROKER_MAX_STREAMS`: maximum open streams.
     pub max_streams: NonZeroUsize,
-    /// `BROKER_MAX_STREAMS_PER_ADDRESS`: the most streams of one client address.
+    /// `BROKER_MAX_STREAMS_PER_ADDRESS`: maximum open streams per client address.
     pub max_streams_per_address: NonZeroUsize,
-    /// `BROKER_MAX_STREAMS_PER_USER`: the most streams of one user.
+    /// `BROKER_MAX_STREAMS_PER_USER`: maximum open streams per user.
     pub max_streams_per_user: NonZeroUsize,
-    /// `BROKER_MAX_REGISTRATIONS`: the most relay clients that are registered at once.
+    /// `BROKER_MAX_REGISTRATIONS`: maximum registered relay clients.
     pub max_registrations: NonZeroUsize,
-    /// `BROKER_REGISTRATION_SECONDS`: how long a registration waits for its client.
+    /// `BROKER_REGISTRATION_SECONDS`: how long a registration is kept without a connection.
     pub registration_expiry: Duration,
-    /// `BROKER_RABBITMQ_…`: the bridge to RabbitMQ.
+    /// `BROKER_RABBITMQ_…`: the bridge to `RabbitMQ`.
     pub rabbitmq: RabbitMq,
-    /// `BROKER_SHUTDOWN_SECONDS`: how long draining may take.
+    /// `BROKER_SHUTDOWN_SECONDS`: maximum duration of a shutdown.
     pub shutdown: Duration,
-    /// `BROKER_LOG`: a tracing filter.
+    /// `BROKER_LOG`: a `tracing` filter.
     pub log: String,
-    /// `BROKER_LOG_FORMAT`: how log lines look.
+    /// `BROKER_LOG_FORMAT`: the format of log lines.
     pub log_format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     Auto,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Human-readable text.
     Text,
 }
 
 impl Default for Config {
-    /// What the table says, without a look at the environment; a test holds the two together.
+    /// The defaults of the table, without reading the environment; a test compares the two.
     fn default() -> Self {
         Self {
             port: 8080,
@@ -167,13 +167,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads every setting by its name. A setting that `lookup` does not know, or that is empty,
-    /// has its default.
+    /// Reads every setting by its name. A setting that is missing in `lookup`, or empty, has its
+    /// default.
     ///
     /// # Errors
     ///
-    /// All faults at once: values that do not parse or are out of bounds, and values that do not
-    /// go together.
+    /// All errors at once: values that do not parse or are out of bounds, and invalid combinations.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let mut config = Self::default();
@@ -185,20 +184,20 @@ impl Config {
                 errors.add_value(setting, &text, &error);
             }
         }
-        // A setting at fault has its default here, so that it is not blamed twice.
+        // A setting with an error has its default here, so that it is reported only once.
         config.check_combinations(&mut errors);
         errors.into_result(config)
     }
 
-    /// Finds what no `Config` may hold. `from_lookup` did this; the setters and the public fields
-    /// can break it, so whoever opens a Broker asks again.
+    /// Checks the bounds and combinations. `from_lookup` has checked them, but setters and public
+    /// fields can break them, so opening a Broker checks again.
     ///
     /// # Errors
     ///
-    /// All faults at once, as from [`Config::from_lookup`].
+    /// All errors at once, as in [`Config::from_lookup`].
     pub fn check(&self) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::default();
-        // The bounds live in the parser, so every value is read back from its own text.
+        // The bounds are in the parser, so every value is parsed again from its text.
         let mut scratch = self.clone();
         for setting in SETTINGS {
             let text = (setting.show)(self);
@@ -213,18 +212,18 @@ impl Config {
         errors.into_result(())
     }
 
-    /// The settings in force, for one log line: name and value, secrets as stars.
+    /// The effective settings, for the log: name and value, secrets as stars.
     pub fn effective(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         SETTINGS.iter().map(|setting| (setting.name, setting.shown((setting.show)(self))))
     }
 
-    /// Rules over more than one setting.
+    /// Checks settings that depend on each other.
     fn check_combinations(&self, errors: &mut ConfigErrors) {
         self.rabbitmq.check_combinations(errors);
-        // There are no keys yet; when there are, one of them ends this rule.
+        // There are no keys yet; once one is configured, this rule no longer applies.
         if !self.host.to_canonical().is_loopback() && !self.allow_open {
             errors.add(format!(
-                "BROKER_HOST (--host) is {:?}, which other machines can reach, while no key is \
+                "BROKER_HOST (--host) is {:?}, which other machines can reach, and no key is \
                  configured, so everyone there could read and insert: keep 127.0.0.1, or set \
                  BROKER_ALLOW_OPEN=true (--allow-open) if that is what you want.",
                 self.host.to_string(),
@@ -242,7 +241,7 @@ impl Config {
     }
 }
 
-/// `PORT=8080 BROKER_HOST=127.0.0.1 …`; values that hold a space are quoted.
+/// `PORT=8080 BROKER_HOST=127.0.0.1 …`; values with whitespace are quoted.
 impl fmt::Display for Config {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, value)) in self.effective().enumerate() {
@@ -257,7 +256,7 @@ impl fmt::Display for Config {
     }
 }
 
-/// By hand, so that a secret stays one in every `{:?}` of whatever holds a `Config`.
+/// Implemented by hand so that `{:?}` of a struct that holds a `Config` does not show secrets.
 impl fmt::Debug for Config {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_map().entries(self.effective()).finish()

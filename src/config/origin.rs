@@ -1,4 +1,4 @@
-//! Whose pages may talk to the server, and where the server is reached.
+//! The web pages that may call the server, and the URL at which the server is reached.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,34 +11,35 @@ const ORIGIN_ADVICE: &str = "write loopback, or *, or origins as scheme://host[:
 const URL_ADVICE: &str = "write an http or https URL without user, query or fragment, such as \
                           https://broker.example.com";
 
-/// Whose pages may talk to the server.
+/// The web pages that may call the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Any page, without cookies.
     Any,
-    /// Pages of exactly these origins.
+    /// Pages of the listed origins only.
     Listed(Vec<WebOrigin>),
-    /// Pages that were served from this machine.
+    /// Pages served from this machine.
     Loopback,
 }
 
-/// `scheme://host[:port]` as a browser writes it: in lower case, without an implied port.
+/// `scheme://host[:port]` as a browser writes it: lower case, without a port that the scheme
+/// implies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WebOrigin {
     scheme: String,
     authority: Authority,
 }
 
-/// An http or https URL; what it names is accepted in `Host`.
+/// An http or https URL, whose host is accepted in the `Host` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: WebOrigin,
-    /// Empty, or from its slash on, without one at the end.
+    /// The path from its leading slash, without a trailing one; may be empty.
     path: String,
 }
 
 impl Origin {
-    /// Whether a page may talk to the server whose `Origin` header says `origin`.
+    /// True if a page with this `Origin` header may call the server.
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         match self {
@@ -54,8 +55,8 @@ impl Origin {
 }
 
 impl Origin {
-    /// Whether the page whose `Origin` header says `origin` was served where `host` leads, in
-    /// whatever scheme: a proxy may add TLS.
+    /// True if a page with this `Origin` header was served by `host`, over http or https, because a
+    /// proxy may add TLS.
     #[must_use]
     pub fn is_at(origin: &str, host: &Authority) -> bool {
         WebOrigin::parse(origin).is_some_and(|origin| {
@@ -79,19 +80,19 @@ impl WebOrigin {
 }
 
 impl PublicUrl {
-    /// The host, and the port unless the scheme implies it: what clients send in `Host`.
+    /// The host, and the port unless the scheme implies it, as clients send them in `Host`.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.origin.authority
     }
 
-    /// The origin of pages that the server itself serves there.
+    /// The origin of pages that the server serves at this URL.
     #[must_use]
     pub fn origin(&self) -> &WebOrigin {
         &self.origin
     }
 
-    /// The path under which the server is mounted: empty, or like `/broker`.
+    /// The path under which the server is mounted: empty, or such as `/broker`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -115,7 +116,7 @@ impl FromStr for Origin {
                 None if item == text => return Err(ValueError::new(ORIGIN_ADVICE)),
                 None => {
                     return Err(ValueError::new(format!(
-                        "{item:?} cannot stand in it; {ORIGIN_ADVICE}"
+                        "{item:?} is not an origin; {ORIGIN_ADVICE}"
                     )));
                 }
             }
@@ -231,7 +232,7 @@ mod tests {
             assert!(refused.parse::<Origin>().is_err(), "{refused:?}");
         }
         let error = "https://a.example, b.example".parse::<Origin>().expect_err("no scheme");
-        assert!(error.to_string().starts_with("\"b.example\" cannot stand in it; write "));
+        assert!(error.to_string().starts_with("\"b.example\" is not an origin; write "));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where RabbitMQ is, what goes there and what comes from it.
+//! Settings of the bridge to `RabbitMQ`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,51 +9,53 @@ use crate::config::authority::Authority;
 use crate::config::error::{ConfigErrors, ValueError};
 use crate::record::{FilterSet, Name};
 
-/// The port of AMQP 0-9-1 when none is written (RabbitMQ URI specification).
+/// The default port of AMQP 0-9-1 (`RabbitMQ` URI specification).
 const PORT: u16 = 5672;
-/// AMQP's short strings, which names of queues, users and virtual hosts are, end there.
+/// Maximum length of a short string in AMQP: names of queues, users and virtual hosts.
 const SHORT_BYTES_MAX: usize = 255;
-/// The exchange also names the system record that keeps the position: `broker:bridge.…`.
+/// The exchange is also part of the name of a system record, `broker:bridge.…`, that stores the
+/// position.
 const EXCHANGE_BYTES_MAX: usize = 200;
-/// Filters that a record is held against on its way out.
+/// Maximum filters that each outgoing record is matched against.
 const FILTERS_MAX: usize = 100;
 
-const URL_ADVICE: &str = "write amqp://user:password@host:port/vhost, where all but the host may \
-                          be left out (guest, guest, 5672, /) and a part that holds any of / : @ \
-                          % ? # is percent-encoded; TLS (amqps) is not spoken, so reach a distant \
-                          RabbitMQ through a tunnel";
+const URL_ADVICE: &str = "write amqp://user:password@host:port/vhost, where everything but the \
+                          host may be left out (guest, guest, 5672, /) and parts that contain any \
+                          of / : @ % ? # are percent-encoded; TLS (amqps) is not supported, so use \
+                          a tunnel to reach a remote RabbitMQ";
 
-/// The bridge to RabbitMQ, as it is set up; off without a URL.
+/// Settings of the bridge to `RabbitMQ`, which is off without a URL.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RabbitMq {
-    /// `BROKER_RABBITMQ_URL`: where it is, and who asks.
+    /// `BROKER_RABBITMQ_URL`: the server and the credentials.
     pub url: Option<AmqpUrl>,
-    /// `BROKER_RABBITMQ_EXCHANGE`: the exchange that records go to.
+    /// `BROKER_RABBITMQ_EXCHANGE`: the exchange that records are published to.
     pub exchange: Option<Name>,
-    /// `BROKER_RABBITMQ_FILTERS`: which of them.
+    /// `BROKER_RABBITMQ_FILTERS`: the events that are published.
     pub filters: FilterSet,
-    /// `BROKER_RABBITMQ_PRIVATE`: whether private ones, too.
+    /// `BROKER_RABBITMQ_PRIVATE`: whether private records are published.
     pub private: bool,
     /// `BROKER_RABBITMQ_QUEUE`: the queue whose messages are inserted.
     pub queue: Option<String>,
-    /// `BROKER_RABBITMQ_EVENT`: as which event, instead of by their routing keys.
+    /// `BROKER_RABBITMQ_EVENT`: the event name for these messages, instead of their routing keys.
     pub event: Option<Name>,
 }
 
-/// `amqp://user:password@host:port/vhost`, taken apart. Never shown whole, for it holds a password.
+/// The parts of `amqp://user:password@host:port/vhost`. Contains a password, so it is never shown
+/// whole.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AmqpUrl {
     text: String,
-    /// A name, an IPv4 address, or an IPv6 address without its brackets.
+    /// A DNS name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
-    /// 5672 when none is written.
+    /// Default: 5672.
     pub port: u16,
-    /// `guest` when none is written.
+    /// Default: `guest`.
     pub user: String,
-    /// `guest` when none is written.
+    /// Default: `guest`.
     pub password: String,
-    /// `/` when none is written.
+    /// Default: `/`.
     pub vhost: String,
 }
 
@@ -71,28 +73,28 @@ impl Default for RabbitMq {
 }
 
 impl RabbitMq {
-    /// Rules over more than one of its settings.
+    /// Checks settings that depend on each other.
     pub(super) fn check_combinations(&self, errors: &mut ConfigErrors) {
         let has_direction = self.exchange.is_some() || self.queue.is_some();
         if self.url.is_some() && !has_direction {
             errors.add(
-                "BROKER_RABBITMQ_URL is set, but nothing is to go there or to come from it: set \
-                 BROKER_RABBITMQ_EXCHANGE (--rabbitmq-exchange) for records to go out, or \
-                 BROKER_RABBITMQ_QUEUE (--rabbitmq-queue) for messages to come in, or both."
+                "BROKER_RABBITMQ_URL is set, but neither an exchange nor a queue: set \
+                 BROKER_RABBITMQ_EXCHANGE (--rabbitmq-exchange) to publish records, \
+                 BROKER_RABBITMQ_QUEUE (--rabbitmq-queue) to insert messages, or both."
                     .to_owned(),
             );
         }
         if self.url.is_none() && has_direction {
             errors.add(
-                "BROKER_RABBITMQ_EXCHANGE or BROKER_RABBITMQ_QUEUE is set, but not where RabbitMQ \
-                 is: set BROKER_RABBITMQ_URL (--rabbitmq-url), or unset them."
+                "BROKER_RABBITMQ_EXCHANGE or BROKER_RABBITMQ_QUEUE is set, but no server: set \
+                 BROKER_RABBITMQ_URL (--rabbitmq-url), or unset them."
                     .to_owned(),
             );
         }
     }
 }
 
-/// An exchange's name, which keeps the rules of event names.
+/// The name of an exchange, under the rules of event names.
 pub(super) fn exchange(text: &str) -> Result<Option<Name>, ValueError> {
     match name(text)? {
         Some(name) if name.as_str().len() > EXCHANGE_BYTES_MAX => {
@@ -102,10 +104,10 @@ pub(super) fn exchange(text: &str) -> Result<Option<Name>, ValueError> {
     }
 }
 
-/// An event's name.
+/// The name of an event.
 pub(super) fn name(text: &str) -> Result<Option<Name>, ValueError> {
     let text = text.trim();
-    let advice = |error| ValueError::new(format!("write a name of an event: {error}"));
+    let advice = |error| ValueError::new(format!("write an event name: {error}"));
     Name::parse(text).map(Some).map_err(advice)
 }
 
@@ -117,12 +119,12 @@ pub(super) fn filters(text: &str) -> Result<FilterSet, ValueError> {
     })
 }
 
-/// The filters in a notation that [`filters`] takes.
+/// Shows filters in the notation that [`filters`] accepts.
 pub(super) fn show_filters(filters: &FilterSet) -> String {
     filters.canonical().collect::<Vec<_>>().join(",")
 }
 
-/// A queue's name.
+/// The name of a queue.
 pub(super) fn queue(text: &str) -> Result<Option<String>, ValueError> {
     let text = text.trim();
     if text.is_empty() || text.len() > SHORT_BYTES_MAX || text.chars().any(char::is_control) {
@@ -141,14 +143,14 @@ impl FromStr for AmqpUrl {
 }
 
 impl AmqpUrl {
-    /// By the URI specification of RabbitMQ, without its query parameters.
+    /// Parses a URL by the URI specification of `RabbitMQ`, without query parameters.
     fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("amqp://")?;
         if !rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')) {
             return None;
         }
         let (authority, vhost) = match rest.split_once('/') {
-            // `amqp://host/` would be the virtual host without a name, which is never meant.
+            // `amqp://host/` would be a virtual host with an empty name, which is never meant.
             Some((_, vhost)) if vhost.is_empty() || vhost.contains('/') => return None,
             Some((authority, vhost)) => (authority, percent_decode(vhost)?),
             None => (rest, "/".to_owned()),
@@ -168,7 +170,7 @@ impl AmqpUrl {
         Some(Self { text, host, port: port.unwrap_or(PORT), user, password, vhost })
     }
 
-    /// The URL whole, with its password.
+    /// The whole URL, including its password.
     pub(super) fn reveal(&self) -> String {
         self.text.clone()
     }
@@ -179,7 +181,7 @@ fn percent_decode(text: &str) -> Option<String> {
     (!decoded.is_empty() && decoded.len() <= SHORT_BYTES_MAX).then(|| decoded.into_owned())
 }
 
-/// Without user and password.
+/// Omits user and password.
 impl fmt::Debug for AmqpUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, vhost, .. } = self;

@@ -1,12 +1,12 @@
-//! The table of settings as the README and `.env.example` show it.
+//! The table of settings as Markdown and as `.env.example`.
 
 use std::fmt::Write as _;
 
 use crate::config::table::SETTINGS;
 
-const INFALLIBLE: &str = "a String takes every write";
+const INFALLIBLE: &str = "writing to a String cannot fail";
 
-/// The settings as a Markdown table, ending in a line break.
+/// The settings as a Markdown table that ends with a line break.
 #[must_use]
 pub fn settings_markdown() -> String {
     let mut out = "| Setting | Flag | Default | Meaning |\n| --- | --- | --- | --- |\n".to_owned();
@@ -15,7 +15,7 @@ pub fn settings_markdown() -> String {
             "" => "none".to_owned(),
             default => format!("`{default}`"),
         };
-        // A bar would end the cell, and a lone star could begin emphasis.
+        // A bar would end the cell, and a lone star could start emphasis.
         let meaning = setting.meaning.replace('|', r"\|").replace('*', r"\*");
         let (name, flag) = (setting.name, setting.flag);
         writeln!(out, "| `{name}` | `--{flag}` | {default} | {meaning} |").expect(INFALLIBLE);
@@ -23,13 +23,15 @@ pub fn settings_markdown() -> String {
     out
 }
 
-/// The text of `.env.example`: every setting with its meaning, commented out at its default.
+/// The text of `.env.example`: every setting with its meaning, commented out and set to its
+/// default.
 #[must_use]
 pub fn env_example() -> String {
-    let mut out = "# Settings of Broker. Copy this file to .env and uncomment what you change.\n\
-                   # Flags and the environment come before it. Bytes may be written with KiB, MiB \
-                   or GiB.\n"
-        .to_owned();
+    let mut out =
+        "# Settings of Broker. Copy this file to .env and uncomment the lines you change.\n\
+                   # Flags and environment variables override it. Sizes may end in KiB, MiB or \
+                   GiB.\n"
+            .to_owned();
     for setting in SETTINGS {
         out.push('\n');
         for line in wrap(setting.meaning) {
@@ -40,7 +42,7 @@ pub fn env_example() -> String {
     out
 }
 
-/// Lines of at most 96 characters, so that with their `# ` they stay below 100.
+/// Wraps at 96 characters, so that with the `# ` in front lines stay below 100.
 fn wrap(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

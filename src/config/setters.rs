@@ -1,4 +1,4 @@
-//! The setters, for library users; each is named like its field.
+//! Setters for library users, named like their fields.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ macro_rules! setters {
         impl Config {
             $(
                 #[doc = concat!("Sets [`Config::", stringify!($field), "`](#structfield.",
-                    stringify!($field), "); [`Config::check`] judges it.")]
+                    stringify!($field), "); [`Config::check`] validates it.")]
                 #[must_use]
                 pub fn $field(mut self, $field: $given) -> Self {
                     self.$field = $field.into();

@@ -1,7 +1,7 @@
-//! The one table of settings.
+//! The table of settings.
 //!
 //! To add a setting: a field and its default in `Config`, a line in `setters.rs`, a row here, and
-//! its lines in `.env.example`. The tests say which of these is missing.
+//! its lines in `.env.example`. The tests name the missing ones.
 
 use std::path::PathBuf;
 
@@ -17,51 +17,51 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// One row: a setting's names, default and meaning, and how its text becomes a value and back.
+/// One setting: its names, default and meaning, and how it is parsed and shown.
 #[derive(Debug)]
 pub struct Setting {
-    /// The variable in the environment and in `.env`.
+    /// The name of the environment variable, also in `.env`.
     pub name: &'static str,
-    /// The flag, without its dashes.
+    /// The flag, without its leading dashes.
     pub flag: &'static str,
-    /// What the flag takes.
+    /// The argument that the flag takes.
     pub takes: Takes,
-    /// The default, written as a user would; empty is none.
+    /// The default as a user would write it; empty if there is none.
     pub default: &'static str,
-    /// What it is for: a phrase that help, README and `.env.example` all show.
+    /// A phrase for the help, the README and `.env.example`, without a final period.
     pub meaning: &'static str,
-    /// Whether the value is never shown.
+    /// True if the value must never be shown.
     pub secret: bool,
-    /// Puts a text into the configuration, or leaves the configuration as it was.
+    /// Parses a text into the configuration. On an error the configuration is unchanged.
     pub(super) read: fn(&mut Config, &str) -> Result<(), ValueError>,
-    /// The value in force, in a notation that `read` takes.
+    /// The current value, in the notation that `read` accepts.
     pub(super) show: fn(&Config) -> String,
 }
 
-/// What a flag takes.
+/// The argument of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing, which is true, or `=true` or `=false`.
+    /// None, which means true, or `=true` or `=false`.
     Switch,
-    /// A value, called this in the help text.
+    /// A value, with its name in the help text.
     Value(&'static str),
 }
 
 impl Setting {
-    /// The text, or stars in its place; an empty secret is shown to be empty.
+    /// The text to show: stars for a secret that is not empty.
     pub(super) fn shown(&self, text: String) -> String {
         if self.secret && !text.is_empty() { "***".to_owned() } else { text }
     }
 }
 
-/// Every setting, in the order in which help and README show them.
+/// All settings, in the order of the help and the README.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "PORT",
         flag: "port",
         takes: Takes::Value("PORT"),
         default: "8080",
-        meaning: "Port to listen on; 0 is any free port",
+        meaning: "Port to listen on; 0 picks a free port",
         secret: false,
         read: |config, text| set(&mut config.port, number(text, 0..=65_535)),
         show: |config| config.port.to_string(),
@@ -71,7 +71,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "host",
         takes: Takes::Value("ADDRESS"),
         default: "127.0.0.1",
-        meaning: "IP address to listen on; one that others can reach needs BROKER_ALLOW_OPEN",
+        meaning: "IP address to listen on; an address that other machines can reach requires \
+                  BROKER_ALLOW_OPEN",
         secret: false,
         read: |config, text| {
             let advice = "write an IP address, such as 127.0.0.1 for this machine only, or 0.0.0.0";
@@ -84,9 +85,9 @@ pub const SETTINGS: &[Setting] = &[
         flag: "origin",
         takes: Takes::Value("ORIGINS"),
         default: "loopback",
-        meaning: "Whose pages may talk to this server: loopback (those served from this machine), \
-                  a comma-separated list such as https://app.example.com, or * (any page, without \
-                  cookies)",
+        meaning: "Web pages that may call this server: loopback (pages served from this machine), \
+                  a comma-separated list of origins such as https://app.example.com, or * (any \
+                  page, without cookies)",
         secret: false,
         read: |config, text| set(&mut config.origin, text.parse()),
         show: |config| config.origin.to_string(),
@@ -96,11 +97,11 @@ pub const SETTINGS: &[Setting] = &[
         flag: "data-dir",
         takes: Takes::Value("DIRECTORY"),
         default: "./broker-data",
-        meaning: "Directory of the event log; made if missing, used by one process at a time",
+        meaning: "Directory of the event log; created if missing, used by one process at a time",
         secret: false,
         read: |config, text| {
             let given = if text.is_empty() { None } else { Some(PathBuf::from(text)) };
-            set(&mut config.data_dir, given.ok_or(ValueError::new("write a directory")))
+            set(&mut config.data_dir, given.ok_or(ValueError::new("write a path")))
         },
         show: |config| config.data_dir.display().to_string(),
     },
@@ -109,8 +110,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "public-url",
         takes: Takes::Value("URL"),
         default: "",
-        meaning: "Where a proxy makes this server reachable, such as https://broker.example.com; \
-                  its host is then accepted in Host",
+        meaning: "URL at which a proxy exposes this server, such as https://broker.example.com; \
+                  its host is then accepted in the Host header",
         secret: false,
         read: |config, text| set(&mut config.public_url, text.parse().map(Some)),
         show: |config| config.public_url.as_ref().map_or_else(String::new, ToString::to_string),
@@ -120,8 +121,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "allow-open",
         takes: Takes::Switch,
         default: "false",
-        meaning: "Serve an address that others can reach although no key is configured, so that \
-                  everyone there may read and insert",
+        meaning: "Listen on an address that other machines can reach although no key is \
+                  configured; everyone who reaches it can read and insert",
         secret: false,
         read: |config, text| set(&mut config.allow_open, switch(text)),
         show: |config| config.allow_open.to_string(),
@@ -131,7 +132,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-body-bytes",
         takes: Takes::Value("BYTES"),
         default: "1MiB",
-        meaning: "Largest request body or message of a socket; a larger one is 413 or code 1009",
+        meaning: "Maximum size of a request body or WebSocket message; a larger one gets 413 or \
+                  close code 1009",
         secret: false,
         read: |config, text| set(&mut config.max_body_bytes, bytes(text, KIB..=256 * MIB)),
         show: |config| show_bytes(config.max_body_bytes as u64),
@@ -141,7 +143,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-depth",
         takes: Takes::Value("LEVELS"),
         default: "64",
-        meaning: "Deepest nesting of arrays and objects in a value",
+        meaning: "Maximum nesting of arrays and objects in a value",
         secret: false,
         read: |config, text| set(&mut config.max_depth, number(text, 1..=1_024)),
         show: |config| config.max_depth.to_string(),
@@ -151,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-batch",
         takes: Takes::Value("INSERTS"),
         default: "1000",
-        meaning: "Most inserts in one atomic batch",
+        meaning: "Maximum inserts in one atomic batch",
         secret: false,
         read: |config, text| set(&mut config.max_batch, positive(text, 100_000)),
         show: |config| config.max_batch.to_string(),
@@ -161,7 +163,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-events",
         takes: Takes::Value("EVENTS"),
         default: "1000000",
-        meaning: "Most events; a new one is then 507, existing ones go on",
+        meaning: "Maximum number of events; beyond it new events get 507, existing ones still \
+                  accept inserts",
         secret: false,
         read: |config, text| set(&mut config.max_events, number(text, 1..=1_000_000_000)),
         show: |config| config.max_events.to_string(),
@@ -171,8 +174,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-latest-bytes",
         takes: Takes::Value("BYTES"),
         default: "1GiB",
-        meaning: "Most bytes of newest values, which are held in memory; a new event is then 507, \
-                  existing ones go on",
+        meaning: "Maximum bytes of latest values, which are kept in memory; beyond it new events \
+                  get 507, existing ones still accept inserts",
         secret: false,
         read: |config, text| set(&mut config.max_latest_bytes, bytes(text, KIB..=1_024 * GIB)),
         show: |config| show_bytes(config.max_latest_bytes),
@@ -182,7 +185,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-filters",
         takes: Takes::Value("FILTERS"),
         default: "100",
-        meaning: "Most filters of one subscription",
+        meaning: "Maximum filters in one subscription",
         secret: false,
         read: |config, text| set(&mut config.max_filters, positive(text, 10_000)),
         show: |config| config.max_filters.to_string(),
@@ -192,7 +195,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-consumers",
         takes: Takes::Value("CONSUMERS"),
         default: "10000",
-        meaning: "Most named consumers, counted by topic; a new one is then 507, existing ones go on",
+        meaning: "Maximum named consumers, each counted once per topic; beyond it new ones get \
+                  507, existing ones continue",
         secret: false,
         read: |config, text| set(&mut config.max_consumers, positive(text, 1_000_000)),
         show: |config| config.max_consumers.to_string(),
@@ -202,7 +206,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "queue-bytes",
         takes: Takes::Value("BYTES"),
         default: "64MiB",
-        meaning: "Most bytes of inserts that wait for the disk; one more is 503",
+        meaning: "Maximum bytes of queued inserts; beyond it inserts get 503",
         secret: false,
         read: |config, text| set(&mut config.queue_bytes, bytes(text, KIB..=16 * GIB)),
         show: |config| show_bytes(config.queue_bytes as u64),
@@ -212,8 +216,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "window-bytes",
         takes: Takes::Value("BYTES"),
         default: "4MiB",
-        meaning: "Recent records that streams share; a stream further behind gets only the newest \
-                  version of what changed",
+        meaning: "Bytes of recent records kept in memory for streams; a stream that falls further \
+                  behind gets only the latest version of each changed event",
         secret: false,
         read: |config, text| set(&mut config.window_bytes, bytes(text, KIB..=16 * GIB)),
         show: |config| show_bytes(config.window_bytes as u64),
@@ -223,7 +227,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-projection-lag",
         takes: Takes::Value("RECORDS"),
         default: "2000000",
-        meaning: "Most records that the readable history may be behind the log; an insert is then 503",
+        meaning: "Maximum records by which the readable history may lag behind the log; beyond it \
+                  inserts get 503",
         secret: false,
         read: |config, text| set(&mut config.max_projection_lag, number(text, 1..=1_000_000_000)),
         show: |config| config.max_projection_lag.to_string(),
@@ -233,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "segment-bytes",
         takes: Takes::Value("BYTES"),
         default: "64MiB",
-        meaning: "Size of one file of the log, taken from the disk in advance",
+        meaning: "Size of one log file, preallocated on disk",
         secret: false,
         read: |config, text| set(&mut config.segment_bytes, bytes(text, 64 * KIB..=4 * GIB)),
         show: |config| show_bytes(config.segment_bytes),
@@ -243,7 +248,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "snapshot-bytes",
         takes: Takes::Value("BYTES"),
         default: "32MiB",
-        meaning: "Log between checkpoints; a start reads about so much, and what the history lacks",
+        meaning: "Log growth between snapshots; a start reads about this much of the log, plus \
+                  what the history has not applied yet",
         secret: false,
         read: |config, text| set(&mut config.snapshot_bytes, bytes(text, 4 * KIB..=1024 * GIB)),
         show: |config| show_bytes(config.snapshot_bytes),
@@ -253,7 +259,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "cache-bytes",
         takes: Takes::Value("BYTES"),
         default: "64MiB",
-        meaning: "Memory that caches the history",
+        meaning: "Memory for the cache of the history",
         secret: false,
         read: |config, text| set(&mut config.cache_bytes, bytes(text, MIB..=1_024 * GIB)),
         show: |config| show_bytes(config.cache_bytes),
@@ -263,7 +269,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "background-open-records",
         takes: Takes::Value("RECORDS"),
         default: "500000",
-        meaning: "Records that the history applied in one run, after which the next start opens it beside the serving",
+        meaning: "If the history applied more records than this in one run, the next start opens \
+                  it in the background",
         secret: false,
         read: |config, text| {
             set(&mut config.background_open_records, number(text, 0..=1_000_000_000))
@@ -275,8 +282,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "body-timeout-seconds",
         takes: Takes::Value("SECONDS"),
         default: "10",
-        meaning: "Longest time that a request body or a message of a socket may take; a slower one is \
-                  408 or code 1008",
+        meaning: "Maximum time to receive a request body or WebSocket message; a slower one gets \
+                  408 or close code 1008",
         secret: false,
         read: |config, text| set(&mut config.body_timeout, seconds(text, 3_600)),
         show: |config| show_seconds(config.body_timeout),
@@ -286,8 +293,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "heartbeat-seconds",
         takes: Takes::Value("SECONDS"),
         default: "15",
-        meaning: "Pause between heartbeats of an idle stream; keep it below the timeout of every \
-                  proxy on the way",
+        meaning: "Interval between heartbeats on an idle stream; keep it below the idle timeout of \
+                  every proxy",
         secret: false,
         read: |config, text| set(&mut config.heartbeat, seconds(text, 3_600)),
         show: |config| show_seconds(config.heartbeat),
@@ -297,7 +304,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "stall-timeout-seconds",
         takes: Takes::Value("SECONDS"),
         default: "30",
-        meaning: "Time after which a client that takes nothing is disconnected",
+        meaning: "Time after which a client that reads nothing is disconnected",
         secret: false,
         read: |config, text| set(&mut config.stall_timeout, seconds(text, 3_600)),
         show: |config| show_seconds(config.stall_timeout),
@@ -307,7 +314,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-streams",
         takes: Takes::Value("STREAMS"),
         default: "15000",
-        meaning: "Most streams and sockets open at once",
+        meaning: "Maximum open streams and sockets",
         secret: false,
         read: |config, text| set(&mut config.max_streams, positive(text, 1_000_000)),
         show: |config| config.max_streams.to_string(),
@@ -317,7 +324,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-streams-per-address",
         takes: Takes::Value("STREAMS"),
         default: "15000",
-        meaning: "Most streams and sockets from one client address; a proxy is one address",
+        meaning: "Maximum open streams and sockets per client address; clients behind a proxy \
+                  share its address",
         secret: false,
         read: |config, text| set(&mut config.max_streams_per_address, positive(text, 1_000_000)),
         show: |config| config.max_streams_per_address.to_string(),
@@ -327,7 +335,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-streams-per-user",
         takes: Takes::Value("STREAMS"),
         default: "15000",
-        meaning: "Most sockets of one relay user, who is whoever a client says it is",
+        meaning: "Maximum open sockets per relay user; clients name their user, and nothing \
+                  verifies it",
         secret: false,
         read: |config, text| set(&mut config.max_streams_per_user, positive(text, 1_000_000)),
         show: |config| config.max_streams_per_user.to_string(),
@@ -337,7 +346,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "max-registrations",
         takes: Takes::Value("CLIENTS"),
         default: "10000",
-        meaning: "Most relay clients registered at once; one more is 429",
+        meaning: "Maximum registered relay clients; beyond it registrations get 429",
         secret: false,
         read: |config, text| set(&mut config.max_registrations, positive(text, 1_000_000)),
         show: |config| config.max_registrations.to_string(),
@@ -347,7 +356,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "registration-seconds",
         takes: Takes::Value("SECONDS"),
         default: "60",
-        meaning: "How long a relay registration waits for its client to connect, or to come back",
+        meaning: "How long a relay registration is kept while its client is not connected",
         secret: false,
         read: |config, text| set(&mut config.registration_expiry, seconds(text, 86_400)),
         show: |config| show_seconds(config.registration_expiry),
@@ -357,8 +366,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-url",
         takes: Takes::Value("URL"),
         default: "",
-        meaning: "RabbitMQ to exchange records with, such as amqp://user:password@localhost; needs \
-                  a build with the feature rabbitmq",
+        meaning: "RabbitMQ server to bridge to, such as amqp://user:password@localhost; requires a \
+                  build with the feature rabbitmq",
         secret: true,
         read: |config, text| set(&mut config.rabbitmq.url, text.parse().map(Some)),
         show: |config| config.rabbitmq.url.as_ref().map_or_else(String::new, AmqpUrl::reveal),
@@ -368,8 +377,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-exchange",
         takes: Takes::Value("EXCHANGE"),
         default: "",
-        meaning: "Exchange of RabbitMQ that every record goes to, by its event as the routing key; \
-                  a durable topic exchange is made if there is none",
+        meaning: "RabbitMQ exchange that receives every record, with the event name as routing \
+                  key; created as a durable topic exchange if missing",
         secret: false,
         read: |config, text| set(&mut config.rabbitmq.exchange, rabbitmq::exchange(text)),
         show: |config| config.rabbitmq.exchange.as_ref().map_or_else(String::new, Name::to_string),
@@ -379,7 +388,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-filters",
         takes: Takes::Value("FILTERS"),
         default: ">",
-        meaning: "Events that go to RabbitMQ: a comma-separated list of names or filters",
+        meaning: "Events published to RabbitMQ: a comma-separated list of names or filters",
         secret: false,
         read: |config, text| set(&mut config.rabbitmq.filters, rabbitmq::filters(text)),
         show: |config| rabbitmq::show_filters(&config.rabbitmq.filters),
@@ -389,7 +398,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-private",
         takes: Takes::Switch,
         default: "false",
-        meaning: "Private records go to RabbitMQ too, where every consumer can read them",
+        meaning: "Also publish private records to RabbitMQ, where every consumer can read them",
         secret: false,
         read: |config, text| set(&mut config.rabbitmq.private, switch(text)),
         show: |config| config.rabbitmq.private.to_string(),
@@ -399,8 +408,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-queue",
         takes: Takes::Value("QUEUE"),
         default: "",
-        meaning: "Queue of RabbitMQ whose messages are inserted; a durable one is made if there is \
-                  none",
+        meaning: "RabbitMQ queue whose messages are inserted; created as a durable queue if \
+                  missing",
         secret: false,
         read: |config, text| set(&mut config.rabbitmq.queue, rabbitmq::queue(text)),
         show: |config| config.rabbitmq.queue.clone().unwrap_or_default(),
@@ -410,8 +419,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "rabbitmq-event",
         takes: Takes::Value("EVENT"),
         default: "",
-        meaning: "Event that messages of the queue become, instead of the one that their routing \
-                  key names",
+        meaning: "Event name for messages from the queue, instead of their routing key",
         secret: false,
         read: |config, text| set(&mut config.rabbitmq.event, rabbitmq::name(text)),
         show: |config| config.rabbitmq.event.as_ref().map_or_else(String::new, Name::to_string),
@@ -421,7 +429,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "shutdown-seconds",
         takes: Takes::Value("SECONDS"),
         default: "5",
-        meaning: "Longest time that a shutdown may take",
+        meaning: "Maximum duration of a shutdown",
         secret: false,
         read: |config, text| set(&mut config.shutdown, seconds(text, 3_600)),
         show: |config| show_seconds(config.shutdown),
@@ -431,8 +439,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log",
         takes: Takes::Value("FILTER"),
         default: "info",
-        meaning: "What is logged: a level (error, warn, info, debug, trace, off), or \
-                  comma-separated target=level, such as warn,broker=debug",
+        meaning: "Log filter: a level (error, warn, info, debug, trace, off), or comma-separated \
+                  target=level, such as warn,broker=debug",
         secret: false,
         read: |config, text| set(&mut config.log, tracing_filter(text)),
         show: |config| config.log.clone(),
@@ -442,7 +450,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log-format",
         takes: Takes::Value("FORMAT"),
         default: "auto",
-        meaning: "How log lines look: text, json, or auto (text on a terminal, json elsewhere)",
+        meaning: "Log format: text, json, or auto (text on a terminal, json otherwise)",
         secret: false,
         read: |config, text| set(&mut config.log_format, one_of(text, LOG_FORMATS)),
         show: |config| {

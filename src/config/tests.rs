@@ -1,4 +1,4 @@
-//! The table against everything that is made from it.
+//! Tests that everything made from the table agrees with it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -80,7 +80,7 @@ fn every_setting_sets_its_own_field_and_is_shown_as_written() {
     };
     let expected: Vec<_> = values.iter().map(shown).collect();
     assert_eq!(effective, expected);
-    given.check().expect("what was read is within its bounds");
+    given.check().expect("parsed values are within their bounds");
     let built = Config::default()
         .port(0)
         .host([0, 0, 0, 0, 0, 0, 0, 1])
@@ -106,13 +106,13 @@ fn all_errors_are_reported_at_once_with_name_value_and_advice() {
         ("BROKER_LOG", "inof"),
         ("BROKER_LOG_FORMAT", "xml"),
     ])
-    .expect_err("ten faults");
+    .expect_err("ten errors");
     let expected = r#"PORT (--port) is "80000": write a whole number from 0 to 65535.
 BROKER_HOST (--host) is "localhost": write an IP address, such as 127.0.0.1 for this machine only, or 0.0.0.0.
 BROKER_ORIGIN (--origin) is "app.example.com": write loopback, or *, or origins as scheme://host[:port] without a path, separated by commas, such as https://app.example.com.
 BROKER_PUBLIC_URL (--public-url) is "ftp://x": write an http or https URL without user, query or fragment, such as https://broker.example.com.
 BROKER_ALLOW_OPEN (--allow-open) is "yes": write true or false.
-BROKER_MAX_BODY_BYTES (--max-body-bytes) is "1MB": write a number of bytes from 1KiB to 256MiB, plain or with KiB, MiB or GiB after it.
+BROKER_MAX_BODY_BYTES (--max-body-bytes) is "1MB": write a number of bytes from 1KiB to 256MiB, optionally with a KiB, MiB or GiB suffix.
 BROKER_MAX_BATCH (--max-batch) is "0": write a whole number from 1 to 100000.
 BROKER_HEARTBEAT_SECONDS (--heartbeat-seconds) is "15s": write a number of seconds from 0.010 to 3600, such as 15 or 0.5.
 BROKER_LOG (--log) is "inof": write error, warn, info, debug, trace or off, or comma-separated target=level, such as warn,broker=debug.
@@ -134,7 +134,7 @@ fn non_loopback_address_without_a_key_needs_allow_open() {
     }
     for open in ["0.0.0.0", "::", "10.0.0.7", "2001:db8::1", "::ffff:10.0.0.7"] {
         let errors = config(&[("BROKER_HOST", open)]).expect_err(open);
-        let [sentence] = errors.sentences() else { panic!("one fault for {open}: {errors}") };
+        let [sentence] = errors.sentences() else { panic!("one error for {open}: {errors}") };
         assert!(sentence.contains(&format!("{open:?}")), "{sentence}");
         assert!(sentence.contains("BROKER_ALLOW_OPEN=true"), "{sentence}");
         config(&[("BROKER_HOST", open), ("BROKER_ALLOW_OPEN", "true")]).expect(open);
@@ -178,7 +178,7 @@ fn check_applies_the_bounds_of_the_table_to_setters() {
         .origin(Origin::Listed(Vec::new()))
         .log("")
         .public_url(None);
-    let errors = wrong.check().expect_err("five faults");
+    let errors = wrong.check().expect_err("five errors");
     let names: Vec<_> =
         errors.sentences().iter().filter_map(|sentence| sentence.split(' ').next()).collect();
     let expected = [
@@ -204,7 +204,7 @@ fn flags_override_environment_overrides_dotenv_overrides_defaults() {
     assert_eq!(config.max_batch.get(), 2);
     assert_eq!(config.max_filters.get(), 3);
     assert_eq!(config.max_streams, Config::default().max_streams);
-    // Empty in the strongest layer is the default, not what a weaker layer says.
+    // An empty value in the strongest source means the default, not the value of a weaker source.
     assert_eq!(config.max_depth, 64);
     assert_eq!(unknown, []);
 }
@@ -216,7 +216,7 @@ fn unknown_names_are_reported_with_a_suggestion() {
         dotenv: map(&[("BROKER_NONSENSE", "1"), ("BROKER_HOST", "127.0.0.1")]),
         ..Layers::default()
     };
-    let loaded = layers.load().expect("unknown names are no fault");
+    let loaded = layers.load().expect("unknown names are not errors");
     let sentences: Vec<_> = loaded.unknown.iter().map(ToString::to_string).collect();
     assert_eq!(
         sentences,
@@ -225,7 +225,7 @@ fn unknown_names_are_reported_with_a_suggestion() {
              did you mean BROKER_HEARTBEAT_SECONDS?",
             "BROKER_PORT in the environment is not a setting and is ignored; did you mean PORT?",
             "BROKER_NONSENSE in .env is not a setting and is ignored; \
-             broker --help lists them all",
+             broker --help lists all settings",
         ]
     );
 }
@@ -248,9 +248,9 @@ fn dotenv_is_read_from_the_given_file_and_its_errors_are_reported() {
     let [sentence] = layers.errors.sentences() else { panic!("{:?}", layers.errors) };
     assert!(sentence.starts_with("Line 6 of "), "{sentence}");
     assert!(!sentence.contains("secret"), "{sentence}");
-    // Such a fault is told together with those of values.
+    // It is reported together with errors in values.
     layers.dotenv.insert("BROKER_MAX_DEPTH".to_owned(), "0".to_owned());
-    assert_eq!(layers.load().expect_err("two faults").sentences().len(), 2);
+    assert_eq!(layers.load().expect_err("two errors").sentences().len(), 2);
 
     let mut layers = Layers::default();
     layers.read_dotenv(dir.path());
@@ -284,7 +284,7 @@ fn setting_names_are_unique_and_flags_match_their_variables() {
 #[test]
 fn env_example_matches_the_table() {
     let file = include_str!("../../.env.example");
-    assert!(file == env_example(), "make .env.example:\n{}", env_example());
+    assert!(file == env_example(), "put this into .env.example:\n{}", env_example());
 }
 
 #[test]

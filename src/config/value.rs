@@ -1,4 +1,4 @@
-//! From a setting's text to its value and back. An error says what to write.
+//! Parses and shows the values of settings. Errors say what to write.
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use crate::config::error::ValueError;
 
 const SUFFIXES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// The shortest time that a setting can hold: enough for tests that do not want to wait.
+/// The shortest duration that a setting accepts, so that tests need not wait.
 const SECONDS_MIN: Duration = Duration::from_millis(10);
 
 /// A whole number in decimal digits.
@@ -24,13 +24,13 @@ pub(super) fn number<T: TryFrom<u64>>(
     })
 }
 
-/// A whole number from 1.
+/// A whole number from 1 to `max`.
 pub(super) fn positive(text: &str, max: u64) -> Result<NonZeroUsize, ValueError> {
     number::<usize>(text, 1..=max)
         .map(|number| NonZeroUsize::new(number).expect("the range starts at 1"))
 }
 
-/// A number of bytes, plain or with KiB, MiB or GiB after it.
+/// A number of bytes, optionally with a KiB, MiB or GiB suffix.
 pub(super) fn bytes<T: TryFrom<u64>>(
     text: &str,
     range: RangeInclusive<u64>,
@@ -39,7 +39,7 @@ pub(super) fn bytes<T: TryFrom<u64>>(
     parsed.and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(|| {
         let (min, max) = (show_bytes(*range.start()), show_bytes(*range.end()));
         ValueError::new(format!(
-            "write a number of bytes from {min} to {max}, plain or with KiB, MiB or GiB after it"
+            "write a number of bytes from {min} to {max}, optionally with a KiB, MiB or GiB suffix"
         ))
     })
 }
@@ -58,7 +58,7 @@ pub(super) fn switch(text: &str) -> Result<bool, ValueError> {
     one_of(text, &[("true", true), ("false", false)])
 }
 
-/// One of a few words.
+/// One of the given words, in any case.
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
     let text = text.trim();
     words.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|row| row.1).ok_or_else(
@@ -69,10 +69,10 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Valu
     )
 }
 
-/// A filter that the `tracing` subscriber understands.
+/// A filter in the syntax of `tracing_subscriber`.
 pub(super) fn tracing_filter(text: &str) -> Result<String, ValueError> {
     let text = text.trim();
-    // A lone word that is no level would be taken as a target: a misspelt level would log nothing.
+    // A bare word that is not a level is read as a target, so a misspelt level would log nothing.
     let misspelt = !text.contains('[')
         && text
             .split(',')
@@ -87,7 +87,7 @@ pub(super) fn tracing_filter(text: &str) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
-/// The largest unit that is exact: `4MiB`, `1500`.
+/// Shows the largest unit that is exact: `4MiB`, `1500`.
 pub(super) fn show_bytes(bytes: u64) -> String {
     let exact = SUFFIXES.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     match exact {
@@ -96,7 +96,7 @@ pub(super) fn show_bytes(bytes: u64) -> String {
     }
 }
 
-/// Whole seconds, or with three decimals.
+/// Shows whole seconds, or three decimals.
 pub(super) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() {
         0 => time.as_secs().to_string(),
@@ -105,7 +105,7 @@ pub(super) fn show_seconds(time: Duration) -> String {
 }
 
 fn digits(text: &str) -> Option<u64> {
-    // `u64::from_str` also takes a plus sign.
+    // `u64::from_str` accepts a plus sign.
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 

@@ -1,12 +1,12 @@
-//! Every parser of foreign bytes, as a function of bytes that panics when a property is broken.
+//! Every parser of untrusted bytes, as a function that panics if a property is violated.
 //!
-//! Owns the properties: what is decoded encodes to the same bytes, what is compacted stays so and
-//! means the same to another parser, an error lies within the text. Where a checksum guards a
-//! parser, the bytes are tried as they are, and once more with the checksum made good, so that what
-//! stands behind it is met too.
+//! **Owns** the properties: decoded values encode to the same bytes, compacting is idempotent and
+//! keeps the meaning to another parser, errors lie within the text. Where a checksum guards a
+//! parser, the bytes are tried as they are and again with a valid checksum, so that the code behind
+//! it is reached.
 //!
-//! It is there under test and for the fuzzer (`cfg(fuzzing)`), in no other build. `fuzz/` has a
-//! target for each, which `cargo fuzz` runs; a test replays their corpora on stable, see
+//! **Does not** exist in other builds than tests and the fuzzer (`cfg(fuzzing)`). `fuzz/` has a
+//! target for each, run by `cargo fuzz`; a test replays their corpora on stable, see
 //! `fuzz/README.md`.
 
 use serde::de::IgnoredAny;
@@ -27,10 +27,10 @@ use crate::record::{
     Timestamp, User,
 };
 
-/// A target: its name in `fuzz/`, and what it does with bytes.
+/// A target: its name in `fuzz/`, and the function that checks bytes.
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
-/// All of them, by name.
+/// All targets, by name.
 pub const TARGETS: [FuzzTarget; 25] = [
     ("connection", connection),
     ("consumer", consumer),
@@ -59,46 +59,46 @@ pub const TARGETS: [FuzzTarget; 25] = [
     ("watermark", watermark),
 ];
 
-/// The JSON check: what it keeps is JSON to others too, and the same value; what it refuses
-/// others refuse, but for what I-JSON adds.
+/// The JSON check: accepted text is JSON with the same value to serde_json; refused text serde_json
+/// refuses too, except for the stricter rules of I-JSON.
 pub fn json(bytes: &[u8]) {
     let reference = serde_json::from_slice::<Value>(bytes);
     match compact(bytes, JsonLimits { depth_max: DEPTH_MAX_DEFAULT }) {
         Ok(kept) => {
-            assert!(kept.len() <= bytes.len(), "nothing is added");
+            assert!(kept.len() <= bytes.len(), "compacting adds nothing");
             let again = compact(&kept, JsonLimits { depth_max: DEPTH_MAX_DEFAULT });
-            assert_eq!(again.as_deref(), Ok(&*kept), "compacted twice is compacted once");
-            assert!(serde_json::from_slice::<IgnoredAny>(&kept).is_ok(), "others can read it");
-            // A number may be too large for them.
+            assert_eq!(again.as_deref(), Ok(&*kept), "compacting is idempotent");
+            assert!(serde_json::from_slice::<IgnoredAny>(&kept).is_ok(), "serde_json can read it");
+            // serde_json may refuse a number as too large.
             if let Ok(value) = reference {
-                let kept: Value = serde_json::from_slice(&kept).expect("they read it before");
-                assert_eq!(kept, value, "it means what it meant");
+                let kept: Value = serde_json::from_slice(&kept).expect("serde_json read it before");
+                assert_eq!(kept, value, "the value is unchanged");
             }
         }
         Err(JsonError { kind, line, column, offset }) => {
             let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
-            assert!((1..=lines).contains(&line), "the line is one of the text's");
-            assert!(offset <= bytes.len(), "the place lies within the text");
-            assert!((1..=bytes.len() + 1).contains(&column), "so does the column");
+            assert!((1..=lines).contains(&line), "the line is within the text");
+            assert!(offset <= bytes.len(), "the offset is within the text");
+            assert!((1..=bytes.len() + 1).contains(&column), "the column is within the text");
             let stricter = matches!(
                 kind,
                 JsonErrorKind::DuplicateKey(_)
                     | JsonErrorKind::LoneSurrogate(_)
                     | JsonErrorKind::TooDeep { .. }
             );
-            assert!(stricter || reference.is_err(), "others can read it: {kind}");
+            assert!(stricter || reference.is_err(), "serde_json can read it: {kind}");
         }
     }
 }
 
-/// Names and users: what is taken is kept as it is, and is taken from the disk as well.
+/// Names and users: accepted text is kept unchanged, and is accepted when read from disk.
 pub fn name(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(name) = Name::parse(text) {
         assert_eq!(name.as_str(), text);
-        assert!(!name.is_system(), "nobody else names what is Broker's own");
+        assert!(!name.is_system(), "clients cannot use system names");
         assert_eq!(Name::stored(text).as_ref(), Ok(&name));
-        let filter = Filter::parse(text).expect("a name is a filter for itself");
+        let filter = Filter::parse(text).expect("a name is a filter that matches itself");
         assert_eq!(filter.is_exact(), Some(&name));
         assert!(filter.matches(&name));
     }
@@ -111,7 +111,7 @@ pub fn name(bytes: &[u8]) {
     }
 }
 
-/// Filters and a name, one a line, the name last.
+/// Filters and a name, one per line, the name last.
 pub fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut filters: Vec<&str> = text.lines().collect();
@@ -134,7 +134,7 @@ pub fn filter(bytes: &[u8]) {
     }
     let Ok(set) = set else { return };
     let again = FilterSet::parse(set.canonical(), 100).expect("it was parsed before");
-    assert_eq!(again, set, "what is canonical stays so");
+    assert_eq!(again, set, "the canonical form is stable");
     if let Some(name) = &name {
         let mut filters = parsed.iter().flatten();
         assert_eq!(
@@ -144,7 +144,7 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// The grammar of NATS, as it is written down.
+/// The filter grammar of NATS, implemented literally.
 fn matches_by_grammar(filter: &str, name: &str) -> bool {
     let (filter, name): (Vec<_>, Vec<_>) = (filter.split('.').collect(), name.split('.').collect());
     let fixed = filter.strip_suffix(&[">"]).unwrap_or(&filter);
@@ -156,7 +156,7 @@ fn matches_by_grammar(filter: &str, name: &str) -> bool {
     long_enough && fixed.iter().zip(&name).all(|(wanted, token)| *wanted == "*" || wanted == token)
 }
 
-/// A cursor has one way to be written.
+/// A cursor has one spelling.
 pub fn cursor(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(cursor) = text.parse::<Cursor>() {
@@ -164,8 +164,8 @@ pub fn cursor(bytes: &[u8]) {
     }
 }
 
-/// A topic, a consumer's name and the data of its position, one a line. The name of the position
-/// can be stored, the data read back, and nobody else's consumer takes it for its own.
+/// A topic, a consumer name and the data of its position, one per line. The name of the position
+/// can be stored, the data can be read back, and another consumer does not accept it.
 pub fn consumer(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
     let mut text = || std::str::from_utf8(lines.next()?).ok();
@@ -185,7 +185,7 @@ pub fn consumer(bytes: &[u8]) {
     assert!(other == consumer || other.read(data.as_bytes()).is_err());
 }
 
-/// A time, as itself and as a bound: what is shown is read as the same, and a bound is the first
+/// A time, as itself and as a bound: it survives being shown and parsed, and a bound is the first
 /// whole millisecond that is not before it.
 pub fn timestamp(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -193,16 +193,16 @@ pub fn timestamp(bytes: &[u8]) {
         (Ok(time), Ok(bound)) => {
             let shown = time.to_string();
             assert_eq!(Timestamp::parse(&shown), Ok(time));
-            assert_eq!(Timestamp::parse_bound(&shown), Ok(time), "it is whole");
+            assert_eq!(Timestamp::parse_bound(&shown), Ok(time), "it is in whole milliseconds");
             assert!(bound == time || bound.millis() == time.millis() + 1);
         }
-        // The last fraction of a millisecond before 1970 is rounded up to it.
+        // The last fraction of a millisecond before 1970 is rounded up to 1970.
         (Err(_), Ok(bound)) => assert_eq!(bound.millis(), 0),
-        (time, bound) => assert!(time.is_err() && bound.is_err(), "a time is a bound"),
+        (time, bound) => assert!(time.is_err() && bound.is_err(), "every time is also a bound"),
     }
 }
 
-/// A leaf, and what is behind it as a meta.
+/// A leaf, and the bytes after it as a meta.
 pub fn leaf(bytes: &[u8]) {
     if let Some((leaf, _)) = bytes.split_first_chunk::<LEAF_BYTES>()
         && let Ok(decoded) = Leaf::decode(leaf)
@@ -234,7 +234,7 @@ fn check_stored(bytes: &[u8]) {
     assert_matches_stored(&record, &stored);
 }
 
-/// A record that was read back shows the stored bytes and hashes to the stored leaf.
+/// A record that was read back has the stored bytes and the stored leaf.
 pub(crate) fn assert_matches_stored(record: &Record, stored: &StoredRecord<'_>) {
     let (leaf, meta) = record.leaf();
     assert_eq!((&leaf.encode(), meta.as_slice()), (stored.leaf, stored.meta));

@@ -1,4 +1,4 @@
-//! The corpora on stable: each entry, and what becomes of it after a few seeded changes.
+//! Replays the corpora on stable: each entry, and seeded mutations of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::fuzzing::{FuzzTarget, TARGETS};
 
-/// Changed copies of each entry that are tried.
+/// Mutated copies of each entry.
 const MUTATIONS: u64 = 150;
-/// Changes of one copy.
+/// Mutations per copy.
 const CHANGES_MAX: usize = 4;
 
 fn fuzz() -> PathBuf {
@@ -55,7 +55,7 @@ fn replay((name, target): FuzzTarget) {
     for (index, (path, entry)) in corpus.iter().enumerate() {
         let mut tried = entry.clone();
         let whole = std::panic::catch_unwind(|| target(entry));
-        assert!(whole.is_ok(), "{path} breaks a property");
+        assert!(whole.is_ok(), "{path} violates a property");
         for seed in 0..MUTATIONS {
             let mut random = SmallRng::seed_from_u64(seed);
             tried.clone_from(entry);
@@ -64,7 +64,7 @@ fn replay((name, target): FuzzTarget) {
                 mutate(&mut random, &mut tried, other);
             }
             let changed = std::panic::catch_unwind(|| target(&tried));
-            assert!(changed.is_ok(), "{path}, changed with seed {seed}: {tried:?}");
+            assert!(changed.is_ok(), "{path}, mutated with seed {seed}: {tried:?}");
         }
     }
 }

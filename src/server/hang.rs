@@ -1,4 +1,4 @@
-//! Whether this process gets anywhere: a call to a disk that hangs answers neither well nor badly.
+//! Detects a start that hangs, because a disk call that never returns reports no error.
 
 use std::fs;
 use std::time::Duration;
@@ -6,47 +6,48 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
-/// How often it polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Without any advance in so many polls, a call does not return: the slowest disks that work take a
-/// second. It is counted what was seen, not what a clock says, for the whole process may have stood
-/// still. A start that hangs ends within 11 s.
+/// After this many polls without progress a disk call will not return: the slowest working disks
+/// take a second. Polls are counted instead of reading a clock, because the whole process may have
+/// been suspended. A start that hangs ends within 11 s.
 const IDLE_POLLS_MAX: u32 = 16;
 
-/// A process that only waits uses less processor time than this in all polls …
+/// A process that only waits uses less CPU time than this over all polls …
 const PROGRESS_CPU_MIN: Duration = Duration::from_millis(50);
-/// … and reads and writes less, of which looking is a part.
+/// … and reads and writes less than this, which includes polling.
 const PROGRESS_IO_BYTES_MIN: u64 = 64 << 10;
-/// One poll counts for no more: a machine that is taken away for a moment may be told as processor
-/// time of whoever had it, and who works does so in the next poll too.
+/// CPU time counted per poll. A virtual machine that is suspended for a moment may report the lost
+/// time as CPU time of the process, but only in one poll; a process that works uses CPU time in the
+/// next one too.
 const CPU_PER_POLL_MAX: Duration = Duration::from_millis(25);
 
-/// What a process has done since it was started.
-#[derive(Clone, Copy)]
-struct WorkDone {
-    cpu: Duration,
-    io_bytes: u64,
-}
-
-/// What it has done since it was last seen to advance.
-struct Activity {
-    last: WorkDone,
-    cpu: Duration,
-    io_bytes: u64,
-}
-
-/// Resolves when the process has not advanced for 8 s.
+/// Resolves when the process has made no progress for 8 s.
 pub(crate) async fn process_hung() {
     let (mut activity, mut polls) = (Activity::since(WorkDone::now()), 0);
     while polls < IDLE_POLLS_MAX {
         sleep(POLL_INTERVAL).await;
         polls += 1;
         let now = WorkDone::now();
-        if activity.add_sample(now) {
+        activity.add(now);
+        if activity.is_progress() {
             (activity, polls) = (Activity::since(now), 0);
         }
     }
+}
+
+/// Work of the process since it was started.
+#[derive(Clone, Copy)]
+struct WorkDone {
+    cpu: Duration,
+    io_bytes: u64,
+}
+
+/// Work of the process since its last progress.
+struct Activity {
+    last: WorkDone,
+    cpu: Duration,
+    io_bytes: u64,
 }
 
 impl Activity {
@@ -54,11 +55,15 @@ impl Activity {
         Self { last, cpu: Duration::ZERO, io_bytes: 0 }
     }
 
-    /// Adds what was done since the last poll, and tells whether all is more than waiting takes.
-    fn add_sample(&mut self, now: WorkDone) -> bool {
+    /// Adds the work since the last poll.
+    fn add(&mut self, now: WorkDone) {
         self.cpu += now.cpu.saturating_sub(self.last.cpu).min(CPU_PER_POLL_MAX);
         self.io_bytes += now.io_bytes.saturating_sub(self.last.io_bytes);
         self.last = now;
+    }
+
+    /// True if this is more work than waiting takes.
+    fn is_progress(&self) -> bool {
         self.cpu >= PROGRESS_CPU_MIN || self.io_bytes >= PROGRESS_IO_BYTES_MIN
     }
 }
@@ -67,7 +72,7 @@ impl WorkDone {
     fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::try_from(cpu).unwrap_or_default();
-        // Without it processor time has to tell.
+        // If it cannot be read, CPU time alone decides.
         let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
         let bytes = |line: &str| {
             let (name, value) = line.split_once(": ")?;
@@ -82,12 +87,17 @@ impl WorkDone {
 mod tests {
     use super::*;
 
+    fn has_progressed(activity: &mut Activity, now: WorkDone) -> bool {
+        activity.add(now);
+        activity.is_progress()
+    }
+
     #[test]
     fn work_is_progress_and_polling_is_not() {
         let mut activity = Activity::since(WorkDone::now());
-        (0..16).for_each(|_| assert!(!activity.add_sample(WorkDone::now())));
+        (0..16).for_each(|_| assert!(!has_progressed(&mut activity, WorkDone::now())));
         let mut sum = 0u64;
-        while !activity.add_sample(WorkDone::now()) {
+        while !has_progressed(&mut activity, WorkDone::now()) {
             sum = (0..100_000u64).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
         }
     }
@@ -96,11 +106,12 @@ mod tests {
     fn one_jump_of_the_cpu_clock_is_not_progress() {
         let at = |ms, io_bytes| WorkDone { cpu: Duration::from_millis(ms), io_bytes };
         let mut activity = Activity::since(at(10, 1_000));
-        assert!(!activity.add_sample(at(10_010, 1_100)));
-        (1..16)
-            .for_each(|poll| assert!(!activity.add_sample(at(10_010 + poll, 1_100 + 100 * poll))));
-        assert!(activity.add_sample(at(20_000, 3_000)));
+        assert!(!has_progressed(&mut activity, at(10_010, 1_100)));
+        for poll in 1..16 {
+            assert!(!has_progressed(&mut activity, at(10_010 + poll, 1_100 + 100 * poll)));
+        }
+        assert!(has_progressed(&mut activity, at(20_000, 3_000)));
         let mut activity = Activity::since(at(10, 1_000));
-        assert!(activity.add_sample(at(10, 1_000 + PROGRESS_IO_BYTES_MIN)));
+        assert!(has_progressed(&mut activity, at(10, 1_000 + PROGRESS_IO_BYTES_MIN)));
     }
 }

@@ -1,4 +1,12 @@
-//! From settings to a served port, and to a clean end.
+//! The life of a server process: from settings to a served port, and to a clean end.
+//!
+//! **Owns** the order of a start and of a shutdown, the time that each part of a shutdown gets, and
+//! the sentence with which a run ends.
+//!
+//! **Promises** that requests in flight are answered before the writer drains, within
+//! `BROKER_SHUTDOWN_SECONDS`; and that a start or a shutdown that hangs on the disk ends.
+//!
+//! **Does not** exit the process, set up logging or read the command line: `main.rs` does.
 
 pub mod hang;
 
@@ -21,22 +29,22 @@ use crate::http;
 use crate::journal::RESTORE;
 use crate::server::hang::process_hung;
 
-/// How long requests that can still be answered are waited for after the log's storage failed.
+/// After the storage failed, how long requests that can still be answered get.
 const STORAGE_FAILED_GRACE: Duration = Duration::from_secs(1);
 
-/// The part of a shutdown that is for clients; the rest is for the writer and the history.
+/// The share of a shutdown for clients; the rest is for the writer and the history.
 const CLIENTS_SHARE: f64 = 0.7;
 
-/// Why a run ended; each a full sentence for whoever started it.
+/// Why a run failed. Each message is a full sentence for the operator.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// Settings that cannot be used, all of them.
+    /// Settings that cannot be used; lists all of them.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// The start does not get anywhere; a thread is held, so the process should end.
+    /// The start hangs. A thread is still blocked, so the process should exit.
     #[error(
-        "the start has not advanced for 8 seconds: a call to the disk does not return; check the \
-         disk of {directory}, then start again"
+        "the start has made no progress for 8 seconds because a call to the disk does not return: \
+         check the disk of {directory}, then start again"
     )]
     StartHung {
         /// The data directory.
@@ -44,29 +52,30 @@ pub enum RunError {
     },
     /// Acknowledged records are missing from the log.
     #[error(
-        "the log has lost records that were acknowledged, as the errors before this tell: do not \
-         start on it again, but {RESTORE}"
+        "the log has lost acknowledged records, as the errors above say: do not start on it again, \
+         but {RESTORE}"
     )]
     DataLoss,
     /// The server failed.
     #[error("the server failed: {0}")]
     Serve(#[source] io::Error),
-    /// The broker does not start.
+    /// The broker failed to start.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The log's storage failed while running.
     #[error(
         "the log's storage failed or is damaged, so nothing more can be acknowledged: see the \
-         errors before this, check the disk, then start again; what was acknowledged is kept"
+         errors above, check the disk, then start again; everything acknowledged is kept"
     )]
     StorageFailed,
 }
 
-/// Runs a whole server until SIGTERM or SIGINT: the port from `PORT`, every other setting from
-/// `BROKER_…`, `.env` or its default.
+/// Runs a whole server until SIGTERM or SIGINT. The port comes from `PORT`, and every other setting
+/// from `BROKER_…`, `.env` or its default.
 ///
-/// `origin` says whose pages may call: `*` is any page (without cookies), `loopback` those served
-/// from this machine, otherwise origins such as `https://app.example.com`, separated by commas.
+/// `origin` is the setting `BROKER_ORIGIN`: `*` allows any page (without cookies), `loopback` pages
+/// served from this machine, and otherwise origins such as `https://app.example.com`, separated by
+/// commas.
 ///
 /// # Errors
 /// An [`io::Error`] around a [`RunError`].
@@ -82,8 +91,8 @@ async fn run_from_environment(origin: &str) -> Result<(), RunError> {
     serve(loaded.config, shutdown_signal(), |_| {}).await
 }
 
-/// Serves `config` until `shutdown` resolves; `announce` hears the real address, for the port may
-/// have been 0.
+/// Serves `config` until `shutdown` resolves. `announce` receives the real address, because the
+/// configured port may be 0.
 ///
 /// # Errors
 /// [`RunError`].
@@ -98,7 +107,7 @@ pub async fn serve(
         let address = SocketAddr::new(config.host, config.port).to_string();
         StartError::Listen { address, source }
     })?;
-    // A tenth is left for the process itself to end in.
+    // A tenth is left for the process itself to exit.
     let grace = config.shutdown.mul_f64(0.9);
     let address = bound.address;
     let directory = config.data_dir.display().to_string();
@@ -119,12 +128,12 @@ pub async fn serve(
 
     info!("shutting down");
     broker.begin_shutdown();
-    // What is in flight is answered, then the writer drains, also when a client takes nothing.
+    // Requests in flight are answered, then the writer drains, even if a client reads nothing.
     let stop = async {
         let _ = timeout(grace.mul_f64(CLIENTS_SHARE), handle.stop(true)).await;
         broker.shutdown().await;
     };
-    // What waits for a disk that failed, or hangs, waits in vain.
+    // Requests blocked on a failed or hung disk cannot complete.
     let failed = async {
         if !matches!(ended, ServeEnd::StorageFailed) {
             broker.failed().await;
@@ -147,21 +156,21 @@ pub async fn serve(
         ServeEnd::ShutdownRequested => Ok(()),
         ServeEnd::StorageFailed => Err(RunError::StorageFailed),
         ServeEnd::Server(Ok(Ok(()))) => {
-            Err(RunError::Serve(io::Error::other("it ended by itself")))
+            Err(RunError::Serve(io::Error::other("it ended unexpectedly")))
         }
         ServeEnd::Server(Ok(Err(error))) => Err(RunError::Serve(error)),
         ServeEnd::Server(Err(error)) => Err(RunError::Serve(io::Error::other(error))),
     }
 }
 
-/// Why serving ends.
+/// Why serving ended.
 enum ServeEnd {
     ShutdownRequested,
     Server(Result<io::Result<()>, JoinError>),
     StorageFailed,
 }
 
-/// Resolves on SIGTERM or SIGINT; they are listened to from the call on, not from the first poll.
+/// Resolves on SIGTERM or SIGINT. The handlers are installed by the call, not by the first poll.
 ///
 /// # Panics
 /// Outside of an async runtime.
@@ -174,14 +183,15 @@ pub fn shutdown_signal() -> impl Future<Output = ()> {
                 select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
             }
             Err(error) => {
-                warn!(%error, "signals cannot be listened to; only SIGKILL ends this process");
+                warn!(%error, "cannot listen for signals; only SIGKILL ends this process");
                 std::future::pending().await
             }
         }
     }
 }
 
-/// Every stream is a descriptor; the usual soft limit of 1,024 is for programs that use select(2).
+/// Every stream takes a file descriptor; the usual soft limit of 1,024 exists for programs that use
+/// select(2).
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -190,6 +200,6 @@ fn raise_descriptor_limit() {
     }
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit on descriptors cannot be raised; it bounds the open streams");
+        warn!(%error, "cannot raise the limit on file descriptors, which limits open streams");
     }
 }

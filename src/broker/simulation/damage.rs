@@ -1,7 +1,7 @@
-//! Damage to what is on the disk, and the judgement on what a start says to it.
+//! Damages the disk, and judges how a start reacts.
 //!
-//! One thing is damaged at a time. It must be named, at the start or by the reading of what a
-//! checkpoint let it pass over, or be where nothing that counts is.
+//! One thing is damaged at a time. The damage must be named, at the start or by verifying the
+//! segments that a snapshot let it skip, or it must be in an insignificant place.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,27 +19,27 @@ use crate::record::Seq;
 pub struct Damage {
     path: String,
     kind: DamageKind,
-    /// Where it begins.
+    /// Offset of the first damaged byte.
     offset: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DamageKind {
-    /// Bits of one byte are other ones.
+    /// Flips bits of one byte.
     Bits(u8),
-    /// The file ends here.
+    /// Truncates the file.
     Cut,
-    /// The file is not there.
+    /// Removes the file.
     Removed,
-    /// So many bytes are zero.
+    /// Overwrites this many bytes with zeros.
     Zeros(usize),
 }
 
-/// What became of it.
+/// The outcome of a start on damage.
 pub enum StartVerdict {
-    /// Nothing that counts was lost: this process serves, on this truth.
+    /// Nothing significant was lost: this process serves, with this expected log.
     Recovered(Box<SimulatedProcess>, Truth),
-    /// It was refused, with its place.
+    /// The damage was reported, with its location.
     Reported,
 }
 
@@ -51,7 +51,7 @@ impl Damage {
         if bytes.is_empty() {
             return None;
         }
-        // Most of a segment may be zeros, and most damage should not be there.
+        // Most of a segment may be zeros, and most damage should not hit those.
         let end_of_data = len_without_zeros(bytes).max(1);
         let end = if random.random_bool(0.9) { end_of_data } else { bytes.len() };
         let offset = random.random_range(0..end);
@@ -68,7 +68,7 @@ impl Damage {
 
     pub fn image(&self, intact: &Image) -> Image {
         let mut image = intact.clone();
-        let bytes = image.get_mut(&self.path).expect("it was drawn from it");
+        let bytes = image.get_mut(&self.path).expect("the path was drawn from the image");
         match self.kind {
             DamageKind::Bits(bits) => bytes[self.offset] ^= bits,
             DamageKind::Cut => bytes.truncate(self.offset),
@@ -83,8 +83,8 @@ impl Damage {
         image
     }
 
-    /// Starts on the damaged directory. `is_complete` says that nothing was being written and that
-    /// the mark shows all that was acknowledged.
+    /// Starts on the damaged directory. `is_complete` says that no write was interrupted and that
+    /// the watermark covers everything acknowledged.
     pub fn judge(&self, world: &World<'_>, intact: &Image, is_complete: bool) -> StartVerdict {
         let oracle = world.truth.lock().unwrap().clone();
         let in_flight = !oracle.in_flight.is_empty();
@@ -99,42 +99,45 @@ impl Damage {
                 return StartVerdict::Reported;
             }
         };
-        assert!(!self.is_identity(), "an identity that is not whole is refused");
+        assert!(!self.is_identity(), "a damaged identity is refused");
         let verified = process.unverified.take().map(|unverified| unverified.verify(&mut |_| true));
         if let Some(Err(error)) = verified {
             self.check_reported(intact, &error.into());
             return StartVerdict::Reported;
         }
-        let log = process.log().expect("what was verified can be read");
+        let log = process.log().expect("a verified log can be read");
         if log.len() <= truth.lock().unwrap().log.len() {
-            // The losses that FORMAT.md, section 6, admits: there is no mark, for the power took it
-            // or it could not be written, and then the disk has damaged just the last group, or all
-            // from some group on.
-            assert!(!is_complete, "what was acknowledged is lost, and nothing was said");
+            // The losses that FORMAT.md, section 6, admits: there is no watermark, because a power
+            // cut removed it or it could not be written, and the disk has damaged only the last
+            // group, or everything from some group on.
+            assert!(!is_complete, "acknowledged records are lost without an error");
             let damaged = before.get(&self.path).map_or(&[][..], Vec::as_slice);
             let admitted = log.len() > last_group
                 || self.hides_the_end_of_the_log(intact, damaged, last_group);
-            assert!(admitted, "more is lost than the last group");
-            // The open of this start stands where the first group did that is lost.
+            assert!(admitted, "more than the last group is lost");
+            // The record of this open has taken the place of the first lost group.
             let lost = group_offset(&intact[&self.path], log.len() as Seq);
             if let Some(cut) = lost.and_then(|head| damaged.get(head..len_without_zeros(damaged))) {
                 let after = world.disk.image();
                 let mut new = after.iter().filter(|(path, _)| !before.contains_key(*path));
                 let kept = new.any(|(path, bytes)| path.contains("torn-") && bytes == cut);
-                assert!(kept || cut.is_empty(), "what was cut is not kept aside");
+                assert!(kept || cut.is_empty(), "the cut bytes were not kept");
             }
             return StartVerdict::Reported;
         }
         truth.lock().unwrap().recovered(&log);
         let is_significant =
             self.is_segment() && self.offset < len_without_zeros(&intact[&self.path]);
-        assert!(!is_significant || in_flight, "damage was passed over");
+        assert!(!is_significant || in_flight, "damage was overlooked");
         StartVerdict::Recovered(Box::new(process), truth)
     }
 
     fn check_reported(&self, intact: &Image, error: &StartError) {
         assert!(is_damage(error), "{error}");
-        assert!(self.is_segment() || self.is_identity(), "refused without need: {error}");
+        assert!(
+            self.is_segment() || self.is_identity(),
+            "refused although nothing needed is damaged: {error}"
+        );
         if self.kind == DamageKind::Removed {
             return;
         }
@@ -147,15 +150,15 @@ impl Damage {
             JournalError::Damage { offset, .. } | JournalError::Record { offset, .. },
         ) = error
         {
-            // What was cut off was behind where it was missed.
+            // A truncation is reported at the last group that begins before it.
             let extent = if let DamageKind::Zeros(count) = self.kind { count } else { 0 };
             let is_before = *offset <= (self.offset + extent) as u64;
-            assert!(is_before, "it names a place behind the damage: {error}");
+            assert!(is_before, "it names an offset behind the damage: {error}");
         }
     }
 
-    /// The segment in which the log does not go on where the one before it lost its last groups:
-    /// zeros are how a segment ends.
+    /// The segment after a damaged one that lost its last groups. It does not continue the log; the
+    /// damaged one ends normally, because zeros mark the end of a segment.
     fn segment_after_cut<'a>(&self, intact: &'a Image) -> Option<&'a str> {
         let DamageKind::Zeros(count) = self.kind else { return None };
         let is_cut =
@@ -164,8 +167,8 @@ impl Damage {
         later.next().filter(|_| is_cut)?.rsplit('/').next()
     }
 
-    /// Whether no group of the log is behind the damage, nor the head of one: what is left of a
-    /// group without its head is as an interrupted write may leave it.
+    /// True if no group, and no header of one, follows the damage: the rest of a group without its
+    /// header looks like an interrupted write.
     fn hides_the_end_of_the_log(&self, intact: &Image, damaged: &[u8], last_group: usize) -> bool {
         let last = intact.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
         last && match self.kind {
@@ -191,7 +194,7 @@ impl Damage {
     }
 }
 
-/// Where the group begins whose first record has this seq, by FORMAT.md, section 4.
+/// The offset of the group whose first record has this seq (FORMAT.md, section 4).
 fn group_offset(segment: &[u8], first_seq: Seq) -> Option<usize> {
     let mut heads = (0..segment.len()).step_by(8);
     heads.find(|offset| {
@@ -200,8 +203,8 @@ fn group_offset(segment: &[u8], first_seq: Seq) -> Option<usize> {
     })
 }
 
-/// Whether the first byte that is changed is one of those that tell how long a group is: left as
-/// they were, they would tell that more was written behind it.
+/// True if the first changed byte is one of those that say how long a group is. If they were
+/// intact, they would show that more was written after it.
 fn begins_in_group_header(intact: &[u8], damaged: &[u8]) -> bool {
     let first = intact.iter().zip(damaged).position(|(intact, damaged)| intact != damaged);
     let Some(first) = first else { return false };
@@ -211,7 +214,7 @@ fn begins_in_group_header(intact: &[u8], damaged: &[u8]) -> bool {
         .any(|offset| offset % 8 == 0 && intact[offset..].starts_with(b"\x8aBGROUP\0"))
 }
 
-/// Length without the zeros at the end.
+/// The length without zeros at the end.
 fn len_without_zeros(bytes: &[u8]) -> usize {
     bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
 }

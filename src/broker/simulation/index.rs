@@ -1,6 +1,6 @@
-//! The model of the projection: an index of ids that lags behind the log, goes back to an older
-//! position when a process ends, is lost, and is built again; and that is opened after the start,
-//! which then goes by a milestone, before or behind what there is.
+//! A model of the projection: an index of ids that lags behind the log, goes back to an older
+//! position when a process ends, is lost, and is rebuilt. It may be opened after the start, which
+//! then relies on a progress file that is before or behind the real position.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,30 +15,30 @@ use crate::journal::{Location, Reader};
 use crate::projection::{Applied, IdLookup, Unavailable};
 use crate::record::{Seq, names_place};
 
-/// Clones mean the same one.
+/// Clones share the same index.
 #[derive(Clone)]
 pub struct SimulatedIndex(Arc<Mutex<IndexContents>>);
 
 #[derive(Clone, Default)]
 struct IndexContents {
-    /// Of every record that is applied.
+    /// One entry per applied record.
     entries: Vec<IdEntry>,
     by_id: BTreeMap<Uuid, usize>,
-    /// How many of them are on the disk of the store.
+    /// How many of them are on disk.
     flushed: usize,
-    /// Whether the walk through the ids is done, or was not needed.
+    /// True if all ids were collected, or did not have to be.
     complete: bool,
-    /// What a start goes by instead of the entries, which it has not opened.
+    /// The position that a start uses while the entries are not open yet.
     progress_file: Option<Applied>,
-    /// Nothing can be read before it is there.
+    /// Reads are refused until this seq is applied.
     readable_from: Seq,
-    /// Of the process that runs.
+    /// Reader of the current process.
     reader: Option<Reader>,
 }
 
 #[derive(Clone)]
 struct IdEntry {
-    /// Absent when the id names its place.
+    /// Absent if the id encodes its seq.
     id: Option<Uuid>,
     location: Location,
     chain: Digest,
@@ -49,7 +49,7 @@ impl SimulatedIndex {
         Self(Arc::new(Mutex::new(IndexContents { complete: true, ..IndexContents::default() })))
     }
 
-    /// What survives of it when the process ends now.
+    /// Ends the process: keeps what survives of the index.
     pub fn end(&self, random: &mut SmallRng) {
         let mut contents = self.lock();
         let kept = match random.random_range(0..8) {
@@ -57,7 +57,7 @@ impl SimulatedIndex {
             1..4 => contents.entries.len(),
             _ => random.random_range(contents.flushed..=contents.entries.len()),
         };
-        // As old as the oldest entries that may be lost, and as new as the newest.
+        // Anything between the oldest entry that may be lost and the newest.
         contents.progress_file = None;
         if kept > 0 && random.random_bool(0.4) {
             let seq = random.random_range(contents.flushed.max(1)..=contents.entries.len());
@@ -70,7 +70,7 @@ impl SimulatedIndex {
         contents.reader = None;
     }
 
-    /// What an open is told.
+    /// The position that an open gets.
     pub fn applied(&self) -> Option<Applied> {
         let contents = self.lock();
         let last =
@@ -78,13 +78,13 @@ impl SimulatedIndex {
         contents.progress_file.or_else(last)
     }
 
-    /// How far it really is.
+    /// The last seq that it has evidence of.
     pub fn reached_seq(&self) -> Seq {
         let contents = self.lock();
         contents.progress_file.map_or(0, |applied| applied.seq).max(contents.entries.len() as Seq)
     }
 
-    /// The log that it follows from now on.
+    /// Follows this log from now on.
     pub fn follow(&self, reader: Reader) {
         let mut contents = self.lock();
         contents.reader = Some(reader);
@@ -92,37 +92,37 @@ impl SimulatedIndex {
         contents.complete &= contents.progress_file.is_none();
     }
 
-    /// What it tells the order.
+    /// The position that the order gets.
     pub fn applied_seq(&self) -> Seq {
         let contents = self.lock();
         contents.readable_from.max(contents.entries.len() as Seq)
     }
 
-    /// Whether it knows every id of a log of so many records.
+    /// True if it knows every id of a log with this many records.
     pub fn is_ready(&self, records: usize) -> bool {
         let contents = self.lock();
-        contents.complete && contents.can_be_read() && contents.entries.len() == records
+        contents.complete && contents.is_readable() && contents.entries.len() == records
     }
 
-    /// Applies some more of the log.
+    /// Applies a few more records of the log.
     pub fn step(&self, random: &mut SmallRng) {
         let mut contents = self.lock();
         let Some(reader) = contents.reader.clone() else { return };
         if contents.progress_file.is_some() && random.random_bool(0.5) {
-            // It is being opened.
+            // It is still being opened.
             return;
         }
         contents.progress_file = None;
         let bytes_max = random.random_range(1..8_000);
         let located = reader.follow(contents.entries.len() as Seq).next_located(bytes_max);
-        for located in located.expect("the log can be read where it is not damaged") {
+        for located in located.expect("an intact log can be read") {
             let id = located.meta().id;
             let before = contents.entries.last().map_or([0; 32], |last| last.chain);
             let id = (!names_place(&id, located.seq(), located.time())).then_some(id);
             let at = contents.entries.len();
             if let Some(id) = id {
                 let twice = contents.by_id.insert(id, at);
-                assert_eq!(twice, None, "an id is in the log once");
+                assert_eq!(twice, None, "ids are unique in the log");
             }
             let chain = chain(&before, &located.leaf);
             contents.entries.push(IdEntry { id, location: located.place, chain });
@@ -130,12 +130,12 @@ impl SimulatedIndex {
         if random.random_bool(0.3) {
             contents.flushed = contents.entries.len();
         }
-        if random.random_bool(0.8) && contents.can_be_read() {
+        if random.random_bool(0.8) && contents.is_readable() {
             contents.complete = true;
         }
     }
 
-    /// Another one as this one is now.
+    /// An independent copy.
     pub fn copy(&self) -> Self {
         let copy = IndexContents { reader: None, ..self.lock().clone() };
         assert!(copy.entries.iter().filter(|entry| entry.id.is_some()).count() == copy.by_id.len());
@@ -148,13 +148,13 @@ impl SimulatedIndex {
 }
 
 impl IndexContents {
-    /// The position after so many entries, at least one.
+    /// The position after this many entries, at least one.
     fn position(&self, entries: usize) -> Applied {
         let chain = self.entries[entries - 1].chain;
         Applied { seq: entries as Seq, chain, ids: Default::default() }
     }
 
-    fn can_be_read(&self) -> bool {
+    fn is_readable(&self) -> bool {
         self.progress_file.is_none() && self.entries.len() as Seq >= self.readable_from
     }
 }
@@ -166,7 +166,7 @@ impl IdIndex for SimulatedIndex {
 
     fn by_id(&self, id: &Uuid) -> Result<IdLookup, Unavailable> {
         let contents = self.lock();
-        if !contents.can_be_read() {
+        if !contents.is_readable() {
             return Err(Unavailable::Opening);
         }
         let Some(at) = contents.by_id.get(id) else {
@@ -174,6 +174,6 @@ impl IdIndex for SimulatedIndex {
         };
         let reader = contents.reader.as_ref().ok_or(Unavailable::Closed)?;
         let record = reader.read_at(&contents.entries[*at].location);
-        Ok(IdLookup::Found(record.expect("the log can be read where it is not damaged")))
+        Ok(IdLookup::Found(record.expect("an intact log can be read")))
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that insert: new things, retries of what they do not know, and what must be refused.
+//! Clients that insert new events, retry unknown outcomes, and send what must be rejected.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,39 +18,40 @@ use crate::journal::simulated::SimulatedDisk;
 use crate::order::{ProposeError, Submission, Ticket};
 use crate::record::{Data, Identity, Name, NewEvent, Record, Seq, Timestamp, User, server_id};
 
-/// The last is a position, which its owner stores.
+/// The last one is a position, stored by its owner.
 const NAMES: [&str; 6] = ["a", "b", "a.b", "a.b.c", "profile.1", "broker:p2"];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
-/// Most proposals of one group.
+/// Maximum proposals in one group.
 const TOGETHER_MAX: usize = 5;
 
 #[derive(Default)]
 pub struct InsertClients {
-    /// Whose outcome nobody knows, and whose ids their clients chose.
+    /// Proposals with an unknown outcome, whose ids the clients chose.
     unknown: Vec<Proposal>,
-    /// Looked up, and not queued yet.
+    /// Submissions that were looked up but are not queued yet.
     pending: Vec<PendingSubmission>,
 }
 
-/// A submission between its look-up and the queue.
+/// A submission between the id lookup and the queue.
 struct PendingSubmission {
     submission: Submission,
-    /// How likely it is queued by the next turn: some are so late that what was looked up is let go.
+    /// Probability of being queued in the next step. Some are so late that the result of the lookup
+    /// has expired.
     chance: f64,
 }
 
 impl InsertClients {
-    /// Nobody waits for a process that has ended.
+    /// Drops pending submissions, because the process has ended.
     pub fn drop_pending(&mut self) {
         self.pending.clear();
     }
 
-    /// The clients have lost their memory with the server's.
+    /// Forgets everything, as the clients do when the server is rolled back.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Makes a group of some proposals and judges every answer. Answers what was done.
+    /// Submits a group of proposals, checks every answer, and returns a summary.
     pub fn insert(
         &mut self,
         random: &mut SmallRng,
@@ -62,9 +63,9 @@ impl InsertClients {
         for _ in 0..random.random_range(1..=TOGETHER_MAX) {
             let mut submission = Submission::new(self.proposal(random, &truth.lock().unwrap()));
             if process.engines.look_up(&mut submission).is_err() {
-                panic!("the log can be read where it is not damaged");
+                panic!("an intact log can be read");
             }
-            // A client that did not wait for an answer: the same once more, and perhaps much later.
+            // A client that did not wait for the answer sends the same again, perhaps much later.
             if random.random_bool(0.1) {
                 let proposal = submission.proposal.clone();
                 let (known, looked_up) = (submission.known.clone(), submission.looked_up);
@@ -129,11 +130,14 @@ impl InsertClients {
             if let Err(ProposeError::ProjectionLag { records }) = &answer {
                 let since = index.applied_seq().max(process.opened_at);
                 let lag = truth.log.len() as Seq - since;
-                assert!(*records >= process.lag_max, "{records} behind are not too many");
-                assert!(*records <= lag || fate != Fate::Durable, "{records} behind, not {lag}");
+                assert!(*records >= process.lag_max, "a lag of {records} is within the limit");
+                assert!(
+                    *records <= lag || fate != Fate::Durable,
+                    "the lag is {lag}, not {records}"
+                );
             }
             let is_needless = matches!(answer, Err(ProposeError::IdsNotReady)) && is_index_ready;
-            assert!(!is_needless, "all ids can be found");
+            assert!(!is_needless, "all ids are available");
             let is_outcome_unknown =
                 disk.is_dead() || matches!(&answer, Err(ProposeError::Unknown));
             let has_ids = proposal.events.iter().all(|proposed| proposed.event.id.is_some());
@@ -151,7 +155,7 @@ impl InsertClients {
         if !self.unknown.is_empty() && random.random_bool(0.5) {
             let at = random.random_range(0..self.unknown.len());
             let proposal = self.unknown[at].clone();
-            // A client may well ask a third time.
+            // A client may retry once more.
             if random.random_bool(0.7) {
                 self.unknown.swap_remove(at);
             }
@@ -168,21 +172,21 @@ impl InsertClients {
 
 type PendingReply = Result<Verdict, ProposeError>;
 
-/// It is there when the turn has ended.
+/// The answer is ready once the append has run.
 fn answer(ticket: Result<Ticket, ProposeError>) -> PendingReply {
     let ticket = pin!(ticket?);
     match ticket.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("a turn has ended without an answer"),
+        Poll::Pending => panic!("the append ended without an answer"),
     }
 }
 
 fn event(random: &mut SmallRng, truth: &Oracle) -> Proposed {
     let old = any_client_record(random, &truth.log);
     let event = match random.random_range(0..20) {
-        // The same again, after whatever time.
+        // Repeats an old event after any time.
         0..=2 if old.is_some() => repeated(old.expect("there is one")),
-        // An id that is taken, most likely.
+        // Reuses an id, most likely for another event.
         3 if old.is_some() => {
             NewEvent { id: old.map(|record| record.id()), ..fresh(random, truth) }
         }
@@ -213,10 +217,10 @@ fn repeated(record: &Record) -> NewEvent {
 fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
     let user = |random: &mut SmallRng| {
         let user = USERS[random.random_range(0..USERS.len())];
-        user.map(|user| User::parse(user).expect("it is one"))
+        user.map(|user| User::parse(user).expect("it is valid"))
     };
     let name = NAMES[random.random_range(0..NAMES.len())];
-    let event = Name::stored(name).expect("it is one");
+    let event = Name::stored(name).expect("it is valid");
     let to = user(random).filter(|_| !event.is_system());
     let identity = Identity { event, to };
     let len = match random.random_range(0..20) {
@@ -227,7 +231,7 @@ fn fresh(random: &mut SmallRng, truth: &Oracle) -> NewEvent {
     let letters: String = (0..len).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect();
     let id = match random.random_range(0..10) {
         0..=3 => None,
-        // One that looks as if it named a place, around the head.
+        // An id that looks like a server id, with a seq near the head.
         4 => {
             let near = truth.log.len() as u64 + random.random_range(0..4);
             let last = truth.log.last().map_or(Timestamp::from_millis(0), |last| last.time());

@@ -1,35 +1,36 @@
-//! The simulation: order, decide, journal, ids, newest and subscribers in one thread, on a disk
-//! that tears, loses, reorders and fails, from one seed.
+//! Simulation of order, decide, journal, ids, latest values and subscribers in one thread, on a
+//! disk that tears, loses, reorders and fails writes, from one seed.
 //!
-//! **Owns** the world (`world`), its clients (`inserts`, `streams`), what must be (`oracle`), and
-//! what damages the disk (`damage`; faults, kills and power cuts are those of
-//! `journal/disk/simulated.rs`).
+//! **Owns** the world (`world`), its clients (`inserts`, `streams`), the expected behaviour
+//! (`oracle`), and damage to the disk (`damage`; faults, kills and power cuts are in
+//! `journal/disk/simulated`).
 //!
-//! **Promises** that a seed lives through the same again: there is one random number generator for
-//! the world and one for the disk, the clock is the world's, turns are taken by hand, and the
-//! thread that prepares a segment is waited for. What the production code draws by itself, the
-//! log's id and the epochs and salts of opens, decides nothing but bytes.
+//! **Promises** that a seed always replays the same run: there is one random number generator for
+//! the world and one for the disk, the world sets the clock, append permits are taken by hand, and
+//! the thread that preallocates a segment is waited for. Values that production code draws at
+//! random, the log's id and the epochs and salts of opens, influence nothing but bytes.
 //!
-//! **What is checked**
-//! - what was acknowledged is there once, with the same bytes, version and hash, in every later
+//! **Checks** that
+//! - every acknowledged record is there once, with the same bytes, version and hash, in every later
 //!   read; nothing that was visible disappears;
-//! - an unknown outcome is there at most once, its group whole, and a retry answers what the log
-//!   holds;
-//! - versions are 1..n, ids are unique, times never fall, and every answer of the fold is the one
-//!   that a simpler model gives;
-//! - nobody is told of what is not durable; a stream never goes back, and at rest holds the newest
-//!   of what it may see, or all of it; a cursor of a history that was rolled back is not believed;
-//! - after a fault the right state, or an explicit error; a start is refused only for damage, and
-//!   damage is named.
+//! - a group with an unknown outcome is there at most once and only as a whole, and a retry returns
+//!   what the log holds;
+//! - versions are 1..n, ids are unique, times never fall, and every answer of the fold equals that
+//!   of a simpler model;
+//! - no stream gets a record that is not durable; a stream never goes back, and at rest it has the
+//!   latest of everything it may see, or all of it; a cursor of a history that was rolled back is
+//!   rejected;
+//! - after a fault there is the right state or an explicit error; a start is refused only for
+//!   damage, and the damage is named.
 //!
-//! **Does not** simulate sled, which has threads of its own: `index` models the projection, behind
-//! the trait by which the order asks it, as a map that lags, goes back, is lost and is built anew.
-//! The real one has its own tests.
+//! **Does not** simulate sled, which has its own threads: `index` models the projection, behind the
+//! trait that the order uses, as a map that lags, goes back, is lost and is rebuilt. The real
+//! projection has its own tests.
 //!
-//! `BROKER_SIM_SEED=n` replays one seed and prints all of its steps (`--no-capture`).
-//! `BROKER_SIM_SEEDS=count` runs so many. `BROKER_SIM_SECONDS=seconds` runs new ones for so long,
-//! from `BROKER_SIM_FIRST=n` on if it is set, says how far it is, and adds what came of it to the
-//! file `BROKER_SIM_REPORT`, a line of JSON for each of the tests.
+//! `BROKER_SIM_SEED=n` replays one seed and prints all of its steps (with `--no-capture`).
+//! `BROKER_SIM_SEEDS=count` sets the number of seeds. `BROKER_SIM_SECONDS=seconds` runs new seeds
+//! for that long, starting at `BROKER_SIM_FIRST=n` if it is set, prints progress, and appends the
+//! result of each test to the file `BROKER_SIM_REPORT`, as a line of JSON.
 
 mod damage;
 mod index;
@@ -50,16 +51,16 @@ use crate::broker::simulation::world::World;
 use crate::journal::simulated::SimulatedDisk;
 use crate::record::Timestamp;
 
-/// Seeds of an ordinary run of the tests.
+/// Seeds in an ordinary test run.
 const SEEDS: u64 = 2_000;
-/// Tests that share them, beside each other.
+/// Tests that share the seeds and run in parallel.
 const SHARES: u64 = 4;
-/// Steps that are printed of a seed that failed among others.
+/// Steps printed for a failed seed, unless it is replayed alone.
 const STEPS_PRINTED: usize = 30;
-/// Time between two lines of a long run.
+/// Time between two progress lines.
 const PROGRESS_SECONDS: u64 = 30;
 
-/// Memory, where the system has a directory in it.
+/// A directory in memory, if the system has one.
 fn parent() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }
@@ -67,10 +68,10 @@ fn parent() -> PathBuf {
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }
 
-/// Lives through one seed.
+/// Runs one seed.
 fn run_seed(seed: u64, steps_printed: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut trace = Vec::new();
@@ -80,7 +81,7 @@ fn run_seed(seed: u64, steps_printed: usize) {
     SimulatedDisk::install(None);
     Timestamp::set_clock(None);
     if passed.is_err() {
-        eprintln!("seed {seed} failed in its step {}; replay it with", trace.len());
+        eprintln!("seed {seed} failed in step {}; replay it with", trace.len());
         eprintln!("  BROKER_SIM_SEED={seed} cargo test --lib simulation");
     }
     if passed.is_err() || steps_printed == usize::MAX {
@@ -90,7 +91,7 @@ fn run_seed(seed: u64, steps_printed: usize) {
     passed.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-/// Lives through every `SHARES`th seed.
+/// Runs every `SHARES`th seed.
 fn run_share(share: u64) {
     if let Some(seed) = setting("BROKER_SIM_SEED") {
         if share == 0 {
@@ -106,7 +107,7 @@ fn run_share(share: u64) {
     run_seeds_for(Duration::from_secs(seconds), share);
 }
 
-/// Lives through new seeds, and reports.
+/// Runs new seeds until the time is up, and reports.
 fn run_seeds_for(limit: Duration, share: u64) {
     static SEEDS_RUN: AtomicU64 = AtomicU64::new(0);
     static LINES_PRINTED: AtomicU64 = AtomicU64::new(0);
@@ -130,7 +131,7 @@ fn run_seeds_for(limit: Duration, share: u64) {
             eprintln!("simulation: {all} seeds in {elapsed} of {limit} s");
         }
     }
-    eprintln!("{passed} seeds from {first} on");
+    eprintln!("{passed} seeds, starting at {first}");
     if let Some(path) = std::env::var_os("BROKER_SIM_REPORT") {
         let line = serde_json::json!({
             "lived": passed,
@@ -138,7 +139,8 @@ fn run_seeds_for(limit: Duration, share: u64) {
             "failed": failure.as_ref().map(|(seed, _)| seed),
         });
         let file = OpenOptions::new().append(true).create(true).open(path);
-        // All four end at the same time: a line is one write, so that none is within another.
+        // All four tests end at the same time; a line is a single write, so lines do not
+        // interleave.
         let line = format!("{line}\n");
         let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         written.expect("the report can be written");

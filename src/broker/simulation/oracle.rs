@@ -1,5 +1,5 @@
-//! What must be: the records that are durable, what may be beside them, and what the fold has to
-//! answer; written a second time, as simply as possible.
+//! The expected behaviour: the durable records, what else may be in the log, and the answers of the
+//! fold, implemented a second time, as simply as possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::order::ProposeError;
 use crate::record::{Identity, NewEvent, Record, Seq, Version};
 use crate::subscription::epochs::open_name;
 
-/// One log's truth. A clone is what a backup of it knows.
+/// The expected log. A clone is the expectation for a backup.
 #[derive(Clone, Default)]
 pub struct Oracle {
-    /// Durable, by seq.
+    /// Durable records, by seq.
     pub log: Vec<Arc<Record>>,
-    /// After each of them.
+    /// The chain after each of them.
     chain: Vec<Digest>,
-    /// Handed to the journal, and nobody knows whether it was stored.
+    /// Passed to the journal with an unknown outcome.
     pub in_flight: Vec<Arc<Record>>,
-    /// Whether a start may have left the record of its open.
+    /// True if a failed start may have left its open record.
     pub start_failed: bool,
-    /// Where the last group begins in the log.
+    /// Index in the log of the first record of the last group.
     pub last_group: usize,
-    /// As far as all answers were judged.
+    /// Covers the records whose answers were checked.
     fold: Fold,
 }
 
@@ -36,18 +36,18 @@ struct Fold {
     ids: BTreeMap<Uuid, usize>,
 }
 
-/// What became of the group that a proposal was in.
+/// The outcome of the group that a proposal was in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Durable,
-    /// The log failed in it, or before.
+    /// The log failed in it, or before it.
     Failed,
     /// There was no space for it.
     NoSpace,
 }
 
 impl Oracle {
-    /// A group is durable.
+    /// Records a durable group.
     pub fn durable(&mut self, group: &[Arc<Record>]) {
         self.in_flight.clear();
         self.last_group = self.log.len();
@@ -61,12 +61,13 @@ impl Oracle {
         }
     }
 
-    /// Everything that is durable was answered, or found.
+    /// Folds all durable records: each was answered or found.
     fn fold_all(&mut self) {
         self.fold.take(&self.log[self.fold.records..]);
     }
 
-    /// Compares with what an open gave back, and takes over what turned out to be durable.
+    /// Compares with the records that an open recovered, and adopts those that turned out to be
+    /// durable.
     pub fn recovered(&mut self, found: &[Record]) {
         assert!(found.len() >= self.log.len(), "{} of {}", found.len(), self.log.len());
         for (record, found) in self.log.iter().zip(found) {
@@ -77,24 +78,24 @@ impl Oracle {
         if let (Some(first), Some(next)) = (in_flight.first(), rest.first())
             && first.id() == next.id()
         {
-            assert!(rest.len() >= in_flight.len(), "a group is there whole or not at all");
+            assert!(rest.len() >= in_flight.len(), "a group is recovered as a whole or not at all");
             for (record, found) in in_flight.iter().zip(rest) {
                 assert_same(record, found);
             }
             self.durable(&in_flight);
             rest = &rest[in_flight.len()..];
         }
-        assert!(!rest.is_empty(), "an open leaves a record");
-        assert!(rest.len() == 1 || self.start_failed, "what nobody appended is in the log");
+        assert!(!rest.is_empty(), "an open appends a record");
+        assert!(rest.len() == 1 || self.start_failed, "the log has a record that nobody appended");
         for record in rest {
-            assert_eq!(record.event(), &open_name(), "what nobody appended is in the log");
+            assert_eq!(record.event(), &open_name(), "the log has a record that nobody appended");
             self.durable(&[Arc::new(record.clone())]);
         }
         self.start_failed = false;
         self.fold_all();
     }
 
-    /// The whole log as a reader sees it now.
+    /// Compares with the whole log as a reader sees it.
     pub fn check_log(&self, found: &[Record]) {
         assert_eq!(found.len(), self.log.len());
         self.log.iter().zip(found).for_each(|(record, found)| assert_same(record, found));
@@ -105,7 +106,7 @@ impl Oracle {
         self.chain[usize::try_from(seq).expect("logs are short") - 1]
     }
 
-    /// The newest of everything that is for readers.
+    /// The latest record of each identity that readers may see.
     pub fn latest(&self) -> BTreeMap<Identity, Arc<Record>> {
         let records = self.log.iter().filter(|record| !record.event().is_system());
         records.map(|record| (record.identity().clone(), record.clone())).collect()
@@ -116,7 +117,7 @@ impl Oracle {
         self.fold.ids.get(id).map(|index| &self.log[*index])
     }
 
-    /// Whether an answer is right, after those to all proposals before it.
+    /// Checks an answer, after those to all earlier proposals.
     pub fn check_answer(
         &mut self,
         proposal: &Proposal,
@@ -134,13 +135,13 @@ impl Oracle {
                 }
                 self.fold.take(records);
             }
-            (Ok(Verdict::Append(_)), _) => panic!("acknowledged, and not durable"),
+            (Ok(Verdict::Append(_)), _) => panic!("acknowledged, but not durable"),
             (Ok(Verdict::Known(records)), _) => {
                 let ids = records.iter().map(|record| record.id()).collect();
                 assert_eq!(expected, ExpectedVerdict::Known(ids));
                 for record in records {
                     assert_same(
-                        self.log.get(index_of(record)).expect("what is known is durable"),
+                        self.log.get(index_of(record)).expect("known records are durable"),
                         record,
                     );
                 }
@@ -159,9 +160,9 @@ impl Oracle {
         }
     }
 
-    /// After the answers to a group: all that is durable was acknowledged.
+    /// Checks, after the answers to a group, that every durable record was acknowledged.
     pub fn check_all_answered(&self) {
-        assert_eq!(self.fold.records, self.log.len(), "what was appended was answered");
+        assert_eq!(self.fold.records, self.log.len(), "every appended record was answered");
     }
 
     fn expected(&self, proposal: &Proposal) -> ExpectedVerdict {
@@ -210,7 +211,7 @@ impl Fold {
             *version += 1;
             assert_eq!(record.version(), *version, "versions are 1..n");
             let twice = self.ids.insert(record.id(), self.records);
-            assert_eq!(twice, None, "an id is in the log once");
+            assert_eq!(twice, None, "ids are unique in the log");
             self.records += 1;
         }
     }
@@ -227,7 +228,7 @@ fn index_of(record: &Record) -> usize {
     usize::try_from(record.seq()).expect("logs are short") - 1
 }
 
-/// Equal salts and bytes have equal hashes.
+/// Equal records have equal hashes, because salts and bytes are compared too.
 fn assert_same(expected: &Record, found: &Record) {
     assert_eq!(expected, found, "a record has changed");
 }

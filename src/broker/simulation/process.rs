@@ -1,4 +1,4 @@
-//! One life of a broker's process, without its threads.
+//! One run of the broker process, without its threads.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ use crate::subscription::epochs::Epochs;
 use crate::subscription::latest::SliceLimits;
 use crate::subscription::{Dispatcher, Hub, HubOptions};
 
-/// What outlives a process, and is told what is durable.
+/// The expected log, which outlives processes and learns what is durable.
 pub type Truth = Arc<Mutex<Oracle>>;
 
-/// What a start is told.
+/// Parameters of a start.
 pub struct StartSite<'a> {
     pub root: &'a Path,
     pub first_segment_bytes: u64,
@@ -39,7 +39,7 @@ pub struct SimulatedProcess {
     pub reader: Reader,
     pub epochs: Epochs,
     pub unverified: Option<UnverifiedSegments>,
-    /// The most that the index may lack of what came since the open.
+    /// Maximum lag of the index behind the records since the open.
     pub lag_max: u64,
     /// Seq of the record of the open.
     pub opened_at: Seq,
@@ -92,7 +92,7 @@ impl Observer for OracleObserver {
         if self.is_open.load(Ordering::Relaxed) {
             let truth = self.truth.lock().unwrap();
             let last = &truth.log[truth.log.len() - group.len()..];
-            assert_eq!(last, group, "nobody is told of what is not durable");
+            assert_eq!(last, group, "only durable records are published");
         }
         self.hub.commit(group);
     }
@@ -103,7 +103,7 @@ impl Observer for OracleObserver {
 }
 
 impl SimulatedProcess {
-    /// As `broker::start::open`.
+    /// Starts as `lifecycle::start::open` does.
     pub fn start(site: &StartSite<'_>) -> Result<Self, StartError> {
         let StartSite { root, first_segment_bytes, config, index, truth } = site;
         let directory = Arc::new(DataDir::open_sized(root, *first_segment_bytes)?);
@@ -156,7 +156,7 @@ impl SimulatedProcess {
         })
     }
 
-    /// What writes a checkpoint beside the serving.
+    /// The writer of snapshots.
     pub fn snapshots(&self) -> Snapshots {
         Snapshots {
             hub: self.hub.clone(),
@@ -169,7 +169,7 @@ impl SimulatedProcess {
         }
     }
 
-    /// Everything that is durable, read anew.
+    /// Reads the whole durable log.
     pub fn log(&self) -> Result<Vec<Record>, JournalError> {
         let mut follower = self.reader.follow(0);
         let mut log = Vec::new();
@@ -182,7 +182,7 @@ impl SimulatedProcess {
         }
     }
 
-    /// The newest, seen in small steps.
+    /// Reads the latest values in small slices.
     pub fn latest(&self) -> Vec<Arc<Record>> {
         let limits = SliceLimits { examined_max: 3, bytes_max: 1_000 };
         let (mut latest, mut position): (Vec<_>, Seq) = (Vec::new(), 0);

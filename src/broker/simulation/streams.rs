@@ -1,5 +1,5 @@
-//! Clients that subscribe: some keep up, some lag, some come back with a cursor, some change what
-//! they ask for, some see every version.
+//! Clients that subscribe: some keep up, some lag, some reconnect with a cursor, some change their
+//! selector, some read every version.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -18,7 +18,7 @@ use crate::subscription::{ControlEvent, Selector, Step, Subscriber};
 
 const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "profile.*"]];
 const USERS: [Option<&str>; 3] = [None, Some("ann"), Some("bob")];
-/// Most streams at a time.
+/// Maximum streams at a time.
 const STREAMS_MAX: usize = 6;
 
 #[derive(Default)]
@@ -28,23 +28,23 @@ struct StreamClient {
     selector: Selector,
     mode: ReplayMode,
     subscriber: Option<Subscriber>,
-    /// Of the last thing that it got.
+    /// Cursor of the last step received.
     cursor: Option<Cursor>,
     position: Seq,
     held: BTreeMap<Identity, Arc<Record>>,
-    /// Where what it asked for begins.
+    /// The client expects records after this seq.
     since: Seq,
-    /// With `replay=all`: everything since.
+    /// For `replay=all`: all seqs received since.
     received: Vec<Seq>,
 }
 
 impl StreamClients {
-    /// The process has ended.
+    /// Disconnects all clients, because the process has ended.
     pub fn end(&mut self) {
         self.0.iter_mut().for_each(|client| client.subscriber = None);
     }
 
-    /// Somebody comes, comes back, goes, or reads on.
+    /// A client connects, reconnects, disconnects, or reads on.
     pub fn step(
         &mut self,
         random: &mut SmallRng,
@@ -54,26 +54,26 @@ impl StreamClients {
     ) -> String {
         if self.0.is_empty() || self.0.len() < STREAMS_MAX && random.random_bool(0.1) {
             self.0.push(StreamClient::new(random, process));
-            return format!("stream {} comes", self.0.len() - 1);
+            return format!("stream {} connects", self.0.len() - 1);
         }
         let at = random.random_range(0..self.0.len());
         let client = &mut self.0[at];
         match random.random_range(0..10) {
             0 if client.subscriber.is_some() => {
                 client.subscriber = None;
-                format!("stream {at} goes")
+                format!("stream {at} disconnects")
             }
             1 => {
                 *client = StreamClient::new(random, process);
-                format!("stream {at} is another")
+                format!("stream {at} is replaced")
             }
             2 if client.subscriber.is_some() => {
                 client.change_selector(random, process);
-                format!("stream {at} changes its view")
+                format!("stream {at} changes its selector")
             }
             _ if client.subscriber.is_none() => {
                 client.reconnect(process);
-                format!("stream {at} comes back to {}", client.position)
+                format!("stream {at} reconnects at {}", client.position)
             }
             _ => {
                 client.read(random.random_range(1..4), truth, runtime);
@@ -82,8 +82,8 @@ impl StreamClients {
         }
     }
 
-    /// At rest every client holds the newest of what it may see, and nothing else. Some stay away,
-    /// and come back to a log that has gone on.
+    /// At rest every client holds the latest of everything it may see, and nothing else. Some stay
+    /// disconnected, and reconnect when the log has grown.
     pub fn check_at_rest(
         &mut self,
         random: &mut SmallRng,
@@ -109,7 +109,7 @@ impl StreamClient {
     fn new(random: &mut SmallRng, process: &SimulatedProcess) -> Self {
         let filters = any_filters(random);
         let user = USERS[random.random_range(0..USERS.len())];
-        let user = user.map(|user| User::parse(user).expect("it is one"));
+        let user = user.map(|user| User::parse(user).expect("it is valid"));
         let mode = match random.random_range(0..6) {
             0 => ReplayMode::None,
             1 | 2 => ReplayMode::All,
@@ -129,8 +129,8 @@ impl StreamClient {
         client
     }
 
-    /// As if it came back with a cursor of another view: what it held is discarded when it hears
-    /// `Reset`, and whatever follows belongs to the new filters.
+    /// As if it reconnected with a cursor for another selector: it discards what it held on
+    /// `Reset`, and everything after that belongs to the new filters.
     fn change_selector(&mut self, random: &mut SmallRng, process: &SimulatedProcess) {
         self.selector = Selector::new(any_filters(random), self.selector.user().cloned());
         self.cursor = None;
@@ -171,7 +171,7 @@ impl StreamClient {
     fn read(&mut self, steps: usize, truth: &Oracle, runtime: &Runtime) {
         for _ in 0..steps {
             let Some(subscriber) = &mut self.subscriber else { return };
-            // A step through the log runs on another thread: only a subscriber that follows and
+            // A step through the log runs on another thread, so only a subscriber that follows and
             // sleeps is at rest.
             let step = poll_fn(|cx| match subscriber.poll_step(cx) {
                 Poll::Ready(step) => Poll::Ready(step),
@@ -179,7 +179,7 @@ impl StreamClient {
                 Poll::Pending => Poll::Pending,
             });
             let Some(step) = runtime.block_on(step) else { return };
-            self.take(step.expect("the log can be read where it is not damaged"), truth);
+            self.take(step.expect("an intact log can be read"), truth);
         }
     }
 
@@ -188,22 +188,22 @@ impl StreamClient {
             self.discard();
         }
         for record in step.records {
-            assert!(record.seq() > self.position, "positions rise strictly");
-            assert!(self.selector.matches(&record), "nothing that it may not see");
+            assert!(record.seq() > self.position, "positions strictly increase");
+            assert!(self.selector.matches(&record), "every record matches the selector");
             let index = usize::try_from(record.seq() - 1).expect("logs are short");
-            let durable = truth.log.get(index).expect("only what is durable is told");
+            let durable = truth.log.get(index).expect("only durable records are delivered");
             assert_eq!(durable, &record);
             self.position = record.seq();
             self.received.push(record.seq());
             let before = self.held.insert(record.identity().clone(), record.clone());
             let version = before.map_or(0, |before| before.version());
-            assert!(version < record.version(), "never backwards");
+            assert!(version < record.version(), "versions never go backwards");
         }
         let Some(subscriber) = &self.subscriber else { return };
         if let Some(ControlEvent::Synced { .. }) = step.mark {
             self.position = self.position.max(subscriber.position());
         }
-        // Nothing was handed out under a cursor that is not there yet.
+        // Before the first record or mark there is no cursor to return with.
         if self.position > 0 || step.mark.is_some() {
             self.cursor = Some(subscriber.cursor(self.position));
         }
@@ -213,7 +213,10 @@ impl StreamClient {
         let mut expected = truth.latest();
         let visible = |record: &Record| record.seq() > self.since && self.selector.matches(record);
         expected.retain(|_, record| visible(record));
-        assert_eq!(self.held, expected, "at rest a stream holds the newest, and nothing else");
+        assert_eq!(
+            self.held, expected,
+            "at rest a stream holds the latest values, and nothing else"
+        );
         if self.mode == ReplayMode::All {
             let matching = truth.log.iter().filter(|record| visible(record));
             let matching: Vec<_> = matching.map(|record| record.seq()).collect();

@@ -1,4 +1,5 @@
-//! The world of one seed: a disk, a process that lives and ends on it, clients, and the truth.
+//! The world of one seed: a disk, processes that start and end on it, clients, and the expected
+//! log.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +21,7 @@ use crate::journal::{DirError, JournalError};
 use crate::record::Timestamp;
 use crate::subscription::latest::SliceLimits;
 
-/// Things that are damaged between two lives, one after the other.
+/// Maximum damages tried between two processes, one after the other.
 const DAMAGES_MAX: usize = 3;
 
 pub struct World<'a> {
@@ -36,15 +37,15 @@ pub struct World<'a> {
     inserts: InsertClients,
     streams: StreamClients,
     clock_ms: u64,
-    /// Whether the last process wrote all that it began, and the mark is there.
+    /// True if the last process finished all writes and the watermark is there.
     is_complete: bool,
-    /// Whether the process that runs met a fault while it started, such as a mark that could not be
-    /// written.
+    /// True if the current process met a fault during its start, such as a watermark that could not
+    /// be written.
     start_met_fault: bool,
     backup: Option<Backup>,
 }
 
-/// A data directory as a clean shutdown left it.
+/// A copy of the data directory, and the matching expectations.
 struct Backup {
     image: Image,
     oracle: Oracle,
@@ -95,7 +96,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Lives through so many steps, and ends whole.
+    /// Runs a random number of steps, and ends with a clean restart.
     pub fn run(&mut self) {
         let steps_max = self.random.random_range(50..300);
         let steps = self.random.random_range(50..=steps_max);
@@ -124,7 +125,7 @@ impl<'a> World<'a> {
             0..45 => inserts.insert(random, process, truth, (index, disk)),
             45..55 => {
                 process.dispatcher.tell_now();
-                "tell".to_owned()
+                "dispatch".to_owned()
             }
             55..74 => streams.step(random, process, &truth.lock().unwrap(), runtime),
             74..86 => {
@@ -148,13 +149,13 @@ impl<'a> World<'a> {
                     return "verify".to_owned();
                 };
                 let whole = unverified.verify(&mut |_| true);
-                assert!(whole.expect("the log is whole"), "nobody ended it");
+                assert!(whole.expect("the log is intact"), "nothing stopped it");
                 "verified".to_owned()
             }
         }
     }
 
-    /// Writes one in slices, with inserts between them.
+    /// Writes a snapshot in slices, with inserts between them.
     fn snapshot(&mut self, process: &mut SimulatedProcess) -> String {
         let limits = SliceLimits { examined_max: 3, bytes_max: 2_000 };
         let Self { random, disk, truth, inserts, index, .. } = self;
@@ -165,10 +166,10 @@ impl<'a> World<'a> {
             }
             !process.order.has_failed()
         });
-        format!("checkpoint: {written:?}")
+        format!("snapshot: {written:?}")
     }
 
-    /// Mostly forward.
+    /// Moves the clock, mostly forward.
     fn advance_clock(&mut self) {
         self.clock_ms = match self.random.random_range(0..50) {
             0 => self.clock_ms - 5_000,
@@ -178,19 +179,19 @@ impl<'a> World<'a> {
         Timestamp::set_clock(Some(Timestamp::from_millis(self.clock_ms)));
     }
 
-    /// Everything that can be read now.
+    /// Checks everything that can be read now.
     fn check(&mut self, process: &mut SimulatedProcess) {
-        let log = process.log().expect("the log can be read where it is not damaged");
+        let log = process.log().expect("an intact log can be read");
         self.truth.lock().unwrap().check_log(&log);
         self.check_derived(process);
     }
 
-    /// Everything that is derived from the log.
+    /// Checks everything that is derived from the log.
     fn check_derived(&mut self, process: &mut SimulatedProcess) {
         let truth = self.truth.lock().unwrap();
         let mut latest: Vec<_> = truth.latest().into_values().collect();
         latest.sort_by_key(|record| record.seq());
-        assert_eq!(process.latest(), latest, "the newest are the fold of the log");
+        assert_eq!(process.latest(), latest, "the latest values are the fold of the log");
         let public = latest.iter().filter(|record| record.to().is_none()).count();
         assert_eq!(process.hub.with_latest(|latest| latest.public_count()), public);
         if let Some(applied) = self.index.applied() {
@@ -253,7 +254,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Starts, perhaps after some that fail, and checks what came back.
+    /// Starts a process, perhaps after failed attempts, and checks what it recovered.
     fn start(&mut self) -> SimulatedProcess {
         for attempt in 0.. {
             let with_fault = attempt < 3 && self.random.random_bool(0.3);
@@ -269,7 +270,7 @@ impl<'a> World<'a> {
             match started {
                 Ok(mut process) if !self.disk.is_dead() => {
                     self.start_met_fault = !met.is_empty();
-                    let log = process.log().expect("the log can be read where it is not damaged");
+                    let log = process.log().expect("an intact log can be read");
                     self.truth.lock().unwrap().recovered(&log);
                     let (head, index) = (log.len(), self.index.applied().map(|index| index.seq));
                     self.record_step(format!(
@@ -280,8 +281,8 @@ impl<'a> World<'a> {
                 }
                 Ok(process) => drop(process),
                 Err(error) => {
-                    assert!(!met.is_empty(), "nothing was wrong: {error}");
-                    assert!(!is_damage(&error), "nothing is damaged: {error}");
+                    assert!(!met.is_empty(), "refused without a fault: {error}");
+                    assert!(!is_damage(&error), "reported damage where there is none: {error}");
                 }
             }
             self.truth.lock().unwrap().start_failed = true;
@@ -290,7 +291,7 @@ impl<'a> World<'a> {
             self.disk.die();
             self.disk_after(end);
         }
-        unreachable!("an attempt without a fault succeeds")
+        unreachable!("a start without a fault succeeds")
     }
 
     pub fn try_start(&self, truth: &Truth) -> Result<SimulatedProcess, StartError> {
@@ -312,8 +313,8 @@ impl<'a> World<'a> {
         "backup".to_owned()
     }
 
-    /// A copy in one moment, as a snapshot of a file system is: cursors of this very life may be
-    /// ahead of it.
+    /// Takes a backup like a file system snapshot. Cursors of the running process may be ahead of
+    /// it.
     fn copy_while_running(&mut self, process: &SimulatedProcess) -> String {
         if process.order.has_failed() || self.disk.is_dead() {
             return "no backup".to_owned();
@@ -324,15 +325,16 @@ impl<'a> World<'a> {
         step
     }
 
-    /// Somebody puts an old copy of the directory in its place.
+    /// Replaces the directory by an older copy.
     fn roll_back(&mut self) {
         let Some(backup) = self.backup.take() else { return };
         self.record_step(format!("roll back to {}", backup.oracle.log.len()));
         self.disk.replace(&backup.image);
         let old = backup.oracle.log.len() as u64;
         if self.index.applied().is_some_and(|applied| applied.seq > old) {
-            // One that knows of less than it holds meets the loss when it is opened: not modelled.
-            let error = self.try_start(&self.truth).err().expect("the index knows of more");
+            // If the index is opened late and knows of less, the loss is found then, which is not
+            // modelled.
+            let error = self.try_start(&self.truth).err().expect("the index knows of more records");
             assert!(is_damage(&error), "{error}");
             self.disk.replace(&backup.image);
         }
@@ -342,8 +344,8 @@ impl<'a> World<'a> {
         self.is_complete = true;
     }
 
-    /// Damages a file and looks what a start says to it: one that needs nothing of it goes on, and
-    /// otherwise the file is repaired.
+    /// Damages a file and checks how a start reacts. If it does not need the damaged part it goes
+    /// on; otherwise the file is repaired.
     fn damage(&mut self) -> Option<SimulatedProcess> {
         let whole = self.disk.image();
         let damage = Damage::draw(&mut self.random, &whole)?;
@@ -370,7 +372,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Whether an error claims that what is on the disk is not what was written.
+/// True if an error says that the content of the disk is not what was written.
 pub fn is_damage(error: &StartError) -> bool {
     matches!(
         error,

@@ -95,7 +95,7 @@ fn a_backup_under_load_holds_whatever_was_acknowledged_before_it_began() {
     let own = place.exported("backup");
     assert!(own.starts_with(body) && own.matches("\"broker:open\"").count() == 2);
     let said = place.run(&["backup", "backup", "--data-dir", "data"]).refused(1);
-    assert!(said.contains("used by a server since"), "{said}");
+    assert!(said.contains("a server has used it since"), "{said}");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
     for from in ["d.partial", "link", "./d.partial/"] {
         for to in ["d", "e"] {
             let said = place.run(&["restore", from, "--data-dir", to]).refused(1);
-            assert!(said.contains("is a copy that was not finished"), "{from} {to}: {said}");
+            assert!(said.contains("is an unfinished copy"), "{from} {to}: {said}");
         }
     }
     for data in ["d.partial", "link"] {
@@ -288,7 +288,7 @@ fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
         ["restore", "d.partial.whole", "--data-dir", "x.partial"],
     ] {
         let said = place.run(&args).refused(1);
-        assert!(said.contains("has the name of a copy that is not finished"), "{said}");
+        assert!(said.contains("has the name of an unfinished copy"), "{said}");
     }
     assert!(crate::process::files(&place.path("d.partial")) == before);
     assert!(!place.path("d").exists() && !place.path("e").exists());

@@ -42,7 +42,7 @@ fn flip(file: &Path, at: usize, bit: u8) {
 fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
     let place = Place::filled();
     let said = after(&place, |_| {}).ok();
-    assert!(said.contains("checkpoint: there is none"), "{said}");
+    assert!(said.contains("snapshot: there is none"), "{said}");
     assert!(said.contains("198 records in ") && said.contains("9 events"), "{said}");
     assert!(said.contains("history: 198 records compared, no difference"), "{said}");
     assert!(said.ends_with("no damage was found\n"), "{said}");
@@ -193,7 +193,7 @@ fn a_torn_tail_and_a_spoilt_mark_are_noted() {
     );
     let said =
         after(&place, |data| fs::remove_file(data.join("journal/mark")).expect("a mark")).ok();
-    assert!(said.contains("note: the high-water mark is missing"), "{said}");
+    assert!(said.contains("note: the watermark is missing"), "{said}");
     let said = after(&place, |data| flip(&data.join("journal/mark"), 20, 1)).ok();
     assert!(said.contains("note: one of the two slots"), "{said}");
 }
@@ -262,10 +262,10 @@ fn the_snapshot_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
     checkpointed("data");
     checkpointed("other");
     let said = after(&place, |_| {}).ok();
-    assert!(said.contains("checkpoint: ") && said.contains("as of seq "), "{said}");
+    assert!(said.contains("snapshot: ") && said.contains("as of seq "), "{said}");
     assert!(!said.contains("note: "), "{said}");
     let said = after(&place, |data| flip(&data.join("journal/snapshot"), 300, 1)).ok();
-    assert!(said.contains("note: the checkpoint in ") && said.contains("of no use"), "{said}");
+    assert!(said.contains("note: the snapshot in ") && said.contains("is unusable"), "{said}");
     let said = after(&place, |data| {
         let other = place.path("other/journal/snapshot");
         fs::copy(other, data.join("journal/snapshot")).expect("a file");
