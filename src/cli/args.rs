@@ -71,7 +71,7 @@ mod tests {
         let args = ["broker"].iter().chain(args);
         match Invocation::from_args(args).expect("a command line") {
             Invocation::Serve(flags) => flags,
-            other => panic!("{other:?}"),
+            Invocation::Operate(operation, _) => panic!("{operation:?}"),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::cli::output::{ProgressBar, count, hex, print_line};
+use crate::cli::failure::{Failure, io_failure};
+use crate::cli::output::{self, ProgressBar, count, hex, print_line};
 use crate::cli::sequence::Sequence;
 use crate::cli::target::{
     CopyPlan, CopyTarget, ExistingTarget, FinishedCopy, is_partial, partial_path, resolve,
 };
-use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, JournalError, RESTORE, Survey, SurveyReport};
 
@@ -41,16 +41,16 @@ pub(super) fn copy_all(
     let mut target = CopyTarget::open(plan, &mut |_, _| Ok(()))?;
     let progress = ProgressBar::bytes(what, Some(survey.log_bytes()));
     let mut sequence = Sequence::without_ids();
-    let read = survey.read(|taken| {
-        for record in taken.records {
+    let read = survey.read(|group| {
+        for record in group.records {
             sequence.check(record).map_err(|wrong| {
-                let (file, offset) = (taken.file.display(), taken.offset);
+                let (file, offset) = (group.file.display(), group.offset);
                 let name = output::record_name(record);
                 Failure::Damage(format!("in {file} at byte {offset}, {name}: {wrong}"))
             })?;
         }
-        progress.add(taken.bytes);
-        target.append(taken.records, taken.chains)
+        progress.add(group.bytes);
+        target.append(group.records, group.chains)
     });
     let surveyed = read.map_err(|failure| name_bad_record(survey, failure))?;
     drop(progress);

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::Digest;
 use crate::cli::backup::{name_bad_record, refuse_target_in_source};
+use crate::cli::failure::{Failure, io_failure};
 use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines};
-use crate::cli::output::{ProgressBar, count, hex};
-use crate::cli::{Failure, io_failure, output};
+use crate::cli::output::{self, ProgressBar, count, hex};
 use crate::config::Config;
 use crate::journal::Survey;
 use crate::record::Seq;
@@ -36,8 +36,8 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
         begin(&mut out, end.chain)?;
     }
     let progress = ProgressBar::bytes("exporting", Some(survey.log_bytes()));
-    let read = survey.read(|taken| {
-        for (record, chain) in taken.records.iter().zip(taken.chains) {
+    let read = survey.read(|group| {
+        for (record, chain) in group.records.iter().zip(group.chains) {
             if record.seq() > after {
                 out.write_line(&record.audit_json(), Some(&end))?;
                 end = ExportEnd { records: end.records + 1, seq: record.seq(), chain: *chain };
@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure>
                 begin(&mut out, *chain)?;
             }
         }
-        progress.add(taken.bytes);
+        progress.add(group.bytes);
         Ok(())
     });
     let surveyed = read.map_err(|failure| name_bad_record(&survey, failure))?;

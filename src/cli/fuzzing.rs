@@ -4,11 +4,15 @@ use crate::cli::lines::{
     ExportBegin, ExportEnd, ExportLine, Lines, decode_record, record_and_stated_hash,
 };
 use crate::cli::output::hex;
-use crate::fuzzing::assert_matches_stored;
+use crate::fuzzing::records::assert_matches_stored;
 use crate::record::StoredRecord;
 
 /// The lines of a file make up the whole file; each is of at most one kind and has one canonical
 /// form.
+///
+/// # Panics
+///
+/// If a property is violated.
 pub fn export(bytes: &[u8]) {
     let (mut lines, mut read) = (Lines::new(bytes), Vec::new());
     while let Some(line) = lines.next().expect("reading memory cannot fail") {

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::{Digest, chain};
+use crate::cli::failure::{Failure, io_failure};
 use crate::cli::lines::{ExportBegin, ExportEnd, ExportLine, Lines, decode_record};
-use crate::cli::output::{ProgressBar, count, hex, print_line};
+use crate::cli::output::{self, ProgressBar, count, hex, print_line};
 use crate::cli::sequence::Sequence;
 use crate::cli::target::{CopyPlan, CopyTarget, ExistingTarget, FinishedCopy};
-use crate::cli::{Failure, io_failure, output};
 use crate::config::Config;
 use crate::record::{Record, RecordError};
 
@@ -37,7 +37,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
     };
     let mut target = CopyTarget::open(plan, &mut visit)?;
     let imported = if target.existing_seq() < begin.after {
-        Err(export.refuse(format!(
+        Err(export.refuse(&format!(
             "the export begins after seq {}, but {} holds records up to seq {}: import the missing \
              ones first",
             begin.after,
@@ -45,7 +45,7 @@ pub(super) fn run(config: &Config, from: &Path) -> Result<(), Failure> {
             target.existing_seq()
         )))
     } else if chain_before != begin.chain {
-        Err(export.refuse(format!(
+        Err(export.refuse(&format!(
             "the export continues other records up to seq {} than those in {}: it belongs to \
              another history of this log",
             begin.after,
@@ -96,7 +96,7 @@ fn import_records(
         export.read_records(begin, before.clone(), &progress, |_, _| Ok(()))?;
         *export = Export::open(&export.path)?;
         if export.read_begin()? != *begin {
-            return Err(export.refuse("the file changed while it was read".to_owned()));
+            return Err(export.refuse("the file changed while it was read"));
         }
     }
     let progress = ProgressBar::bytes("importing", export.bytes);
@@ -137,7 +137,7 @@ impl Export {
                 Err("it does not begin like an export".to_owned())
             }
         };
-        begin.map_err(|what| self.refuse(format!("line 1: {what}")))
+        begin.map_err(|what| self.refuse(&format!("line 1: {what}")))
     }
 
     /// Reads every record with the chain after it, up to the last line, which must agree with them.
@@ -153,7 +153,7 @@ impl Export {
             let line = match self.next()? {
                 Some(ExportLine::Whole(line)) => line,
                 None | Some(ExportLine::Cut(_)) => {
-                    return Err(self.refuse(format!(
+                    return Err(self.refuse(&format!(
                         "the file is cut: the line that ends an export is missing after seq {}; \
                          continue the export into this file, or copy the file again",
                         end.seq
@@ -213,10 +213,10 @@ impl Export {
     }
 
     fn refuse_line(&self, what: &str) -> Failure {
-        self.refuse(format!("line {}: {what}", self.lines.number))
+        self.refuse(&format!("line {}: {what}", self.lines.number))
     }
 
-    fn refuse(&self, what: String) -> Failure {
+    fn refuse(&self, what: &str) -> Failure {
         let name = match self.is_standard {
             true => "standard input".to_owned(),
             false => self.path.display().to_string(),

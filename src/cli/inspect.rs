@@ -6,11 +6,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::backup::name_bad_record;
+use crate::cli::failure::Failure;
 use crate::cli::operation::ReportFormat;
 use crate::cli::output::{ProgressBar, count, hex, print_line, size};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
-use crate::cli::{Failure, verify};
+use crate::cli::verify;
 use crate::config::Config;
 use crate::journal::{InventoryItem, ItemKind, Survey};
 use crate::projection::{Comparison, position, refuse_loss};
@@ -102,14 +103,14 @@ fn build_report(config: &Config) -> Result<Report, Failure> {
     let mut summary = LogSummary::default();
     let mut sequence = Sequence::without_ids();
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
-    let read = survey.read(|taken| {
-        for record in taken.records {
+    let read = survey.read(|group| {
+        for record in group.records {
             sequence.check(record).map_err(Failure::Damage)?;
             summary.add(record);
         }
         summary.groups += 1;
-        summary.chain = taken.chains.last().copied().unwrap_or(summary.chain);
-        progress.add(taken.bytes);
+        summary.chain = group.chains.last().copied().unwrap_or(summary.chain);
+        progress.add(group.bytes);
         Ok::<_, Failure>(())
     });
     drop(progress);
@@ -222,15 +223,12 @@ fn print_text(report: &Report) -> Result<(), Failure> {
         None => print_line("watermark    none")?,
     }
     let projection = &report.projection;
-    match (projection.seq, &projection.what) {
-        (Some(seq), _) => {
-            print_line(format_args!("projection   {} to seq {seq}", projection.state))?
-        }
-        (None, Some(what)) => {
-            print_line(format_args!("projection   {}: {what}", projection.state))?
-        }
-        (None, None) => print_line(format_args!("projection   {}", projection.state))?,
-    }
+    let detail = match (projection.seq, &projection.what) {
+        (Some(seq), _) => format!(" to seq {seq}"),
+        (None, Some(what)) => format!(": {what}"),
+        (None, None) => String::new(),
+    };
+    print_line(format_args!("projection   {}{detail}", projection.state))?;
     for EpochLine { epoch, seq, time } in &report.epochs {
         print_line(format_args!("epoch        {epoch} from seq {seq}, {time}"))?;
     }
@@ -238,7 +236,7 @@ fn print_text(report: &Report) -> Result<(), Failure> {
         print_line(format_args!("{part:<12} {name}, {}", size(*bytes)))?;
     }
     for (part, bytes) in &report.bytes {
-        print_line(format_args!("in all       {part}: {}", size(*bytes)))?;
+        print_line(format_args!("total        {part}: {}", size(*bytes)))?;
     }
     for note in &report.notes {
         print_line(format_args!("note: {note}"))?;

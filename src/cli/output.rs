@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _, stderr};
 
 use indicatif::{ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::Failure;
-use crate::record::Record;
+use crate::cli::failure::{Failure, io_failure};
+use crate::record::{Record, User};
 
 const BYTES: &str = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
 const RECORDS: &str = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
@@ -66,16 +66,13 @@ pub(super) fn stdout_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Pipe;
     }
-    crate::cli::io_failure("writing to", "standard output")(error)
+    io_failure("writing to", "standard output")(error)
 }
 
 /// Names a record in a sentence.
 pub(super) fn record_name(record: &Record) -> String {
     let event = record.event().as_str();
-    record_name_from(
-        record.seq(),
-        Some((event, record.version(), record.to().map(|user| user.as_str()))),
-    )
+    record_name_from(record.seq(), Some((event, record.version(), record.to().map(User::as_str))))
 }
 
 /// As [`record_name`], from the parts of a record that are known.

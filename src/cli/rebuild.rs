@@ -1,17 +1,19 @@
 //! `broker rebuild`: rebuilds the history and compares it with the log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::cli::backup::name_bad_record;
-use crate::cli::output::{ProgressBar, count, print_line};
-use crate::cli::{Failure, io_failure, output};
+use crate::cli::failure::{Failure, io_failure};
+use crate::cli::output::{self, ProgressBar, count, print_line};
 use crate::config::Config;
-use crate::journal::{DataDir, Survey, SurveyReport};
+use crate::journal::{DataDir, Reader, Survey, SurveyReport};
 use crate::projection::{
     Comparison, Projection, ProjectionOptions, ProjectionState, compare, refuse_loss,
 };
-use crate::record::Record;
+use crate::record::{Record, Seq};
 
 /// How often the comparison is tried while sled is still closing the history: 3 s each make a
 /// minute, enough to write the largest cache.
@@ -24,29 +26,50 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     refuse_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
-    let read = survey.read(|taken| {
-        progress.add(taken.bytes);
+    let read = survey.read(|group| {
+        progress.add(group.bytes);
         Ok::<_, Failure>(())
     });
     let SurveyReport { head, reader, .. } =
         read.map_err(|failure| name_bad_record(&survey, failure))?;
     drop(progress);
-
     let dir = directory.path().join("projection");
+    let quarantined = build(&dir, directory.log_id(), config.cache_bytes, &reader, head)?;
+    compare_with_log(&dir, directory.log_id(), config.cache_bytes, &reader, head)?;
+    print_line(format_args!(
+        "the history was built from {} of the log, and agrees with it",
+        count(head, "record")
+    ))?;
+    match quarantined {
+        Some(quarantined) => print_line(format_args!(
+            "the old one is kept in {}, and may be deleted",
+            quarantined.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Builds a new history up to `head`. Returns where the old one was moved, if there was one.
+fn build(
+    dir: &Path,
+    log: Uuid,
+    cache_bytes: u64,
+    reader: &Reader,
+    head: Seq,
+) -> Result<Option<PathBuf>, Failure> {
     let options = ProjectionOptions {
-        cache_bytes_max: config.cache_bytes,
+        cache_bytes_max: cache_bytes,
         give_way_records_max: 0,
         // The comparison opens it again.
         replayed_records_max: u64::MAX,
         ..ProjectionOptions::default()
     };
-    let created = Projection::anew(&dir, directory.log_id(), options);
-    let (projection, quarantined) = created.map_err(io_failure("moving away", &dir))?;
-    let handle = projection
-        .start(reader.clone(), true)
-        .map_err(io_failure("starting a thread for", &dir))?;
+    let created = Projection::anew(dir, log, options);
+    let (projection, quarantined) = created.map_err(io_failure("moving away", dir))?;
+    let handle =
+        projection.start(reader.clone(), true).map_err(io_failure("starting a thread for", dir))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(io_failure("preparing to wait for", &dir))?;
+    let runtime = runtime.map_err(io_failure("preparing to wait for", dir))?;
     let reached = runtime.block_on(handle.reached(head, Duration::MAX));
     let state = handle.state();
     handle.close();
@@ -60,46 +83,39 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
             dir.display()
         ))
     })?;
+    Ok(quarantined)
+}
 
+/// Requires a history that agrees with the log up to `head`.
+fn compare_with_log(
+    dir: &Path,
+    log: Uuid,
+    cache_bytes: u64,
+    reader: &Reader,
+    head: Seq,
+) -> Result<(), Failure> {
     let progress = ProgressBar::records("comparing the history with the log", head);
-    let log = directory.log_id();
     let mut compared = Comparison::Held;
     for _ in 0..COMPARE_TRIES_MAX {
-        compared = compare(&dir, log, config.cache_bytes, &reader, |seq| progress.set(seq))?;
+        compared = compare(dir, log, cache_bytes, reader, |seq| progress.set(seq))?;
         if compared != Comparison::Held {
             break;
         }
     }
     match compared {
-        Comparison::Same(applied) if applied.seq == head => {}
-        Comparison::Absent if head == 0 => {}
-        Comparison::Absent | Comparison::Same(_) => {
-            let dir = dir.display();
-            return Err(Failure::Damage(format!(
-                "the history in {dir} was built, but is not there: check the disk and the memory"
-            )));
-        }
-        Comparison::Ahead(what) => return Err(built_wrong(&dir, &what, None)),
-        Comparison::Differs { what, record } => return Err(built_wrong(&dir, &what, record)),
-        Comparison::Held => {
-            return Err(Failure::Refused(format!(
-                "the history in {} was built, but not compared with the log, because it was still \
-                 being written after a minute: run broker verify",
-                dir.display()
-            )));
-        }
-    }
-    drop(progress);
-    print_line(format_args!(
-        "the history was built from {} of the log, and agrees with it",
-        count(head, "record")
-    ))?;
-    match quarantined {
-        Some(quarantined) => print_line(format_args!(
-            "the old one is kept in {}, and may be deleted",
-            quarantined.display()
-        )),
-        None => Ok(()),
+        Comparison::Same(applied) if applied.seq == head => Ok(()),
+        Comparison::Absent if head == 0 => Ok(()),
+        Comparison::Absent | Comparison::Same(_) => Err(Failure::Damage(format!(
+            "the history in {} was built, but is not there: check the disk and the memory",
+            dir.display()
+        ))),
+        Comparison::Ahead(what) => Err(built_wrong(dir, &what, None)),
+        Comparison::Differs { what, record } => Err(built_wrong(dir, &what, record)),
+        Comparison::Held => Err(Failure::Refused(format!(
+            "the history in {} was built, but not compared with the log, because it was still \
+             being written after a minute: run broker verify",
+            dir.display()
+        ))),
     }
 }
 

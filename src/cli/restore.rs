@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::cli::Failure;
 use crate::cli::backup::{copy_all, open_backup};
+use crate::cli::failure::Failure;
 use crate::cli::output::{count, hex, print_line};
 use crate::cli::target::{CopyPlan, ExistingTarget, FinishedCopy};
 use crate::config::Config;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::cli::{Failure, io_failure};
+use crate::cli::failure::{Failure, io_failure};
 use crate::config::temporary_dir;
 
 /// A copy of a directory in the temporary directory; dropping it removes it.

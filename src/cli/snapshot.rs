@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::vec;
 
 use crate::audit::Digest;
+use crate::cli::failure::Failure;
+use crate::cli::output;
 use crate::cli::output::count;
 use crate::cli::sequence::Sequence;
-use crate::cli::{Failure, output};
 use crate::journal::{RESTORE, Snapshot, Survey};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
@@ -87,8 +88,8 @@ impl SnapshotCheck {
                  seq {through}: acknowledged records are missing; {RESTORE}"
             )));
         }
-        let held = count(whole.record_count, "record");
-        Ok(format!("snapshot: {held} compared, the latest as of seq {through}, no difference"))
+        let records = count(whole.record_count, "record");
+        Ok(format!("snapshot: {records} compared, the latest as of seq {through}, no difference"))
     }
 }
 
@@ -171,7 +172,6 @@ mod tests {
 
     use super::*;
     use crate::audit::Salts;
-    use crate::cli::verify::check_log;
     use crate::journal::{DataDir, Journal, JournalOptions, SnapshotWriter};
     use crate::record::{Epoch, Identity, Name, RecordParts, Timestamp};
     use crate::subscription::epochs::open_data;
@@ -216,8 +216,15 @@ mod tests {
         journal_of.close().unwrap();
         drop(data_dir);
         let survey = Survey::alone(dir.path()).unwrap();
-        let (surveyed, _, claims) = check_log(&survey)?;
-        claims.verdict(surveyed.head)
+        let (mut check, mut sequence) = (SnapshotCheck::read(&survey), Sequence::with_ids());
+        let surveyed = survey.read(|group| {
+            for record in group.records {
+                sequence.check(record).map_err(Failure::Damage)?;
+                check.check(record, &sequence)?;
+            }
+            Ok::<_, Failure>(())
+        })?;
+        check.verdict(surveyed.head)
     }
 
     fn of_seqs(seqs: &[u64]) -> Vec<Arc<Record>> {
@@ -235,9 +242,9 @@ mod tests {
             (&[1, 4, 5, 6, 8], 8),
             (&[1, 4, 5, 6, 7, 8], 8),
         ] {
-            let said = verdict_on(&of_seqs(seqs), head).unwrap();
+            let message = verdict_on(&of_seqs(seqs), head).unwrap();
             let words = format!("{} records compared, the latest as of seq {head}", seqs.len());
-            assert!(said.contains(&words), "{said}");
+            assert!(message.contains(&words), "{message}");
         }
         assert!(verdict_on(&of_seqs(&[1]), 1).unwrap().contains("snapshot: 1 record compared"));
     }
@@ -256,8 +263,11 @@ mod tests {
         ] {
             let failure = verdict_on(&records, 5).unwrap_err();
             assert!(failure.is_damage());
-            let said = failure.to_string();
-            assert!(said.contains(words) && said.contains("remove this one file"), "{said}");
+            let message = failure.to_string();
+            assert!(
+                message.contains(words) && message.contains("remove this one file"),
+                "{message}"
+            );
         }
     }
 
@@ -265,8 +275,11 @@ mod tests {
     #[test]
     fn snapshot_without_the_latest_system_record_is_damage() {
         for seqs in [&[1, 4, 5, 6][..], &[1, 4, 5, 6, 7]] {
-            let said = verdict_on(&of_seqs(seqs), 8).unwrap_err().to_string();
-            assert!(said.contains("lacks version 2 of event \"broker:consumer.c.a\""), "{said}");
+            let message = verdict_on(&of_seqs(seqs), 8).unwrap_err().to_string();
+            assert!(
+                message.contains("lacks version 2 of event \"broker:consumer.c.a\""),
+                "{message}"
+            );
         }
     }
 
@@ -274,9 +287,12 @@ mod tests {
     #[test]
     fn snapshot_beyond_the_end_of_the_log_means_the_log_is_damaged() {
         let failure = verdict_on(&of_seqs(&[1, 4, 5, 6]), 9).unwrap_err();
-        let said = failure.to_string();
-        assert!(failure.is_damage() && said.contains("acknowledged records are missing"), "{said}");
-        assert!(said.contains("broker restore") && !said.contains("remove"), "{said}");
+        let message = failure.to_string();
+        assert!(
+            failure.is_damage() && message.contains("acknowledged records are missing"),
+            "{message}"
+        );
+        assert!(message.contains("broker restore") && !message.contains("remove"), "{message}");
     }
 
     #[test]
@@ -289,7 +305,7 @@ mod tests {
         let survey = Survey::alone(dir.path()).unwrap();
         assert!(SnapshotCheck::read(&survey).verdict(0).unwrap().contains("there is none"));
         fs::write(survey.snapshot_path(), "somebody's text").unwrap();
-        let said = SnapshotCheck::read(&survey).verdict(0).unwrap();
-        assert!(said.starts_with("note: ") && said.contains("is unusable"), "{said}");
+        let message = SnapshotCheck::read(&survey).verdict(0).unwrap();
+        assert!(message.starts_with("note: ") && message.contains("is unusable"), "{message}");
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::Digest;
-use crate::cli::{Failure, io_failure};
+use crate::cli::failure::{Failure, io_failure};
 use crate::journal::{DataDir, DirError, Journal, JournalOptions, TornTail};
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 

@@ -1,11 +1,11 @@
 //! `broker verify`: checks everything in a data directory that nobody is using.
 
 use crate::cli::backup::name_bad_record;
-use crate::cli::output::{ProgressBar, count, hex, print_line};
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, ProgressBar, count, hex, print_line};
 use crate::cli::scratch::Scratch;
 use crate::cli::sequence::Sequence;
 use crate::cli::snapshot::SnapshotCheck;
-use crate::cli::{Failure, output};
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, SurveyReport};
 use crate::projection::{Comparison, compare, refuse_loss};
@@ -41,19 +41,19 @@ pub(super) fn check_log(survey: &Survey) -> Result<(SurveyReport, u64, SnapshotC
     let mut snapshot = SnapshotCheck::read(survey);
     let mut sequence = Sequence::with_ids();
     let progress = ProgressBar::bytes("verifying the log", Some(survey.log_bytes()));
-    let read = survey.read(|taken| {
-        for record in taken.records {
+    let read = survey.read(|group| {
+        for record in group.records {
             sequence.check(record).map_err(|wrong| {
                 Failure::Damage(format!(
                     "the log is damaged in {} at byte {}: {wrong}; the first bad record is {}",
-                    taken.file.display(),
-                    taken.offset,
+                    group.file.display(),
+                    group.offset,
                     output::record_name(record),
                 ))
             })?;
             snapshot.check(record, &sequence)?;
         }
-        progress.add(taken.bytes);
+        progress.add(group.bytes);
         Ok(())
     });
     let surveyed = read.map_err(|failure| name_bad_record(survey, failure))?;
@@ -103,7 +103,7 @@ fn check_history(
     drop(progress);
     match compared {
         Comparison::Absent => print_line("history: there is none yet; the next start builds it"),
-        Comparison::Ahead(said) => Err(Failure::Damage(format!("{said}; {RESTORE}"))),
+        Comparison::Ahead(what) => Err(Failure::Damage(format!("{what}; {RESTORE}"))),
         Comparison::Differs { what, record } => {
             let dir = dir.display();
             let of = record.map(|record| {

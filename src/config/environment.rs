@@ -11,9 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
 use crate::config::error::ConfigErrors;
 use crate::config::flags::Flags;
+use crate::config::settings::Config;
 use crate::config::table::SETTINGS;
 
 const PREFIX: &str = "BROKER_";

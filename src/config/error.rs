@@ -5,8 +5,6 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::config::table::Setting;
-
 /// A refused value; displays what to write instead.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{advice}")]
@@ -36,13 +34,6 @@ impl ConfigErrors {
 
     pub(super) fn add(&mut self, sentence: String) {
         self.sentences.push(sentence);
-    }
-
-    /// Adds a refused value; a secret is not repeated.
-    pub(super) fn add_value(&mut self, setting: &Setting, text: &str, error: &ValueError) {
-        let Setting { name, flag, .. } = setting;
-        let shown = setting.shown(text.to_owned());
-        self.add(format!("{name} (--{flag}) is {shown:?}: {error}."));
     }
 
     pub(super) fn append(&mut self, mut other: Self) {

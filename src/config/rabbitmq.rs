@@ -202,8 +202,15 @@ mod tests {
             ("amqp://u:p:q@10.0.0.7/orders", "u", "p:q", "10.0.0.7", 5672, "orders"),
         ] {
             let url: AmqpUrl = text.parse().expect(text);
-            let AmqpUrl { user: u, password: p, host: h, port: n, vhost: v, text: t } = url;
-            assert_eq!((&*u, &*p, &*h, n, &*v, &*t), (user, password, host, port, vhost, text));
+            let expected = AmqpUrl {
+                text: text.to_owned(),
+                host: host.to_owned(),
+                port,
+                user: user.to_owned(),
+                password: password.to_owned(),
+                vhost: vhost.to_owned(),
+            };
+            assert!(url == expected, "{text}");
         }
     }
 

@@ -1,10 +1,41 @@
-//! The table of settings as Markdown and as `.env.example`.
+//! Shows the settings: the effective values of a configuration, and the table as Markdown and as
+//! `.env.example`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use crate::config::settings::Config;
 use crate::config::table::SETTINGS;
 
 const INFALLIBLE: &str = "writing to a String cannot fail";
+
+impl Config {
+    /// The effective settings, for the log: name and value, secrets as stars.
+    pub fn effective(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        SETTINGS.iter().map(|setting| (setting.name, setting.shown((setting.show)(self))))
+    }
+}
+
+/// `PORT=8080 BROKER_HOST=127.0.0.1 …`; values with whitespace are quoted.
+impl fmt::Display for Config {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.effective().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            if value.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') {
+                write!(out, "{space}{name}={value:?}")?;
+            } else {
+                write!(out, "{space}{name}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Implemented by hand so that `{:?}` of a struct that holds a `Config` does not show secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_map().entries(self.effective()).finish()
+    }
+}
 
 /// The settings as a Markdown table that ends with a line break.
 #[must_use]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::origin::{Origin, PublicUrl};
 use crate::config::rabbitmq::RabbitMq;
-use crate::config::{Config, LogFormat};
+use crate::config::settings::{Config, LogFormat};
 
 macro_rules! setters {
     ($($field:ident: $given:ty,)*) => {

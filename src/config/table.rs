@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 
 use crate::config::error::ValueError;
+use crate::config::rabbitmq;
 use crate::config::rabbitmq::AmqpUrl;
+use crate::config::settings::{Config, LogFormat};
 use crate::config::value::{
     bytes, number, one_of, positive, seconds, show_bytes, show_seconds, switch, tracing_filter,
 };
-use crate::config::{Config, LogFormat, rabbitmq};
 use crate::record::Name;
 
 const KIB: u64 = 1 << 10;
@@ -51,6 +52,13 @@ impl Setting {
     /// The text to show: stars for a secret that is not empty.
     pub(super) fn shown(&self, text: String) -> String {
         if self.secret && !text.is_empty() { "***".to_owned() } else { text }
+    }
+
+    /// The sentence for a refused value; a secret is not repeated.
+    pub(super) fn refusal(&self, text: &str, error: &ValueError) -> String {
+        let Self { name, flag, .. } = self;
+        let shown = self.shown(text.to_owned());
+        format!("{name} (--{flag}) is {shown:?}: {error}.")
     }
 }
 

@@ -335,7 +335,6 @@ fn secrets_are_shown_as_stars() {
     };
     assert_eq!(setting.shown("hunter2".to_owned()), "***");
     assert_eq!(setting.shown(String::new()), "");
-    let mut errors = ConfigErrors::default();
-    errors.add_value(&setting, "hunter2", &ValueError::new("write a key"));
-    assert_eq!(errors.to_string(), "BROKER_KEY (--key) is \"***\": write a key.");
+    let refusal = setting.refusal("hunter2", &ValueError::new("write a key"));
+    assert_eq!(refusal, "BROKER_KEY (--key) is \"***\": write a key.");
 }

@@ -42,7 +42,7 @@ fn mutate(random: &mut SmallRng, bytes: &mut Vec<u8>, other: &[u8]) {
             bytes.extend_from_slice(&other[from..]);
         }
         4 if at < bytes.len() => {
-            bytes[at] = [0, 0xFF, b'"', b'.', b'\n'][random.random_range(0..5)]
+            bytes[at] = [0, 0xFF, b'"', b'.', b'\n'][random.random_range(0..5)];
         }
         _ if at < bytes.len() => bytes[at] ^= 1 << random.random_range(0..8),
         _ => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::{LEAF_BYTES, Salts};
-use crate::fuzzing::assert_matches_stored;
+use crate::fuzzing::records::assert_matches_stored;
 use crate::journal::format::frame::{
     ALIGN_BYTES, ENTRY_BYTES, GroupEntry, HEADER_BYTES, PART_BYTES, StoredPart,
 };

@@ -19,7 +19,8 @@ use std::time::Duration;
 use futures_util::future::select;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinError;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -110,46 +111,77 @@ pub async fn serve(
     // A tenth is left for the process itself to exit.
     let grace = config.shutdown.mul_f64(0.9);
     let address = bound.address;
-    let directory = config.data_dir.display().to_string();
-    let broker = tokio::select! {
-        opened = Broker::open(config) => opened?,
-        () = process_hung() => return Err(RunError::StartHung { directory }),
-    };
+    let broker = open(config).await?;
     let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
     let handle = server.handle();
     let mut serving = tokio::task::spawn_local(server);
     announce(address);
 
-    let ended = tokio::select! {
-        () = shutdown => ServeEnd::ShutdownRequested,
-        () = broker.failed() => ServeEnd::StorageFailed,
-        result = &mut serving => ServeEnd::Server(result),
-    };
+    let ended = wait_for_end(&broker, shutdown, &mut serving).await;
 
     info!("shutting down");
     broker.begin_shutdown();
-    // Requests in flight are answered, then the writer drains, even if a client reads nothing.
-    let stop = async {
-        let _ = timeout(grace.mul_f64(CLIENTS_SHARE), handle.stop(true)).await;
-        broker.shutdown().await;
-    };
-    // Requests blocked on a failed or hung disk cannot complete.
-    let failed = async {
-        if !matches!(ended, ServeEnd::StorageFailed) {
-            broker.failed().await;
-        }
-        sleep(STORAGE_FAILED_GRACE).await;
-    };
-    let in_time = tokio::select! {
-        () = stop => true,
-        () = failed => false,
-        () = sleep(grace) => false,
-    };
-    if !in_time {
+    if !drain(&broker, || handle.stop(true), grace).await {
         warn!("the shutdown took too long and was cut short");
         broker.leave_workers().await;
     }
     serving.abort();
+    result(&broker, ended)
+}
+
+/// Why serving ended.
+enum ServeEnd {
+    ShutdownRequested,
+    Server(Result<io::Result<()>, JoinError>),
+    StorageFailed,
+}
+
+/// Opens the broker, unless the process hangs.
+async fn open(config: Config) -> Result<Broker, RunError> {
+    let directory = config.data_dir.display().to_string();
+    tokio::select! {
+        opened = Broker::open(config) => Ok(opened?),
+        () = process_hung() => Err(RunError::StartHung { directory }),
+    }
+}
+
+/// Waits until serving has to end.
+async fn wait_for_end(
+    broker: &Broker,
+    shutdown: impl Future<Output = ()>,
+    serving: &mut JoinHandle<io::Result<()>>,
+) -> ServeEnd {
+    tokio::select! {
+        () = shutdown => ServeEnd::ShutdownRequested,
+        () = broker.failed() => ServeEnd::StorageFailed,
+        result = serving => ServeEnd::Server(result),
+    }
+}
+
+/// Answers the requests in flight, then drains the writer, even if a client reads nothing. Returns
+/// false if there was not enough time, or the storage failed.
+async fn drain<S: Future<Output = ()>>(
+    broker: &Broker,
+    stop_server: impl FnOnce() -> S,
+    grace: Duration,
+) -> bool {
+    let stop = async {
+        let _ = timeout(grace.mul_f64(CLIENTS_SHARE), stop_server()).await;
+        broker.shutdown().await;
+    };
+    // Requests blocked on a failed or hung disk cannot complete.
+    let storage_failed = async {
+        broker.failed().await;
+        sleep(STORAGE_FAILED_GRACE).await;
+    };
+    tokio::select! {
+        () = stop => true,
+        () = storage_failed => false,
+        () = sleep(grace) => false,
+    }
+}
+
+fn result(broker: &Broker, ended: ServeEnd) -> Result<(), RunError> {
     match ended {
         _ if broker.projection().proves_loss() => Err(RunError::DataLoss),
         _ if broker.storage_failed() => Err(RunError::StorageFailed),
@@ -161,13 +193,6 @@ pub async fn serve(
         ServeEnd::Server(Ok(Err(error))) => Err(RunError::Serve(error)),
         ServeEnd::Server(Err(error)) => Err(RunError::Serve(io::Error::other(error))),
     }
-}
-
-/// Why serving ended.
-enum ServeEnd {
-    ShutdownRequested,
-    Server(Result<io::Result<()>, JoinError>),
-    StorageFailed,
 }
 
 /// Resolves on SIGTERM or SIGINT. The handlers are installed by the call, not by the first poll.
@@ -184,7 +209,7 @@ pub fn shutdown_signal() -> impl Future<Output = ()> {
             }
             Err(error) => {
                 warn!(%error, "cannot listen for signals; only SIGKILL ends this process");
-                std::future::pending().await
+                pending::<()>().await;
             }
         }
     }

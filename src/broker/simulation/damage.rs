@@ -3,6 +3,7 @@
 //! One thing is damaged at a time. The damage must be named, at the start or by verifying the
 //! segments that a snapshot let it skip, or it must be in an insignificant place.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rand::Rng as _;
@@ -163,14 +164,14 @@ impl Damage {
         let DamageKind::Zeros(count) = self.kind else { return None };
         let is_cut =
             self.is_segment() && self.offset + count >= len_without_zeros(&intact[&self.path]);
-        let mut later = intact.keys().filter(|path| path.ends_with(".seg") && **path > self.path);
+        let mut later = intact.keys().filter(|path| is_segment(path) && **path > self.path);
         later.next().filter(|_| is_cut)?.rsplit('/').next()
     }
 
     /// True if no group, and no header of one, follows the damage: the rest of a group without its
     /// header looks like an interrupted write.
     fn hides_the_end_of_the_log(&self, intact: &Image, damaged: &[u8], last_group: usize) -> bool {
-        let last = intact.keys().rfind(|path| path.ends_with(".seg")) == Some(&self.path);
+        let last = intact.keys().rfind(|path| is_segment(path)) == Some(&self.path);
         last && match self.kind {
             DamageKind::Removed => true,
             DamageKind::Zeros(count) => {
@@ -186,12 +187,16 @@ impl Damage {
     }
 
     fn is_segment(&self) -> bool {
-        self.path.ends_with(".seg")
+        is_segment(&self.path)
     }
 
     fn is_identity(&self) -> bool {
         self.path == "identity"
     }
+}
+
+fn is_segment(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "seg")
 }
 
 /// The offset of the group whose first record has this seq (FORMAT.md, section 4).

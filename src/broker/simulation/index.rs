@@ -151,7 +151,7 @@ impl IndexContents {
     /// The position after this many entries, at least one.
     fn position(&self, entries: usize) -> Applied {
         let chain = self.entries[entries - 1].chain;
-        Applied { seq: entries as Seq, chain, ids: Default::default() }
+        Applied { seq: entries as Seq, chain, ..Applied::default() }
     }
 
     fn is_readable(&self) -> bool {

@@ -86,7 +86,7 @@ fn run_seed(seed: u64, steps_printed: usize) {
     }
     if passed.is_err() || steps_printed == usize::MAX {
         let first = trace.len().saturating_sub(steps_printed);
-        trace[first..].iter().for_each(|said| eprintln!("  {said}"));
+        trace[first..].iter().for_each(|step| eprintln!("  {step}"));
     }
     passed.unwrap_or_else(|panic| resume_unwind(panic));
 }

@@ -149,13 +149,13 @@ impl Oracle {
             (Err(ProposeError::Rejected(rejection)), Fate::Durable) => {
                 assert_eq!(expected, ExpectedVerdict::Rejected(rejection.clone()));
             }
-            (Err(ProposeError::Unknown | ProposeError::StorageFailed), Fate::Failed) => {}
-            (Err(ProposeError::NoSpace), Fate::NoSpace) => {}
+            (Err(ProposeError::Unknown | ProposeError::StorageFailed), Fate::Failed)
+            | (Err(ProposeError::NoSpace), Fate::NoSpace)
+            | (Err(ProposeError::ProjectionLag { .. }), _) => {}
             (Err(ProposeError::IdsNotReady), _) => {
                 let ids = proposal.events.iter().filter_map(|proposed| proposed.event.id);
                 assert!(ids.count() > 0, "no id had to be looked up");
             }
-            (Err(ProposeError::ProjectionLag { .. }), _) => {}
             (answer, fate) => panic!("{answer:?} of a group that is {fate:?}"),
         }
     }

@@ -14,6 +14,7 @@ use crate::broker::api::subscribe::{ReplayMode, Resume, beginning};
 use crate::broker::simulation::oracle::Oracle;
 use crate::broker::simulation::process::SimulatedProcess;
 use crate::record::{Cursor, FilterSet, Identity, Record, Seq, User};
+use crate::subscription::latest::LatestRecords;
 use crate::subscription::{ControlEvent, Selector, Step, Subscriber};
 
 const FILTERS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a.*"], &["a.>"], &["b", "profile.*"]];
@@ -31,7 +32,7 @@ struct StreamClient {
     /// Cursor of the last step received.
     cursor: Option<Cursor>,
     position: Seq,
-    held: BTreeMap<Identity, Arc<Record>>,
+    latest: BTreeMap<Identity, Arc<Record>>,
     /// The client expects records after this seq.
     since: Seq,
     /// For `replay=all`: all seqs received since.
@@ -121,7 +122,7 @@ impl StreamClient {
             subscriber: None,
             cursor: None,
             position: 0,
-            held: BTreeMap::new(),
+            latest: BTreeMap::new(),
             since: 0,
             received: Vec::new(),
         };
@@ -146,7 +147,7 @@ impl StreamClient {
     }
 
     fn subscribe(&mut self, process: &SimulatedProcess, resume: Resume) {
-        let head = process.hub.with_latest(|latest| latest.head());
+        let head = process.hub.with_latest(LatestRecords::head);
         let valid = match resume {
             Resume::After(cursor) => process.epochs.position(cursor, self.selector.view(), head),
             _ => None,
@@ -164,7 +165,7 @@ impl StreamClient {
 
     fn discard(&mut self) {
         (self.position, self.since) = (0, 0);
-        self.held.clear();
+        self.latest.clear();
         self.received.clear();
     }
 
@@ -195,7 +196,7 @@ impl StreamClient {
             assert_eq!(durable, &record);
             self.position = record.seq();
             self.received.push(record.seq());
-            let before = self.held.insert(record.identity().clone(), record.clone());
+            let before = self.latest.insert(record.identity().clone(), record.clone());
             let version = before.map_or(0, |before| before.version());
             assert!(version < record.version(), "versions never go backwards");
         }
@@ -214,7 +215,7 @@ impl StreamClient {
         let visible = |record: &Record| record.seq() > self.since && self.selector.matches(record);
         expected.retain(|_, record| visible(record));
         assert_eq!(
-            self.held, expected,
+            self.latest, expected,
             "at rest a stream holds the latest values, and nothing else"
         );
         if self.mode == ReplayMode::All {

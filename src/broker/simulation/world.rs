@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::journal::simulated::{DiskFault, Image, SimulatedDisk};
 use crate::journal::{DirError, JournalError};
 use crate::record::Timestamp;
-use crate::subscription::latest::SliceLimits;
+use crate::subscription::latest::{LatestRecords, SliceLimits};
 
 /// Maximum damages tried between two processes, one after the other.
 const DAMAGES_MAX: usize = 3;
@@ -148,8 +148,8 @@ impl<'a> World<'a> {
                 let Some(unverified) = process.unverified.take() else {
                     return "verify".to_owned();
                 };
-                let whole = unverified.verify(&mut |_| true);
-                assert!(whole.expect("the log is intact"), "nothing stopped it");
+                let finished = unverified.verify(&mut |_| true);
+                assert!(finished.expect("the log is intact"), "nothing stopped it");
                 "verified".to_owned()
             }
         }
@@ -193,7 +193,7 @@ impl<'a> World<'a> {
         latest.sort_by_key(|record| record.seq());
         assert_eq!(process.latest(), latest, "the latest values are the fold of the log");
         let public = latest.iter().filter(|record| record.to().is_none()).count();
-        assert_eq!(process.hub.with_latest(|latest| latest.public_count()), public);
+        assert_eq!(process.hub.with_latest(LatestRecords::public_count), public);
         if let Some(applied) = self.index.applied() {
             assert_eq!(applied.chain, truth.chain_after(applied.seq));
         }
@@ -347,11 +347,11 @@ impl<'a> World<'a> {
     /// Damages a file and checks how a start reacts. If it does not need the damaged part it goes
     /// on; otherwise the file is repaired.
     fn damage(&mut self) -> Option<SimulatedProcess> {
-        let whole = self.disk.image();
-        let damage = Damage::draw(&mut self.random, &whole)?;
+        let intact = self.disk.image();
+        let damage = Damage::draw(&mut self.random, &intact)?;
         self.record_step(format!("damage {damage:?}"));
-        self.disk.replace(&damage.image(&whole));
-        match damage.judge(self, &whole, self.is_complete) {
+        self.disk.replace(&damage.image(&intact));
+        match damage.judge(self, &intact, self.is_complete) {
             StartVerdict::Recovered(process, truth) => {
                 self.record_step("recovered".to_owned());
                 let mut process = *process;
@@ -361,7 +361,7 @@ impl<'a> World<'a> {
                 Some(process)
             }
             StartVerdict::Reported => {
-                self.disk.replace(&whole);
+                self.disk.replace(&intact);
                 None
             }
         }
