@@ -14,7 +14,7 @@ use crate::cli::sequence::Sequence;
 use crate::cli::verify;
 use crate::config::Config;
 use crate::journal::{InventoryItem, ItemKind, Survey};
-use crate::projection::{Comparison, position, refuse_loss};
+use crate::projection::{Comparison, position, refuse_data_loss};
 use crate::record::{Record, Seq};
 use crate::subscription::epochs::open_name;
 
@@ -178,8 +178,8 @@ fn projection_line(
     if survey.used_by().is_some() {
         return Ok(unknown("see GET /health of the process that uses it"));
     }
-    if let Err(loss) = refuse_loss(&survey.path().join("projection")) {
-        return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.said) });
+    if let Err(loss) = refuse_data_loss(&survey.path().join("projection")) {
+        return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.finding) });
     }
     let Some(item) = inventory.iter().find(|item| item.part == ItemKind::Projection) else {
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });

@@ -11,7 +11,7 @@ use crate::cli::output::{self, ProgressBar, count, print_line};
 use crate::config::Config;
 use crate::journal::{DataDir, Reader, Survey, SurveyReport};
 use crate::projection::{
-    Comparison, Projection, ProjectionOptions, ProjectionState, compare, refuse_loss,
+    Comparison, Projection, ProjectionOptions, ProjectionState, compare, refuse_data_loss,
 };
 use crate::record::{Record, Seq};
 
@@ -23,7 +23,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log; opening it would create one.
     let survey = Survey::beside(&config.data_dir)?;
     // The store is the only evidence of the lost records, and a rebuild would move it away.
-    refuse_loss(&survey.path().join("projection"))?;
+    refuse_data_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
     let read = survey.read(|group| {
@@ -59,12 +59,12 @@ fn build(
 ) -> Result<Option<PathBuf>, Failure> {
     let options = ProjectionOptions {
         cache_bytes_max: cache_bytes,
-        give_way_records_max: 0,
+        burst_lag_records_max: 0,
         // The comparison opens it again.
         replayed_records_max: u64::MAX,
         ..ProjectionOptions::default()
     };
-    let created = Projection::anew(dir, log, options);
+    let created = Projection::recreate(dir, log, options);
     let (projection, quarantined) = created.map_err(io_failure("moving away", dir))?;
     let handle =
         projection.start(reader.clone(), true).map_err(io_failure("starting a thread for", dir))?;

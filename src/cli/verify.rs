@@ -8,7 +8,7 @@ use crate::cli::sequence::Sequence;
 use crate::cli::snapshot::SnapshotCheck;
 use crate::config::Config;
 use crate::journal::{DirError, RESTORE, Survey, SurveyReport};
-use crate::projection::{Comparison, compare, refuse_loss};
+use crate::projection::{Comparison, compare, refuse_data_loss};
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let survey = Survey::alone(&config.data_dir).map_err(|error| match error {
@@ -95,7 +95,7 @@ fn check_history(
     cache_bytes: u64,
 ) -> Result<(), Failure> {
     let dir = survey.path().join("projection");
-    refuse_loss(&dir)?;
+    refuse_data_loss(&dir)?;
     let copy = Scratch::copy_of(&dir)?;
     let progress = ProgressBar::records("verifying the history", surveyed.head);
     let (log, reader) = (survey.log_id(), &surveyed.reader);

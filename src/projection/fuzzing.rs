@@ -19,7 +19,8 @@ pub fn index(bytes: &[u8]) {
 
 /// Of whichever store it says.
 fn progress_file(bytes: &[u8]) {
-    let generation = bytes.get(8..16).and_then(|of| of.try_into().ok()).map(u64::from_be_bytes);
+    let generation =
+        bytes.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
     let log_id = bytes.get(25..41).and_then(|id| Uuid::from_slice(id).ok());
     let (Some(generation), Some(log_id)) = (generation, log_id) else { return };
     if let Ok(progress_file) = ProgressFile::decode(bytes, generation, log_id) {
@@ -29,19 +30,19 @@ fn progress_file(bytes: &[u8]) {
 }
 
 fn entry(key: &[u8], value: &[u8]) {
-    if let Ok(place) = keys::place(key, value) {
-        assert_eq!(keys::place_value(key, &place), *value);
+    if let Ok(location) = keys::decode_location(key, value) {
+        assert_eq!(keys::location_value(key, &location), *value);
     }
-    if let Ok(places) = versions::block(key, value) {
-        let mut run = PackedList::default();
-        places.iter().for_each(|place| run.push(place));
-        assert_eq!(keys::seal(key, run.into_bytes()), value);
+    if let Ok(locations) = versions::decode_block(key, value) {
+        let mut list = PackedList::default();
+        locations.iter().for_each(|location| list.push(location));
+        assert_eq!(keys::seal(key, list.into_bytes()), value);
     }
-    if let Ok(line) = HistoryHead::decode(key, value) {
+    if let Ok(head) = HistoryHead::decode(key, value) {
         // A time past the year 9999 is held at its end.
-        let again = line.encode(key);
+        let again = head.encode(key);
         assert_eq!(again.len(), value.len());
-        assert_eq!(HistoryHead::decode(key, &again).ok(), Some(line));
+        assert_eq!(HistoryHead::decode(key, &again).ok(), Some(head));
     }
     if let Ok(identity) = keys::identity(key) {
         assert_eq!(keys::name_key(&identity), key);

@@ -49,7 +49,7 @@ use std::thread;
 
 use uuid::Uuid;
 
-pub use open::data_loss::{DataLoss, refuse_loss};
+pub use open::data_loss::{DataLoss, refuse_data_loss};
 pub use read::compare::{Comparison, compare, position};
 pub use read::handle::{ProjectionHandle, ProjectionState, Unavailable};
 pub use read::{IdLookup, NamePage, PageQuery};
@@ -61,7 +61,7 @@ use crate::projection::follow::ProjectionThread;
 use crate::projection::follow::session::PausedStore;
 use crate::projection::open::begin;
 use crate::projection::open::begin::{OpenedStore, StartingPoint};
-use crate::projection::open::directory::{Contents, StoreDirectory};
+use crate::projection::open::directory::{DirectoryContents, StoreDirectory};
 use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::status::SharedStatus;
 use crate::record::Seq;
@@ -72,9 +72,9 @@ pub struct ProjectionOptions {
     /// Bytes of pages that sled keeps in memory.
     pub cache_bytes_max: u64,
     /// How many records it may fall behind in order to leave the processor to a burst of inserts.
-    pub give_way_records_max: u64,
+    pub burst_lag_records_max: u64,
     /// So many records a second are a burst.
-    pub burst_per_second: u64,
+    pub burst_records_per_second: u64,
     /// How many records sled may have to read back for an open that a start waits for: 0.1 s a
     /// million. After more it is opened beside the serving.
     pub replayed_records_max: u64,
@@ -84,9 +84,9 @@ impl Default for ProjectionOptions {
     fn default() -> Self {
         Self {
             cache_bytes_max: 64 << 20,
-            give_way_records_max: 1_000_000,
+            burst_lag_records_max: 1_000_000,
             // Their inserts take a tenth of a core.
-            burst_per_second: 4_000,
+            burst_records_per_second: 4_000,
             replayed_records_max: 500_000,
         }
     }
@@ -99,7 +99,7 @@ pub struct Projection {
     log_id: Uuid,
     options: ProjectionOptions,
     start: StartingPoint,
-    /// The store of [`StartingPoint::Beside`], when it had to be opened at once.
+    /// The store of [`StartingPoint::OpenInBackground`], when it had to be opened at once.
     opened: OnceCell<OpenedStore>,
     alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
@@ -113,16 +113,18 @@ impl Projection {
     #[must_use]
     pub fn open(dir: &Path, log_id: Uuid, options: ProjectionOptions) -> Self {
         let alive = mpsc::channel();
-        let (directory, contents) = StoreDirectory::look(dir);
+        let (directory, contents) = StoreDirectory::inspect(dir);
         let start = match contents {
-            Contents::Foreign => {
-                StartingPoint::Doubt("the directory holds something else".to_owned())
+            DirectoryContents::Foreign => {
+                StartingPoint::Invalid("the directory holds something else".to_owned())
             }
-            Contents::Nothing => StartingPoint::Nothing,
-            Contents::Store => match late(&directory, log_id, options.replayed_records_max) {
-                Some(left) => StartingPoint::Beside(left),
-                None => look(&directory, log_id, &options, alive.0.clone()),
-            },
+            DirectoryContents::Nothing => StartingPoint::Nothing,
+            DirectoryContents::Store => {
+                match paused_at_progress_file(&directory, log_id, options.replayed_records_max) {
+                    Some(paused) => StartingPoint::OpenInBackground(paused),
+                    None => open_now(&directory, log_id, &options, alive.0.clone()),
+                }
+            }
         };
         Self { directory, log_id, options, start, opened: OnceCell::new(), alive }
     }
@@ -132,19 +134,19 @@ impl Projection {
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub fn anew(
+    pub fn recreate(
         dir: &Path,
         log_id: Uuid,
         options: ProjectionOptions,
     ) -> io::Result<(Self, Option<PathBuf>)> {
-        let (mut directory, contents) = StoreDirectory::look(dir);
-        let aside = match contents {
-            Contents::Foreign | Contents::Store => directory.set_aside()?,
-            Contents::Nothing => None,
+        let (mut directory, contents) = StoreDirectory::inspect(dir);
+        let kept_at = match contents {
+            DirectoryContents::Foreign | DirectoryContents::Store => directory.quarantine()?,
+            DirectoryContents::Nothing => None,
         };
         let (start, alive) = (StartingPoint::Nothing, mpsc::channel());
         let opened = OnceCell::new();
-        Ok((Self { directory, log_id, options, start, opened, alive }, aside))
+        Ok((Self { directory, log_id, options, start, opened, alive }, kept_at))
     }
 
     /// How far the projection had come; nothing when it is to be rebuilt.
@@ -154,24 +156,24 @@ impl Projection {
     pub fn applied(&self) -> Option<Applied> {
         match &self.start {
             StartingPoint::Applied(_, applied)
-            | StartingPoint::Beside(PausedStore { applied, .. }) => Some(*applied),
-            StartingPoint::Doubt(_) | StartingPoint::NoSpace(_) | StartingPoint::Nothing => None,
+            | StartingPoint::OpenInBackground(PausedStore { applied, .. }) => Some(*applied),
+            StartingPoint::Invalid(_) | StartingPoint::NoSpace(_) | StartingPoint::Nothing => None,
         }
     }
 
     /// How far the projection really is, where [`Projection::applied`] may tell less: opens a store
     /// that was to be opened beside the serving, which may take seconds.
     #[must_use]
-    pub fn prove(&self) -> Seq {
-        let least = self.applied().map_or(0, |applied| applied.seq);
-        let StartingPoint::Beside(_) = self.start else { return least };
+    pub fn confirm_applied(&self) -> Seq {
+        let known = self.applied().map_or(0, |applied| applied.seq);
+        let StartingPoint::OpenInBackground(_) = self.start else { return known };
         let opened = self.opened.get_or_init(|| {
             tracing::warn!(
                 "the log does not end whole at its mark, so the history is opened first"
             );
-            OpenedStore::new(&self.directory, self.log_id, &self.options, self.alive.0.clone())
+            OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.0.clone())
         });
-        opened.applied().map_or(least, |applied| applied.seq.max(least))
+        opened.applied().map_or(known, |applied| applied.seq.max(known))
     }
 
     /// Begins to follow the journal, on a thread of its own.
@@ -182,31 +184,32 @@ impl Projection {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
-        let Self { directory, log_id, options, start, opened, alive: (alive, gone) } = self;
+        let Self { directory, log_id, options, start, opened, alive: (alive, closed) } = self;
         let start = match start {
             StartingPoint::Applied(_, applied) if applied.seq > reader.durable() => {
-                StartingPoint::Doubt("it is ahead of the journal".to_owned())
+                StartingPoint::Invalid("it is ahead of the journal".to_owned())
             }
-            StartingPoint::Applied(..) | StartingPoint::Beside(_) if !agrees => {
-                StartingPoint::Doubt(
+            StartingPoint::Applied(..) | StartingPoint::OpenInBackground(_) if !agrees => {
+                StartingPoint::Invalid(
                     "it was derived from other records than the journal's".to_owned(),
                 )
             }
             StartingPoint::Applied(store, applied) => {
-                match begin::led_astray(&store, &applied, &reader) {
+                match begin::location_mismatch(&store, &applied, &reader) {
                     Ok(None) => StartingPoint::Applied(store, applied),
-                    Ok(Some(doubt)) => StartingPoint::Doubt(doubt),
+                    Ok(Some(mismatch)) => StartingPoint::Invalid(mismatch),
                     Err(fault) if fault.is_no_space() => {
-                        StartingPoint::NoSpace(PausedStore { applied, unread_until: applied.seq })
+                        StartingPoint::NoSpace(PausedStore { applied, readable_at: applied.seq })
                     }
-                    Err(fault) => StartingPoint::Doubt(fault.to_string()),
+                    Err(fault) => StartingPoint::Invalid(fault.to_string()),
                 }
             }
             start => start,
         };
-        let opened = opened.into_inner().filter(|_| matches!(start, StartingPoint::Beside(_)));
+        let opened =
+            opened.into_inner().filter(|_| matches!(start, StartingPoint::OpenInBackground(_)));
         let shared = Arc::new(SharedStatus::new(reader));
-        let head_before = Some(shared.head());
+        let start_head = Some(shared.head());
         let shared_by_thread = Arc::clone(&shared);
         let follow = ProjectionThread {
             shared: shared_by_thread,
@@ -214,10 +217,10 @@ impl Projection {
             log_id,
             options,
             alive,
-            head_before,
+            start_head,
             opened,
         };
-        let handle = ProjectionHandle::new(Arc::clone(&shared), gone);
+        let handle = ProjectionHandle::new(Arc::clone(&shared), closed);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {
             // Readers must not wait for a thread that is gone.
             if catch_unwind(AssertUnwindSafe(|| follow.run(start))).is_err() {
@@ -229,32 +232,31 @@ impl Projection {
 }
 
 /// What the milestone says of a store that takes long to open; nothing, when none tells so.
-fn late(
+fn paused_at_progress_file(
     directory: &StoreDirectory,
     log_id: Uuid,
     replayed_records_max: u64,
 ) -> Option<PausedStore> {
-    let (dir, generation) = directory.place();
-    let progress_file = ProgressFile::read(dir, generation, log_id)?;
+    let progress_file = ProgressFile::read(directory.path(), directory.generation(), log_id)?;
     let applied = progress_file.applied;
     (progress_file.replayed() > replayed_records_max)
-        .then_some(PausedStore { applied, unread_until: applied.seq })
+        .then_some(PausedStore { applied, readable_at: applied.seq })
 }
 
 /// Opens a store and makes the load-time check.
-fn look(
+fn open_now(
     directory: &StoreDirectory,
     log_id: Uuid,
     options: &ProjectionOptions,
     alive: mpsc::Sender<()>,
 ) -> StartingPoint {
     let unwritten = store::is_unwritten(&directory.store());
-    match OpenedStore::new(directory, log_id, options, alive).found {
+    match OpenedStore::open(directory, log_id, options, alive).found {
         Ok((Some(applied), store)) => StartingPoint::Applied(store, applied),
         // The process ended before sled first wrote: there is nothing to keep aside.
         Ok((None, _)) if unwritten => StartingPoint::Nothing,
-        Ok((None, _)) => StartingPoint::Doubt("it is empty".to_owned()),
+        Ok((None, _)) => StartingPoint::Invalid("it is empty".to_owned()),
         Err(fault) if fault.is_no_space() => StartingPoint::NoSpace(PausedStore::default()),
-        Err(fault) => StartingPoint::Doubt(fault.to_string()),
+        Err(fault) => StartingPoint::Invalid(fault.to_string()),
     }
 }

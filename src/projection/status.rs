@@ -27,7 +27,7 @@ pub enum FollowPhase {
 
 /// What waiting readers are told.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct ProjectionStatus {
     pub applied: Seq,
     pub phase: FollowPhase,
     /// Whether an id that is not in the index is in no applied record.
@@ -39,23 +39,23 @@ pub struct SharedStatus {
     reader: Reader,
     stopped: AtomicBool,
     /// Whether the store proves that the log has lost records.
-    accused: AtomicBool,
-    status: watch::Sender<Status>,
+    data_loss: AtomicBool,
+    status: watch::Sender<ProjectionStatus>,
     /// The store that may be read.
     store: RwLock<Option<Arc<Store>>>,
     /// Readers that wait for a position now.
-    waiting: AtomicUsize,
+    readers_waiting: AtomicUsize,
     /// Set when the thread must not rest.
-    hurry: Mutex<bool>,
-    hurried: Condvar,
+    interrupted: Mutex<bool>,
+    interrupt_signal: Condvar,
 }
 
 /// How a rest went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseEnd {
     /// A reader waits or has waited, or the projection is closed.
-    Ended,
-    Whole,
+    Interrupted,
+    Elapsed,
 }
 
 /// A reader that waits for a position.
@@ -63,16 +63,17 @@ pub struct WaitingReader<'a>(&'a SharedStatus);
 
 impl SharedStatus {
     pub fn new(reader: Reader) -> Self {
-        let status = Status { applied: 0, phase: FollowPhase::Rebuilding, ids_complete: false };
+        let status =
+            ProjectionStatus { applied: 0, phase: FollowPhase::Rebuilding, ids_complete: false };
         Self {
             reader,
             stopped: AtomicBool::new(false),
-            accused: AtomicBool::new(false),
+            data_loss: AtomicBool::new(false),
             status: watch::Sender::new(status),
             store: RwLock::new(None),
-            waiting: AtomicUsize::new(0),
-            hurry: Mutex::new(false),
-            hurried: Condvar::new(),
+            readers_waiting: AtomicUsize::new(0),
+            interrupted: Mutex::new(false),
+            interrupt_signal: Condvar::new(),
         }
     }
 
@@ -84,11 +85,11 @@ impl SharedStatus {
         self.reader.durable()
     }
 
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ProjectionStatus {
         self.status.borrow().clone()
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<Status> {
+    pub fn subscribe(&self) -> watch::Receiver<ProjectionStatus> {
         self.status.subscribe()
     }
 
@@ -97,26 +98,26 @@ impl SharedStatus {
     }
 
     /// Lets readers in.
-    pub fn publish(&self, store: &Arc<Store>) {
+    pub fn publish_store(&self, store: &Arc<Store>) {
         *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
     }
 
     /// Lets nobody in any more.
-    pub fn withdraw(&self) {
+    pub fn withdraw_store(&self) {
         *self.store.write().expect(NO_PANIC) = None;
     }
 
-    pub fn tell(&self, status: Status) {
+    pub fn publish_status(&self, status: ProjectionStatus) {
         self.status.send_replace(status);
     }
 
     /// Whoever acknowledges must end.
-    pub fn accuse(&self) {
-        self.accused.store(true, Ordering::Release);
+    pub fn report_data_loss(&self) {
+        self.data_loss.store(true, Ordering::Release);
     }
 
-    pub fn has_accused(&self) -> bool {
-        self.accused.load(Ordering::Acquire)
+    pub fn reports_data_loss(&self) -> bool {
+        self.data_loss.load(Ordering::Acquire)
     }
 
     pub fn fail(&self, reason: String) {
@@ -129,7 +130,7 @@ impl SharedStatus {
     }
 
     fn end(&self, phase: FollowPhase) {
-        self.withdraw();
+        self.withdraw_store();
         self.status.send_modify(|status| {
             status.phase = phase;
             status.ids_complete = false;
@@ -144,41 +145,47 @@ impl SharedStatus {
     /// Ends whatever the thread waits for.
     pub fn wake(&self) {
         self.reader.wake_all();
-        self.hurry();
+        self.interrupt();
     }
 
     /// Ends the thread's rest.
-    fn hurry(&self) {
-        *self.hurry.lock().expect(NO_PANIC) = true;
-        self.hurried.notify_one();
+    fn interrupt(&self) {
+        *self.interrupted.lock().expect(NO_PANIC) = true;
+        self.interrupt_signal.notify_one();
     }
 
     /// Counts a reader that waits, and hurries the thread for it.
-    pub fn waiting(&self) -> WaitingReader<'_> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.hurry();
+    pub fn register_waiting(&self) -> WaitingReader<'_> {
+        self.readers_waiting.fetch_add(1, Ordering::AcqRel);
+        self.interrupt();
         WaitingReader(self)
     }
 
     /// Rests that long, unless a reader waits.
-    pub fn rest(&self, rest: Duration) -> PauseEnd {
-        let hurry = self.hurry.lock().expect(NO_PANIC);
-        let waits = |hurry: &mut bool| !*hurry && self.waiting.load(Ordering::Acquire) == 0;
-        let rested = self.hurried.wait_timeout_while(hurry, rest, waits);
-        let (mut hurry, rested) = rested.expect(NO_PANIC);
-        *hurry = false;
-        if rested.timed_out() { PauseEnd::Whole } else { PauseEnd::Ended }
+    pub fn pause(&self, limit: Duration) -> PauseEnd {
+        let interrupted = self.interrupted.lock().expect(NO_PANIC);
+        let keeps_pausing = |interrupted: &mut bool| {
+            !*interrupted && self.readers_waiting.load(Ordering::Acquire) == 0
+        };
+        let waited = self.interrupt_signal.wait_timeout_while(interrupted, limit, keeps_pausing);
+        let (mut interrupted, waited) = waited.expect(NO_PANIC);
+        *interrupted = false;
+        if waited.timed_out() { PauseEnd::Elapsed } else { PauseEnd::Interrupted }
     }
 
     /// Waits that long, unless the projection is closed.
-    pub fn pause(&self, pause: Duration) {
-        let hurry = self.hurry.lock().expect(NO_PANIC);
-        let goes_on = |_: &mut bool| !self.is_stopped();
-        drop(self.hurried.wait_timeout_while(hurry, pause, goes_on).expect(NO_PANIC));
+    pub fn wait_to_retry(&self, delay: Duration) {
+        let interrupted = self.interrupted.lock().expect(NO_PANIC);
+        let keeps_waiting = |_: &mut bool| !self.is_stopped();
+        drop(
+            self.interrupt_signal
+                .wait_timeout_while(interrupted, delay, keeps_waiting)
+                .expect(NO_PANIC),
+        );
     }
 
     /// Tells readers that the store is opened: what was applied stays applied.
-    pub fn tell_opening(&self, applied: Seq) {
+    pub fn publish_opening(&self, applied: Seq) {
         self.status.send_modify(|status| {
             status.applied = status.applied.max(applied);
             status.phase = FollowPhase::Opening;
@@ -189,13 +196,13 @@ impl SharedStatus {
     /// The store, when reads from it are right.
     pub fn readable(&self) -> Result<Arc<Store>, Unavailable> {
         if let Some(store) = &*self.store.read().expect(NO_PANIC) {
-            return match store.doubt() {
+            return match store.fault() {
                 None => Ok(Arc::clone(store)),
-                Some(_) => Err(Unavailable::Doubt),
+                Some(_) => Err(Unavailable::Invalid),
             };
         }
         Err(match self.status().phase {
-            FollowPhase::CatchingUp | FollowPhase::Ready => Unavailable::Doubt,
+            FollowPhase::CatchingUp | FollowPhase::Ready => Unavailable::Invalid,
             FollowPhase::Closed => Unavailable::Closed,
             FollowPhase::Failed(_) => Unavailable::Failed,
             FollowPhase::Opening => Unavailable::Opening,
@@ -206,7 +213,7 @@ impl SharedStatus {
 
 impl Drop for WaitingReader<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.readers_waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -182,7 +182,7 @@ async fn drain<S: Future<Output = ()>>(
 
 fn result(broker: &Broker, ended: ServeEnd) -> Result<(), RunError> {
     match ended {
-        _ if broker.projection().proves_loss() => Err(RunError::DataLoss),
+        _ if broker.projection().reports_data_loss() => Err(RunError::DataLoss),
         _ if broker.storage_failed() => Err(RunError::StorageFailed),
         ServeEnd::ShutdownRequested => Ok(()),
         ServeEnd::StorageFailed => Err(RunError::StorageFailed),

@@ -30,7 +30,7 @@ use crate::order::{
     Admission, FailStop, INLINE_APPEND_MAX, Local, LocalOptions, Observer, Order, Ports, RecentIds,
     Started,
 };
-use crate::projection::{Projection, ProjectionHandle, ProjectionOptions, refuse_loss};
+use crate::projection::{Projection, ProjectionHandle, ProjectionOptions, refuse_data_loss};
 use crate::record::{Data, Epoch, Identity, NewEvent, Record, Timestamp};
 use crate::subscription::epochs::{open_data, open_name};
 use crate::subscription::{Hub, HubOptions};
@@ -137,10 +137,10 @@ fn check(config: &Config) -> Result<(), StartError> {
 /// Opens the projection and compares it with itself, or defers that if it would take long.
 fn open_projection(config: &Config, directory: &DataDir) -> Result<Projection, StartError> {
     let path = directory.path().join("projection");
-    refuse_loss(&path)?;
+    refuse_data_loss(&path)?;
     let options = ProjectionOptions {
         cache_bytes_max: config.cache_bytes,
-        give_way_records_max: config.max_projection_lag / BURST_LAG_SHARE,
+        burst_lag_records_max: config.max_projection_lag / BURST_LAG_SHARE,
         replayed_records_max: config.background_open_records,
         ..ProjectionOptions::default()
     };
@@ -154,7 +154,7 @@ fn replay_log(
     projection: &Projection,
 ) -> Result<ReplayedLog, StartError> {
     let applied = projection.applied();
-    let confirm = || projection.prove();
+    let confirm = || projection.confirm_applied();
     let evidence = ProjectionEvidence { applied: applied.as_ref(), confirm: Some(&confirm) };
     replay(directory, config, evidence)
 }

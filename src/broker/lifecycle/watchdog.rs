@@ -30,7 +30,7 @@ impl Watchdog {
     pub fn run(self, stop: &WorkerStop) {
         let (mut seen, mut looks) = (None, 0);
         while stop.rest(LOOK) && self.fail_stop.is_appending() {
-            if self.projection.proves_loss() {
+            if self.projection.reports_data_loss() {
                 error!(
                     "the log lacks records that the history holds; nothing more is acknowledged"
                 );

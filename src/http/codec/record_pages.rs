@@ -114,7 +114,7 @@ async fn read_page(
         range.advance(&records)?;
         Ok((encode(&records, layout, first), range))
     });
-    let (mut out, range) = job.await.unwrap_or(Err(Unavailable::Doubt))?;
+    let (mut out, range) = job.await.unwrap_or(Err(Unavailable::Invalid))?;
     if !range.versions.is_empty() {
         return Ok((out, Stage::Rest { range, first: false }));
     }
@@ -131,7 +131,7 @@ impl Range {
         if self.versions.is_empty() {
             return Ok(());
         }
-        let last = records.last().ok_or(Unavailable::Doubt)?.version();
+        let last = records.last().ok_or(Unavailable::Invalid)?.version();
         let (start, end) = (*self.versions.start(), *self.versions.end());
         self.versions = match self.descending {
             true => start..=last - 1,

@@ -99,7 +99,7 @@ impl From<Unavailable> for Problem {
             Unavailable::Opening => {
                 Self::new(Code::Behind).detail("the history is being opened; retry soon")
             }
-            Unavailable::Doubt | Unavailable::Rebuilding => {
+            Unavailable::Invalid | Unavailable::Rebuilding => {
                 Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
             }
             Unavailable::Failed => {

@@ -17,7 +17,7 @@ pub const STEP_RECORDS_MAX: usize = 1_000;
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
 ///
 /// # Errors
-/// [`StoreFault::Doubt`] when the records do not continue what the store holds; nothing is applied
+/// [`StoreFault::Invalid`] when the records do not continue what the store holds; nothing is applied
 /// then.
 pub fn step(
     store: &Store,
@@ -30,9 +30,9 @@ pub fn step(
     let mut batch = StoreBatch::default();
     for located in records {
         if located.seq() != next.seq + 1 {
-            return Err(StoreFault::Doubt("the journal does not go on where the store ends"));
+            return Err(StoreFault::Invalid("the journal does not go on where the store ends"));
         }
-        if let Some(FullBlock { key, value }) = pointers.point(store, located)? {
+        if let Some(FullBlock { key, value }) = pointers.advance(store, located)? {
             batch.insert(&key, &value);
         }
         if let Some((key, value)) = keys::id_entry(located) {
@@ -40,11 +40,11 @@ pub fn step(
         }
         next = next.after(located);
     }
-    for (key, line) in pointers.moved() {
-        batch.insert(key, &line.encode(key));
+    for (key, head) in pointers.changed() {
+        batch.insert(key, &head.encode(key));
     }
     batch.insert(APPLIED, &next.encode(log_id));
     store.apply(batch)?;
-    pointers.settle();
+    pointers.commit();
     Ok(next)
 }

@@ -31,13 +31,13 @@ impl PauseBudget {
     }
 
     /// The projection rested so long.
-    pub fn spend(&mut self, rested: Duration) {
-        self.left = self.left.saturating_sub(rested);
+    pub fn spend(&mut self, paused: Duration) {
+        self.left = self.left.saturating_sub(paused);
     }
 
     /// There was nothing to apply for so long.
-    pub fn recover(&mut self, calm: Duration) {
-        self.left = BUDGET.min(self.left + calm / REFILL_PART);
+    pub fn refill(&mut self, idle: Duration) {
+        self.left = BUDGET.min(self.left + idle / REFILL_PART);
     }
 }
 
@@ -46,14 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_given_way_to_once_and_again_after_a_calm() {
-        let mut patience = PauseBudget::new();
-        assert_eq!(patience.left(), BUDGET);
-        (0..200).for_each(|_| patience.spend(BUDGET / 100));
-        assert_eq!(patience.left(), Duration::ZERO);
-        patience.recover(BUDGET);
-        assert_eq!(patience.left(), BUDGET / REFILL_PART);
-        patience.recover(BUDGET * 100);
-        assert_eq!(patience.left(), BUDGET);
+    fn budget_is_spent_by_pauses_and_refilled_while_idle() {
+        let mut budget = PauseBudget::new();
+        assert_eq!(budget.left(), BUDGET);
+        (0..200).for_each(|_| budget.spend(BUDGET / 100));
+        assert_eq!(budget.left(), Duration::ZERO);
+        budget.refill(BUDGET);
+        assert_eq!(budget.left(), BUDGET / REFILL_PART);
+        budget.refill(BUDGET * 100);
+        assert_eq!(budget.left(), BUDGET);
     }
 }

@@ -23,7 +23,7 @@ pub struct Pointers {
     /// As the store holds them.
     known: HashMap<Vec<u8>, HistoryHead>,
     /// What this step moved; each is written once.
-    moved: HashMap<Vec<u8>, HistoryHead>,
+    changed: HashMap<Vec<u8>, HistoryHead>,
     /// The key that is looked up.
     key: Vec<u8>,
 }
@@ -33,41 +33,45 @@ impl Pointers {
     /// it fills.
     ///
     /// # Errors
-    /// [`StoreFault::Doubt`] when the record does not continue its identity's versions.
-    pub fn point(
+    /// [`StoreFault::Invalid`] when the record does not continue its identity's versions.
+    pub fn advance(
         &mut self,
         store: &Store,
         located: &LocatedRecord,
     ) -> Result<Option<FullBlock>, StoreFault> {
         keys::name_key_into(&mut self.key, &located.meta());
-        if let Some(line) = self.moved.get_mut(&self.key) {
-            return line.push(located);
+        if let Some(head) = self.changed.get_mut(&self.key) {
+            return head.push(located);
         }
         let (key, before) = match self.known.remove_entry(&self.key) {
             Some(known) => known,
-            None => (self.key.clone(), stored(store, &self.key, located)?),
+            None => (self.key.clone(), read_head(store, &self.key, located)?),
         };
-        self.moved.entry(key).or_insert(before).push(located)
+        self.changed.entry(key).or_insert(before).push(located)
     }
 
     /// What is to be written, with its keys.
-    pub fn moved(&self) -> impl Iterator<Item = (&[u8], &HistoryHead)> {
-        self.moved.iter().map(|(key, line)| (key.as_slice(), line))
+    pub fn changed(&self) -> impl Iterator<Item = (&[u8], &HistoryHead)> {
+        self.changed.iter().map(|(key, head)| (key.as_slice(), head))
     }
 
     /// What was moved is in the store now.
-    pub fn settle(&mut self) {
-        if self.known.len() + self.moved.len() > KNOWN_MAX {
+    pub fn commit(&mut self) {
+        if self.known.len() + self.changed.len() > KNOWN_MAX {
             self.known.clear();
         }
-        self.known.extend(self.moved.drain());
+        self.known.extend(self.changed.drain());
     }
 }
 
 /// What the store holds of the record's identity; before its first record, that there is none.
-fn stored(store: &Store, key: &[u8], located: &LocatedRecord) -> Result<HistoryHead, StoreFault> {
+fn read_head(
+    store: &Store,
+    key: &[u8],
+    located: &LocatedRecord,
+) -> Result<HistoryHead, StoreFault> {
     match store.get(key)? {
         Some(value) => HistoryHead::decode(key, &value),
-        None => Ok(HistoryHead::unborn(located)),
+        None => Ok(HistoryHead::empty(located)),
     }
 }

@@ -12,7 +12,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A bar on a terminal, a line in the log now and then elsewhere.
 pub struct ProgressDisplay {
-    what: &'static str,
+    task: &'static str,
     bar: Option<ProgressBar>,
     began: Instant,
     logged: Instant,
@@ -20,27 +20,27 @@ pub struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    pub fn new(what: &'static str, from: Seq, head: Seq) -> Self {
-        tracing::info!(from, head, "{what}");
+    pub fn new(task: &'static str, from: Seq, head: Seq) -> Self {
+        tracing::info!(from, head, "{task}");
         let bar = stderr().is_terminal().then(|| {
             let style = "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left";
             let style = ProgressStyle::with_template(style).expect("the template is well-formed");
             ProgressBar::with_draw_target(Some(head), ProgressDrawTarget::stderr())
                 .with_style(style)
                 .with_position(from)
-                .with_message(what)
+                .with_message(task)
         });
         let began = Instant::now();
-        Self { what, bar, began, logged: began, from }
+        Self { task, bar, began, logged: began, from }
     }
 
-    pub fn at(&mut self, applied: Seq, head: Seq) {
+    pub fn update(&mut self, applied: Seq, head: Seq) {
         if let Some(bar) = &self.bar {
             bar.set_length(head);
             bar.set_position(applied);
         } else if self.logged.elapsed() >= LOG_INTERVAL {
             self.logged = Instant::now();
-            tracing::info!(applied, head, "{}", self.what);
+            tracing::info!(applied, head, "{}", self.task);
         }
     }
 
@@ -49,6 +49,6 @@ impl ProgressDisplay {
             bar.finish_and_clear();
         }
         let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(records = applied - self.from, elapsed_ms, "{}: done", self.what);
+        tracing::info!(records = applied - self.from, elapsed_ms, "{}: done", self.task);
     }
 }

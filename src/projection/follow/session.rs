@@ -14,7 +14,7 @@ use crate::projection::store::{Store, StoreFault};
 use crate::record::Seq;
 
 /// One store while it is followed up.
-pub struct Session {
+pub struct StoreSession {
     pub store: Arc<Store>,
     pub applied: Applied,
     pub pointers: Pointers,
@@ -25,27 +25,27 @@ pub struct Session {
     pub scrub_from: Seq,
     /// What a store must reach before it is read: the head for a new one, what readers were told
     /// of for one that was opened again.
-    pub unread_until: Option<Seq>,
+    pub readable_at: Option<Seq>,
     /// The position that readers were told of already: it does not fall.
-    pub told: Seq,
+    pub published: Seq,
     /// Whether it was built from nothing in this life.
     pub is_new: bool,
     pub progress: Option<ProgressDisplay>,
     /// The last one that was written; before that, where the store was opened.
     pub progress_file: ProgressFile,
     /// When it was written.
-    pub noted: Option<Instant>,
-    pub patience: PauseBudget,
+    pub progress_written: Option<Instant>,
+    pub budget: PauseBudget,
 }
 
 /// Why a store was left.
 pub enum SessionEnd {
     /// It cannot be trusted; the next one may.
-    Doubt(String),
+    Invalid(String),
     /// The journal cannot be read, or a new store cannot be built: nothing helps.
-    Final(String),
+    Failed(String),
     /// The store proves that the log has lost records that were acknowledged.
-    Lost {
+    DataLoss {
         /// What the store was applied up to.
         applied: Seq,
         /// Where the log ended.
@@ -63,10 +63,10 @@ pub struct PausedStore {
     /// A position that agrees with the journal, which the store may have missed or passed.
     pub applied: Applied,
     /// Where it may be read again: nothing that readers were told of may be missing.
-    pub unread_until: Seq,
+    pub readable_at: Seq,
 }
 
-impl Session {
+impl StoreSession {
     pub fn new(store: Store) -> Self {
         Self {
             store: Arc::new(store),
@@ -74,25 +74,25 @@ impl Session {
             pointers: Pointers::default(),
             scrub: None,
             scrub_from: 0,
-            unread_until: None,
-            told: 0,
+            readable_at: None,
+            published: 0,
             is_new: false,
             progress: None,
             progress_file: ProgressFile::default(),
-            noted: None,
-            patience: PauseBudget::new(),
+            progress_written: None,
+            budget: PauseBudget::new(),
         }
     }
 
     /// Walks a slice of the scrub, and tells how long that took.
-    pub fn scrub(&mut self) -> Result<Option<Duration>, SessionEnd> {
+    pub fn scrub_slice(&mut self) -> Result<Option<Duration>, SessionEnd> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         if self.applied.seq < self.scrub_from {
             return Ok(None);
         }
         let began = Instant::now();
-        let scrubbed = scrub.slice(&self.store, &self.applied);
-        if scrubbed.map_err(|fault| self.left(fault))? {
+        let scrubbed = scrub.scan_slice(&self.store, &self.applied);
+        if scrubbed.map_err(|fault| self.invalidate(fault))? {
             tracing::debug!("the index of ids is complete");
             self.store.confirm_ids();
             self.scrub = None;
@@ -102,20 +102,20 @@ impl Session {
     }
 
     /// Leaves the store for a fault.
-    pub fn left(&self, fault: StoreFault) -> SessionEnd {
-        self.store.raise_doubt(fault);
-        self.end(self.store.doubt().expect("it was raised"))
+    pub fn invalidate(&self, fault: StoreFault) -> SessionEnd {
+        self.store.invalidate(fault);
+        self.end_for(self.store.fault().expect("it was raised"))
     }
 
     /// What to do about a fault of this store: a new one that fails already is not tried again.
-    pub fn end(&self, fault: &StoreFault) -> SessionEnd {
+    pub fn end_for(&self, fault: &StoreFault) -> SessionEnd {
         if fault.is_no_space() {
-            let unread_until = self.unread_until.unwrap_or(self.applied.seq).max(self.told);
-            SessionEnd::NoSpace(PausedStore { applied: self.applied, unread_until })
-        } else if self.is_new && self.unread_until.is_some() {
-            SessionEnd::Final(format!("rebuilding failed: {fault}"))
+            let readable_at = self.readable_at.unwrap_or(self.applied.seq).max(self.published);
+            SessionEnd::NoSpace(PausedStore { applied: self.applied, readable_at })
+        } else if self.is_new && self.readable_at.is_some() {
+            SessionEnd::Failed(format!("rebuilding failed: {fault}"))
         } else {
-            SessionEnd::Doubt(fault.to_string())
+            SessionEnd::Invalid(fault.to_string())
         }
     }
 }

@@ -7,19 +7,19 @@ use uuid::Uuid;
 
 use crate::journal::Reader;
 use crate::projection::follow::progress::ProgressDisplay;
-use crate::projection::follow::session::{PausedStore, Session, SessionEnd};
+use crate::projection::follow::session::{PausedStore, SessionEnd, StoreSession};
 use crate::projection::follow::{LAG_RECORDS_MAX, ProjectionThread, STEP_BYTES_MAX, unreadable};
 use crate::projection::open::directory::StoreDirectory;
 use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::open::scrub::IdScrub;
 use crate::projection::open::{progress_file, scrub};
-use crate::projection::status::{FollowPhase, Status};
+use crate::projection::status::{FollowPhase, ProjectionStatus};
 use crate::projection::store::position::Applied;
 use crate::projection::store::{Store, StoreFault};
 use crate::projection::{ProjectionOptions, store};
 
 /// How long the thread waits before it tries again for want of space.
-const SPACE_PAUSE: Duration = Duration::from_secs(1);
+const SPACE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What the thread starts from.
 pub enum StartingPoint {
@@ -27,9 +27,9 @@ pub enum StartingPoint {
     Applied(Store, Applied),
     /// A store that takes long to open, and what its milestone says of it, which agrees with the
     /// journal.
-    Beside(PausedStore),
+    OpenInBackground(PausedStore),
     /// There is something in the way that is no store, or is in doubt.
-    Doubt(String),
+    Invalid(String),
     /// There is a store that nothing is said against, but no space to use it, or an earlier handle
     /// that has not let go of it.
     NoSpace(PausedStore),
@@ -40,23 +40,23 @@ pub enum StartingPoint {
 /// A store that was opened and compared with itself.
 pub struct OpenedStore {
     /// Whether it had not outgrown its first segment before.
-    young: bool,
+    in_first_segment: bool,
     /// Its position, if it has one.
     pub found: Result<(Option<Applied>, Store), StoreFault>,
 }
 
 impl OpenedStore {
-    pub fn new(
+    pub fn open(
         directory: &StoreDirectory,
         log_id: Uuid,
         options: &ProjectionOptions,
         alive: mpsc::Sender<()>,
     ) -> Self {
         let path = directory.store();
-        let young = store::is_young(&path);
+        let in_first_segment = store::is_in_first_segment(&path);
         let found = Store::open(&path, options.cache_bytes_max, alive)
             .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
-        Self { young, found }
+        Self { in_first_segment, found }
     }
 
     /// How far it is, by its own word.
@@ -66,76 +66,76 @@ impl OpenedStore {
 }
 
 impl ProjectionThread {
-    pub fn begin(&mut self, start: StartingPoint) -> Result<Session, SessionEnd> {
+    pub fn begin(&mut self, start: StartingPoint) -> Result<StoreSession, SessionEnd> {
         match start {
-            StartingPoint::Applied(store, applied) => Ok(self.resume(store, applied)),
-            StartingPoint::Doubt(_) => {
-                self.tell_rebuilding();
-                self.set_aside()?;
-                self.rebuild()
+            StartingPoint::Applied(store, applied) => Ok(self.resume_session(store, applied)),
+            StartingPoint::Invalid(_) => {
+                self.publish_rebuilding();
+                self.quarantine_store()?;
+                self.rebuild_session()
             }
-            StartingPoint::Beside(left) => {
-                self.shared.tell_opening(left.applied.seq);
-                self.open(left)
+            StartingPoint::OpenInBackground(paused) => {
+                self.shared.publish_opening(paused.applied.seq);
+                self.open_session(paused)
             }
-            StartingPoint::NoSpace(left) => {
-                self.shared.tell_opening(left.applied.seq);
-                self.pause()?;
-                self.open(left)
+            StartingPoint::NoSpace(paused) => {
+                self.shared.publish_opening(paused.applied.seq);
+                self.wait_for_space()?;
+                self.open_session(paused)
             }
             StartingPoint::Nothing => {
-                self.tell_rebuilding();
-                self.rebuild()
+                self.publish_rebuilding();
+                self.rebuild_session()
             }
         }
     }
 
     /// Goes on with a store that may be read at once.
-    fn resume(&mut self, store: Store, applied: Applied) -> Session {
-        let life = self.opened(store, applied);
-        self.shared.publish(&life.store);
-        self.shared.tell(Status {
+    fn resume_session(&mut self, store: Store, applied: Applied) -> StoreSession {
+        let session = self.new_session(store, applied);
+        self.shared.publish_store(&session.store);
+        self.shared.publish_status(ProjectionStatus {
             applied: applied.seq,
             phase: FollowPhase::CatchingUp,
             ids_complete: false,
         });
-        life
+        session
     }
 
     /// Opens the store where it lies and compares it with the journal. What readers saw applied,
     /// or a milestone tells of, may be lost to it, so they are let in when that is applied again.
-    fn open(&mut self, left: PausedStore) -> Result<Session, SessionEnd> {
+    fn open_session(&mut self, paused: PausedStore) -> Result<StoreSession, SessionEnd> {
         let opened = self.opened.take().unwrap_or_else(|| {
-            OpenedStore::new(&self.directory, self.log_id, &self.options, self.alive.clone())
+            OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.clone())
         });
         // Its directory may be somebody else's by now.
         if self.shared.is_stopped() {
             return Err(SessionEnd::Stopped);
         }
         let (applied, store) = match opened.found {
-            Ok((None, _)) if !opened.young && left.applied.seq > 0 => {
-                return Err(SessionEnd::Doubt("it is empty".to_owned()));
+            Ok((None, _)) if !opened.in_first_segment && paused.applied.seq > 0 => {
+                return Err(SessionEnd::Invalid("it is empty".to_owned()));
             }
             Ok((applied, store)) => (applied.unwrap_or_default(), store),
-            Err(fault) => return Err(not_now(fault, left)),
+            Err(fault) => return Err(open_failed(fault, paused)),
         };
-        self.compare(left.applied, applied)?;
-        match led_astray(&store, &applied, self.shared.reader()) {
+        self.compare_chains(paused.applied, applied)?;
+        match location_mismatch(&store, &applied, self.shared.reader()) {
             Ok(None) => {}
-            Ok(Some(doubt)) => return Err(SessionEnd::Doubt(doubt)),
-            Err(fault) => return Err(not_now(fault, left)),
+            Ok(Some(mismatch)) => return Err(SessionEnd::Invalid(mismatch)),
+            Err(fault) => return Err(open_failed(fault, paused)),
         }
         tracing::info!(applied = applied.seq, "the projection was opened");
-        let mut life = self.opened(store, applied);
-        life.unread_until = Some(left.unread_until);
-        life.told = self.shared.status().applied;
-        Ok(life)
+        let mut session = self.new_session(store, applied);
+        session.readable_at = Some(paused.readable_at);
+        session.published = self.shared.status().applied;
+        Ok(session)
     }
 
-    fn opened(&mut self, store: Store, applied: Applied) -> Session {
-        self.head_before = None;
+    fn new_session(&mut self, store: Store, applied: Applied) -> StoreSession {
+        self.start_head = None;
         // The next open has only to read back what is written from now on.
-        if let Err(error) = progress_file::remove(self.directory.place().0) {
+        if let Err(error) = progress_file::remove(self.directory.path()) {
             tracing::warn!(%error, "the milestone cannot be removed; the next start goes by it");
         }
         let head = self.shared.head();
@@ -143,15 +143,22 @@ impl ProjectionThread {
             .then(|| ProgressDisplay::new("bringing the projection up to date", applied.seq, head));
         let scrub = Some(IdScrub::new());
         let progress_file = ProgressFile { opened_at: applied.seq, applied };
-        Session { applied, scrub, scrub_from: head, progress, progress_file, ..Session::new(store) }
+        StoreSession {
+            applied,
+            scrub,
+            scrub_from: head,
+            progress,
+            progress_file,
+            ..StoreSession::new(store)
+        }
     }
 
     /// Whether the journal leads from one position to the other: `known` is right, and `found`
     /// is what the store that was opened tells.
-    fn compare(&self, known: Applied, found: Applied) -> Result<(), SessionEnd> {
-        let head = self.head_before.unwrap_or_else(|| self.shared.head());
+    fn compare_chains(&self, known: Applied, found: Applied) -> Result<(), SessionEnd> {
+        let head = self.start_head.unwrap_or_else(|| self.shared.head());
         if found.seq > head {
-            return Err(SessionEnd::Lost { applied: found.seq, head });
+            return Err(SessionEnd::DataLoss { applied: found.seq, head });
         }
         let (mut low, high) = if known.seq < found.seq { (known, found) } else { (found, known) };
         let mut follower = self.shared.reader().follow(low.seq);
@@ -161,7 +168,7 @@ impl ProjectionThread {
             }
             let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
             if records.is_empty() {
-                return Err(SessionEnd::Final("the journal ends before its head".to_owned()));
+                return Err(SessionEnd::Failed("the journal ends before its head".to_owned()));
             }
             let upto = records.partition_point(|located| located.seq() <= high.seq);
             low = records[..upto].iter().fold(low, |position, located| position.after(located));
@@ -170,44 +177,49 @@ impl ProjectionThread {
             return Ok(());
         }
         // Up to its milestone the log is what the store was derived from.
-        if self.head_before.is_some() && (1..found.seq).contains(&known.seq) {
-            return Err(SessionEnd::Lost { applied: found.seq, head });
+        if self.start_head.is_some() && (1..found.seq).contains(&known.seq) {
+            return Err(SessionEnd::DataLoss { applied: found.seq, head });
         }
-        Err(SessionEnd::Doubt("it was derived from other records than the journal's".to_owned()))
+        Err(SessionEnd::Invalid("it was derived from other records than the journal's".to_owned()))
     }
 
-    fn tell_rebuilding(&self) {
-        self.shared.tell(Status {
+    fn publish_rebuilding(&self) {
+        self.shared.publish_status(ProjectionStatus {
             applied: 0,
             phase: FollowPhase::Rebuilding,
             ids_complete: false,
         });
     }
 
-    fn set_aside(&mut self) -> Result<(), SessionEnd> {
-        let aside = self.until_space(|follow| Ok(follow.directory.set_aside()?))?;
-        if let Some(aside) = aside {
-            tracing::warn!(kept_at = %aside.display(), "the old projection was kept");
+    fn quarantine_store(&mut self) -> Result<(), SessionEnd> {
+        let kept_at = self.retry_until_space(|follow| Ok(follow.directory.quarantine()?))?;
+        if let Some(kept_at) = kept_at {
+            tracing::warn!(kept_at = %kept_at.display(), "the old projection was kept");
         }
         Ok(())
     }
 
-    fn rebuild(&mut self) -> Result<Session, SessionEnd> {
-        let store = self.until_space(Self::create)?;
-        self.head_before = None;
+    fn rebuild_session(&mut self) -> Result<StoreSession, SessionEnd> {
+        let store = self.retry_until_space(Self::create_store)?;
+        self.start_head = None;
         store.confirm_ids();
         let head = self.shared.head();
         let progress =
             (head > 0).then(|| ProgressDisplay::new("rebuilding the projection", 0, head));
-        Ok(Session { unread_until: Some(head), is_new: true, progress, ..Session::new(store) })
+        Ok(StoreSession {
+            readable_at: Some(head),
+            is_new: true,
+            progress,
+            ..StoreSession::new(store)
+        })
     }
 
     /// A new store. What is left of one that found no space is nobody's.
-    fn create(&mut self) -> Result<Store, StoreFault> {
+    fn create_store(&mut self) -> Result<Store, StoreFault> {
         let (path, alive) = (self.directory.store(), self.alive.clone());
         let created = Store::open(&path, self.options.cache_bytes_max, alive).and_then(|store| {
             let is_empty = store.is_empty()?;
-            is_empty.then_some(store).ok_or(StoreFault::Doubt("a new store is not empty"))
+            is_empty.then_some(store).ok_or(StoreFault::Invalid("a new store is not empty"))
         });
         if created.as_ref().is_err_and(StoreFault::is_no_space) {
             self.directory.discard();
@@ -216,7 +228,7 @@ impl ProjectionThread {
     }
 
     /// Tries again, with pauses, until there is space for it.
-    fn until_space<T>(
+    fn retry_until_space<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Self) -> Result<T, StoreFault>,
     ) -> Result<T, SessionEnd> {
@@ -225,33 +237,35 @@ impl ProjectionThread {
                 Ok(done) => return Ok(done),
                 Err(fault) if fault.is_no_space() => {
                     tracing::warn!(%fault, "there is no space to rebuild the projection");
-                    self.pause()?;
+                    self.wait_for_space()?;
                 }
-                Err(fault) => return Err(SessionEnd::Final(format!("cannot be rebuilt: {fault}"))),
+                Err(fault) => {
+                    return Err(SessionEnd::Failed(format!("cannot be rebuilt: {fault}")));
+                }
             }
         }
     }
 
     /// Gives whoever looks after the disk some time.
-    fn pause(&self) -> Result<(), SessionEnd> {
-        self.shared.pause(SPACE_PAUSE);
+    fn wait_for_space(&self) -> Result<(), SessionEnd> {
+        self.shared.wait_to_retry(SPACE_RETRY_DELAY);
         if self.shared.is_stopped() { Err(SessionEnd::Stopped) } else { Ok(()) }
     }
 }
 
 /// What to do about a store that cannot be opened: nothing is said against one for which there is
 /// no space, or that an earlier handle has not let go of.
-fn not_now(fault: StoreFault, left: PausedStore) -> SessionEnd {
+fn open_failed(fault: StoreFault, paused: PausedStore) -> SessionEnd {
     if fault.is_no_space() || matches!(fault, StoreFault::Held) {
         tracing::warn!(%fault, "the projection cannot be opened now; it will be");
-        SessionEnd::NoSpace(left)
+        SessionEnd::NoSpace(paused)
     } else {
-        SessionEnd::Doubt(fault.to_string())
+        SessionEnd::Invalid(fault.to_string())
     }
 }
 
 /// What is wrong with the place of the last record that was applied.
-pub fn led_astray(
+pub fn location_mismatch(
     store: &Store,
     applied: &Applied,
     log: &Reader,
@@ -260,6 +274,6 @@ pub fn led_astray(
     // A log that cannot be read there is not the store's fault, and tells when it is read.
     let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };
     let Some(located) = located.first() else { return Ok(None) };
-    let is_right = scrub::leads_to(store, located)?;
-    Ok((!is_right).then(|| "the log's records lie in other places".to_owned()))
+    let matches = scrub::has_location_of(store, located)?;
+    Ok((!matches).then(|| "the log's records lie in other places".to_owned()))
 }

@@ -11,18 +11,18 @@ use crate::journal::RESTORE;
 use crate::record::Seq;
 
 /// Beside the store, which is the proof; for whoever opens the directory to read.
-const NAME: &str = "loss";
+const FILE_NAME: &str = "loss";
 
 /// An earlier run found that the log had lost records, and had served by then.
 #[derive(Debug, Error)]
 #[error(
-    "{said}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, remove \
+    "{finding}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, remove \
      that file; or move its directory away to go on without them",
     file.display()
 )]
 pub struct DataLoss {
     /// What was found.
-    pub said: String,
+    pub finding: String,
     /// The file that tells so.
     pub file: PathBuf,
 }
@@ -41,7 +41,7 @@ pub fn sentence(applied: Seq, head: Seq) -> String {
 
 /// Writes it down, to stay.
 pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
-    let mut file = File::create(dir.join(NAME))?;
+    let mut file = File::create(dir.join(FILE_NAME))?;
     writeln!(file, "{}", sentence(applied, head))?;
     file.sync_all()?;
     File::open(dir)?.sync_all()
@@ -51,15 +51,15 @@ pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
 ///
 /// # Errors
 /// [`DataLoss`], also when the file that tells of it cannot be read.
-pub fn refuse_loss(dir: &Path) -> Result<(), DataLoss> {
-    let file = dir.join(NAME);
-    let said = match fs::read(&file) {
-        Ok(said) => String::from_utf8_lossy(&said).lines().next().map(str::to_owned),
+pub fn refuse_data_loss(dir: &Path) -> Result<(), DataLoss> {
+    let file = dir.join(FILE_NAME);
+    let finding = match fs::read(&file) {
+        Ok(finding) => String::from_utf8_lossy(&finding).lines().next().map(str::to_owned),
         Err(error) if is_absent(&error) => return Ok(()),
         Err(_) => None,
     };
-    let said = said.unwrap_or_else(|| "the log has lost records".to_owned());
-    Err(DataLoss { said, file })
+    let finding = finding.unwrap_or_else(|| "the log has lost records".to_owned());
+    Err(DataLoss { finding, file })
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -71,17 +71,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_that_cannot_be_read_is_one() {
+    fn unreadable_data_loss_file_counts_as_data_loss() {
         let dir = tempfile::tempdir().unwrap();
-        let said = |dir: &Path| refuse_loss(dir).err().map(|loss| loss.said);
-        assert_eq!(said(dir.path()), None);
-        assert_eq!(said(&dir.path().join("none")), None);
+        let finding = |dir: &Path| refuse_data_loss(dir).err().map(|loss| loss.finding);
+        assert_eq!(finding(dir.path()), None);
+        assert_eq!(finding(&dir.path().join("none")), None);
         write(dir.path(), 5, 3).unwrap();
-        assert_eq!(said(dir.path()), Some(sentence(5, 3)));
-        assert_eq!(said(&dir.path().join(NAME)), None, "a file in the directory's place");
+        assert_eq!(finding(dir.path()), Some(sentence(5, 3)));
+        assert_eq!(finding(&dir.path().join(FILE_NAME)), None, "a file in the directory's place");
         for bytes in [&b""[..], &[0xff]] {
-            fs::write(dir.path().join(NAME), bytes).unwrap();
-            assert!(said(dir.path()).is_some());
+            fs::write(dir.path().join(FILE_NAME), bytes).unwrap();
+            assert!(finding(dir.path()).is_some());
         }
     }
 }

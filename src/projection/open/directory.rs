@@ -15,8 +15,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const STORE: &str = "sled-";
-const ASIDE: &str = ".quarantined-";
+const STORE_PREFIX: &str = "sled-";
+const QUARANTINE_SUFFIX: &str = ".quarantined-";
 
 /// The projection's directory and the number of the store in it.
 pub struct StoreDirectory {
@@ -25,7 +25,7 @@ pub struct StoreDirectory {
 }
 
 /// What was found where the projection should be.
-pub enum Contents {
+pub enum DirectoryContents {
     /// Something else than a projection.
     Foreign,
     /// No directory, or an empty one.
@@ -36,14 +36,16 @@ pub enum Contents {
 
 impl StoreDirectory {
     /// Looks what is there; nothing is written.
-    pub fn look(path: &Path) -> (Self, Contents) {
-        let (generation, contents) = match generations(path) {
-            Ok(Some(generation)) => (generation, Contents::Store),
-            Ok(None) => (1, Contents::Nothing),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (1, Contents::Nothing),
+    pub fn inspect(path: &Path) -> (Self, DirectoryContents) {
+        let (generation, contents) = match latest_generation(path) {
+            Ok(Some(generation)) => (generation, DirectoryContents::Store),
+            Ok(None) => (1, DirectoryContents::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (1, DirectoryContents::Nothing)
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "not a projection");
-                (1, Contents::Foreign)
+                (1, DirectoryContents::Foreign)
             }
         };
         (Self { path: path.to_owned(), generation }, contents)
@@ -51,28 +53,34 @@ impl StoreDirectory {
 
     /// Where the store lies, or is to be created.
     pub fn store(&self) -> PathBuf {
-        self.path.join(format!("{STORE}{}", self.generation))
+        self.path.join(format!("{STORE_PREFIX}{}", self.generation))
     }
 
-    /// What it is in, and the number in its name.
-    pub fn place(&self) -> (&Path, u64) {
-        (&self.path, self.generation)
+    /// The projection's directory, which holds the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number in the store's name.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Moves everything aside and takes the next number; tells where it went, when there was
     /// anything.
-    pub fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
+    pub fn quarantine(&mut self) -> io::Result<Option<PathBuf>> {
         self.generation += 1;
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found?,
         };
-        let mut aside = self.path.clone().into_os_string();
-        let number = self.asides()?.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
-        aside.push(format!("{ASIDE}{number}"));
-        let aside = PathBuf::from(aside);
-        fs::rename(&self.path, &aside)?;
-        Ok(Some(aside))
+        let mut kept_at = self.path.clone().into_os_string();
+        let number =
+            self.highest_quarantined()?.checked_add(1).ok_or(io::ErrorKind::AlreadyExists)?;
+        kept_at.push(format!("{QUARANTINE_SUFFIX}{number}"));
+        let kept_at = PathBuf::from(kept_at);
+        fs::rename(&self.path, &kept_at)?;
+        Ok(Some(kept_at))
     }
 
     /// Removes what is left of a store that could not be created and holds nothing, as far as
@@ -85,9 +93,9 @@ impl StoreDirectory {
     }
 
     /// The highest number of what lies aside.
-    fn asides(&self) -> io::Result<u64> {
+    fn highest_quarantined(&self) -> io::Result<u64> {
         let mut prefix = self.path.file_name().map_or_else(OsString::new, OsString::from);
-        prefix.push(ASIDE);
+        prefix.push(QUARANTINE_SUFFIX);
         let prefix = prefix.to_string_lossy();
         let parent = match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -98,8 +106,8 @@ impl StoreDirectory {
 }
 
 /// The number of the store, or nothing in an empty directory.
-fn generations(path: &Path) -> io::Result<Option<u64>> {
-    match highest(path, STORE)? {
+fn latest_generation(path: &Path) -> io::Result<Option<u64>> {
+    match highest(path, STORE_PREFIX)? {
         (None, others) if others > 0 => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "it holds files but no store"))
         }

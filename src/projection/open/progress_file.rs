@@ -32,7 +32,7 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
-const NAME: &str = "progress";
+const FILE_NAME: &str = "progress";
 const BYTES: usize = 113;
 const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
@@ -86,15 +86,15 @@ impl ProgressFile {
 
     /// Nothing when it is of another store.
     pub fn decode(bytes: &[u8], generation: u64, log_id: Uuid) -> Result<Option<Self>, StoreFault> {
-        let bytes = keys::unseal(&[], bytes).ok_or(StoreFault::Doubt("it is damaged"))?;
+        let bytes = keys::unseal(&[], bytes).ok_or(StoreFault::Invalid("it is damaged"))?;
         let (magic, rest) = keys::take(bytes)?;
         if magic != MAGIC {
-            return Err(StoreFault::Doubt("it is something else"));
+            return Err(StoreFault::Invalid("it is something else"));
         }
-        let (of, rest) = keys::take_u64(rest)?;
+        let (stored_generation, rest) = keys::take_u64(rest)?;
         let (opened_at, rest) = keys::take_u64(rest)?;
         let applied = Applied::decode(rest, log_id)?;
-        Ok((of == generation).then_some(Self { opened_at, applied }))
+        Ok((stored_generation == generation).then_some(Self { opened_at, applied }))
     }
 }
 
@@ -107,7 +107,7 @@ pub fn remove(dir: &Path) -> io::Result<()> {
 }
 
 fn path(dir: &Path) -> PathBuf {
-    dir.join(NAME)
+    dir.join(FILE_NAME)
 }
 
 #[cfg(test)]
@@ -117,9 +117,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_stays() {
+    fn stored_format_is_unchanged() {
         let stored = &include_bytes!("../../../fuzz/corpus/index/progress")[1..];
-        let log_id = Uuid::from_bytes(std::array::from_fn(|at| at as u8));
+        let log_id = Uuid::from_bytes(std::array::from_fn(|i| i as u8));
         let progress_file = ProgressFile::decode(stored, 3, log_id).unwrap().unwrap();
         assert_eq!((progress_file.opened_at, progress_file.applied.seq), (7, 1_234));
         assert_eq!(progress_file.encode(3, log_id), stored);
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_progress_file_reads_back_for_its_store_only_and_any_flipped_bit_is_found(
+        fn progress_file_reads_back_for_its_store_only_and_detects_any_flipped_bit(
             seq: u64, chain: [u8; 32], opened_at: u64, generation: u64, log: [u8; 16],
             bit in 0..BYTES * 8, len in 0..BYTES,
         ) {

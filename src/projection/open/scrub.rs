@@ -28,7 +28,7 @@ pub fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, StoreFault
         return if store.is_empty()? {
             Ok(None)
         } else {
-            Err(StoreFault::Doubt("it has no position"))
+            Err(StoreFault::Invalid("it has no position"))
         };
     };
     let applied = Applied::decode(&value, log_id)?;
@@ -37,24 +37,24 @@ pub fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, StoreFault
         let (key, value) = entry?;
         let pointer = Pointer::decode(&key, &value)?;
         if pointer.seq > applied.seq {
-            return Err(StoreFault::Doubt("an identity is ahead of the position"));
+            return Err(StoreFault::Invalid("an identity is ahead of the position"));
         }
         sum = sum.saturating_add(pointer.version);
     }
     if sum != applied.seq {
-        return Err(StoreFault::Doubt("the counts of versions do not add up to the position"));
+        return Err(StoreFault::Invalid("the counts of versions do not add up to the position"));
     }
     Ok(Some(applied))
 }
 
 /// Whether the place of a record, the last one applied, is where it lies: the same records may lie
 /// otherwise in a copy of the log, which has groups and segments of its own.
-pub fn leads_to(store: &Store, located: &LocatedRecord) -> Result<bool, StoreFault> {
+pub fn has_location_of(store: &Store, located: &LocatedRecord) -> Result<bool, StoreFault> {
     let mut key = Vec::new();
     let meta = located.meta();
     keys::name_key_into(&mut key, &meta);
-    let Some(mut places) = VersionLocations::of(store, &key)? else { return Ok(false) };
-    Ok(places.place(meta.version)? == located.place)
+    let Some(mut locations) = VersionLocations::of(store, &key)? else { return Ok(false) };
+    Ok(locations.location(meta.version)? == located.place)
 }
 
 /// A walk through the index of ids, beside the steps of the same thread.
@@ -71,7 +71,7 @@ impl IdScrub {
     }
 
     /// A step applies these records: entries that it puts behind the walk are not met any more.
-    pub fn stepped(&mut self, records: &[LocatedRecord]) {
+    pub fn note_step(&mut self, records: &[LocatedRecord]) {
         for (key, value) in records.iter().filter_map(keys::id_entry) {
             if key[..] <= self.after[..] {
                 self.found.add(&key, &value);
@@ -80,13 +80,13 @@ impl IdScrub {
     }
 
     /// Walks on a little; `true` at the end, where everything is there that the position tells of.
-    pub fn slice(&mut self, store: &Store, applied: &Applied) -> Result<bool, StoreFault> {
+    pub fn scan_slice(&mut self, store: &Store, applied: &Applied) -> Result<bool, StoreFault> {
         let mut scan = store.scan_after(&self.after)?;
         for _ in 0..SLICE_KEYS_MAX {
             let Some(entry) = scan.next() else {
                 return match self.found == applied.ids {
                     true => Ok(true),
-                    false => Err(StoreFault::Doubt("the index of ids is not what was written")),
+                    false => Err(StoreFault::Invalid("the index of ids is not what was written")),
                 };
             };
             let (key, value) = entry?;

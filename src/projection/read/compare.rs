@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
-use crate::projection::open::directory::{Contents, StoreDirectory};
+use crate::projection::open::directory::{DirectoryContents, StoreDirectory};
 use crate::projection::open::{data_loss, scrub};
 use crate::projection::read::{IdLookup, PageQuery, StoreView};
 use crate::projection::store::keys::{HISTORY, IDS};
@@ -66,7 +66,7 @@ pub fn compare(
         if applied.seq > log.durable() {
             return Ok(Comparison::Ahead(data_loss::sentence(applied.seq, log.durable())));
         }
-        match entries(store, applied, log, progress) {
+        match compare_entries(store, applied, log, progress) {
             Ok(()) => Ok(Comparison::Same(applied)),
             Err(CompareError::Differs(what, record)) => Ok(Comparison::Differs { what, record }),
             Err(CompareError::Log(error)) => Err(error),
@@ -77,37 +77,37 @@ pub fn compare(
 /// How far the projection in `dir` was applied, by its own word.
 #[must_use]
 pub fn position(dir: &Path, log_id: Uuid, cache_bytes_max: u64) -> Comparison {
-    let looked = with_store(dir, log_id, cache_bytes_max, |_, applied| {
+    let applied_position = with_store(dir, log_id, cache_bytes_max, |_, applied| {
         Ok::<_, std::convert::Infallible>(Comparison::Same(applied))
     });
-    let Ok(position) = looked;
+    let Ok(position) = applied_position;
     position
 }
 
-/// Runs `judge` on the store in `dir`, when it can be opened and agrees with itself, and waits
+/// Runs `compare` on the store in `dir`, when it can be opened and agrees with itself, and waits
 /// until it is closed.
 fn with_store<E>(
     dir: &Path,
     log_id: Uuid,
     cache_bytes_max: u64,
-    judge: impl FnOnce(&Store, Applied) -> Result<Comparison, E>,
+    compare: impl FnOnce(&Store, Applied) -> Result<Comparison, E>,
 ) -> Result<Comparison, E> {
-    let (alive, gone) = mpsc::channel();
-    let (directory, contents) = StoreDirectory::look(dir);
+    let (alive, closed) = mpsc::channel();
+    let (directory, contents) = StoreDirectory::inspect(dir);
     match contents {
-        Contents::Nothing => return Ok(Comparison::Absent),
-        Contents::Foreign => {
+        DirectoryContents::Nothing => return Ok(Comparison::Absent),
+        DirectoryContents::Foreign => {
             let what = "the directory holds something else".to_owned();
             return Ok(Comparison::Differs { what, record: None });
         }
-        Contents::Store => {}
+        DirectoryContents::Store => {}
     }
     let unwritten = store::is_unwritten(&directory.store());
     let opened = Store::open(&directory.store(), cache_bytes_max, alive)
         .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
     let differs = |what: String| Comparison::Differs { what, record: None };
-    let judged = match opened {
-        Ok((Some(applied), store)) => judge(&store, applied),
+    let compared = match opened {
+        Ok((Some(applied), store)) => compare(&store, applied),
         Ok((None, store)) => {
             drop(store);
             Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
@@ -115,10 +115,10 @@ fn with_store<E>(
         Err(StoreFault::Held) => Ok(Comparison::Held),
         Err(fault) => Ok(differs(fault.to_string())),
     };
-    if gone.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+    if closed.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
         tracing::warn!("sled did not close in time");
     }
-    judged
+    compared
 }
 
 enum CompareError {
@@ -143,7 +143,7 @@ impl From<read::ReadRefusal> for CompareError {
 
 impl CompareError {
     /// Names the record that was looked for.
-    fn about(self, record: &Record) -> Self {
+    fn with_record(self, record: &Record) -> Self {
         match self {
             Self::Differs(what, None) => differs(what, record),
             other => other,
@@ -153,7 +153,7 @@ impl CompareError {
 
 /// Every record of the log is found by its version, and by its id unless that names its place,
 /// every identity has its pointer, and there is nothing else.
-fn entries(
+fn compare_entries(
     store: &Store,
     applied: Applied,
     log: &Reader,
@@ -161,7 +161,7 @@ fn entries(
 ) -> Result<(), CompareError> {
     let mut pointers: HashMap<Identity, Pointer> = HashMap::new();
     let view = StoreView { store, log };
-    let (mut seq, mut chained, mut ids) = (0, Digest::default(), 0);
+    let (mut seq, mut chain_after, mut ids) = (0, Digest::default(), 0);
     let mut follower = log.follow(0);
     while seq < applied.seq {
         let records = follower.next(READ_BYTES_MAX).map_err(CompareError::Log)?;
@@ -170,10 +170,11 @@ fn entries(
             return Err(CompareError::Differs(what, None));
         }
         for record in records.iter().take_while(|record| record.seq() <= applied.seq) {
-            let about = |refusal: read::ReadRefusal| CompareError::from(refusal).about(record);
+            let in_record =
+                |refusal: read::ReadRefusal| CompareError::from(refusal).with_record(record);
             if !names_place(&record.id(), record.seq(), record.time()) {
                 ids += 1;
-                let found = match read::by_id(view, &record.id()).map_err(about)? {
+                let found = match read::by_id(view, &record.id()).map_err(in_record)? {
                     IdLookup::Found(found) => Some(found),
                     IdLookup::Absent | IdLookup::NotYet => None,
                 };
@@ -183,11 +184,11 @@ fn entries(
             }
             let versions = record.version()..=record.version();
             let query = PageQuery { versions, limit: 1, descending: false };
-            let page = read::page(view, record.identity(), &query).map_err(about)?;
+            let page = read::page(view, record.identity(), &query).map_err(in_record)?;
             if page.as_slice() != std::slice::from_ref(record) {
                 return Err(differs("its version is not it".to_owned(), record));
             }
-            (seq, chained) = (record.seq(), next_chain(&chained, record));
+            (seq, chain_after) = (record.seq(), next_chain(&chain_after, record));
             let pointer = pointers.entry(record.identity().clone()).or_insert(Pointer {
                 number: record.seq(),
                 version: 0,
@@ -200,7 +201,7 @@ fn entries(
         }
         progress(seq);
     }
-    if chained != applied.chain {
+    if chain_after != applied.chain {
         let what = format!("its chain after seq {seq} is another than the log's");
         return Err(CompareError::Differs(what, None));
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::projection::read;
 use crate::projection::read::{IdLookup, NamePage, PageQuery, ReadRefusal, StoreView};
-use crate::projection::status::{FollowPhase, SharedStatus, Status};
+use crate::projection::status::{FollowPhase, ProjectionStatus, SharedStatus};
 use crate::projection::store::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
@@ -72,7 +72,7 @@ pub enum Unavailable {
     Damaged,
     /// What was read contradicts itself: it is being rebuilt, and a later try may succeed.
     #[error("the projection is in doubt and is being rebuilt")]
-    Doubt,
+    Invalid,
     /// It cannot be built.
     #[error("the projection failed")]
     Failed,
@@ -112,7 +112,7 @@ impl ProjectionHandle {
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> ProjectionState {
-        let Status { applied, phase, .. } = self.0.shared.status();
+        let ProjectionStatus { applied, phase, .. } = self.0.shared.status();
         let head = self.0.shared.head().max(applied);
         match phase {
             FollowPhase::CatchingUp => ProjectionState::CatchingUp { applied, head },
@@ -127,8 +127,8 @@ impl ProjectionHandle {
     /// Whether it was applied further than the journal went when this process opened it: records
     /// that were acknowledged are missing, and nothing more may be.
     #[must_use]
-    pub fn proves_loss(&self) -> bool {
-        self.0.shared.has_accused()
+    pub fn reports_data_loss(&self) -> bool {
+        self.0.shared.reports_data_loss()
     }
 
     /// Whether an id that is not found is absent, rather than perhaps not found yet.
@@ -142,7 +142,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Unavailable`] when it cannot `within` that time, or ever.
     pub async fn reached(&self, seq: Seq, within: Duration) -> Result<(), Unavailable> {
-        let _waiting = self.0.shared.waiting();
+        let _waiting = self.0.shared.register_waiting();
         let mut status = self.0.shared.subscribe();
         let reached = status.wait_for(|status| match status.phase {
             FollowPhase::CatchingUp | FollowPhase::Ready => status.applied >= seq,
@@ -262,17 +262,17 @@ impl ProjectionHandle {
     ) -> Result<T, Unavailable> {
         let store = self.0.shared.readable()?;
         match read(StoreView { store: &store, log: self.0.shared.reader() }) {
-            Ok(answer) if store.doubt().is_none() => Ok(answer),
-            Ok(_) => Err(Unavailable::Doubt),
+            Ok(answer) if store.fault().is_none() => Ok(answer),
+            Ok(_) => Err(Unavailable::Invalid),
             // An index that is built anew would lead to the same place.
             Err(ReadRefusal::Log(error)) => {
                 tracing::error!(%error, "a record of the log cannot be read");
                 Err(Unavailable::Damaged)
             }
             Err(ReadRefusal::Index(fault)) => {
-                store.raise_doubt(fault);
+                store.invalidate(fault);
                 self.0.shared.wake();
-                Err(Unavailable::Doubt)
+                Err(Unavailable::Invalid)
             }
         }
     }

@@ -78,7 +78,7 @@ impl From<LocationError> for ReadRefusal {
         match error {
             LocationError::Journal(error) => Self::Log(error),
             LocationError::Nowhere => {
-                Self::Index(StoreFault::Doubt("a place is not within the log"))
+                Self::Index(StoreFault::Invalid("a location is not within the log"))
             }
         }
     }
@@ -102,8 +102,8 @@ pub fn page(
     identity: &Identity,
     query: &PageQuery,
 ) -> Result<Vec<Record>, ReadRefusal> {
-    let Some(mut of) = places(view, identity)? else { return Ok(Vec::new()) };
-    let pointer = of.pointer();
+    let Some(mut stored) = version_locations(view, identity)? else { return Ok(Vec::new()) };
+    let pointer = stored.pointer();
     let first = (*query.versions.start()).max(1);
     let last = (*query.versions.end()).min(pointer.version);
     if first > last || query.limit == 0 {
@@ -113,29 +113,29 @@ pub fn page(
     if query.descending {
         versions = Box::new((first..=last).rev());
     }
-    let (mut places, mut bytes) = (Vec::new(), 0);
+    let (mut locations, mut bytes) = (Vec::new(), 0);
     for version in versions.take(query.limit) {
-        let place = of.place(version)?;
-        bytes += place.parts_bytes();
-        places.push(place);
+        let location = stored.location(version)?;
+        bytes += location.parts_bytes();
+        locations.push(location);
         if bytes >= PAGE_BYTES_MAX {
             break;
         }
     }
     // The log is read upwards: neighbours are read at once.
     if query.descending {
-        places.reverse();
+        locations.reverse();
     }
-    let oldest = if query.descending { last - (places.len() as Version - 1) } else { first };
-    let mut records = view.log.read_all_at(&places)?;
+    let oldest = if query.descending { last - (locations.len() as Version - 1) } else { first };
+    let mut records = view.log.read_all_at(&locations)?;
     let mut seq_before = None;
     for (version, record) in (oldest..=last).zip(&records) {
         if record.identity() != identity || record.version() != version {
-            return Err(ELSEWHERE.into());
+            return Err(WRONG_LOCATION.into());
         }
         pointer.check(version, record.seq(), record.time())?;
         if seq_before.is_some_and(|before| before >= record.seq()) {
-            return Err(StoreFault::Doubt("two places of versions are out of order").into());
+            return Err(StoreFault::Invalid("two locations of versions are out of order").into());
         }
         seq_before = Some(record.seq());
     }
@@ -151,8 +151,8 @@ pub fn version_at(
     identity: &Identity,
     time: Timestamp,
 ) -> Result<Option<Version>, ReadRefusal> {
-    let Some(mut places) = places(view, identity)? else { return Ok(None) };
-    let later = first_where(&mut places, |at| at > time)?;
+    let Some(mut locations) = version_locations(view, identity)? else { return Ok(None) };
+    let later = first_version_where(&mut locations, |at| at > time)?;
     Ok(Some(later - 1).filter(|version| *version > 0))
 }
 
@@ -162,9 +162,9 @@ pub fn first_version_since(
     identity: &Identity,
     time: Timestamp,
 ) -> Result<Option<Version>, ReadRefusal> {
-    let Some(mut places) = places(view, identity)? else { return Ok(None) };
-    let first = first_where(&mut places, |at| at >= time)?;
-    Ok(Some(first).filter(|version| *version <= places.pointer().version))
+    let Some(mut locations) = version_locations(view, identity)? else { return Ok(None) };
+    let first = first_version_where(&mut locations, |at| at >= time)?;
+    Ok(Some(first).filter(|version| *version <= locations.pointer().version))
 }
 
 pub fn names(
@@ -198,26 +198,26 @@ pub fn by_id(view: StoreView<'_>, id: &Uuid) -> Result<IdLookup, ReadRefusal> {
     let Some(value) = view.store.get(&key)? else {
         return Ok(if complete { IdLookup::Absent } else { IdLookup::NotYet });
     };
-    let record = view.log.read_at(&keys::place(&key, &value)?)?;
+    let record = view.log.read_at(&keys::decode_location(&key, &value)?)?;
     if record.id() != *id {
-        return Err(StoreFault::Doubt("an id points to another record").into());
+        return Err(StoreFault::Invalid("an id points to another record").into());
     }
     Ok(IdLookup::Found(record))
 }
 
 /// The oldest version whose time `is_past` holds for, or the one after the newest. It must hold
 /// for every time after one that it holds for; times never fall within a log, which is not read.
-fn first_where(
-    places: &mut VersionLocations<'_>,
+fn first_version_where(
+    locations: &mut VersionLocations<'_>,
     is_past: impl Fn(Timestamp) -> bool,
 ) -> Result<Version, StoreFault> {
-    let pointer = places.pointer();
+    let pointer = locations.pointer();
     let (mut low, mut high) = (1, pointer.version + 1);
     while low < high {
         let version = low + (high - low) / 2;
-        let place = places.place(version)?;
-        pointer.check(version, place.seq(), place.time())?;
-        if is_past(place.time()) {
+        let location = locations.location(version)?;
+        pointer.check(version, location.seq(), location.time())?;
+        if is_past(location.time()) {
             high = version;
         } else {
             low = version + 1;
@@ -226,9 +226,9 @@ fn first_where(
     Ok(low)
 }
 
-const ELSEWHERE: StoreFault = StoreFault::Doubt("a place of a version belongs elsewhere");
+const WRONG_LOCATION: StoreFault = StoreFault::Invalid("a location of a version belongs elsewhere");
 
-fn places<'a>(
+fn version_locations<'a>(
     view: StoreView<'a>,
     identity: &Identity,
 ) -> Result<Option<VersionLocations<'a>>, ReadRefusal> {
@@ -242,6 +242,6 @@ impl Pointer {
             && (seq == self.seq) == (version == self.version)
             && (self.number..=self.seq).contains(&seq)
             && (self.first_time..=self.last_time).contains(&time);
-        if belongs { Ok(()) } else { Err(ELSEWHERE) }
+        if belongs { Ok(()) } else { Err(WRONG_LOCATION) }
     }
 }

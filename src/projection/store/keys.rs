@@ -9,7 +9,7 @@
 //! 'a'                                  applied position, 85 bytes: `position` draws it
 //! 'h' ‖ number (8) ‖ version (8)       a full block: the places of 16 versions, this the first
 //! 'i' ‖ id (16)                        the place of the record with this id, 42 bytes:
-//!                                       38  the place, as `journal::place` draws it
+//!                                       38  the place, as `journal::read::location` draws it
 //!                                        4  CRC-32C of key and value so far
 //!                                      only of ids that do not name their place themselves
 //! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer and open block: `versions` draws it
@@ -37,21 +37,21 @@ pub const IDS: u8 = b'i';
 pub const NAMES: u8 = b'n';
 
 /// Length of a sealed place in bytes.
-const PLACE_VALUE_BYTES: usize = PLACE_BYTES + 4;
+const LOCATION_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
 /// The value of an id entry.
-pub fn place_value(key: &[u8], place: &Location) -> [u8; PLACE_VALUE_BYTES] {
-    let mut value = [0; PLACE_VALUE_BYTES];
-    value[..PLACE_BYTES].copy_from_slice(&place.encode());
+pub fn location_value(key: &[u8], location: &Location) -> [u8; LOCATION_VALUE_BYTES] {
+    let mut value = [0; LOCATION_VALUE_BYTES];
+    value[..PLACE_BYTES].copy_from_slice(&location.encode());
     let crc = checksum(key, &value[..PLACE_BYTES]);
     value[PLACE_BYTES..].copy_from_slice(&crc.to_be_bytes());
     value
 }
 
 /// The place in an id entry.
-pub fn place(key: &[u8], value: &[u8]) -> Result<Location, StoreFault> {
-    let place = unseal(key, value).and_then(|place| place.try_into().ok());
-    place.map(Location::decode).ok_or(StoreFault::Doubt("a place is damaged"))
+pub fn decode_location(key: &[u8], value: &[u8]) -> Result<Location, StoreFault> {
+    let location = unseal(key, value).and_then(|location| location.try_into().ok());
+    location.map(Location::decode).ok_or(StoreFault::Invalid("a location is damaged"))
 }
 
 /// The key of an id.
@@ -62,13 +62,13 @@ pub fn id_key(id: &Uuid) -> [u8; 17] {
 }
 
 /// The id entry of a record; nothing when its id names its place.
-pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; PLACE_VALUE_BYTES])> {
+pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; LOCATION_VALUE_BYTES])> {
     let id = located.meta().id;
     if names_place(&id, located.seq(), located.time()) {
         return None;
     }
     let key = id_key(&id);
-    Some((key, place_value(&key, &located.place)))
+    Some((key, location_value(&key, &located.place)))
 }
 
 /// The key of an identity's pointer.
@@ -95,7 +95,7 @@ fn write_name_key(key: &mut Vec<u8>, event: &str, to: &str) {
 
 /// The identity that a pointer's key names.
 pub fn identity(key: &[u8]) -> Result<Identity, StoreFault> {
-    const MALFORMED: StoreFault = StoreFault::Doubt("an identity key is malformed");
+    const MALFORMED: StoreFault = StoreFault::Invalid("an identity key is malformed");
     let [NAMES, names @ ..] = key else { return Err(MALFORMED) };
     let names = std::str::from_utf8(names).map_err(|_| MALFORMED)?;
     let (event, to) = names.split_once('\0').ok_or(MALFORMED)?;
@@ -121,7 +121,7 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
 
 pub fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), StoreFault> {
     let (field, rest) =
-        bytes.split_first_chunk::<N>().ok_or(StoreFault::Doubt("a value is short"))?;
+        bytes.split_first_chunk::<N>().ok_or(StoreFault::Invalid("a value is short"))?;
     Ok((*field, rest))
 }
 
@@ -130,7 +130,7 @@ pub fn take_u64(bytes: &[u8]) -> Result<(u64, &[u8]), StoreFault> {
 }
 
 pub fn end(rest: &[u8]) -> Result<(), StoreFault> {
-    if rest.is_empty() { Ok(()) } else { Err(StoreFault::Doubt("a value is too long")) }
+    if rest.is_empty() { Ok(()) } else { Err(StoreFault::Invalid("a value is too long")) }
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_of_identities_read_back_and_keep_their_order(
+        fn identity_keys_read_back_and_keep_the_order_of_identities(
             one in any_identity(), two in any_identity(),
         ) {
             prop_assert_eq!(&identity(&name_key(&one)).unwrap(), &one);
@@ -157,18 +157,18 @@ mod tests {
         }
 
         #[test]
-        fn a_place_reads_back_under_its_own_key_and_any_flipped_bit_is_found(
+        fn location_reads_back_under_its_own_key_and_detects_any_flipped_bit(
             bytes: [u8; PLACE_BYTES], mine: u128, other: u128,
-            bit in 0usize..PLACE_VALUE_BYTES * 8,
+            bit in 0usize..LOCATION_VALUE_BYTES * 8,
         ) {
             let key = |id| id_key(&Uuid::from_u128(id));
-            let (mine, other, of) = (key(mine), key(other), Location::decode(&bytes));
-            let mut value = place_value(&mine, &of);
-            prop_assert_eq!(place(&mine, &value).unwrap(), of);
-            prop_assert_eq!(place(&other, &value).is_ok(), mine == other);
-            prop_assert!(place(&mine, &value[1..]).is_err());
+            let (mine, other, location) = (key(mine), key(other), Location::decode(&bytes));
+            let mut value = location_value(&mine, &location);
+            prop_assert_eq!(decode_location(&mine, &value).unwrap(), location);
+            prop_assert_eq!(decode_location(&other, &value).is_ok(), mine == other);
+            prop_assert!(decode_location(&mine, &value[1..]).is_err());
             value[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(place(&mine, &value).is_err());
+            prop_assert!(decode_location(&mine, &value).is_err());
         }
     }
 }

@@ -39,7 +39,7 @@ const UNWRITTEN_BYTES_MAX: usize = 256;
 /// batch counts as one read however large it is, and leaves some forty bags of what it replaced, of
 /// which a turn frees eight at most: a writer that does not read would hold a gigabyte of it, and
 /// twice the disk.
-const COLLECTIONS: usize = 16;
+const COLLECTIONS_PER_BATCH: usize = 16;
 
 /// How long an open waits for an earlier handle to let go.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,7 +49,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum StoreFault {
     /// What it holds contradicts itself or the journal.
     #[error("{0}")]
-    Doubt(&'static str),
+    Invalid(&'static str),
     /// Another handle has it open, or is closing it: nothing can be said of it.
     #[error("its files are still in use")]
     Held,
@@ -81,7 +81,7 @@ pub struct Store {
     /// Taken in `Drop` only.
     db: Option<Db>,
     /// The first reason not to use it. Set once: a store never gets out of doubt.
-    doubt: OnceLock<StoreFault>,
+    fault: OnceLock<StoreFault>,
     /// Whether every id up to the applied position is known to be in the index.
     ids_complete: AtomicBool,
     /// Dropped when sled has closed: whoever closes the projection waits for that.
@@ -107,8 +107,8 @@ impl Store {
     ) -> Result<Self, StoreFault> {
         fs::create_dir_all(path)?;
         // First: whoever is closing it may be writing a snapshot.
-        released(&path.join(DATA_FILE))?;
-        for leftover in leftovers(path)? {
+        wait_until_released(&path.join(DATA_FILE))?;
+        for leftover in unfinished_snapshots(path)? {
             tracing::warn!(path = %leftover.display(), "removing a snapshot that sled left half written");
             fs::remove_file(leftover)?;
         }
@@ -117,14 +117,14 @@ impl Store {
             .cache_capacity(cache_bytes_max)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(Some(500));
-        let db = caught(|| {
+        let db = catching(|| {
             #[cfg(test)]
-            faults::meet(path, faults::Call::Open)?;
+            faults::inject(path, faults::Call::Open)?;
             config.open()
         })?;
         Ok(Self {
             db: Some(db),
-            doubt: OnceLock::new(),
+            fault: OnceLock::new(),
             ids_complete: AtomicBool::new(false),
             alive: Some(alive),
             #[cfg(test)]
@@ -133,20 +133,20 @@ impl Store {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreFault> {
-        caught(|| self.db().get(key))
+        catching(|| self.db().get(key))
     }
 
     pub fn is_empty(&self) -> Result<bool, StoreFault> {
-        caught(|| Ok(self.db().iter().next().transpose()?.is_none()))
+        catching(|| Ok(self.db().iter().next().transpose()?.is_none()))
     }
 
     /// Applies all entries or none of them.
     pub fn apply(&self, batch: StoreBatch) -> Result<(), StoreFault> {
-        caught(|| {
+        catching(|| {
             #[cfg(test)]
-            faults::meet(&self.path, faults::Call::Apply)?;
+            faults::inject(&self.path, faults::Call::Apply)?;
             self.db().apply_batch(batch.0)?;
-            (0..COLLECTIONS).for_each(|_| crossbeam_epoch::pin().flush());
+            (0..COLLECTIONS_PER_BATCH).for_each(|_| crossbeam_epoch::pin().flush());
             Ok(())
         })
     }
@@ -155,13 +155,13 @@ impl Store {
     pub fn scan_after(&self, key: &[u8]) -> Result<StoreScan, StoreFault> {
         let end = [key[0] + 1];
         let range = (Bound::Excluded(key), Bound::Excluded(end.as_slice()));
-        caught(|| Ok(self.db().range::<&[u8], _>(range))).map(StoreScan)
+        catching(|| Ok(self.db().range::<&[u8], _>(range))).map(StoreScan)
     }
 
     /// Records the first reason not to use it; readers turn away from now on, and the thread that
     /// applies sets it aside, or opens it again when there was no space.
-    pub fn raise_doubt(&self, fault: StoreFault) {
-        self.doubt.get_or_init(|| {
+    pub fn invalidate(&self, fault: StoreFault) {
+        self.fault.get_or_init(|| {
             if fault.is_no_space() {
                 tracing::error!(reason = %fault, "there is no space for the projection");
             } else {
@@ -171,8 +171,8 @@ impl Store {
         });
     }
 
-    pub fn doubt(&self) -> Option<&StoreFault> {
-        self.doubt.get()
+    pub fn fault(&self) -> Option<&StoreFault> {
+        self.fault.get()
     }
 
     pub fn ids_complete(&self) -> bool {
@@ -192,7 +192,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         let (db, alive) = (self.db.take(), self.alive.take());
         let close = move || {
-            if let Err(fault) = caught(|| {
+            if let Err(fault) = catching(|| {
                 drop(db);
                 Ok(())
             }) {
@@ -218,12 +218,12 @@ impl Iterator for StoreScan {
     type Item = Result<(IVec, IVec), StoreFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        caught(|| self.0.next().transpose()).transpose()
+        catching(|| self.0.next().transpose()).transpose()
     }
 }
 
 /// Runs one call of sled.
-fn caught<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> {
+fn catching<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> {
     // A store that panicked is put in doubt, so nobody sees what the panic left behind.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Ok(result?),
@@ -245,14 +245,14 @@ pub fn is_unwritten(path: &Path) -> bool {
 
 /// Whether the store in `path` has not outgrown its first segment, which a full disk can keep from
 /// being written at all. To be asked before it is opened.
-pub fn is_young(path: &Path) -> bool {
+pub fn is_in_first_segment(path: &Path) -> bool {
     fs::metadata(path.join(DATA_FILE)).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
 }
 
 /// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
 /// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
 /// sound store in doubt.
-fn released(data_file: &Path) -> Result<(), StoreFault> {
+fn wait_until_released(data_file: &Path) -> Result<(), StoreFault> {
     let began = Instant::now();
     let Ok(file) = File::open(data_file) else { return Ok(()) };
     while let Err(TryLockError::WouldBlock) = file.try_lock() {
@@ -266,17 +266,17 @@ fn released(data_file: &Path) -> Result<(), StoreFault> {
 }
 
 /// Snapshots that sled was writing when it stopped: with one of them it never opens again.
-fn leftovers(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut leftovers = Vec::new();
+fn unfinished_snapshots(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut unfinished_snapshots = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with("snap.") && name.ends_with(".generating") {
-            leftovers.push(entry.path());
+            unfinished_snapshots.push(entry.path());
         }
     }
-    Ok(leftovers)
+    Ok(unfinished_snapshots)
 }
 
 /// A disk without space, for the stores under one directory.
@@ -309,7 +309,7 @@ pub mod faults {
         FAULTS.lock().unwrap().get(&(dir.to_owned(), call)).map_or(0, |(left, _)| *left)
     }
 
-    pub fn meet(path: &Path, call: Call) -> sled::Result<()> {
+    pub fn inject(path: &Path, call: Call) -> sled::Result<()> {
         let mut faults = FAULTS.lock().unwrap();
         for ((dir, failing), (left, kind)) in faults.iter_mut() {
             if *failing == call && *left > 0 && path.starts_with(dir) {

@@ -67,17 +67,17 @@ impl Applied {
     /// Reads the position, and refuses that of another log.
     pub fn decode(value: &[u8], log_id: Uuid) -> Result<Self, StoreFault> {
         let rest =
-            keys::unseal(APPLIED, value).ok_or(StoreFault::Doubt("the position is damaged"))?;
+            keys::unseal(APPLIED, value).ok_or(StoreFault::Invalid("the position is damaged"))?;
         let (format, rest) = keys::take::<1>(rest)?;
         if format[0] < FORMAT {
-            return Err(StoreFault::Doubt("its format is older than this version's"));
+            return Err(StoreFault::Invalid("its format is older than this version's"));
         }
         if format[0] > FORMAT {
-            return Err(StoreFault::Doubt("its format is newer than this version's"));
+            return Err(StoreFault::Invalid("its format is newer than this version's"));
         }
         let (log, rest) = keys::take::<16>(rest)?;
         if log != *log_id.as_bytes() {
-            return Err(StoreFault::Doubt("it was derived from another log"));
+            return Err(StoreFault::Invalid("it was derived from another log"));
         }
         let (seq, rest) = keys::take_u64(rest)?;
         let (chain, rest) = keys::take::<32>(rest)?;
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_position_reads_back_and_any_flipped_bit_is_found(
+        fn position_reads_back_and_detects_any_flipped_bit(
             seq: u64, chain: [u8; 32], count: u64, sum: u128, log: [u8; 16], bit in 0usize..85 * 8,
         ) {
             let applied = Applied { seq, chain, ids: IdSum { count, sum } };
@@ -124,7 +124,7 @@ mod tests {
         }
 
         #[test]
-        fn a_sum_tells_what_is_missing_changed_or_more_and_not_the_order(
+        fn id_sum_detects_missing_changed_and_extra_entries_in_any_order(
             entries in proptest::collection::btree_map(any::<[u8; 17]>(), any::<Value>(), 1..9),
             at: proptest::sample::Index, bit in 0usize..59 * 8,
         ) {

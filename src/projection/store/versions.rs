@@ -13,7 +13,7 @@
 //! ```text
 //! key                                  value
 //! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, some 250 bytes:
-//!                                        n  16 places, as `journal::place::run` draws them
+//!                                        n  16 places, as `journal::read::location::packed_list` draws them
 //!                                        4  CRC-32C of key and value so far
 //! 'n' ‖ event ‖ 0x00 ‖ to              an identity, from 44 bytes:
 //!                                        8  number: seq of the identity's first record
@@ -33,9 +33,9 @@ use crate::record::{Seq, Timestamp, Version};
 /// Versions of a full block.
 pub const BLOCK_VERSIONS: u64 = 16;
 
-const MISSING: StoreFault = StoreFault::Doubt("a place of a version is missing");
-const OTHER_PLACES: StoreFault =
-    StoreFault::Doubt("an open block has other places than its pointer tells");
+const MISSING_LOCATION: StoreFault = StoreFault::Invalid("a location of a version is missing");
+const OPEN_BLOCK_MISMATCH: StoreFault =
+    StoreFault::Invalid("an open block has other locations than its pointer tells");
 
 /// What is known of an identity without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +81,13 @@ pub struct VersionLocations<'a> {
     /// The open block.
     open: Vec<Location>,
     /// The full block that was read last, and what is in it.
-    last: Option<(BlockKey, Vec<Location>)>,
+    cached: Option<(BlockKey, Vec<Location>)>,
 }
 
 impl Pointer {
     /// Without the open block behind it, which is not looked at.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
-        decode(key, value).map(|(pointer, _)| pointer)
+        split_value(key, value).map(|(pointer, _)| pointer)
     }
 
     /// How many full blocks there are.
@@ -117,7 +117,7 @@ impl BlockKey {
 
 impl HistoryHead {
     /// Before the first version, which this record is.
-    pub fn unborn(first: &LocatedRecord) -> Self {
+    pub fn empty(first: &LocatedRecord) -> Self {
         let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
         Self { pointer, open: PackedList::default() }
@@ -126,11 +126,11 @@ impl HistoryHead {
     /// Takes in the next version, and gives the entry of the block that it fills.
     ///
     /// # Errors
-    /// [`StoreFault::Doubt`] when the record does not continue the versions.
+    /// [`StoreFault::Invalid`] when the record does not continue the versions.
     pub fn push(&mut self, located: &LocatedRecord) -> Result<Option<FullBlock>, StoreFault> {
         let (version, seq) = (located.meta().version, located.seq());
         if version != self.pointer.version + 1 || seq <= self.pointer.seq {
-            return Err(StoreFault::Doubt("a record does not continue its identity's versions"));
+            return Err(StoreFault::Invalid("a record does not continue its identity's versions"));
         }
         self.pointer = Pointer { version, last_time: located.time(), seq, ..self.pointer };
         self.open.push(&located.place);
@@ -138,8 +138,8 @@ impl HistoryHead {
             return Ok(None);
         }
         let key = BlockKey::of(self.pointer.number, version).key();
-        let places = std::mem::take(&mut self.open).into_bytes();
-        Ok(Some(FullBlock { key, value: keys::seal(&key, places) }))
+        let locations = std::mem::take(&mut self.open).into_bytes();
+        Ok(Some(FullBlock { key, value: keys::seal(&key, locations) }))
     }
 
     pub fn encode(&self, key: &[u8]) -> Vec<u8> {
@@ -153,24 +153,25 @@ impl HistoryHead {
     }
 
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
-        let (pointer, places) = decode(key, value)?;
-        let run = PackedList::decode(places).filter(|(_, count)| *count == pointer.open_versions());
-        let (open, _) = run.ok_or(OTHER_PLACES)?;
+        let (pointer, locations) = split_value(key, value)?;
+        let list =
+            PackedList::decode(locations).filter(|(_, count)| *count == pointer.open_versions());
+        let (open, _) = list.ok_or(OPEN_BLOCK_MISMATCH)?;
         Ok(Self { pointer, open })
     }
 }
 
 /// The places in the value of a full block.
-pub fn block(key: &[u8], value: &[u8]) -> Result<Vec<Location>, StoreFault> {
-    let places = keys::unseal(key, value).and_then(PackedList::read);
-    let places = places.filter(|places| places.len() as u64 == BLOCK_VERSIONS);
-    places.ok_or(StoreFault::Doubt("a block of places is damaged"))
+pub fn decode_block(key: &[u8], value: &[u8]) -> Result<Vec<Location>, StoreFault> {
+    let locations = keys::unseal(key, value).and_then(PackedList::read);
+    let locations = locations.filter(|locations| locations.len() as u64 == BLOCK_VERSIONS);
+    locations.ok_or(StoreFault::Invalid("a block of locations is damaged"))
 }
 
 /// A pointer, and the bytes of the open block behind it.
-fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), StoreFault> {
+fn split_value<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), StoreFault> {
     let rest =
-        keys::unseal(key, value).ok_or(StoreFault::Doubt("an identity pointer is damaged"))?;
+        keys::unseal(key, value).ok_or(StoreFault::Invalid("an identity pointer is damaged"))?;
     let (number, rest) = keys::take_u64(rest)?;
     let (version, rest) = keys::take_u64(rest)?;
     let (first_time, rest) = keys::take_u64(rest)?;
@@ -190,10 +191,10 @@ impl<'a> VersionLocations<'a> {
     /// Those of the identity with this key, if there is one.
     pub fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, StoreFault> {
         let Some(value) = store.get(key)? else { return Ok(None) };
-        let (pointer, places) = decode(key, &value)?;
+        let (pointer, locations) = split_value(key, &value)?;
         let open =
-            PackedList::read(places).filter(|open| open.len() as u64 == pointer.open_versions());
-        Ok(Some(Self { store, pointer, open: open.ok_or(OTHER_PLACES)?, last: None }))
+            PackedList::read(locations).filter(|open| open.len() as u64 == pointer.open_versions());
+        Ok(Some(Self { store, pointer, open: open.ok_or(OPEN_BLOCK_MISMATCH)?, cached: None }))
     }
 
     pub fn pointer(&self) -> Pointer {
@@ -201,32 +202,32 @@ impl<'a> VersionLocations<'a> {
     }
 
     /// Where a version lies.
-    pub fn place(&mut self, version: Version) -> Result<Location, StoreFault> {
+    pub fn location(&mut self, version: Version) -> Result<Location, StoreFault> {
         let pointer = self.pointer;
         if !(1..=pointer.version).contains(&version) {
-            return Err(MISSING);
+            return Err(MISSING_LOCATION);
         }
-        let places = if version > pointer.version - pointer.open_versions() {
+        let locations = if version > pointer.version - pointer.open_versions() {
             &self.open[..]
         } else {
-            self.full(BlockKey::of(pointer.number, version))?
+            self.full_block(BlockKey::of(pointer.number, version))?
         };
-        let place = places.get(((version - 1) % BLOCK_VERSIONS) as usize);
-        place.copied().ok_or(MISSING)
+        let location = locations.get(((version - 1) % BLOCK_VERSIONS) as usize);
+        location.copied().ok_or(MISSING_LOCATION)
     }
 
     /// The places in a full block.
-    fn full(&mut self, block: BlockKey) -> Result<&[Location], StoreFault> {
-        let places = match self.last.take() {
-            Some((last, places)) if last == block => places,
+    fn full_block(&mut self, block: BlockKey) -> Result<&[Location], StoreFault> {
+        let locations = match self.cached.take() {
+            Some((cached, locations)) if cached == block => locations,
             _ => {
                 let key = block.key();
-                let value = self.store.get(&key)?.ok_or(MISSING)?;
-                self::block(&key, &value)?
+                let value = self.store.get(&key)?.ok_or(MISSING_LOCATION)?;
+                decode_block(&key, &value)?
             }
         };
-        let (_, places) = self.last.insert((block, places));
-        Ok(places)
+        let (_, locations) = self.cached.insert((block, locations));
+        Ok(locations)
     }
 }
 
@@ -237,9 +238,9 @@ mod tests {
     use super::*;
     use crate::journal::PLACE_BYTES;
 
-    fn any_line() -> impl Strategy<Value = HistoryHead> {
-        let places = any::<[[u8; PLACE_BYTES]; BLOCK_VERSIONS as usize]>();
-        (any::<[u32; 5]>(), places).prop_map(|(fields, places)| {
+    fn any_head() -> impl Strategy<Value = HistoryHead> {
+        let locations = any::<[[u8; PLACE_BYTES]; BLOCK_VERSIONS as usize]>();
+        (any::<[u32; 5]>(), locations).prop_map(|(fields, locations)| {
             let [number, version, first, last, seq] = fields.map(u64::from);
             let pointer = Pointer {
                 number,
@@ -249,30 +250,30 @@ mod tests {
                 seq,
             };
             let mut open = PackedList::default();
-            let places = places.iter().take(pointer.open_versions() as usize);
-            places.for_each(|place| open.push(&Location::decode(place)));
+            let locations = locations.iter().take(pointer.open_versions() as usize);
+            locations.for_each(|location| open.push(&Location::decode(location)));
             HistoryHead { pointer, open }
         })
     }
 
     proptest! {
         #[test]
-        fn a_line_reads_back_under_its_own_key_and_any_flipped_bit_is_found(
-            line in any_line(), mine: [u8; 9], other: [u8; 9], bit: prop::sample::Index,
+        fn history_head_reads_back_under_its_own_key_and_detects_any_flipped_bit(
+            head in any_head(), mine: [u8; 9], other: [u8; 9], bit: prop::sample::Index,
         ) {
-            let mut value = line.encode(&mine);
-            prop_assert_eq!(value.len(), 44 + line.open.bytes().len());
-            prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), line.pointer);
+            let mut value = head.encode(&mine);
+            prop_assert_eq!(value.len(), 44 + head.open.bytes().len());
+            prop_assert_eq!(Pointer::decode(&mine, &value).unwrap(), head.pointer);
             prop_assert_eq!(HistoryHead::decode(&other, &value).is_ok(), mine == other);
             let bit = bit.index(value.len() * 8);
             value[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(HistoryHead::decode(&mine, &value).is_err());
             value[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(HistoryHead::decode(&mine, &value).unwrap(), line);
+            prop_assert_eq!(HistoryHead::decode(&mine, &value).unwrap(), head);
         }
 
         #[test]
-        fn blocks_keep_their_order_and_hold_sixteen_versions(
+        fn block_keys_keep_their_order_and_hold_sixteen_versions(
             one in (1u64..3, 1u64..99), two in (1u64..3, 1u64..99),
         ) {
             let block = |(number, version)| BlockKey::of(number, version);

@@ -6,25 +6,25 @@ use crate::projection::tests::*;
 const GROUPS: usize = 20;
 
 #[test]
-fn in_a_burst_nothing_is_applied_until_a_reader_waits() {
+fn burst_pauses_the_projection_until_a_reader_waits() {
     let mut world = ProjectionWorld::with_records(10);
     // Whatever comes is a burst, and it does not end.
     let options =
-        ProjectionOptions { give_way_records_max: Seq::MAX, burst_per_second: 0, ..CACHE };
+        ProjectionOptions { burst_lag_records_max: Seq::MAX, burst_records_per_second: 0, ..CACHE };
     let projection = Projection::open(&world.dir(), world.data_dir.log_id(), options);
     let handle = projection.start(world.journal.reader(), true).unwrap();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let group = vec![(identity("burst", None), b"1".to_vec()); 100];
     let append = |world: &mut ProjectionWorld| (0..GROUPS).for_each(|_| world.append_group(&group));
     // A step is made, and one more if a reader before was heard late; the next would take until
     // patience ends.
     let before = world.head();
     append(&mut world);
-    until(&handle, |status| status.applied > before);
+    wait_for_status(&handle, |status| status.applied > before);
     let most = before + 2 * STEP_RECORDS_MAX as Seq;
     (0..3).for_each(|_| append(&mut world));
     assert!(handle.applied() <= most, "{} of {most}", handle.applied());
-    block_on(handle.reached(world.head(), PATIENCE)).unwrap();
+    block_on(handle.reached(world.head(), TIMEOUT)).unwrap();
     // It may hear late that nobody waits any more; the end does not wait for the rest.
     append(&mut world);
     append(&mut world);

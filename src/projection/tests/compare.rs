@@ -1,4 +1,4 @@
-//! What an operator is told of a projection: every entry counts.
+//! What an operator is reported of a projection: every entry counts.
 
 use std::sync::mpsc;
 
@@ -7,54 +7,55 @@ use crate::projection::store::Store;
 use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::tests::*;
 
-fn compared(world: &ProjectionWorld) -> Comparison {
-    let mut told = 0;
+fn compare_world(world: &ProjectionWorld) -> Comparison {
+    let mut reported = 0;
     let reader = world.journal.reader();
-    let said = compare(&world.dir(), world.data_dir.log_id(), 8 << 20, &reader, |seq| told = seq);
-    let said = said.unwrap();
-    if let Comparison::Same(applied) = said {
-        assert_eq!(told, applied.seq);
+    let comparison =
+        compare(&world.dir(), world.data_dir.log_id(), 8 << 20, &reader, |seq| reported = seq);
+    let comparison = comparison.unwrap();
+    if let Comparison::Same(applied) = comparison {
+        assert_eq!(reported, applied.seq);
     }
-    said
+    comparison
 }
 
 #[track_caller]
-fn differs(world: &ProjectionWorld, why: &str) -> Option<Seq> {
-    match compared(world) {
+fn assert_differs(world: &ProjectionWorld, why: &str) -> Option<Seq> {
+    match compare_world(world) {
         Comparison::Differs { record, .. } => record.map(|record| record.seq()),
         other => panic!("{why}: {other:?}"),
     }
 }
 
 /// Opens sled on a closed store and changes it behind the projection's back.
-fn meddle<T>(world: &ProjectionWorld, change: impl FnOnce(&sled::Db) -> T) -> T {
+fn tamper<T>(world: &ProjectionWorld, change: impl FnOnce(&sled::Db) -> T) -> T {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
     let changed = change(store.db());
     drop(store);
-    closed.recv_timeout(PATIENCE).unwrap_err();
+    closed.recv_timeout(TIMEOUT).unwrap_err();
     changed
 }
 
 #[test]
-fn a_projection_is_the_same_as_far_as_it_was_applied() {
+fn projection_equals_the_log_up_to_its_applied_position() {
     let mut world = ProjectionWorld::with_records(300);
-    assert_eq!(compared(&world), Comparison::Absent);
-    world.project();
-    let Comparison::Same(applied) = compared(&world) else { panic!("it is the same") };
+    assert_eq!(compare_world(&world), Comparison::Absent);
+    world.run_once();
+    let Comparison::Same(applied) = compare_world(&world) else { panic!("it is the same") };
     assert_eq!((applied.seq, applied.chain), (300, world.chains[300]));
     assert_eq!(position(&world.dir(), world.data_dir.log_id(), 8 << 20), Comparison::Same(applied));
     world.append(&[(identity("event.1", None), b"1".to_vec())]);
-    assert_eq!(compared(&world), Comparison::Same(applied), "behind is not another");
-    assert_eq!(world.asides(), [""; 0], "nothing is moved");
+    assert_eq!(compare_world(&world), Comparison::Same(applied), "behind is not another");
+    assert_eq!(world.quarantined(), [""; 0], "nothing is moved");
 }
 
 #[test]
-fn every_entry_that_is_missing_changed_or_too_much_is_found() {
+fn every_missing_changed_or_extra_entry_is_found() {
     let mut world = ProjectionWorld::with_records(20);
     world.append(&vec![(identity("event.1", None), b"1".to_vec()); 18]);
-    world.project();
-    let entries = meddle(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
+    world.run_once();
+    let entries = tamper(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
     let kinds = BTreeMap::from_iter(entries.iter().map(|(key, _)| (key[0], ())));
     assert_eq!(kinds.into_keys().collect::<Vec<_>>(), *b"ahin", "every kind");
     let mut named = 0;
@@ -62,37 +63,38 @@ fn every_entry_that_is_missing_changed_or_too_much_is_found() {
         let mut other = value.to_vec();
         let bit = i * 7 % (other.len() * 8);
         other[bit / 8] ^= 1 << (bit % 8);
-        meddle(&world, |db| db.insert(key, other).unwrap());
-        named += u32::from(differs(&world, &format!("changed: {key:?} bit {bit}")).is_some());
+        tamper(&world, |db| db.insert(key, other).unwrap());
+        named +=
+            u32::from(assert_differs(&world, &format!("changed: {key:?} bit {bit}")).is_some());
         if i % 4 == 0 || key[0] == HISTORY {
-            meddle(&world, |db| db.remove(key).unwrap());
-            differs(&world, &format!("removed: {key:?}"));
+            tamper(&world, |db| db.remove(key).unwrap());
+            assert_differs(&world, &format!("removed: {key:?}"));
         }
-        meddle(&world, |db| db.insert(key, value).unwrap());
+        tamper(&world, |db| db.insert(key, value).unwrap());
     }
     let about_one = entries.iter().filter(|(key, _)| [HISTORY, IDS].contains(&key[0]));
     assert_eq!(named as usize, about_one.count());
     for (key, value) in entries.iter().filter(|(key, _)| key.len() > 1).step_by(9) {
         let mut more = key.to_vec();
         *more.last_mut().unwrap() ^= 0x40;
-        if meddle(&world, |db| db.contains_key(&more).unwrap()) {
+        if tamper(&world, |db| db.contains_key(&more).unwrap()) {
             continue;
         }
-        meddle(&world, |db| db.insert(&more, value).unwrap());
-        differs(&world, &format!("too much: {more:?}"));
-        meddle(&world, |db| db.remove(&more).unwrap());
+        tamper(&world, |db| db.insert(&more, value).unwrap());
+        assert_differs(&world, &format!("too much: {more:?}"));
+        tamper(&world, |db| db.remove(&more).unwrap());
     }
-    assert!(matches!(compared(&world), Comparison::Same(_)), "it was put back");
+    assert!(matches!(compare_world(&world), Comparison::Same(_)), "it was put back");
 }
 
 #[test]
-fn another_logs_projection_and_one_that_is_ahead_are_found() {
+fn projection_of_another_log_differs_and_one_ahead_of_the_log_is_reported() {
     let (mut world, other) = (ProjectionWorld::with_records(30), ProjectionWorld::with_records(30));
-    other.project();
+    other.run_once();
     copy(&other.dir(), &world.dir());
-    differs(&world, "another log's");
+    assert_differs(&world, "another log's");
     fs::remove_dir_all(world.dir()).unwrap();
-    world.project();
+    world.run_once();
     let reader = ProjectionWorld::with_records(20).journal.reader();
     let log = world.data_dir.log_id();
     let ahead = compare(&world.dir(), log, 8 << 20, &reader, |_| {}).unwrap();
@@ -100,17 +102,17 @@ fn another_logs_projection_and_one_that_is_ahead_are_found() {
     assert!(what.contains("missing from the log"), "{what}");
     world.append(&[(identity("event.1", None), b"1".to_vec())]);
     fs::write(world.dir().join("note"), "somebody's").unwrap();
-    assert!(matches!(compared(&world), Comparison::Same(_)));
+    assert!(matches!(compare_world(&world), Comparison::Same(_)));
 }
 
 /// sled was still closing what a rebuild had built, and that was called a difference.
 #[test]
-fn a_projection_that_is_in_use_is_no_different_one() {
+fn projection_in_use_is_held_rather_than_different() {
     let world = ProjectionWorld::with_records(30);
-    world.project();
+    world.run_once();
     let data_file = fs::File::open(world.store().join("db")).unwrap();
     data_file.lock().unwrap();
-    assert_eq!(compared(&world), Comparison::Held);
+    assert_eq!(compare_world(&world), Comparison::Held);
     data_file.unlock().unwrap();
-    assert!(matches!(compared(&world), Comparison::Same(_)));
+    assert!(matches!(compare_world(&world), Comparison::Same(_)));
 }

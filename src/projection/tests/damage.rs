@@ -24,21 +24,21 @@ impl Dice {
 }
 
 /// The world and an untouched copy of its projection.
-fn projected(count: u64) -> (ProjectionWorld, PathBuf) {
+fn world_projected_once(count: u64) -> (ProjectionWorld, PathBuf) {
     let world = ProjectionWorld::with_records(count);
-    world.project();
-    let copied = world.root.path().join("copy");
-    copy(&world.dir(), &copied);
-    (world, copied)
+    world.run_once();
+    let copy_dir = world.root.path().join("copy");
+    copy(&world.dir(), &copy_dir);
+    (world, copy_dir)
 }
 
 /// Opens sled on a closed store and changes it behind the projection's back.
-fn meddle(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
+fn tamper(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
     change(store.db());
     drop(store);
-    closed.recv_timeout(PATIENCE).unwrap_err();
+    closed.recv_timeout(TIMEOUT).unwrap_err();
 }
 
 /// The last used byte of a file: sled leaves most of the last segment empty.
@@ -48,11 +48,11 @@ fn used(file: &Path) -> u64 {
 }
 
 #[test]
-fn flipped_bytes_never_make_a_wrong_answer() {
-    let (world, copied) = projected(400);
+fn flipped_bytes_never_cause_a_wrong_answer() {
+    let (world, copy_dir) = world_projected_once(400);
     for seed in 0..SEEDS {
         fs::remove_dir_all(world.dir()).unwrap();
-        copy(&copied, &world.dir());
+        copy(&copy_dir, &world.dir());
         let mut dice = Dice(seed);
         let files = files(&world.store());
         for _ in 0..=dice.below(4) {
@@ -65,71 +65,71 @@ fn flipped_bytes_never_make_a_wrong_answer() {
             file.write_all_at(&byte, at).unwrap();
             eprintln!("seed {seed}: {} at {at}", path.display());
         }
-        world.heals();
+        world.assert_recovers();
     }
 }
 
 #[test]
-fn zeroed_ranges_never_make_a_wrong_answer() {
-    let (world, copied) = projected(400);
+fn zeroed_ranges_never_cause_a_wrong_answer() {
+    let (world, copy_dir) = world_projected_once(400);
     for seed in 0..SEEDS / 2 {
         fs::remove_dir_all(world.dir()).unwrap();
-        copy(&copied, &world.dir());
+        copy(&copy_dir, &world.dir());
         let mut dice = Dice(seed);
         let path = world.store().join("db");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let at = dice.below(used(&path));
         eprintln!("seed {seed}: zeros at {at}");
         file.write_all_at(&vec![0; 1 + dice.below(4_096) as usize], at).unwrap();
-        world.heals();
+        world.assert_recovers();
     }
 }
 
 #[test]
-fn truncated_files_never_make_a_wrong_answer() {
-    let (world, copied) = projected(400);
+fn truncated_files_never_cause_a_wrong_answer() {
+    let (world, copy_dir) = world_projected_once(400);
     for seed in 0..SEEDS / 2 {
         fs::remove_dir_all(world.dir()).unwrap();
-        copy(&copied, &world.dir());
+        copy(&copy_dir, &world.dir());
         let mut dice = Dice(seed);
         let files = files(&world.store());
         let path = &files[dice.below(files.len() as u64) as usize];
         let len = dice.below(used(path));
         eprintln!("seed {seed}: {} cut to {len}", path.display());
         OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
-        world.heals();
+        world.assert_recovers();
     }
 }
 
 #[test]
-fn deleted_files_never_make_a_wrong_answer() {
-    let (world, copied) = projected(400);
+fn deleted_files_never_cause_a_wrong_answer() {
+    let (world, copy_dir) = world_projected_once(400);
     for path in files(&world.store()) {
         fs::remove_dir_all(world.dir()).unwrap();
-        copy(&copied, &world.dir());
+        copy(&copy_dir, &world.dir());
         fs::remove_file(&path).unwrap();
-        world.heals();
+        world.assert_recovers();
     }
     fs::remove_dir_all(world.dir()).unwrap();
     fs::create_dir_all(world.store()).unwrap();
-    world.heals();
+    world.assert_recovers();
 }
 
 #[test]
-fn a_file_in_the_place_of_the_directory_is_kept_aside() {
+fn file_instead_of_the_directory_is_quarantined() {
     let world = ProjectionWorld::with_records(10);
     fs::write(world.dir(), "mine").unwrap();
-    world.heals();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    world.assert_recovers();
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
     assert_eq!(fs::read(world.root.path().join("projection.quarantined-1")).unwrap(), b"mine");
 }
 
 #[test]
-fn a_directory_of_something_else_is_kept_aside() {
+fn foreign_directory_is_quarantined() {
     let world = ProjectionWorld::with_records(10);
     fs::create_dir(world.dir()).unwrap();
     fs::write(world.dir().join("notes.txt"), "mine").unwrap();
-    world.heals();
+    world.assert_recovers();
     assert_eq!(
         fs::read(world.root.path().join("projection.quarantined-1/notes.txt")).unwrap(),
         b"mine"
@@ -137,7 +137,7 @@ fn a_directory_of_something_else_is_kept_aside() {
 }
 
 #[test]
-fn every_directory_in_doubt_gets_a_place_of_its_own() {
+fn each_invalid_directory_gets_its_own_quarantine_number() {
     let world = ProjectionWorld::with_records(10);
     for n in 1..=3 {
         fs::create_dir_all(world.store()).unwrap();
@@ -148,144 +148,145 @@ fn every_directory_in_doubt_gets_a_place_of_its_own() {
                 fs::remove_dir_all(path).unwrap();
             }
         }
-        world.heals();
-        assert_eq!(world.asides().len(), n);
+        world.assert_recovers();
+        assert_eq!(world.quarantined().len(), n);
     }
 }
 
 #[test]
-fn a_half_written_snapshot_is_removed() {
+fn half_written_sled_snapshot_is_removed() {
     let world = ProjectionWorld::with_records(100);
-    world.project();
+    world.run_once();
     fs::write(world.store().join("snap.0000000000001234.generating"), "half").unwrap();
     assert_eq!(world.open().applied().unwrap().seq, 100);
-    world.heals();
-    assert!(world.asides().is_empty());
+    world.assert_recovers();
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn a_store_that_somebody_else_holds_open_is_moved_aside() {
+fn store_held_open_by_another_handle_is_quarantined() {
     let world = ProjectionWorld::with_records(100);
-    world.project();
+    world.run_once();
     let held = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
-    world.heals();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    world.assert_recovers();
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
     drop(held);
-    world.heals();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    world.assert_recovers();
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn a_missing_history_entry_raises_doubt_and_heals() {
+fn missing_history_entry_invalidates_the_store_and_it_is_rebuilt() {
     let world = ProjectionWorld::with_records(200);
-    world.project();
+    world.run_once();
     let target = identity("event.1", None);
     let records = &world.model[&target];
     let block = BlockKey::of(records[0].seq(), 2);
-    meddle(&world, |db| assert!(db.remove(block.key()).unwrap().is_some()));
+    tamper(&world, |db| assert!(db.remove(block.key()).unwrap().is_some()));
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 200, "the pointers say nothing of it");
     let handle = projection.start(world.journal.reader(), true).unwrap();
     let status = handle.status();
     let query = PageQuery { versions: 1..=9, limit: 9, descending: false };
-    changing(status, || match handle.page(&target, &query) {
+    retry_on_change(status, || match handle.page(&target, &query) {
         Ok(page) => page == records[..9],
-        Err(Unavailable::Doubt | Unavailable::Rebuilding) => false,
+        Err(Unavailable::Invalid | Unavailable::Rebuilding) => false,
         Err(other) => panic!("{other}"),
     });
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn doubt_that_a_reader_raises_is_answered_by_a_rebuild() {
+fn store_invalidated_by_a_reader_is_rebuilt() {
     let world = ProjectionWorld::with_records(200);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let target = identity("event.2", None);
     let records = &world.model[&target];
     let block = BlockKey::of(records[0].seq(), 3).key();
     let store = handle.shared().readable().unwrap();
     let value = store.get(&block).unwrap().unwrap();
-    let mut places = versions::block(&block, &value).unwrap();
-    places[2] = places[3];
+    let mut locations = versions::decode_block(&block, &value).unwrap();
+    locations[2] = locations[3];
     let mut batch = StoreBatch::default();
-    batch.insert(&block, &crate::projection::tests::locations::block_of(&block, &places));
+    batch.insert(&block, &crate::projection::tests::locations::block_of(&block, &locations));
     store.apply(batch).unwrap();
     drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
     let status = handle.status();
-    assert_eq!(handle.page(&target, &query), Err(Unavailable::Doubt));
-    changing(status, || handle.page(&target, &query).is_ok());
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    assert_eq!(handle.page(&target, &query), Err(Unavailable::Invalid));
+    retry_on_change(status, || handle.page(&target, &query).is_ok());
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn the_scrub_finds_a_missing_id() {
+fn scrub_finds_a_missing_id() {
     let world = ProjectionWorld::with_records(3_000);
-    world.project();
+    world.run_once();
     let id = world.model[&identity("event.3", None)][50].id();
-    meddle(&world, |db| assert!(db.remove(keys::id_key(&id)).unwrap().is_some()));
+    tamper(&world, |db| assert!(db.remove(keys::id_key(&id)).unwrap().is_some()));
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 3_000);
     let handle = projection.start(world.journal.reader(), true).unwrap();
     let status = handle.status();
-    changing(status, || match handle.by_id(&id) {
+    retry_on_change(status, || match handle.by_id(&id) {
         Ok(IdLookup::Absent) => panic!("it is called absent"),
         Ok(IdLookup::Found(_)) => true,
         Ok(IdLookup::NotYet) | Err(_) => false,
     });
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn a_wrong_id_and_a_lost_history_are_found() {
+fn wrong_id_and_lost_history_block_are_found() {
     for lost in [false, true] {
         let world = ProjectionWorld::with_records(200);
-        world.project();
+        world.run_once();
         let records = &world.model[&identity("event.3", None)];
-        let mut ids = records.iter().filter(|record| !is_named(record.seq()));
+        let mut ids = records.iter().filter(|record| !id_encodes_location(record.seq()));
         let [id, other] = [(); 2].map(|()| keys::id_key(&ids.next().unwrap().id()));
-        meddle(&world, |db| {
+        tamper(&world, |db| {
             if lost {
                 assert!(db.remove(BlockKey::of(records[0].seq(), 1).key()).unwrap().is_some());
             } else {
-                let place = keys::place(&other, &db.get(other).unwrap().unwrap()).unwrap();
-                db.insert(id, keys::place_value(&id, &place).as_slice()).unwrap();
+                let location =
+                    keys::decode_location(&other, &db.get(other).unwrap().unwrap()).unwrap();
+                db.insert(id, keys::location_value(&id, &location).as_slice()).unwrap();
             }
         });
-        world.heals();
-        assert_eq!(world.asides(), ["projection.quarantined-1"]);
+        world.assert_recovers();
+        assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
     }
 }
 
 #[test]
-fn a_missing_identity_or_position_is_found_at_the_open() {
-    let (world, copied) = projected(100);
+fn missing_identity_or_position_is_found_on_open() {
+    let (world, copy_dir) = world_projected_once(100);
     for key in [keys::APPLIED.to_vec(), keys::name_key(&identity("event.3", None))] {
         fs::remove_dir_all(world.dir()).unwrap();
-        copy(&copied, &world.dir());
-        meddle(&world, |db| assert!(db.remove(key).unwrap().is_some()));
+        copy(&copy_dir, &world.dir());
+        tamper(&world, |db| assert!(db.remove(key).unwrap().is_some()));
         assert_eq!(world.open().applied(), None);
-        world.heals();
+        world.assert_recovers();
     }
-    assert_eq!(world.asides().len(), 2);
+    assert_eq!(world.quarantined().len(), 2);
 }
 
-/// Of the versions that kept whole records, an entry for each version, and whole places in blocks.
+/// Of the versions that kept whole records, an entry for each version, and whole locations in blocks.
 #[test]
-fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
+fn store_of_another_format_is_quarantined_with_that_reason() {
     let world = ProjectionWorld::with_records(100);
-    world.project();
-    let older = |format: u8, bytes: usize| {
+    world.run_once();
+    let position_of_format = |format: u8, bytes: usize| {
         let mut value = vec![format];
         value.extend_from_slice(world.data_dir.log_id().as_bytes());
         value.extend_from_slice(&100u64.to_be_bytes());
@@ -294,16 +295,18 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
         keys::seal(keys::APPLIED, value)
     };
     let formats = [(0, 57, "older"), (1, 81, "older"), (2, 81, "older"), (4, 99, "newer")];
-    for (format, bytes, reason) in formats {
-        meddle(&world, |db| drop(db.insert(keys::APPLIED, older(format, bytes)).unwrap()));
+    for (format, bytes, age) in formats {
+        tamper(&world, |db| {
+            drop(db.insert(keys::APPLIED, position_of_format(format, bytes)).unwrap())
+        });
         let projection = world.open();
         assert_eq!(projection.applied(), None);
-        let StartingPoint::Doubt(said) = &projection.start else { panic!("it is believed") };
-        assert_eq!(*said, format!("its format is {reason} than this version's"));
+        let StartingPoint::Invalid(reason) = &projection.start else { panic!("it is believed") };
+        assert_eq!(*reason, format!("its format is {age} than this version's"));
         drop(projection);
         let handle = world.start();
-        world.settled(&handle);
-        assert!(world.all_right(&handle));
+        world.wait_settled(&handle);
+        assert!(world.check_reads(&handle));
         handle.close();
         fs::remove_dir_all(world.root.path().join("projection.quarantined-1")).unwrap();
         let store = fs::read_dir(world.dir()).unwrap().next().unwrap().unwrap().path();
@@ -312,19 +315,19 @@ fn a_store_of_an_older_format_is_set_aside_with_that_reason() {
 }
 
 #[test]
-fn a_projection_that_cannot_be_rebuilt_fails_with_the_reason() {
+fn projection_that_cannot_be_rebuilt_fails_with_the_reason() {
     let world = ProjectionWorld::with_records(10);
-    world.project();
+    world.run_once();
     // Where the directory would be moved to, one that is not empty cannot be replaced; and no
     // number is free.
     fs::create_dir_all(world.root.path().join(format!("projection.quarantined-{}/x", u64::MAX)))
         .unwrap();
     let handle = world.open().start(world.journal.reader(), false).unwrap();
-    until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
+    wait_for_status(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
     assert!(
         matches!(handle.state(), ProjectionState::Failed(reason) if reason.contains("rebuilt"))
     );
     assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Failed));
-    assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Failed));
+    assert_eq!(block_on(handle.reached(1, TIMEOUT)), Err(Unavailable::Failed));
     handle.close();
 }

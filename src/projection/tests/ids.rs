@@ -20,9 +20,9 @@ fn located(world: &ProjectionWorld) -> Vec<LocatedRecord> {
     all
 }
 
-fn walk(scrub: &mut IdScrub, store: &Store, applied: &Applied) -> bool {
+fn scan_all(scrub: &mut IdScrub, store: &Store, applied: &Applied) -> bool {
     loop {
-        match scrub.slice(store, applied) {
+        match scrub.scan_slice(store, applied) {
             Ok(true) => return true,
             Ok(false) => {}
             Err(_) => return false,
@@ -32,30 +32,30 @@ fn walk(scrub: &mut IdScrub, store: &Store, applied: &Applied) -> bool {
 
 /// Steps put ids before and behind the walk while it is under way.
 #[test]
-fn a_walk_beside_steps_ends_on_what_the_position_tells() {
+fn id_scrub_interleaved_with_steps_matches_the_position() {
     let world = ProjectionWorld::with_records(24_000);
     let log_id = world.data_dir.log_id();
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
-    let (before, beside) = records.split_at(18_000);
+    let (before, during) = records.split_at(18_000);
     let (mut applied, mut pointers) = (Applied::default(), Pointers::default());
     for records in before.chunks(1_000) {
         applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
     }
     let (mut scrub, mut slices) = (IdScrub::new(), 0);
-    for records in beside.chunks(3_000) {
-        assert!(!scrub.slice(&store, &applied).unwrap());
+    for records in during.chunks(3_000) {
+        assert!(!scrub.scan_slice(&store, &applied).unwrap());
         applied = apply::step(&store, &mut pointers, log_id, applied, records).unwrap();
-        scrub.stepped(records);
+        scrub.note_step(records);
         slices += 1;
     }
     assert_eq!(slices, 2);
-    assert!(walk(&mut scrub, &store, &applied));
+    assert!(scan_all(&mut scrub, &store, &applied));
     assert_eq!(scrub::verify(&store, log_id).unwrap(), Some(applied));
 }
 
 #[test]
-fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
+fn id_scrub_finds_missing_extra_and_changed_ids() {
     let world = ProjectionWorld::with_records(200);
     let store = Store::open(&world.store(), 8 << 20, mpsc::channel().0).unwrap();
     let records = located(&world);
@@ -69,7 +69,7 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
         batch.insert(key, value);
         store.apply(batch).unwrap();
     };
-    let is_complete = || walk(&mut IdScrub::new(), &store, &applied);
+    let is_complete = || scan_all(&mut IdScrub::new(), &store, &applied);
     assert!(is_complete());
     store.db().remove(key).unwrap();
     assert!(!is_complete());
@@ -83,19 +83,19 @@ fn an_id_that_is_missing_more_or_another_is_found_by_the_walk() {
 
 /// Records that come between the open and the head then are in no other memory of ids.
 #[test]
-fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
+fn no_id_is_absent_while_a_stale_store_catches_up() {
     let mut world = ProjectionWorld::with_records(10);
-    world.project();
+    world.run_once();
     // Read in several portions, with time for a walk after each.
     let late = (identity("late", None), vec![b'1'; 1_000]);
     let late = vec![late; 12_000];
     world.append(&late);
     let handle = world.start();
     let records = &world.model[&identity("late", None)];
-    let last = records.iter().rev().find(|record| !is_named(record.seq())).unwrap();
+    let last = records.iter().rev().find(|record| !id_encodes_location(record.seq())).unwrap();
     let (mut waited, mut found) = (0, false);
     let status = handle.status();
-    changing(status, || {
+    retry_on_change(status, || {
         match handle.by_id(&last.id()) {
             Ok(IdLookup::Absent) => panic!("it is called absent"),
             Ok(IdLookup::Found(record)) => found = record == *last,
@@ -105,28 +105,28 @@ fn no_id_is_called_absent_while_a_store_that_was_behind_catches_up() {
         found
     });
     assert!(waited > 0);
-    world.settled(&handle);
+    world.wait_settled(&handle);
     assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
     handle.close();
 }
 
 /// An id that names its place has no entry, and one that only looks so has.
 #[test]
-fn only_ids_that_do_not_name_their_place_have_an_entry() {
+fn only_ids_that_do_not_encode_their_location_have_an_entry() {
     let world = ProjectionWorld::with_records(50);
     let handle = world.start();
-    world.settled(&handle);
-    let (mut named, mut alike) = (0, 0);
+    world.wait_settled(&handle);
+    let (mut encoded, mut lookalike) = (0, 0);
     for record in world.model.values().flatten() {
         let found = handle.by_id(&record.id()).unwrap();
-        if is_named(record.seq()) {
+        if id_encodes_location(record.seq()) {
             assert_eq!(found, IdLookup::Absent);
-            named += 1;
+            encoded += 1;
         } else {
             assert_eq!(found, IdLookup::Found(record.clone()));
-            alike += usize::from(record.id().get_version_num() == 7);
+            lookalike += usize::from(record.id().get_version_num() == 7);
         }
     }
-    assert!(named > 10 && alike > 2, "{named}, {alike}");
+    assert!(encoded > 10 && lookalike > 2, "{encoded}, {lookalike}");
     handle.close();
 }

@@ -19,7 +19,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
 
     #[test]
-    fn every_record_is_read_back_by_its_bytes_after_any_history(
+    fn every_record_reads_back_byte_for_byte_after_any_history(
         before in proptest::collection::vec(any_group(), 0..6),
         after in proptest::collection::vec(any_group(), 0..6),
     ) {
@@ -27,61 +27,61 @@ proptest! {
         for group in &before {
             world.append(group);
         }
-        world.project();
+        world.run_once();
         let handle = world.start();
         for group in &after {
             world.append(group);
         }
-        world.settled(&handle);
-        prop_assert!(world.all_right(&handle));
+        world.wait_settled(&handle);
+        prop_assert!(world.check_reads(&handle));
         prop_assert_eq!(handle.lag(), 0);
-        prop_assert!(world.asides().is_empty());
+        prop_assert!(world.quarantined().is_empty());
         handle.close();
     }
 }
 
 #[test]
-fn a_reopened_projection_continues_where_it_was() {
+fn reopened_projection_continues_from_its_position() {
     let mut world = ProjectionWorld::with_records(2_500);
-    world.project();
+    world.run_once();
     let applied = world.open().applied().unwrap();
     assert_eq!((applied.seq, applied.chain), (2_500, world.chains[2_500]));
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    world.heals();
+    world.assert_recovers();
     assert_eq!(world.open().applied().unwrap().seq, 2_501);
-    assert!(world.asides().is_empty());
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn a_stale_copy_catches_up() {
+fn stale_copy_catches_up() {
     let mut world = ProjectionWorld::with_records(100);
-    world.project();
-    let copied = world.root.path().join("copy");
-    copy(&world.dir(), &copied);
+    world.run_once();
+    let copy_dir = world.root.path().join("copy");
+    copy(&world.dir(), &copy_dir);
     world.append(&[
         (identity("event.1", None), b"1".to_vec()),
         (identity("new", None), b"2".to_vec()),
     ]);
-    world.project();
+    world.run_once();
     fs::remove_dir_all(world.dir()).unwrap();
-    copy(&copied, &world.dir());
-    world.heals();
-    assert!(world.asides().is_empty());
+    copy(&copy_dir, &world.dir());
+    world.assert_recovers();
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn a_missing_projection_is_rebuilt() {
+fn missing_projection_is_rebuilt() {
     let world = ProjectionWorld::with_records(1_500);
     assert_eq!(world.open().applied(), None);
-    world.heals();
-    assert!(world.asides().is_empty());
+    world.assert_recovers();
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn the_projection_of_an_empty_log_is_ready_at_once() {
+fn projection_of_an_empty_log_is_ready_at_once() {
     let world = ProjectionWorld::new();
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     assert_eq!(handle.state(), ProjectionState::Ready);
     assert_eq!(handle.latest(&identity("a", None)), Ok(None));
     assert_eq!(handle.by_id(&Uuid::nil()), Ok(IdLookup::Absent));
@@ -89,44 +89,44 @@ fn the_projection_of_an_empty_log_is_ready_at_once() {
 }
 
 #[test]
-fn a_projection_of_another_log_is_moved_aside() {
+fn projection_of_another_log_is_quarantined() {
     let other = ProjectionWorld::with_records(50);
-    other.project();
+    other.run_once();
     let world = ProjectionWorld::with_records(60);
     copy(&other.dir(), &world.dir());
     assert_eq!(world.open().applied(), None);
-    world.heals();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    world.assert_recovers();
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn a_projection_that_the_caller_disagrees_with_is_moved_aside() {
+fn projection_with_another_chain_than_the_journal_is_quarantined() {
     let world = ProjectionWorld::with_records(50);
-    world.project();
+    world.run_once();
     let handle = world.open().start(world.journal.reader(), false).unwrap();
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn a_projection_that_is_ahead_of_the_journal_is_moved_aside() {
+fn projection_ahead_of_the_journal_is_quarantined() {
     let long = ProjectionWorld::with_records(50);
-    long.project();
+    long.run_once();
     let short = ProjectionWorld::with_records(20);
     copy(&long.dir(), &short.dir());
     let projection = Projection::open(&short.dir(), long.data_dir.log_id(), CACHE);
     assert_eq!(projection.applied().unwrap().seq, 50);
     let handle = projection.start(short.journal.reader(), true).unwrap();
-    short.settled(&handle);
-    assert!(short.all_right(&handle));
+    short.wait_settled(&handle);
+    assert!(short.check_reads(&handle));
     handle.close();
-    assert_eq!(short.asides(), ["projection.quarantined-1"]);
+    assert_eq!(short.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn readers_wait_for_the_position_that_they_ask_for() {
+fn readers_wait_for_the_requested_position() {
     let mut world = ProjectionWorld::with_records(10);
     let handle = world.start();
     let behind = block_on(handle.reached(11, Duration::ZERO));
@@ -136,7 +136,7 @@ fn readers_wait_for_the_position_that_they_ask_for() {
     ));
     let waiter = std::thread::spawn({
         let handle = handle.clone();
-        move || block_on(handle.reached(11, PATIENCE)).map(|()| handle.applied())
+        move || block_on(handle.reached(11, TIMEOUT)).map(|()| handle.applied())
     });
     world.append(&[(identity("last", None), b"null".to_vec())]);
     assert_eq!(waiter.join().unwrap(), Ok(11));
@@ -144,34 +144,36 @@ fn readers_wait_for_the_position_that_they_ask_for() {
 }
 
 #[test]
-fn a_closed_projection_says_so() {
+fn closed_projection_refuses_reads_as_closed() {
     let world = ProjectionWorld::with_records(10);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     handle.clone().close();
     assert_eq!(handle.state(), ProjectionState::Closed);
     assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Closed));
-    assert_eq!(block_on(handle.reached(1, PATIENCE)), Err(Unavailable::Closed));
+    assert_eq!(block_on(handle.reached(1, TIMEOUT)), Err(Unavailable::Closed));
     handle.close();
     assert_eq!(world.open().applied().unwrap().seq, 10);
 }
 
 #[test]
-fn a_projection_stops_with_its_last_handle() {
+fn projection_stops_when_its_last_handle_is_dropped() {
     let world = ProjectionWorld::with_records(10);
     let handle = world.start();
     let status = handle.status();
     drop(handle);
     let closed = std::cell::RefCell::new(status.clone());
-    changing(status, || closed.borrow_mut().borrow_and_update().phase == FollowPhase::Closed);
+    retry_on_change(status, || {
+        closed.borrow_mut().borrow_and_update().phase == FollowPhase::Closed
+    });
 }
 #[test]
-fn a_projection_that_never_held_a_record_is_not_kept_aside() {
+fn projection_that_never_held_a_record_is_not_quarantined() {
     let mut world = ProjectionWorld::new();
     for _ in 0..3 {
-        world.project();
+        world.run_once();
     }
     world.append(&[(identity("first", None), b"1".to_vec())]);
-    world.heals();
-    assert!(world.asides().is_empty());
+    world.assert_recovers();
+    assert!(world.quarantined().is_empty());
 }

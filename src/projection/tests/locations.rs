@@ -63,19 +63,19 @@ fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, ReadRefus
     page.map(|mut page| page.remove(0))
 }
 
-/// The value of a block with these places.
-pub fn block_of(key: &[u8], places: &[Location]) -> Vec<u8> {
-    let mut run = PackedList::default();
-    places.iter().for_each(|place| run.push(place));
-    keys::seal(key, run.into_bytes())
+/// The value of a block with these locations.
+pub fn block_of(key: &[u8], locations: &[Location]) -> Vec<u8> {
+    let mut list = PackedList::default();
+    locations.iter().for_each(|location| list.push(location));
+    keys::seal(key, list.into_bytes())
 }
 
 /// The log's only segment, where the record's meta part and data part begin in it.
-fn lie(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2]) {
+fn part_offsets(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2]) {
     let mut follower = world.journal.reader().follow(record.seq() - 1);
-    let place = follower.next_located(1).unwrap().remove(0).place.encode();
-    let parts_at = u64::from_be_bytes(*place[20..].first_chunk().unwrap());
-    let meta = u16::from_be_bytes(*place[28..].first_chunk().unwrap());
+    let location = follower.next_located(1).unwrap().remove(0).place.encode();
+    let parts_at = u64::from_be_bytes(*location[20..].first_chunk().unwrap());
+    let meta = u16::from_be_bytes(*location[28..].first_chunk().unwrap());
     let path = world.data_dir.path().join("journal/00000000000000000001.seg");
     (path, [parts_at, parts_at + 20 + u64::from(meta)])
 }
@@ -89,7 +89,7 @@ fn flip(path: &Path, at: u64) {
 }
 
 #[test]
-fn a_rebuild_makes_the_same_entries_as_any_steps() {
+fn entries_do_not_depend_on_step_sizes() {
     let mut world = ProjectionWorld::with_records(1_500);
     world.append(&[(identity("late", Some("bob")), b"1".to_vec())]);
     let (whole, position) = applied(&world, "whole", 1_000);
@@ -98,20 +98,20 @@ fn a_rebuild_makes_the_same_entries_as_any_steps() {
         assert_eq!(position, same);
         assert_eq!(contents(&whole), contents(&steps));
     }
-    let named = (1..=1_501).filter(|seq| is_named(*seq)).count();
+    let encoded = (1..=1_501).filter(|seq| id_encodes_location(*seq)).count();
     let of_kind = |kind: u8| contents(&whole).keys().filter(|key| key[0] == kind).count();
     let blocks = world.model.values().map(|records| records.len() / 16).sum::<usize>();
     assert_eq!(of_kind(keys::HISTORY), blocks);
-    assert_eq!(of_kind(keys::IDS), 1_501 - named);
+    assert_eq!(of_kind(keys::IDS), 1_501 - encoded);
     assert_eq!(of_kind(keys::NAMES), world.model.len());
     for (key, value) in contents(&whole) {
         // Fourteen identities in turn, a record a millisecond: 11 or 12 bytes, the first 19.
-        let run = |versions: usize| versions * 11..=versions * 12 + versions.min(1) * 7;
+        let list = |versions: usize| versions * 11..=versions * 12 + versions.min(1) * 7;
         let expected = match key[0] {
-            keys::HISTORY => run(16),
+            keys::HISTORY => list(16),
             keys::IDS => PLACE_BYTES..=PLACE_BYTES,
             keys::NAMES => {
-                let versions = run(world.model[&keys::identity(&key).unwrap()].len() % 16);
+                let versions = list(world.model[&keys::identity(&key).unwrap()].len() % 16);
                 40 + versions.start()..=40 + versions.end()
             }
             _ => 81..=81,
@@ -121,7 +121,7 @@ fn a_rebuild_makes_the_same_entries_as_any_steps() {
 }
 
 #[test]
-fn any_changed_byte_of_an_entry_is_doubt() {
+fn any_changed_byte_of_an_entry_is_an_index_fault() {
     let world = ProjectionWorld::with_records(250);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
@@ -130,7 +130,9 @@ fn any_changed_byte_of_an_entry_is_doubt() {
     let (blocked, open) = (&records[2], &records[20]);
     assert!((17..32).contains(&records.len()), "{}", records.len());
     let block = BlockKey::of(records[0].seq(), 3).key();
-    let id = keys::id_key(&records.iter().find(|record| !is_named(record.seq())).unwrap().id());
+    let id = keys::id_key(
+        &records.iter().find(|record| !id_encodes_location(record.seq())).unwrap().id(),
+    );
     for (key, record) in [(block.to_vec(), blocked), (keys::name_key(&of), open), (id.into(), open)]
     {
         assert_eq!(one(&store, &log, record).unwrap(), *record);
@@ -154,64 +156,64 @@ fn any_changed_byte_of_an_entry_is_doubt() {
 
 /// Whole by its checksum, and yet not what the log makes of it.
 #[test]
-fn an_entry_that_leads_elsewhere_is_doubt() {
+fn entry_with_a_wrong_location_is_an_index_fault() {
     let world = ProjectionWorld::with_records(250);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let records = &world.model[&identity("event.3", None)];
     let key = BlockKey::of(records[0].seq(), 3).key();
     let value = store.get(&key).unwrap().unwrap();
-    let places = versions::block(&key, &value).unwrap();
-    let put_places = |places: &[Location]| put(&store, &key, &block_of(&key, places));
+    let locations = versions::decode_block(&key, &value).unwrap();
+    let put_locations = |locations: &[Location]| put(&store, &key, &block_of(&key, locations));
     let refused = || matches!(one(&store, &log, &records[2]), Err(ReadRefusal::Index(_)));
-    for place in [places[0], Location::decode(&[0xff; PLACE_BYTES])] {
-        let mut changed = places.clone();
-        changed[2] = place;
-        put_places(&changed);
+    for location in [locations[0], Location::decode(&[0xff; PLACE_BYTES])] {
+        let mut changed = locations.clone();
+        changed[2] = location;
+        put_locations(&changed);
         assert!(refused(), "of another record, or nowhere");
     }
-    put_places(&places[..15]);
-    assert!(refused(), "a place is missing");
-    put_places(&[&places[..], &places[..1]].concat());
-    assert!(refused(), "a place too many");
-    put_places(&places);
+    put_locations(&locations[..15]);
+    assert!(refused(), "a location is missing");
+    put_locations(&[&locations[..], &locations[..1]].concat());
+    assert!(refused(), "a location too many");
+    put_locations(&locations);
     assert_eq!(store.get(&key).unwrap().unwrap(), value);
     assert!(!refused());
 }
 
 #[test]
-fn a_version_is_found_in_its_block_or_behind_the_pointer() {
+fn version_is_found_in_its_full_block_or_in_the_open_block() {
     let mut world = ProjectionWorld::new();
     let of = identity("event", None);
     for versions in 1..=50 {
         world.append(&[(of.clone(), b"1".to_vec())]);
         let (store, _) = applied(&world, &format!("store {versions}"), 1_000);
         let key = keys::name_key(&of);
-        let mut places = VersionLocations::of(&store, &key).unwrap().unwrap();
-        assert_eq!(places.pointer().version, versions);
-        assert_eq!(places.pointer().full_blocks(), versions / 16);
+        let mut locations = VersionLocations::of(&store, &key).unwrap().unwrap();
+        assert_eq!(locations.pointer().version, versions);
+        assert_eq!(locations.pointer().full_blocks(), versions / 16);
         let mut log = world.journal.reader().follow(0);
         let located = log.next_located(1 << 20).unwrap();
         for (version, located) in (1..).zip(&located) {
-            assert_eq!(places.place(version).unwrap(), located.place);
+            assert_eq!(locations.location(version).unwrap(), located.place);
         }
         assert_eq!(located.len() as Version, versions);
         for no_version in [0, versions + 1, Version::MAX] {
-            assert!(places.place(no_version).is_err());
+            assert!(locations.location(no_version).is_err());
         }
         let value = store.get(&key).unwrap().unwrap();
-        let line = HistoryHead::decode(&key, &value).unwrap();
-        assert_eq!(line.encode(&key), *value);
-        // Of another identity, or with a part of a place behind it, or one too many or too few.
+        let head = HistoryHead::decode(&key, &value).unwrap();
+        assert_eq!(head.encode(&key), *value);
+        // Of another identity, or with a part of a location behind it, or one too many or too few.
         assert!(HistoryHead::decode(&keys::name_key(&identity("other", None)), &value).is_err());
         let unsealed = keys::unseal(&key, &value).unwrap();
         let more = [unsealed, &[0; 10]].concat();
         let first = versions as usize / 16 * 16;
         let open = located[first..].iter().map(|located| located.place).collect::<Vec<_>>();
         let fewer = open.split_last().map(|(_, fewer)| {
-            let mut run = PackedList::default();
-            fewer.iter().for_each(|place| run.push(place));
-            [&unsealed[..40], run.bytes()].concat()
+            let mut list = PackedList::default();
+            fewer.iter().for_each(|location| list.push(location));
+            [&unsealed[..40], list.bytes()].concat()
         });
         for bytes in [Some(more), Some(unsealed[..unsealed.len() - 1].to_vec()), fewer] {
             let Some(bytes) = bytes else { continue };
@@ -224,12 +226,12 @@ fn a_version_is_found_in_its_block_or_behind_the_pointer() {
 }
 
 #[test]
-fn any_changed_byte_of_the_record_is_damage_of_the_log() {
+fn any_changed_byte_of_a_record_is_log_damage() {
     let world = ProjectionWorld::with_records(40);
     let (store, _) = applied(&world, "store", 1_000);
     let log = world.journal.reader();
     let record = &world.model[&identity("event.3", None)][2];
-    let (path, [meta_at, data_at]) = lie(&world, record);
+    let (path, [meta_at, data_at]) = part_offsets(&world, record);
     let data_end = data_at + 20 + record.data().len() as u64;
     for at in meta_at..data_end {
         flip(&path, at);
@@ -241,15 +243,16 @@ fn any_changed_byte_of_the_record_is_damage_of_the_log() {
 }
 
 #[test]
-fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
+fn record_damaged_in_the_log_is_refused_and_the_index_is_kept() {
     let world = ProjectionWorld::with_records(100);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let target = identity("event.2", None);
     let record = &world.model[&target][4];
-    let (path, [meta_at, data_at]) = lie(&world, record);
+    let (path, [meta_at, data_at]) = part_offsets(&world, record);
     let query = |versions| PageQuery { versions, limit: 9, descending: false };
-    let id = world.model[&target].iter().find(|record| !is_named(record.seq())).unwrap().id();
+    let id =
+        world.model[&target].iter().find(|record| !id_encodes_location(record.seq())).unwrap().id();
     for at in [data_at + 21, meta_at + 30] {
         flip(&path, at);
         for _ in 0..10 {
@@ -262,14 +265,14 @@ fn a_record_that_is_damaged_in_the_log_is_refused_and_the_index_stays() {
         flip(&path, at);
         assert_eq!(handle.page(&target, &query(5..=5)), Ok(vec![record.clone()]));
     }
-    assert!(world.all_right(&handle));
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert!(world.asides().is_empty());
+    assert!(world.quarantined().is_empty());
 }
 
 /// Groups of one record and of thousands, in several segments, one history through all of them.
 #[test]
-fn pages_go_through_segments_and_large_groups() {
+fn pages_span_segments_and_large_groups() {
     let mut world = ProjectionWorld::new();
     let (through, other) = (identity("through", None), identity("other", Some("ann")));
     for round in 0..6 {
@@ -287,7 +290,7 @@ fn pages_go_through_segments_and_large_groups() {
     let segments = segments.filter(|path| path.extension().is_some_and(|name| name == "seg"));
     assert!(segments.count() > 3);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     for descending in [false, true] {
         let (mut all, mut left) = (Vec::new(), 1..=Version::MAX);
         loop {

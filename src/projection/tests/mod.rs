@@ -4,11 +4,11 @@ mod burst;
 mod compare;
 mod damage;
 mod ids;
-mod late_open;
+mod background_open;
 mod lifecycle;
 mod locations;
 mod reads;
-mod space;
+mod full_disk;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,19 +26,19 @@ use crate::journal;
 use crate::journal::{DataDir, Journal};
 use crate::projection::read::handle::{ProjectionHandle, ProjectionState, Unavailable};
 use crate::projection::read::{IdLookup, PageQuery};
-use crate::projection::status::{FollowPhase, Status};
+use crate::projection::status::{FollowPhase, ProjectionStatus};
 use crate::projection::{Projection, ProjectionOptions};
 use crate::record::{
     Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, server_id,
 };
 
 /// Long enough for any machine that is not stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const CACHE: ProjectionOptions = ProjectionOptions {
     cache_bytes_max: 8 << 20,
-    give_way_records_max: 0,
-    burst_per_second: 4_000,
+    burst_lag_records_max: 0,
+    burst_records_per_second: 4_000,
     replayed_records_max: 500_000,
 };
 
@@ -143,25 +143,25 @@ impl ProjectionWorld {
     }
 
     /// Starts it, waits until everything is applied, and closes it.
-    fn project(&self) {
+    fn run_once(&self) {
         let handle = self.start();
-        self.settled(&handle);
+        self.wait_settled(&handle);
         handle.close();
     }
 
     /// Waits until everything is applied and known to be complete.
-    fn settled(&self, handle: &ProjectionHandle) {
+    fn wait_settled(&self, handle: &ProjectionHandle) {
         let head = self.head();
-        until(handle, |status| {
+        wait_for_status(handle, |status| {
             assert!(!matches!(status.phase, FollowPhase::Failed(_)), "{status:?}");
             status.applied == head && status.ids_complete && status.phase == FollowPhase::Ready
         });
-        block_on(handle.reached(head, PATIENCE)).unwrap();
+        block_on(handle.reached(head, TIMEOUT)).unwrap();
     }
 
     /// Makes every read and compares it with the model. Tells whether all were answered; what
     /// was answered must be right.
-    fn all_right(&self, handle: &ProjectionHandle) -> bool {
+    fn check_reads(&self, handle: &ProjectionHandle) -> bool {
         let mut answers = Answers(true);
         for (identity, records) in &self.model {
             let count = records.len() as Version;
@@ -187,9 +187,10 @@ impl ProjectionWorld {
                     None => {}
                     Some(IdLookup::Found(found)) => {
                         assert_eq!(&found, record);
-                        assert!(!is_named(record.seq()), "it takes no key");
+                        assert!(!id_encodes_location(record.seq()), "it takes no key");
                     }
-                    Some(IdLookup::NotYet | IdLookup::Absent) if is_named(record.seq()) => {}
+                    Some(IdLookup::NotYet | IdLookup::Absent)
+                        if id_encodes_location(record.seq()) => {}
                     Some(IdLookup::NotYet) => answers.0 = false,
                     Some(IdLookup::Absent) => panic!("{record:?} is called absent"),
                 }
@@ -205,18 +206,18 @@ impl ProjectionWorld {
 
     /// Starts over whatever lies there: nothing read on the way is wrong, and in the end
     /// everything is right.
-    fn heals(&self) {
+    fn assert_recovers(&self) {
         let handle = self.start();
         let status = handle.status();
-        block_on(handle.reached(self.head(), PATIENCE)).unwrap();
-        changing(status, || self.all_right(&handle) && handle.ids_complete());
-        self.settled(&handle);
-        assert!(self.all_right(&handle));
+        block_on(handle.reached(self.head(), TIMEOUT)).unwrap();
+        retry_on_change(status, || self.check_reads(&handle) && handle.ids_complete());
+        self.wait_settled(&handle);
+        assert!(self.check_reads(&handle));
         handle.close();
     }
 
     /// The names of directories that were set aside.
-    fn asides(&self) -> Vec<String> {
+    fn quarantined(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.filter(|name| name.contains(".quarantined-")).collect();
@@ -236,13 +237,13 @@ impl Answers {
 }
 
 impl ProjectionHandle {
-    fn status(&self) -> watch::Receiver<Status> {
+    fn status(&self) -> watch::Receiver<ProjectionStatus> {
         self.shared().subscribe()
     }
 }
 
 /// Whether the record with this seq has an id that names its place.
-fn is_named(seq: Seq) -> bool {
+fn id_encodes_location(seq: Seq) -> bool {
     seq.is_multiple_of(3)
 }
 
@@ -250,7 +251,7 @@ fn is_named(seq: Seq) -> bool {
 /// the server.
 fn id(seq: Seq, millis: u64) -> Uuid {
     let millis = Timestamp::from_millis(millis);
-    if is_named(seq) {
+    if id_encodes_location(seq) {
         return server_id(seq, millis, [1; 5]);
     } else if seq.is_multiple_of(7) {
         return server_id(seq + 1, millis, [2; 5]);
@@ -267,10 +268,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Waits for a status.
-fn until(handle: &ProjectionHandle, holds: impl Fn(&Status) -> bool) {
+fn wait_for_status(handle: &ProjectionHandle, holds: impl Fn(&ProjectionStatus) -> bool) {
     let mut status = handle.status();
     block_on(async {
-        tokio::time::timeout(PATIENCE, status.wait_for(|status| holds(status)))
+        tokio::time::timeout(TIMEOUT, status.wait_for(|status| holds(status)))
             .await
             .expect("the status never came")
             .unwrap();
@@ -278,10 +279,10 @@ fn until(handle: &ProjectionHandle, holds: impl Fn(&Status) -> bool) {
 }
 
 /// Tries again at every change of the status that `status` has not seen, until it holds.
-fn changing(mut status: watch::Receiver<Status>, mut holds: impl FnMut() -> bool) {
+fn retry_on_change(mut status: watch::Receiver<ProjectionStatus>, mut holds: impl FnMut() -> bool) {
     block_on(async {
         while !holds() {
-            tokio::time::timeout(PATIENCE, status.changed()).await.expect("it never held").unwrap();
+            tokio::time::timeout(TIMEOUT, status.changed()).await.expect("it never held").unwrap();
         }
     });
 }

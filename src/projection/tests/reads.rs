@@ -15,13 +15,13 @@ fn page(
 }
 
 #[test]
-fn pages_keep_to_their_range_limit_and_direction() {
+fn pages_respect_range_limit_and_direction() {
     let mut world = ProjectionWorld::with_records(30);
     let paged: Vec<_> =
         (1..=20).map(|n| (identity("paged", None), n.to_string().into_bytes())).collect();
     world.append(&paged);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     assert_eq!(page(&handle, (1, 3), 10, false), [1, 2, 3]);
     assert_eq!(page(&handle, (0, u64::MAX), 2, false), [1, 2]);
     assert_eq!(page(&handle, (19, u64::MAX), 10, false), [19, 20]);
@@ -35,7 +35,7 @@ fn pages_keep_to_their_range_limit_and_direction() {
 }
 
 #[test]
-fn a_page_of_large_records_is_cut_and_never_empty() {
+fn page_of_large_records_is_cut_but_never_empty() {
     let mut world = ProjectionWorld::new();
     let large = format!("\"{}\"", "x".repeat(5 << 20)).into_bytes();
     let small = format!("\"{}\"", "y".repeat(1 << 20)).into_bytes();
@@ -43,7 +43,7 @@ fn a_page_of_large_records_is_cut_and_never_empty() {
     world.append(&[(paged.clone(), large)]);
     world.append(&vec![(paged, small); 6]);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let cut = |handle: &ProjectionHandle| {
         assert_eq!(page(handle, (1, 9), 10, false), [1]);
         assert_eq!(page(handle, (2, 9), 10, false), [2, 3, 4, 5]);
@@ -52,18 +52,18 @@ fn a_page_of_large_records_is_cut_and_never_empty() {
     cut(&handle);
     handle.close();
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     cut(&handle);
     handle.close();
-    assert!(world.asides().is_empty());
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn versions_are_found_by_time_also_where_several_share_it() {
+fn versions_are_found_by_time_even_when_several_share_it() {
     let mut world = ProjectionWorld::with_records(200);
     world.append(&[(identity("once", None), b"1".to_vec())]);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     for (identity, records) in &world.model {
         let first = records[0].time().millis();
         for millis in first - 2..=world.time + 2 {
@@ -81,7 +81,7 @@ fn versions_are_found_by_time_also_where_several_share_it() {
 }
 
 #[test]
-fn names_come_in_order_in_pages_and_filtered() {
+fn names_are_ordered_paged_and_filtered() {
     let mut world = ProjectionWorld::with_records(100);
     world.append(&[
         (identity("event", None), b"1".to_vec()),
@@ -89,7 +89,7 @@ fn names_come_in_order_in_pages_and_filtered() {
         (identity("broker:open", None), b"1".to_vec()),
     ]);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     for limit in [1, 2, 3, 100] {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
@@ -111,14 +111,14 @@ fn names_come_in_order_in_pages_and_filtered() {
 }
 
 #[test]
-fn one_call_for_names_looks_at_a_bounded_number_of_them() {
+fn names_scans_a_bounded_number_of_identities_per_call() {
     let mut world = ProjectionWorld::new();
     let many = NAMES_SCANNED_MAX + 10;
     let names: Vec<_> =
         (0..many).map(|n| (identity(&format!("n{n:06}"), None), b"0".to_vec())).collect();
     world.append(&names);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let page = handle.names(None, 5, |_| false).unwrap();
     assert!(page.names.is_empty());
     assert_eq!(page.next, Some(names[NAMES_SCANNED_MAX - 1].0.clone()));
@@ -128,27 +128,27 @@ fn one_call_for_names_looks_at_a_bounded_number_of_them() {
 }
 
 #[test]
-fn a_private_identity_is_distinct_from_the_public_one() {
+fn private_identity_is_distinct_from_the_public_one() {
     let mut world = ProjectionWorld::new();
     let identities = [identity("a", None), identity("a", Some("ann")), identity("a", Some("bob"))];
     for (n, identity) in identities.iter().enumerate() {
         world.append(&vec![(identity.clone(), n.to_string().into_bytes()); n + 1]);
     }
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     for (n, identity) in identities.iter().enumerate() {
         assert_eq!(handle.latest(identity).unwrap().unwrap().version, n as Version + 1);
     }
     assert_eq!(handle.latest(&identity("a", Some("eve"))), Ok(None));
-    assert!(world.all_right(&handle));
+    assert!(world.check_reads(&handle));
     handle.close();
 }
 
 #[test]
-fn readers_beside_the_writer_see_whole_answers() {
+fn concurrent_readers_see_complete_answers() {
     let mut world = ProjectionWorld::with_records(50);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     let reader = std::thread::spawn({
         let handle = handle.clone();
         move || {
@@ -177,7 +177,7 @@ fn readers_beside_the_writer_see_whole_answers() {
         world.append(&group);
     }
     assert!(reader.join().unwrap() > 0);
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
 }

@@ -174,7 +174,7 @@ impl Consumption {
         self.broker.caught_up().await?;
         match self.look_up().await? {
             Some(record) => Ok(Some(Arc::new(record))),
-            None => Err(Unavailable::Doubt.into()),
+            None => Err(Unavailable::Invalid.into()),
         }
     }
 
@@ -210,7 +210,7 @@ impl Consumption {
         let versions = self.after + 1..=Version::MAX;
         let query = PageQuery { versions, limit: 1, descending: false };
         let job = tokio::task::spawn_blocking(move || projection.page(&identity, &query));
-        let records = job.await.unwrap_or(Err(Unavailable::Doubt))?;
+        let records = job.await.unwrap_or(Err(Unavailable::Invalid))?;
         Ok(records.into_iter().next())
     }
 }

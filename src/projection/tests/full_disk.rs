@@ -7,105 +7,107 @@ use crate::projection::store::faults::Call;
 use crate::projection::tests::*;
 
 /// Closes, and sees that everything is right without a store set aside.
-fn healed(world: &ProjectionWorld, handle: ProjectionHandle) {
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+fn assert_recovered_in_place(world: &ProjectionWorld, handle: ProjectionHandle) {
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
     assert_eq!(world.open().applied().unwrap().seq, world.head());
-    assert!(world.asides().is_empty());
+    assert!(world.quarantined().is_empty());
 }
 
 #[test]
-fn no_space_to_apply_heals_in_the_same_store() {
+fn apply_without_space_recovers_in_the_same_store() {
     for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
         let mut world = ProjectionWorld::with_records(300);
         let handle = world.start();
-        world.settled(&handle);
+        world.wait_settled(&handle);
         faults::set(&world.dir(), Call::Apply, 2, kind);
         world.append(&[(identity("late", None), b"1".to_vec())]);
-        until(&handle, |status| status.phase == FollowPhase::Opening && status.applied == 300);
+        wait_for_status(&handle, |status| {
+            status.phase == FollowPhase::Opening && status.applied == 300
+        });
         assert_eq!(handle.state(), ProjectionState::Opening { applied: 300, head: 301 });
         assert_eq!(handle.latest(&identity("late", None)), Err(Unavailable::Opening));
-        until(&handle, |status| {
+        wait_for_status(&handle, |status| {
             assert!(status.applied >= 300, "{status:?}");
             status.applied == 301
         });
         assert_eq!(faults::left(&world.dir(), Call::Apply), 0);
-        healed(&world, handle);
+        assert_recovered_in_place(&world, handle);
         assert!(world.store().exists());
     }
 }
 
 #[test]
-fn no_space_long_after_a_rebuild_is_no_loss() {
+fn full_disk_long_after_a_rebuild_keeps_the_store() {
     let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    world.settled(&handle);
+    world.wait_settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     world.append(&[(identity("late", None), b"2".to_vec())]);
-    healed(&world, handle);
+    assert_recovered_in_place(&world, handle);
 }
 
 #[test]
-fn no_space_to_open_again_is_waited_for() {
+fn reopen_waits_for_space() {
     let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    block_on(handle.reached(301, PATIENCE)).unwrap();
+    block_on(handle.reached(301, TIMEOUT)).unwrap();
     assert_eq!(faults::left(&world.dir(), Call::Open), 0);
-    healed(&world, handle);
+    assert_recovered_in_place(&world, handle);
 }
 
 #[test]
-fn no_space_at_the_start_is_waited_for() {
+fn start_waits_for_space() {
     let world = ProjectionWorld::with_records(300);
-    world.project();
+    world.run_once();
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
     let handle = world.start();
-    healed(&world, handle);
+    assert_recovered_in_place(&world, handle);
     assert!(world.store().exists());
 }
 
 #[test]
-fn no_space_to_create_a_store_is_waited_for() {
+fn store_creation_waits_for_space() {
     let world = ProjectionWorld::with_records(300);
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::QuotaExceeded);
     let handle = world.start();
-    healed(&world, handle);
+    assert_recovered_in_place(&world, handle);
     assert!(!world.store().exists(), "what was left of it is gone");
 }
 
 #[test]
-fn no_space_in_a_rebuild_is_waited_for() {
+fn rebuild_waits_for_space() {
     let world = ProjectionWorld::with_records(2_500);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     let handle = world.start();
-    healed(&world, handle);
+    assert_recovered_in_place(&world, handle);
 }
 
 #[test]
-fn no_space_for_the_store_after_one_in_doubt_sets_one_aside() {
+fn full_disk_while_replacing_an_invalid_store_quarantines_only_that_one() {
     let world = ProjectionWorld::with_records(300);
-    world.project();
+    world.run_once();
     let projection = world.open();
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::StorageFull);
     let handle = projection.start(world.journal.reader(), false).unwrap();
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
+fn store_changed_while_the_disk_was_full_is_quarantined() {
     let mut world = ProjectionWorld::with_records(300);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     faults::set(&world.dir(), Call::Apply, 1, ErrorKind::StorageFull);
     let chain = world.chains[100];
     let applied =
@@ -117,19 +119,19 @@ fn a_store_that_changed_while_there_was_no_space_is_in_doubt() {
     store.db().insert(applied.0, applied.1).unwrap();
     drop(store);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    until(&handle, |status| status.applied == 301);
-    world.settled(&handle);
-    assert!(world.all_right(&handle));
+    wait_for_status(&handle, |status| status.applied == 301);
+    world.wait_settled(&handle);
+    assert!(world.check_reads(&handle));
     handle.close();
-    assert_eq!(world.asides(), ["projection.quarantined-1"]);
+    assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
 #[test]
-fn other_faults_of_a_new_store_are_final() {
+fn other_faults_of_a_new_store_fail_the_projection() {
     let world = ProjectionWorld::with_records(10);
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::PermissionDenied);
     let handle = world.start();
-    until(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
+    wait_for_status(&handle, |status| matches!(status.phase, FollowPhase::Failed(_)));
     handle.close();
 }
 
@@ -137,11 +139,11 @@ fn other_faults_of_a_new_store_are_final() {
 fn closing_ends_the_wait_for_space() {
     let mut world = ProjectionWorld::with_records(10);
     let handle = world.start();
-    world.settled(&handle);
+    world.wait_settled(&handle);
     faults::set(&world.dir(), Call::Apply, u32::MAX, ErrorKind::StorageFull);
     world.append(&[(identity("late", None), b"1".to_vec())]);
-    until(&handle, |status| status.phase == FollowPhase::Opening);
+    wait_for_status(&handle, |status| status.phase == FollowPhase::Opening);
     handle.clone().close();
     assert_eq!(handle.state(), ProjectionState::Closed);
-    assert!(world.asides().is_empty());
+    assert!(world.quarantined().is_empty());
 }
