@@ -1,32 +1,33 @@
-//! The projection: an index into the log, in sled: history by event and version, and records by
-//! those ids that do not name their place in the log themselves.
+//! The projection: an index of the log in sled. It finds history by event and version, and records
+//! by those ids that do not encode their location in the log.
 //!
-//! **Owns** the directory `projection`, the layout of its one tree, and the one thread that
-//! follows the journal and applies what is durable, in large steps.
+//! **Owns** the directory `projection`, the layout of its one sled tree, and the one thread that
+//! follows the journal and applies durable records in large steps.
 //!
-//! **Promises** that a read is whole and right as of the applied position, or refused. sled can
-//! lose entries and still open cleanly, so nothing is believed for being there: a store is
-//! compared with itself and the journal when it is opened, every value is checked when it is
-//! read, and so is the record that it leads to; an id that is not found counts as absent only
-//! after a walk through the index of ids.
-//! At any doubt the directory is moved aside, never deleted, and built anew from the journal;
-//! until that is done readers are told that nothing can be read. A store that takes long to open is
-//! opened beside the serving, by its milestone. A full disk is not doubt: the
-//! store stays where it is, and is opened and compared again, once a second, until there is
-//! space. A record that is damaged in the log is not doubt either: it is refused, and the rest is
-//! read.
+//! **Promises** that a read is complete and correct as of the applied position, or refused. sled
+//! can lose entries and still open cleanly, so an entry is never trusted unchecked: a store is
+//! checked against itself and the journal when it is opened, each value and the record it points to
+//! are checked when they are read, and an id that is not found counts as absent only after a scan
+//! of the whole id index.
 //!
-//! **Does not** hold records, nor stand behind any promise of durability: an acknowledgement never waits for it and
-//! it never flushes sled. What a crash takes from it is applied again. It knows nothing of
+//! A store that fails a check is quarantined, never deleted, and rebuilt from the journal; until
+//! that is done, reads are refused. A store that takes long to open is opened in the background
+//! while the server runs, and its progress file gives the position in the meantime. A full disk
+//! does not invalidate a store: it stays where it is, and is reopened and checked again once a
+//! second until there is space. Neither does a record that is damaged in the log: only reads of
+//! that record are refused.
+//!
+//! **Does not** hold records or back any promise of durability: no acknowledgement waits for it,
+//! and it never flushes sled. Whatever it loses in a crash is applied again. It knows nothing of
 //! requests and subscriptions, and does not decide who may read what.
 //!
-//! What an operator's commands ask, whether it is what the log makes of it, is answered by `compare`.
+//! For an operator's commands, `compare` checks a projection against the log.
 //!
 //! ```text
 //! journal ──follow──► apply, one batch a step ──► store (sled) ◄── read ◄── handle
 //!    ▲                   ▲                          │               │
-//!    │                   └── directory: aside ◄── doubt (open, …)   │
-//!    └────────────────────── a record by its place ◄────────────────┘
+//!    │                   └─ quarantine, rebuild ◄── invalid         │
+//!    └───────────────── a record by its location ◄──────────────────┘
 //! ```
 
 mod follow;
@@ -66,17 +67,17 @@ use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::status::SharedStatus;
 use crate::record::Seq;
 
-/// What an operator may choose.
+/// Settings of a projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProjectionOptions {
     /// Bytes of pages that sled keeps in memory.
     pub cache_bytes_max: u64,
-    /// How many records it may fall behind in order to leave the processor to a burst of inserts.
+    /// Maximum lag, in records, that pauses during a burst of inserts may cause.
     pub burst_lag_records_max: u64,
-    /// So many records a second are a burst.
+    /// Inserted records a second that count as a burst.
     pub burst_records_per_second: u64,
-    /// How many records sled may have to read back for an open that a start waits for: 0.1 s a
-    /// million. After more it is opened beside the serving.
+    /// Maximum number of records that sled may have to replay while a start waits for the open:
+    /// 0.1 s a million. Beyond it the store is opened in the background.
     pub replayed_records_max: u64,
 }
 
@@ -85,31 +86,32 @@ impl Default for ProjectionOptions {
         Self {
             cache_bytes_max: 64 << 20,
             burst_lag_records_max: 1_000_000,
-            // Their inserts take a tenth of a core.
+            // Inserts at this rate take a tenth of a core.
             burst_records_per_second: 4_000,
             replayed_records_max: 500_000,
         }
     }
 }
 
-/// A projection that was looked at, and opened if that is done soon, and does not follow the journal
-/// yet.
+/// A projection that was inspected, and opened unless that would take long. It does not follow the
+/// journal yet.
 pub struct Projection {
     directory: StoreDirectory,
     log_id: Uuid,
     options: ProjectionOptions,
     start: StartingPoint,
-    /// The store of [`StartingPoint::OpenInBackground`], when it had to be opened at once.
+    /// The store of [`StartingPoint::OpenInBackground`], if it had to be opened at once.
     opened: OnceCell<OpenedStore>,
     alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Projection {
-    /// Opens what is in `dir`, which only this process may use, and compares it with itself; or
-    /// goes by its milestone for now, if that would take long ([`ProjectionOptions::replayed_records_max`]).
+    /// Opens the projection in `dir`, which no other process may use, and checks it against itself.
+    /// If that would take long ([`ProjectionOptions::replayed_records_max`]), only its progress
+    /// file is read.
     ///
-    /// It never fails: what cannot be opened, or is not the projection of the log `log_id`, is
-    /// moved aside and rebuilt after [`Projection::start`].
+    /// Never fails: a projection that cannot be opened, or that is not of the log `log_id`, is
+    /// quarantined and rebuilt after [`Projection::start`].
     #[must_use]
     pub fn open(dir: &Path, log_id: Uuid, options: ProjectionOptions) -> Self {
         let alive = mpsc::channel();
@@ -120,7 +122,7 @@ impl Projection {
             }
             DirectoryContents::Nothing => StartingPoint::Nothing,
             DirectoryContents::Store => {
-                match paused_at_progress_file(&directory, log_id, options.replayed_records_max) {
+                match background_position(&directory, log_id, options.replayed_records_max) {
                     Some(paused) => StartingPoint::OpenInBackground(paused),
                     None => open_now(&directory, log_id, &options, alive.0.clone()),
                 }
@@ -129,11 +131,11 @@ impl Projection {
         Self { directory, log_id, options, start, opened: OnceCell::new(), alive }
     }
 
-    /// Moves what is in `dir`, if anything, aside, and tells where to: after [`Projection::start`]
-    /// it is built anew.
+    /// Quarantines the content of `dir`, if there is any, and returns where it is kept.
+    /// [`Projection::start`] then rebuilds the projection.
     ///
     /// # Errors
-    /// When it cannot be moved.
+    /// When the directory cannot be moved.
     pub fn recreate(
         dir: &Path,
         log_id: Uuid,
@@ -149,9 +151,9 @@ impl Projection {
         Ok((Self { directory, log_id, options, start, opened, alive }, kept_at))
     }
 
-    /// How far the projection had come; nothing when it is to be rebuilt.
+    /// The applied position; `None` when the projection is to be rebuilt.
     ///
-    /// The journal can take it for a proof that this many records were durable once.
+    /// It is evidence for the journal that the records up to there were durable.
     #[must_use]
     pub fn applied(&self) -> Option<Applied> {
         match &self.start {
@@ -161,28 +163,28 @@ impl Projection {
         }
     }
 
-    /// How far the projection really is, where [`Projection::applied`] may tell less: opens a store
-    /// that was to be opened beside the serving, which may take seconds.
+    /// Seq of the last record in the store, which may be after that of [`Projection::applied`].
+    /// Opens a store that was to be opened in the background, which may take seconds.
     #[must_use]
     pub fn confirm_applied(&self) -> Seq {
         let known = self.applied().map_or(0, |applied| applied.seq);
         let StartingPoint::OpenInBackground(_) = self.start else { return known };
         let opened = self.opened.get_or_init(|| {
             tracing::warn!(
-                "the log does not end whole at its mark, so the history is opened first"
+                "the log does not end whole at its watermark, so the history is opened first"
             );
             OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.0.clone())
         });
         opened.applied().map_or(known, |applied| applied.seq.max(known))
     }
 
-    /// Begins to follow the journal, on a thread of its own.
+    /// Starts to follow the journal, on a thread of its own.
     ///
-    /// `agrees` tells whether the journal's chain at the applied position is the same; if not,
+    /// `agrees` is whether the journal has the same chain digest at the applied position; if not,
     /// the projection is rebuilt.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When the thread cannot be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
         let Self { directory, log_id, options, start, opened, alive: (alive, closed) } = self;
         let start = match start {
@@ -222,7 +224,7 @@ impl Projection {
         };
         let handle = ProjectionHandle::new(Arc::clone(&shared), closed);
         thread::Builder::new().name("projection".to_owned()).spawn(move || {
-            // Readers must not wait for a thread that is gone.
+            // Readers must not wait for a thread that has ended.
             if catch_unwind(AssertUnwindSafe(|| follow.run(start))).is_err() {
                 shared.fail("its thread panicked".to_owned());
             }
@@ -231,8 +233,8 @@ impl Projection {
     }
 }
 
-/// What the milestone says of a store that takes long to open; nothing, when none tells so.
-fn paused_at_progress_file(
+/// The position in the progress file, if the store would take long to open.
+fn background_position(
     directory: &StoreDirectory,
     log_id: Uuid,
     replayed_records_max: u64,
@@ -243,7 +245,7 @@ fn paused_at_progress_file(
         .then_some(PausedStore { applied, readable_at: applied.seq })
 }
 
-/// Opens a store and makes the load-time check.
+/// Opens a store at once and checks it against itself.
 fn open_now(
     directory: &StoreDirectory,
     log_id: Uuid,
@@ -253,7 +255,7 @@ fn open_now(
     let unwritten = store::is_unwritten(&directory.store());
     match OpenedStore::open(directory, log_id, options, alive).found {
         Ok((Some(applied), store)) => StartingPoint::Applied(store, applied),
-        // The process ended before sled first wrote: there is nothing to keep aside.
+        // The process ended before sled first wrote: there is nothing to quarantine.
         Ok((None, _)) if unwritten => StartingPoint::Nothing,
         Ok((None, _)) => StartingPoint::Invalid("it is empty".to_owned()),
         Err(fault) if fault.is_no_space() => StartingPoint::NoSpace(PausedStore::default()),

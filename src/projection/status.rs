@@ -1,7 +1,5 @@
-//! What the thread and the handles share.
-//!
-//! Owns the status, the store that may be read, and the waking of one side by the other. Promises
-//! that a store in doubt, or one that is not built yet, is handed to nobody.
+//! State that the projection thread and the handles share: the status, the readable store, and the
+//! wake-ups between the two sides. A store that is invalid or not built yet is never handed out.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -14,7 +12,7 @@ use crate::projection::read::handle::Unavailable;
 use crate::projection::store::Store;
 use crate::record::Seq;
 
-/// What the projection does now.
+/// What the projection thread is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowPhase {
     CatchingUp,
@@ -25,40 +23,40 @@ pub enum FollowPhase {
     Rebuilding,
 }
 
-/// What waiting readers are told.
+/// The status that waiting readers watch.
 #[derive(Clone, Debug)]
 pub struct ProjectionStatus {
     pub applied: Seq,
     pub phase: FollowPhase,
-    /// Whether an id that is not in the index is in no applied record.
+    /// Whether the id index is complete: an id that is not in it is in no applied record.
     pub ids_complete: bool,
 }
 
-/// What the thread and the handles share.
+/// State that the projection thread and the handles share.
 pub struct SharedStatus {
     reader: Reader,
     stopped: AtomicBool,
-    /// Whether the store proves that the log has lost records.
+    /// Whether the store shows that the log has lost records.
     data_loss: AtomicBool,
     status: watch::Sender<ProjectionStatus>,
     /// The store that may be read.
     store: RwLock<Option<Arc<Store>>>,
-    /// Readers that wait for a position now.
+    /// Number of readers that wait for a position.
     readers_waiting: AtomicUsize,
-    /// Set when the thread must not rest.
+    /// Set to end a pause of the thread.
     interrupted: Mutex<bool>,
     interrupt_signal: Condvar,
 }
 
-/// How a rest went.
+/// How a pause ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseEnd {
-    /// A reader waits or has waited, or the projection is closed.
+    /// A reader waits or has waited, or the projection was closed.
     Interrupted,
     Elapsed,
 }
 
-/// A reader that waits for a position.
+/// A reader that waits for a position; counted until it is dropped.
 pub struct WaitingReader<'a>(&'a SharedStatus);
 
 impl SharedStatus {
@@ -97,12 +95,12 @@ impl SharedStatus {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Lets readers in.
+    /// Makes `store` readable.
     pub fn publish_store(&self, store: &Arc<Store>) {
         *self.store.write().expect(NO_PANIC) = Some(Arc::clone(store));
     }
 
-    /// Lets nobody in any more.
+    /// Ends all further reads of the store.
     pub fn withdraw_store(&self) {
         *self.store.write().expect(NO_PANIC) = None;
     }
@@ -111,7 +109,7 @@ impl SharedStatus {
         self.status.send_replace(status);
     }
 
-    /// Whoever acknowledges must end.
+    /// Reports that the log has lost records, so that the server stops acknowledging.
     pub fn report_data_loss(&self) {
         self.data_loss.store(true, Ordering::Release);
     }
@@ -142,26 +140,26 @@ impl SharedStatus {
         self.wake();
     }
 
-    /// Ends whatever the thread waits for.
+    /// Ends any wait of the thread.
     pub fn wake(&self) {
         self.reader.wake_all();
         self.interrupt();
     }
 
-    /// Ends the thread's rest.
+    /// Ends a pause of the thread.
     fn interrupt(&self) {
         *self.interrupted.lock().expect(NO_PANIC) = true;
         self.interrupt_signal.notify_one();
     }
 
-    /// Counts a reader that waits, and hurries the thread for it.
+    /// Counts a waiting reader and ends a pause of the thread.
     pub fn register_waiting(&self) -> WaitingReader<'_> {
         self.readers_waiting.fetch_add(1, Ordering::AcqRel);
         self.interrupt();
         WaitingReader(self)
     }
 
-    /// Rests that long, unless a reader waits.
+    /// Pauses for `limit`, or until a reader waits.
     pub fn pause(&self, limit: Duration) -> PauseEnd {
         let interrupted = self.interrupted.lock().expect(NO_PANIC);
         let keeps_pausing = |interrupted: &mut bool| {
@@ -173,7 +171,7 @@ impl SharedStatus {
         if waited.timed_out() { PauseEnd::Elapsed } else { PauseEnd::Interrupted }
     }
 
-    /// Waits that long, unless the projection is closed.
+    /// Waits for `delay`, or until the projection is closed.
     pub fn wait_to_retry(&self, delay: Duration) {
         let interrupted = self.interrupted.lock().expect(NO_PANIC);
         let keeps_waiting = |_: &mut bool| !self.is_stopped();
@@ -184,7 +182,7 @@ impl SharedStatus {
         );
     }
 
-    /// Tells readers that the store is opened: what was applied stays applied.
+    /// Reports that the store is being opened. The applied position does not move back.
     pub fn publish_opening(&self, applied: Seq) {
         self.status.send_modify(|status| {
             status.applied = status.applied.max(applied);
@@ -193,7 +191,7 @@ impl SharedStatus {
         });
     }
 
-    /// The store, when reads from it are right.
+    /// The store, if it may be read.
     pub fn readable(&self) -> Result<Arc<Store>, Unavailable> {
         if let Some(store) = &*self.store.read().expect(NO_PANIC) {
             return match store.fault() {
@@ -217,4 +215,4 @@ impl Drop for WaitingReader<'_> {
     }
 }
 
-const NO_PANIC: &str = "nothing panics while it holds a lock of the projection";
+const NO_PANIC: &str = "no code panics while it holds a lock of the projection";

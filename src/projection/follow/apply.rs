@@ -1,4 +1,4 @@
-//! One step: records in order, folded into one batch.
+//! One step: records in order, written as one batch.
 
 use uuid::Uuid;
 
@@ -9,16 +9,16 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::versions::FullBlock;
 use crate::projection::store::{Store, StoreBatch, StoreFault, keys};
 
-/// Most records in a step. Each identity among them is one key, every sixteenth version of one
-/// another, and so is each record whose id is in the index. Larger steps would write fewer pointers
-/// where identities repeat; smaller ones keep the store closer behind the journal.
+/// Maximum number of records in a step. Each identity among them is one key, each sixteenth version
+/// of an identity another, and so is each id in the id index. Larger steps would write fewer
+/// pointers where identities repeat; smaller ones keep the store closer behind the journal.
 pub const STEP_RECORDS_MAX: usize = 1_000;
 
 /// Applies `records`, which follow `applied` in the log, and the new position, all or nothing.
 ///
 /// # Errors
-/// [`StoreFault::Invalid`] when the records do not continue what the store holds; nothing is applied
-/// then.
+/// [`StoreFault::Invalid`] when the records do not continue what the store holds; nothing is
+/// applied then.
 pub fn step(
     store: &Store,
     pointers: &mut Pointers,
@@ -30,7 +30,7 @@ pub fn step(
     let mut batch = StoreBatch::default();
     for located in records {
         if located.seq() != next.seq + 1 {
-            return Err(StoreFault::Invalid("the journal does not go on where the store ends"));
+            return Err(StoreFault::Invalid("the journal does not continue where the store ends"));
         }
         if let Some(FullBlock { key, value }) = pointers.advance(store, located)? {
             batch.insert(&key, &value);

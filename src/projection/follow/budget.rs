@@ -1,20 +1,20 @@
-//! How long the projection gives way to a burst of inserts.
+//! Limits how long the projection pauses during a burst of inserts.
 //!
-//! A record costs more here than on the thread that acknowledges it, so in a burst this one would
-//! take the other's time. It rests instead, out of a budget that only a calm fills
-//! again: a burst is taken in at full speed, while load that lasts is shared, so that readers of
-//! the history are not refused for long.
+//! Applying a record costs more CPU than acknowledging it, so during a burst the projection pauses
+//! and inserts run at full speed. The pause comes out of a budget that refills only while there is
+//! nothing to apply: sustained load therefore shares the CPU, and readers of the history are not
+//! refused for long.
 
 use std::time::Duration;
 
-/// Rest for a burst of so long; what it leaves behind takes half as long to apply, or up to twice
-/// as long if each record is of another event and has an id of its client's.
+/// Maximum pause during one burst. Applying the records of that time takes half as long, or up to
+/// twice as long if each has an event of its own and an id chosen by its client.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// Of the time for which there was nothing to apply, this part comes back.
-const REFILL_PART: u32 = 2;
+/// Idle time divided by this is added to the budget.
+const REFILL_DIVISOR: u32 = 2;
 
-/// The budget of rest.
+/// The time that the projection may still pause.
 #[derive(Debug)]
 pub struct PauseBudget {
     left: Duration,
@@ -25,19 +25,19 @@ impl PauseBudget {
         Self { left: BUDGET }
     }
 
-    /// How long the projection may rest still.
+    /// Time that is left.
     pub fn left(&self) -> Duration {
         self.left
     }
 
-    /// The projection rested so long.
+    /// Takes the time of a pause.
     pub fn spend(&mut self, paused: Duration) {
         self.left = self.left.saturating_sub(paused);
     }
 
-    /// There was nothing to apply for so long.
+    /// Adds to the budget for time without anything to apply.
     pub fn refill(&mut self, idle: Duration) {
-        self.left = BUDGET.min(self.left + idle / REFILL_PART);
+        self.left = BUDGET.min(self.left + idle / REFILL_DIVISOR);
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
         (0..200).for_each(|_| budget.spend(BUDGET / 100));
         assert_eq!(budget.left(), Duration::ZERO);
         budget.refill(BUDGET);
-        assert_eq!(budget.left(), BUDGET / REFILL_PART);
+        assert_eq!(budget.left(), BUDGET / REFILL_DIVISOR);
         budget.refill(BUDGET * 100);
         assert_eq!(budget.left(), BUDGET);
     }

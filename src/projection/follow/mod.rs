@@ -1,4 +1,4 @@
-//! The one thread that writes the store: it follows the journal, and rebuilds what is in doubt.
+//! The one thread that writes the store: it follows the journal, and rebuilds an invalid store.
 
 pub mod apply;
 pub mod budget;
@@ -23,48 +23,49 @@ use crate::projection::open::{data_loss, progress_file};
 use crate::projection::status::{FollowPhase, PauseEnd, ProjectionStatus, SharedStatus};
 use crate::record::Seq;
 
-/// Most stored bytes that one read of the journal asks for. Of each record only leaf, meta and place
-/// are held.
+/// Maximum stored bytes that one read of the journal asks for. Only the leaf, meta and location of
+/// each record are held.
 pub const STEP_BYTES_MAX: usize = 4 << 20;
 
-/// How long the thread waits for the journal at most; stopping and doubt end the wait.
+/// Maximum wait for the journal; a stop or an invalid store ends it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a short step waits for more, as long as no reader waits for it. A record costs less
-/// in a step of a thousand than alone, and this thread takes its time from the one that
-/// acknowledges. Nothing that was promised waits for it.
+/// How long a short step waits for more records, unless a reader waits. A record costs less in a
+/// step of a thousand than alone, and this thread takes CPU time from the one that acknowledges. No
+/// promise depends on this wait.
 const STEP_WAIT: Duration = Duration::from_millis(50);
 
-/// A burst lasts for so long at least, after which a rest looks whether it is over.
+/// Minimum time over which a burst is measured, and the time after which a pause checks whether it
+/// is over.
 const BURST_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Further behind than this the projection is catching up: about 1 s of work beside a full load.
+/// Beyond this lag the projection is catching up: about 1 s of work under full load.
 pub const LAG_RECORDS_MAX: u64 = 50_000;
 
-/// How old a milestone may be while records are applied: sled syncs as often, so that it is as good a
-/// witness of the log. Under test one is always old.
+/// Maximum age of the progress file while records are applied. sled syncs as often, so the file is
+/// as good durability evidence as the store. In tests every write is due.
 const PROGRESS_FILE_AGE_MAX: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 500 });
 
-/// Most stores that are set aside in one run. Sound hardware needs none; a machine that damages
-/// every store would fill the disk with them.
+/// Maximum number of stores quarantined in one run. Sound hardware needs none; a machine that
+/// damages every store would fill the disk with them.
 const QUARANTINES_MAX: u32 = 5;
 
-/// The thread's own state.
+/// State of the projection thread.
 pub struct ProjectionThread {
     pub shared: Arc<SharedStatus>,
     pub directory: StoreDirectory,
     pub log_id: Uuid,
     pub options: ProjectionOptions,
     pub alive: mpsc::Sender<()>,
-    /// Where the journal ended at the start, before anything was appended, until there is a store:
-    /// one of an earlier process that is ahead of that proves that the journal has lost something.
+    /// Where the journal ended at the start, before anything was appended; `None` once there is a
+    /// store. If the store of an earlier process is ahead of it, the journal has lost records.
     pub start_head: Option<Seq>,
-    /// A store that had to be opened before the log was.
+    /// A store that had to be opened before the log.
     pub opened: Option<OpenedStore>,
 }
 
 impl ProjectionThread {
-    /// Runs until the projection is closed, or nothing helps any more.
+    /// Runs until the projection is closed or has failed.
     pub fn run(mut self, mut start: StartingPoint) {
         let mut quarantines = 0;
         loop {
@@ -72,10 +73,10 @@ impl ProjectionThread {
                 quarantines += 1;
                 if quarantines > QUARANTINES_MAX {
                     let reason =
-                        format!("{reason}; {QUARANTINES_MAX} stores were set aside already");
+                        format!("{reason}; {QUARANTINES_MAX} stores were quarantined already");
                     return self.shared.fail(reason);
                 }
-                tracing::warn!(%reason, "the projection is moved aside and rebuilt");
+                tracing::warn!(%reason, "the projection is quarantined and rebuilt");
             }
             let Err(end) = self.begin(start).and_then(|session| self.run_session(session));
             self.shared.withdraw_store();
@@ -115,7 +116,8 @@ impl ProjectionThread {
                 }
                 self.write_progress_if_due(session);
                 self.publish_status(session);
-                // Clients are refused until the walk is over, or the store is built.
+                // Clients are refused until the scrub is done or the store is built, so there is no
+                // pause before.
                 if session.scrub.is_none() && session.readable_at.is_none() {
                     self.pause_in_burst(session, head, began);
                 }
@@ -125,7 +127,7 @@ impl ProjectionThread {
             if records.is_empty() {
                 self.write_progress_if_due(session);
                 self.publish_status(session);
-                // The walk takes at most half of a core.
+                // The scrub takes at most half of a core.
                 let idle_wait =
                     self.unwritten_progress(session).map_or(IDLE_WAIT, |_| PROGRESS_FILE_AGE_MAX);
                 let wait = scrubbed.unwrap_or(idle_wait);
@@ -133,16 +135,15 @@ impl ProjectionThread {
                 let head = self.shared.reader().wait_past(session.applied.seq, wait);
                 session.budget.refill(began.elapsed());
                 if (1..STEP_RECORDS_MAX as u64).contains(&(head - session.applied.seq)) {
-                    // Either way there is something to apply.
+                    // However the pause ends, there is something to apply.
                     let _ = self.shared.pause(STEP_WAIT);
                 }
             }
         }
     }
 
-    /// In a burst the time goes to those who acknowledge, as long as patience lasts, unless the
-    /// projection would be too far behind or a reader waits for it. `head_before` was the head at
-    /// `counted_since`.
+    /// Pauses during a burst, so that inserts get the CPU time, as long as the budget lasts, the
+    /// lag stays in bounds and no reader waits. `head_before` was the head at `counted_since`.
     fn pause_in_burst(
         &self,
         session: &mut StoreSession,
@@ -152,7 +153,7 @@ impl ProjectionThread {
         loop {
             let head = self.shared.head();
             let inserted = head - head_before;
-            // As many again may come before the next look.
+            // As many again may come before the next check.
             let lags_too_far =
                 head - session.applied.seq + inserted >= self.options.burst_lag_records_max;
             let pause = session.budget.left().min(BURST_CHECK_INTERVAL);
@@ -172,14 +173,14 @@ impl ProjectionThread {
         }
     }
 
-    /// The milestone that is still to be written.
+    /// The progress file that is still to be written.
     fn unwritten_progress(&self, session: &StoreSession) -> Option<ProgressFile> {
         let progress_file = ProgressFile { applied: session.applied, ..session.progress_file };
         let opens_in_background = progress_file.replayed() > self.options.replayed_records_max;
         (opens_in_background && progress_file != session.progress_file).then_some(progress_file)
     }
 
-    /// As [`ProjectionThread::note`], once the last milestone is old.
+    /// Writes the progress file if the last one is old.
     fn write_progress_if_due(&self, session: &mut StoreSession) {
         let is_due = session
             .progress_written
@@ -189,35 +190,35 @@ impl ProjectionThread {
         }
     }
 
-    /// Writes down how far the store is, when it has come so far that the next start will not wait
-    /// for it. Without that it waits, and that is all.
+    /// Writes the progress file, once the store has come so far that the next start opens it in the
+    /// background. Without the file that start waits for the open, which is the only harm.
     fn write_progress(&self, session: &mut StoreSession) {
         let Some(progress_file) = self.unwritten_progress(session) else { return };
         (session.progress_file, session.progress_written) = (progress_file, Some(Instant::now()));
         let (dir, generation) = (self.directory.path(), self.directory.generation());
         if let Err(error) = session.progress_file.write(dir, generation, self.log_id) {
-            tracing::debug!(%error, "no milestone is written; the next start opens the history first");
-            // An old one would say less than there is.
+            tracing::debug!(%error, "the progress file cannot be written; the next start waits");
+            // An old one would give too low a position.
             if let Err(error) = progress_file::remove(dir) {
-                tracing::warn!(%error, "an old milestone stays");
+                tracing::warn!(%error, "an old progress file cannot be removed");
             }
         }
     }
 
-    /// The store tells of records that the log had not when it was opened. The log may have grown
-    /// past them since, so the next starts are told by a file.
+    /// The store holds records that the log did not have when it was opened. The log may have grown
+    /// past them by the next start, so a file records the loss.
     fn report_data_loss(&self, applied: Seq, head: Seq) {
         let dir = self.directory.path();
-        // Without it the next start opens the store first.
+        // Without the progress file the next start opens the store first.
         let removed = progress_file::remove(dir);
         if let Err(error) = data_loss::write(dir, applied, head).and(removed) {
-            tracing::error!(%error, "the loss cannot be written down: do not start again");
+            tracing::error!(%error, "the data loss cannot be recorded: do not start again");
         }
         self.shared.report_data_loss();
         self.shared.fail(data_loss::sentence(applied, head));
     }
 
-    /// Whether to go on.
+    /// Fails when the projection is stopped or the store is invalid.
     fn check_session(&self, session: &StoreSession) -> Result<(), SessionEnd> {
         if self.shared.is_stopped() {
             return Err(SessionEnd::Stopped);
@@ -225,7 +226,7 @@ impl ProjectionThread {
         session.store.fault().map_or(Ok(()), |fault| Err(session.end_for(fault)))
     }
 
-    /// Tells readers how far the store is, and lets them in when a new one is far enough.
+    /// Reports the applied position, and makes the store readable once that is high enough.
     fn publish_status(&self, session: &mut StoreSession) {
         let (seq, head) = (session.applied.seq, self.shared.head());
         if session.readable_at.is_some_and(|head| seq >= head) {
@@ -253,7 +254,7 @@ impl ProjectionThread {
     }
 }
 
-/// Whether so many records in so long are a burst.
+/// Whether this many records in this time are a burst.
 fn is_burst(records: u64, elapsed: Duration, per_second: u64) -> bool {
     u128::from(records) * Duration::from_secs(1).as_nanos()
         >= u128::from(per_second) * elapsed.max(BURST_CHECK_INTERVAL).as_nanos()

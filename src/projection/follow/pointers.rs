@@ -1,11 +1,11 @@
-//! The pointers of identities and their open blocks, while steps move them.
+//! The pointers of identities and their open blocks, while steps advance them.
 //!
-//! Owns what is known of them beside the store: identities that were written to lately are written
-//! to again, and need no look into the store then.
-//! Promises the store's own pointers: what a step moved counts when the step is in the store.
-//! After an error they are to be dropped, with the store that they are of.
-//! Does not look for damage in the store: what is known is written over it, readers check what they
-//! read, and an open compares all.
+//! Identities that were written recently are likely to be written again, so their heads are kept
+//! here and need no read of the store. They are as in the store, except for the changes of the
+//! current step. After an error they have to be dropped together with their store.
+//!
+//! Damage in the store is not looked for here: a known head is written over what is there, readers
+//! check what they read, and an open checks everything.
 
 use std::collections::HashMap;
 
@@ -13,24 +13,24 @@ use crate::journal::LocatedRecord;
 use crate::projection::store::versions::{FullBlock, HistoryHead};
 use crate::projection::store::{Store, StoreFault, keys};
 
-/// Most identities that are known; each takes 270 bytes, those of its names, which are 510 at most,
-/// and an open block's, 256 as a rule and 1,400 at most: up to 36 MB.
+/// Maximum number of known identities. Each takes 270 bytes, its names (510 at most) and its open
+/// block (256 as a rule, 1,400 at most): up to 36 MB.
 const KNOWN_MAX: usize = 16_384;
 
 /// Pointers of one store.
 #[derive(Debug, Default)]
 pub struct Pointers {
-    /// As the store holds them.
+    /// Heads as the store holds them.
     known: HashMap<Vec<u8>, HistoryHead>,
-    /// What this step moved; each is written once.
+    /// Heads changed by this step; each is written once.
     changed: HashMap<Vec<u8>, HistoryHead>,
-    /// The key that is looked up.
+    /// Buffer for the key to look up.
     key: Vec<u8>,
 }
 
 impl Pointers {
-    /// Moves the pointer of the record's identity on to it, and gives the entry of the block that
-    /// it fills.
+    /// Advances the pointer of the record's identity to the record, and returns the block that it
+    /// fills.
     ///
     /// # Errors
     /// [`StoreFault::Invalid`] when the record does not continue its identity's versions.
@@ -50,12 +50,12 @@ impl Pointers {
         self.changed.entry(key).or_insert(before).push(located)
     }
 
-    /// What is to be written, with its keys.
+    /// The heads to be written, with their keys.
     pub fn changed(&self) -> impl Iterator<Item = (&[u8], &HistoryHead)> {
         self.changed.iter().map(|(key, head)| (key.as_slice(), head))
     }
 
-    /// What was moved is in the store now.
+    /// Marks the changed heads as stored, after the step was applied.
     pub fn commit(&mut self) {
         if self.known.len() + self.changed.len() > KNOWN_MAX {
             self.known.clear();
@@ -64,7 +64,7 @@ impl Pointers {
     }
 }
 
-/// What the store holds of the record's identity; before its first record, that there is none.
+/// The head in the store; an empty one before the first record of an identity.
 fn read_head(
     store: &Store,
     key: &[u8],

@@ -1,4 +1,4 @@
-//! What an operator sees while the projection has far to go.
+//! Shows an operator the progress of a projection that is catching up or being rebuilt.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::record::Seq;
 
-/// How often progress is logged where no bar can be drawn.
+/// How often progress is logged when no bar can be drawn.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A bar on a terminal, a line in the log now and then elsewhere.
+/// A bar on a terminal, a log line now and then elsewhere.
 pub struct ProgressDisplay {
     task: &'static str,
     bar: Option<ProgressBar>,

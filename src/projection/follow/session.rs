@@ -1,5 +1,5 @@
-//! One store while it is followed up: how far it is, what is left to prove of it, and what becomes
-//! of it when it fails.
+//! One store while it is followed: its position, the checks that are left, and how its failure is
+//! handled.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,56 +13,56 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::{Store, StoreFault};
 use crate::record::Seq;
 
-/// One store while it is followed up.
+/// One store while it is followed.
 pub struct StoreSession {
     pub store: Arc<Store>,
     pub applied: Applied,
     pub pointers: Pointers,
-    /// What is left to prove of a store that was opened.
+    /// The scan of ids that is left to do for a store that was opened.
     pub scrub: Option<IdScrub>,
-    /// The walk waits until this is applied, the head at the open: an id of a record up to there may
-    /// be in no other memory, so it must not count as absent before.
+    /// The scrub waits until this seq, the head at the open, is applied: until then the id of a
+    /// record may be known nowhere else, and must not count as absent.
     pub scrub_from: Seq,
-    /// What a store must reach before it is read: the head for a new one, what readers were told
-    /// of for one that was opened again.
+    /// Seq at which the store becomes readable; `None` once it is. For a new store that is the
+    /// head, for a reopened one the position that readers have seen.
     pub readable_at: Option<Seq>,
-    /// The position that readers were told of already: it does not fall.
+    /// The position that readers have seen; it does not move back.
     pub published: Seq,
-    /// Whether it was built from nothing in this life.
+    /// Whether it was built from nothing in this session.
     pub is_new: bool,
     pub progress: Option<ProgressDisplay>,
-    /// The last one that was written; before that, where the store was opened.
+    /// The last one written; before that, the position at the open.
     pub progress_file: ProgressFile,
     /// When it was written.
     pub progress_written: Option<Instant>,
     pub budget: PauseBudget,
 }
 
-/// Why a store was left.
+/// Why a session ended.
 pub enum SessionEnd {
-    /// It cannot be trusted; the next one may.
+    /// The store cannot be trusted; the next one may be.
     Invalid(String),
-    /// The journal cannot be read, or a new store cannot be built: nothing helps.
+    /// The journal cannot be read, or a new store cannot be built: trying again does not help.
     Failed(String),
-    /// The store proves that the log has lost records that were acknowledged.
+    /// The store shows that the log has lost acknowledged records.
     DataLoss {
-        /// What the store was applied up to.
+        /// The position of the store.
         applied: Seq,
         /// Where the log ended.
         head: Seq,
     },
-    /// There was no space, or an earlier handle holds it. It can be opened again where it lies.
+    /// The disk was full, or an earlier handle holds the store. It can be opened again where it is.
     NoSpace(PausedStore),
     /// The projection was closed.
     Stopped,
 }
 
-/// What is known of a store that was left for want of space, or was not opened yet.
+/// A store that was left because the disk was full, or that is not open yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PausedStore {
-    /// A position that agrees with the journal, which the store may have missed or passed.
+    /// A position that agrees with the journal. The store may be behind or ahead of it.
     pub applied: Applied,
-    /// Where it may be read again: nothing that readers were told of may be missing.
+    /// Seq at which it becomes readable again: nothing that readers have seen may be missing.
     pub readable_at: Seq,
 }
 
@@ -84,7 +84,8 @@ impl StoreSession {
         }
     }
 
-    /// Walks a slice of the scrub, and tells how long that took.
+    /// Scans a slice of the ids, and returns how long that took; `None` if there is nothing to
+    /// scan.
     pub fn scrub_slice(&mut self) -> Result<Option<Duration>, SessionEnd> {
         let Some(scrub) = &mut self.scrub else { return Ok(None) };
         if self.applied.seq < self.scrub_from {
@@ -93,7 +94,7 @@ impl StoreSession {
         let began = Instant::now();
         let scrubbed = scrub.scan_slice(&self.store, &self.applied);
         if scrubbed.map_err(|fault| self.invalidate(fault))? {
-            tracing::debug!("the index of ids is complete");
+            tracing::debug!("the id index is complete");
             self.store.confirm_ids();
             self.scrub = None;
             return Ok(None);
@@ -101,13 +102,13 @@ impl StoreSession {
         Ok(Some(began.elapsed()))
     }
 
-    /// Leaves the store for a fault.
+    /// Invalidates the store and ends the session.
     pub fn invalidate(&self, fault: StoreFault) -> SessionEnd {
         self.store.invalidate(fault);
-        self.end_for(self.store.fault().expect("it was raised"))
+        self.end_for(self.store.fault().expect("it was just invalidated"))
     }
 
-    /// What to do about a fault of this store: a new one that fails already is not tried again.
+    /// How the session ends after a fault of its store. A rebuild that fails is not tried again.
     pub fn end_for(&self, fault: &StoreFault) -> SessionEnd {
         if fault.is_no_space() {
             let readable_at = self.readable_at.unwrap_or(self.applied.seq).max(self.published);

@@ -1,4 +1,4 @@
-//! How a store comes to be followed: it is gone on with, opened again, or built anew.
+//! Begins a session: continues a store, opens it again, or rebuilds it.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,30 +18,30 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::{Store, StoreFault};
 use crate::projection::{ProjectionOptions, store};
 
-/// How long the thread waits before it tries again for want of space.
+/// How long the thread waits before it tries again when the disk was full.
 const SPACE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What the thread starts from.
+/// What a session begins with.
 pub enum StartingPoint {
     /// A store that agrees with the journal.
     Applied(Store, Applied),
-    /// A store that takes long to open, and what its milestone says of it, which agrees with the
-    /// journal.
+    /// A store that takes long to open, and the position in its progress file, which agrees with
+    /// the journal.
     OpenInBackground(PausedStore),
-    /// There is something in the way that is no store, or is in doubt.
+    /// The directory holds an invalid store or something else, for this reason.
     Invalid(String),
-    /// There is a store that nothing is said against, but no space to use it, or an earlier handle
-    /// that has not let go of it.
+    /// A store that nothing is wrong with, but the disk is full or an earlier handle has not
+    /// released it.
     NoSpace(PausedStore),
-    /// Nothing is there.
+    /// There is no store.
     Nothing,
 }
 
-/// A store that was opened and compared with itself.
+/// A store that was opened and checked against itself.
 pub struct OpenedStore {
-    /// Whether it had not outgrown its first segment before.
+    /// Whether it was still within its first segment before it was opened.
     in_first_segment: bool,
-    /// Its position, if it has one.
+    /// The store and its position, if it has one.
     pub found: Result<(Option<Applied>, Store), StoreFault>,
 }
 
@@ -59,7 +59,7 @@ impl OpenedStore {
         Self { in_first_segment, found }
     }
 
-    /// How far it is, by its own word.
+    /// The position in the store.
     pub fn applied(&self) -> Option<Applied> {
         self.found.as_ref().ok().and_then(|(applied, _)| *applied)
     }
@@ -90,7 +90,7 @@ impl ProjectionThread {
         }
     }
 
-    /// Goes on with a store that may be read at once.
+    /// Continues with a store that may be read at once.
     fn resume_session(&mut self, store: Store, applied: Applied) -> StoreSession {
         let session = self.new_session(store, applied);
         self.shared.publish_store(&session.store);
@@ -102,13 +102,14 @@ impl ProjectionThread {
         session
     }
 
-    /// Opens the store where it lies and compares it with the journal. What readers saw applied,
-    /// or a milestone tells of, may be lost to it, so they are let in when that is applied again.
+    /// Opens the store where it is and compares it with the journal. It may have lost records that
+    /// readers saw or that the progress file counts, so it is readable once those are applied
+    /// again.
     fn open_session(&mut self, paused: PausedStore) -> Result<StoreSession, SessionEnd> {
         let opened = self.opened.take().unwrap_or_else(|| {
             OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.clone())
         });
-        // Its directory may be somebody else's by now.
+        // Another process may use the directory by now.
         if self.shared.is_stopped() {
             return Err(SessionEnd::Stopped);
         }
@@ -134,9 +135,9 @@ impl ProjectionThread {
 
     fn new_session(&mut self, store: Store, applied: Applied) -> StoreSession {
         self.start_head = None;
-        // The next open has only to read back what is written from now on.
+        // The next open only has to replay what is written from now on.
         if let Err(error) = progress_file::remove(self.directory.path()) {
-            tracing::warn!(%error, "the milestone cannot be removed; the next start goes by it");
+            tracing::warn!(%error, "the progress file cannot be removed; the next start uses it");
         }
         let head = self.shared.head();
         let progress = (head - applied.seq > LAG_RECORDS_MAX)
@@ -153,8 +154,8 @@ impl ProjectionThread {
         }
     }
 
-    /// Whether the journal leads from one position to the other: `known` is right, and `found`
-    /// is what the store that was opened tells.
+    /// Checks that the journal leads from one position to the other: `known` agrees with the
+    /// journal, and `found` is the position in the opened store.
     fn compare_chains(&self, known: Applied, found: Applied) -> Result<(), SessionEnd> {
         let head = self.start_head.unwrap_or_else(|| self.shared.head());
         if found.seq > head {
@@ -176,7 +177,7 @@ impl ProjectionThread {
         if low == high {
             return Ok(());
         }
-        // Up to its milestone the log is what the store was derived from.
+        // Up to the position in its progress file the store was derived from this log.
         if self.start_head.is_some() && (1..found.seq).contains(&known.seq) {
             return Err(SessionEnd::DataLoss { applied: found.seq, head });
         }
@@ -214,7 +215,7 @@ impl ProjectionThread {
         })
     }
 
-    /// A new store. What is left of one that found no space is nobody's.
+    /// Creates a store. If the disk is full, removes what there is of it.
     fn create_store(&mut self) -> Result<Store, StoreFault> {
         let (path, alive) = (self.directory.store(), self.alive.clone());
         let created = Store::open(&path, self.options.cache_bytes_max, alive).and_then(|store| {
@@ -227,7 +228,7 @@ impl ProjectionThread {
         created
     }
 
-    /// Tries again, with pauses, until there is space for it.
+    /// Repeats `attempt`, with pauses, until there is space for it.
     fn retry_until_space<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Self) -> Result<T, StoreFault>,
@@ -246,34 +247,34 @@ impl ProjectionThread {
         }
     }
 
-    /// Gives whoever looks after the disk some time.
+    /// Waits before the next attempt.
     fn wait_for_space(&self) -> Result<(), SessionEnd> {
         self.shared.wait_to_retry(SPACE_RETRY_DELAY);
         if self.shared.is_stopped() { Err(SessionEnd::Stopped) } else { Ok(()) }
     }
 }
 
-/// What to do about a store that cannot be opened: nothing is said against one for which there is
-/// no space, or that an earlier handle has not let go of.
+/// How a session ends when its store cannot be opened. A full disk, or an earlier handle that has
+/// not released the files, does not invalidate the store.
 fn open_failed(fault: StoreFault, paused: PausedStore) -> SessionEnd {
     if fault.is_no_space() || matches!(fault, StoreFault::Held) {
-        tracing::warn!(%fault, "the projection cannot be opened now; it will be");
+        tracing::warn!(%fault, "the projection cannot be opened yet; trying again");
         SessionEnd::NoSpace(paused)
     } else {
         SessionEnd::Invalid(fault.to_string())
     }
 }
 
-/// What is wrong with the place of the last record that was applied.
+/// What is wrong with the stored location of the last applied record.
 pub fn location_mismatch(
     store: &Store,
     applied: &Applied,
     log: &Reader,
 ) -> Result<Option<String>, StoreFault> {
     let Some(before) = applied.seq.checked_sub(1) else { return Ok(None) };
-    // A log that cannot be read there is not the store's fault, and tells when it is read.
+    // If the log cannot be read there, the store is not at fault, and reads of the log report it.
     let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };
     let Some(located) = located.first() else { return Ok(None) };
     let matches = scrub::has_location_of(store, located)?;
-    Ok((!matches).then(|| "the log's records lie in other places".to_owned()))
+    Ok((!matches).then(|| "the log's records are at other locations".to_owned()))
 }

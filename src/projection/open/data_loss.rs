@@ -1,5 +1,5 @@
-//! A loss that was found when it was too late to refuse the start: kept, so that no later start
-//! passes over it.
+//! A file that records a data loss found too late to refuse the start, so that every later start is
+//! refused.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,24 +10,24 @@ use thiserror::Error;
 use crate::journal::RESTORE;
 use crate::record::Seq;
 
-/// Beside the store, which is the proof; for whoever opens the directory to read.
+/// Next to the store, which is the evidence, where an operator sees it.
 const FILE_NAME: &str = "loss";
 
-/// An earlier run found that the log had lost records, and had served by then.
+/// An earlier process found that the log had lost records, after it had begun to serve.
 #[derive(Debug, Error)]
 #[error(
-    "{finding}, as {} tells since an earlier run; {RESTORE}; or, if the log was put back whole, remove \
-     that file; or move its directory away to go on without them",
+    "{finding}, as an earlier run recorded in {}; {RESTORE}; or, if the log was put back whole, \
+     remove that file; or move its directory away to continue without those records",
     file.display()
 )]
 pub struct DataLoss {
     /// What was found.
     pub finding: String,
-    /// The file that tells so.
+    /// The file that records it.
     pub file: PathBuf,
 }
 
-/// What is said of it, of a log that ended with `head`.
+/// Describes the data loss of a log that ended with `head`.
 pub fn sentence(applied: Seq, head: Seq) -> String {
     let log = match head < applied {
         true => format!("the log ended with seq {head}"),
@@ -39,7 +39,7 @@ pub fn sentence(applied: Seq, head: Seq) -> String {
     )
 }
 
-/// Writes it down, to stay.
+/// Writes the file and syncs it.
 pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
     let mut file = File::create(dir.join(FILE_NAME))?;
     writeln!(file, "{}", sentence(applied, head))?;
@@ -47,10 +47,10 @@ pub fn write(dir: &Path, applied: Seq, head: Seq) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Looks whether a loss was found in `dir` before.
+/// Refuses a directory in which a data loss was recorded.
 ///
 /// # Errors
-/// [`DataLoss`], also when the file that tells of it cannot be read.
+/// [`DataLoss`], also when the file cannot be read.
 pub fn refuse_data_loss(dir: &Path) -> Result<(), DataLoss> {
     let file = dir.join(FILE_NAME);
     let finding = match fs::read(&file) {
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(finding(&dir.path().join("none")), None);
         write(dir.path(), 5, 3).unwrap();
         assert_eq!(finding(dir.path()), Some(sentence(5, 3)));
-        assert_eq!(finding(&dir.path().join(FILE_NAME)), None, "a file in the directory's place");
+        assert_eq!(finding(&dir.path().join(FILE_NAME)), None, "a file instead of the directory");
         for bytes in [&b""[..], &[0xff]] {
             fs::write(dir.path().join(FILE_NAME), bytes).unwrap();
             assert!(finding(dir.path()).is_some());

@@ -1,13 +1,13 @@
-//! Where the store lies on disk, and how one in doubt is set aside.
+//! Where the store is on disk, and how an invalid one is quarantined.
 //!
 //! ```text
-//! projection/sled-3        the store in use: the highest number counts
-//! projection/progress     how far it had come
-//! projection/loss          that it proves a loss
-//! projection.quarantined-1       a whole projection directory that was in doubt; never deleted
+//! projection/sled-3         the store in use: the highest number counts
+//! projection/progress       the position that it had reached
+//! projection/loss           shows that the log has lost records
+//! projection.quarantined-1  a projection directory that was invalid; never deleted
 //! ```
 //!
-//! Every rebuild takes a new number, because sled names its snapshot and blob files by path: a
+//! Every rebuild takes a new number, because sled finds its snapshot and blob files by path: a
 //! handle that does not close would otherwise write into the store that replaces it.
 
 use std::ffi::OsString;
@@ -24,9 +24,9 @@ pub struct StoreDirectory {
     generation: u64,
 }
 
-/// What was found where the projection should be.
+/// What the projection's directory holds.
 pub enum DirectoryContents {
-    /// Something else than a projection.
+    /// Something other than a projection.
     Foreign,
     /// No directory, or an empty one.
     Nothing,
@@ -35,7 +35,7 @@ pub enum DirectoryContents {
 }
 
 impl StoreDirectory {
-    /// Looks what is there; nothing is written.
+    /// Looks at what is there, and writes nothing.
     pub fn inspect(path: &Path) -> (Self, DirectoryContents) {
         let (generation, contents) = match latest_generation(path) {
             Ok(Some(generation)) => (generation, DirectoryContents::Store),
@@ -51,12 +51,12 @@ impl StoreDirectory {
         (Self { path: path.to_owned(), generation }, contents)
     }
 
-    /// Where the store lies, or is to be created.
+    /// Path of the store, whether or not it exists.
     pub fn store(&self) -> PathBuf {
         self.path.join(format!("{STORE_PREFIX}{}", self.generation))
     }
 
-    /// The projection's directory, which holds the store.
+    /// The projection's directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -66,8 +66,8 @@ impl StoreDirectory {
         self.generation
     }
 
-    /// Moves everything aside and takes the next number; tells where it went, when there was
-    /// anything.
+    /// Renames the directory, so that it is kept but not used, and takes the next number. Returns
+    /// the new path, if there was anything to rename.
     pub fn quarantine(&mut self) -> io::Result<Option<PathBuf>> {
         self.generation += 1;
         match fs::symlink_metadata(&self.path) {
@@ -83,16 +83,15 @@ impl StoreDirectory {
         Ok(Some(kept_at))
     }
 
-    /// Removes what is left of a store that could not be created and holds nothing, as far as
-    /// that works, and takes the next number.
+    /// Removes, as far as that works, a store that could not be created, and takes the next number.
     pub fn discard(&mut self) {
         if let Err(error) = fs::remove_dir_all(self.store()) {
-            tracing::debug!(%error, "the rest of a new store stays");
+            tracing::debug!(%error, "an unfinished store cannot be removed");
         }
         self.generation += 1;
     }
 
-    /// The highest number of what lies aside.
+    /// The highest number among the quarantined directories.
     fn highest_quarantined(&self) -> io::Result<u64> {
         let mut prefix = self.path.file_name().map_or_else(OsString::new, OsString::from);
         prefix.push(QUARANTINE_SUFFIX);
@@ -105,7 +104,7 @@ impl StoreDirectory {
     }
 }
 
-/// The number of the store, or nothing in an empty directory.
+/// The number of the latest store; `None` in an empty directory.
 fn latest_generation(path: &Path) -> io::Result<Option<u64>> {
     match highest(path, STORE_PREFIX)? {
         (None, others) if others > 0 => {
@@ -115,7 +114,7 @@ fn latest_generation(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// The highest number behind `prefix` among the names in a directory, and the count of others.
+/// The highest number after `prefix` among the names in a directory, and the count of other names.
 fn highest(path: &Path, prefix: &str) -> io::Result<(Option<u64>, usize)> {
     let (mut highest, mut others) = (None, 0);
     for entry in fs::read_dir(path)? {

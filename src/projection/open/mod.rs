@@ -1,4 +1,4 @@
-//! From a directory to a store that can be followed up, or to the reason why it is rebuilt.
+//! Opens a store from its directory, or says why it has to be rebuilt.
 
 pub mod begin;
 pub mod data_loss;

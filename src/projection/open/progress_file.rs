@@ -1,25 +1,24 @@
-//! The milestone: how far the store had come, kept beside it.
+//! The progress file: the position that the store had reached, kept next to it.
 //!
 //! sled writes a snapshot of its page table when it is opened, and never while it runs, so an open
-//! reads back all that was written since the last one: about 0.1 s a million records. With a
-//! milestone a start need not wait for that: it takes the position from here, and the store is
-//! opened and compared with it beside the serving.
+//! replays everything written since the last one: about 0.1 s a million records. With a progress
+//! file a start need not wait for that: it takes the position from the file, and the store is
+//! opened and compared with it in the background.
 //!
-//! The file `progress_file` is written in place. One that is damaged, missing, of another log or of
-//! another store counts as none: the store is opened first then.
+//! The file is written in place. One that is damaged, missing, of another log or of another store
+//! counts as none: the start then waits for the store to open.
 //!
 //! ```text
 //! bytes  field, numbers big-endian
 //!     8  magic: 8A "BMILE" 0D 0A
 //!     8  number of the store, as in its directory's name
-//!     8  seq that the store was at when it was opened last
+//!     8  seq that the store was at when it was last opened
 //!    85  the applied position, as in the store
 //!     4  CRC-32C of everything before
 //! ```
 //!
-//! **Promises** that the log was durable up to the position, which is written after it was applied.
-//! The store may be behind it, for sled keeps what it wrote last in memory for half a second, or
-//! ahead of it by as long.
+//! The log was durable up to the position, which is written after it was applied. The store may be
+//! behind it, because sled keeps its last half second of writes in memory, or half a second ahead.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -36,7 +35,7 @@ const FILE_NAME: &str = "progress";
 const BYTES: usize = 113;
 const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
-/// How far a store had come.
+/// The position that a store had reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgressFile {
     /// Seq of the last record that the store held when it was opened.
@@ -45,33 +44,34 @@ pub struct ProgressFile {
 }
 
 impl ProgressFile {
-    /// Reads that of the store with this number; nothing when there is none that is of use.
+    /// Reads the file of the store with this number; `None` when there is none, or none that can be
+    /// used.
     pub fn read(dir: &Path, generation: u64, log_id: Uuid) -> Option<Self> {
         let mut bytes = [0; BYTES];
         if let Err(error) = File::open(path(dir)).and_then(|file| file.read_exact_at(&mut bytes, 0))
         {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::debug!(%error, "the milestone cannot be read");
+                tracing::debug!(%error, "the progress file cannot be read");
             }
             return None;
         }
         match Self::decode(&bytes, generation, log_id) {
             Ok(progress_file) => progress_file,
             Err(fault) => {
-                tracing::debug!(%fault, "the milestone is of no use");
+                tracing::debug!(%fault, "the progress file cannot be used");
                 None
             }
         }
     }
 
-    /// Writes and syncs it.
+    /// Writes and syncs the file.
     pub fn write(&self, dir: &Path, generation: u64, log_id: Uuid) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path(dir))?;
         file.write_all_at(&self.encode(generation, log_id), 0)?;
         file.sync_data()
     }
 
-    /// How many records the next open of the store reads back.
+    /// How many records the next open of the store replays.
     pub fn replayed(&self) -> u64 {
         self.applied.seq.saturating_sub(self.opened_at)
     }
@@ -84,12 +84,12 @@ impl ProgressFile {
         keys::seal(&[], bytes)
     }
 
-    /// Nothing when it is of another store.
+    /// `None` when it is of another store.
     pub fn decode(bytes: &[u8], generation: u64, log_id: Uuid) -> Result<Option<Self>, StoreFault> {
         let bytes = keys::unseal(&[], bytes).ok_or(StoreFault::Invalid("it is damaged"))?;
         let (magic, rest) = keys::take(bytes)?;
         if magic != MAGIC {
-            return Err(StoreFault::Invalid("it is something else"));
+            return Err(StoreFault::Invalid("it is not a progress file"));
         }
         let (stored_generation, rest) = keys::take_u64(rest)?;
         let (opened_at, rest) = keys::take_u64(rest)?;
@@ -98,7 +98,7 @@ impl ProgressFile {
     }
 }
 
-/// Removes it, so that the next start opens the store first.
+/// Removes the file, so that the next start opens the store first.
 pub fn remove(dir: &Path) -> io::Result<()> {
     match fs::remove_file(path(dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -134,9 +134,10 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let read = |generation, log_id| ProgressFile::read(dir.path(), generation, log_id);
             let applied = Applied { seq, chain, ..Applied::default() };
-            let (progress_file, log_id) = (ProgressFile { opened_at, applied }, Uuid::from_bytes(log));
+            let progress_file = ProgressFile { opened_at, applied };
+            let log_id = Uuid::from_bytes(log);
             prop_assert_eq!(read(generation, log_id), None);
-            // Whatever stood there before.
+            // Whatever the file held before is overwritten.
             fs::write(path(dir.path()), [7; 2 * BYTES]).unwrap();
             progress_file.write(dir.path(), generation, log_id).unwrap();
             prop_assert_eq!(read(generation, log_id), Some(progress_file));

@@ -1,11 +1,11 @@
-//! The load-time check and the walk through the ids after an open.
+//! Checks an opened store: its identity pointers at once, its id index in slices.
 //!
 //! sled can open cleanly with entries missing (35 of 300 stores with one flipped bit did), so an
-//! opened store is believed in two steps. [`verify`] proves the identity pointers before anything
-//! is served; they tell how many versions there are, so every read notices a block that is
-//! missing. Of ids nothing tells how many there are but the position: [`IdScrub`] proves, in
-//! slices beside everything else, that none is missing, and only from then on does an id that is
-//! not found count as absent. Without ids of clients that takes no time.
+//! opened store is trusted in two steps. [`verify`] checks the identity pointers before anything is
+//! served. They count the versions, so every read notices a missing block. The ids are counted only
+//! by the position: [`IdScrub`] checks, in slices between other work, that none is missing, and
+//! only then does an id that is not found count as absent. Where no client chose an id, that takes
+//! no time.
 
 use uuid::Uuid;
 
@@ -15,14 +15,14 @@ use crate::projection::store::position::{Applied, IdSum};
 use crate::projection::store::versions::{Pointer, VersionLocations};
 use crate::projection::store::{Store, StoreFault, keys};
 
-/// Keys that one slice looks at: at about 1 us each, 5 ms, which a reader waits less for than for
-/// a step.
+/// Maximum number of keys that one slice scans: at about 1 us each, 5 ms, a shorter wait for a
+/// reader than a step.
 const SLICE_KEYS_MAX: usize = 5_000;
 
-/// The applied position of a store that holds what it should; nothing when it is empty.
+/// The applied position of a store whose pointers are complete; `None` when it is empty.
 ///
-/// Every record is one version of one identity. So when no pointer is ahead of the applied
-/// position, and the newest versions add up to it, then no pointer is behind either.
+/// Every record is one version of one identity. So if no pointer is ahead of the applied position,
+/// and the latest versions add up to it, no pointer is behind either.
 pub fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, StoreFault> {
     let Some(value) = store.get(APPLIED)? else {
         return if store.is_empty()? {
@@ -42,13 +42,13 @@ pub fn verify(store: &Store, log_id: Uuid) -> Result<Option<Applied>, StoreFault
         sum = sum.saturating_add(pointer.version);
     }
     if sum != applied.seq {
-        return Err(StoreFault::Invalid("the counts of versions do not add up to the position"));
+        return Err(StoreFault::Invalid("the version counts do not add up to the position"));
     }
     Ok(Some(applied))
 }
 
-/// Whether the place of a record, the last one applied, is where it lies: the same records may lie
-/// otherwise in a copy of the log, which has groups and segments of its own.
+/// Whether the stored location of a record, the last one applied, is where it is in the log. A copy
+/// of the log has groups and segments of its own, so the same record may be elsewhere in it.
 pub fn has_location_of(store: &Store, located: &LocatedRecord) -> Result<bool, StoreFault> {
     let mut key = Vec::new();
     let meta = located.meta();
@@ -57,11 +57,11 @@ pub fn has_location_of(store: &Store, located: &LocatedRecord) -> Result<bool, S
     Ok(locations.location(meta.version)? == located.place)
 }
 
-/// A walk through the index of ids, beside the steps of the same thread.
+/// A scan of the id index, between the steps of the same thread.
 pub struct IdScrub {
-    /// The last key looked at.
+    /// The last key scanned.
     after: Vec<u8>,
-    /// What the keys up to there add up to.
+    /// Sum of the entries up to that key.
     found: IdSum,
 }
 
@@ -70,7 +70,7 @@ impl IdScrub {
         Self { after: vec![IDS], found: IdSum::default() }
     }
 
-    /// A step applies these records: entries that it puts behind the walk are not met any more.
+    /// Adds the ids of a step that the scan has already passed.
     pub fn note_step(&mut self, records: &[LocatedRecord]) {
         for (key, value) in records.iter().filter_map(keys::id_entry) {
             if key[..] <= self.after[..] {
@@ -79,14 +79,15 @@ impl IdScrub {
         }
     }
 
-    /// Walks on a little; `true` at the end, where everything is there that the position tells of.
+    /// Scans the next slice. Returns `true` at the end, if the entries add up to what the position
+    /// says.
     pub fn scan_slice(&mut self, store: &Store, applied: &Applied) -> Result<bool, StoreFault> {
         let mut scan = store.scan_after(&self.after)?;
         for _ in 0..SLICE_KEYS_MAX {
             let Some(entry) = scan.next() else {
                 return match self.found == applied.ids {
                     true => Ok(true),
-                    false => Err(StoreFault::Invalid("the index of ids is not what was written")),
+                    false => Err(StoreFault::Invalid("the id index does not match the position")),
                 };
             };
             let (key, value) = entry?;

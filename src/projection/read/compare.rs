@@ -1,8 +1,8 @@
-//! The comparison of a projection with the log that it was derived from, entry by entry.
+//! Compares a projection with the log that it was derived from, entry by entry, for `verify` and
+//! `rebuild`.
 //!
-//! Owns what an operator's `verify` and `rebuild` say of a projection. Unlike an open it judges
-//! only: nothing is moved aside, rebuilt or followed. sled writes to whatever it opens, so whoever
-//! must change nothing hands in a copy.
+//! Unlike an open it changes nothing: nothing is quarantined, rebuilt or followed. But sled writes
+//! to whatever it opens, so `verify` passes a copy.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,35 +23,34 @@ use crate::projection::store::{Store, StoreFault};
 use crate::projection::{read, store};
 use crate::record::{Identity, Record, Seq, names_place};
 
-/// Most stored bytes of the log that are held at a time.
+/// Maximum stored bytes of the log that are held at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
 
-/// How long sled may take to let go of its files.
+/// How long sled may take to release its files.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// There is no projection: the next start builds one.
     Absent,
-    /// It goes on where the log ends, as this sentence says, so the log has lost records.
+    /// It continues after the end of the log, as this sentence says, so the log has lost records.
     Ahead(String),
-    /// It is not what the log makes of it.
+    /// It is not what the log yields.
     Differs {
-        /// What is wrong.
+        /// The difference.
         what: String,
-        /// The first record of the log that it is wrong about, when that can be told.
+        /// The first record of the log that it is wrong about, if known.
         record: Option<Box<Record>>,
     },
-    /// Its files are in use, or still being closed, and were so for some seconds: it was not
-    /// looked at.
+    /// Its files were in use, or still being closed, for some seconds, so it was not compared.
     Held,
     /// It holds exactly the log's records up to here.
     Same(Applied),
 }
 
-/// Compares what is in `dir` with the log, up to where it was applied; `progress` hears how far
-/// that is done. Blocks.
+/// Compares the projection in `dir` with the log, up to its applied position. `progress` is called
+/// with the seq that was reached. Blocks.
 ///
 /// # Errors
 /// [`JournalError`] when the log cannot be read.
@@ -74,7 +73,7 @@ pub fn compare(
     })
 }
 
-/// How far the projection in `dir` was applied, by its own word.
+/// The applied position that the projection in `dir` states.
 #[must_use]
 pub fn position(dir: &Path, log_id: Uuid, cache_bytes_max: u64) -> Comparison {
     let applied_position = with_store(dir, log_id, cache_bytes_max, |_, applied| {
@@ -84,8 +83,8 @@ pub fn position(dir: &Path, log_id: Uuid, cache_bytes_max: u64) -> Comparison {
     position
 }
 
-/// Runs `compare` on the store in `dir`, when it can be opened and agrees with itself, and waits
-/// until it is closed.
+/// Runs `compare` on the store in `dir`, if it opens and agrees with itself, and waits until it is
+/// closed.
 fn with_store<E>(
     dir: &Path,
     log_id: Uuid,
@@ -142,7 +141,7 @@ impl From<read::ReadRefusal> for CompareError {
 }
 
 impl CompareError {
-    /// Names the record that was looked for.
+    /// Adds the record that was looked for.
     fn with_record(self, record: &Record) -> Self {
         match self {
             Self::Differs(what, None) => differs(what, record),
@@ -151,8 +150,8 @@ impl CompareError {
     }
 }
 
-/// Every record of the log is found by its version, and by its id unless that names its place,
-/// every identity has its pointer, and there is nothing else.
+/// Checks that every record of the log is found by its version, and by its id unless that encodes
+/// its location, that every identity has its pointer, and that there is nothing else.
 fn compare_entries(
     store: &Store,
     applied: Applied,
@@ -179,14 +178,14 @@ fn compare_entries(
                     IdLookup::Absent | IdLookup::NotYet => None,
                 };
                 if found.as_ref() != Some(record) {
-                    return Err(differs("its id does not lead to it".to_owned(), record));
+                    return Err(differs("its id does not point to it".to_owned(), record));
                 }
             }
             let versions = record.version()..=record.version();
             let query = PageQuery { versions, limit: 1, descending: false };
             let page = read::page(view, record.identity(), &query).map_err(in_record)?;
             if page.as_slice() != std::slice::from_ref(record) {
-                return Err(differs("its version is not it".to_owned(), record));
+                return Err(differs("its version does not point to it".to_owned(), record));
             }
             (seq, chain_after) = (record.seq(), next_chain(&chain_after, record));
             let pointer = pointers.entry(record.identity().clone()).or_insert(Pointer {
@@ -202,7 +201,7 @@ fn compare_entries(
         progress(seq);
     }
     if chain_after != applied.chain {
-        let what = format!("its chain after seq {seq} is another than the log's");
+        let what = format!("its chain after seq {seq} differs from the log's");
         return Err(CompareError::Differs(what, None));
     }
     for (identity, pointer) in &pointers {
@@ -211,9 +210,9 @@ fn compare_entries(
             return Err(CompareError::Differs(what, None));
         }
     }
-    // Pointers are no more than these: their versions add up to the position.
+    // There are no other pointers, because the versions of these add up to the position.
     let blocks = pointers.values().map(Pointer::full_blocks).sum();
-    let kinds = [(HISTORY, "the history", blocks), (IDS, "the index of ids", ids)];
+    let kinds = [(HISTORY, "the history", blocks), (IDS, "the id index", ids)];
     for (kind, name, expected) in kinds {
         let mut count = 0;
         for entry in store.scan_after(&[kind])? {

@@ -1,4 +1,4 @@
-//! The readers' side: where the projection stands, and reads that are right or refused.
+//! The readers' side: the state of the projection, and reads that are right or refused.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::projection::status::{FollowPhase, ProjectionStatus, SharedStatus};
 use crate::projection::store::versions::Pointer;
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
-/// How long closing waits for sled, whose last flush can hang for ever.
+/// How long closing waits for sled, whose last flush can hang forever.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A cheap clone that reads the projection from any thread. When the last one is dropped, the
-/// projection stops.
+/// Reads the projection from any thread; cheap to clone. The projection stops when the last clone
+/// is dropped.
 #[derive(Clone)]
 pub struct ProjectionHandle(Arc<HandleOwner>);
 
-/// Where the projection stands, for readiness.
+/// The state of the projection, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProjectionState {
-    /// What it holds is right but old; reads that wait for a position may time out.
+    /// Its answers are right but old; reads that wait for a position may time out.
     CatchingUp {
         /// Seq of the last record applied.
         applied: Seq,
@@ -32,10 +32,10 @@ pub enum ProjectionState {
     },
     /// It was closed.
     Closed,
-    /// It cannot be built; nothing can be read until the process is started anew.
+    /// It cannot be built; nothing can be read until the process is restarted.
     Failed(String),
-    /// It is opened, after a long run beside the serving or again after the disk was full; nothing
-    /// can be read before that is done.
+    /// It is being opened, in the background after a long run, or again after the disk was full;
+    /// nothing can be read until that is done.
     Opening {
         /// Seq of the last record that is known to be applied.
         applied: Seq,
@@ -44,7 +44,7 @@ pub enum ProjectionState {
     },
     /// It is at the head of the journal, or close behind.
     Ready,
-    /// It is built anew; nothing can be read before that is done.
+    /// It is being rebuilt; nothing can be read until that is done.
     Rebuilding {
         /// Seq of the last record applied.
         applied: Seq,
@@ -53,10 +53,10 @@ pub enum ProjectionState {
     },
 }
 
-/// Why nothing was read. Never an answer: what was asked for may well exist.
+/// Why a read was refused. It does not say whether the requested data exists.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The position was not reached in time; a later try may succeed.
+    /// The position was not reached in time; a retry may succeed.
     #[error("the projection is at {applied} and has not reached {wanted} yet")]
     Behind {
         /// Seq of the last record applied.
@@ -67,27 +67,28 @@ pub enum Unavailable {
     /// It was closed.
     #[error("the projection is closed")]
     Closed,
-    /// The log is damaged, or cannot be read, where a record lies; the rest can be read.
-    #[error("the log cannot be read where a record lies")]
+    /// The log is damaged, or cannot be read, at the location of a record; other records can be
+    /// read.
+    #[error("the log cannot be read at the location of a record")]
     Damaged,
-    /// What was read contradicts itself: it is being rebuilt, and a later try may succeed.
-    #[error("the projection is in doubt and is being rebuilt")]
+    /// The store contradicts itself or the log: it is being rebuilt, and a retry may succeed.
+    #[error("the projection is invalid and is being rebuilt")]
     Invalid,
     /// It cannot be built.
     #[error("the projection failed")]
     Failed,
-    /// It is being opened; a later try may succeed.
+    /// It is being opened; a retry may succeed.
     #[error("the projection is being opened")]
     Opening,
-    /// It is being rebuilt; a later try may succeed.
+    /// It is being rebuilt; a retry may succeed.
     #[error("the projection is being rebuilt")]
     Rebuilding,
 }
 
-/// Stops the thread when the last handle goes.
+/// Stops the projection thread when the last handle is dropped.
 struct HandleOwner {
     shared: Arc<SharedStatus>,
-    /// Disconnected when the thread and every store are gone.
+    /// Disconnected when the thread has ended and every store is closed.
     alive: Mutex<mpsc::Receiver<()>>,
 }
 
@@ -102,14 +103,14 @@ impl ProjectionHandle {
         self.0.shared.status().applied
     }
 
-    /// How many durable records are not applied yet.
+    /// Number of durable records that are not applied yet.
     #[must_use]
     pub fn lag(&self) -> u64 {
         let applied = self.applied();
         self.0.shared.head().saturating_sub(applied)
     }
 
-    /// Where it stands.
+    /// The state of the projection.
     #[must_use]
     pub fn state(&self) -> ProjectionState {
         let ProjectionStatus { applied, phase, .. } = self.0.shared.status();
@@ -124,14 +125,14 @@ impl ProjectionHandle {
         }
     }
 
-    /// Whether it was applied further than the journal went when this process opened it: records
-    /// that were acknowledged are missing, and nothing more may be.
+    /// Whether the store was ahead of where the journal ended when this process opened it:
+    /// acknowledged records are missing, and nothing more may be acknowledged.
     #[must_use]
     pub fn reports_data_loss(&self) -> bool {
         self.0.shared.reports_data_loss()
     }
 
-    /// Whether an id that is not found is absent, rather than perhaps not found yet.
+    /// Whether an id that is not found is known to be absent.
     #[must_use]
     pub fn ids_complete(&self) -> bool {
         self.0.shared.status().ids_complete
@@ -170,7 +171,7 @@ impl ProjectionHandle {
         }
     }
 
-    /// What is known of an identity's newest version and count. Blocks.
+    /// The summary of an identity: its latest version, count and times. Blocks.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
@@ -190,7 +191,7 @@ impl ProjectionHandle {
         self.read(|view| read::page(view, identity, query))
     }
 
-    /// The newest version that is not later than `time`. Blocks.
+    /// The latest version that is not later than `time`. Blocks.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
@@ -214,10 +215,10 @@ impl ProjectionHandle {
         self.read(|view| read::first_version_since(view, identity, time))
     }
 
-    /// Identities after `after`, at most `limit`, system records' names included. Blocks.
+    /// At most `limit` identities after `after`, names of system records included. Blocks.
     ///
-    /// A call looks at no more than [`NAMES_SCANNED_MAX`](read::NAMES_SCANNED_MAX) of them, so
-    /// it may find none though more follow: go on while there is a `next`.
+    /// A call scans no more than [`NAMES_SCANNED_MAX`](read::NAMES_SCANNED_MAX) of them, so it may
+    /// find none though more follow: continue while there is a `next`.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
@@ -230,8 +231,8 @@ impl ProjectionHandle {
         self.read(|view| read::names(view, after, limit, filter))
     }
 
-    /// The applied record with this id, unless the id names the record's place in the log: the log
-    /// is to be asked for those. Blocks.
+    /// The applied record with this id. An id that encodes its location has to be looked up in the
+    /// log instead. Blocks.
     ///
     /// # Errors
     /// [`Unavailable`], as every read.
@@ -239,11 +240,11 @@ impl ProjectionHandle {
         self.read(|view| read::by_id(view, id))
     }
 
-    /// Stops following and closes the store, for every clone. Blocks, for 3 s at most: what sled
-    /// did not write by then is applied again after the next open.
+    /// Stops following and closes the store, for every clone. Blocks for 3 s at most: what sled did
+    /// not write by then is applied again after the next open.
     pub fn close(self) {
         self.0.shared.stop();
-        let alive = self.0.alive.lock().expect("nothing panics while it waits for the thread");
+        let alive = self.0.alive.lock().expect("no code panics while it waits for the thread");
         if alive.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!(
                 "sled did not close in time; the projection catches up at the next start"
@@ -264,7 +265,7 @@ impl ProjectionHandle {
         match read(StoreView { store: &store, log: self.0.shared.reader() }) {
             Ok(answer) if store.fault().is_none() => Ok(answer),
             Ok(_) => Err(Unavailable::Invalid),
-            // An index that is built anew would lead to the same place.
+            // A rebuilt index would point to the same location.
             Err(ReadRefusal::Log(error)) => {
                 tracing::error!(%error, "a record of the log cannot be read");
                 Err(Unavailable::Damaged)

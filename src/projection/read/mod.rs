@@ -1,9 +1,9 @@
-//! Reads of one store and of the log that it leads to. Every answer is whole and checked, or a
+//! Reads of one store and of the log that it points to. Every answer is complete and checked, or a
 //! [`ReadRefusal`].
 //!
-//! What the store says and what the log holds are told apart: a store that contradicts the log is
-//! in doubt and built anew, while a record that was damaged in the log stays so however often the
-//! index is built, and is only refused.
+//! Faults of the store and of the log are kept apart. A store that contradicts the log is invalid
+//! and is rebuilt. A record that is damaged in the log stays so however often the index is rebuilt,
+//! so only its reads are refused.
 
 pub mod compare;
 pub mod handle;
@@ -18,21 +18,21 @@ use crate::projection::store::versions::{Pointer, VersionLocations};
 use crate::projection::store::{Store, StoreFault, keys};
 use crate::record::{Identity, Record, Seq, Timestamp, Version};
 
-/// Most stored bytes of records in one page, but for the last of them, which may exceed it: a page
-/// is held in memory, as JSON, which takes some 100 bytes a record more.
+/// Maximum stored bytes of the records in one page, except that the last record may exceed it. A
+/// page is held in memory, as JSON, which takes some 100 bytes a record more.
 pub const PAGE_BYTES_MAX: u64 = 4 << 20;
 
-/// Most identities that one call of `names` looks at: at about 2 us each, 20 ms.
+/// Maximum number of identities that one call of `names` scans: at about 2 us each, 20 ms.
 pub const NAMES_SCANNED_MAX: usize = 10_000;
 
-/// What to read of an identity's history.
+/// Which part of an identity's history to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageQuery {
-    /// Versions that do not exist, or not yet, are left out at both ends.
+    /// Versions outside of the history are left out.
     pub versions: RangeInclusive<Version>,
-    /// Most records in the answer.
+    /// Maximum number of records in the answer.
     pub limit: usize,
-    /// From the newest down, instead of from the oldest up.
+    /// From the latest down, instead of from the oldest up.
     pub descending: bool,
 }
 
@@ -41,29 +41,29 @@ pub struct PageQuery {
 pub struct NamePage {
     /// Those that passed the filter.
     pub names: Vec<(Identity, Pointer)>,
-    /// Where to go on when more may follow, which need not pass the filter.
+    /// Where to continue when more may follow; it need not pass the filter.
     pub next: Option<Identity>,
 }
 
-/// Whether a record has this id, among those that are applied and whose ids do not name their
-/// place in the log: those are in the log alone.
+/// Whether an applied record has this id. Ids that encode their location are looked up in the log
+/// instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdLookup {
-    /// None has.
+    /// No record has it.
     Absent,
-    /// This one has.
+    /// This record has it.
     Found(Record),
-    /// None was found, but after an open it takes a walk through the ids to know that the index
-    /// is complete, and that is still under way.
+    /// It was not found, but the index is not known to be complete: the scan that follows an open
+    /// has not ended yet.
     NotYet,
 }
 
-/// Why nothing is answered.
+/// Why a read has no answer.
 #[derive(Debug)]
 pub enum ReadRefusal {
     /// The store cannot be trusted.
     Index(StoreFault),
-    /// The log cannot be read where the store leads.
+    /// The log cannot be read where the store points.
     Log(JournalError),
 }
 
@@ -122,7 +122,7 @@ pub fn page(
             break;
         }
     }
-    // The log is read upwards: neighbours are read at once.
+    // The log is read in ascending order, neighbours at once.
     if query.descending {
         locations.reverse();
     }
@@ -135,7 +135,9 @@ pub fn page(
         }
         pointer.check(version, record.seq(), record.time())?;
         if seq_before.is_some_and(|before| before >= record.seq()) {
-            return Err(StoreFault::Invalid("two locations of versions are out of order").into());
+            return Err(
+                StoreFault::Invalid("the locations of two versions are out of order").into()
+            );
         }
         seq_before = Some(record.seq());
     }
@@ -145,7 +147,7 @@ pub fn page(
     Ok(records)
 }
 
-/// The newest version that is not later than `time`.
+/// The latest version that is not later than `time`.
 pub fn version_at(
     view: StoreView<'_>,
     identity: &Identity,
@@ -192,7 +194,7 @@ pub fn names(
 }
 
 pub fn by_id(view: StoreView<'_>, id: &Uuid) -> Result<IdLookup, ReadRefusal> {
-    // Before the index: what is absent from a complete index is absent.
+    // Before the index is read: what is absent from a complete index is absent.
     let complete = view.store.ids_complete();
     let key = keys::id_key(id);
     let Some(value) = view.store.get(&key)? else {
@@ -205,8 +207,9 @@ pub fn by_id(view: StoreView<'_>, id: &Uuid) -> Result<IdLookup, ReadRefusal> {
     Ok(IdLookup::Found(record))
 }
 
-/// The oldest version whose time `is_past` holds for, or the one after the newest. It must hold
-/// for every time after one that it holds for; times never fall within a log, which is not read.
+/// The oldest version whose time satisfies `is_past`, or the one after the latest. If `is_past`
+/// holds for a time, it must hold for every later one. Times never fall within a log, which is not
+/// read here.
 fn first_version_where(
     locations: &mut VersionLocations<'_>,
     is_past: impl Fn(Timestamp) -> bool,
@@ -226,7 +229,8 @@ fn first_version_where(
     Ok(low)
 }
 
-const WRONG_LOCATION: StoreFault = StoreFault::Invalid("a location of a version belongs elsewhere");
+const WRONG_LOCATION: StoreFault =
+    StoreFault::Invalid("the location of a version is that of another record");
 
 fn version_locations<'a>(
     view: StoreView<'a>,
@@ -236,7 +240,7 @@ fn version_locations<'a>(
 }
 
 impl Pointer {
-    /// Whether this can be where and when a version of the identity was decided.
+    /// Checks that a version of the identity can have this seq and this time.
     fn check(&self, version: Version, seq: Seq, time: Timestamp) -> Result<(), StoreFault> {
         let belongs = (seq == self.number) == (version == 1)
             && (seq == self.seq) == (version == self.version)

@@ -1,22 +1,21 @@
 //! Keys and values of the one tree, and their one codec.
 //!
-//! Numbers are big-endian, so that the order of keys is the order of what they name. Every value
-//! ends with a checksum over its key and itself, so that one that wandered to another key is found
-//! too.
+//! Numbers are big-endian, so keys sort like the things they name. Every value ends with a checksum
+//! over its key and itself, which also detects a value stored under another key.
 //!
 //! ```text
 //! key                                  value
-//! 'a'                                  applied position, 85 bytes: `position` draws it
-//! 'h' ‖ number (8) ‖ version (8)       a full block: the places of 16 versions, this the first
-//! 'i' ‖ id (16)                        the place of the record with this id, 42 bytes:
-//!                                       38  the place, as `journal::read::location` draws it
+//! 'a'                                  applied position, 85 bytes: see `position`
+//! 'h' ‖ number (8) ‖ version (8)       a full block: the locations of 16 versions, this the first
+//! 'i' ‖ id (16)                        the location of the record with this id, 42 bytes:
+//!                                       38  the location, as drawn in `journal::read::location`
 //!                                        4  CRC-32C of key and value so far
-//!                                      only of ids that do not name their place themselves
-//! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer and open block: `versions` draws it
+//!                                      only for ids that do not encode their location
+//! 'n' ‖ event ‖ 0x00 ‖ to              identity pointer and open block: see `versions`
 //! ```
 //!
-//! Neither names nor users hold a 0x00. A public identity ends with it, so it stands before the
-//! private ones of the same event, and the keys stand in the order of [`Identity`].
+//! Neither names nor users contain 0x00. The key of a public identity ends with it, so it sorts
+//! before the private ones of the same event, and the keys sort in the order of [`Identity`].
 
 use uuid::Uuid;
 
@@ -27,16 +26,16 @@ use crate::record::{Identity, Meta, Name, User, names_place};
 /// The key of the applied position.
 pub const APPLIED: &[u8] = b"a";
 
-/// First byte of the history.
+/// First byte of the keys of the history.
 pub const HISTORY: u8 = b'h';
 
-/// First byte of the ids.
+/// First byte of the keys of the id index.
 pub const IDS: u8 = b'i';
 
-/// First byte of the identity pointers.
+/// First byte of the keys of identity pointers.
 pub const NAMES: u8 = b'n';
 
-/// Length of a sealed place in bytes.
+/// Length of the value of an id entry in bytes.
 const LOCATION_VALUE_BYTES: usize = PLACE_BYTES + 4;
 
 /// The value of an id entry.
@@ -48,7 +47,7 @@ pub fn location_value(key: &[u8], location: &Location) -> [u8; LOCATION_VALUE_BY
     value
 }
 
-/// The place in an id entry.
+/// The location in an id entry.
 pub fn decode_location(key: &[u8], value: &[u8]) -> Result<Location, StoreFault> {
     let location = unseal(key, value).and_then(|location| location.try_into().ok());
     location.map(Location::decode).ok_or(StoreFault::Invalid("a location is damaged"))
@@ -61,7 +60,7 @@ pub fn id_key(id: &Uuid) -> [u8; 17] {
     key
 }
 
-/// The id entry of a record; nothing when its id names its place.
+/// The id entry of a record; `None` when its id encodes its location.
 pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; LOCATION_VALUE_BYTES])> {
     let id = located.meta().id;
     if names_place(&id, located.seq(), located.time()) {
@@ -79,7 +78,7 @@ pub fn name_key(identity: &Identity) -> Vec<u8> {
     key
 }
 
-/// Puts the key of the pointer of a record's identity in the place of what `key` holds.
+/// Replaces `key` by the key of the pointer of a record's identity.
 pub fn name_key_into(key: &mut Vec<u8>, meta: &Meta<'_>) {
     key.clear();
     write_name_key(key, meta.event, meta.to.unwrap_or_default());
@@ -93,7 +92,7 @@ fn write_name_key(key: &mut Vec<u8>, event: &str, to: &str) {
     key.extend_from_slice(to.as_bytes());
 }
 
-/// The identity that a pointer's key names.
+/// The identity in a pointer's key.
 pub fn identity(key: &[u8]) -> Result<Identity, StoreFault> {
     const MALFORMED: StoreFault = StoreFault::Invalid("an identity key is malformed");
     let [NAMES, names @ ..] = key else { return Err(MALFORMED) };

@@ -1,11 +1,13 @@
-//! The one door to sled: every call is made here, and caught.
+//! The only code that calls sled: every call is made here, and its errors and panics are caught.
 //!
-//! Owns the open database and its doubt. Promises that nothing sled does, a panic included, gets
-//! past a [`StoreFault`], that a store in doubt answers nothing any more, and that nobody waits for
-//! sled's `Drop`, which can hang or panic after a failed write.
-//! An error is sticky in sled, so a store that failed once is in doubt, which also ends its use;
-//! whether its files can be opened again is told by [`StoreFault::is_no_space`].
-//! Never calls `flush`, `watch_prefix`, `generate_id` or a transaction.
+//! **Owns** the open database and whether it is valid.
+//!
+//! **Promises** that whatever sled does, a panic included, becomes a [`StoreFault`], and that
+//! nobody waits for sled's `Drop`, which can hang or panic after a failed write. Errors are sticky
+//! in sled, so a store that failed once stays invalid; [`StoreFault::is_no_space`] says whether its
+//! files can be opened again.
+//!
+//! **Does not** call `flush`, `watch_prefix`, `generate_id` or a transaction of sled.
 
 pub mod keys;
 pub mod position;
@@ -25,35 +27,35 @@ use std::time::{Duration, Instant};
 use sled::{Db, IVec, Iter};
 use thiserror::Error;
 
-/// Values are small; a segment of this size is rewritten and freed as a whole.
+/// sled rewrites and frees a segment as a whole. Values are small.
 const SEGMENT_BYTES: usize = 8 << 20;
 
 /// The file that sled locks.
 const DATA_FILE: &str = "db";
 
-/// A new store has 96 bytes, one that was opened again zeros behind them, and one with the
-/// smallest step in it 300 bytes.
+/// A new store has 96 bytes, one that was opened again zeros after them, and one with the smallest
+/// step 300 bytes.
 const UNWRITTEN_BYTES_MAX: usize = 256;
 
-/// Turns of sled's garbage collection after a batch. Every 128th read of a thread is one, but a
-/// batch counts as one read however large it is, and leaves some forty bags of what it replaced, of
-/// which a turn frees eight at most: a writer that does not read would hold a gigabyte of it, and
-/// twice the disk.
+/// How often sled's garbage collection runs after a batch. sled runs it on every 128th read of a
+/// thread, but a batch counts as one read however large it is, and leaves some forty bags of
+/// replaced values, of which one run frees eight at most. Without this, a writer that does not read
+/// would hold a gigabyte of them, and twice the disk.
 const COLLECTIONS_PER_BATCH: usize = 16;
 
-/// How long an open waits for an earlier handle to let go.
+/// How long an open waits for an earlier handle to release the files.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why a store cannot be trusted. None of them says anything about the journal.
+/// Why a store cannot be used. None of the reasons concerns the journal.
 #[derive(Debug, Error)]
 pub enum StoreFault {
-    /// What it holds contradicts itself or the journal.
+    /// Its content contradicts itself or the journal.
     #[error("{0}")]
     Invalid(&'static str),
-    /// Another handle has it open, or is closing it: nothing can be said of it.
+    /// Another handle has it open or is closing it, so it was not looked at.
     #[error("its files are still in use")]
     Held,
-    /// Its files cannot be handled.
+    /// An operation on its files failed.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// sled panicked.
@@ -65,8 +67,7 @@ pub enum StoreFault {
 }
 
 impl StoreFault {
-    /// Whether there was no space for what was to be written, which says nothing against the
-    /// files.
+    /// Whether the disk was full, which does not make the files invalid.
     pub fn is_no_space(&self) -> bool {
         let (Self::Io(error) | Self::Sled(sled::Error::Io(error))) = self else { return false };
         matches!(
@@ -80,22 +81,22 @@ impl StoreFault {
 pub struct Store {
     /// Taken in `Drop` only.
     db: Option<Db>,
-    /// The first reason not to use it. Set once: a store never gets out of doubt.
+    /// The first reason not to use it. Set once: an invalid store never becomes valid again.
     fault: OnceLock<StoreFault>,
-    /// Whether every id up to the applied position is known to be in the index.
+    /// Whether the id index is known to be complete up to the applied position.
     ids_complete: AtomicBool,
-    /// Dropped when sled has closed: whoever closes the projection waits for that.
+    /// Dropped when sled has closed, which the close of the projection waits for.
     alive: Option<mpsc::Sender<()>>,
     #[cfg(test)]
     path: PathBuf,
 }
 
-/// Entries that are applied together. sled keeps them in a hash map and applies them in its order:
-/// sorting them would change nothing.
+/// Entries that are applied together. sled keeps them in a hash map and applies them in its order,
+/// so sorting them would change nothing.
 #[derive(Default)]
 pub struct StoreBatch(sled::Batch);
 
-/// A walk, of which every step is caught.
+/// A scan of which every step is caught.
 pub struct StoreScan(Iter);
 
 impl Store {
@@ -106,10 +107,10 @@ impl Store {
         alive: mpsc::Sender<()>,
     ) -> Result<Self, StoreFault> {
         fs::create_dir_all(path)?;
-        // First: whoever is closing it may be writing a snapshot.
+        // First, because an earlier handle may still be writing a snapshot.
         wait_until_released(&path.join(DATA_FILE))?;
         for leftover in unfinished_snapshots(path)? {
-            tracing::warn!(path = %leftover.display(), "removing a snapshot that sled left half written");
+            tracing::warn!(path = %leftover.display(), "removing a half-written snapshot of sled");
             fs::remove_file(leftover)?;
         }
         let config = sled::Config::new()
@@ -151,21 +152,22 @@ impl Store {
         })
     }
 
-    /// Walks the keys after `key` that have the same first byte, upwards. Not a snapshot.
+    /// Scans the keys after `key` that have the same first byte, in ascending order. Not a
+    /// snapshot.
     pub fn scan_after(&self, key: &[u8]) -> Result<StoreScan, StoreFault> {
         let end = [key[0] + 1];
         let range = (Bound::Excluded(key), Bound::Excluded(end.as_slice()));
         catching(|| Ok(self.db().range::<&[u8], _>(range))).map(StoreScan)
     }
 
-    /// Records the first reason not to use it; readers turn away from now on, and the thread that
-    /// applies sets it aside, or opens it again when there was no space.
+    /// Records the first reason not to use the store. From now on readers are refused, and the
+    /// projection thread quarantines it, or opens it again if the disk was full.
     pub fn invalidate(&self, fault: StoreFault) {
         self.fault.get_or_init(|| {
             if fault.is_no_space() {
                 tracing::error!(reason = %fault, "there is no space for the projection");
             } else {
-                tracing::error!(reason = %fault, "the projection is in doubt");
+                tracing::error!(reason = %fault, "the projection is invalid");
             }
             fault
         });
@@ -200,10 +202,10 @@ impl Drop for Store {
             }
             drop(alive);
         };
-        // The last holder may be a reader: it must not wait for sled's flush. Without a thread,
-        // the closure is dropped here, and with it the database.
+        // The last holder may be a reader, which must not wait for sled's flush. If no thread
+        // starts, the closure is dropped here, and the database with it.
         if let Err(error) = thread::Builder::new().name("sled-close".to_owned()).spawn(close) {
-            tracing::warn!(%error, "no thread to close sled on");
+            tracing::warn!(%error, "no thread can be started to close sled");
         }
     }
 }
@@ -224,7 +226,7 @@ impl Iterator for StoreScan {
 
 /// Runs one call of sled.
 fn catching<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> {
-    // A store that panicked is put in doubt, so nobody sees what the panic left behind.
+    // A store that panicked becomes invalid, so nobody sees what the panic left behind.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Ok(result?),
         Err(panic) => {
@@ -235,7 +237,7 @@ fn catching<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> 
     }
 }
 
-/// Whether the store in `path` was created and never written to. To be asked before it is opened.
+/// Whether the store in `path` was created and never written to. To be called before it is opened.
 pub fn is_unwritten(path: &Path) -> bool {
     let data_file = path.join(DATA_FILE);
     fs::metadata(&data_file).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
@@ -243,21 +245,21 @@ pub fn is_unwritten(path: &Path) -> bool {
             .is_ok_and(|bytes| bytes.iter().skip(UNWRITTEN_BYTES_MAX).all(|byte| *byte == 0))
 }
 
-/// Whether the store in `path` has not outgrown its first segment, which a full disk can keep from
-/// being written at all. To be asked before it is opened.
+/// Whether the store in `path` is still within its first segment, which may never have been written
+/// if the disk was full. To be called before it is opened.
 pub fn is_in_first_segment(path: &Path) -> bool {
     fs::metadata(path.join(DATA_FILE)).is_ok_and(|file| file.len() <= SEGMENT_BYTES as u64)
 }
 
-/// Waits until an earlier handle of this process has let go of the lock: sled's own threads hold
-/// on to it for some time after the last handle is dropped. Opening at once would fail, and put a
-/// sound store in doubt.
+/// Waits until an earlier handle of this process has released the lock: sled's own threads hold it
+/// for some time after the last handle is dropped. Opening at once would fail, and invalidate a
+/// sound store.
 fn wait_until_released(data_file: &Path) -> Result<(), StoreFault> {
     let began = Instant::now();
     let Ok(file) = File::open(data_file) else { return Ok(()) };
     while let Err(TryLockError::WouldBlock) = file.try_lock() {
         if began.elapsed() >= RELEASE_TIMEOUT {
-            tracing::warn!(path = %data_file.display(), "somebody holds the projection");
+            tracing::warn!(path = %data_file.display(), "another handle holds the projection");
             return Err(StoreFault::Held);
         }
         thread::sleep(Duration::from_millis(2));
@@ -265,7 +267,7 @@ fn wait_until_released(data_file: &Path) -> Result<(), StoreFault> {
     Ok(())
 }
 
-/// Snapshots that sled was writing when it stopped: with one of them it never opens again.
+/// Snapshots that sled was writing when it stopped: with one of them the store never opens again.
 fn unfinished_snapshots(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut unfinished_snapshots = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -279,7 +281,7 @@ fn unfinished_snapshots(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(unfinished_snapshots)
 }
 
-/// A disk without space, for the stores under one directory.
+/// Simulates a full disk, for the stores below one directory.
 #[cfg(test)]
 pub mod faults {
     use std::collections::BTreeMap;
@@ -287,24 +289,24 @@ pub mod faults {
     use std::path::{Path, PathBuf};
     use std::sync::Mutex;
 
-    /// What fails.
+    /// The call that fails.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub enum Call {
         Apply,
         Open,
     }
 
-    /// How many more calls fail, and with what.
+    /// How many more calls fail, and with which error.
     type Faults = BTreeMap<(PathBuf, Call), (u32, io::ErrorKind)>;
 
     static FAULTS: Mutex<Faults> = Mutex::new(BTreeMap::new());
 
-    /// Lets the next `times` calls under `dir` fail.
+    /// Makes the next `times` calls below `dir` fail.
     pub fn set(dir: &Path, call: Call, times: u32, kind: io::ErrorKind) {
         FAULTS.lock().unwrap().insert((dir.to_owned(), call), (times, kind));
     }
 
-    /// How many of the calls have not failed yet.
+    /// How many of the calls are still to fail.
     pub fn left(dir: &Path, call: Call) -> u32 {
         FAULTS.lock().unwrap().get(&(dir.to_owned(), call)).map_or(0, |(left, _)| *left)
     }

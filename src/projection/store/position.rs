@@ -1,4 +1,4 @@
-//! The applied position: how far the projection has come, and what its index of ids adds up to.
+//! The applied position: the last record applied, and the sum of the id index.
 //!
 //! ```text
 //! bytes  field of the value under 'a', numbers big-endian
@@ -20,23 +20,23 @@ use crate::projection::store::keys::APPLIED;
 use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
-/// Format 0 held whole records, format 1 an entry for each version, format 2 whole places in blocks.
-/// A store of another format is built anew.
+/// Format 0 held whole records, format 1 an entry for each version, format 2 full locations in
+/// blocks. A store of another format is rebuilt.
 const FORMAT: u8 = 3;
 
-/// How far the projection has come, written in the same batch as what it tells of.
+/// The applied position, written in the same batch as the records up to there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Seq of the last record applied; 0 before the first.
     pub seq: Seq,
     /// The chain digest after that record.
     pub chain: Digest,
-    /// What the index of ids holds.
+    /// The sum of the id index.
     pub ids: IdSum,
 }
 
-/// A digest of id entries that does not depend on their order, so that one step adds to it what
-/// it writes, and a walk finds out whether anything is missing or changed.
+/// A digest of id entries that does not depend on their order: a step adds the entries that it
+/// writes, and a scan finds out whether any is missing or changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdSum {
     count: u64,
@@ -44,7 +44,7 @@ pub struct IdSum {
 }
 
 impl Applied {
-    /// The position after the record that follows.
+    /// The position after the next record.
     pub fn after(&self, located: &LocatedRecord) -> Self {
         let mut ids = self.ids;
         if let Some((key, value)) = keys::id_entry(located) {
@@ -89,7 +89,7 @@ impl Applied {
 }
 
 impl IdSum {
-    /// Takes in one entry.
+    /// Adds an entry.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         let digest = Sha256::new().chain_update(key).chain_update(value).finalize();
         let half = digest.first_chunk().expect("SHA-256 has 32 bytes");

@@ -1,27 +1,27 @@
-//! The history of an identity: its pointer, and the places of its versions, sixteen to an entry.
+//! The history of an identity: its pointer, and the locations of its versions, sixteen to an entry.
 //!
-//! Owns how they are stored. Versions 1 to 16 are a block, 17 to 32 the next. A full block is an
-//! entry of its own and never changes; the last one, while it is not full, is open, and lies behind
-//! the identity's pointer, which moves with every version anyway. sled takes 14 to 20 us of
-//! processor time for an entry whatever is in it, keeps eight to sixteen of them to a page, and
-//! some 300 bytes of memory for each page that there is.
-//! Promises a place for every version that the pointer tells of, or a [`StoreFault`].
-//!
-//! Longer blocks make what is written for each move of a pointer longer; shorter ones make more
+//! Versions 1 to 16 are a block, 17 to 32 the next. A full block is an entry of its own and never
+//! changes. The last one is open until it is full, and is stored behind the identity's pointer,
+//! which is written with every version anyway. sled takes 14 to 20 us of CPU time for an entry of
+//! any size, keeps eight to sixteen of them to a page, and needs some 300 bytes of memory for each
+//! page. Longer blocks would make each write of a pointer longer; shorter ones would make more
 //! entries and pages.
+//!
+//! Every version that the pointer counts has a location, or a read returns a [`StoreFault`].
 //!
 //! ```text
 //! key                                  value
 //! 'h' ‖ number (8) ‖ version (8)       a full block, the version its first, some 250 bytes:
-//!                                        n  16 places, as `journal::read::location::packed_list` draws them
+//!                                        n  16 locations, as drawn in
+//!                                           `journal::read::location::packed_list`
 //!                                        4  CRC-32C of key and value so far
 //! 'n' ‖ event ‖ 0x00 ‖ to              an identity, from 44 bytes:
 //!                                        8  number: seq of the identity's first record
-//!                                        8  newest version, which is also the count
+//!                                        8  latest version, which is also the count
 //!                                        8  time of the first record, ms since 1970
-//!                                        8  time of the newest record, ms since 1970
-//!                                        8  seq of the newest record
-//!                                        n  the open block: places of the last version mod 16
+//!                                        8  time of the latest record, ms since 1970
+//!                                        8  seq of the latest record
+//!                                        n  the open block: locations of the last version mod 16
 //!                                        4  CRC-32C of key and value so far
 //! ```
 
@@ -33,76 +33,76 @@ use crate::record::{Seq, Timestamp, Version};
 /// Versions of a full block.
 pub const BLOCK_VERSIONS: u64 = 16;
 
-const MISSING_LOCATION: StoreFault = StoreFault::Invalid("a location of a version is missing");
+const MISSING_LOCATION: StoreFault = StoreFault::Invalid("the location of a version is missing");
 const OPEN_BLOCK_MISMATCH: StoreFault =
-    StoreFault::Invalid("an open block has other locations than its pointer tells");
+    StoreFault::Invalid("an open block does not hold as many versions as its pointer counts");
 
-/// What is known of an identity without reading its history.
+/// The summary of an identity, known without reading its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointer {
-    /// Seq of its first record: its number in the history's keys.
+    /// Seq of its first record, which is its number in the keys of the history.
     pub number: Seq,
-    /// Its newest version, which is also the count of its versions.
+    /// Its latest version, which is also the count of its versions.
     pub version: Version,
-    /// When its first version was decided.
+    /// Time of its first version.
     pub first_time: Timestamp,
-    /// When its newest version was decided.
+    /// Time of its latest version.
     pub last_time: Timestamp,
-    /// Seq of its newest version.
+    /// Seq of its latest version.
     pub seq: Seq,
 }
 
-/// Which full block of which history an entry is for.
+/// The key of a full block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockKey {
     number: Seq,
     first: Version,
 }
 
-/// What is stored under an identity's key.
+/// The value under an identity's key: its pointer and its open block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryHead {
     pointer: Pointer,
-    /// The places of the versions that are in no full block.
+    /// The locations of the versions that are in no full block.
     open: PackedList,
 }
 
-/// A full block, to be written.
+/// A full block to be written.
 #[derive(Debug)]
 pub struct FullBlock {
     pub key: [u8; 17],
     pub value: Vec<u8>,
 }
 
-/// The places of one identity's versions, read from a store.
+/// The locations of one identity's versions, read from a store.
 pub struct VersionLocations<'a> {
     store: &'a Store,
     pointer: Pointer,
     /// The open block.
     open: Vec<Location>,
-    /// The full block that was read last, and what is in it.
+    /// The full block that was read last, with its locations.
     cached: Option<(BlockKey, Vec<Location>)>,
 }
 
 impl Pointer {
-    /// Without the open block behind it, which is not looked at.
+    /// Decodes the pointer, without looking at the open block behind it.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreFault> {
         split_value(key, value).map(|(pointer, _)| pointer)
     }
 
-    /// How many full blocks there are.
+    /// Number of full blocks.
     pub fn full_blocks(&self) -> u64 {
         self.version / BLOCK_VERSIONS
     }
 
-    /// How many versions are in none of them.
+    /// Number of versions in the open block.
     fn open_versions(&self) -> u64 {
         self.version % BLOCK_VERSIONS
     }
 }
 
 impl BlockKey {
-    /// The one that holds a version, from 1.
+    /// The key of the block that holds a version, counted from 1.
     pub fn of(number: Seq, version: Version) -> Self {
         Self { number, first: version - (version - 1) % BLOCK_VERSIONS }
     }
@@ -116,14 +116,14 @@ impl BlockKey {
 }
 
 impl HistoryHead {
-    /// Before the first version, which this record is.
+    /// The head before the first version, which this record is.
     pub fn empty(first: &LocatedRecord) -> Self {
         let (number, time) = (first.seq(), first.time());
         let pointer = Pointer { number, version: 0, first_time: time, last_time: time, seq: 0 };
         Self { pointer, open: PackedList::default() }
     }
 
-    /// Takes in the next version, and gives the entry of the block that it fills.
+    /// Adds the next version, and returns the block that it fills.
     ///
     /// # Errors
     /// [`StoreFault::Invalid`] when the record does not continue the versions.
@@ -161,7 +161,7 @@ impl HistoryHead {
     }
 }
 
-/// The places in the value of a full block.
+/// The locations in the value of a full block.
 pub fn decode_block(key: &[u8], value: &[u8]) -> Result<Vec<Location>, StoreFault> {
     let locations = keys::unseal(key, value).and_then(PackedList::read);
     let locations = locations.filter(|locations| locations.len() as u64 == BLOCK_VERSIONS);
@@ -188,7 +188,7 @@ fn split_value<'a>(key: &[u8], value: &'a [u8]) -> Result<(Pointer, &'a [u8]), S
 }
 
 impl<'a> VersionLocations<'a> {
-    /// Those of the identity with this key, if there is one.
+    /// The locations of the identity with this key, if it exists.
     pub fn of(store: &'a Store, key: &[u8]) -> Result<Option<Self>, StoreFault> {
         let Some(value) = store.get(key)? else { return Ok(None) };
         let (pointer, locations) = split_value(key, &value)?;
@@ -201,7 +201,7 @@ impl<'a> VersionLocations<'a> {
         self.pointer
     }
 
-    /// Where a version lies.
+    /// The location of a version.
     pub fn location(&mut self, version: Version) -> Result<Location, StoreFault> {
         let pointer = self.pointer;
         if !(1..=pointer.version).contains(&version) {
@@ -216,7 +216,7 @@ impl<'a> VersionLocations<'a> {
         location.copied().ok_or(MISSING_LOCATION)
     }
 
-    /// The places in a full block.
+    /// The locations in a full block.
     fn full_block(&mut self, block: BlockKey) -> Result<&[Location], StoreFault> {
         let locations = match self.cached.take() {
             Some((cached, locations)) if cached == block => locations,

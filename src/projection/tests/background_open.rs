@@ -1,4 +1,5 @@
-//! A store that takes long to open is opened beside the serving, by its milestone.
+//! A store that takes long to open is opened in the background, with the position of its progress
+//! file.
 
 use std::io::ErrorKind;
 use std::sync::mpsc;
@@ -9,10 +10,10 @@ use crate::projection::store::faults::Call;
 use crate::projection::store::{Store, faults};
 use crate::projection::tests::*;
 
-/// Whatever was written in one run is too much to wait for.
+/// Any number of records written in one run is too many to wait for.
 const BACKGROUND: ProjectionOptions = ProjectionOptions { replayed_records_max: 0, ..CACHE };
 
-/// A world of so many records, projected in one run.
+/// A world of `count` records, projected in one run.
 fn world_projected_once(count: u64) -> ProjectionWorld {
     let mut world = ProjectionWorld::with_records(count);
     world.options = BACKGROUND;
@@ -36,12 +37,12 @@ fn store_is_opened_in_background_after_a_long_run_and_at_once_after_a_short_one(
     let applied = projection.applied().unwrap();
     assert_eq!((applied.seq, applied.chain), (2_500, world.chains[2_500]));
     world.assert_recovers();
-    assert!(!opens_in_background(&world.open()), "nothing was written since it was opened");
+    assert!(!opens_in_background(&world.open()), "nothing was written since the last open");
     world.append(&[(identity("late", None), b"1".to_vec())]);
     world.run_once();
     assert!(opens_in_background(&world.open()));
     world.options = CACHE;
-    assert!(!opens_in_background(&world.open()), "one record is read back soon");
+    assert!(!opens_in_background(&world.open()), "one record is replayed fast");
     world.options = BACKGROUND;
     world.assert_recovers();
     assert!(world.quarantined().is_empty());
@@ -82,8 +83,8 @@ fn store_behind_its_progress_file_is_readable_once_caught_up() {
     let status = handle.status();
     retry_on_change(status.clone(), || {
         let seen = status.borrow().applied;
-        assert!(seen == 0 || seen >= 3_370, "{seen}: it does not fall behind what was told");
-        // Either it is not open, or it has all.
+        assert!(seen == 0 || seen >= 3_370, "{seen}: the position moved back");
+        // Either it is not open, or it has all records.
         handle.latest(&identity("more", None)).is_ok_and(|latest| latest.unwrap().version == 3_120)
     });
     world.wait_settled(&handle);
@@ -133,7 +134,7 @@ fn store_that_contradicts_its_progress_file_is_rebuilt() {
         missing(world);
         fs::create_dir(world.store()).unwrap();
     };
-    // So young a store may have lost all to a full disk: it is filled again where it is.
+    // A store this small may have lost everything to a full disk, so it is filled again in place.
     let damaged = |world: &ProjectionWorld| {
         let file = world.store().join("db");
         let mut bytes = fs::read(&file).unwrap();
@@ -160,7 +161,8 @@ fn store_whose_progress_file_disagrees_with_the_journal_is_quarantined() {
     assert_eq!(world.quarantined(), ["projection.quarantined-1"]);
 }
 
-/// The journal was cut behind the milestone, and grew again: only what it was at the start counts.
+/// The journal was cut after the position in the progress file and has grown again. Only its end at
+/// the start counts.
 #[test]
 fn store_ahead_of_the_journal_end_at_start_reports_data_loss() {
     let mut long = world_projected_once(100);
@@ -184,7 +186,7 @@ fn store_ahead_of_the_journal_end_at_start_reports_data_loss() {
         assert!(handle.reports_data_loss());
         assert_eq!(handle.latest(&identity("event.1", None)), Err(Unavailable::Failed));
         handle.close();
-        assert!(short.quarantined().is_empty(), "it is the witness");
+        assert!(short.quarantined().is_empty(), "the store is the evidence");
         let DataLoss { file, finding } = refuse_data_loss(&short.dir()).unwrap_err();
         assert_eq!(file, short.dir().join("loss"));
         assert!(finding.contains("seq 250") && finding.contains("seq 150"), "{finding}");
@@ -197,7 +199,7 @@ fn confirming_the_position_opens_the_store_once() {
     let old = fs::read(progress_file(&world)).unwrap();
     world.append(&ProjectionWorld::records(250..400));
     world.run_once();
-    assert_eq!(world.open().confirm_applied(), 400, "its milestone is as far");
+    assert_eq!(world.open().confirm_applied(), 400, "its progress file is up to date");
     fs::write(progress_file(&world), &old).unwrap();
     let projection = world.open();
     assert_eq!(projection.applied().unwrap().seq, 250);
@@ -207,10 +209,11 @@ fn confirming_the_position_opens_the_store_once() {
     assert!(world.check_reads(&handle));
     handle.close();
     assert!(world.quarantined().is_empty());
-    assert_eq!(world.open().confirm_applied(), 400, "one that is opened first");
+    assert_eq!(world.open().confirm_applied(), 400, "this one is not opened in the background");
 }
 
-/// The log was cut behind the milestone, and has grown past the store in a run that ended early.
+/// The log was cut after the position in the progress file, and has grown past the store in a run
+/// that ended early.
 #[test]
 fn store_with_other_records_than_the_log_reports_data_loss() {
     let mut world = world_projected_once(100);
@@ -232,7 +235,7 @@ fn store_with_other_records_than_the_log_reports_data_loss() {
     assert!(finding.contains("seq 150, and the log has other records there"), "{finding}");
 }
 
-/// A store that was opened at once, and is of another history, is not gone back to.
+/// A store that was opened at once and is of another history is not used again.
 #[test]
 fn quarantined_store_is_not_reopened_after_a_full_disk() {
     let mut world = world_projected_once(50);

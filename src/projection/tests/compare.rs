@@ -1,4 +1,4 @@
-//! What an operator is reported of a projection: every entry counts.
+//! The comparison of a projection with the log: every entry counts.
 
 use std::sync::mpsc;
 
@@ -27,7 +27,7 @@ fn assert_differs(world: &ProjectionWorld, why: &str) -> Option<Seq> {
     }
 }
 
-/// Opens sled on a closed store and changes it behind the projection's back.
+/// Opens sled on a closed store and changes it.
 fn tamper<T>(world: &ProjectionWorld, change: impl FnOnce(&sled::Db) -> T) -> T {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
@@ -42,12 +42,16 @@ fn projection_equals_the_log_up_to_its_applied_position() {
     let mut world = ProjectionWorld::with_records(300);
     assert_eq!(compare_world(&world), Comparison::Absent);
     world.run_once();
-    let Comparison::Same(applied) = compare_world(&world) else { panic!("it is the same") };
+    let Comparison::Same(applied) = compare_world(&world) else { panic!("it has to be the same") };
     assert_eq!((applied.seq, applied.chain), (300, world.chains[300]));
     assert_eq!(position(&world.dir(), world.data_dir.log_id(), 8 << 20), Comparison::Same(applied));
     world.append(&[(identity("event.1", None), b"1".to_vec())]);
-    assert_eq!(compare_world(&world), Comparison::Same(applied), "behind is not another");
-    assert_eq!(world.quarantined(), [""; 0], "nothing is moved");
+    assert_eq!(
+        compare_world(&world),
+        Comparison::Same(applied),
+        "a projection that is behind does not differ"
+    );
+    assert_eq!(world.quarantined(), [""; 0], "nothing is quarantined");
 }
 
 #[test]
@@ -57,7 +61,7 @@ fn every_missing_changed_or_extra_entry_is_found() {
     world.run_once();
     let entries = tamper(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
     let kinds = BTreeMap::from_iter(entries.iter().map(|(key, _)| (key[0], ())));
-    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), *b"ahin", "every kind");
+    assert_eq!(kinds.into_keys().collect::<Vec<_>>(), *b"ahin", "there are entries of every kind");
     let mut named = 0;
     for (i, (key, value)) in entries.iter().enumerate() {
         let mut other = value.to_vec();
@@ -81,10 +85,10 @@ fn every_missing_changed_or_extra_entry_is_found() {
             continue;
         }
         tamper(&world, |db| db.insert(&more, value).unwrap());
-        assert_differs(&world, &format!("too much: {more:?}"));
+        assert_differs(&world, &format!("extra: {more:?}"));
         tamper(&world, |db| db.remove(&more).unwrap());
     }
-    assert!(matches!(compare_world(&world), Comparison::Same(_)), "it was put back");
+    assert!(matches!(compare_world(&world), Comparison::Same(_)), "every change was undone");
 }
 
 #[test]
@@ -92,7 +96,7 @@ fn projection_of_another_log_differs_and_one_ahead_of_the_log_is_reported() {
     let (mut world, other) = (ProjectionWorld::with_records(30), ProjectionWorld::with_records(30));
     other.run_once();
     copy(&other.dir(), &world.dir());
-    assert_differs(&world, "another log's");
+    assert_differs(&world, "of another log");
     fs::remove_dir_all(world.dir()).unwrap();
     world.run_once();
     let reader = ProjectionWorld::with_records(20).journal.reader();
@@ -101,11 +105,12 @@ fn projection_of_another_log_differs_and_one_ahead_of_the_log_is_reported() {
     let Comparison::Ahead(what) = ahead else { panic!("{ahead:?}") };
     assert!(what.contains("missing from the log"), "{what}");
     world.append(&[(identity("event.1", None), b"1".to_vec())]);
-    fs::write(world.dir().join("note"), "somebody's").unwrap();
+    fs::write(world.dir().join("note"), "foreign").unwrap();
     assert!(matches!(compare_world(&world), Comparison::Same(_)));
 }
 
-/// sled was still closing what a rebuild had built, and that was called a difference.
+/// Regression: sled was still closing a store that had just been rebuilt, and the comparison
+/// reported a difference.
 #[test]
 fn projection_in_use_is_held_rather_than_different() {
     let world = ProjectionWorld::with_records(30);

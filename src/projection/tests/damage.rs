@@ -1,4 +1,4 @@
-//! Whatever is done to its files: no wrong answer, and a right one in the end.
+//! Damaged files: no answer is wrong, and in the end every read is answered.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -9,10 +9,10 @@ use crate::projection::store::versions::BlockKey;
 use crate::projection::store::{Store, StoreBatch, keys, versions};
 use crate::projection::tests::*;
 
-/// How many stores each kind of damage is done to.
+/// Number of stores that each kind of damage is done to.
 const SEEDS: u64 = 40;
 
-/// A small generator with a seed that a failure can be repeated with.
+/// A small generator whose seed repeats a failure.
 struct Dice(u64);
 
 impl Dice {
@@ -32,7 +32,7 @@ fn world_projected_once(count: u64) -> (ProjectionWorld, PathBuf) {
     (world, copy_dir)
 }
 
-/// Opens sled on a closed store and changes it behind the projection's back.
+/// Opens sled on a closed store and changes it.
 fn tamper(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
     let (alive, closed) = mpsc::channel();
     let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
@@ -41,7 +41,7 @@ fn tamper(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
     closed.recv_timeout(TIMEOUT).unwrap_err();
 }
 
-/// The last used byte of a file: sled leaves most of the last segment empty.
+/// Length of a file without the zeros at its end: sled leaves most of its last segment empty.
 fn used(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last as u64 + 1)
@@ -184,7 +184,7 @@ fn missing_history_entry_invalidates_the_store_and_it_is_rebuilt() {
     let block = BlockKey::of(records[0].seq(), 2);
     tamper(&world, |db| assert!(db.remove(block.key()).unwrap().is_some()));
     let projection = world.open();
-    assert_eq!(projection.applied().unwrap().seq, 200, "the pointers say nothing of it");
+    assert_eq!(projection.applied().unwrap().seq, 200, "the pointers do not show it");
     let handle = projection.start(world.journal.reader(), true).unwrap();
     let status = handle.status();
     let query = PageQuery { versions: 1..=9, limit: 9, descending: false };
@@ -236,7 +236,7 @@ fn scrub_finds_a_missing_id() {
     let handle = projection.start(world.journal.reader(), true).unwrap();
     let status = handle.status();
     retry_on_change(status, || match handle.by_id(&id) {
-        Ok(IdLookup::Absent) => panic!("it is called absent"),
+        Ok(IdLookup::Absent) => panic!("the id is reported absent"),
         Ok(IdLookup::Found(_)) => true,
         Ok(IdLookup::NotYet) | Err(_) => false,
     });
@@ -281,7 +281,8 @@ fn missing_identity_or_position_is_found_on_open() {
     assert_eq!(world.quarantined().len(), 2);
 }
 
-/// Of the versions that kept whole records, an entry for each version, and whole locations in blocks.
+/// Formats of earlier versions, which held whole records, an entry for each version, and full
+/// locations in blocks, and one of a later version.
 #[test]
 fn store_of_another_format_is_quarantined_with_that_reason() {
     let world = ProjectionWorld::with_records(100);
@@ -301,7 +302,9 @@ fn store_of_another_format_is_quarantined_with_that_reason() {
         });
         let projection = world.open();
         assert_eq!(projection.applied(), None);
-        let StartingPoint::Invalid(reason) = &projection.start else { panic!("it is believed") };
+        let StartingPoint::Invalid(reason) = &projection.start else {
+            panic!("the store is accepted")
+        };
         assert_eq!(*reason, format!("its format is {age} than this version's"));
         drop(projection);
         let handle = world.start();
@@ -318,8 +321,7 @@ fn store_of_another_format_is_quarantined_with_that_reason() {
 fn projection_that_cannot_be_rebuilt_fails_with_the_reason() {
     let world = ProjectionWorld::with_records(10);
     world.run_once();
-    // Where the directory would be moved to, one that is not empty cannot be replaced; and no
-    // number is free.
+    // The highest number is taken, so no number is free to quarantine the directory.
     fs::create_dir_all(world.root.path().join(format!("projection.quarantined-{}/x", u64::MAX)))
         .unwrap();
     let handle = world.open().start(world.journal.reader(), false).unwrap();

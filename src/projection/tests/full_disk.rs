@@ -1,4 +1,4 @@
-//! A full disk: the projection waits for space, and loses nothing.
+//! A full disk: the projection waits for space and loses nothing.
 
 use std::io::ErrorKind;
 
@@ -6,7 +6,7 @@ use crate::projection::store::faults;
 use crate::projection::store::faults::Call;
 use crate::projection::tests::*;
 
-/// Closes, and sees that everything is right without a store set aside.
+/// Waits until everything is right, closes, and checks that no store was quarantined.
 fn assert_recovered_in_place(world: &ProjectionWorld, handle: ProjectionHandle) {
     world.wait_settled(&handle);
     assert!(world.check_reads(&handle));
@@ -79,7 +79,7 @@ fn store_creation_waits_for_space() {
     faults::set(&world.dir(), Call::Open, 1, ErrorKind::QuotaExceeded);
     let handle = world.start();
     assert_recovered_in_place(&world, handle);
-    assert!(!world.store().exists(), "what was left of it is gone");
+    assert!(!world.store().exists(), "the unfinished store is removed");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn store_changed_while_the_disk_was_full_is_quarantined() {
         crate::projection::store::position::Applied { seq: 300, chain, ..Default::default() };
     let value = applied.encode(world.data_dir.log_id());
     let applied = (crate::projection::store::keys::APPLIED.to_vec(), value);
-    // The store tells the right position with a chain of other records.
+    // The store holds the right position with the chain of other records.
     let store = handle.shared().readable().unwrap();
     store.db().insert(applied.0, applied.1).unwrap();
     drop(store);

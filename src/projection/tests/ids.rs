@@ -1,4 +1,4 @@
-//! The index of ids: which it holds, and when it is known to be complete.
+//! The id index: which ids it holds, and when it is known to be complete.
 
 use std::sync::mpsc;
 
@@ -30,7 +30,7 @@ fn scan_all(scrub: &mut IdScrub, store: &Store, applied: &Applied) -> bool {
     }
 }
 
-/// Steps put ids before and behind the walk while it is under way.
+/// Steps write ids before and behind the position of the scan.
 #[test]
 fn id_scrub_interleaved_with_steps_matches_the_position() {
     let world = ProjectionWorld::with_records(24_000);
@@ -81,12 +81,13 @@ fn id_scrub_finds_missing_extra_and_changed_ids() {
     assert!(!is_complete());
 }
 
-/// Records that come between the open and the head then are in no other memory of ids.
+/// Until the store has caught up with the head at the open, no other memory holds the ids of the
+/// records in between.
 #[test]
 fn no_id_is_absent_while_a_stale_store_catches_up() {
     let mut world = ProjectionWorld::with_records(10);
     world.run_once();
-    // Read in several portions, with time for a walk after each.
+    // Read in several portions, with time for a slice of the scrub after each.
     let late = (identity("late", None), vec![b'1'; 1_000]);
     let late = vec![late; 12_000];
     world.append(&late);
@@ -97,7 +98,7 @@ fn no_id_is_absent_while_a_stale_store_catches_up() {
     let status = handle.status();
     retry_on_change(status, || {
         match handle.by_id(&last.id()) {
-            Ok(IdLookup::Absent) => panic!("it is called absent"),
+            Ok(IdLookup::Absent) => panic!("the id is reported absent"),
             Ok(IdLookup::Found(record)) => found = record == *last,
             Ok(IdLookup::NotYet) => waited += 1,
             Err(unavailable) => assert_eq!(unavailable, Unavailable::Rebuilding),
@@ -110,7 +111,7 @@ fn no_id_is_absent_while_a_stale_store_catches_up() {
     handle.close();
 }
 
-/// An id that names its place has no entry, and one that only looks so has.
+/// An id that encodes its location has no entry, and one that only looks like that has one.
 #[test]
 fn only_ids_that_do_not_encode_their_location_have_an_entry() {
     let world = ProjectionWorld::with_records(50);

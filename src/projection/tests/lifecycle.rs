@@ -1,4 +1,4 @@
-//! Opening, following, catching up, closing.
+//! Opening, following, catching up and closing.
 
 use std::fs;
 
@@ -16,7 +16,10 @@ fn any_group() -> impl Strategy<Value = Vec<(Identity, Vec<u8>)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(16)
+    })]
 
     #[test]
     fn every_record_reads_back_byte_for_byte_after_any_history(
@@ -167,6 +170,7 @@ fn projection_stops_when_its_last_handle_is_dropped() {
         closed.borrow_mut().borrow_and_update().phase == FollowPhase::Closed
     });
 }
+
 #[test]
 fn projection_that_never_held_a_record_is_not_quarantined() {
     let mut world = ProjectionWorld::new();

@@ -1,4 +1,4 @@
-//! From the index into the log: what is damaged where, and what is said of it.
+//! Reads through the index into the log: index faults are distinguished from log damage.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
@@ -13,12 +13,12 @@ use crate::projection::store::versions::{BlockKey, HistoryHead, VersionLocations
 use crate::projection::store::{Store, StoreBatch, keys, versions};
 use crate::projection::tests::*;
 
-/// A store of its own with everything of the journal in it, applied in steps of this length.
+/// A store with every record of the journal, applied in steps of this many records.
 fn applied(world: &ProjectionWorld, name: &str, step: usize) -> (Store, Applied) {
     applied_forgetting(world, name, step, usize::MAX)
 }
 
-/// The same, and every so many steps nothing is known of the store.
+/// The same, but after each `each` steps the known heads are dropped.
 fn applied_forgetting(
     world: &ProjectionWorld,
     name: &str,
@@ -70,7 +70,7 @@ pub fn block_of(key: &[u8], locations: &[Location]) -> Vec<u8> {
     keys::seal(key, list.into_bytes())
 }
 
-/// The log's only segment, where the record's meta part and data part begin in it.
+/// The only segment of the log, and the offsets in it of the record's meta and data parts.
 fn part_offsets(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2]) {
     let mut follower = world.journal.reader().follow(record.seq() - 1);
     let location = follower.next_located(1).unwrap().remove(0).place.encode();
@@ -80,7 +80,7 @@ fn part_offsets(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2])
     (path, [parts_at, parts_at + 20 + u64::from(meta)])
 }
 
-/// Changes one byte of a file, and gives it back changed again.
+/// Flips a bit of one byte of a file.
 fn flip(path: &Path, at: u64) {
     let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
@@ -105,7 +105,8 @@ fn entries_do_not_depend_on_step_sizes() {
     assert_eq!(of_kind(keys::IDS), 1_501 - encoded);
     assert_eq!(of_kind(keys::NAMES), world.model.len());
     for (key, value) in contents(&whole) {
-        // Fourteen identities in turn, a record a millisecond: 11 or 12 bytes, the first 19.
+        // Fourteen identities in turn, a record a millisecond: 11 or 12 bytes each, and 19 for the
+        // first.
         let list = |versions: usize| versions * 11..=versions * 12 + versions.min(1) * 7;
         let expected = match key[0] {
             keys::HISTORY => list(16),
@@ -154,7 +155,7 @@ fn any_changed_byte_of_an_entry_is_an_index_fault() {
     }
 }
 
-/// Whole by its checksum, and yet not what the log makes of it.
+/// The checksum is right, but the entry is not what the log yields.
 #[test]
 fn entry_with_a_wrong_location_is_an_index_fault() {
     let world = ProjectionWorld::with_records(250);
@@ -170,12 +171,12 @@ fn entry_with_a_wrong_location_is_an_index_fault() {
         let mut changed = locations.clone();
         changed[2] = location;
         put_locations(&changed);
-        assert!(refused(), "of another record, or nowhere");
+        assert!(refused(), "of another record, or outside of the log");
     }
     put_locations(&locations[..15]);
     assert!(refused(), "a location is missing");
     put_locations(&[&locations[..], &locations[..1]].concat());
-    assert!(refused(), "a location too many");
+    assert!(refused(), "there is an extra location");
     put_locations(&locations);
     assert_eq!(store.get(&key).unwrap().unwrap(), value);
     assert!(!refused());
@@ -204,7 +205,8 @@ fn version_is_found_in_its_full_block_or_in_the_open_block() {
         let value = store.get(&key).unwrap().unwrap();
         let head = HistoryHead::decode(&key, &value).unwrap();
         assert_eq!(head.encode(&key), *value);
-        // Of another identity, or with a part of a location behind it, or one too many or too few.
+        // Under the key of another identity, with part of a location after it, or with one location
+        // too many or too few.
         assert!(HistoryHead::decode(&keys::name_key(&identity("other", None)), &value).is_err());
         let unsealed = keys::unseal(&key, &value).unwrap();
         let more = [unsealed, &[0; 10]].concat();
@@ -261,7 +263,7 @@ fn record_damaged_in_the_log_is_refused_and_the_index_is_kept() {
         assert_eq!(handle.page(&target, &query(1..=4)).unwrap().len(), 4);
         assert!(matches!(handle.by_id(&id), Ok(IdLookup::Found(_))));
         assert_eq!(handle.state(), ProjectionState::Ready);
-        // A file that is mended is read at once.
+        // A file that is repaired is read at once.
         flip(&path, at);
         assert_eq!(handle.page(&target, &query(5..=5)), Ok(vec![record.clone()]));
     }
@@ -270,7 +272,8 @@ fn record_damaged_in_the_log_is_refused_and_the_index_is_kept() {
     assert!(world.quarantined().is_empty());
 }
 
-/// Groups of one record and of thousands, in several segments, one history through all of them.
+/// Groups of one record and of thousands, in several segments, with one history through all of
+/// them.
 #[test]
 fn pages_span_segments_and_large_groups() {
     let mut world = ProjectionWorld::new();

@@ -47,7 +47,7 @@ struct ProjectionWorld {
     data_dir: DataDir,
     journal: Journal,
     model: BTreeMap<Identity, Vec<Record>>,
-    /// The chain after each record, and before the first.
+    /// The chain before the first record, and after each.
     chains: Vec<Digest>,
     time: u64,
     options: ProjectionOptions,
@@ -71,7 +71,7 @@ impl ProjectionWorld {
         }
     }
 
-    /// A world of `count` records over a handful of events, public and private.
+    /// A world of `count` records of a few events, public and private.
     fn with_records(count: u64) -> Self {
         let mut world = Self::new();
         world.append(&Self::records(0..count));
@@ -86,7 +86,8 @@ impl ProjectionWorld {
         records.collect()
     }
 
-    /// Appends groups of 100, each record a few milliseconds after the one before, or none.
+    /// Appends groups of 100. The time of each record is that of the one before or up to 2 ms
+    /// later.
     fn append(&mut self, events: &[(Identity, Vec<u8>)]) {
         for events in events.chunks(100) {
             self.append_group(events);
@@ -125,7 +126,7 @@ impl ProjectionWorld {
         self.root.path().join("projection")
     }
 
-    /// Where a first store lies.
+    /// Path of the first store.
     fn store(&self) -> PathBuf {
         self.dir().join("sled-1")
     }
@@ -142,14 +143,14 @@ impl ProjectionWorld {
         projection.start(self.journal.reader(), agrees).unwrap()
     }
 
-    /// Starts it, waits until everything is applied, and closes it.
+    /// Starts the projection, waits until everything is applied, and closes it.
     fn run_once(&self) {
         let handle = self.start();
         self.wait_settled(&handle);
         handle.close();
     }
 
-    /// Waits until everything is applied and known to be complete.
+    /// Waits until everything is applied and the id index is complete.
     fn wait_settled(&self, handle: &ProjectionHandle) {
         let head = self.head();
         wait_for_status(handle, |status| {
@@ -159,21 +160,21 @@ impl ProjectionWorld {
         block_on(handle.reached(head, TIMEOUT)).unwrap();
     }
 
-    /// Makes every read and compares it with the model. Tells whether all were answered; what
-    /// was answered must be right.
+    /// Makes every read and compares the answers with the model. Returns whether all reads were
+    /// answered; a wrong answer panics.
     fn check_reads(&self, handle: &ProjectionHandle) -> bool {
         let mut answers = Answers(true);
         for (identity, records) in &self.model {
             let count = records.len() as Version;
-            let latest = answers.right(handle.latest(identity)).flatten();
+            let latest = answers.record(handle.latest(identity)).flatten();
             if answers.0 {
-                let latest = latest.expect("an identity is missing");
+                let latest = latest.expect("the identity is missing");
                 assert_eq!(latest.version, count);
                 assert_eq!(latest.number, records[0].seq());
             }
             for (descending, limit) in [(false, 1_000), (true, 1_000), (false, 3)] {
                 let query = PageQuery { versions: 1..=Version::MAX, limit, descending };
-                if let Some(page) = answers.right(handle.page(identity, &query)) {
+                if let Some(page) = answers.record(handle.page(identity, &query)) {
                     let mut expected = records.clone();
                     if descending {
                         expected.reverse();
@@ -183,20 +184,23 @@ impl ProjectionWorld {
                 }
             }
             for record in records {
-                match answers.right(handle.by_id(&record.id())) {
+                match answers.record(handle.by_id(&record.id())) {
                     None => {}
                     Some(IdLookup::Found(found)) => {
                         assert_eq!(&found, record);
-                        assert!(!id_encodes_location(record.seq()), "it takes no key");
+                        assert!(
+                            !id_encodes_location(record.seq()),
+                            "an id that encodes its location has no entry"
+                        );
                     }
                     Some(IdLookup::NotYet | IdLookup::Absent)
                         if id_encodes_location(record.seq()) => {}
                     Some(IdLookup::NotYet) => answers.0 = false,
-                    Some(IdLookup::Absent) => panic!("{record:?} is called absent"),
+                    Some(IdLookup::Absent) => panic!("{record:?} is reported absent"),
                 }
             }
         }
-        if let Some(page) = answers.right(handle.names(None, usize::MAX, |_| true)) {
+        if let Some(page) = answers.record(handle.names(None, usize::MAX, |_| true)) {
             let names: Vec<_> = page.names.iter().map(|(identity, _)| identity).collect();
             assert_eq!(names, self.model.keys().collect::<Vec<_>>());
             assert_eq!(page.next, None);
@@ -204,8 +208,8 @@ impl ProjectionWorld {
         answers.0
     }
 
-    /// Starts over whatever lies there: nothing read on the way is wrong, and in the end
-    /// everything is right.
+    /// Starts on whatever the directory holds: no answer on the way is wrong, and in the end every
+    /// read is answered.
     fn assert_recovers(&self) {
         let handle = self.start();
         let status = handle.status();
@@ -216,7 +220,7 @@ impl ProjectionWorld {
         handle.close();
     }
 
-    /// The names of directories that were set aside.
+    /// The names of quarantined directories.
     fn quarantined(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -230,7 +234,7 @@ impl ProjectionWorld {
 struct Answers(bool);
 
 impl Answers {
-    fn right<T>(&mut self, answer: Result<T, Unavailable>) -> Option<T> {
+    fn record<T>(&mut self, answer: Result<T, Unavailable>) -> Option<T> {
         self.0 &= answer.is_ok();
         answer.ok()
     }
@@ -242,13 +246,13 @@ impl ProjectionHandle {
     }
 }
 
-/// Whether the record with this seq has an id that names its place.
+/// Whether the record with this seq has an id that encodes its location.
 fn id_encodes_location(seq: Seq) -> bool {
     seq.is_multiple_of(3)
 }
 
-/// An id of its own for every seq, in no order: an odd factor loses nothing. Some look like those of
-/// the server.
+/// A distinct id for every seq, in no order: multiplying by an odd factor loses nothing. Some look
+/// like ids of the server.
 fn id(seq: Seq, millis: u64) -> Uuid {
     let millis = Timestamp::from_millis(millis);
     if id_encodes_location(seq) {
@@ -267,22 +271,26 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-/// Waits for a status.
+/// Waits until the status satisfies `holds`.
 fn wait_for_status(handle: &ProjectionHandle, holds: impl Fn(&ProjectionStatus) -> bool) {
     let mut status = handle.status();
     block_on(async {
         tokio::time::timeout(TIMEOUT, status.wait_for(|status| holds(status)))
             .await
-            .expect("the status never came")
+            .expect("the status was not reached in time")
             .unwrap();
     });
 }
 
-/// Tries again at every change of the status that `status` has not seen, until it holds.
+/// Calls `holds` again after every change of the status that `status` has not seen, until it
+/// returns true.
 fn retry_on_change(mut status: watch::Receiver<ProjectionStatus>, mut holds: impl FnMut() -> bool) {
     block_on(async {
         while !holds() {
-            tokio::time::timeout(TIMEOUT, status.changed()).await.expect("it never held").unwrap();
+            tokio::time::timeout(TIMEOUT, status.changed())
+                .await
+                .expect("the condition did not hold in time")
+                .unwrap();
         }
     });
 }
@@ -300,7 +308,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Every file of a store with at least one byte.
+/// Every non-empty file below a directory.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -1,4 +1,4 @@
-//! What reads answer.
+//! The answers of reads.
 
 use crate::projection::read::NAMES_SCANNED_MAX;
 use crate::projection::tests::*;

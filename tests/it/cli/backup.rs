@@ -257,7 +257,7 @@ fn the_log_of_a_backup_in_the_place_of_the_original_has_its_history_built_anew()
     fs::remove_dir_all(&data).expect("it is there");
     fs::rename(backup, &data).expect("it can be moved");
     let program = place.serve("data");
-    until("the history is doubted", || program.log().contains("lie in other places"));
+    until("the history is rejected", || program.log().contains("are at other locations"));
     assert_eq!(program.client.lines(event), history);
     assert_eq!(program.client.lines("/log")[..log.len()], log);
     program.stop();

@@ -22,7 +22,7 @@ fn a_rebuilt_history_is_that_of_the_log_and_the_old_one_is_kept() {
     super::settled(program.client);
     assert_eq!(program.client.lines("/audit/n").len(), 28);
     let log = program.log();
-    assert!(!log.contains("aside") && !log.contains("rebuil"), "it is taken over: {log}");
+    assert!(!log.contains("quarantin") && !log.contains("rebuil"), "it is taken over: {log}");
     program.stop();
 }
 
