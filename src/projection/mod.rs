@@ -34,6 +34,7 @@ mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod open;
+mod options;
 mod read;
 mod status;
 mod store;
@@ -51,47 +52,21 @@ use std::thread;
 use uuid::Uuid;
 
 pub use open::data_loss::{DataLoss, refuse_data_loss};
+pub use options::ProjectionOptions;
 pub use read::compare::{Comparison, compare, position};
-pub use read::handle::{ProjectionHandle, ProjectionState, Unavailable};
+pub use read::handle::{ProjectionHandle, ProjectionState};
+pub use read::unavailable::Unavailable;
 pub use read::{IdLookup, NamePage, PageQuery};
 pub use store::position::Applied;
 pub use store::versions::Pointer;
 
 use crate::journal::Reader;
 use crate::projection::follow::ProjectionThread;
-use crate::projection::follow::session::PausedStore;
-use crate::projection::open::begin;
-use crate::projection::open::begin::{OpenedStore, StartingPoint};
 use crate::projection::open::directory::{DirectoryContents, StoreDirectory};
-use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::open::opened_store::OpenedStore;
+use crate::projection::open::starting_point::StartingPoint;
 use crate::projection::status::SharedStatus;
 use crate::record::Seq;
-
-/// Settings of a projection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProjectionOptions {
-    /// Bytes of pages that sled keeps in memory.
-    pub cache_bytes_max: u64,
-    /// Maximum lag, in records, that pauses during a burst of inserts may cause.
-    pub burst_lag_records_max: u64,
-    /// Inserted records a second that count as a burst.
-    pub burst_records_per_second: u64,
-    /// Maximum number of records that sled may have to replay while a start waits for the open:
-    /// 0.1 s a million. Beyond it the store is opened in the background.
-    pub replayed_records_max: u64,
-}
-
-impl Default for ProjectionOptions {
-    fn default() -> Self {
-        Self {
-            cache_bytes_max: 64 << 20,
-            burst_lag_records_max: 1_000_000,
-            // Inserts at this rate take a tenth of a core.
-            burst_records_per_second: 4_000,
-            replayed_records_max: 500_000,
-        }
-    }
-}
 
 /// A projection that was inspected, and opened unless that would take long. It does not follow the
 /// journal yet.
@@ -116,18 +91,7 @@ impl Projection {
     pub fn open(dir: &Path, log_id: Uuid, options: ProjectionOptions) -> Self {
         let alive = mpsc::channel();
         let (directory, contents) = StoreDirectory::inspect(dir);
-        let start = match contents {
-            DirectoryContents::Foreign => {
-                StartingPoint::Invalid("the directory holds something else".to_owned())
-            }
-            DirectoryContents::Nothing => StartingPoint::Nothing,
-            DirectoryContents::Store => {
-                match background_position(&directory, log_id, options.replayed_records_max) {
-                    Some(paused) => StartingPoint::OpenInBackground(paused),
-                    None => open_now(&directory, log_id, &options, alive.0.clone()),
-                }
-            }
-        };
+        let start = StartingPoint::find(&directory, &contents, log_id, &options, alive.0.clone());
         Self { directory, log_id, options, start, opened: OnceCell::new(), alive }
     }
 
@@ -156,11 +120,7 @@ impl Projection {
     /// It is evidence for the journal that the records up to there were durable.
     #[must_use]
     pub fn applied(&self) -> Option<Applied> {
-        match &self.start {
-            StartingPoint::Applied(_, applied)
-            | StartingPoint::OpenInBackground(PausedStore { applied, .. }) => Some(*applied),
-            StartingPoint::Invalid(_) | StartingPoint::NoSpace(_) | StartingPoint::Nothing => None,
-        }
+        self.start.applied()
     }
 
     /// Seq of the last record in the store, which may be after that of [`Projection::applied`].
@@ -173,7 +133,8 @@ impl Projection {
             tracing::warn!(
                 "the log does not end whole at its watermark, so the history is opened first"
             );
-            OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.0.clone())
+            let alive = self.alive.0.clone();
+            OpenedStore::open(&self.directory, self.log_id, self.options.cache_bytes_max, alive)
         });
         opened.applied().map_or(known, |applied| applied.seq.max(known))
     }
@@ -187,34 +148,13 @@ impl Projection {
     /// When the thread cannot be started.
     pub fn start(self, reader: Reader, agrees: bool) -> io::Result<ProjectionHandle> {
         let Self { directory, log_id, options, start, opened, alive: (alive, closed) } = self;
-        let start = match start {
-            StartingPoint::Applied(_, applied) if applied.seq > reader.durable() => {
-                StartingPoint::Invalid("it is ahead of the journal".to_owned())
-            }
-            StartingPoint::Applied(..) | StartingPoint::OpenInBackground(_) if !agrees => {
-                StartingPoint::Invalid(
-                    "it was derived from other records than the journal's".to_owned(),
-                )
-            }
-            StartingPoint::Applied(store, applied) => {
-                match begin::location_mismatch(&store, &applied, &reader) {
-                    Ok(None) => StartingPoint::Applied(store, applied),
-                    Ok(Some(mismatch)) => StartingPoint::Invalid(mismatch),
-                    Err(fault) if fault.is_no_space() => {
-                        StartingPoint::NoSpace(PausedStore { applied, readable_at: applied.seq })
-                    }
-                    Err(fault) => StartingPoint::Invalid(fault.to_string()),
-                }
-            }
-            start => start,
-        };
+        let start = start.checked(&reader, agrees);
         let opened =
             opened.into_inner().filter(|_| matches!(start, StartingPoint::OpenInBackground(_)));
         let shared = Arc::new(SharedStatus::new(reader));
         let start_head = Some(shared.head());
-        let shared_by_thread = Arc::clone(&shared);
         let follow = ProjectionThread {
-            shared: shared_by_thread,
+            shared: Arc::clone(&shared),
             directory,
             log_id,
             options,
@@ -230,35 +170,5 @@ impl Projection {
             }
         })?;
         Ok(handle)
-    }
-}
-
-/// The position in the progress file, if the store would take long to open.
-fn background_position(
-    directory: &StoreDirectory,
-    log_id: Uuid,
-    replayed_records_max: u64,
-) -> Option<PausedStore> {
-    let progress_file = ProgressFile::read(directory.path(), directory.generation(), log_id)?;
-    let applied = progress_file.applied;
-    (progress_file.replayed() > replayed_records_max)
-        .then_some(PausedStore { applied, readable_at: applied.seq })
-}
-
-/// Opens a store at once and checks it against itself.
-fn open_now(
-    directory: &StoreDirectory,
-    log_id: Uuid,
-    options: &ProjectionOptions,
-    alive: mpsc::Sender<()>,
-) -> StartingPoint {
-    let unwritten = store::is_unwritten(&directory.store());
-    match OpenedStore::open(directory, log_id, options, alive).found {
-        Ok((Some(applied), store)) => StartingPoint::Applied(store, applied),
-        // The process ended before sled first wrote: there is nothing to quarantine.
-        Ok((None, _)) if unwritten => StartingPoint::Nothing,
-        Ok((None, _)) => StartingPoint::Invalid("it is empty".to_owned()),
-        Err(fault) if fault.is_no_space() => StartingPoint::NoSpace(PausedStore::default()),
-        Err(fault) => StartingPoint::Invalid(fault.to_string()),
     }
 }

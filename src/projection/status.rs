@@ -8,9 +8,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::journal::Reader;
-use crate::projection::read::handle::Unavailable;
+use crate::projection::read::unavailable::Unavailable;
 use crate::projection::store::Store;
 use crate::record::Seq;
+
+/// Beyond this lag the projection is catching up: about 1 s of work under full load.
+pub const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// What the projection thread is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

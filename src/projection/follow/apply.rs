@@ -9,6 +9,10 @@ use crate::projection::store::position::Applied;
 use crate::projection::store::versions::FullBlock;
 use crate::projection::store::{Store, StoreBatch, StoreFault, keys};
 
+/// Maximum stored bytes that one read of the journal asks for. Only the leaf, meta and location of
+/// each record are held.
+pub const STEP_BYTES_MAX: usize = 4 << 20;
+
 /// Maximum number of records in a step. Each identity among them is one key, each sixteenth version
 /// of an identity another, and so is each id in the id index. Larger steps would write fewer
 /// pointers where identities repeat; smaller ones keep the store closer behind the journal.

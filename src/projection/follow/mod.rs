@@ -1,6 +1,7 @@
 //! The one thread that writes the store: it follows the journal, and rebuilds an invalid store.
 
 pub mod apply;
+mod begin;
 pub mod budget;
 pub mod pointers;
 pub mod progress;
@@ -12,20 +13,18 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::journal::JournalError;
-use crate::projection::ProjectionOptions;
-use crate::projection::follow::apply::STEP_RECORDS_MAX;
+use crate::projection::follow::apply::{STEP_BYTES_MAX, STEP_RECORDS_MAX};
 use crate::projection::follow::session::{SessionEnd, StoreSession};
-use crate::projection::open::begin::{OpenedStore, StartingPoint};
 use crate::projection::open::directory::StoreDirectory;
+use crate::projection::open::opened_store::OpenedStore;
 use crate::projection::open::progress_file::ProgressFile;
+use crate::projection::open::starting_point::StartingPoint;
 use crate::projection::open::{data_loss, progress_file};
-use crate::projection::status::{FollowPhase, PauseEnd, ProjectionStatus, SharedStatus};
+use crate::projection::options::ProjectionOptions;
+use crate::projection::status::{
+    FollowPhase, LAG_RECORDS_MAX, PauseEnd, ProjectionStatus, SharedStatus,
+};
 use crate::record::Seq;
-
-/// Maximum stored bytes that one read of the journal asks for. Only the leaf, meta and location of
-/// each record are held.
-pub const STEP_BYTES_MAX: usize = 4 << 20;
 
 /// Maximum wait for the journal; a stop or an invalid store ends it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -38,9 +37,6 @@ const STEP_WAIT: Duration = Duration::from_millis(50);
 /// Minimum time over which a burst is measured, and the time after which a pause checks whether it
 /// is over.
 const BURST_CHECK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Beyond this lag the projection is catching up: about 1 s of work under full load.
-pub const LAG_RECORDS_MAX: u64 = 50_000;
 
 /// Maximum age of the progress file while records are applied. sled syncs as often, so the file is
 /// as good durability evidence as the store. In tests every write is due.
@@ -103,8 +99,7 @@ impl ProjectionThread {
     fn follow(&self, session: &mut StoreSession) -> Result<Infallible, SessionEnd> {
         let mut follower = self.shared.reader().follow(session.applied.seq);
         loop {
-            let read = follower.next_located(STEP_BYTES_MAX);
-            let records = read.map_err(unreadable)?;
+            let records = follower.next_located(STEP_BYTES_MAX)?;
             for records in records.chunks(STEP_RECORDS_MAX) {
                 self.check_session(session)?;
                 let (began, head) = (Instant::now(), self.shared.head());
@@ -258,10 +253,6 @@ impl ProjectionThread {
 fn is_burst(records: u64, elapsed: Duration, per_second: u64) -> bool {
     u128::from(records) * Duration::from_secs(1).as_nanos()
         >= u128::from(per_second) * elapsed.max(BURST_CHECK_INTERVAL).as_nanos()
-}
-
-pub fn unreadable(error: JournalError) -> SessionEnd {
-    SessionEnd::Failed(format!("the journal cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::journal::JournalError;
 use crate::projection::follow::budget::PauseBudget;
 use crate::projection::follow::pointers::Pointers;
 use crate::projection::follow::progress::ProgressDisplay;
 use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::open::scrub::IdScrub;
+use crate::projection::open::starting_point::PausedStore;
 use crate::projection::store::position::Applied;
 use crate::projection::store::{Store, StoreFault};
 use crate::record::Seq;
@@ -57,13 +59,10 @@ pub enum SessionEnd {
     Stopped,
 }
 
-/// A store that was left because the disk was full, or that is not open yet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PausedStore {
-    /// A position that agrees with the journal. The store may be behind or ahead of it.
-    pub applied: Applied,
-    /// Seq at which it becomes readable again: nothing that readers have seen may be missing.
-    pub readable_at: Seq,
+impl From<JournalError> for SessionEnd {
+    fn from(error: JournalError) -> Self {
+        Self::Failed(format!("the journal cannot be read: {error}"))
+    }
 }
 
 impl StoreSession {

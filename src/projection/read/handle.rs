@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use thiserror::Error;
 use uuid::Uuid;
 
 use crate::projection::read;
+use crate::projection::read::unavailable::Unavailable;
 use crate::projection::read::{IdLookup, NamePage, PageQuery, ReadRefusal, StoreView};
 use crate::projection::status::{FollowPhase, ProjectionStatus, SharedStatus};
 use crate::projection::store::versions::Pointer;
@@ -51,38 +51,6 @@ pub enum ProjectionState {
         /// Seq of the last durable record.
         head: Seq,
     },
-}
-
-/// Why a read was refused. It does not say whether the requested data exists.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Unavailable {
-    /// The position was not reached in time; a retry may succeed.
-    #[error("the projection is at {applied} and has not reached {wanted} yet")]
-    Behind {
-        /// Seq of the last record applied.
-        applied: Seq,
-        /// The seq to be reached.
-        wanted: Seq,
-    },
-    /// It was closed.
-    #[error("the projection is closed")]
-    Closed,
-    /// The log is damaged, or cannot be read, at the location of a record; other records can be
-    /// read.
-    #[error("the log cannot be read at the location of a record")]
-    Damaged,
-    /// The store contradicts itself or the log: it is being rebuilt, and a retry may succeed.
-    #[error("the projection is invalid and is being rebuilt")]
-    Invalid,
-    /// It cannot be built.
-    #[error("the projection failed")]
-    Failed,
-    /// It is being opened; a retry may succeed.
-    #[error("the projection is being opened")]
-    Opening,
-    /// It is being rebuilt; a retry may succeed.
-    #[error("the projection is being rebuilt")]
-    Rebuilding,
 }
 
 /// Stops the projection thread when the last handle is dropped.

@@ -7,6 +7,7 @@
 
 pub mod compare;
 pub mod handle;
+pub mod unavailable;
 
 use std::ops::RangeInclusive;
 

@@ -4,14 +4,16 @@
 use std::io::ErrorKind;
 use std::sync::mpsc;
 
-use crate::projection::open::begin::StartingPoint;
 use crate::projection::open::data_loss::{DataLoss, refuse_data_loss};
+use crate::projection::open::starting_point::StartingPoint;
 use crate::projection::store::faults::Call;
 use crate::projection::store::{Store, faults};
 use crate::projection::tests::*;
 
 /// Any number of records written in one run is too many to wait for.
 const BACKGROUND: ProjectionOptions = ProjectionOptions { replayed_records_max: 0, ..CACHE };
+
+type StoreTamper<'a> = &'a dyn Fn(&ProjectionWorld);
 
 /// A world of `count` records, projected in one run.
 fn world_projected_once(count: u64) -> ProjectionWorld {
@@ -141,7 +143,6 @@ fn store_that_contradicts_its_progress_file_is_rebuilt() {
         bytes.iter_mut().step_by(512).for_each(|byte| *byte ^= 0x55);
         fs::write(file, bytes).unwrap();
     };
-    type StoreTamper<'a> = &'a dyn Fn(&ProjectionWorld);
     let changes: [(StoreTamper<'_>, usize); 3] = [(&missing, 1), (&empty, 1), (&damaged, 0)];
     for (change, quarantined) in changes {
         let world = world_projected_once(250);

@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use crate::projection::open::begin::StartingPoint;
+use crate::projection::open::starting_point::StartingPoint;
 use crate::projection::store::versions::BlockKey;
-use crate::projection::store::{Store, StoreBatch, keys, versions};
+use crate::projection::store::{Store, keys, versions};
+use crate::projection::tests::locations::block_of;
 use crate::projection::tests::*;
 
 /// Number of stores that each kind of damage is done to.
@@ -30,15 +31,6 @@ fn world_projected_once(count: u64) -> (ProjectionWorld, PathBuf) {
     let copy_dir = world.root.path().join("copy");
     copy(&world.dir(), &copy_dir);
     (world, copy_dir)
-}
-
-/// Opens sled on a closed store and changes it.
-fn tamper(world: &ProjectionWorld, change: impl FnOnce(&sled::Db)) {
-    let (alive, closed) = mpsc::channel();
-    let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
-    change(store.db());
-    drop(store);
-    closed.recv_timeout(TIMEOUT).unwrap_err();
 }
 
 /// Length of a file without the zeros at its end: sled leaves most of its last segment empty.
@@ -211,9 +203,7 @@ fn store_invalidated_by_a_reader_is_rebuilt() {
     let value = store.get(&block).unwrap().unwrap();
     let mut locations = versions::decode_block(&block, &value).unwrap();
     locations[2] = locations[3];
-    let mut batch = StoreBatch::default();
-    batch.insert(&block, &crate::projection::tests::locations::block_of(&block, &locations));
-    store.apply(batch).unwrap();
+    put(&store, &block, &block_of(&block, &locations));
     drop(store);
     let query = PageQuery { versions: 1..=9, limit: 9, descending: true };
     let status = handle.status();
@@ -297,9 +287,8 @@ fn store_of_another_format_is_quarantined_with_that_reason() {
     };
     let formats = [(0, 57, "older"), (1, 81, "older"), (2, 81, "older"), (4, 99, "newer")];
     for (format, bytes, age) in formats {
-        tamper(&world, |db| {
-            drop(db.insert(keys::APPLIED, position_of_format(format, bytes)).unwrap())
-        });
+        let value = position_of_format(format, bytes);
+        tamper(&world, |db| db.insert(keys::APPLIED, value).unwrap());
         let projection = world.open();
         assert_eq!(projection.applied(), None);
         let StartingPoint::Invalid(reason) = &projection.start else {

@@ -8,7 +8,7 @@ use crate::projection::follow::pointers::Pointers;
 use crate::projection::open::scrub;
 use crate::projection::open::scrub::IdScrub;
 use crate::projection::store::position::Applied;
-use crate::projection::store::{Store, StoreBatch, keys};
+use crate::projection::store::{Store, keys};
 use crate::projection::tests::*;
 
 fn located(world: &ProjectionWorld) -> Vec<LocatedRecord> {
@@ -64,20 +64,15 @@ fn id_scrub_finds_missing_extra_and_changed_ids() {
     let applied = apply::step(&store, pointers, log_id, Applied::default(), &records).unwrap();
     let entries: Vec<_> = records.iter().filter_map(keys::id_entry).collect();
     let (key, value) = &entries[7];
-    let put = |key: &[u8], value: &[u8]| {
-        let mut batch = StoreBatch::default();
-        batch.insert(key, value);
-        store.apply(batch).unwrap();
-    };
     let is_complete = || scan_all(&mut IdScrub::new(), &store, &applied);
     assert!(is_complete());
     store.db().remove(key).unwrap();
     assert!(!is_complete());
-    put(key, &entries[8].1);
+    put(&store, key, &entries[8].1);
     assert!(!is_complete());
-    put(key, value);
+    put(&store, key, value);
     assert!(is_complete());
-    put(&keys::id_key(&Uuid::from_u128(5)), value);
+    put(&store, &keys::id_key(&Uuid::from_u128(5)), value);
     assert!(!is_complete());
 }
 

@@ -10,7 +10,7 @@ use crate::projection::read;
 use crate::projection::read::{ReadRefusal, StoreView};
 use crate::projection::store::position::Applied;
 use crate::projection::store::versions::{BlockKey, HistoryHead, VersionLocations};
-use crate::projection::store::{Store, StoreBatch, keys, versions};
+use crate::projection::store::{Store, keys, versions};
 use crate::projection::tests::*;
 
 /// A store with every record of the journal, applied in steps of this many records.
@@ -48,12 +48,6 @@ fn applied_forgetting(
 fn contents(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let all = store.db().iter().map(Result::unwrap);
     all.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
-}
-
-fn put(store: &Store, key: &[u8], value: &[u8]) {
-    let mut batch = StoreBatch::default();
-    batch.insert(key, value);
-    store.apply(batch).unwrap();
 }
 
 fn one(store: &Store, log: &Reader, record: &Record) -> Result<Record, ReadRefusal> {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -24,9 +24,11 @@ use uuid::Uuid;
 use crate::audit::{Digest, Salts, chain};
 use crate::journal;
 use crate::journal::{DataDir, Journal};
-use crate::projection::read::handle::{ProjectionHandle, ProjectionState, Unavailable};
+use crate::projection::read::handle::{ProjectionHandle, ProjectionState};
+use crate::projection::read::unavailable::Unavailable;
 use crate::projection::read::{IdLookup, PageQuery};
 use crate::projection::status::{FollowPhase, ProjectionStatus};
+use crate::projection::store::{Store, StoreBatch};
 use crate::projection::{Projection, ProjectionOptions};
 use crate::record::{
     Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version, server_id,
@@ -293,6 +295,22 @@ fn retry_on_change(mut status: watch::Receiver<ProjectionStatus>, mut holds: imp
                 .unwrap();
         }
     });
+}
+
+/// Opens sled on a closed store and changes it.
+fn tamper<T>(world: &ProjectionWorld, change: impl FnOnce(&sled::Db) -> T) -> T {
+    let (alive, closed) = mpsc::channel();
+    let store = Store::open(&world.store(), 8 << 20, alive).unwrap();
+    let changed = change(store.db());
+    drop(store);
+    closed.recv_timeout(TIMEOUT).unwrap_err();
+    changed
+}
+
+fn put(store: &Store, key: &[u8], value: &[u8]) {
+    let mut batch = StoreBatch::default();
+    batch.insert(key, value);
+    store.apply(batch).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,69 +1,22 @@
 //! Begins a session: continues a store, opens it again, or rebuilds it.
 
-use std::sync::mpsc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::journal::Reader;
+use crate::projection::follow::ProjectionThread;
+use crate::projection::follow::apply::STEP_BYTES_MAX;
 use crate::projection::follow::progress::ProgressDisplay;
-use crate::projection::follow::session::{PausedStore, SessionEnd, StoreSession};
-use crate::projection::follow::{LAG_RECORDS_MAX, ProjectionThread, STEP_BYTES_MAX, unreadable};
-use crate::projection::open::directory::StoreDirectory;
+use crate::projection::follow::session::{SessionEnd, StoreSession};
+use crate::projection::open::opened_store::{OpenedStore, location_mismatch};
+use crate::projection::open::progress_file;
 use crate::projection::open::progress_file::ProgressFile;
 use crate::projection::open::scrub::IdScrub;
-use crate::projection::open::{progress_file, scrub};
-use crate::projection::status::{FollowPhase, ProjectionStatus};
+use crate::projection::open::starting_point::{PausedStore, StartingPoint};
+use crate::projection::status::{FollowPhase, LAG_RECORDS_MAX, ProjectionStatus};
 use crate::projection::store::position::Applied;
 use crate::projection::store::{Store, StoreFault};
-use crate::projection::{ProjectionOptions, store};
 
 /// How long the thread waits before it tries again when the disk was full.
 const SPACE_RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// What a session begins with.
-pub enum StartingPoint {
-    /// A store that agrees with the journal.
-    Applied(Store, Applied),
-    /// A store that takes long to open, and the position in its progress file, which agrees with
-    /// the journal.
-    OpenInBackground(PausedStore),
-    /// The directory holds an invalid store or something else, for this reason.
-    Invalid(String),
-    /// A store that nothing is wrong with, but the disk is full or an earlier handle has not
-    /// released it.
-    NoSpace(PausedStore),
-    /// There is no store.
-    Nothing,
-}
-
-/// A store that was opened and checked against itself.
-pub struct OpenedStore {
-    /// Whether it was still within its first segment before it was opened.
-    in_first_segment: bool,
-    /// The store and its position, if it has one.
-    pub found: Result<(Option<Applied>, Store), StoreFault>,
-}
-
-impl OpenedStore {
-    pub fn open(
-        directory: &StoreDirectory,
-        log_id: Uuid,
-        options: &ProjectionOptions,
-        alive: mpsc::Sender<()>,
-    ) -> Self {
-        let path = directory.store();
-        let in_first_segment = store::is_in_first_segment(&path);
-        let found = Store::open(&path, options.cache_bytes_max, alive)
-            .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
-        Self { in_first_segment, found }
-    }
-
-    /// The position in the store.
-    pub fn applied(&self) -> Option<Applied> {
-        self.found.as_ref().ok().and_then(|(applied, _)| *applied)
-    }
-}
 
 impl ProjectionThread {
     pub fn begin(&mut self, start: StartingPoint) -> Result<StoreSession, SessionEnd> {
@@ -107,24 +60,25 @@ impl ProjectionThread {
     /// again.
     fn open_session(&mut self, paused: PausedStore) -> Result<StoreSession, SessionEnd> {
         let opened = self.opened.take().unwrap_or_else(|| {
-            OpenedStore::open(&self.directory, self.log_id, &self.options, self.alive.clone())
+            let cache_bytes_max = self.options.cache_bytes_max;
+            OpenedStore::open(&self.directory, self.log_id, cache_bytes_max, self.alive.clone())
         });
         // Another process may use the directory by now.
         if self.shared.is_stopped() {
             return Err(SessionEnd::Stopped);
         }
         let (applied, store) = match opened.found {
-            Ok((None, _)) if !opened.in_first_segment && paused.applied.seq > 0 => {
+            Ok((None, _)) if !opened.was_in_first_segment && paused.applied.seq > 0 => {
                 return Err(SessionEnd::Invalid("it is empty".to_owned()));
             }
             Ok((applied, store)) => (applied.unwrap_or_default(), store),
-            Err(fault) => return Err(open_failed(fault, paused)),
+            Err(fault) => return Err(open_failed(&fault, paused)),
         };
         self.compare_chains(paused.applied, applied)?;
         match location_mismatch(&store, &applied, self.shared.reader()) {
             Ok(None) => {}
             Ok(Some(mismatch)) => return Err(SessionEnd::Invalid(mismatch)),
-            Err(fault) => return Err(open_failed(fault, paused)),
+            Err(fault) => return Err(open_failed(&fault, paused)),
         }
         tracing::info!(applied = applied.seq, "the projection was opened");
         let mut session = self.new_session(store, applied);
@@ -167,7 +121,7 @@ impl ProjectionThread {
             if self.shared.is_stopped() {
                 return Err(SessionEnd::Stopped);
             }
-            let records = follower.next_located(STEP_BYTES_MAX).map_err(unreadable)?;
+            let records = follower.next_located(STEP_BYTES_MAX)?;
             if records.is_empty() {
                 return Err(SessionEnd::Failed("the journal ends before its head".to_owned()));
             }
@@ -256,25 +210,11 @@ impl ProjectionThread {
 
 /// How a session ends when its store cannot be opened. A full disk, or an earlier handle that has
 /// not released the files, does not invalidate the store.
-fn open_failed(fault: StoreFault, paused: PausedStore) -> SessionEnd {
+fn open_failed(fault: &StoreFault, paused: PausedStore) -> SessionEnd {
     if fault.is_no_space() || matches!(fault, StoreFault::Held) {
         tracing::warn!(%fault, "the projection cannot be opened yet; trying again");
         SessionEnd::NoSpace(paused)
     } else {
         SessionEnd::Invalid(fault.to_string())
     }
-}
-
-/// What is wrong with the stored location of the last applied record.
-pub fn location_mismatch(
-    store: &Store,
-    applied: &Applied,
-    log: &Reader,
-) -> Result<Option<String>, StoreFault> {
-    let Some(before) = applied.seq.checked_sub(1) else { return Ok(None) };
-    // If the log cannot be read there, the store is not at fault, and reads of the log report it.
-    let Ok(located) = log.follow(before).next_located(1) else { return Ok(None) };
-    let Some(located) = located.first() else { return Ok(None) };
-    let matches = scrub::has_location_of(store, located)?;
-    Ok((!matches).then(|| "the log's records are at other locations".to_owned()))
 }
