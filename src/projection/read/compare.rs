@@ -13,14 +13,15 @@ use uuid::Uuid;
 
 use crate::audit::{Digest, chain};
 use crate::journal::{JournalError, Reader};
+use crate::projection::open::data_loss;
 use crate::projection::open::directory::{DirectoryContents, StoreDirectory};
-use crate::projection::open::{data_loss, scrub};
-use crate::projection::read::{IdLookup, PageQuery, StoreView};
+use crate::projection::open::opened_store::OpenedStore;
+use crate::projection::read;
+use crate::projection::read::{IdLookup, PageQuery, ReadRefusal, StoreView};
 use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::store::position::Applied;
 use crate::projection::store::versions::Pointer;
 use crate::projection::store::{Store, StoreFault};
-use crate::projection::{read, store};
 use crate::record::{Identity, Record, Seq, names_place};
 
 /// Maximum stored bytes of the log that are held at a time.
@@ -65,7 +66,7 @@ pub fn compare(
         if applied.seq > log.durable() {
             return Ok(Comparison::Ahead(data_loss::sentence(applied.seq, log.durable())));
         }
-        match compare_entries(store, applied, log, progress) {
+        match compare_entries(StoreView { store, log }, applied, progress) {
             Ok(()) => Ok(Comparison::Same(applied)),
             Err(CompareError::Differs(what, record)) => Ok(Comparison::Differs { what, record }),
             Err(CompareError::Log(error)) => Err(error),
@@ -101,15 +102,17 @@ fn with_store<E>(
         }
         DirectoryContents::Store => {}
     }
-    let unwritten = store::is_unwritten(&directory.store());
-    let opened = Store::open(&directory.store(), cache_bytes_max, alive)
-        .and_then(|store| Ok((scrub::verify(&store, log_id)?, store)));
+    let opened = OpenedStore::open(&directory, log_id, cache_bytes_max, alive);
     let differs = |what: String| Comparison::Differs { what, record: None };
-    let compared = match opened {
+    let compared = match opened.found {
         Ok((Some(applied), store)) => compare(&store, applied),
         Ok((None, store)) => {
             drop(store);
-            Ok(if unwritten { Comparison::Absent } else { differs("it is empty".to_owned()) })
+            Ok(if opened.was_unwritten {
+                Comparison::Absent
+            } else {
+                differs("it is empty".to_owned())
+            })
         }
         Err(StoreFault::Held) => Ok(Comparison::Held),
         Err(fault) => Ok(differs(fault.to_string())),
@@ -127,15 +130,15 @@ enum CompareError {
 
 impl From<StoreFault> for CompareError {
     fn from(fault: StoreFault) -> Self {
-        Self::Differs(fault.to_string(), None)
+        differs(fault.to_string())
     }
 }
 
-impl From<read::ReadRefusal> for CompareError {
-    fn from(refusal: read::ReadRefusal) -> Self {
+impl From<ReadRefusal> for CompareError {
+    fn from(refusal: ReadRefusal) -> Self {
         match refusal {
-            read::ReadRefusal::Index(fault) => fault.into(),
-            read::ReadRefusal::Log(error) => Self::Log(error),
+            ReadRefusal::Index(fault) => fault.into(),
+            ReadRefusal::Log(error) => Self::Log(error),
         }
     }
 }
@@ -144,91 +147,108 @@ impl CompareError {
     /// Adds the record that was looked for.
     fn with_record(self, record: &Record) -> Self {
         match self {
-            Self::Differs(what, None) => differs(what, record),
+            Self::Differs(what, None) => Self::Differs(what, Some(Box::new(record.clone()))),
             other => other,
         }
+    }
+}
+
+/// What the index has to hold, by the records of the log.
+#[derive(Default)]
+struct ExpectedIndex {
+    pointers: HashMap<Identity, Pointer>,
+    ids: u64,
+}
+
+impl ExpectedIndex {
+    fn add(&mut self, record: &Record) {
+        self.ids += u64::from(has_id_entry(record));
+        let pointer = self.pointers.entry(record.identity().clone()).or_insert(Pointer {
+            number: record.seq(),
+            version: 0,
+            first_time: record.time(),
+            last_time: record.time(),
+            seq: 0,
+        });
+        (pointer.version, pointer.seq) = (record.version(), record.seq());
+        pointer.last_time = record.time();
     }
 }
 
 /// Checks that every record of the log is found by its version, and by its id unless that encodes
 /// its location, that every identity has its pointer, and that there is nothing else.
 fn compare_entries(
-    store: &Store,
+    view: StoreView<'_>,
     applied: Applied,
-    log: &Reader,
     mut progress: impl FnMut(Seq),
 ) -> Result<(), CompareError> {
-    let mut pointers: HashMap<Identity, Pointer> = HashMap::new();
-    let view = StoreView { store, log };
-    let (mut seq, mut chain_after, mut ids) = (0, Digest::default(), 0);
-    let mut follower = log.follow(0);
+    let mut expected = ExpectedIndex::default();
+    let (mut seq, mut chain_after) = (0, Digest::default());
+    let mut follower = view.log.follow(0);
     while seq < applied.seq {
         let records = follower.next(READ_BYTES_MAX).map_err(CompareError::Log)?;
         if records.is_empty() {
-            let what = format!("the log ends with seq {seq}");
-            return Err(CompareError::Differs(what, None));
+            return Err(differs(format!("the log ends with seq {seq}")));
         }
         for record in records.iter().take_while(|record| record.seq() <= applied.seq) {
-            let in_record =
-                |refusal: read::ReadRefusal| CompareError::from(refusal).with_record(record);
-            if !names_place(&record.id(), record.seq(), record.time()) {
-                ids += 1;
-                let found = match read::by_id(view, &record.id()).map_err(in_record)? {
-                    IdLookup::Found(found) => Some(found),
-                    IdLookup::Absent | IdLookup::NotYet => None,
-                };
-                if found.as_ref() != Some(record) {
-                    return Err(differs("its id does not point to it".to_owned(), record));
-                }
-            }
-            let versions = record.version()..=record.version();
-            let query = PageQuery { versions, limit: 1, descending: false };
-            let page = read::page(view, record.identity(), &query).map_err(in_record)?;
-            if page.as_slice() != std::slice::from_ref(record) {
-                return Err(differs("its version does not point to it".to_owned(), record));
-            }
+            find_record(view, record).map_err(|error| error.with_record(record))?;
+            expected.add(record);
             (seq, chain_after) = (record.seq(), next_chain(&chain_after, record));
-            let pointer = pointers.entry(record.identity().clone()).or_insert(Pointer {
-                number: record.seq(),
-                version: 0,
-                first_time: record.time(),
-                last_time: record.time(),
-                seq: 0,
-            });
-            (pointer.version, pointer.seq) = (record.version(), record.seq());
-            pointer.last_time = record.time();
         }
         progress(seq);
     }
     if chain_after != applied.chain {
-        let what = format!("its chain after seq {seq} differs from the log's");
-        return Err(CompareError::Differs(what, None));
+        return Err(differs(format!("its chain after seq {seq} differs from the log's")));
     }
-    for (identity, pointer) in &pointers {
+    for (identity, pointer) in &expected.pointers {
         if read::latest(view, identity)? != Some(*pointer) {
-            let what = format!("the summary of event {:?} is wrong", identity.event.as_str());
-            return Err(CompareError::Differs(what, None));
+            let event = identity.event.as_str();
+            return Err(differs(format!("the summary of event {event:?} is wrong")));
         }
     }
     // There are no other pointers, because the versions of these add up to the position.
-    let blocks = pointers.values().map(Pointer::full_blocks).sum();
-    let kinds = [(HISTORY, "the history", blocks), (IDS, "the id index", ids)];
-    for (kind, name, expected) in kinds {
-        let mut count = 0;
-        for entry in store.scan_after(&[kind])? {
-            entry?;
-            count += 1;
+    let blocks = expected.pointers.values().map(Pointer::full_blocks).sum();
+    count_entries(view.store, HISTORY, "the history", blocks)?;
+    count_entries(view.store, IDS, "the id index", expected.ids)
+}
+
+/// Finds a record by its id, if that has an entry, and by its version.
+fn find_record(view: StoreView<'_>, record: &Record) -> Result<(), CompareError> {
+    if has_id_entry(record) {
+        let found = match read::by_id(view, &record.id())? {
+            IdLookup::Found(found) => Some(found),
+            IdLookup::Absent | IdLookup::NotYet => None,
+        };
+        if found.as_ref() != Some(record) {
+            return Err(differs("its id does not point to it".to_owned()));
         }
-        if count != expected {
-            let what = format!("{name} has {count} entries, and should have {expected}");
-            return Err(CompareError::Differs(what, None));
-        }
+    }
+    let versions = record.version()..=record.version();
+    let query = PageQuery { versions, limit: 1, descending: false };
+    if read::page(view, record.identity(), &query)?.as_slice() != std::slice::from_ref(record) {
+        return Err(differs("its version does not point to it".to_owned()));
     }
     Ok(())
 }
 
-fn differs(what: String, record: &Record) -> CompareError {
-    CompareError::Differs(what, Some(Box::new(record.clone())))
+fn count_entries(store: &Store, kind: u8, name: &str, expected: u64) -> Result<(), CompareError> {
+    let mut count = 0;
+    for entry in store.scan_after(&[kind])? {
+        entry?;
+        count += 1;
+    }
+    if count == expected {
+        return Ok(());
+    }
+    Err(differs(format!("{name} has {count} entries, and should have {expected}")))
+}
+
+fn has_id_entry(record: &Record) -> bool {
+    !names_place(&record.id(), record.seq(), record.time())
+}
+
+fn differs(what: String) -> CompareError {
+    CompareError::Differs(what, None)
 }
 
 fn next_chain(before: &Digest, record: &Record) -> Digest {
