@@ -32,6 +32,8 @@ use crate::projection::store::{StoreFault, keys};
 use crate::record::Seq;
 
 const FILE_NAME: &str = "progress";
+/// Name of the file in earlier builds: it is not read, only removed.
+const FORMER_FILE_NAME: &str = "milestone";
 const BYTES: usize = 113;
 const MAGIC: [u8; 8] = *b"\x8aBMILE\r\n";
 
@@ -100,10 +102,13 @@ impl ProgressFile {
 
 /// Removes the file, so that the next start opens the store first.
 pub fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_file(path(dir)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    for name in [FILE_NAME, FORMER_FILE_NAME] {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 fn path(dir: &Path) -> PathBuf {

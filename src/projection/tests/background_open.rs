@@ -129,6 +129,21 @@ fn unusable_progress_file_is_ignored() {
     assert!(world.quarantined().is_empty());
 }
 
+/// Earlier builds named the progress file `milestone`.
+#[test]
+fn progress_file_under_its_former_name_is_ignored_and_removed() {
+    let world = world_projected_once(250);
+    let former = world.dir().join("milestone");
+    fs::rename(progress_file(&world), &former).unwrap();
+    let projection = world.open();
+    assert!(!opens_in_background(&projection));
+    assert_eq!(projection.applied().unwrap().seq, 250);
+    drop(projection);
+    world.assert_recovers();
+    assert!(!former.exists());
+    assert!(world.quarantined().is_empty());
+}
+
 #[test]
 fn store_that_contradicts_its_progress_file_is_rebuilt() {
     let missing = |world: &ProjectionWorld| fs::remove_dir_all(world.store()).unwrap();
