@@ -149,12 +149,12 @@ impl ProjectionThread {
             let head = self.shared.head();
             let inserted = head - head_before;
             // As many again may come before the next check.
-            let lags_too_far =
+            let exceeds_lag =
                 head - session.applied.seq + inserted >= self.options.burst_lag_records_max;
             let pause = session.budget.left().min(BURST_CHECK_INTERVAL);
             let is_burst =
                 is_burst(inserted, counted_since.elapsed(), self.options.burst_records_per_second);
-            if lags_too_far || pause.is_zero() || !is_burst {
+            if exceeds_lag || pause.is_zero() || !is_burst {
                 return;
             }
             (head_before, counted_since) = (head, Instant::now());
@@ -179,7 +179,7 @@ impl ProjectionThread {
     fn write_progress_if_due(&self, session: &mut StoreSession) {
         let is_due = session
             .progress_written
-            .is_none_or(|progress_written| progress_written.elapsed() >= PROGRESS_FILE_AGE_MAX);
+            .is_none_or(|written| written.elapsed() >= PROGRESS_FILE_AGE_MAX);
         if is_due {
             self.write_progress(session);
         }
@@ -224,7 +224,7 @@ impl ProjectionThread {
     /// Reports the applied position, and makes the store readable once that is high enough.
     fn publish_status(&self, session: &mut StoreSession) {
         let (seq, head) = (session.applied.seq, self.shared.head());
-        if session.readable_at.is_some_and(|head| seq >= head) {
+        if session.readable_at.is_some_and(|readable_at| seq >= readable_at) {
             session.readable_at = None;
             self.shared.publish_store(&session.store);
         }

@@ -42,7 +42,7 @@ pub struct StoreSession {
 
 /// Why a session ended.
 pub enum SessionEnd {
-    /// The store cannot be trusted; the next one may be.
+    /// The store cannot be trusted, and is to be rebuilt.
     Invalid(String),
     /// The journal cannot be read, or a new store cannot be built: trying again does not help.
     Failed(String),

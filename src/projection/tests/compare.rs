@@ -51,13 +51,13 @@ fn every_missing_changed_or_extra_entry_is_found() {
     let entries = tamper(&world, |db| db.iter().collect::<Result<Vec<_>, _>>().unwrap());
     let kinds: BTreeSet<_> = entries.iter().map(|(key, _)| key[0]).collect();
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), *b"ahin", "there are entries of every kind");
-    let mut named = 0;
+    let mut with_record = 0;
     for (i, (key, value)) in entries.iter().enumerate() {
         let mut other = value.to_vec();
         let bit = i * 7 % (other.len() * 8);
         other[bit / 8] ^= 1 << (bit % 8);
         tamper(&world, |db| db.insert(key, other).unwrap());
-        named +=
+        with_record +=
             u32::from(assert_differs(&world, &format!("changed: {key:?} bit {bit}")).is_some());
         if i % 4 == 0 || key[0] == HISTORY {
             tamper(&world, |db| db.remove(key).unwrap());
@@ -65,8 +65,8 @@ fn every_missing_changed_or_extra_entry_is_found() {
         }
         tamper(&world, |db| db.insert(key, value).unwrap());
     }
-    let about_one = entries.iter().filter(|(key, _)| [HISTORY, IDS].contains(&key[0]));
-    assert_eq!(named as usize, about_one.count());
+    let of_records = entries.iter().filter(|(key, _)| [HISTORY, IDS].contains(&key[0]));
+    assert_eq!(with_record as usize, of_records.count());
     for (key, value) in entries.iter().filter(|(key, _)| key.len() > 1).step_by(9) {
         let mut more = key.to_vec();
         *more.last_mut().unwrap() ^= 0x40;
