@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::program::{Program, run, small};
-use crate::harness::wire::{Client, PATIENCE};
+use crate::harness::wire::{Client, WAIT_MAX};
 
 /// A directory that a clean end left, and what every read said before.
 struct Original {
@@ -24,14 +24,14 @@ struct Original {
 
 /// What became of a damaged copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum StartOutcome {
     Refused,
-    Whole,
+    Intact,
 }
 
 impl Original {
     /// Several segments, several events, a restart in the middle.
-    fn make() -> Self {
+    fn create() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         for run in 0..2 {
             let program = start(dir.path());
@@ -71,7 +71,7 @@ impl Original {
 
     /// Damages a copy, starts on it, and judges what is said.
     #[track_caller]
-    fn outcome(&self, what: &str, damage: impl FnOnce(&Path)) -> Outcome {
+    fn outcome(&self, what: &str, damage: impl FnOnce(&Path)) -> StartOutcome {
         let copy = self.copy();
         damage(&copy.path().join("data"));
         let mut command = small(copy.path());
@@ -85,7 +85,7 @@ impl Original {
                 let sentence = sentence.unwrap_or_else(|| panic!("{what}: no sentence: {stderr}"));
                 let data = copy.path().join("data").display().to_string();
                 assert!(sentence.contains(&data), "{what}: no file is named: {sentence}");
-                return Outcome::Refused;
+                return StartOutcome::Refused;
             }
         };
         // Every open appends one record of its own behind what was there.
@@ -97,7 +97,7 @@ impl Original {
         assert!(histories(program.client) == self.histories, "{what}: another history");
         program.client.put("small.0", "\"it goes on\"");
         program.stop();
-        Outcome::Whole
+        StartOutcome::Intact
     }
 }
 
@@ -164,8 +164,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_journal_that_lost_or_changed_a_written_byte_is_refused() {
-    let original = Original::make();
+fn journal_with_a_lost_or_changed_byte_is_refused() {
+    let original = Original::create();
     let mut random = StdRng::seed_from_u64(seed());
     let segments = original.segments();
     let (first, second, last) = (&segments[0], &segments[1], segments.last().expect("some"));
@@ -185,14 +185,14 @@ fn a_journal_that_lost_or_changed_a_written_byte_is_refused() {
                 });
             });
             // A zeroed range may have been zeros, as in a number's upper bytes.
-            assert!(outcome == Outcome::Refused || case == "zero", "{what}: {outcome:?}");
+            assert!(outcome == StartOutcome::Refused || case == "zero", "{what}: {outcome:?}");
         }
     }
 }
 
 #[test]
-fn the_last_group_is_not_taken_for_a_torn_write_after_a_clean_end() {
-    let original = Original::make();
+fn damaged_last_group_after_a_clean_end_is_not_taken_for_a_torn_write() {
+    let original = Original::create();
     let last = original.segments().pop().expect("a segment");
     let end = written(&original.dir.path().join("data").join(&last));
     for back in [1, 2, 10, 60] {
@@ -204,48 +204,48 @@ fn the_last_group_is_not_taken_for_a_torn_write_after_a_clean_end() {
                     false => bytes[end - back..].fill(0),
                 });
             });
-            assert_eq!(outcome, Outcome::Refused, "{what}");
+            assert_eq!(outcome, StartOutcome::Refused, "{what}");
         }
     }
 }
 
 #[test]
-fn segments_that_were_swapped_deleted_doubled_or_are_of_another_log_are_refused() {
-    let (original, other) = (Original::make(), Original::make());
+fn swapped_deleted_duplicated_or_foreign_segments_are_refused() {
+    let (original, other) = (Original::create(), Original::create());
     let segments = original.segments();
     let (first, second) = (&segments[0], &segments[1]);
     let last = segments.last().expect("a segment");
     let swap = |data: &Path| {
-        let aside = data.join("aside");
-        fs::rename(data.join(first), &aside).expect("moved");
+        let temporary = data.join("aside");
+        fs::rename(data.join(first), &temporary).expect("moved");
         fs::rename(data.join(second), data.join(first)).expect("moved");
-        fs::rename(aside, data.join(second)).expect("moved");
+        fs::rename(temporary, data.join(second)).expect("moved");
     };
-    assert_eq!(original.outcome("swapped", swap), Outcome::Refused);
-    for gone in [first, second, last] {
-        let remove = |data: &Path| fs::remove_file(data.join(gone)).expect("removed");
-        let what = format!("without {}", gone.display());
-        assert_eq!(original.outcome(&what, remove), Outcome::Refused);
+    assert_eq!(original.outcome("swapped", swap), StartOutcome::Refused);
+    for missing in [first, second, last] {
+        let remove = |data: &Path| fs::remove_file(data.join(missing)).expect("removed");
+        let what = format!("without {}", missing.display());
+        assert_eq!(original.outcome(&what, remove), StartOutcome::Refused);
     }
-    let all_gone = |data: &Path| {
-        segments.iter().for_each(|gone| fs::remove_file(data.join(gone)).expect("removed"));
+    let all_missing = |data: &Path| {
+        segments.iter().for_each(|missing| fs::remove_file(data.join(missing)).expect("removed"));
     };
-    assert_eq!(original.outcome("without any", all_gone), Outcome::Refused);
+    assert_eq!(original.outcome("without any", all_missing), StartOutcome::Refused);
     let double = |data: &Path| {
         fs::copy(data.join(first), data.join(second)).expect("copied");
     };
-    assert_eq!(original.outcome("the first twice", double), Outcome::Refused);
+    assert_eq!(original.outcome("the first twice", double), StartOutcome::Refused);
     let foreign = |data: &Path| {
         let theirs = other.dir.path().join("data").join(&other.segments()[0]);
         fs::copy(theirs, data.join(first)).expect("copied");
     };
-    assert_eq!(original.outcome("of another log", foreign), Outcome::Refused);
+    assert_eq!(original.outcome("of another log", foreign), StartOutcome::Refused);
     let no_journal = |data: &Path| fs::remove_dir_all(data.join("journal")).expect("removed");
-    assert_eq!(original.outcome("without a journal", no_journal), Outcome::Refused);
+    assert_eq!(original.outcome("without a journal", no_journal), StartOutcome::Refused);
 }
 
 #[test]
-fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
+fn rolled_back_journal_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = start(dir.path());
     program.client.put("a", "1");
@@ -264,18 +264,18 @@ fn a_journal_that_was_rolled_back_beside_its_projection_is_refused() {
 }
 
 /// Never waits for a projection that was written to.
-fn late(dir: &Path) -> Command {
+fn background_open(dir: &Path) -> Command {
     let mut command = small(dir);
     command.env("BROKER_BACKGROUND_OPEN_RECORDS", "0");
     command
 }
 
 /// A directory with twenty records of each of two runs, and its data as the first left it.
-fn two_late_runs() -> (TempDir, TempDir) {
+fn two_runs() -> (TempDir, TempDir) {
     let (dir, stale) = (tempfile::tempdir(), tempfile::tempdir());
     let (dir, stale) = (dir.expect("a directory"), stale.expect("a directory"));
     for run in 0..2 {
-        let program = Program::start(late(dir.path()));
+        let program = Program::start(background_open(dir.path()));
         (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
         program.client.get("/audit/a").expect(200);
         program.stop();
@@ -288,16 +288,16 @@ fn two_late_runs() -> (TempDir, TempDir) {
 
 /// As above, where the start does not wait for the projection: what it finds ends the server.
 #[test]
-fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_refused() {
-    let (dir, stale) = two_late_runs();
+fn rolled_back_journal_is_refused_when_the_projection_opens_in_the_background() {
+    let (dir, stale) = two_runs();
     let data = dir.path().join("data");
     fs::remove_dir_all(data.join("journal")).expect("removed");
     copy_all(&stale.path().join("journal"), &data.join("journal"));
     let progress_file = Path::new("projection/progress");
     fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
-    match Program::try_start(late(dir.path())) {
+    match Program::try_start(background_open(dir.path())) {
         Ok(mut program) => {
-            assert_eq!(program.wait(PATIENCE).code(), Some(1));
+            assert_eq!(program.wait(WAIT_MAX).code(), Some(1));
             let log = program.log();
             assert!(log.contains("records that were acknowledged are missing"), "{log}");
             assert!(log.contains("do not start on it again"), "{log}");
@@ -323,13 +323,13 @@ fn a_journal_that_was_rolled_back_beside_a_projection_that_is_opened_late_is_ref
 
 /// Without the mark, as a power cut may leave it, the projection is opened before the log.
 #[test]
-fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_opened_late() {
-    let (dir, stale) = two_late_runs();
+fn log_without_a_watermark_is_checked_against_the_projection_before_serving() {
+    let (dir, stale) = two_runs();
     let data = dir.path().join("data");
     let progress_file = Path::new("projection/progress");
     fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
-    let program = Program::start(late(dir.path()));
+    let program = Program::start(background_open(dir.path()));
     assert!(program.log().contains("the history is opened first"), "{}", program.log());
     assert_eq!(program.client.lines("/audit/a").len(), 40);
     program.stop();
@@ -338,13 +338,15 @@ fn a_log_whose_end_nothing_marks_is_held_against_a_projection_that_was_to_be_ope
     copy_all(&stale.path().join("journal"), &data.join("journal"));
     fs::copy(stale.path().join(progress_file), data.join(progress_file)).expect("copied");
     fs::remove_file(data.join("journal/mark")).expect("removed");
-    let Err(refusal) = Program::try_start(late(dir.path())) else { panic!("20 records are lost") };
+    let Err(refusal) = Program::try_start(background_open(dir.path())) else {
+        panic!("20 records are lost")
+    };
     assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
 }
 
 /// The store is opened beside the serving after each kill, and nothing that is read is wrong.
 #[test]
-fn a_history_that_is_opened_late_is_whole_after_every_kill() {
+fn history_opened_in_the_background_is_complete_after_every_kill() {
     let dir = tempfile::tempdir().expect("a directory");
     let progress_file = dir.path().join("data/projection/progress");
     for run in 0..6 {
@@ -366,8 +368,8 @@ fn a_history_that_is_opened_late_is_whole_after_every_kill() {
 }
 
 #[test]
-fn the_mark_and_the_identity_are_checked() {
-    let original = Original::make();
+fn damaged_watermark_or_identity_is_refused_or_harmless() {
+    let original = Original::create();
     let mut random = StdRng::seed_from_u64(seed());
     for name in ["journal/mark", "identity"] {
         let len = fs::read(original.dir.path().join("data").join(name)).expect("a file").len();
@@ -387,20 +389,20 @@ fn the_mark_and_the_identity_are_checked() {
         original.outcome(&format!("empty {name}"), |data| change(&data.join(name), Vec::clear));
     }
     let lock = original.outcome("without lock", |data| drop(fs::remove_file(data.join("lock"))));
-    assert_eq!(lock, Outcome::Whole);
+    assert_eq!(lock, StartOutcome::Intact);
 }
 
 #[test]
-fn a_projection_that_is_missing_damaged_stale_or_foreign_is_rebuilt() {
-    let (original, other) = (Original::make(), Original::make());
+fn missing_damaged_or_foreign_projection_is_rebuilt() {
+    let (original, other) = (Original::create(), Original::create());
     let mut random = StdRng::seed_from_u64(seed());
     let remove = |data: &Path| fs::remove_dir_all(data.join("projection")).expect("removed");
-    assert_eq!(original.outcome("without a projection", remove), Outcome::Whole);
+    assert_eq!(original.outcome("without a projection", remove), StartOutcome::Intact);
     let empty = |data: &Path| {
         remove(data);
         fs::create_dir(data.join("projection")).expect("made");
     };
-    assert_eq!(original.outcome("an empty projection", empty), Outcome::Whole);
+    assert_eq!(original.outcome("an empty projection", empty), StartOutcome::Intact);
     let not_a_directory = |data: &Path| {
         remove(data);
         fs::write(data.join("projection"), "not a directory").expect("written");
@@ -410,7 +412,7 @@ fn a_projection_that_is_missing_damaged_stale_or_foreign_is_rebuilt() {
         remove(data);
         copy_all(&other.dir.path().join("data/projection"), &data.join("projection"));
     };
-    assert_eq!(original.outcome("the projection of another log", foreign), Outcome::Whole);
+    assert_eq!(original.outcome("the projection of another log", foreign), StartOutcome::Intact);
 
     let projection = original.dir.path().join("data/projection");
     for file in files(&projection) {
@@ -431,13 +433,13 @@ fn a_projection_that_is_missing_damaged_stale_or_foreign_is_rebuilt() {
                 "cut" => change(&data.join(&path), |bytes| bytes.truncate(at)),
                 _ => change(&data.join(&path), |bytes| bytes[at..end].fill(0)),
             });
-            assert_eq!(outcome, Outcome::Whole, "{what}: the log is whole, so it starts");
+            assert_eq!(outcome, StartOutcome::Intact, "{what}: the log is whole, so it starts");
         }
     }
 }
 
 #[test]
-fn a_projection_from_before_the_last_run_catches_up() {
+fn stale_projection_catches_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = start(dir.path());
     (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));
@@ -459,7 +461,7 @@ fn a_projection_from_before_the_last_run_catches_up() {
 
 /// What a kill leaves behind the last acknowledged record is cut, kept aside and warned about.
 #[test]
-fn a_torn_tail_after_a_kill_is_cut_kept_aside_and_warned_about() {
+fn torn_tail_after_a_kill_is_cut_quarantined_and_warned_about() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = start(dir.path());
     (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));

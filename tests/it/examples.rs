@@ -23,7 +23,7 @@ use tokio_util::codec::{Framed, LinesCodec};
 
 use crate::harness::server::small;
 use crate::harness::stream::EventStream;
-use crate::harness::wire::{Client, PATIENCE, eventually};
+use crate::harness::wire::{Client, WAIT_MAX, eventually};
 
 async fn open(dir: &TempDir) -> Broker {
     Broker::open(small().data_dir(dir.path().join("data"))).await.expect("it opens")
@@ -35,8 +35,8 @@ fn stop() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
     (stop, async { stopped.await.unwrap_or_default() })
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it does not take so long")
+async fn within_limit<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(WAIT_MAX, what).await.expect("it does not take so long")
 }
 
 /// Somebody at a keyboard.
@@ -56,12 +56,12 @@ impl Guest {
     }
 
     async fn reads(&mut self) -> String {
-        soon(self.0.next()).await.expect("it is connected").expect("a line")
+        within_limit(self.0.next()).await.expect("it is connected").expect("a line")
     }
 }
 
 #[actix_rt::test]
-async fn in_the_chat_rooms_have_a_history_and_private_messages_are_private() {
+async fn chat_rooms_have_a_history_and_private_messages_stay_private() {
     let dir = tempfile::tempdir().expect("a directory");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("any port");
     let address = listener.local_addr().expect("a port");
@@ -95,12 +95,12 @@ async fn in_the_chat_rooms_have_a_history_and_private_messages_are_private() {
     assert_eq!(eve.reads().await, "eve: what did I miss?", "nothing that was private");
 
     stop.send(()).expect("it runs");
-    soon(chat).await.expect("no panic").expect("it ends well");
+    within_limit(chat).await.expect("no panic").expect("it ends well");
     assert_eq!(eve.reads().await, "good night");
 }
 
 #[actix_rt::test]
-async fn the_embedded_shop_inserts_and_reads_by_routes_of_its_own_beside_the_brokers() {
+async fn embedded_shop_serves_its_own_routes_and_the_brokers() {
     let dir = tempfile::tempdir().expect("a directory");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("any port");
     let client = Client(listener.local_addr().expect("a port"));
@@ -122,7 +122,7 @@ async fn the_embedded_shop_inserts_and_reads_by_routes_of_its_own_beside_the_bro
         assert_eq!(history[0]["data"]["pieces"], 1);
         stop.send(()).expect("it runs");
     });
-    let (served, asked) = soon(async { futures::join!(shop, customer) }).await;
+    let (served, asked) = within_limit(async { futures::join!(shop, customer) }).await;
     served.expect("it ends well");
     asked.expect("what was asked holds");
 }
@@ -140,11 +140,11 @@ async fn count(broker: &Broker, file: &Path, expected: &[(&str, u64)]) -> projec
         });
     });
     let until = async { until.await.expect("it counts") };
-    soon(projection::run(broker, file, until)).await.expect("it counts")
+    within_limit(projection::run(broker, file, until)).await.expect("it counts")
 }
 
 #[actix_rt::test]
-async fn the_projection_counts_every_version_once_and_goes_on_from_its_cursor() {
+async fn projection_counts_every_version_once_and_resumes_from_its_cursor() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("counts.json");
     let broker = open(&dir).await;

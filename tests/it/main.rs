@@ -23,6 +23,5 @@ mod recovery;
 mod relay;
 mod snapshot;
 mod sockets;
-mod streams;
 mod tidy;
 mod topics;

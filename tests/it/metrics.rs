@@ -42,7 +42,7 @@ fn samples(client: Client) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn the_names_and_types_of_metrics_are_pinned() {
+fn metric_names_and_types_are_pinned() {
     let server = Server::start();
     server.client().put("a", "1");
     server.client().get("/nothing").problem(404, "not-found");
@@ -62,7 +62,7 @@ fn the_names_and_types_of_metrics_are_pinned() {
 }
 
 #[test]
-fn counters_count_what_they_say() {
+fn counters_count_inserts_deliveries_and_refusals() {
     let server = Server::start();
     let client = server.client();
     let before = samples(client);

@@ -17,7 +17,7 @@ fn registered() -> BTreeSet<String> {
 }
 
 #[test]
-fn it_lists_every_route_and_no_other() {
+fn document_lists_exactly_the_served_routes() {
     let server = Server::start();
     let answer = server.client().get("/openapi.json").expect(200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -32,7 +32,7 @@ fn it_lists_every_route_and_no_other() {
 }
 
 #[test]
-fn every_described_method_is_served_and_its_answers_are_described() {
+fn every_described_method_is_served_with_a_described_status() {
     let server = Server::start();
     server.client().put("x", "1");
     let document = server.client().get("/openapi.json").expect(200).json();
@@ -57,7 +57,7 @@ fn every_described_method_is_served_and_its_answers_are_described() {
 }
 
 #[test]
-fn every_reference_leads_to_a_schema() {
+fn every_reference_resolves() {
     let document: Value = serde_json::from_str(&broker::openapi_json()).expect("JSON");
     let mut pending = vec![&document];
     let mut references = 0;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::program::{Program, Refusal, command, run, small};
-use crate::harness::stream::Said;
+use crate::harness::stream::StreamItem;
 use crate::harness::wire::{Client, Connection, request};
 
 /// The promise of the shutdown.
@@ -56,7 +56,7 @@ pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_the_setting_to_change() {
+fn port_in_use_is_reported_with_the_setting_to_change() {
     let dir = dir();
     let taken = TcpListener::bind("127.0.0.1:0").expect("any port");
     let port = taken.local_addr().expect("an address").port().to_string();
@@ -68,7 +68,7 @@ fn a_port_that_is_taken_is_said_with_the_setting_to_change() {
 }
 
 #[test]
-fn a_directory_in_use_is_refused_and_its_user_goes_on() {
+fn directory_in_use_is_refused_and_its_server_keeps_running() {
     let dir = dir();
     let first = Program::start(small(dir.path()));
     first.client.put("a", "1");
@@ -83,7 +83,7 @@ fn a_directory_in_use_is_refused_and_its_user_goes_on() {
 }
 
 #[test]
-fn a_foreign_directory_is_refused_and_untouched() {
+fn foreign_directory_is_refused_and_untouched() {
     for foreign in [
         "notes.txt",
         "journal/notes.txt",
@@ -105,7 +105,7 @@ fn a_foreign_directory_is_refused_and_untouched() {
 /// A file that has the name of a first segment and is shorter than a header was taken for what an
 /// interrupted start leaves, and removed.
 #[test]
-fn a_foreign_file_with_the_name_of_a_segment_is_untouched() {
+fn foreign_file_named_like_a_segment_is_untouched() {
     let dir = dir();
     let file = dir.path().join("data/journal/00000000000000000001.seg");
     fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
@@ -115,7 +115,7 @@ fn a_foreign_file_with_the_name_of_a_segment_is_untouched() {
 }
 
 #[test]
-fn a_file_in_place_of_the_directory_is_refused() {
+fn file_in_place_of_the_directory_is_refused() {
     let dir = dir();
     fs::write(dir.path().join("data"), "a file").expect("a file");
     assert!(refused(small(dir.path())).contains("is not a directory"));
@@ -126,7 +126,7 @@ fn a_file_in_place_of_the_directory_is_refused() {
 
 /// `/sys` takes no directory from anybody, not from root either.
 #[test]
-fn a_directory_that_cannot_be_written_is_refused() {
+fn unwritable_directory_is_refused() {
     let dir = dir();
     let mut command = small(dir.path());
     command.env("BROKER_DATA_DIR", "/sys/broker-data");
@@ -135,7 +135,7 @@ fn a_directory_that_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_untouched() {
+fn newer_format_is_refused_and_untouched() {
     let dir = dir();
     Program::start(small(dir.path())).stop();
     let data = dir.path().join("data");
@@ -149,7 +149,7 @@ fn a_newer_format_is_refused_and_untouched() {
 }
 
 #[test]
-fn a_damaged_journal_is_refused_with_file_offset_and_last_good_seq() {
+fn damaged_journal_is_refused_with_file_offset_and_last_good_seq() {
     let dir = dir();
     let program = Program::start(small(dir.path()));
     (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));
@@ -166,7 +166,7 @@ fn a_damaged_journal_is_refused_with_file_offset_and_last_good_seq() {
 }
 
 #[test]
-fn settings_at_fault_are_told_all_at_once() {
+fn all_invalid_settings_are_reported_at_once() {
     let dir = dir();
     let mut command = small(dir.path());
     command.env("PORT", "http").env("BROKER_MAX_DEPTH", "0").env("BROKER_HOST", "0.0.0.0");
@@ -180,7 +180,7 @@ fn settings_at_fault_are_told_all_at_once() {
 
 #[cfg(not(feature = "rabbitmq"))]
 #[test]
-fn a_bridge_that_this_build_does_not_have_is_refused_with_the_feature_to_build() {
+fn bridge_settings_without_the_feature_are_refused_and_name_it() {
     let dir = dir();
     let mut command = small(dir.path());
     command.env("BROKER_RABBITMQ_URL", "amqp://u:hunter2@localhost");
@@ -193,7 +193,7 @@ fn a_bridge_that_this_build_does_not_have_is_refused_with_the_feature_to_build()
 }
 
 #[test]
-fn help_names_every_variable_and_its_default() {
+fn help_lists_every_setting_and_flag() {
     let dir = dir();
     for args in [&["--help"][..], &["serve", "--help"], &["-h"]] {
         let mut command = command(dir.path());
@@ -215,7 +215,7 @@ fn help_names_every_variable_and_its_default() {
 }
 
 #[test]
-fn flags_come_before_the_environment_before_dotenv_before_defaults() {
+fn flags_override_environment_overrides_dotenv_overrides_defaults() {
     let dir = dir();
     let dotenv = "PORT=1\nBROKER_MAX_BATCH=3\nBROKER_MAX_DEPTH=3\nBROKER_MAX_FILTERS=3\n";
     fs::write(dir.path().join(".env"), dotenv).expect("a file");
@@ -239,7 +239,7 @@ fn flags_come_before_the_environment_before_dotenv_before_defaults() {
 }
 
 #[test]
-fn a_name_that_is_no_setting_is_warned_about_and_does_not_stop_the_start() {
+fn unknown_setting_is_warned_about_and_ignored() {
     let dir = dir();
     let mut command = small(dir.path());
     command.env("BROKER_HEARTBEAT_SECOND", "1");
@@ -254,7 +254,7 @@ fn a_name_that_is_no_setting_is_warned_about_and_does_not_stop_the_start() {
 }
 
 #[test]
-fn logs_are_json_when_standard_error_is_no_terminal_and_text_when_asked_for() {
+fn logs_are_json_without_a_terminal_and_text_on_request() {
     let dir = dir();
     let program = Program::start(small(dir.path()));
     program.client.put("a", "\"a secret value\"");
@@ -286,7 +286,7 @@ fn logs_are_json_when_standard_error_is_no_terminal_and_text_when_asked_for() {
 }
 
 #[test]
-fn the_limit_on_descriptors_is_raised_to_what_is_allowed() {
+fn descriptor_limit_is_raised_to_the_hard_limit() {
     let dir = dir();
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -S -n 256 && exec \"$0\"", env!("CARGO_BIN_EXE_broker")]);
@@ -301,7 +301,7 @@ fn the_limit_on_descriptors_is_raised_to_what_is_allowed() {
 }
 
 #[test]
-fn the_default_directory_is_in_the_working_directory() {
+fn default_directory_is_below_the_working_directory() {
     let dir = dir();
     let mut command = command(dir.path());
     command.env("PORT", "0");
@@ -313,7 +313,7 @@ fn the_default_directory_is_in_the_working_directory() {
 }
 
 /// Inserts until it is refused; what was acknowledged.
-fn insert_until_the_end(client: Client, event: &str) -> u64 {
+fn insert_until_refused(client: Client, event: &str) -> u64 {
     let mut acknowledged = 0;
     loop {
         let body = format!("{{\"event\":\"{event}\",\"data\":{acknowledged}}}");
@@ -332,7 +332,7 @@ fn insert_until_the_end(client: Client, event: &str) -> u64 {
 }
 
 #[test]
-fn sigterm_and_sigint_end_it_soon_with_streams_open_and_nothing_acknowledged_lost() {
+fn sigterm_and_sigint_end_it_in_time_and_lose_nothing_acknowledged() {
     for signal in [Signal::TERM, Signal::INT] {
         let dir = dir();
         let mut program = Program::start(small(dir.path()));
@@ -346,23 +346,23 @@ fn sigterm_and_sigint_end_it_soon_with_streams_open_and_nothing_acknowledged_los
         let _silent = program.connect();
         let acknowledged: Vec<u64> = std::thread::scope(|scope| {
             let writers: Vec<_> = ["w0", "w1", "w2"]
-                .map(|event| scope.spawn(move || insert_until_the_end(client, event)))
+                .map(|event| scope.spawn(move || insert_until_refused(client, event)))
                 .into();
             streams[0].until(|block| block.version() == 10);
-            let asked = Instant::now();
+            let signalled = Instant::now();
             program.signal(signal);
             let status = program.wait(SHUTDOWN_MAX);
-            assert!(status.success(), "{signal:?} after {:?}: {status}", asked.elapsed());
+            assert!(status.success(), "{signal:?} after {:?}: {status}", signalled.elapsed());
             writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
         });
         for stream in &mut streams {
             let end = loop {
-                match stream.said() {
-                    Said::Block(_) | Said::Heartbeat => {}
+                match stream.item() {
+                    StreamItem::Block(_) | StreamItem::Heartbeat => {}
                     end => break end,
                 }
             };
-            assert!(matches!(end, Said::Goodbye(_)), "{signal:?}: {end:?}");
+            assert!(matches!(end, StreamItem::Retry(_)), "{signal:?}: {end:?}");
         }
         let program = Program::start(small(dir.path()));
         for (writer, acknowledged) in acknowledged.into_iter().enumerate() {
@@ -375,7 +375,7 @@ fn sigterm_and_sigint_end_it_soon_with_streams_open_and_nothing_acknowledged_los
 
 /// One in the middle of a body, and one that opened a stream and does not read it.
 #[test]
-fn clients_that_stand_still_do_not_keep_it_from_ending_in_time() {
+fn stalled_clients_do_not_delay_the_shutdown() {
     let dir = dir();
     let mut program = Program::start(small(dir.path()));
     let large = format!("\"{}\"", "x".repeat(100_000));
@@ -393,7 +393,7 @@ fn clients_that_stand_still_do_not_keep_it_from_ending_in_time() {
 /// Signals were listened to only after the address had been announced: one that came just then
 /// ended the process without a drain, and with its status.
 #[test]
-fn a_signal_right_after_the_announcement_ends_it_well() {
+fn signal_right_after_the_address_is_printed_ends_it_cleanly() {
     for _ in 0..10 {
         let dir = dir();
         let mut program = Program::start(small(dir.path()));
@@ -404,14 +404,14 @@ fn a_signal_right_after_the_announcement_ends_it_well() {
 }
 
 #[test]
-fn a_second_start_tells_nothing_of_damage_after_a_clean_end() {
+fn start_after_a_clean_end_logs_no_warning() {
     let dir = dir();
     let program = Program::start(small(dir.path()));
     program.client.put("a", "1");
     program.stop();
     let program = Program::start(small(dir.path()));
     let lines = program.log_lines();
-    let calm = |line: &serde_json::Value| line["level"] == "INFO" || line["level"] == "DEBUG";
-    assert!(lines.iter().all(calm), "{lines:?}");
+    let is_routine = |line: &serde_json::Value| line["level"] == "INFO" || line["level"] == "DEBUG";
+    assert!(lines.iter().all(is_routine), "{lines:?}");
     program.stop();
 }

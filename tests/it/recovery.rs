@@ -151,16 +151,16 @@ impl Log {
     /// What was acknowledged is there as its receipt says; the rest is there whole or not at all.
     fn check(&self, request: &Request) -> bool {
         let found: Vec<_> = request.inserts.iter().map(|sent| self.find(sent)).collect();
-        let there = found.iter().flatten().count();
-        assert!(there == 0 || there == found.len(), "half of a batch: {request:?}");
+        let stored = found.iter().flatten().count();
+        assert!(stored == 0 || stored == found.len(), "half of a batch: {request:?}");
         if let Some(receipts) = &request.receipts {
-            assert_eq!(there, found.len(), "acknowledged and lost: {request:?}");
+            assert_eq!(stored, found.len(), "acknowledged and lost: {request:?}");
             for (receipt, line) in receipts.iter().zip(found.iter().flatten()) {
                 let members = receipt.strip_suffix('}').expect("an object");
                 assert!(line.starts_with(&format!("{members},\"data\":")), "{receipt}: {line}");
             }
         }
-        there > 0
+        stored > 0
     }
 }
 
@@ -188,7 +188,7 @@ fn start(dir: &Path) -> Program {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_in_thirty_kills_and_no_batch_is_half_there() {
+fn thirty_kills_lose_nothing_acknowledged_and_split_no_batch() {
     let seed = std::env::var("BROKER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(rand::random);
     println!("BROKER_TEST_SEED={seed}");
@@ -250,7 +250,7 @@ fn assert_history_is_the_log(client: Client, log: &Log) {
 /// A page that was open when the server was killed comes back with its cursor: it ends on the
 /// newest version, and never goes backwards.
 #[test]
-fn a_stream_over_a_kill_continues_without_a_reset() {
+fn stream_continues_after_a_kill_without_a_reset() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut version = 0;
     let mut cursor: Option<String> = None;

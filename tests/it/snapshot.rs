@@ -38,7 +38,7 @@ fn insert_many(client: Client, rounds: usize) {
 }
 
 /// Waits until a checkpoint stands for more than what it stood for before.
-fn await_snapshot(dir: &Path, before: &[u8]) -> Vec<u8> {
+fn wait_for_snapshot(dir: &Path, before: &[u8]) -> Vec<u8> {
     eventually("a checkpoint is written", || {
         let bytes = fs::read(dir.join("data/journal/snapshot")).ok()?;
         (bytes != before).then_some(bytes)
@@ -51,13 +51,13 @@ fn latest(client: Client) -> Value {
 }
 
 /// A log that a server left, with a checkpoint in the midst of it.
-fn checkpointed(dir: &Path) -> (Vec<String>, Value, String) {
+fn log_with_snapshot(dir: &Path) -> (Vec<String>, Value, String) {
     let program = Program::start(command(dir));
     let client = program.client;
     insert_many(client, 20);
     let mut stream = program.events("?event=e1");
     let cursor = stream.block().id;
-    await_snapshot(dir, b"");
+    wait_for_snapshot(dir, b"");
     insert_many(client, 3);
     let log = client.lines("/log");
     let latest = latest(client);
@@ -66,20 +66,20 @@ fn checkpointed(dir: &Path) -> (Vec<String>, Value, String) {
     (log, latest, cursor)
 }
 
-fn read_records(program: &Program) -> u64 {
+fn records_read(program: &Program) -> u64 {
     let lines = program.log_lines();
     let line = lines.iter().find(|line| line["fields"]["message"] == "log read");
     line.expect("it says so")["fields"]["records"].as_u64().expect("a number")
 }
 
 #[test]
-fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
+fn start_with_a_snapshot_reads_only_the_end_of_the_log_and_answers_the_same() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, latest_before, cursor) = checkpointed(dir.path());
+    let (log, latest_before, cursor) = log_with_snapshot(dir.path());
 
     let program = Program::start(command(dir.path()));
     let client = program.client;
-    assert!(read_records(&program) < log.len() as u64, "some is passed over");
+    assert!(records_read(&program) < log.len() as u64, "some is passed over");
     assert_eq!(latest(client), latest_before);
     assert_eq!(client.lines("/log")[..log.len()], log);
     // Versions go on, for public and for private values, and what is expected is known.
@@ -102,25 +102,25 @@ fn a_start_reads_the_end_of_the_log_and_answers_as_if_it_had_read_all() {
 }
 
 #[test]
-fn without_its_snapshot_a_log_gives_the_same() {
+fn start_with_a_damaged_snapshot_reads_the_whole_log_and_answers_the_same() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, latest_before, _) = checkpointed(dir.path());
+    let (log, latest_before, _) = log_with_snapshot(dir.path());
     let path = dir.path().join("data/journal/snapshot");
     let mut bytes = fs::read(&path).expect("it is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
     fs::write(&path, bytes).expect("it can be written");
     let program = Program::start(command(dir.path()));
-    assert_eq!(read_records(&program), log.len() as u64, "everything is read");
+    assert_eq!(records_read(&program), log.len() as u64, "everything is read");
     assert!(program.log().contains("snapshot cannot be used"), "{}", program.log());
     assert_eq!(latest(program.client), latest_before);
     program.stop();
 }
 
 #[test]
-fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
+fn damage_in_skipped_segments_stops_the_server_and_refuses_the_next_start() {
     let dir = tempfile::tempdir().expect("a directory");
-    checkpointed(dir.path());
+    log_with_snapshot(dir.path());
     let first = &segments(dir.path())[0];
     let mut bytes = fs::read(first).expect("it is there");
     bytes[5_000] ^= 1;
@@ -128,7 +128,7 @@ fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
     // It may be found before the server listens.
     let log = match Program::try_start(command(dir.path())) {
         Ok(mut program) => {
-            let status = program.wait(crate::harness::wire::PATIENCE);
+            let status = program.wait(crate::harness::wire::WAIT_MAX);
             assert!(!status.success());
             program.log()
         }
@@ -141,9 +141,9 @@ fn damage_in_what_was_passed_over_ends_the_server_and_refuses_the_next_start() {
 }
 
 #[test]
-fn a_log_that_was_rolled_back_behind_its_snapshot_is_refused() {
+fn log_rolled_back_behind_its_snapshot_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
-    checkpointed(dir.path());
+    log_with_snapshot(dir.path());
     let stale = dir.path().join("stale");
     fs::create_dir(&stale).expect("a directory");
     for path in segments(dir.path()) {
@@ -152,7 +152,7 @@ fn a_log_that_was_rolled_back_behind_its_snapshot_is_refused() {
     let before = fs::read(dir.path().join("data/journal/snapshot")).expect("it is there");
     let program = Program::start(command(dir.path()));
     insert_many(program.client, 20);
-    await_snapshot(dir.path(), &before);
+    wait_for_snapshot(dir.path(), &before);
     program.kill();
     // Projection and mark are gone, and the segments are those of before.
     fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
@@ -170,9 +170,9 @@ fn a_log_that_was_rolled_back_behind_its_snapshot_is_refused() {
 /// A backup that was served has a history of its own under the same log id; its segments in the
 /// place of the original's leave a checkpoint that knows other records.
 #[test]
-fn a_snapshot_of_another_history_of_the_same_log_is_left_aside() {
+fn snapshot_of_a_diverged_history_is_ignored() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (log, _, _) = checkpointed(dir.path());
+    let (log, _, _) = log_with_snapshot(dir.path());
     // The copy is of before: it has the beginning only, and goes on in its own way.
     let other = tempfile::tempdir().expect("a directory");
     let program = Program::start(small(other.path()));

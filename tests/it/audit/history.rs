@@ -6,19 +6,19 @@ use std::os::unix::fs::FileExt as _;
 
 use serde_json::Value;
 
-use super::{next, pages, versions, with_history};
+use super::{next_link, pages, versions, with_history};
 use crate::harness::server::Server;
 use crate::harness::wire::Connection;
 
 #[test]
-fn the_history_is_every_version_ascending() {
+fn history_lists_every_version_in_ascending_order() {
     let (server, _) = with_history(7);
     server.client().put("b", "1");
     let answer = server.client().get("/audit/a").expect(200);
     assert_eq!(versions(&answer), [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("vary").map(|vary| vary.contains("Accept")), Some(true));
-    assert_eq!(next(&answer), None);
+    assert_eq!(next_link(&answer), None);
     for (index, record) in answer.json().as_array().expect("an array").iter().enumerate() {
         assert_eq!((&record["event"], &record["data"]), (&"a".into(), &Value::from(index + 1)));
         assert!(record["hash"].is_string() && record["salts"].is_array(), "{record}");
@@ -26,7 +26,7 @@ fn the_history_is_every_version_ascending() {
 }
 
 #[test]
-fn what_was_acknowledged_is_in_every_later_read() {
+fn acknowledged_insert_is_in_every_later_read() {
     let server = Server::start();
     for n in 1..=100 {
         server.client().put("a", &n.to_string());
@@ -37,7 +37,7 @@ fn what_was_acknowledged_is_in_every_later_read() {
 }
 
 #[test]
-fn after_limit_and_order_choose_a_part() {
+fn after_version_limit_and_order_select_a_range() {
     let (server, _) = with_history(5);
     for (query, expected) in [
         ("?after_version=0", &[1, 2, 3, 4, 5][..]),
@@ -62,7 +62,7 @@ fn after_limit_and_order_choose_a_part() {
 }
 
 #[test]
-fn next_followed_to_the_end_is_the_whole() {
+fn following_next_links_yields_the_whole_history() {
     let (server, times) = with_history(11);
     let since = format!("?since={}&", times[0]);
     for (query, expected) in [
@@ -117,7 +117,7 @@ fn since_is_inclusive_and_until_exclusive() {
 }
 
 #[test]
-fn at_is_the_record_that_was_current_then() {
+fn at_returns_the_record_current_at_that_time() {
     let (server, times) = with_history(4);
     let latest_then: BTreeMap<_, _> = times.iter().zip(1..).collect();
     for (time, version) in latest_then {
@@ -134,20 +134,20 @@ fn at_is_the_record_that_was_current_then() {
 }
 
 #[test]
-fn ndjson_is_a_record_a_line_and_the_same_records() {
+fn ndjson_has_the_same_records_one_per_line() {
     let (server, _) = with_history(5);
     let array = server.client().get("/audit/a?limit=4").expect(200);
     let lines = server.client().lines("/audit/a?limit=4");
     assert_eq!(array.text(), format!("[{}]", lines.join(",")));
     let lines =
         server.client().get_with("/audit/a?limit=4", &["Accept: application/x-ndjson"]).expect(200);
-    assert_eq!(next(&lines).as_deref(), Some("?limit=4&after_version=4"));
+    assert_eq!(next_link(&lines).as_deref(), Some("?limit=4&after_version=4"));
     assert_eq!(server.client().lines("/audit/a?after_version=5"), [""; 0]);
     assert_eq!(server.client().get("/audit/a?after_version=5").expect(200).text(), "[]");
 }
 
 #[test]
-fn one_version_has_an_etag_and_304_has_no_body() {
+fn single_version_has_an_etag_and_304_has_no_body() {
     let (server, _) = with_history(2);
     let answer = server.client().get("/audit/a/2").expect(200);
     let etag = answer.header("etag").expect("an etag").to_owned();
@@ -161,7 +161,7 @@ fn one_version_has_an_etag_and_304_has_no_body() {
 }
 
 #[test]
-fn what_does_not_exist_is_404() {
+fn unknown_event_or_version_is_404() {
     let (server, _) = with_history(2);
     for target in ["/audit/b", "/audit/A", "/audit/a.b", "/audit/b/1"] {
         server.client().get(target).problem(404, "unknown-event");
@@ -180,7 +180,7 @@ fn what_does_not_exist_is_404() {
 }
 
 #[test]
-fn a_parameter_that_cannot_be_understood_is_400_and_named() {
+fn invalid_parameter_is_400_and_named() {
     let (server, _) = with_history(1);
     for (query, named) in [
         ("after_version=x", "after_version"),
@@ -204,7 +204,7 @@ fn a_parameter_that_cannot_be_understood_is_400_and_named() {
 }
 
 #[test]
-fn names_are_percent_encoded_in_paths_and_not_only_ascii() {
+fn names_are_percent_encoded_in_paths_including_non_ascii() {
     let server = Server::start();
     for name in ["größe.東京", "a+b", "x:y", "q&r=s", "~", "%C3%A9"] {
         let name = percent_decoded(name);
@@ -213,8 +213,8 @@ fn names_are_percent_encoded_in_paths_and_not_only_ascii() {
         let path = location.strip_suffix("/1").expect("version 1");
         assert_eq!(server.client().get(path).expect(200).json()[0]["event"], name);
         // Encoded more than needed, it is the same name.
-        let every: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let answer = server.client().get(&format!("/audit/{every}/1")).expect(200);
+        let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let answer = server.client().get(&format!("/audit/{encoded}/1")).expect(200);
         assert_eq!(answer.json()["event"], name);
     }
     // In a path a plus is a plus.
@@ -229,7 +229,7 @@ fn percent_decoded(text: &str) -> String {
 /// Ten megabytes for a reader that takes its time: what is not read yet is not in memory either,
 /// so the answer has no length, and it comes whole.
 #[test]
-fn a_large_history_is_streamed_and_comes_whole() {
+fn large_history_is_streamed_and_complete() {
     let server = Server::start();
     let data = format!("\"{}\"", "x".repeat(5_000));
     let batch = [format!("{{\"event\":\"a\",\"data\":{data}}}").as_str(); 100].join(",");
@@ -255,7 +255,7 @@ fn a_large_history_is_streamed_and_comes_whole() {
 /// A disk that changes bytes under a running server: the record that is hit is refused, in every
 /// page that it belongs to, and everything else goes on; the index is not built anew for it.
 #[test]
-fn a_record_that_was_damaged_in_the_log_is_refused_and_the_rest_is_read() {
+fn record_damaged_on_disk_is_refused_and_the_rest_is_readable() {
     let server = Server::start();
     for data in ["\"first\"", "\"needle in the log\"", "\"third\""] {
         server.client().put("a", data);
@@ -284,6 +284,6 @@ fn a_record_that_was_damaged_in_the_log_is_refused_and_the_rest_is_read() {
     assert_eq!(health["projection"]["ids_readable"], true, "{health}");
     write(b"n");
     assert_eq!(server.client().lines("/audit/a")[..3], whole);
-    let asides = fs::read_dir(server.data_dir()).expect("a directory");
-    assert!(!asides.flatten().any(|entry| entry.file_name() == "projection.quarantined-1"));
+    let entries = fs::read_dir(server.data_dir()).expect("a directory");
+    assert!(!entries.flatten().any(|entry| entry.file_name() == "projection.quarantined-1"));
 }

@@ -13,7 +13,7 @@ fn seqs(lines: &[String]) -> Vec<u64> {
 }
 
 #[test]
-fn the_log_is_everything_without_gaps_and_of_private_records_only_seq_and_hash() {
+fn log_has_no_gaps_and_shows_only_seq_and_hash_of_private_records() {
     let server = Server::start();
     let client = server.client();
     client.put("a", "1");
@@ -29,7 +29,7 @@ fn the_log_is_everything_without_gaps_and_of_private_records_only_seq_and_hash()
 }
 
 #[test]
-fn after_and_limit_choose_a_part() {
+fn after_and_limit_select_a_range() {
     let server = Server::start();
     for n in 0..9 {
         server.client().put("a", &n.to_string());
@@ -51,7 +51,7 @@ fn after_and_limit_choose_a_part() {
 }
 
 #[test]
-fn the_log_goes_on_over_restarts_and_every_open_is_in_it() {
+fn log_continues_across_restarts_and_records_every_open() {
     let server = Server::start();
     server.client().put("a", "1");
     let before = server.client().lines("/log");
@@ -64,7 +64,7 @@ fn the_log_goes_on_over_restarts_and_every_open_is_in_it() {
 }
 
 #[test]
-fn a_log_of_many_segments_is_streamed_whole_and_any_part_of_it_too() {
+fn log_of_many_segments_is_streamed_whole_or_from_any_seq() {
     let server = Server::start();
     let data = format!("\"{}\"", "x".repeat(20_000));
     for _ in 0..100 {

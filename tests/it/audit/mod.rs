@@ -1,11 +1,11 @@
 //! The audit: the whole history, and proof that it is what was hashed.
 
+mod event_list;
+mod hashes;
 mod history;
 mod log;
-mod names;
-mod proof;
 
-pub use proof::leaf_of_line;
+pub use hashes::leaf_of_line;
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn versions(answer: &Answer) -> Vec<u64> {
 }
 
 /// What `target` of a `Link` with rel=next leads to, if there is one.
-fn next(answer: &Answer) -> Option<String> {
+fn next_link(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     let target = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
     Some(target.unwrap_or_else(|| panic!("{link}")).to_owned())
@@ -32,7 +32,7 @@ fn pages(client: Client, target: &str) -> Vec<Value> {
     let mut pages = Vec::new();
     while let Some(at) = target {
         let answer = client.get(&at).expect(200);
-        target = next(&answer).map(|reference| resolved(&at, &reference));
+        target = next_link(&answer).map(|reference| resolved(&at, &reference));
         pages.push(answer.json());
         assert!(pages.len() <= 1_000, "pages come to an end");
     }

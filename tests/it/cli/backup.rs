@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-use super::{Place, fill, random, settled, until};
+use super::{Workdir, fill, random, settled, until};
 use crate::harness::wire::Client;
 
 /// How many inserts a round of the test lets through: a log that grew at full speed would soon be
@@ -40,8 +40,8 @@ impl Load {
             }
             n += 1;
             // Some fill a segment in a few steps, so that a backup meets one that is just begun.
-            let filling = "x".repeat(if n % 6 == 0 { 12_000 } else { 10 });
-            let receipt = client.put(&format!("w.{writer}"), &format!("\"{n} {filling}\""));
+            let padding = "x".repeat(if n % 6 == 0 { 12_000 } else { 10 });
+            let receipt = client.put(&format!("w.{writer}"), &format!("\"{n} {padding}\""));
             let id = receipt["id"].as_str().expect("an id").to_owned();
             self.acknowledged.lock().expect("no panic").push(id);
         }
@@ -54,8 +54,8 @@ fn id(line: &str) -> &str {
 }
 
 #[test]
-fn a_backup_under_load_holds_whatever_was_acknowledged_before_it_began() {
-    let place = Place::new();
+fn backup_under_load_holds_everything_acknowledged_before_it_began() {
+    let place = Workdir::new();
     let program = place.serve("data");
     fill(program.client);
     let (client, load) = (program.client, Load::default());
@@ -99,8 +99,8 @@ fn a_backup_under_load_holds_whatever_was_acknowledged_before_it_began() {
 }
 
 #[test]
-fn a_backup_is_brought_up_to_date() {
-    let place = Place::filled();
+fn repeated_backup_copies_only_new_records() {
+    let place = Workdir::filled();
     let said = place.run(&["backup", "b", "--data-dir", "data"]).ok();
     assert!(said.contains("backed up 198 records") && said.contains("198 of them new"), "{said}");
     let said = place.run(&["backup", "b", "--data-dir", "data"]).ok();
@@ -115,8 +115,8 @@ fn a_backup_is_brought_up_to_date() {
 }
 
 #[test]
-fn a_backup_that_was_killed_is_continued_and_shows_nothing_before() {
-    let place = Place::filled();
+fn killed_backup_resumes_and_is_invisible_until_complete() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
     let mut random = random();
     // On a machine that is swift it may end before the kill.
@@ -148,8 +148,8 @@ fn a_backup_that_was_killed_is_continued_and_shows_nothing_before() {
 }
 
 #[test]
-fn a_backup_is_never_made_of_damage_and_never_of_another_log() {
-    let place = Place::filled();
+fn backup_refuses_a_damaged_log_and_a_backup_of_another_log() {
+    let place = Workdir::filled();
     place.run(&["backup", "good", "--data-dir", "data"]).ok();
     let segment = place.segments("data").swap_remove(1);
     let mut bytes = fs::read(&segment).expect("a segment");
@@ -163,7 +163,7 @@ fn a_backup_is_never_made_of_damage_and_never_of_another_log() {
     place.run(&["backup", "good", "--data-dir", "data"]).refused(1);
     place.run(&["verify", "--data-dir", "good"]).ok();
 
-    let other = Place::filled();
+    let other = Workdir::filled();
     let good = place.path("good");
     let data = other.path("data");
     let args = ["backup", good.to_str().expect("UTF-8"), "--data-dir"];
@@ -172,8 +172,8 @@ fn a_backup_is_never_made_of_damage_and_never_of_another_log() {
 }
 
 #[test]
-fn a_backup_within_its_source_or_in_somebodys_directory_is_refused() {
-    let place = Place::filled();
+fn backup_into_its_source_or_a_foreign_directory_is_refused() {
+    let place = Workdir::filled();
     std::os::unix::fs::symlink(place.path("data"), place.path("link")).expect("a link");
     let said = place.run(&["backup", "missing/../b", "--data-dir", "data"]).refused(1);
     assert!(said.contains("write it without .."), "{said}");
@@ -189,8 +189,8 @@ fn a_backup_within_its_source_or_in_somebodys_directory_is_refused() {
 }
 
 #[test]
-fn a_restored_directory_serves_what_was_backed_up() {
-    let place = Place::filled();
+fn restored_directory_serves_the_backup() {
+    let place = Workdir::filled();
     place.run(&["backup", "b", "--data-dir", "data"]).ok();
     let before = crate::process::files(&place.path("b"));
     fs::create_dir(place.path("empty")).expect("a directory");
@@ -217,8 +217,8 @@ fn a_restored_directory_serves_what_was_backed_up() {
 }
 
 #[test]
-fn a_damaged_backup_is_not_restored() {
-    let place = Place::filled();
+fn damaged_backup_is_not_restored() {
+    let place = Workdir::filled();
     place.run(&["backup", "b", "--data-dir", "data"]).ok();
     let mut random = random();
     for n in 0..12 {
@@ -240,8 +240,8 @@ fn a_damaged_backup_is_not_restored() {
 /// A backup has groups and segments of its own: beside the original's history every place in that
 /// would lead astray.
 #[test]
-fn the_log_of_a_backup_in_the_place_of_the_original_has_its_history_built_anew() {
-    let place = Place::new();
+fn replacing_the_log_with_its_backup_rebuilds_the_history() {
+    let place = Workdir::new();
     let program = place.serve("data");
     fill(program.client);
     let log = program.client.lines("/log");
@@ -265,8 +265,8 @@ fn the_log_of_a_backup_in_the_place_of_the_original_has_its_history_built_anew()
 
 /// The copy was taken for the unfinished one, renamed, and called whole; its source was gone.
 #[test]
-fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
-    let place = Place::filled();
+fn unfinished_copy_is_refused_as_a_source() {
+    let place = Workdir::filled();
     place.run(&["backup", "d.partial.whole", "--data-dir", "data"]).ok();
     super::copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
     // The end of the log is missing, as it is when a copy is interrupted.
@@ -299,8 +299,8 @@ fn an_unfinished_copy_is_never_the_source_of_its_own_completion() {
 
 /// A segment of a backup was to be put in the place of a damaged one, and was refused there.
 #[test]
-fn what_is_said_to_be_done_about_damage_mends_it() {
-    let place = Place::filled();
+fn suggested_repair_of_damage_works() {
+    let place = Workdir::filled();
     place.run(&["backup", "b", "--data-dir", "data"]).ok();
     let whole = place.exported("data");
     let segment = place.segments("data").swap_remove(1);

@@ -7,11 +7,11 @@ use std::process::Stdio;
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Place, fill, random, until};
+use super::{Workdir, fill, random, until};
 
 #[test]
-fn an_export_is_the_log_between_a_beginning_and_an_end() {
-    let place = Place::filled();
+fn export_is_the_log_between_a_begin_and_an_end_line() {
+    let place = Workdir::filled();
     let exported = place.exported("data");
     let program = place.serve("data");
     let log = program.client.lines("/log");
@@ -40,8 +40,8 @@ fn an_export_is_the_log_between_a_beginning_and_an_end() {
 }
 
 #[test]
-fn an_export_that_was_cut_anywhere_is_continued_to_the_same_bytes() {
-    let place = Place::filled();
+fn export_cut_at_any_byte_resumes_to_the_same_bytes() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
     let mut random = random();
     let lengths: Vec<usize> = (0..20).map(|_| random.random_range(0..whole.len())).collect();
@@ -61,8 +61,8 @@ fn an_export_that_was_cut_anywhere_is_continued_to_the_same_bytes() {
 }
 
 #[test]
-fn an_export_that_was_killed_is_continued() {
-    let place = Place::filled();
+fn killed_export_resumes() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
     let mut random = random();
     for _ in 0..5 {
@@ -80,8 +80,8 @@ fn an_export_that_was_killed_is_continued() {
 }
 
 #[test]
-fn a_whole_export_is_left_as_it_is_and_follows_a_log_that_has_grown() {
-    let place = Place::filled();
+fn repeated_export_changes_nothing_until_the_log_grows() {
+    let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let before = place.read("e");
     let said = place.run(&["export", "e", "--data-dir", "data"]);
@@ -99,10 +99,10 @@ fn a_whole_export_is_left_as_it_is_and_follows_a_log_that_has_grown() {
 }
 
 #[test]
-fn a_file_that_is_not_the_beginning_is_refused_and_untouched() {
-    let place = Place::filled();
+fn file_that_is_no_prefix_of_the_export_is_refused_and_untouched() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
-    let other = Place::filled().exported("data");
+    let other = Workdir::filled().exported("data");
     let changed = whole.replacen("[3,null]", "[4,null]", 1);
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let more = [&whole, lines[5]].concat();
@@ -127,8 +127,8 @@ fn a_file_that_is_not_the_beginning_is_refused_and_untouched() {
 }
 
 #[test]
-fn an_export_can_begin_anywhere_in_the_log() {
-    let place = Place::filled();
+fn export_can_begin_at_any_seq() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
     let lines: Vec<&str> = whole.lines().collect();
     for args in [["--after", "40"], ["--from", "41"]] {
@@ -154,8 +154,8 @@ fn an_export_can_begin_anywhere_in_the_log() {
 
 /// `broker export | head -1` ends without a word.
 #[test]
-fn a_reader_that_goes_away_is_no_error_message() {
-    let place = Place::filled();
+fn closed_pipe_ends_the_export_without_an_error_message() {
+    let place = Workdir::filled();
     let mut command = place.command(&["export", "--data-dir", "data"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let mut line = String::new();
@@ -168,8 +168,8 @@ fn a_reader_that_goes_away_is_no_error_message() {
 
 /// A pipe was read first, and waited for for ever.
 #[test]
-fn a_pipe_takes_a_whole_export() {
-    let place = Place::filled();
+fn export_to_a_pipe_or_device_is_written_whole() {
+    let place = Workdir::filled();
     let whole = place.exported("data");
     let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status();
     assert!(made.expect("mkfifo").success());
@@ -193,8 +193,8 @@ fn a_pipe_takes_a_whole_export() {
 
 /// An empty file was left among the segments, and the next start called it damage.
 #[test]
-fn an_export_into_its_data_directory_is_refused_and_leaves_nothing() {
-    let place = Place::filled();
+fn export_into_its_data_directory_is_refused_and_creates_nothing() {
+    let place = Workdir::filled();
     let link = |to: &str, name: &str| std::os::unix::fs::symlink(place.path(to), place.path(name));
     link("data", "link").expect("a link");
     link("data/journal/00000000000000000900.seg", "nowhere").expect("a link");

@@ -13,21 +13,21 @@ fn fixed_export() -> String {
     fs::read_to_string(fixture().join("export.ndjson")).expect("the fixture")
 }
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> Workdir {
+    let place = Workdir::new();
     copy_all(&fixture().join("data"), &place.path("data"));
     place
 }
 
 #[test]
-fn a_data_directory_of_format_0_verifies_and_exports_the_same_bytes() {
+fn format_0_data_directory_verifies_and_exports_the_same_bytes() {
     let place = place();
     place.run(&["verify", "--data-dir", "data"]).ok();
     assert_eq!(place.exported("data"), fixed_export());
 }
 
 #[test]
-fn a_data_directory_of_format_0_is_served_and_goes_on() {
+fn format_0_data_directory_is_served_and_accepts_inserts() {
     let place = place();
     let program = place.serve("data");
     let client = program.client;
@@ -50,8 +50,8 @@ fn a_data_directory_of_format_0_is_served_and_goes_on() {
 }
 
 #[test]
-fn an_export_of_format_0_is_imported_and_comes_out_the_same() {
-    let place = Place::new();
+fn format_0_export_survives_import_and_export() {
+    let place = Workdir::new();
     place.write("export.ndjson", fixed_export());
     place.run(&["import", "export.ndjson", "--data-dir", "data"]).ok();
     assert_eq!(place.exported("data"), fixed_export());

@@ -8,11 +8,11 @@ use broker::record::{Identity, Name, Record, RecordParts, Timestamp};
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Place, fill, random, until};
+use super::{Workdir, fill, random, until};
 
 #[test]
-fn an_import_is_the_same_log_and_serves() {
-    let place = Place::filled();
+fn imported_log_is_identical_and_can_be_served() {
+    let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let said = place.run(&["import", "e", "--data-dir", "copy"]).ok();
     assert!(said.contains("imported 198 records"), "{said}");
@@ -34,14 +34,14 @@ fn an_import_is_the_same_log_and_serves() {
 }
 
 #[test]
-fn standard_input_is_imported_into_a_new_directory_only() {
-    let place = Place::filled();
+fn standard_input_is_imported_only_into_a_new_directory() {
+    let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let import = || {
         let mut command = place.command(&["import", "-", "--data-dir", "copy"]);
         command.stdin(Stdio::from(File::open(place.path("e")).expect("a file")));
         let (status, stdout, stderr) = crate::harness::program::run(command);
-        super::Said { code: status.code().expect("a code"), stdout, stderr }
+        super::CommandOutput { code: status.code().expect("a code"), stdout, stderr }
     };
     import().ok();
     assert!(place.exported("copy").as_bytes() == place.read("e"));
@@ -49,8 +49,8 @@ fn standard_input_is_imported_into_a_new_directory_only() {
 }
 
 #[test]
-fn a_directory_that_holds_the_beginning_is_brought_up_to_date() {
-    let place = Place::filled();
+fn import_appends_to_a_directory_that_holds_a_prefix() {
+    let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     place.run(&["import", "e", "--data-dir", "copy"]).ok();
     place.run(&["import", "e", "--data-dir", "served"]).ok();
@@ -84,20 +84,20 @@ fn a_directory_that_holds_the_beginning_is_brought_up_to_date() {
     place.serve("served").stop();
     let said = place.run(&["import", "e", "--data-dir", "served"]).refused(1);
     assert!(said.contains("other records up to seq 199"), "{said}");
-    let other = Place::filled();
+    let other = Workdir::filled();
     let said =
         place.run(&["import", "e", "--data-dir", other.path("data").to_str().expect("UTF-8")]);
     let said = said.refused(1);
     assert!(said.contains("and not the log"), "{said}");
 }
 
-fn copy(place: &Place, from: &str, to: &str) {
+fn copy(place: &Workdir, from: &str, to: &str) {
     super::copy_all(&place.path(from), &place.path(to));
 }
 
 #[test]
-fn an_import_that_was_killed_is_continued_and_shows_nothing_before() {
-    let place = Place::filled();
+fn killed_import_resumes_and_is_invisible_until_complete() {
+    let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let mut random = random();
     // On a machine that is swift it may end before the kill.
@@ -128,26 +128,26 @@ fn an_import_that_was_killed_is_continued_and_shows_nothing_before() {
 }
 
 /// The lines of an export, to be tampered with.
-struct Lines(Vec<String>);
+struct ExportLines(Vec<String>);
 
-impl Lines {
-    fn index_of(&self, seq: u64) -> usize {
+impl ExportLines {
+    fn index(&self, seq: u64) -> usize {
         seq as usize
     }
 
     fn record(&self, seq: u64) -> Value {
-        serde_json::from_str(&self.0[self.index_of(seq)]).expect("JSON")
+        serde_json::from_str(&self.0[self.index(seq)]).expect("JSON")
     }
 
     fn replace(&mut self, seq: u64, from: &str, to: &str) {
-        let at = self.index_of(seq);
+        let at = self.index(seq);
         assert!(self.0[at].contains(from), "{from}: {}", self.0[at]);
         self.0[at] = self.0[at].replacen(from, to, 1);
     }
 
     /// Another record in the place of one, with the right hash.
     fn forge(&mut self, seq: u64, version: u64, millis: u64, id: Option<&str>) {
-        let at = self.index_of(seq);
+        let at = self.index(seq);
         let record = self.record(seq);
         let text = |name: &str| record[name].as_str().expect("text").to_owned();
         let time = Timestamp::parse(&text("timestamp")).expect("a time").millis();
@@ -167,12 +167,12 @@ impl Lines {
 
 /// Each kind of tampering has the line, or the seq, and a sentence of its own.
 #[test]
-fn whatever_does_not_verify_is_refused_by_line_and_reason_and_not_stored() {
-    let place = Place::filled();
+fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
+    let place = Workdir::filled();
     let exported = place.exported("data");
     let whole: Vec<String> = exported.lines().map(str::to_owned).collect();
     let last = whole.len() - 1;
-    type Tamper = fn(&mut Lines);
+    type Tamper = fn(&mut ExportLines);
     // seq 9 is b.0 at version 2: seven records before it make the first round, one the open.
     let cases: &[(&str, Tamper, &[&str])] = &[
         ("a value", |l| l.replace(5, "[0,null]", "[1,null]"), &["line 6:", "hash", "was changed"]),
@@ -243,7 +243,7 @@ fn whatever_does_not_verify_is_refused_by_line_and_reason_and_not_stored() {
     ];
     assert_eq!(last, 199);
     for (what, tamper, words) in cases {
-        let mut lines = Lines(whole.clone());
+        let mut lines = ExportLines(whole.clone());
         tamper(&mut lines);
         let text: String = lines.0.iter().flat_map(|line| [line, "\n"]).collect();
         assert_ne!(text, exported, "{what}");
@@ -260,8 +260,8 @@ fn whatever_does_not_verify_is_refused_by_line_and_reason_and_not_stored() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_refused() {
-    let place = Place::new();
+fn flipped_bits_and_truncations_are_refused() {
+    let place = Workdir::new();
     let program = place.serve("data");
     for n in 0..20 {
         program.client.put("n", &format!("{{\"n\":{n}.50}}"));
@@ -294,8 +294,8 @@ fn every_flipped_bit_and_every_cut_is_refused() {
 
 /// Anybody can check the chain with the leaves of the lines.
 #[test]
-fn the_chain_of_the_end_is_that_of_the_leaves() {
-    let place = Place::filled();
+fn chain_in_the_end_line_is_computed_from_the_leaves() {
+    let place = Workdir::filled();
     let exported = place.exported("data");
     let mut after = [0; 32];
     let mut stated = String::new();

@@ -4,16 +4,16 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Place;
+use super::Workdir;
 
-fn inspect(place: &Place) -> Value {
+fn inspect(place: &Workdir) -> Value {
     let said = place.run(&["inspect", "--json", "--data-dir", "data"]).ok();
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 #[test]
-fn a_directory_is_described_and_stays_as_it_is() {
-    let place = Place::filled();
+fn inspect_describes_a_directory_without_changing_it() {
+    let place = Workdir::filled();
     let before = crate::process::files(&place.path("data"));
     let report = inspect(&place);
     assert_eq!(crate::process::files(&place.path("data")), before);
@@ -40,8 +40,8 @@ fn a_directory_is_described_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_directory_in_use_is_described_beside_its_server() {
-    let place = Place::new();
+fn inspect_describes_a_directory_in_use() {
+    let place = Workdir::new();
     let program = place.serve("data");
     program.client.put("a", "1");
     let report = inspect(&place);
@@ -59,8 +59,8 @@ fn a_directory_in_use_is_described_beside_its_server() {
 }
 
 #[test]
-fn what_is_left_of_a_damaged_directory_is_described() {
-    let place = Place::filled();
+fn inspect_describes_the_readable_part_of_a_damaged_directory() {
+    let place = Workdir::filled();
     let segment = place.segments("data").pop().expect("a segment");
     let mut bytes = fs::read(&segment).expect("a segment");
     bytes[110] ^= 1;
@@ -77,8 +77,8 @@ fn what_is_left_of_a_damaged_directory_is_described() {
 }
 
 #[test]
-fn a_snapshot_is_known_to_be_ours() {
-    let place = Place::filled();
+fn inspect_tells_snapshots_from_foreign_files() {
+    let place = Workdir::filled();
     place.write("data/journal/snapshot", [0; 70]);
     place.write("data/journal/snapshot.tmp", [0; 7]);
     place.write("data/journal/notes.txt", "somebody's");

@@ -22,13 +22,13 @@ use crate::harness::wire::Client;
 
 /// What a command left.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: i32,
     stdout: String,
     stderr: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Standard output, when all went well.
     #[track_caller]
     fn ok(self) -> String {
@@ -50,9 +50,9 @@ impl Said {
 }
 
 /// A working directory for servers and commands.
-struct Place(TempDir);
+struct Workdir(TempDir);
 
-impl Place {
+impl Workdir {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a directory"))
     }
@@ -86,9 +86,9 @@ impl Place {
     }
 
     #[track_caller]
-    fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Said {
+    fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> CommandOutput {
         let (status, stdout, stderr) = run(self.command(args));
-        Said { code: status.code().expect("it was not killed"), stdout, stderr }
+        CommandOutput { code: status.code().expect("it was not killed"), stdout, stderr }
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
@@ -159,7 +159,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// Waits for a condition on files, which nobody announces.
 fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + crate::harness::wire::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::wire::WAIT_MAX;
     while !condition() {
         assert!(std::time::Instant::now() < deadline, "{what}");
         std::thread::park_timeout(std::time::Duration::from_millis(1));
@@ -167,8 +167,8 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn every_command_explains_itself_with_an_example() {
-    let place = Place::new();
+fn help_of_every_command_has_an_example() {
+    let place = Workdir::new();
     for name in ["export", "import", "backup", "restore", "verify", "rebuild", "inspect"] {
         let help = place.run(&[name, "--help"]).ok();
         assert!(help.contains(&format!("Example: broker {name}")), "{help}");
@@ -181,8 +181,8 @@ fn every_command_explains_itself_with_an_example() {
 
 /// Settings of a server that are at fault must not keep anybody from looking at its directory.
 #[test]
-fn settings_that_only_a_server_looks_at_are_not_judged() {
-    let place = Place::new();
+fn commands_ignore_invalid_server_settings() {
+    let place = Workdir::new();
     place.serve("data").stop();
     let mut command = place.command(&["verify"]);
     command.env("BROKER_DATA_DIR", place.path("data")).env("BROKER_HOST", "0.0.0.0");
@@ -197,8 +197,8 @@ fn settings_that_only_a_server_looks_at_are_not_judged() {
 }
 
 #[test]
-fn a_directory_without_a_log_is_told_apart_and_nothing_is_made() {
-    let place = Place::new();
+fn commands_on_a_directory_without_a_log_say_why_and_create_nothing() {
+    let place = Workdir::new();
     fs::create_dir(place.path("empty")).expect("a directory");
     fs::create_dir(place.path("foreign")).expect("a directory");
     place.write("foreign/notes.txt", "somebody's");

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::Place;
+use super::Workdir;
 
 #[test]
-fn a_rebuilt_history_is_that_of_the_log_and_the_old_one_is_kept() {
-    let place = Place::filled();
+fn rebuilt_history_matches_the_log_and_the_old_one_is_kept() {
+    let place = Workdir::filled();
     let old = crate::process::files(&place.path("data/projection"));
     let journal = crate::process::files(&place.path("data/journal"));
     let said = place.run(&["rebuild", "--data-dir", "data"]).ok();
@@ -27,8 +27,8 @@ fn a_rebuilt_history_is_that_of_the_log_and_the_old_one_is_kept() {
 }
 
 #[test]
-fn a_missing_history_is_built_and_a_damaged_log_is_not_built_from() {
-    let place = Place::filled();
+fn missing_history_is_built_but_never_from_a_damaged_log() {
+    let place = Workdir::filled();
     fs::remove_dir_all(place.path("data/projection")).expect("a projection");
     let said = place.run(&["rebuild", "--data-dir", "data"]).ok();
     assert!(!said.contains("kept in"), "{said}");

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Place, copy_all, random};
+use super::{Workdir, copy_all, random};
 
 /// Verifies a copy of `data` after something was done to it, which must not be changed by it.
-fn after(place: &Place, damage: impl FnOnce(&Path)) -> super::Said {
+fn after(place: &Workdir, damage: impl FnOnce(&Path)) -> super::CommandOutput {
     let copy = place.path("damaged");
     let _ = fs::remove_dir_all(&copy);
     copy_all(&place.path("data"), &copy);
@@ -39,8 +39,8 @@ fn flip(file: &Path, at: usize, bit: u8) {
 }
 
 #[test]
-fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
-    let place = Place::filled();
+fn intact_directory_verifies_and_is_not_changed() {
+    let place = Workdir::filled();
     let said = after(&place, |_| {}).ok();
     assert!(said.contains("snapshot: there is none"), "{said}");
     assert!(said.contains("198 records in ") && said.contains("9 events"), "{said}");
@@ -54,8 +54,8 @@ fn a_sound_directory_is_found_sound_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_server_that_runs_is_not_verified() {
-    let place = Place::new();
+fn directory_in_use_is_neither_verified_nor_rebuilt() {
+    let place = Workdir::new();
     let program = place.serve("data");
     let said = place.run(&["verify", "--data-dir", "data"]).refused(2);
     assert!(said.contains("in use") && said.contains("broker backup"), "{said}");
@@ -66,8 +66,8 @@ fn a_server_that_runs_is_not_verified() {
 
 /// The damaged value is found again by its text, so record, version, file and offset are known.
 #[test]
-fn the_record_of_a_damaged_value_is_named_with_event_version_and_file() {
-    let place = Place::filled();
+fn damaged_value_is_reported_with_event_version_and_file() {
+    let place = Workdir::filled();
     let exported = place.exported("data");
     let mut random = random();
     for _ in 0..10 {
@@ -89,8 +89,8 @@ fn the_record_of_a_damaged_value_is_named_with_event_version_and_file() {
 
 /// Whoever mends the checksum is found by the commitment.
 #[test]
-fn a_value_whose_checksum_was_mended_is_found_by_its_commitment() {
-    let place = Place::filled();
+fn value_forged_with_its_checksum_is_detected_by_the_commitment() {
+    let place = Workdir::filled();
     let (segment, at) = find(&place.segments("data"), "[7,null]");
     let segment = PathBuf::from("journal").join(segment.file_name().expect("a name"));
     let exported = place.exported("data");
@@ -101,8 +101,8 @@ fn a_value_whose_checksum_was_mended_is_found_by_its_commitment() {
         let file = data.join(&segment);
         let mut bytes = fs::read(&file).expect("a segment");
         bytes[at + 1] = b'8';
-        let whose: Vec<u8> = seq.to_le_bytes().into_iter().chain([1]).collect();
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&whose), &bytes[at - 16..at + 8]);
+        let position: Vec<u8> = seq.to_le_bytes().into_iter().chain([1]).collect();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&position), &bytes[at - 16..at + 8]);
         bytes[at - 20..at - 16].copy_from_slice(&crc.to_le_bytes());
         fs::write(&file, bytes).expect("a segment");
     });
@@ -112,8 +112,8 @@ fn a_value_whose_checksum_was_mended_is_found_by_its_commitment() {
 }
 
 #[test]
-fn every_flipped_bit_of_the_log_is_found() {
-    let place = Place::filled();
+fn flipped_bits_in_the_log_are_detected() {
+    let place = Workdir::filled();
     let mut random = random();
     let segments = place.segments("data");
     for n in 0..30 {
@@ -132,8 +132,8 @@ fn every_flipped_bit_of_the_log_is_found() {
 }
 
 #[test]
-fn files_that_are_missing_short_or_exchanged_are_damage() {
-    let place = Place::filled();
+fn missing_truncated_or_swapped_files_are_damage() {
+    let place = Workdir::filled();
     let names: Vec<PathBuf> = place.segments("data").into_iter().collect();
     let name = |i: usize| names[i].file_name().expect("a name").to_owned();
     type Damage<'a> = Box<dyn FnOnce(&Path) + 'a>;
@@ -174,8 +174,8 @@ fn files_that_are_missing_short_or_exchanged_are_damage() {
 
 /// What a crash leaves is told, and is no damage.
 #[test]
-fn a_torn_tail_and_a_spoilt_mark_are_noted() {
-    let place = Place::filled();
+fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
+    let place = Workdir::filled();
     let last = place.segments("data").pop().expect("a segment");
     let last = last.file_name().expect("a name");
     let said = after(&place, |data| {
@@ -201,8 +201,8 @@ fn a_torn_tail_and_a_spoilt_mark_are_noted() {
 /// Bits of sled's files may be ones that nothing rests on any more; there is no third outcome, and
 /// what is found is mended by a rebuild.
 #[test]
-fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
-    let place = Place::filled();
+fn damaged_history_is_reported_and_repaired_by_rebuild() {
+    let place = Workdir::filled();
     let db = place.path("data/projection/sled-1/db");
     let used = fs::read(&db).expect("a store").iter().rposition(|byte| *byte != 0);
     let used = used.expect("it was written") + 1;
@@ -226,7 +226,7 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
         place.run(&["verify", "--data-dir", "damaged"]).ok();
     }
     let said = after(&place, |data| {
-        let other = Place::filled();
+        let other = Workdir::filled();
         fs::remove_dir_all(data.join("projection")).expect("a projection");
         copy_all(&other.path("data/projection"), &data.join("projection"));
     });
@@ -246,9 +246,9 @@ fn damage_to_the_history_is_told_apart_and_mended_by_a_rebuild() {
 
 /// A start believes a checkpoint that is whole, so it was to be verified too.
 #[test]
-fn the_snapshot_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
-    let place = Place::new();
-    let checkpointed = |data: &str| {
+fn snapshot_is_compared_with_the_log_and_a_damaged_one_is_noted() {
+    let place = Workdir::new();
+    let serve_with_snapshot = |data: &str| {
         let mut command = crate::harness::program::small(&place.path(""));
         command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_SNAPSHOT_BYTES", "64KiB");
         let program = crate::harness::program::Program::start(command);
@@ -259,8 +259,8 @@ fn the_snapshot_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
         super::settled(program.client);
         program.stop();
     };
-    checkpointed("data");
-    checkpointed("other");
+    serve_with_snapshot("data");
+    serve_with_snapshot("other");
     let said = after(&place, |_| {}).ok();
     assert!(said.contains("snapshot: ") && said.contains("as of seq "), "{said}");
     assert!(!said.contains("note: "), "{said}");
@@ -275,8 +275,8 @@ fn the_snapshot_of_a_server_is_compared_and_one_that_is_not_whole_is_noted() {
 }
 
 #[test]
-fn one_record_is_counted_as_one() {
-    let place = Place::new();
+fn single_record_is_reported_in_the_singular() {
+    let place = Workdir::new();
     place.serve("data").stop();
     fs::remove_dir_all(place.path("data/projection")).expect("a projection");
     let said = place.run(&["rebuild", "--data-dir", "data"]).ok();

@@ -1,6 +1,6 @@
 //! Cursors: where a client continues, and how it hears that it cannot.
 
-use super::{in_words, replayed};
+use super::{replayed, summary};
 use crate::harness::server::Server;
 use crate::harness::stream::EventStream;
 
@@ -10,7 +10,7 @@ fn cursor(server: &Server, query: &str) -> String {
 }
 
 #[test]
-fn a_client_that_comes_back_gets_only_what_is_newer() {
+fn reconnecting_client_gets_only_newer_records() {
     let server = Server::start();
     let client = server.client();
     client.put("a", "1");
@@ -21,19 +21,19 @@ fn a_client_that_comes_back_gets_only_what_is_newer() {
     client.put("b", "3");
     let mut stream = server.events_after("", &at);
     let blocks = stream.until_synced();
-    assert_eq!(in_words(&blocks), "c1 b3 synced");
+    assert_eq!(summary(&blocks), "c1 b3 synced");
     assert_eq!(blocks[2].json()["events"], 2);
     // In the middle of a replay, too.
     let first = server.events("").block();
-    assert_eq!(in_words(std::slice::from_ref(&first)), "a1");
-    assert_eq!(in_words(&server.events_after("", &first.id).until_synced()), "c1 b3 synced");
+    assert_eq!(summary(std::slice::from_ref(&first)), "a1");
+    assert_eq!(summary(&server.events_after("", &first.id).until_synced()), "c1 b3 synced");
     // And when there is nothing newer.
     let at = cursor(&server, "");
-    assert_eq!(in_words(&server.events_after("", &at).until_synced()), "synced");
+    assert_eq!(summary(&server.events_after("", &at).until_synced()), "synced");
 }
 
 #[test]
-fn the_cursor_is_taken_from_the_header_or_any_spelling_in_the_query() {
+fn cursor_is_taken_from_the_header_or_any_query_spelling() {
     let server = Server::start();
     server.client().put("a", "1");
     let old = cursor(&server, "");
@@ -44,22 +44,22 @@ fn the_cursor_is_taken_from_the_header_or_any_spelling_in_the_query() {
         assert_eq!(replayed(&server, &format!("?{name}=")), "a2 synced", "empty is absent");
         // The header wins, whatever the query says.
         let query = format!("?{name}={old}");
-        assert_eq!(in_words(&server.events_after(&query, &new).until_synced()), "synced");
+        assert_eq!(summary(&server.events_after(&query, &new).until_synced()), "synced");
         assert_eq!(
-            in_words(&server.events_after(&format!("?{name}=x"), &new).until_synced()),
+            summary(&server.events_after(&format!("?{name}=x"), &new).until_synced()),
             "synced"
         );
     }
     // An empty header is absent.
     let target = format!("/events?last_event_id={new}");
     let mut stream = EventStream::open(server.address, &target, &["Last-Event-ID:"]);
-    assert_eq!(in_words(&stream.until_synced()), "synced");
+    assert_eq!(summary(&stream.until_synced()), "synced");
     // An empty spelling leaves the turn to the next.
     assert_eq!(replayed(&server, &format!("?last_event_id=&lastEventId={new}")), "synced");
 }
 
 #[test]
-fn a_cursor_that_is_not_good_is_reset_and_then_everything_follows() {
+fn invalid_cursor_gets_a_reset_and_a_full_replay() {
     let server = Server::start();
     server.client().put("a", "1");
     server.client().put("b", "1");
@@ -87,7 +87,7 @@ fn a_cursor_that_is_not_good_is_reset_and_then_everything_follows() {
         &other_view,
     ] {
         let blocks = server.events_after("", bad).until_synced();
-        assert_eq!(in_words(&blocks), "reset a1 b1 synced", "{bad}");
+        assert_eq!(summary(&blocks), "reset a1 b1 synced", "{bad}");
         let reset = &blocks[0];
         assert_eq!(reset.id, format!("{epoch}-0-{view}"), "the cursor is at 0");
         assert_eq!(reset.data, format!("{{\"cursor\":\"{}\"}}", reset.id));
@@ -97,35 +97,35 @@ fn a_cursor_that_is_not_good_is_reset_and_then_everything_follows() {
 }
 
 #[test]
-fn a_client_that_is_cut_off_after_a_reset_still_gets_everything() {
+fn client_disconnected_after_a_reset_still_gets_everything() {
     let server = Server::start();
     server.client().put("a", "1");
     let reset = server.events_after("", "garbage").block();
     assert!(reset.is("broker:reset"));
-    assert_eq!(in_words(&server.events_after("", &reset.id).until_synced()), "a1 synced");
+    assert_eq!(summary(&server.events_after("", &reset.id).until_synced()), "a1 synced");
     let none = server.events_after("?replay=none", &reset.id).until_synced();
-    assert_eq!(in_words(&none), "a1 synced");
+    assert_eq!(summary(&none), "a1 synced");
 }
 
 #[test]
-fn views_are_equal_when_the_sets_of_filters_are() {
+fn cursor_is_valid_for_an_equal_set_of_filters() {
     let server = Server::start();
     server.client().put("a", "1");
     server.client().put("b", "1");
     let at = cursor(&server, "?event=a&event=b");
-    assert_eq!(in_words(&server.events_after("?event=b&event=a", &at).until_synced()), "synced");
+    assert_eq!(summary(&server.events_after("?event=b&event=a", &at).until_synced()), "synced");
     assert_eq!(
-        in_words(&server.events_after("?event=b&event=a&event=a", &at).until_synced()),
+        summary(&server.events_after("?event=b&event=a&event=a", &at).until_synced()),
         "synced"
     );
-    assert_eq!(in_words(&server.events_after("?event=a", &at).until_synced()), "reset a1 synced");
+    assert_eq!(summary(&server.events_after("?event=a", &at).until_synced()), "reset a1 synced");
     // How records are sent is no part of what is seen.
     let at = cursor(&server, "?dispatch=message");
-    assert_eq!(in_words(&server.events_after("?replay=all", &at).until_synced()), "synced");
+    assert_eq!(summary(&server.events_after("?replay=all", &at).until_synced()), "synced");
 }
 
 #[test]
-fn a_cursor_from_before_a_restart_is_good_after_it() {
+fn cursor_stays_valid_across_restarts() {
     let server = Server::start();
     server.client().put("a", "1");
     server.client().put("b", "1");
@@ -133,26 +133,26 @@ fn a_cursor_from_before_a_restart_is_good_after_it() {
     let middle = stream.block().id;
     let end = stream.until_synced().pop().expect("synced").id;
     let server = server.restart();
-    assert_eq!(in_words(&server.events_after("", &end).until_synced()), "synced");
+    assert_eq!(summary(&server.events_after("", &end).until_synced()), "synced");
     server.client().put("a", "2");
     let server = server.restart();
     let blocks = server.events_after("", &end).until_synced();
-    assert_eq!(in_words(&blocks), "a2 synced");
+    assert_eq!(summary(&blocks), "a2 synced");
     assert_ne!(blocks[0].id.split('-').next(), end.split('-').next(), "an epoch an open");
-    assert_eq!(in_words(&server.events_after("", &middle).until_synced()), "b1 a2 synced");
+    assert_eq!(summary(&server.events_after("", &middle).until_synced()), "b1 a2 synced");
     // The first open never had the seq that the second one's record has.
     let seq = blocks[0].seq();
     let mut fields = end.split('-');
     let (epoch, view) = (fields.next().expect("an epoch"), fields.nth(1).expect("a view"));
     let never = format!("{epoch}-{seq}-{view}");
-    assert_eq!(in_words(&server.events_after("", &never).until_synced()), "reset b1 a2 synced");
+    assert_eq!(summary(&server.events_after("", &never).until_synced()), "reset b1 a2 synced");
 }
 
 #[test]
-fn a_cursor_of_another_log_is_reset() {
+fn cursor_of_another_log_is_reset() {
     let (one, other) = (Server::start(), Server::start());
     one.client().put("a", "1");
     other.client().put("b", "1");
     let at = cursor(&one, "");
-    assert_eq!(in_words(&other.events_after("", &at).until_synced()), "reset b1 synced");
+    assert_eq!(summary(&other.events_after("", &at).until_synced()), "reset b1 synced");
 }

@@ -7,10 +7,10 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::PATIENCE;
+use crate::harness::wire::WAIT_MAX;
 
 #[test]
-fn eventsource_client_reads_records_marks_utf8_and_large_values() {
+fn eventsource_client_reads_records_control_events_utf8_and_large_values() {
     let server = Server::with(small().heartbeat(Duration::from_millis(20)));
     let large = format!("\"{}\"", "Grüße 你好 😀 \\n".repeat(20_000));
     server.client().put("größe", &large);
@@ -22,7 +22,7 @@ fn eventsource_client_reads_records_marks_utf8_and_large_values() {
         let mut stream = client.stream();
         let mut events = Vec::new();
         while events.len() < 3 {
-            let said = timeout(PATIENCE, stream.next()).await.expect("something is said");
+            let said = timeout(WAIT_MAX, stream.next()).await.expect("something is said");
             match said.expect("it goes on").expect("it is understood") {
                 SSE::Event(event) => {
                     if event.event_type == "broker:synced" {

@@ -1,6 +1,6 @@
 //! `GET /latest`: what a stream starts with, as one JSON object.
 
-use super::in_words;
+use super::summary;
 use crate::harness::server::Server;
 
 fn filled() -> Server {
@@ -29,18 +29,18 @@ fn latest_equals_the_replay_byte_for_byte() {
 }
 
 #[test]
-fn its_cursor_continues_as_a_stream() {
+fn cursor_of_latest_continues_as_a_stream() {
     let server = filled();
     let latest = server.client().get("/latest?event=b.*").json();
     server.client().put("a", "2");
     server.client().put("b.x", "2");
     let cursor = latest["cursor"].as_str().expect("a cursor");
     let blocks = server.events_after("?event=b.*", cursor).until_synced();
-    assert_eq!(in_words(&blocks), "b.x2 synced");
+    assert_eq!(summary(&blocks), "b.x2 synced");
 }
 
 #[test]
-fn its_etag_changes_when_a_record_of_it_does_and_304_has_no_body() {
+fn etag_changes_only_with_selected_records_and_304_has_no_body() {
     let server = filled();
     let client = server.client();
     let etag_of = |target| client.get(target).expect(200).header("etag").map(str::to_owned);
@@ -70,7 +70,7 @@ fn latest_survives_a_restart() {
 }
 
 #[test]
-fn many_latest_values_come_in_many_steps_and_all_arrive() {
+fn ten_thousand_latest_values_all_arrive_in_order() {
     let server = Server::start();
     let client = server.client();
     for batch in 0..10 {

@@ -1,12 +1,12 @@
 //! `GET /events` and `GET /latest`, byte by byte.
 
-mod ends;
+mod connections;
+mod cursors;
 mod interop;
 mod latest;
-mod many;
-mod cursors;
+mod lifecycle;
 mod replay;
-mod slow;
+mod slow_readers;
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::harness::server::Server;
 use crate::harness::stream::{Block, EventStream};
 
 /// `(event, version)` of each record, marks by their name alone.
-fn told(blocks: &[Block]) -> Vec<(String, u64)> {
+fn event_versions(blocks: &[Block]) -> Vec<(String, u64)> {
     let of = |block: &Block| {
         let json = block.json();
         match json["version"].as_u64() {
@@ -25,18 +25,18 @@ fn told(blocks: &[Block]) -> Vec<(String, u64)> {
     blocks.iter().map(of).collect()
 }
 
-/// As [`told`], in a line: `a1 b2 synced`.
-fn in_words(blocks: &[Block]) -> String {
+/// As [`event_versions`], in a line: `a1 b2 synced`.
+fn summary(blocks: &[Block]) -> String {
     let word = |(event, version): (String, u64)| match version {
         0 => event.replace("broker:", ""),
         version => format!("{event}{version}"),
     };
-    told(blocks).into_iter().map(word).collect::<Vec<_>>().join(" ")
+    event_versions(blocks).into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// What a fresh stream with this query says until it is synced.
 fn replayed(server: &Server, query: &str) -> String {
-    in_words(&server.events(query).until_synced())
+    summary(&server.events(query).until_synced())
 }
 
 fn record_json(server: &Server, event: &str, version: u64) -> String {
@@ -46,7 +46,7 @@ fn record_json(server: &Server, event: &str, version: u64) -> String {
 }
 
 #[test]
-fn a_block_is_id_event_data_without_a_space_and_retry_is_only_in_the_first() {
+fn block_is_id_event_data_and_only_the_first_has_retry() {
     let server = Server::start();
     server.client().put("a.b", "{\"x\":\"ä\"}");
     let mut stream = server.events("");
@@ -70,7 +70,7 @@ fn a_block_is_id_event_data_without_a_space_and_retry_is_only_in_the_first() {
 }
 
 #[test]
-fn the_first_block_of_an_empty_stream_is_synced_with_retry() {
+fn first_block_of_an_empty_stream_is_synced_with_retry() {
     let server = Server::start();
     let block = server.events("").block();
     assert!(block.is("broker:synced") && block.retry.is_some(), "{block:?}");
@@ -79,7 +79,7 @@ fn the_first_block_of_an_empty_stream_is_synced_with_retry() {
 }
 
 #[test]
-fn an_id_is_epoch_seq_view() {
+fn id_is_epoch_seq_and_view_digest() {
     let server = Server::start();
     server.client().put("a", "1");
     let mut stream = server.events("?event=a");
@@ -92,7 +92,7 @@ fn an_id_is_epoch_seq_view() {
 }
 
 #[test]
-fn the_headers_keep_proxies_from_holding_the_stream_back() {
+fn headers_stop_proxies_from_buffering_the_stream() {
     let server = Server::start();
     let stream = server.events("");
     assert_eq!(stream.headers.find("cache-control"), Some("no-store, no-transform"));
@@ -101,26 +101,26 @@ fn the_headers_keep_proxies_from_holding_the_stream_back() {
 }
 
 #[test]
-fn replay_is_ascending_then_synced_then_live_in_order() {
+fn replay_is_ascending_then_synced_then_live() {
     let server = Server::start();
     let client = server.client();
     for event in ["c", "a", "b", "c"] {
         client.put(event, "1");
     }
     let mut stream = server.events("");
-    assert_eq!(in_words(&stream.until_synced()), "a1 b1 c2 synced");
+    assert_eq!(summary(&stream.until_synced()), "a1 b1 c2 synced");
     client.put("b", "2");
     client.put("d", "1");
     client.insert("[{\"event\":\"a\",\"data\":2},{\"event\":\"a\",\"data\":3}]").expect(201);
     let live: Vec<_> = (0..4).map(|_| stream.block()).collect();
-    assert_eq!(in_words(&live), "b2 d1 a2 a3");
+    assert_eq!(summary(&live), "b2 d1 a2 a3");
     let seqs: Vec<_> = live.iter().map(Block::seq).collect();
     assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
     assert!(live.iter().all(|block| block.id.contains(&format!("-{}-", block.seq()))));
 }
 
 #[test]
-fn filters_are_repeatable_and_speak_the_grammar_of_nats() {
+fn filters_are_repeatable_and_use_nats_wildcards() {
     let server = Server::start();
     for event in ["a", "a.b", "a.c", "a.b.c", "b", "A", "aa"] {
         server.client().put(event, "1");
@@ -144,7 +144,7 @@ fn filters_are_repeatable_and_speak_the_grammar_of_nats() {
 }
 
 #[test]
-fn filters_hold_for_what_is_live_too() {
+fn filters_apply_to_live_records() {
     let server = Server::start();
     let mut streams: Vec<EventStream> =
         ["?event=a.*", "?event=b&event=a.x", "?event=%3E"].map(|query| server.events(query)).into();
@@ -153,7 +153,7 @@ fn filters_hold_for_what_is_live_too() {
         server.client().put(event, "1");
     }
     let live = |stream: &mut EventStream, count| {
-        in_words(&(0..count).map(|_| stream.block()).collect::<Vec<_>>())
+        summary(&(0..count).map(|_| stream.block()).collect::<Vec<_>>())
     };
     assert_eq!(live(&mut streams[0], 3), "a.x1 a.y1 a.end1");
     assert_eq!(live(&mut streams[1], 3), "a.x1 b1 b2");
@@ -169,7 +169,7 @@ fn non_ascii_names_are_filtered_by_their_bytes() {
 }
 
 #[test]
-fn dispatch_message_leaves_out_the_names_of_records_and_keeps_those_of_marks() {
+fn dispatch_message_omits_event_names_except_for_control_events() {
     let server = Server::start();
     server.client().put("a", "1");
     let mut stream = server.events("?dispatch=message");
@@ -185,7 +185,7 @@ fn dispatch_message_leaves_out_the_names_of_records_and_keeps_those_of_marks() {
 }
 
 #[test]
-fn nothing_of_the_system_is_on_a_stream() {
+fn system_records_are_on_no_stream() {
     let server = Server::start().restart().restart();
     assert_eq!(replayed(&server, ""), "synced");
     assert_eq!(replayed(&server, "?replay=all"), "synced");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{in_words, replayed};
+use super::{replayed, summary};
 use crate::harness::server::{Server, small};
 use crate::harness::stream::Block;
 
@@ -15,7 +15,7 @@ fn filled() -> Server {
 }
 
 #[test]
-fn latest_is_the_default_and_gives_only_latest_versions() {
+fn latest_is_the_default_and_sends_only_latest_versions() {
     let server = filled();
     for query in ["", "?replay=latest", "?replay="] {
         assert_eq!(replayed(&server, query), "b1 c1 a3 synced", "{query}");
@@ -23,58 +23,58 @@ fn latest_is_the_default_and_gives_only_latest_versions() {
 }
 
 #[test]
-fn none_gives_only_what_comes() {
+fn none_sends_only_new_records() {
     let server = filled();
     let mut stream = server.events("?replay=none");
     let blocks = stream.until_synced();
-    assert_eq!(in_words(&blocks), "synced");
+    assert_eq!(summary(&blocks), "synced");
     assert_eq!(blocks[0].json()["events"], 0);
     server.client().put("b", "2");
-    assert_eq!(in_words(&[stream.block()]), "b2");
+    assert_eq!(summary(&[stream.block()]), "b2");
 }
 
 #[test]
-fn none_with_a_good_cursor_gives_what_is_newer() {
+fn none_with_a_valid_cursor_sends_newer_records() {
     let server = filled();
     let at = server.events("?replay=none").until_synced().pop().expect("synced").id;
     for _ in 0..2 {
         server.client().put("b", "2");
     }
-    assert_eq!(in_words(&server.events_after("?replay=none", &at).until_synced()), "b3 synced");
+    assert_eq!(summary(&server.events_after("?replay=none", &at).until_synced()), "b3 synced");
 }
 
 #[test]
-fn none_with_a_bad_cursor_resets_and_gives_everything() {
+fn none_with_an_invalid_cursor_resets_and_replays() {
     let server = filled();
     let blocks = server.events_after("?replay=none", "garbage").until_synced();
-    assert_eq!(in_words(&blocks), "reset b1 c1 a3 synced");
+    assert_eq!(summary(&blocks), "reset b1 c1 a3 synced");
 }
 
 #[test]
-fn all_gives_every_version_then_and_later() {
+fn all_sends_every_version_in_replay_and_live() {
     let server = filled();
     let mut stream = server.events("?replay=all");
     let blocks = stream.until_synced();
-    assert_eq!(in_words(&blocks), "a1 b1 a2 c1 a3 synced");
+    assert_eq!(summary(&blocks), "a1 b1 a2 c1 a3 synced");
     assert_eq!(blocks[5].json()["events"], 5);
     server
         .client()
         .insert("[{\"event\":\"b\",\"data\":2},{\"event\":\"b\",\"data\":3}]")
         .expect(201);
-    assert_eq!(in_words(&[stream.block(), stream.block()]), "b2 b3");
+    assert_eq!(summary(&[stream.block(), stream.block()]), "b2 b3");
     assert_eq!(replayed(&server, "?replay=all&event=b"), "b1 b2 b3 synced");
 }
 
 #[test]
-fn all_with_a_cursor_stays_all() {
+fn all_with_a_cursor_still_sends_every_version() {
     let server = filled();
     let second = server.events("?replay=all").until(|block| block.is("b")).pop().expect("b1");
     let blocks = server.events_after("?replay=all", &second.id).until_synced();
-    assert_eq!(in_words(&blocks), "a2 c1 a3 synced");
+    assert_eq!(summary(&blocks), "a2 c1 a3 synced");
     let blocks = server.events_after("?replay=all", "garbage").until_synced();
-    assert_eq!(in_words(&blocks), "reset a1 b1 a2 c1 a3 synced");
+    assert_eq!(summary(&blocks), "reset a1 b1 a2 c1 a3 synced");
     // The same cursor without it gives the newest.
-    assert_eq!(in_words(&server.events_after("", &second.id).until_synced()), "c1 a3 synced");
+    assert_eq!(summary(&server.events_after("", &second.id).until_synced()), "c1 a3 synced");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn all_crosses_segments_and_restarts() {
 
 /// Streams that begin while others insert, behind a window that holds only a few records.
 #[test]
-fn all_misses_nothing_and_repeats_nothing_beside_concurrent_inserts() {
+fn all_misses_and_repeats_nothing_during_concurrent_inserts() {
     const WRITERS: usize = 4;
     const INSERTS: u64 = 120;
     let server = Server::with(small().window_bytes(2 << 10));
@@ -130,7 +130,7 @@ fn all_misses_nothing_and_repeats_nothing_beside_concurrent_inserts() {
 
 /// Reconnects at random blocks, each time with the id of the last: together nothing is missed.
 #[test]
-fn all_is_whole_over_many_reconnects() {
+fn all_is_complete_across_many_reconnects() {
     let server = Server::start();
     let client = server.client();
     let mut seen = Vec::new();

@@ -9,7 +9,7 @@ fn with_data(data: &str) -> String {
 /// Of two equal keys one reader takes the first and one the last, so that what was checked is not
 /// what is shown; an escape hides that they are equal.
 #[test]
-fn duplicate_keys_are_refused_also_when_escaped() {
+fn duplicate_keys_are_refused_even_when_escaped() {
     let server = Server::start();
     for body in [
         "{\"event\":\"a\",\"data\":1,\"data\":2}".to_owned(),
@@ -52,7 +52,7 @@ fn lone_surrogates_are_refused_in_values_and_keys() {
 
 /// A hundred thousand brackets overflow the stack of a reader that recurses.
 #[test]
-fn a_depth_bomb_is_refused_at_the_limit() {
+fn deeply_nested_json_is_refused_at_the_limit() {
     let server = Server::start();
     let nested = |open: &str, close: &str, depth: usize| {
         with_data(&format!("{}{}", open.repeat(depth), close.repeat(depth)))
@@ -132,7 +132,7 @@ fn raw_control_characters_are_refused() {
 
 /// A message that repeats what was sent must not repeat a megabyte of it, nor markup unescaped.
 #[test]
-fn a_refusal_is_short_whatever_was_sent() {
+fn error_response_is_short_whatever_was_sent() {
     let server = Server::start();
     let long = "k".repeat(100_000);
     for body in [
@@ -151,7 +151,7 @@ fn a_refusal_is_short_whatever_was_sent() {
 
 /// Arrays of a hundred thousand tiny events in one body.
 #[test]
-fn a_batch_bomb_is_refused_by_its_length() {
+fn huge_batch_is_refused_by_its_length() {
     let server = Server::start();
     let tiny = format!("[{}1]", "1,".repeat(400_000));
     server.client().insert(tiny).problem(422, "batch-too-long");
@@ -159,7 +159,7 @@ fn a_batch_bomb_is_refused_by_its_length() {
 
 /// A compressed body is small on the wire and gigabytes behind it.
 #[test]
-fn compressed_bodies_are_not_unpacked() {
+fn compressed_bodies_are_not_decompressed() {
     let server = Server::start();
     let headers = ["Content-Type: application/json", "Content-Encoding: gzip"];
     // A gzip of some JSON.
@@ -175,7 +175,7 @@ fn compressed_bodies_are_not_unpacked() {
 
 /// Values that the page or another reader might take for its own: they are only data.
 #[test]
-fn keys_that_mean_something_elsewhere_are_only_data() {
+fn keys_special_to_other_parsers_are_plain_data() {
     let server = Server::with(small());
     for data in [
         "{\"__proto__\":{\"x\":1},\"constructor\":1}",

@@ -8,7 +8,7 @@ use crate::harness::wire::{Connection, eventually, request};
 
 /// A head that is sent byte by byte holds a connection for ever (slowloris).
 #[test]
-fn a_head_that_does_not_end_is_cut_off_and_others_are_served() {
+fn unfinished_request_head_times_out_while_others_are_served() {
     let server = Server::with(small().body_timeout(Duration::from_secs(1)));
     let mut slow: Vec<Connection> = (0..50).map(|_| server.connect()).collect();
     for connection in &mut slow {
@@ -25,7 +25,7 @@ fn a_head_that_does_not_end_is_cut_off_and_others_are_served() {
 
 /// A head of megabytes fills memory before anything is known of the request.
 #[test]
-fn a_huge_head_is_refused() {
+fn huge_request_head_is_refused() {
     let server = Server::start();
     for head in [
         format!("GET /latest?event={} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(2 << 20)),
@@ -45,7 +45,7 @@ fn a_huge_head_is_refused() {
 /// Two lengths, or a length and chunks, let a proxy and the server disagree on where the next
 /// request begins (request smuggling).
 #[test]
-fn a_body_whose_length_is_not_clear_is_refused() {
+fn ambiguous_body_length_is_refused() {
     let server = Server::start();
     let inner = "{\"event\":\"a\",\"data\":1}";
     for lengths in [
@@ -73,7 +73,7 @@ fn a_body_whose_length_is_not_clear_is_refused() {
 
 /// What is not HTTP at all.
 #[test]
-fn bytes_that_are_no_http_are_answered_with_400_or_nothing() {
+fn non_http_bytes_get_an_error_or_no_response() {
     let server = Server::start();
     let garbage: [&[u8]; 6] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
@@ -96,7 +96,7 @@ fn bytes_that_are_no_http_are_answered_with_400_or_nothing() {
 
 /// A client that asks with a method that a route does not have, to see what comes back.
 #[test]
-fn wrong_methods_are_problems_that_name_the_right_ones() {
+fn wrong_method_is_405_and_lists_the_allowed_ones() {
     let server = Server::start();
     server.client().put("a", "1");
     let read = [
@@ -169,7 +169,7 @@ fn head_has_the_headers_of_get_and_no_body() {
 
 /// Ranges and conditions that a cache or a tool sends must not cut or change what is told.
 #[test]
-fn conditional_and_partial_requests_get_whole_answers_or_304() {
+fn conditional_and_range_requests_get_the_whole_body_or_304() {
     let server = Server::start();
     server.client().put("a", "1");
     let etag = server.client().get("/audit/a/1").header("etag").expect("an etag").to_owned();
@@ -197,7 +197,7 @@ fn conditional_and_partial_requests_get_whole_answers_or_304() {
 
 /// Clients that come and go in the middle of everything must not use up the places.
 #[test]
-fn clients_that_leave_in_the_middle_of_a_stream_free_their_places() {
+fn clients_that_leave_mid_stream_free_their_slots() {
     let config = small().max_streams(NonZeroUsize::new(5).expect("not 0"));
     let server = Server::with(config);
     let large = format!("\"{}\"", "x".repeat(50_000));
@@ -221,7 +221,7 @@ fn clients_that_leave_in_the_middle_of_a_stream_free_their_places() {
 
 /// A reader that opens a stream and then takes nothing holds memory and a place for ever.
 #[test]
-fn a_reader_that_takes_nothing_is_disconnected() {
+fn reader_that_takes_nothing_is_disconnected() {
     let server = Server::with(small().stall_timeout(Duration::from_secs(1)));
     let large = format!("\"{}\"", "x".repeat(100_000));
     (0..60).for_each(|n| drop(server.client().put(&format!("e{n}"), &large)));

@@ -17,7 +17,7 @@ fn preflight(server: &Server, origin: &str, method: &str) -> Answer {
 
 /// A cache that keeps what a program was answered must not hand it to a page of another origin.
 #[test]
-fn an_answer_without_an_origin_says_what_it_varies_by_and_is_no_answer_to_a_page() {
+fn every_response_varies_by_origin() {
     let server = Server::with(with_origin("https://app.example.com"));
     let insert = server.client().insert("{\"event\":\"a\",\"data\":1}").expect(201);
     let vary = |answer: &Answer| answer.header("vary").map(str::to_owned);
@@ -42,7 +42,7 @@ fn with_origin(origin: &str) -> Config {
 /// A page of evil.example has its name resolve to 127.0.0.1 after it has loaded (DNS rebinding):
 /// to its browser the server is then of its own origin, and everything may be read.
 #[test]
-fn a_host_that_is_no_name_of_this_machine_is_refused_on_every_route() {
+fn foreign_host_is_refused_on_every_route() {
     let server = Server::start();
     server.client().put("a", "1");
     let hosts = [
@@ -86,7 +86,7 @@ fn a_host_that_is_no_name_of_this_machine_is_refused_on_every_route() {
 /// The same with an absolute request target, which proxies send and which wins over `Host`
 /// (RFC 9112, section 3.2.2), and with two `Host` lines of which the second is read by another.
 #[test]
-fn neither_an_absolute_target_nor_a_second_host_leads_around_the_check() {
+fn absolute_target_or_second_host_does_not_bypass_the_host_check() {
     let server = Server::start();
     let absolute = "GET http://evil.example/latest HTTP/1.1\r\nHost: localhost\r\n\
                     Connection: close\r\n\r\n";
@@ -103,7 +103,7 @@ fn neither_an_absolute_target_nor_a_second_host_leads_around_the_check() {
 
 /// Behind a proxy that does not name the host, a forwarded name must not stand in for it.
 #[test]
-fn a_forwarded_host_does_not_replace_the_real_one() {
+fn forwarded_host_does_not_replace_the_host_header() {
     let server = Server::start();
     for forwarded in ["X-Forwarded-Host: localhost", "Forwarded: host=localhost"] {
         let answer = server.client().get_with("/latest", &["Host: evil.example", forwarded]);
@@ -120,7 +120,7 @@ fn a_forwarded_host_does_not_replace_the_real_one() {
 
 /// The name that a proxy serves it under is a setting, and only that one.
 #[test]
-fn the_host_of_the_public_url_is_accepted() {
+fn host_of_the_public_url_is_accepted() {
     let url = "https://broker.example.com".parse::<broker::config::PublicUrl>().expect("a url");
     let server = Server::with(small().public_url(url));
     server.client().get_with("/latest", &["Host: broker.example.com"]).expect(200);
@@ -130,7 +130,7 @@ fn the_host_of_the_public_url_is_accepted() {
 
 /// A page of any site asks to read the answers, and to insert.
 #[test]
-fn by_default_only_pages_of_this_machine_may_call() {
+fn by_default_only_local_origins_are_allowed() {
     let server = Server::start();
     for origin in ["https://evil.example", "null", "http://localhost.evil.example", "file://"] {
         let asked = preflight(&server, origin, "POST");
@@ -149,7 +149,7 @@ fn by_default_only_pages_of_this_machine_may_call() {
 
 /// `*` together with cookies would let every page act as the user who has them.
 #[test]
-fn any_origin_excludes_cookies() {
+fn wildcard_origin_excludes_cookies() {
     let server = Server::with(with_origin("*"));
     for origin in ["https://anywhere.example", "null"] {
         let asked = preflight(&server, origin, "POST").expect(200);
@@ -163,7 +163,7 @@ fn any_origin_excludes_cookies() {
 
 /// A list is exact: neither a prefix, nor a subdomain, nor another scheme or port is in it.
 #[test]
-fn listed_origins_are_allowed_exactly_and_may_send_cookies() {
+fn listed_origins_match_exactly_and_may_send_cookies() {
     let server = Server::with(with_origin("https://app.example.com,https://b.example:8443"));
     for origin in ["https://app.example.com", "https://b.example:8443"] {
         let asked = preflight(&server, origin, "POST").expect(200);
@@ -187,7 +187,7 @@ fn listed_origins_are_allowed_exactly_and_may_send_cookies() {
 
 /// A form posts without a preflight, as text/plain or as a form: "simple" requests.
 #[test]
-fn a_form_of_another_site_inserts_nothing() {
+fn cross_site_form_cannot_insert() {
     let server = Server::with(with_origin("*"));
     let body = b"{\"event\":\"a\",\"data\":\"=\"}";
     for media in [
@@ -211,7 +211,7 @@ fn a_form_of_another_site_inserts_nothing() {
 
 /// Stored markup that a browser takes for a page: `/audit/a` opened in a tab.
 #[test]
-fn stored_markup_is_never_served_as_a_page() {
+fn stored_markup_is_never_served_as_html() {
     let server = Server::start();
     server.client().put("a", "\"<script>alert(1)</script>\"");
     for target in ["/audit/a", "/audit/a/1", "/latest", "/log", "/audit", "/nothing%3Cscript%3E"] {

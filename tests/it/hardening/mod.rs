@@ -2,7 +2,7 @@
 
 mod bodies;
 mod connections;
-mod names;
 mod cross_site;
+mod names;
 mod privacy;
 mod sockets;

@@ -5,7 +5,7 @@ use crate::harness::stream::EventStream;
 
 /// `%0d%0a` ends a header line, a line of a log, or a field of a stream.
 #[test]
-fn line_breaks_in_names_reach_no_header_and_no_stream() {
+fn line_breaks_in_names_reach_no_header_or_stream() {
     let server = Server::start();
     for bad in ["a\\r\\nSet-Cookie:x=1", "a\\ndata:forged", "a\\rb", "a\\u0085b", "a\\u2028b"] {
         let body = format!("{{\"event\":\"{bad}\",\"data\":1}}");
@@ -29,7 +29,7 @@ fn line_breaks_in_names_reach_no_header_and_no_stream() {
 /// `%2F`, `..` and `%5C` leave the folder in many a server; `%ff` and `%c3%28` are replaced by
 /// U+FFFD, so that two names become one; `%00` ends a string.
 #[test]
-fn paths_that_are_no_names_are_400_or_404_and_never_another_event() {
+fn invalid_names_in_paths_are_400_or_404_and_never_another_event() {
     let server = Server::start();
     server.client().put("a.b", "1");
     for bad in [
@@ -91,7 +91,7 @@ fn paths_that_are_no_names_are_400_or_404_and_never_another_event() {
 
 /// A name that is longer than any index, header or screen expects.
 #[test]
-fn overlong_names_are_refused_wherever_they_come_in() {
+fn overlong_names_are_refused_on_every_route() {
     let server = Server::start();
     let long = "x".repeat(256);
     server.client().get(&format!("/audit/{long}")).problem(400, "malformed-name");
@@ -109,7 +109,7 @@ fn overlong_names_are_refused_wherever_they_come_in() {
 /// `open` and `error` would fire a page's own handlers of the connection; `broker:…` would let a
 /// client pose as the system and reset everybody.
 #[test]
-fn names_that_eventsource_or_the_system_give_a_meaning_are_refused() {
+fn names_reserved_by_eventsource_or_the_system_are_refused() {
     let server = Server::start();
     for name in ["open", "error", "broker:reset", "broker:synced", "broker:open", "broker:x.y"] {
         let body = format!("{{\"event\":\"{name}\",\"data\":1}}");
@@ -124,7 +124,7 @@ fn names_that_eventsource_or_the_system_give_a_meaning_are_refused() {
 
 /// Thousands of filters, or filters that would make a naive matcher backtrack.
 #[test]
-fn many_filters_and_filter_bombs_are_refused_or_cheap() {
+fn too_many_filters_are_refused_and_wildcard_bombs_are_cheap() {
     let server = Server::start();
     let many: Vec<_> = (0..3_000).map(|n| format!("event=f{n}")).collect();
     let answer = server.client().get(&format!("/latest?{}", many.join("&")));
@@ -150,7 +150,7 @@ fn many_filters_and_filter_bombs_are_refused_or_cheap() {
 
 /// A cursor out of nowhere: very long, not text, or made to look like SQL, a path or a format.
 #[test]
-fn garbage_as_last_event_id_is_a_reset_and_never_an_error() {
+fn garbage_last_event_id_is_a_reset_and_never_an_error() {
     let server = Server::start();
     server.client().put("a", "1");
     let long = "9".repeat(4_000);
@@ -193,7 +193,7 @@ fn garbage_as_last_event_id_is_a_reset_and_never_an_error() {
 
 /// A mistyped parameter that is ignored shows everything to somebody who asked for a part.
 #[test]
-fn unknown_and_doubled_query_parameters_are_refused() {
+fn unknown_and_repeated_query_parameters_are_refused() {
     let server = Server::start();
     server.client().put("a", "1");
     for target in [

@@ -36,7 +36,7 @@ fn registered(server: &Server, user: &str, topics: &str) -> String {
 
 /// The same question, put to every route.
 #[test]
-fn no_route_shows_a_private_record_or_its_name_or_its_user() {
+fn no_route_shows_a_private_record_its_name_or_its_user() {
     let server = Server::start();
     server.client().put("public", "1");
     private(&server, "public");
@@ -159,7 +159,7 @@ fn no_relay_client_gets_the_messages_of_another_user() {
 
 /// Private messages must not show in what a relay client can count: gaps in versions.
 #[test]
-fn the_versions_that_a_relay_client_sees_have_no_gaps_where_others_got_messages() {
+fn versions_seen_by_a_relay_client_have_no_gaps_from_private_messages() {
     let server = Server::start();
     let path = registered(&server, "ben", "[\"note\"]");
     let mut ben = Socket::open(&server, &format!("{path}?format=record"));
@@ -172,7 +172,7 @@ fn the_versions_that_a_relay_client_sees_have_no_gaps_where_others_got_messages(
 
 /// `?to=` asks for somebody's history by name.
 #[test]
-fn asking_for_a_user_is_403_whether_there_is_something_or_not() {
+fn reading_a_users_history_is_403_whether_it_exists_or_not() {
     let server = Server::start();
     private(&server, "note");
     server.client().put("note", "1");
@@ -187,7 +187,7 @@ fn asking_for_a_user_is_403_whether_there_is_something_or_not() {
 
 /// An event that has private records only must look like one that never was.
 #[test]
-fn an_event_with_private_records_only_does_not_exist() {
+fn event_with_only_private_records_looks_unknown() {
     let server = Server::start();
     private(&server, "note");
     let hidden = server.client().get("/audit/note");
@@ -225,7 +225,7 @@ fn private_records_are_in_no_count() {
 
 /// The etag and the cursor of a view must not move with what is not in it.
 #[test]
-fn the_etag_of_latest_does_not_change_with_private_records() {
+fn etag_of_latest_ignores_private_records() {
     let server = Server::start();
     server.client().put("note", "1");
     let etag = || server.client().get("/latest?event=note").header("etag").map(str::to_owned);
@@ -236,7 +236,7 @@ fn the_etag_of_latest_does_not_change_with_private_records() {
 
 /// An id that a private insert used must not answer with that insert.
 #[test]
-fn a_private_receipt_is_not_given_for_a_public_insert_with_its_id() {
+fn id_of_a_private_insert_does_not_reveal_its_receipt() {
     let server = Server::with(small());
     let id = uuid::Uuid::now_v7();
     let body =

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, small};
 use crate::harness::socket::{
-    CLOSE, CONTINUED, Frames, HANDSHAKE, LAST, PING, PONG, Socket, TEXT, TEXT_FIRST, masked,
+    CLOSE, CONTINUATION, CONTINUATION_LAST, Frames, HANDSHAKE, PING, PONG, Socket, TEXT,
+    TEXT_FIRST, masked,
 };
 use crate::harness::wire::{eventually, request};
 
@@ -19,7 +20,7 @@ fn open(server: &Server) -> Frames {
 /// Each of these, frames as a first byte and a payload, is closed with `code`, and the connection
 /// ends.
 #[track_caller]
-fn closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
+fn assert_closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
     let sockets: Vec<_> = cases
         .iter()
         .map(|frames| {
@@ -27,7 +28,7 @@ fn closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
             for (first, payload) in *frames {
                 socket.send(*first, payload);
             }
-            let (closed, reason) = socket.closed();
+            let (closed, reason) = socket.close_frame();
             assert_eq!(closed, code, "{frames:x?}");
             assert!(!reason.is_empty(), "the reason says what was wrong");
             socket
@@ -41,7 +42,7 @@ fn closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
 
 /// A message in any number of pieces, with control frames between them, is one message.
 #[test]
-fn fragments_are_one_message_whatever_stands_between_them() {
+fn fragments_form_one_message_despite_control_frames_between_them() {
     let server = Server::start();
     let mut socket = open(&server);
     let message = "{\"insert\":{\"event\":\"a\",\"data\":\"é🦀\"},\"ref\":1}";
@@ -49,11 +50,11 @@ fn fragments_are_one_message_whatever_stands_between_them() {
     socket.send(TEXT_FIRST, &[*first]);
     for byte in rest {
         // In the middle of characters too.
-        socket.send(CONTINUED, &[*byte]);
-        socket.send(CONTINUED, b"");
+        socket.send(CONTINUATION, &[*byte]);
+        socket.send(CONTINUATION, b"");
     }
     socket.send(PING, b"between");
-    socket.send(LAST, b"");
+    socket.send(CONTINUATION_LAST, b"");
     let mut pongs = Vec::new();
     let receipt = loop {
         match socket.frame().expect("an answer") {
@@ -70,7 +71,7 @@ fn fragments_are_one_message_whatever_stands_between_them() {
 
 /// Frames that come byte by byte are as good as whole ones.
 #[test]
-fn a_frame_may_come_byte_by_byte() {
+fn frame_may_arrive_byte_by_byte() {
     let server = Server::start();
     let mut socket = open(&server);
     for byte in masked(TEXT, b"ping").into_iter().chain(masked(PING, b"x")) {
@@ -82,9 +83,9 @@ fn a_frame_may_come_byte_by_byte() {
 
 /// Text that is no UTF-8 would be repaired differently by whoever reads it next.
 #[test]
-fn text_that_is_not_utf_8_is_closed_with_1007() {
+fn non_utf8_text_closes_with_1007() {
     let server = Server::start();
-    closed_with(
+    assert_closed_with(
         &server,
         1007,
         &[
@@ -93,21 +94,21 @@ fn text_that_is_not_utf_8_is_closed_with_1007() {
             &[(TEXT, b"\xed\xa0\x80")],
             &[(TEXT, b"\xc0\xaf")],
             &[(TEXT, b"\xf4\x90\x80\x80")],
-            &[(TEXT_FIRST, b"\xc3"), (LAST, b"\xc3")],
+            &[(TEXT_FIRST, b"\xc3"), (CONTINUATION_LAST, b"\xc3")],
         ],
     );
 }
 
 #[test]
-fn binary_messages_are_closed_with_1003() {
+fn binary_message_closes_with_1003() {
     let server = Server::start();
-    closed_with(&server, 1003, &[&[(0x82, b"{}")], &[(0x02, b"{")]]);
+    assert_closed_with(&server, 1003, &[&[(0x82, b"{}")], &[(0x02, b"{")]]);
 }
 
 /// What RFC 6455 forbids: extensions that were not agreed on, opcodes that do not exist, control
 /// frames in pieces or too long, pieces without a beginning, close frames that say nothing sound.
 #[test]
-fn frames_that_break_the_protocol_are_closed_with_1002() {
+fn invalid_frames_close_with_1002() {
     let server = Server::start();
     let long = [b'x'; 126];
     let cases: [&[(u8, &[u8])]; 17] = [
@@ -122,28 +123,28 @@ fn frames_that_break_the_protocol_are_closed_with_1002() {
         &[(0x08, b"")],
         &[(PING, &long)],
         &[(CLOSE, &long)],
-        &[(LAST, b"x")],
-        &[(CONTINUED, b"x")],
+        &[(CONTINUATION_LAST, b"x")],
+        &[(CONTINUATION, b"x")],
         &[(TEXT_FIRST, b"a"), (TEXT, b"b")],
         &[(TEXT_FIRST, b"a"), (TEXT_FIRST, b"b")],
         &[(CLOSE, b"\x03")],
         &[(CLOSE, b"\x03\xed")],
     ];
-    closed_with(&server, 1002, &cases);
+    assert_closed_with(&server, 1002, &cases);
     // An unmasked frame is how a page could speak to a cache on the way.
     let mut socket = open(&server);
     socket.connection.send(b"\x81\x04ping");
-    assert_eq!(socket.closed().0, 1002);
+    assert_eq!(socket.close_frame().0, 1002);
 }
 
 /// A frame that announces gigabytes must not be waited for, and nothing be kept for it.
 #[test]
-fn a_frame_that_is_too_long_is_closed_with_1009_at_its_header() {
+fn too_long_frame_closes_with_1009_at_its_header() {
     let server = Server::with(small().max_body_bytes(4 << 10));
     for length in [4097_u64, 1 << 20, 1 << 40, u64::MAX >> 1, u64::MAX] {
         let mut socket = open(&server);
         socket.connection.send([&[TEXT, 0xff][..], &length.to_be_bytes()].concat());
-        assert_eq!(socket.closed().0, 1009, "{length}");
+        assert_eq!(socket.close_frame().0, 1009, "{length}");
     }
     let mut socket = open(&server);
     socket.send(TEXT, &[b' '; 4096]);
@@ -152,20 +153,20 @@ fn a_frame_that_is_too_long_is_closed_with_1009_at_its_header() {
 
 /// Many small pieces must not become one large message.
 #[test]
-fn a_message_that_grows_too_long_is_closed_with_1009() {
+fn fragmented_message_that_grows_too_long_closes_with_1009() {
     let server = Server::with(small().max_body_bytes(4 << 10));
     let mut socket = open(&server);
     socket.send(TEXT_FIRST, &[b' '; 4000]);
-    socket.send(CONTINUED, &[b' '; 96]);
+    socket.send(CONTINUATION, &[b' '; 96]);
     socket.send(PING, b"still here");
     assert_eq!(socket.frame(), Some((PONG, b"still here".to_vec())));
-    socket.send(CONTINUED, b" ");
-    assert_eq!(socket.closed().0, 1009);
+    socket.send(CONTINUATION, b" ");
+    assert_eq!(socket.close_frame().0, 1009);
 }
 
 /// A flood of pings, each of which wants an answer as long as itself.
 #[test]
-fn a_flood_of_pings_is_answered_for_the_last_ones_and_others_are_served() {
+fn ping_flood_gets_few_pongs_and_others_are_served() {
     let server = Server::start();
     let mut socket = open(&server);
     let flood: Vec<u8> = (0..20_000_u32)
@@ -198,18 +199,18 @@ fn a_flood_of_pings_is_answered_for_the_last_ones_and_others_are_served() {
 /// A client that asks and asks and takes no answer must not fill the server's memory with answers:
 /// it is not listened to until it takes them.
 #[test]
-fn a_client_that_takes_no_answers_is_not_listened_to() {
+fn client_that_reads_no_answers_is_not_read_from() {
     let server = Server::with(small().stall_timeout(Duration::from_secs(2)));
     let socket = TcpStream::connect(server.address).expect("the server accepts");
     let mut writer = &socket;
     writer.write_all(&request("GET", "/ws?event=no", &HANDSHAKE, b"")).expect("it is taken");
     socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     // Each is answered with some 300 bytes.
-    let asks = masked(TEXT, b"{}").repeat(1_000);
+    let messages = masked(TEXT, b"{}").repeat(1_000);
     let began = Instant::now();
     let mut sent = 0;
-    while writer.write_all(&asks).is_ok() {
-        sent += asks.len();
+    while writer.write_all(&messages).is_ok() {
+        sent += messages.len();
         assert!(sent < 64 << 20, "it is listened to for ever");
     }
     server.client().get("/livez").expect(200);
@@ -223,16 +224,16 @@ fn a_client_that_takes_no_answers_is_not_listened_to() {
 /// A message that is begun and never ended holds its memory for ever, on as many sockets as there
 /// are (slowloris); pings between its pieces are no progress.
 #[test]
-fn a_message_that_does_not_end_is_closed_with_1008() {
+fn unfinished_message_closes_with_1008() {
     let server = Server::with(small().body_timeout(Duration::from_millis(400)));
     let half = &masked(TEXT, b"{\"topics\":[\"a\"]}")[..9];
     let mut in_a_frame = open(&server);
     in_a_frame.connection.send(half);
-    assert_eq!(in_a_frame.closed(), (1008, "a message came too slowly".to_owned()));
+    assert_eq!(in_a_frame.close_frame(), (1008, "a message came too slowly".to_owned()));
     let mut in_pieces = open(&server);
     in_pieces.send(TEXT_FIRST, b"{");
     let began = Instant::now();
-    while in_pieces.send(PING, b"") && in_pieces.send(CONTINUED, b" ") {
+    while in_pieces.send(PING, b"") && in_pieces.send(CONTINUATION, b" ") {
         match in_pieces.frame() {
             Some((PONG, _)) => {}
             Some((CLOSE, payload)) => {
@@ -247,7 +248,7 @@ fn a_message_that_does_not_end_is_closed_with_1008() {
 
 /// Message after message, of which a piece is always on its way, is no slow message.
 #[test]
-fn many_messages_in_pieces_may_take_longer_than_one() {
+fn message_timeout_applies_to_each_message_alone() {
     let server = Server::with(small().body_timeout(Duration::from_millis(400)));
     let mut socket = open(&server);
     let message = masked(TEXT, b"ping");
@@ -263,7 +264,7 @@ fn many_messages_in_pieces_may_take_longer_than_one() {
 
 /// Clients that leave in the middle of a frame, a message or a handshake.
 #[test]
-fn clients_that_leave_in_the_middle_of_a_frame_free_their_places() {
+fn clients_that_leave_mid_frame_free_their_slots() {
     let server = Server::start();
     let whole = masked(TEXT, b"{\"insert\":{\"event\":\"a\",\"data\":1}}");
     for end in 0..whole.len() {

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::stream::EventStream;
-use crate::harness::wire::{Client, Connection, PATIENCE};
+use crate::harness::wire::{Client, Connection, WAIT_MAX};
 
 /// A running server; dropping it kills it.
 pub struct Program {
@@ -62,7 +62,7 @@ impl Program {
         let mut line = String::new();
         stdout.read_line(&mut line).expect("standard output is UTF-8");
         let Some(address) = line.strip_prefix("listening on http://") else {
-            let status = wait(&mut child, PATIENCE);
+            let status = wait(&mut child, WAIT_MAX);
             let stderr = std::fs::read_to_string(&stderr).expect("it is UTF-8");
             return Err(Refusal { status, stderr });
         };
@@ -100,7 +100,7 @@ impl Program {
         // Answered, it also listens to signals.
         self.client.get("/livez").expect(200);
         self.signal(Signal::TERM);
-        let status = self.wait(PATIENCE);
+        let status = self.wait(WAIT_MAX);
         assert!(status.success(), "{status}: {}", self.log());
     }
 

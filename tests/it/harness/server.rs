@@ -45,16 +45,16 @@ impl Server {
 
     fn run(config: Config, dir: Arc<TempDir>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = mpsc::channel();
+        let (address_sender, address_receiver) = mpsc::channel();
         let settings = config.clone();
         let thread = thread::spawn(move || {
             actix_rt::System::new().block_on(serve(
                 settings,
                 async move { stopped.await.unwrap_or(()) },
-                move |address| tell.send(address).expect("the test waits"),
+                move |address| address_sender.send(address).expect("the test waits"),
             ))
         });
-        let Ok(address) = told.recv() else {
+        let Ok(address) = address_receiver.recv() else {
             panic!("the server does not start: {:?}", thread.join().expect("no panic"));
         };
         Self { address, config, dir, stop: Some(stop), thread: Some(thread) }

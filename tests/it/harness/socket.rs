@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::harness::server::Server;
-use crate::harness::wire::{Answer, Connection, Headers, PATIENCE, request};
+use crate::harness::wire::{Answer, Connection, Headers, WAIT_MAX, request};
 
 /// An open socket of tokio-tungstenite, used from a thread.
 pub struct Socket {
@@ -22,7 +22,7 @@ pub struct Socket {
 }
 
 /// How a socket ended: the code and reason of the close frame that came, if one did.
-pub type End = Option<(u16, String)>;
+pub type CloseReason = Option<(u16, String)>;
 
 impl Socket {
     #[track_caller]
@@ -42,7 +42,7 @@ impl Socket {
         let address = server.address;
         let opened = runtime.block_on(async {
             let tcp = TcpStream::connect(address).await.expect("the server accepts");
-            timeout(PATIENCE, client_async(request, tcp)).await.expect("it is answered in time")
+            timeout(WAIT_MAX, client_async(request, tcp)).await.expect("it is answered in time")
         });
         let (stream, _) = opened.unwrap_or_else(|error| panic!("{target} is opened: {error}"));
         Self { runtime, stream }
@@ -51,7 +51,7 @@ impl Socket {
     /// The next message of any kind; `None` when the connection has ended.
     #[track_caller]
     pub fn message(&mut self) -> Option<Message> {
-        let next = self.runtime.block_on(async { timeout(PATIENCE, self.stream.next()).await });
+        let next = self.runtime.block_on(async { timeout(WAIT_MAX, self.stream.next()).await });
         next.expect("a message comes in time").map(|message| message.expect("a sound message"))
     }
 
@@ -100,7 +100,7 @@ impl Socket {
     #[track_caller]
     pub fn send_message(&mut self, message: Message) {
         let sent = self.runtime.block_on(async {
-            timeout(PATIENCE, self.stream.send(message)).await.expect("it is taken in time")
+            timeout(WAIT_MAX, self.stream.send(message)).await.expect("it is taken in time")
         });
         sent.expect("the socket is open");
     }
@@ -114,10 +114,10 @@ impl Socket {
 
     /// Whatever else comes is skipped; how it ended.
     #[track_caller]
-    pub fn end(&mut self) -> End {
+    pub fn end(&mut self) -> CloseReason {
         let mut end = None;
         loop {
-            let next = self.runtime.block_on(async { timeout(PATIENCE, self.stream.next()).await });
+            let next = self.runtime.block_on(async { timeout(WAIT_MAX, self.stream.next()).await });
             match next.expect("the end comes in time") {
                 Some(Ok(Message::Close(Some(frame)))) => {
                     end = Some((u16::from(frame.code), frame.reason.to_string()));
@@ -130,14 +130,14 @@ impl Socket {
 
     /// The closing handshake, begun here.
     #[track_caller]
-    pub fn close(mut self) -> End {
+    pub fn close(mut self) -> CloseReason {
         self.send_message(Message::Close(None));
         self.end()
     }
 }
 
 /// `a1 b2 synced`: the messages in a line.
-pub fn in_words(messages: &[Value]) -> String {
+pub fn summary(messages: &[Value]) -> String {
     let word = |message: &Value| {
         let record = &message["record"];
         match (record["event"].as_str(), message.as_object()) {
@@ -175,8 +175,8 @@ pub struct Frames {
 }
 
 /// First bytes of frames: FIN and the opcode.
-pub const CONTINUED: u8 = 0x00;
-pub const LAST: u8 = 0x80;
+pub const CONTINUATION: u8 = 0x00;
+pub const CONTINUATION_LAST: u8 = 0x80;
 pub const TEXT: u8 = 0x81;
 pub const TEXT_FIRST: u8 = 0x01;
 pub const CLOSE: u8 = 0x88;
@@ -186,11 +186,11 @@ pub const PONG: u8 = 0x8a;
 impl Frames {
     #[track_caller]
     pub fn open(server: &Server, target: &str) -> Self {
-        Self::on(server.connect(), target)
+        Self::open_on(server.connect(), target)
     }
 
     #[track_caller]
-    pub fn on(mut connection: Connection, target: &str) -> Self {
+    pub fn open_on(mut connection: Connection, target: &str) -> Self {
         connection.send(request("GET", target, &HANDSHAKE, b""));
         let (status, headers) = connection.head().expect("the handshake is answered");
         assert_eq!(status, 101, "{headers:?}");
@@ -235,7 +235,7 @@ impl Frames {
 
     /// The code and the reason of the close frame that comes after whatever else comes.
     #[track_caller]
-    pub fn closed(&mut self) -> (u16, String) {
+    pub fn close_frame(&mut self) -> (u16, String) {
         loop {
             let (first, payload) = self.frame().expect("a close frame comes before the end");
             if first == CLOSE {

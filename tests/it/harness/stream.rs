@@ -28,12 +28,12 @@ pub struct Block {
 
 /// What a stream says next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum StreamItem {
     Block(Block),
     /// The line `:`.
     Heartbeat,
     /// A `retry` line that belongs to no block, and the end.
-    Goodbye(u64),
+    Retry(u64),
     /// The end without a word.
     End,
 }
@@ -59,20 +59,20 @@ impl Block {
 impl EventStream {
     #[track_caller]
     pub fn open(address: SocketAddr, target: &str, headers: &[&str]) -> Self {
-        Self::on(Connection::open(address), target, headers)
+        Self::open_on(Connection::open(address), target, headers)
     }
 
     #[track_caller]
-    pub fn on(mut connection: Connection, target: &str, headers: &[&str]) -> Self {
+    pub fn open_on(mut connection: Connection, target: &str, headers: &[&str]) -> Self {
         let mut headers = headers.to_vec();
         headers.push("Accept: text/event-stream");
         connection.send(request("GET", target, &headers, b""));
-        Self::begun(connection)
+        Self::after_request(connection)
     }
 
     /// The answer to a request that was sent.
     #[track_caller]
-    pub fn begun(mut connection: Connection) -> Self {
+    pub fn after_request(mut connection: Connection) -> Self {
         let (status, headers) = connection.head().expect("the stream is answered");
         assert_eq!(status, 200, "{headers:?}");
         assert_eq!(headers.find("content-type"), Some("text/event-stream"));
@@ -81,7 +81,7 @@ impl EventStream {
     }
 
     /// Sends bytes that the server did not ask for.
-    pub fn say(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         self.connection.send(bytes);
     }
 
@@ -110,14 +110,14 @@ impl EventStream {
 
     /// The next thing said. A block is `id`, `event`, `data`, in that order and without a space
     /// after the colon, and perhaps `retry`; there is none without data.
-    pub fn said(&mut self) -> Said {
-        let Some(first) = self.line() else { return Said::End };
+    pub fn item(&mut self) -> StreamItem {
+        let Some(first) = self.line() else { return StreamItem::End };
         if first == ":" {
-            return Said::Heartbeat;
+            return StreamItem::Heartbeat;
         }
         if let Some(retry) = first.strip_prefix("retry:") {
             assert_eq!(self.line(), None, "nothing follows the last retry line");
-            return Said::Goodbye(retry.parse().expect("milliseconds"));
+            return StreamItem::Retry(retry.parse().expect("milliseconds"));
         }
         let mut raw = format!("{first}\n");
         let id = first.strip_prefix("id:").unwrap_or_else(|| panic!("no id: {first:?}"));
@@ -134,7 +134,7 @@ impl EventStream {
             end = self.next_line(&mut raw);
         }
         assert_eq!(end, "", "a block ends with an empty line: {raw:?}");
-        Said::Block(Block { id: id.to_owned(), event, data: data.to_owned(), retry, raw })
+        StreamItem::Block(Block { id: id.to_owned(), event, data: data.to_owned(), retry, raw })
     }
 
     fn next_line(&mut self, raw: &mut String) -> String {
@@ -148,9 +148,9 @@ impl EventStream {
     #[track_caller]
     pub fn block(&mut self) -> Block {
         loop {
-            match self.said() {
-                Said::Block(block) => return block,
-                Said::Heartbeat => {}
+            match self.item() {
+                StreamItem::Block(block) => return block,
+                StreamItem::Heartbeat => {}
                 end => panic!("a block is missing: {end:?}"),
             }
         }

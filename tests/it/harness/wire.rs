@@ -8,7 +8,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 /// Nothing that is waited for takes this long; a test that reaches it fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// One connection to a server.
 pub struct Connection {
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     fn of(socket: TcpStream) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
         socket.set_nodelay(true).expect("no delay");
         Self { socket, buffer: Vec::new() }
     }
@@ -153,7 +153,7 @@ impl Connection {
                 true
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("nothing came for {PATIENCE:?}; pending are {:?}", self.buffer.len())
+                panic!("nothing came for {WAIT_MAX:?}; pending are {:?}", self.buffer.len())
             }
             Err(_) => false,
         }
@@ -293,12 +293,12 @@ impl Client {
 /// The names and values that a metric or health page has, waited for by asking again.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(std::time::Instant::now() < deadline, "{what} did not come true in {PATIENCE:?}");
+        assert!(std::time::Instant::now() < deadline, "{what} did not come true in {WAIT_MAX:?}");
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }

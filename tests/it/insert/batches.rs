@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::harness::server::{Server, small};
 
 #[test]
-fn a_batch_is_decided_in_order_and_answers_an_array() {
+fn batch_is_decided_in_order_and_answered_with_an_array() {
     let server = Server::start();
     let answer = server.client().insert(
         "[{\"event\":\"a\",\"data\":1},{\"event\":\"b\",\"data\":2,\"expected_version\":0},\
@@ -16,14 +16,14 @@ fn a_batch_is_decided_in_order_and_answers_an_array() {
           {\"event\":\"a\",\"data\":4,\"to\":\"ann\",\"expected_version\":0}]",
     );
     let receipts = answer.expect(201).json();
-    let told: Vec<_> = receipts
+    let decided: Vec<_> = receipts
         .as_array()
         .expect("an array")
         .iter()
         .map(|r| (r["seq"].as_u64(), r["event"].as_str(), r["version"].as_u64()))
         .collect();
     assert_eq!(
-        told,
+        decided,
         [
             (Some(2), Some("a"), Some(1)),
             (Some(3), Some("b"), Some(1)),
@@ -37,7 +37,7 @@ fn a_batch_is_decided_in_order_and_answers_an_array() {
 }
 
 #[test]
-fn a_batch_of_one_is_still_a_batch() {
+fn batch_of_one_is_answered_with_an_array() {
     let server = Server::start();
     let answer = server.client().insert(" [{\"event\":\"a\",\"data\":1}]").expect(201);
     assert_eq!(answer.json().as_array().map(Vec::len), Some(1));
@@ -62,7 +62,7 @@ fn one_refused_event_refuses_the_whole_batch() {
 }
 
 #[test]
-fn a_batch_all_seen_is_200_and_partly_seen_is_409() {
+fn fully_seen_batch_is_200_and_partly_seen_batch_is_409() {
     let server = Server::start();
     let client = server.client();
     let ids: Vec<_> = (0..3).map(|_| Uuid::now_v7()).collect();
@@ -83,7 +83,7 @@ fn a_batch_all_seen_is_200_and_partly_seen_is_409() {
 }
 
 #[test]
-fn a_batch_with_a_seen_id_for_another_insert_is_409() {
+fn batch_reusing_an_id_for_another_insert_is_409() {
     let server = Server::start();
     let id = Uuid::now_v7();
     server.client().insert(format!("{{\"event\":\"a\",\"data\":1,\"id\":\"{id}\"}}")).expect(201);
@@ -94,7 +94,7 @@ fn a_batch_with_a_seen_id_for_another_insert_is_409() {
 }
 
 #[test]
-fn an_id_twice_an_empty_batch_and_one_too_long_are_422() {
+fn repeated_id_empty_batch_and_too_long_batch_are_422() {
     let server = Server::with(small().max_batch(NonZeroUsize::new(3).expect("not 0")));
     let client = server.client();
     let one = format!("{{\"event\":\"a\",\"data\":1,\"id\":\"{}\"}}", Uuid::now_v7());
@@ -110,7 +110,7 @@ fn an_id_twice_an_empty_batch_and_one_too_long_are_422() {
 }
 
 #[test]
-fn a_batch_becomes_visible_whole() {
+fn batch_becomes_visible_atomically() {
     let server = Server::start();
     let client = server.client();
     let mut live = server.events("?event=batch.*");

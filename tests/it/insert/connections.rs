@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Answer, PATIENCE, request};
+use crate::harness::wire::{Answer, WAIT_MAX, request};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -38,7 +38,7 @@ fn shape(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 }
 
 #[test]
-fn its_answers_are_those_of_any_connection() {
+fn insert_connection_answers_like_any_other() {
     let server = Server::with(small().max_body_bytes(4_000));
     let id = "{\"event\":\"i\",\"data\":1,\"id\":\"0192e4a0-0000-7000-8000-000000000001\"}";
     let used = "{\"event\":\"i\",\"data\":2,\"id\":\"0192e4a0-0000-7000-8000-000000000001\"}";
@@ -87,7 +87,7 @@ fn its_answers_are_those_of_any_connection() {
 }
 
 #[test]
-fn requests_may_come_all_at_once_or_byte_by_byte() {
+fn requests_may_arrive_pipelined_or_byte_by_byte() {
     let server = Server::start();
     let mut connection = server.connect();
     let at_once: Vec<u8> = ["a", "b", "c"].map(|name| insert(&[], event(name))).concat();
@@ -104,7 +104,7 @@ fn requests_may_come_all_at_once_or_byte_by_byte() {
 }
 
 #[test]
-fn it_may_ask_for_anything_else_at_any_time() {
+fn insert_connection_may_send_other_requests() {
     let server = Server::start();
     let mut connection = server.connect();
     let get = |target| request("GET", target, &[], b"");
@@ -134,7 +134,7 @@ fn it_may_ask_for_anything_else_at_any_time() {
 }
 
 #[test]
-fn a_large_insert_follows_small_ones() {
+fn large_insert_may_follow_small_ones() {
     let server = Server::start();
     let mut connection = server.connect();
     for data in [10, 100_000, 10] {
@@ -145,7 +145,7 @@ fn a_large_insert_follows_small_ones() {
 }
 
 #[test]
-fn it_is_closed_when_asked_to_and_when_the_server_stops() {
+fn insert_connection_closes_on_request_and_on_shutdown() {
     let server = Server::start();
     let mut closing = server.connect();
     closing.send(insert(&["Connection: close"], event("a")));
@@ -162,7 +162,7 @@ fn it_is_closed_when_asked_to_and_when_the_server_stops() {
 
 /// It learns whether its insert is stored, and that the connection ends.
 #[test]
-fn a_request_that_has_begun_is_answered_while_the_server_stops() {
+fn request_in_progress_is_answered_during_shutdown() {
     let mut server = Server::start();
     let (mut begun, mut idle) = (server.connect(), server.connect());
     for connection in [&mut begun, &mut idle] {
@@ -184,7 +184,7 @@ fn a_request_that_has_begun_is_answered_while_the_server_stops() {
 
 /// Whoever sends the head and never the body would hold the connection for ever.
 #[test]
-fn a_body_that_does_not_come_is_408() {
+fn missing_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_millis(50)));
     let mut connection = server.connect();
     connection.send(insert(&[], event("a")));
@@ -195,7 +195,7 @@ fn a_body_that_does_not_come_is_408() {
 
 /// As whoever sends a little of it now and then.
 #[test]
-fn a_body_that_drips_is_408() {
+fn dripping_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_millis(50)));
     let mut dripping = TcpStream::connect(server.address).expect("the server accepts");
     let mut reading = dripping.try_clone().expect("a second handle");
@@ -206,7 +206,7 @@ fn a_body_that_drips_is_408() {
             thread::park_timeout(Duration::from_millis(5));
         }
     });
-    reading.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    reading.set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
     let mut answer = [0; 12];
     reading.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 408");

@@ -35,7 +35,7 @@ fn assert_remembered(client: Client, original: &Value) {
 }
 
 #[test]
-fn an_id_seen_before_with_the_same_insert_answers_the_original_receipt() {
+fn retry_with_a_seen_id_gets_the_original_receipt() {
     let server = Server::start();
     let original = server.client().insert(with_id("a", "{\"x\":1}", "")).expect(201).json();
     assert_eq!(original["id"], ID);
@@ -45,7 +45,7 @@ fn an_id_seen_before_with_the_same_insert_answers_the_original_receipt() {
 }
 
 #[test]
-fn ids_are_remembered_after_a_restart_and_after_the_projection_was_deleted() {
+fn ids_survive_a_restart_and_a_deleted_projection() {
     let server = Server::start();
     let original = server.client().insert(with_id("a", "{\"x\":1}", "")).expect(201).json();
     let server = server.restart();
@@ -61,7 +61,7 @@ fn ids_are_remembered_after_a_restart_and_after_the_projection_was_deleted() {
 }
 
 #[test]
-fn an_id_is_the_same_in_every_notation_of_it() {
+fn id_is_recognised_in_upper_case() {
     let server = Server::start();
     let original = server.client().insert(with_id("a", "1", "")).expect(201).json();
     let upper = with_id("a", "1", "").replace(ID, &ID.to_ascii_uppercase());
@@ -69,7 +69,7 @@ fn an_id_is_the_same_in_every_notation_of_it() {
 }
 
 #[test]
-fn an_id_in_flight_twice_is_appended_once() {
+fn concurrent_inserts_with_one_id_append_once() {
     let server = Server::start();
     for round in 0..10 {
         let id = uuid::Uuid::now_v7();
@@ -90,7 +90,7 @@ fn an_id_in_flight_twice_is_appended_once() {
 }
 
 #[test]
-fn a_refused_insert_leaves_its_id_free() {
+fn refused_insert_does_not_use_up_its_id() {
     let server = Server::start();
     let refused = with_id("a", "1", ",\"expected_version\":9");
     server.client().insert(refused).problem(409, "version-mismatch");
@@ -98,7 +98,7 @@ fn a_refused_insert_leaves_its_id_free() {
 }
 
 #[test]
-fn every_id_of_a_long_history_is_still_known() {
+fn every_id_of_a_long_history_is_remembered() {
     let server = Server::with(small().window_bytes(1 << 10));
     let ids: Vec<_> = (0..500).map(|_| uuid::Uuid::now_v7()).collect();
     let bodies: Vec<_> =
@@ -116,7 +116,7 @@ fn every_id_of_a_long_history_is_still_known() {
 /// Whoever lost the answer to an insert without an id can still find out what became of it: the id
 /// is in the stream and in the history.
 #[test]
-fn an_id_that_the_server_made_is_known_at_once_and_for_ever() {
+fn server_generated_ids_are_recognised_at_once_and_forever() {
     let server = Server::start();
     let originals: Vec<_> = (0..50)
         .map(|n| {
@@ -153,7 +153,7 @@ fn an_id_that_the_server_made_is_known_at_once_and_for_ever() {
 
 /// Ids that name the places of others, or places that do not exist, are ids like any.
 #[test]
-fn made_up_ids_that_look_like_the_servers_are_new_until_they_are_used() {
+fn client_ids_that_look_server_generated_are_new_until_used() {
     let server = Server::start();
     let made = server.client().insert("{\"event\":\"a\",\"data\":0}").expect(201).json();
     let made = made["id"].as_str().expect("an id").to_owned();

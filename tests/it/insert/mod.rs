@@ -31,7 +31,7 @@ const VERBATIM: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn an_insert_is_201_with_its_location_and_a_receipt_without_data() {
+fn insert_is_201_with_location_and_a_receipt_without_data() {
     let server = Server::start();
     let body = "{\"event\":\"profile.42\",\"data\":{\"name\":\"Ann\"}}";
     let answer = server.client().insert(body).expect(201);
@@ -59,7 +59,7 @@ fn an_insert_is_201_with_its_location_and_a_receipt_without_data() {
 }
 
 #[test]
-fn data_is_kept_byte_for_byte_less_insignificant_whitespace() {
+fn data_is_kept_byte_for_byte_except_insignificant_whitespace() {
     let server = Server::start();
     let client = server.client();
     let mut live = server.events("");
@@ -84,7 +84,7 @@ fn data_is_kept_byte_for_byte_less_insignificant_whitespace() {
 }
 
 #[test]
-fn members_stand_in_any_order_and_whitespace_around_them_does_not_matter() {
+fn members_may_be_in_any_order_with_any_whitespace() {
     let server = Server::start();
     let id = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
     let body = format!(
@@ -98,7 +98,7 @@ fn members_stand_in_any_order_and_whitespace_around_them_does_not_matter() {
 }
 
 #[test]
-fn the_media_type_may_have_parameters_and_any_case() {
+fn media_type_may_have_parameters_and_any_case() {
     let server = Server::start();
     for media in ["application/json; charset=utf-8", "Application/JSON"] {
         let header = format!("Content-Type: {media}");
@@ -108,7 +108,7 @@ fn the_media_type_may_have_parameters_and_any_case() {
 }
 
 #[test]
-fn a_private_record_has_versions_of_its_own_and_names_its_user() {
+fn private_record_has_its_own_versions_and_names_its_user() {
     let server = Server::start();
     let client = server.client();
     client.put("note", "1");
@@ -122,7 +122,7 @@ fn a_private_record_has_versions_of_its_own_and_names_its_user() {
 }
 
 #[test]
-fn a_location_is_percent_encoded_and_leads_to_the_record() {
+fn location_is_percent_encoded_and_leads_to_the_record() {
     let server = Server::start();
     for name in ["Grüße.你好", "a+b&c=d;e,f@g!$'()", "~-_.:[]{}|^`<\"", "x.é"] {
         let body = format!("{{\"event\":{},\"data\":1}}", Value::from(name));

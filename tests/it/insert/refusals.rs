@@ -34,7 +34,7 @@ fn malformed_json_is_400_with_line_and_column() {
 }
 
 #[test]
-fn what_is_no_insert_is_422_and_names_the_member() {
+fn invalid_insert_is_422_and_names_the_member() {
     let server = Server::start();
     for (body, named) in [
         ("{\"event\":\"a\",\"data\":1,\"extra\":2}", "extra"),
@@ -70,7 +70,7 @@ fn what_is_no_insert_is_422_and_names_the_member() {
 }
 
 #[test]
-fn a_name_that_breaks_a_rule_is_422() {
+fn invalid_name_is_422() {
     let server = Server::start();
     let long = "x".repeat(256);
     for name in [
@@ -115,7 +115,7 @@ fn a_name_that_breaks_a_rule_is_422() {
 }
 
 #[test]
-fn another_media_type_is_415() {
+fn unsupported_media_type_is_415() {
     let server = Server::start();
     let body = b"{\"event\":\"a\",\"data\":1}";
     for headers in [
@@ -132,7 +132,7 @@ fn another_media_type_is_415() {
 }
 
 #[test]
-fn a_body_declared_too_large_is_413_before_it_is_sent() {
+fn body_declared_too_large_is_413_before_it_is_sent() {
     let server = Server::with(small().max_body_bytes(1 << 10));
     let head = request("POST", "/insert", &[JSON, "Content-Length: 1025"], b"");
     let answer = server.client().raw("POST", &head).expect("an answer");
@@ -143,7 +143,7 @@ fn a_body_declared_too_large_is_413_before_it_is_sent() {
 }
 
 #[test]
-fn a_chunked_body_that_grows_too_large_is_413() {
+fn chunked_body_that_grows_too_large_is_413() {
     let server = Server::with(small().max_body_bytes(1 << 10));
     let mut connection = server.connect();
     connection.send(request("POST", "/insert", &[JSON, "Transfer-Encoding: chunked"], b""));
@@ -155,7 +155,7 @@ fn a_chunked_body_that_grows_too_large_is_413() {
 }
 
 #[test]
-fn a_chunked_body_is_an_insert_as_any_other() {
+fn chunked_body_is_accepted() {
     let server = Server::start();
     let mut connection = server.connect();
     connection.send(request("POST", "/insert", &[JSON, "Transfer-Encoding: chunked"], b""));
@@ -167,7 +167,7 @@ fn a_chunked_body_is_an_insert_as_any_other() {
 }
 
 #[test]
-fn a_body_that_is_slow_or_never_ends_is_408() {
+fn unfinished_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_secs(1)));
     std::thread::scope(|scope| {
         for (framing, begun) in [
@@ -190,7 +190,7 @@ fn a_body_that_is_slow_or_never_ends_is_408() {
 /// The server's own clock for heads is coarse: half a second. A shorter limit on bodies made it
 /// answer 408 to requests that came at once.
 #[test]
-fn a_short_limit_on_the_time_of_bodies_refuses_no_request_that_comes_at_once() {
+fn short_body_timeout_refuses_no_prompt_request() {
     let server = Server::with(small().body_timeout(Duration::from_millis(100)));
     for n in 0..60 {
         let mut connection = server.connect();
@@ -203,7 +203,7 @@ fn a_short_limit_on_the_time_of_bodies_refuses_no_request_that_comes_at_once() {
 }
 
 #[test]
-fn a_body_that_is_cut_off_stores_nothing() {
+fn truncated_body_stores_nothing() {
     let server = Server::start();
     let whole = "{\"event\":\"a\",\"data\":1}";
     let mut connection = Connection::open(server.address);
@@ -215,7 +215,7 @@ fn a_body_that_is_cut_off_stores_nothing() {
 }
 
 #[test]
-fn past_the_limit_on_events_a_new_one_is_507_and_existing_ones_go_on() {
+fn new_event_beyond_max_events_is_507_and_existing_ones_accept_inserts() {
     let server = Server::with(small().max_events(2));
     let client = server.client();
     client.put("a", "1");
@@ -235,7 +235,7 @@ fn past_the_limit_on_events_a_new_one_is_507_and_existing_ones_go_on() {
 }
 
 #[test]
-fn past_the_limit_on_bytes_a_new_event_is_507_and_existing_ones_go_on() {
+fn new_event_beyond_max_latest_bytes_is_507_and_existing_ones_accept_inserts() {
     let server = Server::with(small().max_latest_bytes(1 << 10));
     let client = server.client();
     let large = format!("\"{}\"", "x".repeat(900));
@@ -248,7 +248,7 @@ fn past_the_limit_on_bytes_a_new_event_is_507_and_existing_ones_go_on() {
 }
 
 #[test]
-fn a_full_queue_is_503_with_retry_after_and_what_was_acknowledged_is_there() {
+fn full_queue_is_503_with_retry_after_and_loses_nothing_acknowledged() {
     let server = Server::with(small().max_body_bytes(1 << 10).queue_bytes(1 << 10));
     let client = server.client();
     let data = format!("\"{}\"", "x".repeat(600));

@@ -14,7 +14,7 @@ fn expecting(
 }
 
 #[test]
-fn expected_version_0_means_that_it_must_not_exist_yet() {
+fn expected_version_0_requires_a_new_event() {
     let server = Server::start();
     let client = server.client();
     assert_eq!(expecting(client, "a", "1", 0).expect(201).json()["version"], 1);
@@ -23,7 +23,7 @@ fn expected_version_0_means_that_it_must_not_exist_yet() {
 }
 
 #[test]
-fn a_mismatch_tells_the_current_version_and_stores_nothing() {
+fn mismatch_reports_the_current_version_and_stores_nothing() {
     let server = Server::start();
     let client = server.client();
     client.put("a", "1");
@@ -42,7 +42,7 @@ fn a_mismatch_tells_the_current_version_and_stores_nothing() {
 }
 
 #[test]
-fn of_concurrent_inserts_that_expect_the_same_version_exactly_one_wins() {
+fn exactly_one_of_concurrent_inserts_expecting_a_version_wins() {
     let server = Server::start();
     let client = server.client();
     for version in 0..25 {
@@ -64,7 +64,7 @@ fn of_concurrent_inserts_that_expect_the_same_version_exactly_one_wins() {
 }
 
 #[test]
-fn expected_version_survives_a_restart() {
+fn expected_version_is_checked_after_a_restart() {
     let server = Server::start();
     server.client().put("a", "1");
     server.client().put("a", "2");

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::node::Node;
-use super::peer::Far;
-use super::{sample, start};
+use super::peer::Peer;
+use super::{metric, start};
 use crate::harness::program::Program;
 use crate::harness::wire::{Client, eventually};
 
@@ -29,30 +29,30 @@ fn reasons(broker: &Program) -> Vec<String> {
 }
 
 #[test]
-fn every_message_becomes_one_record_in_order_through_kills_of_either_side() {
+fn every_message_becomes_one_record_in_order_despite_kills_of_either_side() {
     const COUNT: usize = 2_000;
     let dir = tempfile::tempdir().expect("a directory");
     let mut node = Node::start();
-    let far = Far::connect(&node);
-    far.queue("inbox", None);
-    far.exchange("jobs");
-    far.bind("inbox", "jobs", "job.#");
+    let peer = Peer::connect(&node);
+    peer.queue("inbox", None);
+    peer.exchange("jobs");
+    peer.bind("inbox", "jobs", "job.#");
     let messages: Vec<_> =
         (0..COUNT).map(|n| (uuid::Uuid::new_v4().to_string(), n.to_string())).collect();
-    far.publish_all("job.run", &messages[..COUNT / 2], "jobs");
+    peer.publish_all("job.run", &messages[..COUNT / 2], "jobs");
 
     // Broker is killed while it takes them in.
     let broker = start(dir.path(), &node, &SETTINGS);
     eventually("some are in", || data(broker.client, "job.run", 10));
     broker.kill();
     let broker = start(dir.path(), &node, &SETTINGS);
-    far.publish_all("job.run", &messages[COUNT / 2..], "jobs");
+    peer.publish_all("job.run", &messages[COUNT / 2..], "jobs");
 
     // And RabbitMQ.
     node.kill();
-    drop(far);
-    node.start_again();
-    let far = Far::connect(&node);
+    drop(peer);
+    node.restart();
+    let peer = Peer::connect(&node);
     let mut all = Vec::new();
     while all.len() < COUNT {
         let more = all.len() as u64 + 1;
@@ -63,43 +63,43 @@ fn every_message_becomes_one_record_in_order_through_kills_of_either_side() {
     assert!(all == expected, "in the order of the queue");
 
     // Who published them does so again, for it was not sure.
-    far.publish_all("job.run", &messages, "jobs");
-    far.publish("jobs", "job.last", None, "true");
+    peer.publish_all("job.run", &messages, "jobs");
+    peer.publish("jobs", "job.last", None, "true");
     eventually("the last is in", || data(broker.client, "job.last", 1));
     assert_eq!(data(broker.client, "job.run", 1).expect("a history").len(), COUNT);
-    eventually("all are acknowledged", || (far.count("inbox") == 0).then_some(()));
+    eventually("all are acknowledged", || (peer.count("inbox") == 0).then_some(()));
     let records: Value = broker.client.get("/audit/job.run?limit=1").expect(200).json();
     assert_eq!(records[0]["id"], messages[0].0, "the id of the message is the record's");
     assert_eq!(records[0]["author"], "broker:rabbitmq", "where it is from");
     // Acknowledged, or RabbitMQ would hand them out again.
     broker.stop();
-    assert_eq!(far.count("inbox"), 0);
+    assert_eq!(peer.count("inbox"), 0);
 }
 
 #[test]
-fn what_can_never_be_accepted_is_dead_lettered_with_its_reason_in_the_log() {
+fn unacceptable_messages_are_dead_lettered_and_their_reasons_logged() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = Node::start();
-    let far = Far::connect(&node);
-    far.queue("dead", None);
-    far.queue("inbox", Some("dead"));
-    far.exchange("jobs");
-    far.bind("inbox", "jobs", "#");
+    let peer = Peer::connect(&node);
+    peer.queue("dead", None);
+    peer.queue("inbox", Some("dead"));
+    peer.exchange("jobs");
+    peer.bind("inbox", "jobs", "#");
     let broker = start(dir.path(), &node, &SETTINGS);
-    far.publish("jobs", "a", Some("order 7"), "[1, 1.50]");
-    far.publish("jobs", "a", Some("1"), "{\"n\":1");
-    far.publish("jobs", "broker:open", Some("2"), "1");
-    far.publish("jobs", "a b", Some("3"), "1");
+    peer.publish("jobs", "a", Some("order 7"), "[1, 1.50]");
+    peer.publish("jobs", "a", Some("1"), "{\"n\":1");
+    peer.publish("jobs", "broker:open", Some("2"), "1");
+    peer.publish("jobs", "a b", Some("3"), "1");
     // The same id with another value, and with the same.
-    far.publish("jobs", "a", Some("order 7"), "2");
-    far.publish("jobs", "a", Some("order 7"), "[1,1.50]");
+    peer.publish("jobs", "a", Some("order 7"), "2");
+    peer.publish("jobs", "a", Some("order 7"), "[1,1.50]");
     // Without an id nobody can tell whether it is the same.
-    far.publish("jobs", "a", None, "3");
-    far.publish("jobs", "a", None, "3");
+    peer.publish("jobs", "a", None, "3");
+    peer.publish("jobs", "a", None, "3");
     let data = eventually("the last is in", || data(broker.client, "a", 3));
     let texts: Vec<_> = data.iter().map(Value::to_string).collect();
     assert_eq!(texts, ["[1,1.5]", "3", "3"]);
-    let dead = far.take("dead", 4);
+    let dead = peer.take("dead", 4);
     let ids: Vec<_> = dead.iter().map(|message| message.id()).collect();
     assert_eq!(ids, ["1", "2", "3", "order 7"]);
     let reasons = reasons(&broker);
@@ -114,7 +114,7 @@ fn what_can_never_be_accepted_is_dead_lettered_with_its_reason_in_the_log() {
     assert_eq!(records[0]["id"], "4d9decd0-9860-56fc-812b-2a4420bc8b56");
     let received = |outcome: &str| {
         let name = format!("broker_bridge_received_total{{outcome=\"{outcome}\"}}");
-        sample(broker.client, &name)
+        metric(broker.client, &name)
     };
     eventually("all are counted", || {
         let counted = (received("inserted"), received("known"), received("refused"));

@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 use super::node::Node;
-use super::peer::Far;
-use super::{health, sample, start, wait_until_sent};
+use super::peer::Peer;
+use super::{health, metric, start, wait_until_sent};
 use crate::harness::wire::eventually;
 
 #[test]
-fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
+fn only_selected_records_go_out_and_carry_their_origin() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = Node::start();
-    let far = Far::connect(&node);
+    let peer = Peer::connect(&node);
     for exchange in ["public", "everything"] {
-        far.exchange(exchange);
-        far.queue(exchange, None);
-        far.bind(exchange, exchange, "#");
+        peer.exchange(exchange);
+        peer.queue(exchange, None);
+        peer.bind(exchange, exchange, "#");
     }
     let filtered = [("EXCHANGE", "public"), ("FILTERS", "note.*")];
     let broker = start(dir.path(), &node, &filtered);
@@ -27,10 +27,10 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
     let long = "x".repeat(300_000);
     client.put("note.b", &format!("\"{long}\""));
     // Nothing waits as long as nobody has looked at the last one.
-    eventually("the last is there", || (far.count("public") >= 2).then_some(()));
+    eventually("the last is there", || (peer.count("public") >= 2).then_some(()));
     wait_until_sent(client);
 
-    let messages = far.take_all("public");
+    let messages = peer.take_all("public");
     let keys: Vec<_> = messages.iter().map(|message| message.key()).collect();
     assert_eq!(keys, ["note.a", "note.b"]);
     assert!(messages[1].json()["data"] == long, "whole");
@@ -54,18 +54,18 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
     assert_eq!(health(client).get("in"), None, "it is not set up");
     let ready = client.get("/readyz").expect(200);
     assert_eq!(ready.text(), "ok\nrabbitmq out: connected, 0 records behind\n");
-    assert_eq!(sample(client, "broker_bridge_sent_total"), 2.0);
-    assert_eq!(sample(client, "broker_bridge_connected{way=\"out\"}"), 1.0);
-    assert_eq!(sample(client, "broker_bridge_lag"), 0.0);
+    assert_eq!(metric(client, "broker_bridge_sent_total"), 2.0);
+    assert_eq!(metric(client, "broker_bridge_connected{way=\"out\"}"), 1.0);
+    assert_eq!(metric(client, "broker_bridge_lag"), 0.0);
     let lines = broker.log_lines();
-    let told = |part: &str| {
-        let is_it = |line: &&Value| {
+    let logged_seq = |part: &str| {
+        let matches = |line: &&Value| {
             let message = line["fields"]["message"].as_str();
             line["fields"]["lag"].is_number() && message.is_some_and(|text| text.contains(part))
         };
-        lines.iter().find(is_it).map(|line| line["fields"]["seq"].clone())
+        lines.iter().find(matches).map(|line| line["fields"]["seq"].clone())
     };
-    assert_eq!(told("connected to RabbitMQ"), Some(Value::from(0)));
+    assert_eq!(logged_seq("connected to RabbitMQ"), Some(Value::from(0)));
     eventually("it is told", || broker.log().contains("confirmed every record").then_some(()));
     assert!(!broker.log().contains("guest"), "the URL holds a password");
     broker.stop();
@@ -74,7 +74,7 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
     let all = [("EXCHANGE", "everything"), ("PRIVATE", "true")];
     let broker = start(dir.path(), &node, &all);
     wait_until_sent(broker.client);
-    let messages = far.take_all("everything");
+    let messages = peer.take_all("everything");
     let seen: Vec<_> = messages.iter().map(|message| message.json()["data"].to_string()).collect();
     assert_eq!(seen[..3], ["{\"x\":1.5}", "2", "3"]);
     assert_eq!(seen.len(), 4);
@@ -88,22 +88,22 @@ fn records_go_out_with_their_origin_and_private_ones_and_others_stay() {
 }
 
 #[test]
-fn nothing_comes_round_and_two_brokers_exchange_records() {
+fn two_brokers_exchange_records_without_loops() {
     let (one_dir, other_dir) =
         (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
     let node = Node::start();
-    let far = Far::connect(&node);
-    far.exchange("events");
-    for queue in ["one", "other", "witness"] {
-        far.queue(queue, None);
-        far.bind(queue, "events", "#");
+    let peer = Peer::connect(&node);
+    peer.exchange("events");
+    for queue in ["one", "other", "observer"] {
+        peer.queue(queue, None);
+        peer.bind(queue, "events", "#");
     }
     let one = start(one_dir.path(), &node, &[("EXCHANGE", "events"), ("QUEUE", "one")]);
     let other = start(other_dir.path(), &node, &[("EXCHANGE", "events"), ("QUEUE", "other")]);
     let receipt = one.client.put("note", "{\"from\":\"one\"}");
     other.client.put("reply", "{\"from\":\"other\"}");
     // A program that knows nothing of brokers.
-    far.publish("events", "plain", Some("p"), "{\"from\":\"far\"}");
+    peer.publish("events", "plain", Some("p"), "{\"from\":\"peer\"}");
     let latest = |client: crate::harness::wire::Client| {
         eventually("all three are there", || {
             let latest = client.get("/latest").expect(200).json();
@@ -126,21 +126,21 @@ fn nothing_comes_round_and_two_brokers_exchange_records() {
         wait_until_sent(broker.client);
         eventually("its own comes back", || {
             let known = "broker_bridge_received_total{outcome=\"known\"}";
-            (sample(broker.client, known) == 1.0).then_some(())
+            (metric(broker.client, known) == 1.0).then_some(())
         });
-        assert_eq!(sample(broker.client, "broker_bridge_sent_total"), 1.0);
+        assert_eq!(metric(broker.client, "broker_bridge_sent_total"), 1.0);
     }
     // The two records, and the message that never was one of ours: nothing went out twice.
-    let witnessed = far.take_all("witness");
-    let keys: Vec<_> = witnessed.iter().map(|message| message.key()).collect();
+    let observed = peer.take_all("observer");
+    let keys: Vec<_> = observed.iter().map(|message| message.key()).collect();
     assert_eq!(keys.len(), 3, "{keys:?}");
 
     // Somebody hands our record back without its headers: its id tells.
-    let note = witnessed.iter().find(|message| message.key() == "note").expect("the note");
-    far.publish("events", "note", Some(note.id()), &note.json()["data"].to_string());
+    let note = observed.iter().find(|message| message.key() == "note").expect("the note");
+    peer.publish("events", "note", Some(note.id()), &note.json()["data"].to_string());
     eventually("it is known", || {
         let known = "broker_bridge_received_total{outcome=\"known\"}";
-        (sample(one.client, known) == 2.0).then_some(())
+        (metric(one.client, known) == 2.0).then_some(())
     });
     assert_eq!(one.client.get("/audit/note").expect(200).json().as_array().map(Vec::len), Some(1));
     let ready = one.client.get("/readyz").expect(200);

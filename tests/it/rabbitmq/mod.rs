@@ -1,11 +1,11 @@
 //! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 20.
 
-mod outage;
-mod peer;
 mod inbound;
 mod loops;
 mod node;
+mod outage;
 mod outbound;
+mod peer;
 
 use std::path::Path;
 use std::process::Command;
@@ -44,8 +44,8 @@ fn wait_until_sent(client: Client) {
     });
 }
 
-/// A sample of `/metrics`.
-fn sample(client: Client, name: &str) -> f64 {
+/// A metric of `/metrics`.
+fn metric(client: Client, name: &str) -> f64 {
     let text = client.get("/metrics").expect(200).text().to_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")

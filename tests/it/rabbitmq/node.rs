@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// Starts it again, with what it had written, where it was.
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         self.server = start_server(self.dir.path(), self.ports);
         self.wait();
     }
@@ -97,7 +97,7 @@ fn free_port() -> TcpListener {
     })
 }
 
-fn clean(program: &str, dir: &Path, ports: Ports) -> Command {
+fn command(program: &str, dir: &Path, ports: Ports) -> Command {
     let out = File::options().create(true).append(true).open(dir.join("out")).expect("a file");
     let mut command = Command::new(program);
     command.env_clear().current_dir(dir).stdin(Stdio::null());
@@ -109,7 +109,7 @@ fn clean(program: &str, dir: &Path, ports: Ports) -> Command {
 
 /// As a child, where Erlang would start a daemon that outlives the test.
 fn start_epmd(dir: &Path, ports: Ports) -> Child {
-    let mut epmd = clean("epmd", dir, ports).spawn().expect("epmd starts");
+    let mut epmd = command("epmd", dir, ports).spawn().expect("epmd starts");
     eventually("epmd listens", || {
         let ended = epmd.try_wait().expect("a child");
         assert!(ended.is_none(), "epmd ended: {ended:?}");
@@ -119,7 +119,7 @@ fn start_epmd(dir: &Path, ports: Ports) -> Child {
 }
 
 fn start_server(dir: &Path, ports: Ports) -> Child {
-    let mut server = clean(SERVER, dir, ports);
+    let mut server = command(SERVER, dir, ports);
     let variables = [
         ("RABBITMQ_NODENAME", format!("broker-{}@localhost", ports.amqp)),
         ("RABBITMQ_DIST_PORT", ports.distribution.to_string()),

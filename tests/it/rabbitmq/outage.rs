@@ -5,14 +5,14 @@ use std::net::TcpListener;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{bridged, health, insert_many, sample};
+use super::{bridged, health, insert_many, metric};
 use crate::harness::program::Program;
-use crate::harness::wire::{PATIENCE, eventually};
+use crate::harness::wire::{WAIT_MAX, eventually};
 
 const BOTH: [(&str, &str); 2] = [("EXCHANGE", "events"), ("QUEUE", "inbox")];
 
 /// Where nobody listens.
-fn nowhere() -> String {
+fn unused_url() -> String {
     let free = TcpListener::bind("127.0.0.1:0").expect("any port");
     format!("amqp://guest:hunter2@{}", free.local_addr().expect("an address"))
 }
@@ -26,9 +26,9 @@ fn resident(program: &Program) -> u64 {
 }
 
 #[test]
-fn everything_else_goes_on_and_the_standing_is_told() {
+fn broker_serves_without_rabbitmq_and_reports_the_bridge_state() {
     let dir = tempfile::tempdir().expect("a directory");
-    let broker = Program::start(bridged(dir.path(), &nowhere(), &BOTH));
+    let broker = Program::start(bridged(dir.path(), &unused_url(), &BOTH));
     let client = broker.client;
     for n in 1..=3 {
         client.put("a", &n.to_string());
@@ -42,15 +42,15 @@ fn everything_else_goes_on_and_the_standing_is_told() {
     let ready = client.get("/readyz").expect(200);
     let expected = format!("ok\nrabbitmq out: away, {lag} records behind\nrabbitmq in: away\n");
     assert_eq!(ready.text(), expected);
-    assert_eq!(sample(client, "broker_bridge_connected{way=\"in\"}"), 0.0);
-    assert_eq!(sample(client, "broker_bridge_lag"), lag as f64);
+    assert_eq!(metric(client, "broker_bridge_connected{way=\"in\"}"), 0.0);
+    assert_eq!(metric(client, "broker_bridge_lag"), lag as f64);
     eventually("each way is tried again", || {
         let lines = broker.log_lines();
         let tried = |way| {
-            let is_it = |line: &&Value| {
+            let is_attempt = |line: &&Value| {
                 line["fields"]["way"] == way && line["fields"]["retry_seconds"].is_number()
             };
-            lines.iter().filter(is_it).count() >= 2
+            lines.iter().filter(is_attempt).count() >= 2
         };
         (tried("out") && tried("in")).then_some(())
     });
@@ -61,9 +61,9 @@ fn everything_else_goes_on_and_the_standing_is_told() {
 
 /// The log is the queue: what waits for RabbitMQ takes no memory.
 #[test]
-fn memory_does_not_grow_with_what_waits() {
+fn memory_does_not_grow_with_the_backlog() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut command = bridged(dir.path(), &nowhere(), &BOTH);
+    let mut command = bridged(dir.path(), &unused_url(), &BOTH);
     command.env("BROKER_SEGMENT_BYTES", "1MiB").env("BROKER_WINDOW_BYTES", "64KiB");
     let broker = Program::start(command);
     // Few and large, for what the history holds of each is not what is looked at here.
@@ -86,7 +86,7 @@ fn memory_does_not_grow_with_what_waits() {
 
 /// A server that accepts and never answers holds up neither the start nor the end.
 #[test]
-fn a_server_that_says_nothing_holds_nothing_up() {
+fn unresponsive_rabbitmq_delays_neither_start_nor_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("any port");
     let url = format!("amqp://{}", silent.local_addr().expect("an address"));
     let dir = tempfile::tempdir().expect("a directory");
@@ -94,6 +94,6 @@ fn a_server_that_says_nothing_holds_nothing_up() {
     insert_many(broker.client, "a", 0, 3);
     let _connections = [silent.accept().expect("one way"), silent.accept().expect("the other")];
     broker.signal(Signal::TERM);
-    assert!(broker.wait(PATIENCE).success(), "{}", broker.log());
+    assert!(broker.wait(WAIT_MAX).success(), "{}", broker.log());
     assert!(!broker.log().contains("cut short"), "{}", broker.log());
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::node::Node;
-use super::peer::{Far, Message};
+use super::peer::{Message, Peer};
 use super::{health, insert_many, start, wait_until_sent};
 use crate::harness::wire::eventually;
 
@@ -14,14 +14,14 @@ fn without_duplicates(messages: &[Message]) -> Vec<&Message> {
 }
 
 #[test]
-fn every_record_arrives_in_order_through_kills_of_either_side() {
+fn every_record_arrives_in_order_despite_kills_of_either_side() {
     const BATCH: usize = 250;
     let dir = tempfile::tempdir().expect("a directory");
     let mut node = Node::start();
-    let far = Far::connect(&node);
-    far.exchange("events");
-    far.queue("all", None);
-    far.bind("all", "events", "#");
+    let peer = Peer::connect(&node);
+    peer.exchange("events");
+    peer.queue("all", None);
+    peer.bind("all", "events", "#");
     let settings = [("EXCHANGE", "events")];
     let mut expected = Vec::new();
 
@@ -30,9 +30,9 @@ fn every_record_arrives_in_order_through_kills_of_either_side() {
     for batch in 0..4 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
-    eventually("some arrive", || (far.count("all") > 10).then_some(()));
+    eventually("some arrive", || (peer.count("all") > 10).then_some(()));
     node.kill();
-    drop(far);
+    drop(peer);
     for batch in 4..8 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
@@ -42,8 +42,8 @@ fn every_record_arrives_in_order_through_kills_of_either_side() {
     });
     assert!(out["lag"].as_u64() >= Some(4 * BATCH as u64), "{out}");
     broker.client.get("/readyz").expect(200);
-    node.start_again();
-    let far = Far::connect(&node);
+    node.restart();
+    let peer = Peer::connect(&node);
 
     // Broker is killed while it catches up.
     eventually("it is back", || (health(broker.client)["out"]["connected"] == true).then_some(()));
@@ -55,7 +55,7 @@ fn every_record_arrives_in_order_through_kills_of_either_side() {
     expected.extend(insert_many(broker.client, "job.run", 12 * BATCH, BATCH));
     wait_until_sent(broker.client);
 
-    let messages = far.take_all("all");
+    let messages = peer.take_all("all");
     let once = without_duplicates(&messages);
     let ids: Vec<_> = once.iter().map(|message| message.id().to_owned()).collect();
     assert_eq!(ids.len(), expected.len(), "of {} messages", messages.len());
@@ -69,7 +69,7 @@ fn every_record_arrives_in_order_through_kills_of_either_side() {
     let broker = start(dir.path(), &node, &settings);
     let last = insert_many(broker.client, "job.run", 13 * BATCH, 1);
     wait_until_sent(broker.client);
-    let ids: Vec<_> = far.take_all("all").iter().map(|message| message.id().to_owned()).collect();
+    let ids: Vec<_> = peer.take_all("all").iter().map(|message| message.id().to_owned()).collect();
     assert_eq!(ids, last);
 
     // A connection that is lost while nothing goes out is noticed, too.

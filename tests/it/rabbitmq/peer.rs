@@ -14,12 +14,12 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::node::Node;
-use crate::harness::wire::{PATIENCE, eventually};
+use crate::harness::wire::{WAIT_MAX, eventually};
 
 /// A connection of another program.
-pub struct Far {
+pub struct Peer {
     runtime: Runtime,
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
 }
 
@@ -28,7 +28,7 @@ pub struct Message {
     delivery: Delivery,
 }
 
-impl Far {
+impl Peer {
     /// Connects as soon as the node takes connections.
     pub fn connect(node: &Node) -> Self {
         let runtime = Runtime::new().expect("a runtime");
@@ -41,7 +41,7 @@ impl Far {
                 Some((connection, channel))
             })
         });
-        Self { runtime, _connection: connection, channel }
+        Self { runtime, connection: connection, channel }
     }
 
     /// A durable topic exchange.
@@ -138,7 +138,7 @@ impl Far {
             self.channel.basic_cancel(tag, Default::default()).await?;
             Ok::<_, lapin::Error>(messages)
         };
-        let waited = async { tokio::time::timeout(PATIENCE, taken).await };
+        let waited = async { tokio::time::timeout(WAIT_MAX, taken).await };
         let taken = self.runtime.block_on(waited);
         taken.unwrap_or_else(|_| panic!("{count} in {queue}")).expect("a consumer")
     }
@@ -152,9 +152,9 @@ impl Far {
     }
 }
 
-impl Drop for Far {
+impl Drop for Peer {
     fn drop(&mut self) {
-        let closed = self._connection.close(200, "done".into());
+        let closed = self.connection.close(200, "done".into());
         // It may be gone.
         let _ = self
             .runtime

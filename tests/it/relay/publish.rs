@@ -4,7 +4,7 @@ use super::{post, publish};
 use crate::harness::server::Server;
 
 #[test]
-fn publishing_is_an_insert_with_its_receipt_and_its_place_in_the_audit() {
+fn publish_is_an_insert_with_a_receipt_and_a_history() {
     let server = Server::start();
     let mut stream = server.events("?event=cats");
     stream.until_synced();
@@ -25,7 +25,7 @@ fn publishing_is_an_insert_with_its_receipt_and_its_place_in_the_audit() {
 }
 
 #[test]
-fn a_message_to_a_user_is_a_private_record_and_a_number_is_the_user_of_its_digits() {
+fn message_to_a_user_is_private_and_a_numeric_user_equals_its_string() {
     let server = Server::start();
     let to = |user: &str| {
         let body = format!("{{\"topic\":\"cats\",\"message\":\"hi\",\"user_id\":{user}}}");
@@ -41,7 +41,7 @@ fn a_message_to_a_user_is_a_private_record_and_a_number_is_the_user_of_its_digit
 }
 
 #[test]
-fn what_is_no_message_is_refused_as_an_insert_is() {
+fn invalid_message_is_refused_like_an_insert() {
     let server = Server::start();
     for (body, said) in [
         ("{\"topic\":\"cats\"}", "missing field `message`"),

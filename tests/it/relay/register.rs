@@ -10,7 +10,7 @@ use crate::harness::server::{Server, small};
 use crate::harness::wire::eventually;
 
 #[test]
-fn a_registration_is_answered_with_the_url_of_its_socket_and_nothing_else() {
+fn registration_is_answered_with_only_the_url_of_its_socket() {
     let server = Server::start();
     let answer = post(&server, "/register", "{\"user_id\":1}").expect(200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -23,7 +23,7 @@ fn a_registration_is_answered_with_the_url_of_its_socket_and_nothing_else() {
 }
 
 #[test]
-fn every_registration_has_an_id_of_its_own() {
+fn every_registration_has_its_own_id() {
     let server = Server::start();
     let ids: std::collections::BTreeSet<_> =
         (0..20).map(|_| register(&server, "{\"user_id\":\"ann\"}")).collect();
@@ -31,7 +31,7 @@ fn every_registration_has_an_id_of_its_own() {
 }
 
 #[test]
-fn the_url_has_the_host_that_the_caller_used() {
+fn url_has_the_host_of_the_request() {
     let server = Server::start();
     for (host, url) in [
         ("127.0.0.1:8080", "ws://127.0.0.1:8080/ws/"),
@@ -51,7 +51,7 @@ fn the_url_has_the_host_that_the_caller_used() {
 }
 
 #[test]
-fn the_public_url_comes_before_the_host_and_https_makes_it_wss() {
+fn public_url_overrides_the_host_and_https_becomes_wss() {
     for (public, base) in [
         ("https://broker.example.com", "wss://broker.example.com/ws/"),
         ("https://example.com:8443/live/", "wss://example.com:8443/live/ws/"),
@@ -65,7 +65,7 @@ fn the_public_url_comes_before_the_host_and_https_makes_it_wss() {
 }
 
 #[test]
-fn what_is_no_user_or_no_topics_is_refused_and_told_what_to_change() {
+fn invalid_user_or_topics_are_refused_with_a_hint() {
     let server = Server::start();
     for (body, said) in [
         ("{}", "user_id"),
@@ -91,7 +91,7 @@ fn what_is_no_user_or_no_topics_is_refused_and_told_what_to_change() {
 }
 
 #[test]
-fn topics_are_limited_as_filters_are() {
+fn topics_have_the_limit_of_filters() {
     let server = Server::with(small().max_filters(NonZeroUsize::MIN));
     register(&server, "{\"user_id\":1,\"topics\":[\"pets.*\"]}");
     let body = "{\"user_id\":1,\"topics\":[\"a\",\"b\"]}";
@@ -100,7 +100,7 @@ fn topics_are_limited_as_filters_are() {
 }
 
 #[test]
-fn deleting_forgets_a_registration_once() {
+fn registration_can_be_deleted_once() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1}");
     let gone = delete(&server, &registration(&path)).expect(204);
@@ -117,7 +117,7 @@ fn deleting_forgets_a_registration_once() {
 }
 
 #[test]
-fn registrations_are_limited_and_those_that_never_connect_expire() {
+fn registrations_are_limited_and_expire_when_unused() {
     let config = small().max_registrations(NonZeroUsize::MIN);
     let server = Server::with(config.clone().registration_expiry(Duration::from_secs(3_600)));
     let path = register(&server, "{\"user_id\":1}");
@@ -138,7 +138,7 @@ fn registrations_are_limited_and_those_that_never_connect_expire() {
 }
 
 #[test]
-fn a_page_may_ask_to_delete() {
+fn pages_may_delete_registrations() {
     let server = Server::start();
     let headers = ["Origin: http://localhost:5173", "Access-Control-Request-Method: DELETE"];
     let path = registration(&register(&server, "{\"user_id\":1}"));

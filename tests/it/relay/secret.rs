@@ -6,7 +6,7 @@ use crate::harness::socket::{Frames, TEXT, refused};
 use super::JSON;
 
 #[test]
-fn no_log_shows_the_id_of_a_registration_whatever_is_done_with_it() {
+fn registration_id_is_never_logged() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = small(dir.path());
     command.env("BROKER_LOG", "trace").env("BROKER_MAX_STREAMS", "1");
@@ -18,7 +18,7 @@ fn no_log_shows_the_id_of_a_registration_whatever_is_done_with_it() {
     let id = path.strip_prefix("/ws/").expect("a socket's path");
     let address = program.client.0;
 
-    let mut socket = Frames::on(program.connect(), path);
+    let mut socket = Frames::open_on(program.connect(), path);
     socket.send(TEXT, b"not what is expected");
     assert!(socket.text().contains("malformed-json"));
     // Each of these is refused, and some are warnings.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{delete, publish, register, registration};
 use crate::harness::server::{Server, small};
-use crate::harness::socket::{End, Socket, refused};
+use crate::harness::socket::{CloseReason, Socket, refused};
 use crate::harness::wire::eventually;
 
 fn say(server: &Server, topic: &str, message: &str) {
@@ -34,19 +34,19 @@ fn before_pong(socket: &mut Socket) -> Vec<String> {
 
 /// What comes next is what is said next: nothing else was on its way.
 #[track_caller]
-fn nothing_but(server: &Server, socket: &mut Socket, topic: &str) {
+fn assert_nothing_before(server: &Server, socket: &mut Socket, topic: &str) {
     say(server, topic, "\"nothing but this\"");
     assert_eq!(socket.text(), "nothing but this");
 }
 
 /// Changes the topics, and waits until the server has read that.
-fn change(socket: &mut Socket, topics: &str) {
+fn change_topics(socket: &mut Socket, topics: &str) {
     socket.send(format!("{{\"topics\":{topics}}}"));
     assert_eq!(before_pong(socket), [""; 0]);
 }
 
 #[test]
-fn messages_arrive_bare_a_string_as_its_text_and_anything_else_as_json() {
+fn messages_arrive_bare_strings_as_text_and_the_rest_as_json() {
     let server = Server::start();
     let mut socket = client(&server, "1", "[\"cats\"]");
     for (message, bare) in [
@@ -64,7 +64,7 @@ fn messages_arrive_bare_a_string_as_its_text_and_anything_else_as_json() {
 }
 
 #[test]
-fn format_record_gives_the_records_as_they_stand_everywhere_else() {
+fn format_record_sends_whole_records() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":\"ann\",\"topics\":[\"cats\"]}");
     let mut socket = Socket::open(&server, &format!("{path}?format=record"));
@@ -80,7 +80,7 @@ fn format_record_gives_the_records_as_they_stand_everywhere_else() {
 }
 
 #[test]
-fn a_client_gets_every_message_since_it_registered_and_none_from_before() {
+fn client_gets_every_message_since_its_registration_and_none_before() {
     let server = Server::start();
     say(&server, "cats", "\"before\"");
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
@@ -92,11 +92,11 @@ fn a_client_gets_every_message_since_it_registered_and_none_from_before() {
     // The newest value alone would be enough for a page; a message is not superseded by the next.
     let all: Vec<_> = (0..4).map(|_| socket.text()).collect();
     assert_eq!(all, ["one", "two", "three", "four"]);
-    nothing_but(&server, &mut socket, "cats");
+    assert_nothing_before(&server, &mut socket, "cats");
 }
 
 #[test]
-fn whatever_comes_in_by_another_way_is_a_message_too() {
+fn inserts_are_relayed_as_messages() {
     let server = Server::start();
     let mut socket = client(&server, "1", "[\"cats\"]");
     server.client().put("cats", "\"inserted\"");
@@ -107,7 +107,7 @@ fn whatever_comes_in_by_another_way_is_a_message_too() {
 }
 
 #[test]
-fn a_client_without_topics_gets_nothing_until_it_names_some() {
+fn client_without_topics_gets_nothing_until_it_sets_some() {
     let server = Server::start();
     for topics in ["", ",\"topics\":[]"] {
         let path = register(&server, &format!("{{\"user_id\":1{topics}}}"));
@@ -115,28 +115,28 @@ fn a_client_without_topics_gets_nothing_until_it_names_some() {
         say(&server, "cats", "1");
         say_to(&server, "1", "cats", "2");
         assert_eq!(before_pong(&mut socket), [""; 0]);
-        change(&mut socket, "[\"cats\"]");
+        change_topics(&mut socket, "[\"cats\"]");
         say(&server, "cats", "3");
         assert_eq!(socket.text(), "3");
     }
 }
 
 #[test]
-fn topics_that_are_changed_hold_from_then_on() {
+fn changed_topics_apply_from_then_on() {
     let server = Server::start();
     let mut socket = client(&server, "1", "[\"cats\"]");
     say(&server, "dogs", "\"too early\"");
-    change(&mut socket, "[\"cats\",\"dogs\"]");
+    change_topics(&mut socket, "[\"cats\",\"dogs\"]");
     say(&server, "dogs", "\"dog\"");
     say(&server, "cats", "\"cat\"");
     assert_eq!((socket.text(), socket.text()), ("dog".to_owned(), "cat".to_owned()));
-    change(&mut socket, "[\"dogs\"]");
+    change_topics(&mut socket, "[\"dogs\"]");
     say(&server, "cats", "\"unheard\"");
     say(&server, "dogs", "\"dog again\"");
     assert_eq!(socket.text(), "dog again");
-    change(&mut socket, "[]");
+    change_topics(&mut socket, "[]");
     say(&server, "dogs", "\"unheard\"");
-    change(&mut socket, "[\"dogs\"]");
+    change_topics(&mut socket, "[\"dogs\"]");
     say(&server, "dogs", "\"the last\"");
     assert_eq!(socket.text(), "the last");
 }
@@ -149,11 +149,11 @@ fn topics_may_be_filters() {
         say(&server, topic, &format!("\"{topic}\""));
     }
     assert_eq!((socket.text(), socket.text()), ("pets.cats".to_owned(), "news.a.b".to_owned()));
-    nothing_but(&server, &mut socket, "news.a");
+    assert_nothing_before(&server, &mut socket, "news.a");
 }
 
 #[test]
-fn a_message_reaches_all_who_subscribed_or_all_clients_of_one_user() {
+fn message_reaches_every_subscriber_or_every_client_of_one_user() {
     let server = Server::start();
     let mut ann = client(&server, "\"ann\"", "[\"cats\",\"dogs\"]");
     let mut ann_too = client(&server, "\"ann\"", "[\"cats\"]");
@@ -169,11 +169,11 @@ fn a_message_reaches_all_who_subscribed_or_all_clients_of_one_user() {
     }
     let heard: Vec<_> = (0..3).map(|_| ben.text()).collect();
     assert_eq!(heard, ["all", "ben's", "end"]);
-    nothing_but(&server, &mut ann_elsewhere, "dogs");
+    assert_nothing_before(&server, &mut ann_elsewhere, "dogs");
 }
 
 #[test]
-fn ping_is_answered_pong() {
+fn ping_is_answered_with_pong() {
     let server = Server::start();
     let mut socket = client(&server, "1", "[]");
     for ping in ["ping", "ping\n", "ping\r\n"] {
@@ -183,7 +183,7 @@ fn ping_is_answered_pong() {
 }
 
 #[test]
-fn a_message_that_cannot_be_understood_is_told_why_and_changes_nothing() {
+fn invalid_message_gets_a_problem_and_changes_nothing() {
     let server = Server::start();
     let mut socket = client(&server, "1", "[\"cats\"]");
     for (text, code, said) in [
@@ -210,7 +210,7 @@ fn a_message_that_cannot_be_understood_is_told_why_and_changes_nothing() {
 }
 
 #[test]
-fn an_id_that_is_not_registered_is_404_whatever_it_looks_like() {
+fn unregistered_id_is_404_whatever_it_looks_like() {
     let server = Server::start();
     for id in [Uuid::new_v4().to_string(), Uuid::nil().to_string(), "secret".to_owned()] {
         let answer = refused(server.address, &format!("/ws/{id}"), &[]);
@@ -225,7 +225,7 @@ fn an_id_that_is_not_registered_is_404_whatever_it_looks_like() {
 }
 
 #[test]
-fn deleting_a_registration_ends_its_connection_with_1000() {
+fn deleting_a_registration_closes_its_socket_with_1000() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     let mut socket = Socket::open(&server, &path);
@@ -236,29 +236,30 @@ fn deleting_a_registration_ends_its_connection_with_1000() {
 }
 
 #[test]
-fn a_second_connection_takes_over_and_goes_on_where_the_first_one_was() {
+fn second_connection_takes_over_where_the_first_stopped() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     let mut first = Socket::open(&server, &path);
     say(&server, "cats", "1");
     assert_eq!(first.text(), "1");
-    change(&mut first, "[\"cats\",\"dogs\"]");
+    change_topics(&mut first, "[\"cats\",\"dogs\"]");
     let mut second = Socket::open(&server, &path);
-    let taken: End = Some((4001, "another connection took the registration over".to_owned()));
-    assert_eq!(first.end(), taken);
+    let taken_over: CloseReason =
+        Some((4001, "another connection took the registration over".to_owned()));
+    assert_eq!(first.end(), taken_over);
     say(&server, "dogs", "2");
     assert_eq!(second.text(), "2");
-    nothing_but(&server, &mut second, "cats");
+    assert_nothing_before(&server, &mut second, "cats");
 }
 
 #[test]
-fn a_client_that_comes_back_in_time_gets_what_it_missed_once() {
+fn reconnecting_client_gets_missed_messages_once() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     let mut socket = Socket::open(&server, &path);
     say(&server, "cats", "1");
     assert_eq!(socket.text(), "1");
-    change(&mut socket, "[\"dogs\"]");
+    change_topics(&mut socket, "[\"dogs\"]");
     socket.close();
     for message in ["2", "3"] {
         say(&server, "cats", "\"unheard\"");
@@ -266,11 +267,11 @@ fn a_client_that_comes_back_in_time_gets_what_it_missed_once() {
     }
     let mut socket = Socket::open(&server, &path);
     assert_eq!((socket.text(), socket.text()), ("2".to_owned(), "3".to_owned()));
-    nothing_but(&server, &mut socket, "dogs");
+    assert_nothing_before(&server, &mut socket, "dogs");
 }
 
 #[test]
-fn a_client_that_stays_away_is_forgotten() {
+fn registration_expires_when_its_client_stays_away() {
     let server = Server::with(small().registration_expiry(Duration::from_secs(2)));
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     let mut socket = Socket::open(&server, &path);
@@ -286,7 +287,7 @@ fn a_client_that_stays_away_is_forgotten() {
 
 /// The window is small and the socket's buffers are, too: whoever does not read falls far behind.
 #[test]
-fn a_client_that_falls_behind_gets_every_message_all_the_same() {
+fn lagging_client_gets_every_message() {
     const MESSAGES: usize = 6_000;
     let server = Server::with(small().window_bytes(64 << 10));
     let mut socket = client(&server, "1", "[\"cats\"]");
@@ -302,7 +303,7 @@ fn a_client_that_falls_behind_gets_every_message_all_the_same() {
 }
 
 #[test]
-fn a_restart_forgets_all_registrations() {
+fn restart_forgets_all_registrations() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     let mut socket = Socket::open(&server, &path);
@@ -314,7 +315,7 @@ fn a_restart_forgets_all_registrations() {
 }
 
 #[test]
-fn sockets_of_the_relay_are_counted_and_limited_as_streams_are() {
+fn relay_sockets_count_against_the_stream_limit() {
     let server = Server::with(small().max_streams(NonZeroUsize::MIN));
     let streams = || server.client().get("/health").json()["streams"].clone();
     let socket = client(&server, "1", "[]");
@@ -326,13 +327,13 @@ fn sockets_of_the_relay_are_counted_and_limited_as_streams_are() {
     assert_eq!(before_pong(&mut socket), [""; 0]);
     // One that would take over is refused too, and ends nothing.
     refused(server.address, &path, &[]).problem(503, "too-many-streams");
-    change(&mut socket, "[\"cats\"]");
+    change_topics(&mut socket, "[\"cats\"]");
     say(&server, "cats", "1");
     assert_eq!(socket.text(), "1");
 }
 
 #[test]
-fn sockets_of_one_user_are_limited_and_a_take_over_needs_a_place_too() {
+fn sockets_of_one_user_are_limited() {
     let server = Server::with(small().max_streams_per_user(NonZeroUsize::MIN));
     let mut ann = client(&server, "\"ann\"", "[\"cats\"]");
     let second = register(&server, "{\"user_id\":\"ann\"}");
@@ -350,7 +351,7 @@ fn sockets_of_one_user_are_limited_and_a_take_over_needs_a_place_too() {
 
 /// Each change once began a read of the log that nobody waited for and nothing bounded.
 #[test]
-fn changes_that_come_without_an_end_leave_the_server_to_others() {
+fn flood_of_topic_changes_does_not_exhaust_the_server() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\"cats\"]}");
     (0..400).for_each(|n| say(&server, "dogs", &format!("\"{n} {}\"", "x".repeat(2_000))));
@@ -366,7 +367,7 @@ fn changes_that_come_without_an_end_leave_the_server_to_others() {
 }
 
 #[test]
-fn registrations_are_in_the_metrics() {
+fn metrics_count_registrations() {
     let server = Server::start();
     let gauge = || {
         let text = server.client().get("/metrics").expect(200).text().to_owned();
@@ -381,7 +382,7 @@ fn registrations_are_in_the_metrics() {
 
 /// The private record of one user among those that all get, told as records.
 #[test]
-fn positions_and_versions_are_those_of_the_log() {
+fn relayed_records_have_the_seq_and_id_of_their_receipts() {
     let server = Server::start();
     let path = register(&server, "{\"user_id\":1,\"topics\":[\">\"]}");
     let mut socket = Socket::open(&server, &format!("{path}?format=record"));

@@ -7,7 +7,7 @@ use crate::harness::socket::{Frames, HANDSHAKE, Socket, refused};
 use crate::harness::wire::{Connection, request};
 
 #[test]
-fn a_handshake_is_answered_as_rfc_6455_says() {
+fn handshake_follows_rfc_6455() {
     let server = Server::start();
     let socket = Frames::open(&server, "/ws");
     let headers = &socket.headers;
@@ -20,7 +20,7 @@ fn a_handshake_is_answered_as_rfc_6455_says() {
 }
 
 #[test]
-fn what_is_no_handshake_of_version_13_is_told_to_upgrade() {
+fn request_without_a_version_13_handshake_is_426() {
     let server = Server::start();
     for target in ["/ws", "/subscribe/a"] {
         for left_out in 0..3 {
@@ -52,7 +52,7 @@ fn what_is_no_handshake_of_version_13_is_told_to_upgrade() {
 }
 
 #[test]
-fn a_query_that_cannot_be_understood_is_refused_at_the_handshake() {
+fn invalid_query_is_refused_at_the_handshake() {
     let server = Server::start();
     for query in
         ["?x=1", "?dispatch=message", "?event=a..b", "?replay=some", "?replay=all&replay=all"]
@@ -68,7 +68,7 @@ fn a_query_that_cannot_be_understood_is_refused_at_the_handshake() {
 /// A browser opens sockets across sites, with cookies and without asking first (cross-site
 /// WebSocket hijacking).
 #[test]
-fn a_page_of_another_site_gets_no_socket() {
+fn page_of_another_site_gets_no_socket() {
     let server = Server::start();
     let own = format!("http://{}", server.address);
     for target in ["/ws", "/subscribe/a"] {
@@ -95,7 +95,7 @@ fn a_page_of_another_site_gets_no_socket() {
 }
 
 #[test]
-fn origins_are_those_of_the_setting_and_the_server_s_own() {
+fn configured_origins_and_the_servers_own_are_allowed() {
     let listed = small().origin("https://app.example.com".parse().expect("an origin"));
     let listed =
         listed.public_url("https://broker.example.com/b".parse::<PublicUrl>().expect("a URL"));
@@ -120,7 +120,7 @@ fn origins_are_those_of_the_setting_and_the_server_s_own() {
 
 /// A hostile name that was made to resolve to this machine (DNS rebinding).
 #[test]
-fn a_foreign_host_gets_no_socket() {
+fn foreign_host_gets_no_socket() {
     let server = Server::start();
     for host in ["evil.example", "evil.example:8080"] {
         let (host, origin) = (format!("Host: {host}"), format!("Origin: http://{host}"));

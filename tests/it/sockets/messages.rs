@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::harness::server::{Server, small};
-use crate::harness::socket::{Socket, in_words};
+use crate::harness::socket::{Socket, summary};
 
 /// A socket that hears nothing but answers.
 fn quiet(server: &Server) -> Socket {
     let mut socket = Socket::open(server, "/ws?event=nothing.at.all");
-    assert_eq!(in_words(&socket.until_synced()), "synced");
+    assert_eq!(summary(&socket.until_synced()), "synced");
     socket
 }
 
 #[test]
-fn topics_are_changed_on_the_way_with_reset_everything_and_synced() {
+fn changing_topics_sends_reset_replay_and_synced() {
     let server = Server::start();
     for event in ["a", "b", "a", "c.d"] {
         server.client().put(event, "1");
@@ -27,18 +27,18 @@ fn topics_are_changed_on_the_way_with_reset_everything_and_synced() {
         socket.until_synced();
         socket.send("{\"topics\":[\"b\",\"c.*\"],\"ref\":\"x\"}");
         let messages = socket.until_synced();
-        assert_eq!(in_words(&messages), of_b, "{replay}");
+        assert_eq!(summary(&messages), of_b, "{replay}");
         assert_eq!(messages[0]["ref"], "x", "the reset belongs to the message");
         assert_eq!(messages.last().expect("synced")["synced"]["events"], 2, "counted anew");
         socket.send("{\"topics\":[\"a\"]}");
         let messages = socket.until_synced();
-        assert_eq!(in_words(&messages), of_a, "{replay}");
+        assert_eq!(summary(&messages), of_a, "{replay}");
         assert_eq!(messages[0].get("ref"), None);
     }
 }
 
 #[test]
-fn what_follows_a_reset_belongs_to_the_new_topics() {
+fn records_after_a_reset_belong_to_the_new_topics() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/ws?event=old");
     socket.until_synced();
@@ -63,7 +63,7 @@ fn what_follows_a_reset_belongs_to_the_new_topics() {
 }
 
 #[test]
-fn a_cursor_after_a_change_belongs_to_the_new_topics() {
+fn cursor_after_a_change_is_valid_for_the_new_topics() {
     let server = Server::start();
     server.client().put("a", "1");
     let mut socket = quiet(&server);
@@ -71,11 +71,11 @@ fn a_cursor_after_a_change_belongs_to_the_new_topics() {
     let synced = socket.until_synced().pop().expect("synced");
     let cursor = synced["synced"]["cursor"].as_str().expect("a cursor");
     let mut again = Socket::open(&server, &format!("/ws?event=a&last_event_id={cursor}"));
-    assert_eq!(in_words(&again.until_synced()), "synced", "the cursor is good there");
+    assert_eq!(summary(&again.until_synced()), "synced", "the cursor is good there");
 }
 
 #[test]
-fn each_change_is_answered_also_those_that_are_overtaken() {
+fn every_topic_change_is_answered_even_when_superseded() {
     let server = Server::start();
     server.client().put("a", "1");
     let mut socket = quiet(&server);
@@ -90,11 +90,11 @@ fn each_change_is_answered_also_those_that_are_overtaken() {
             resets += 1;
         }
     }
-    assert_eq!(in_words(&socket.until_synced()), "a1 synced");
+    assert_eq!(summary(&socket.until_synced()), "a1 synced");
 }
 
 #[test]
-fn an_insert_is_answered_with_the_receipt_that_a_post_gets() {
+fn insert_is_answered_with_the_same_receipt_as_a_post() {
     let server = Server::start();
     let mut socket = quiet(&server);
     let id = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
@@ -110,7 +110,7 @@ fn an_insert_is_answered_with_the_receipt_that_a_post_gets() {
 }
 
 #[test]
-fn a_batch_is_answered_with_an_array_and_is_stored_whole_or_not_at_all() {
+fn batch_is_answered_with_an_array_and_stored_atomically() {
     let server = Server::start();
     let mut socket = quiet(&server);
     let answer =
@@ -128,7 +128,7 @@ fn a_batch_is_answered_with_an_array_and_is_stored_whole_or_not_at_all() {
 }
 
 #[test]
-fn an_insert_that_is_refused_is_the_problem_that_a_post_gets() {
+fn refused_insert_gets_the_same_problem_as_a_post() {
     let server = Server::with(small().max_body_bytes(4 << 10));
     server.client().put("a", "1");
     let mut socket = quiet(&server);
@@ -152,7 +152,7 @@ fn an_insert_that_is_refused_is_the_problem_that_a_post_gets() {
 }
 
 #[test]
-fn an_insert_is_as_deep_as_a_post_lets_it_be() {
+fn insert_has_the_depth_limit_of_a_post() {
     let server = Server::with(small().max_depth(5));
     let mut socket = quiet(&server);
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
@@ -172,7 +172,7 @@ fn an_insert_is_as_deep_as_a_post_lets_it_be() {
 }
 
 #[test]
-fn inserts_in_flight_are_decided_and_answered_in_the_order_they_were_sent() {
+fn pipelined_inserts_are_decided_and_answered_in_order() {
     let server = Server::start();
     let mut socket = quiet(&server);
     for n in 0..500 {
@@ -191,7 +191,7 @@ fn inserts_in_flight_are_decided_and_answered_in_the_order_they_were_sent() {
 }
 
 #[test]
-fn every_message_is_answered_in_the_order_it_was_sent() {
+fn all_messages_are_answered_in_order() {
     let server = Server::start();
     let mut socket = quiet(&server);
     for n in 0..100 {
@@ -216,7 +216,7 @@ fn every_message_is_answered_in_the_order_it_was_sent() {
 }
 
 #[test]
-fn a_socket_sees_its_own_inserts_like_everybody() {
+fn socket_receives_its_own_inserts() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/ws");
     socket.until_synced();
@@ -231,7 +231,7 @@ fn a_socket_sees_its_own_inserts_like_everybody() {
 }
 
 #[test]
-fn anything_else_is_a_problem_that_says_what_to_change_and_the_socket_stays_open() {
+fn invalid_message_gets_a_problem_and_the_socket_stays_open() {
     let server = Server::with(small().max_filters(2_usize.try_into().expect("not 0")));
     let mut socket = quiet(&server);
     let long = format!("{{\"{}\":1}}", "z".repeat(1_000));
@@ -267,7 +267,7 @@ fn anything_else_is_a_problem_that_says_what_to_change_and_the_socket_stays_open
 }
 
 #[test]
-fn a_ref_comes_back_as_it_was_sent_and_also_with_a_problem() {
+fn ref_is_returned_verbatim_even_with_a_problem() {
     let server = Server::start();
     let mut socket = quiet(&server);
     for reference in ["0", "-1.50e3", "\"\"", "\"a\\u00e9\\\"\"", "12345678901234567890123"] {

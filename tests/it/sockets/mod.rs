@@ -1,8 +1,8 @@
 //! `GET /ws` and `GET /subscribe/{topic}`: sockets, message by message.
 
-mod messages;
-mod ends;
 mod handshake;
-mod slow;
-mod subscribe;
+mod lifecycle;
+mod messages;
 mod records;
+mod slow_readers;
+mod subscribe;

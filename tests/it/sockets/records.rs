@@ -1,11 +1,11 @@
 //! What a socket tells is what an event stream tells.
 
 use crate::harness::server::Server;
-use crate::harness::socket::{Socket, in_words};
+use crate::harness::socket::{Socket, summary};
 
 /// What a fresh socket with this query says until it is synced.
 fn replayed(server: &Server, query: &str) -> String {
-    in_words(&Socket::open(server, &format!("/ws{query}")).until_synced())
+    summary(&Socket::open(server, &format!("/ws{query}")).until_synced())
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn messages_are_records_with_cursors_then_synced_then_each_new_record() {
 }
 
 #[test]
-fn filters_are_those_of_event_streams() {
+fn filters_work_as_on_event_streams() {
     let server = Server::start();
     for event in ["a", "a.b", "a.c", "b"] {
         server.client().put(event, "1");
@@ -58,7 +58,7 @@ fn replay_is_latest_none_or_all() {
 }
 
 #[test]
-fn a_cursor_of_any_subscription_continues_on_any_other_and_through_a_restart() {
+fn cursors_work_across_streams_sockets_and_restarts() {
     let server = Server::start();
     server.client().put("a", "1");
     let of_stream = server.events("").block().id;
@@ -71,13 +71,13 @@ fn a_cursor_of_any_subscription_continues_on_any_other_and_through_a_restart() {
     }
     let headers = [("Last-Event-ID", of_stream.as_str())];
     let mut socket = Socket::open_with(&server, "/ws", &headers);
-    assert_eq!(in_words(&socket.until_synced()), "b1 synced");
+    assert_eq!(summary(&socket.until_synced()), "b1 synced");
     let mut stream = server.events_after("", of_socket.as_str().expect("a cursor"));
     assert_eq!(stream.block().json()["event"], "b");
 }
 
 #[test]
-fn a_cursor_that_is_not_good_is_a_reset_and_then_everything() {
+fn invalid_cursor_gets_a_reset_and_a_full_replay() {
     let server = Server::start();
     server.client().put("a", "1");
     let other_view = server.events("?event=a").block().id;
@@ -86,7 +86,7 @@ fn a_cursor_that_is_not_good_is_a_reset_and_then_everything() {
             let mut socket =
                 Socket::open(&server, &format!("/ws?replay={replay}&last_event_id={cursor}"));
             let messages = socket.until_synced();
-            assert_eq!(in_words(&messages), "reset a1 synced", "{cursor}");
+            assert_eq!(summary(&messages), "reset a1 synced", "{cursor}");
             let cursor = messages[0]["reset"]["cursor"].as_str().expect("a cursor");
             assert!(cursor.contains("-0-"), "its seq is 0: {cursor}");
         }
@@ -94,7 +94,7 @@ fn a_cursor_that_is_not_good_is_a_reset_and_then_everything() {
 }
 
 #[test]
-fn nothing_private_and_nothing_of_the_system_is_told() {
+fn private_and_system_records_are_not_sent() {
     let server = Server::start().restart();
     server.client().insert("{\"event\":\"a\",\"data\":1,\"to\":\"bob\"}").expect(201);
     server.client().put("a", "2");

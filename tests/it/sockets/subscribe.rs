@@ -8,7 +8,7 @@ use crate::harness::server::{Server, small};
 use crate::harness::socket::{Socket, refused};
 
 #[test]
-fn the_latest_value_comes_first_and_then_every_new_one_bare() {
+fn latest_value_comes_first_then_every_new_one_bare() {
     let server = Server::start();
     server.client().put("news", "\"old\"");
     server.client().put("news", "\"a\\u00e9\\n\\\"x\\\" 🦀\"");
@@ -31,7 +31,7 @@ fn the_latest_value_comes_first_and_then_every_new_one_bare() {
 }
 
 #[test]
-fn records_come_whole_when_they_are_asked_for() {
+fn format_record_sends_whole_records() {
     let server = Server::start();
     server.client().put("a.b", "{\"x\":1}");
     let mut socket = Socket::open(&server, "/subscribe/a.b?format=record");
@@ -43,7 +43,7 @@ fn records_come_whole_when_they_are_asked_for() {
 }
 
 #[test]
-fn a_topic_that_nobody_named_yet_is_waited_for() {
+fn socket_on_a_new_topic_waits_for_its_first_value() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/subscribe/later");
     socket.send("ping");
@@ -55,7 +55,7 @@ fn a_topic_that_nobody_named_yet_is_waited_for() {
 /// The mark after the newest values says nothing here, and the first value after it once came with
 /// the next ping only.
 #[test]
-fn a_client_that_says_nothing_gets_a_value_when_it_is_there() {
+fn silent_client_gets_a_value_immediately() {
     let server = Server::with(small().heartbeat(Duration::from_secs(600)));
     let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(&server, "/subscribe/later")).collect();
     server.client().put("later", "1");
@@ -65,7 +65,7 @@ fn a_client_that_says_nothing_gets_a_value_when_it_is_there() {
 }
 
 #[test]
-fn a_topic_is_one_exact_name_from_the_raw_path() {
+fn topic_is_one_exact_percent_encoded_name() {
     let server = Server::start();
     server.client().put("größe.東京", "\"here\"");
     let encoded = "/subscribe/gr%C3%B6%C3%9Fe.%E6%9D%B1%E4%BA%AC";
@@ -77,7 +77,7 @@ fn a_topic_is_one_exact_name_from_the_raw_path() {
 }
 
 #[test]
-fn it_takes_ping_and_says_so_of_everything_else() {
+fn only_ping_is_accepted() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/subscribe/a");
     for message in ["{\"insert\":{\"event\":\"a\",\"data\":1}}", "{\"topics\":[\"b\"]}", "hello"] {
@@ -89,7 +89,7 @@ fn it_takes_ping_and_says_so_of_everything_else() {
 }
 
 #[test]
-fn a_private_value_of_the_topic_is_not_shown() {
+fn private_values_of_the_topic_are_not_sent() {
     let server = Server::start();
     server.client().insert("{\"event\":\"a\",\"data\":\"secret\",\"to\":\"bob\"}").expect(201);
     let mut socket = Socket::open(&server, "/subscribe/a");

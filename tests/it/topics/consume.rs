@@ -5,7 +5,7 @@ use crate::harness::server::Server;
 use super::{consume, produce};
 
 #[test]
-fn it_hands_out_the_oldest_record_after_a_version_as_it_was_streamed() {
+fn consume_returns_the_oldest_record_after_a_version() {
     let server = Server::start();
     let client = server.client();
     for n in 1..=5 {
@@ -27,7 +27,7 @@ fn it_hands_out_the_oldest_record_after_a_version_as_it_was_streamed() {
 }
 
 #[test]
-fn without_a_record_it_is_204() {
+fn no_record_is_204() {
     let server = Server::start();
     let client = server.client();
     for target in ["nothing", "nothing?after=7", "nothing?consumer=c"] {
@@ -41,7 +41,7 @@ fn without_a_record_it_is_204() {
 
 /// The history stands in the projection, which may be behind.
 #[test]
-fn a_long_history_is_handed_out_whole_also_after_a_restart() {
+fn long_history_is_consumed_whole_even_after_a_restart() {
     let server = Server::start();
     let batch: Vec<_> = (1..=300).map(|n| format!("{{\"event\":\"cats\",\"data\":{n}}}")).collect();
     let body = format!("[{}]", batch.join(","));
@@ -65,7 +65,7 @@ fn a_long_history_is_handed_out_whole_also_after_a_restart() {
 
 /// A request without a user sees what is public, and learns nothing of what is not.
 #[test]
-fn private_records_are_not_consumed_nor_counted() {
+fn private_records_are_neither_consumed_nor_counted() {
     let server = Server::start();
     let client = server.client();
     let private = "{\"event\":\"cats\",\"data\":\"thesecret\",\"to\":\"ann\"}";
@@ -84,7 +84,7 @@ fn private_records_are_not_consumed_nor_counted() {
 }
 
 #[test]
-fn a_parameter_that_cannot_be_understood_is_told() {
+fn invalid_parameter_is_400_and_explained() {
     let server = Server::start();
     let client = server.client();
     for (query, words) in [

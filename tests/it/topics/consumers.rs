@@ -9,7 +9,7 @@ use crate::harness::server::{Server, small};
 use super::{consume, positions, produce};
 
 #[test]
-fn what_is_not_acknowledged_is_delivered_again() {
+fn unacknowledged_record_is_delivered_again() {
     let server = Server::start();
     let client = server.client();
     (1..=4).for_each(|n| drop(produce(client, "cats", &n.to_string())));
@@ -30,7 +30,7 @@ fn what_is_not_acknowledged_is_delivered_again() {
 }
 
 #[test]
-fn an_older_acknowledgement_changes_nothing_and_a_repeated_one_is_stored_once() {
+fn older_or_repeated_acknowledgement_changes_nothing() {
     let server = Server::start();
     let client = server.client();
     (1..=4).for_each(|n| drop(produce(client, "cats", &n.to_string())));
@@ -44,7 +44,7 @@ fn an_older_acknowledgement_changes_nothing_and_a_repeated_one_is_stored_once() 
 }
 
 #[test]
-fn what_does_not_exist_yet_cannot_be_acknowledged() {
+fn future_version_cannot_be_acknowledged() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
@@ -61,7 +61,7 @@ fn what_does_not_exist_yet_cannot_be_acknowledged() {
 
 /// The audit can tell who consumed what, and when.
 #[test]
-fn an_acknowledgement_is_a_system_record_in_the_log_and_nowhere_else() {
+fn acknowledgement_is_a_system_record_and_only_in_the_log() {
     let server = Server::start();
     let client = server.client();
     let mut stream = server.events("?replay=all");
@@ -110,7 +110,7 @@ fn an_acknowledgement_is_a_system_record_in_the_log_and_nowhere_else() {
 }
 
 #[test]
-fn a_new_consumer_beyond_the_limit_is_507_also_after_a_restart_and_others_go_on() {
+fn new_consumer_beyond_the_limit_is_507_even_after_a_restart() {
     let two = NonZeroUsize::new(2).expect("not zero");
     let server = Server::with(small().max_consumers(two));
     let client = server.client();
@@ -140,7 +140,7 @@ fn a_new_consumer_beyond_the_limit_is_507_also_after_a_restart_and_others_go_on(
 }
 
 #[test]
-fn acknowledgements_that_race_leave_the_highest_and_never_go_back() {
+fn racing_acknowledgements_never_move_a_position_backwards() {
     let server = Server::start();
     let client = server.client();
     (1..=40).for_each(|n| drop(produce(client, "cats", &n.to_string())));

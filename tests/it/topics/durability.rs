@@ -44,7 +44,7 @@ fn work(client: Client, consumer: &str, acked: &AtomicU64) {
 }
 
 #[test]
-fn what_was_acknowledged_is_not_delivered_again_after_kill_9_and_nothing_is_left_out() {
+fn acknowledged_records_are_not_redelivered_after_kill_9_and_none_is_skipped() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = server(dir.path());
     let batch = |from: u64| {
@@ -82,7 +82,7 @@ fn what_was_acknowledged_is_not_delivered_again_after_kill_9_and_nothing_is_left
     }
     let program = server(dir.path());
     for (consumer, acked) in consumers.iter().zip(&acked) {
-        work_on(program.client, consumer, acked);
+        resume_work(program.client, consumer, acked);
         assert_eq!(acked.load(Ordering::SeqCst), VERSIONS);
     }
     for consumer in consumers {
@@ -97,7 +97,7 @@ fn what_was_acknowledged_is_not_delivered_again_after_kill_9_and_nothing_is_left
 }
 
 /// Takes over where the last process ended.
-fn work_on(client: Client, consumer: &str, acked: &AtomicU64) {
+fn resume_work(client: Client, consumer: &str, acked: &AtomicU64) {
     let next = consume(client, &format!("cats?consumer={consumer}")).expect("not all is consumed");
     let known = acked.load(Ordering::SeqCst);
     assert!(next == known + 1 || next == known + 2, "{next} after {known}");
@@ -105,7 +105,7 @@ fn work_on(client: Client, consumer: &str, acked: &AtomicU64) {
     work(client, consumer, acked);
 }
 
-fn operate(dir: &Path, args: &[&str]) -> String {
+fn run_command(dir: &Path, args: &[&str]) -> String {
     let mut command: Command = command(dir);
     command.env("BROKER_SEGMENT_BYTES", "64KiB").args(args);
     let (status, stdout, stderr) = run(command);
@@ -114,12 +114,12 @@ fn operate(dir: &Path, args: &[&str]) -> String {
 }
 
 fn verify(dir: &Path, data: &str) {
-    let said = operate(dir, &["verify", "--data-dir", data]);
+    let said = run_command(dir, &["verify", "--data-dir", data]);
     assert!(said.contains("no damage was found"), "{said}");
 }
 
 #[test]
-fn positions_are_kept_by_backup_restore_export_import_and_rebuild() {
+fn positions_survive_backup_restore_export_import_and_rebuild() {
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();
     let program = server(dir);
@@ -132,15 +132,15 @@ fn positions_are_kept_by_backup_restore_export_import_and_rebuild() {
         consume(program.client, &format!("cats?consumer=c&ack={ack}"));
     }
     consume(program.client, &format!("{long}?consumer=c&ack=1"));
-    operate(dir, &["backup", "--data-dir", "data", "copy"]);
+    run_command(dir, &["backup", "--data-dir", "data", "copy"]);
     let before = positions(program.client);
     assert_eq!(before.len(), 8);
     program.stop();
     verify(dir, "data");
-    operate(dir, &["restore", "--data-dir", "restored", "copy"]);
-    operate(dir, &["export", "--data-dir", "data", "all.ndjson"]);
-    operate(dir, &["import", "--data-dir", "imported", "all.ndjson"]);
-    operate(dir, &["rebuild", "--data-dir", "data"]);
+    run_command(dir, &["restore", "--data-dir", "restored", "copy"]);
+    run_command(dir, &["export", "--data-dir", "data", "all.ndjson"]);
+    run_command(dir, &["import", "--data-dir", "imported", "all.ndjson"]);
+    run_command(dir, &["rebuild", "--data-dir", "data"]);
     for data in ["data", "restored", "imported"] {
         verify(dir, data);
         let mut command = small(dir);
@@ -156,6 +156,6 @@ fn positions_are_kept_by_backup_restore_export_import_and_rebuild() {
         program.stop();
         verify(dir, data);
     }
-    let exported = operate(dir, &["export", "--data-dir", "data"]);
+    let exported = run_command(dir, &["export", "--data-dir", "data"]);
     assert!(exported.contains("\"event\":\"broker:consumer.c.cats\""), "{exported}");
 }

@@ -3,8 +3,8 @@
 mod consume;
 mod consumers;
 mod durability;
+mod long_polling;
 mod produce;
-mod waiting;
 
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use crate::harness::wire::{Connection, request};
 use super::{JSON, produce, send};
 
 #[test]
-fn any_json_body_is_the_data_of_the_next_version_byte_for_byte() {
+fn json_body_becomes_the_data_of_the_next_version_byte_for_byte() {
     let server = Server::start();
     let client = server.client();
     let mut stream = server.events("?event=cats");
@@ -42,7 +42,7 @@ fn any_json_body_is_the_data_of_the_next_version_byte_for_byte() {
 }
 
 #[test]
-fn what_is_refused_is_refused_as_by_insert_and_nothing_is_stored() {
+fn invalid_body_is_refused_like_an_insert_and_nothing_is_stored() {
     let server = Server::with(small().max_body_bytes(2_048).max_depth(2));
     let client = server.client();
     let problem = send(client, "cats", "{\n \"a\":1,\n \"a\":2}").problem(400, "malformed-json");
@@ -63,7 +63,7 @@ fn what_is_refused_is_refused_as_by_insert_and_nothing_is_stored() {
 }
 
 #[test]
-fn a_body_that_comes_too_slowly_is_408() {
+fn slow_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_millis(50)));
     let mut connection = Connection::open(server.address);
     let whole = request("POST", "/produce/cats", &[JSON], b"\"meow\"");
@@ -72,7 +72,7 @@ fn a_body_that_comes_too_slowly_is_408() {
 }
 
 #[test]
-fn a_topic_is_a_name_percent_encoded() {
+fn topic_is_a_percent_encoded_name() {
     let server = Server::start();
     let client = server.client();
     for (topic, name) in
@@ -97,7 +97,7 @@ fn a_topic_is_a_name_percent_encoded() {
 }
 
 #[test]
-fn an_id_makes_a_retry_safe_and_a_version_can_be_expected() {
+fn id_makes_a_retry_safe_and_a_version_can_be_expected() {
     let server = Server::start();
     let client = server.client();
     let id = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
@@ -121,7 +121,7 @@ fn other_methods_are_405() {
 }
 
 #[test]
-fn a_location_is_behind_the_path_of_the_public_url() {
+fn location_starts_with_the_path_of_the_public_url() {
     let url: broker::config::PublicUrl = "https://broker.example.com/live".parse().expect("a URL");
     let server = Server::with(small().public_url(url));
     let answer = send(server.client(), "cats", "1").expect(201);
@@ -129,7 +129,7 @@ fn a_location_is_behind_the_path_of_the_public_url() {
 }
 
 #[test]
-fn many_producers_of_one_topic_get_versions_without_gaps() {
+fn concurrent_producers_get_versions_without_gaps() {
     let server = Server::start();
     let client = server.client();
     let mut versions: Vec<u64> = std::thread::scope(|scope| {

@@ -22,7 +22,7 @@ fn meta(record: &Value) -> Vec<u8> {
     meta
 }
 
-fn unhex(value: &Value) -> Vec<u8> {
+fn from_hex(value: &Value) -> Vec<u8> {
     let text = value.as_str().expect("hexadecimal");
     assert!(text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{text}");
     let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("a byte");
@@ -41,7 +41,7 @@ fn leaf_hash(record: &Value, data: &str) -> Vec<u8> {
 }
 
 fn leaf(record: &Value, data: &str) -> Vec<u8> {
-    let salts = [unhex(&record["salts"][0]), unhex(&record["salts"][1])];
+    let salts = [from_hex(&record["salts"][0]), from_hex(&record["salts"][1])];
     assert!(salts.iter().all(|salt| salt.len() == 16));
     let time = record["timestamp"].as_str().expect("a time");
     let time = chrono::DateTime::parse_from_rfc3339(time).expect("RFC 3339").timestamp_millis();
@@ -61,7 +61,7 @@ fn data_of(line: &str) -> &str {
 }
 
 #[test]
-fn every_hash_is_that_of_the_documented_leaf() {
+fn every_hash_matches_the_documented_leaf() {
     let server = Server::start();
     let id = Uuid::from_u128(u128::MAX / 3);
     for body in [
@@ -79,7 +79,7 @@ fn every_hash_is_that_of_the_documented_leaf() {
     for line in &lines {
         let record: Value = serde_json::from_str(line).expect("a record");
         let hash = leaf_hash(&record, data_of(line));
-        assert_eq!(unhex(&record["hash"]), hash, "{line}");
+        assert_eq!(from_hex(&record["hash"]), hash, "{line}");
         salts.extend([record["salts"][0].to_string(), record["salts"][1].to_string()]);
     }
     salts.sort();
@@ -88,12 +88,12 @@ fn every_hash_is_that_of_the_documented_leaf() {
 }
 
 #[test]
-fn a_changed_byte_is_found_by_its_hash() {
+fn changing_any_member_changes_the_hash() {
     let server = Server::start();
     server.client().put("a", "\"value\"");
     let line = server.client().lines("/log").pop().expect("a record");
     let record: Value = serde_json::from_str(&line).expect("a record");
-    let hash = unhex(&record["hash"]);
+    let hash = from_hex(&record["hash"]);
     assert_eq!(leaf_hash(&record, data_of(&line)), hash);
     assert_ne!(leaf_hash(&record, "\"Value\""), hash);
     for (member, other) in [
@@ -111,7 +111,7 @@ fn a_changed_byte_is_found_by_its_hash() {
 }
 
 #[test]
-fn a_hash_is_the_same_wherever_it_is_shown() {
+fn every_route_shows_the_same_bytes_of_a_record() {
     let server = Server::start();
     server.client().put("a", "1");
     let in_log = server.client().lines("/log").pop().expect("a record");

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::stream::{EventStream, Said};
+use crate::harness::stream::{EventStream, StreamItem};
 use crate::harness::wire::eventually;
 
 #[test]
-fn the_heartbeat_of_an_idle_stream_is_the_one_line_colon() {
+fn idle_stream_sends_a_colon_line_as_heartbeat() {
     let server = Server::with(small().heartbeat(Duration::from_millis(20)));
     let mut stream = server.events("");
     stream.until_synced();
@@ -18,17 +18,17 @@ fn the_heartbeat_of_an_idle_stream_is_the_one_line_colon() {
     server.client().put("a", "1");
     // `said` takes a block only where a line begins one: a heartbeat never stands inside.
     loop {
-        match stream.said() {
-            Said::Heartbeat => {}
-            Said::Block(block) => break assert!(block.is("a")),
+        match stream.item() {
+            StreamItem::Heartbeat => {}
+            StreamItem::Block(block) => break assert!(block.is("a")),
             end => panic!("{end:?}"),
         }
     }
-    assert_eq!(stream.said(), Said::Heartbeat);
+    assert_eq!(stream.item(), StreamItem::Heartbeat);
 }
 
 #[test]
-fn a_shutdown_ends_streams_with_a_retry_line() {
+fn shutdown_ends_streams_with_a_retry_line() {
     let mut server = Server::start();
     server.client().put("a", "1");
     let mut streams: Vec<_> =
@@ -36,14 +36,14 @@ fn a_shutdown_ends_streams_with_a_retry_line() {
     streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
     server.begin_stop();
     for stream in &mut streams {
-        let Said::Goodbye(retry) = stream.said() else { panic!("no retry line") };
+        let StreamItem::Retry(retry) = stream.item() else { panic!("no retry line") };
         assert!((1_000..=5_000).contains(&retry), "{retry}");
     }
     server.stop();
 }
 
 #[test]
-fn to_eventsource_too_many_streams_are_200_with_one_retry_line_and_an_end() {
+fn eventsource_beyond_the_stream_limit_gets_200_and_one_retry_line() {
     let server = Server::with(small().max_streams(NonZeroUsize::MIN));
     let mut first = server.events("");
     first.until_synced();
@@ -72,19 +72,19 @@ fn to_eventsource_too_many_streams_are_200_with_one_retry_line_and_an_end() {
 }
 
 #[test]
-fn too_many_streams_of_one_address_are_429() {
+fn too_many_streams_from_one_address_is_429() {
     let server = Server::with(small().max_streams_per_address(NonZeroUsize::MIN));
     let mut first = server.events("");
     first.until_synced();
     let answer = server.client().get("/events");
     answer.problem(429, "too-many-streams-for-address");
     assert_eq!(answer.header("retry-after"), Some("1"));
-    let told = server.client().get_with("/events", &["Accept: text/event-stream"]).expect(200);
-    assert!(told.text().starts_with("retry:"), "{told:?}");
+    let answer = server.client().get_with("/events", &["Accept: text/event-stream"]).expect(200);
+    assert!(answer.text().starts_with("retry:"), "{answer:?}");
 }
 
 #[test]
-fn a_parameter_that_cannot_be_understood_is_400_also_to_eventsource() {
+fn invalid_parameter_is_400_even_for_eventsource() {
     let server = Server::start();
     for query in
         ["?replay=some", "?dispatch=all", "?evnt=a", "?event=a..b", "?replay=all&replay=all"]
@@ -96,7 +96,7 @@ fn a_parameter_that_cannot_be_understood_is_400_also_to_eventsource() {
 }
 
 #[test]
-fn a_client_that_goes_away_frees_its_place() {
+fn disconnected_clients_free_their_slots() {
     let server = Server::start();
     let streams: Vec<EventStream> = (0..20).map(|_| server.events("")).collect();
     let open = || server.client().get("/health").json()["streams"].as_u64();

@@ -12,7 +12,7 @@ const EVENTS: usize = 5;
 const ROUNDS: u64 = 400;
 
 /// Far more than sockets hold, behind a window that holds next to nothing.
-fn outrun(server: &Server) {
+fn overrun_buffers(server: &Server) {
     let data = "x".repeat(4_000);
     for _ in 0..ROUNDS / 10 {
         let batch: Vec<_> = (0..10 * EVENTS)
@@ -24,7 +24,7 @@ fn outrun(server: &Server) {
 }
 
 /// Reads up to the record of `end`; the newest version of each event, and how many records came.
-fn read_to_the_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u64) {
+fn read_until_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u64) {
     let (mut latest, mut last_seq, mut records) = (HashMap::new(), 0, 0);
     loop {
         let message = next();
@@ -43,17 +43,17 @@ fn read_to_the_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u6
 
 fn stalled(server: &Server, query: &str) -> Frames {
     let connection = Connection::with_receive_buffer(server.address, 4 << 10);
-    let mut socket = Frames::on(connection, &format!("/ws{query}"));
+    let mut socket = Frames::open_on(connection, &format!("/ws{query}"));
     assert!(socket.text().contains("synced"));
     socket
 }
 
 #[test]
-fn a_stalled_socket_skips_what_was_superseded_and_ends_on_the_latest() {
+fn stalled_socket_skips_superseded_versions_and_ends_on_the_latest() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut socket = stalled(&server, "");
-    outrun(&server);
-    let (latest, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
+    overrun_buffers(&server);
+    let (latest, records) = read_until_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     for event in 0..EVENTS {
         assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
     }
@@ -67,29 +67,29 @@ fn a_stalled_socket_skips_what_was_superseded_and_ends_on_the_latest() {
 }
 
 #[test]
-fn a_stalled_socket_of_all_versions_gets_every_one() {
+fn stalled_socket_of_all_versions_gets_every_one() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut socket = stalled(&server, "?replay=all");
-    outrun(&server);
-    let (_, records) = read_to_the_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
+    overrun_buffers(&server);
+    let (_, records) = read_until_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     assert_eq!(records, ROUNDS * EVENTS as u64 + 1);
 }
 
 #[test]
-fn a_stalled_socket_holds_back_nobody() {
+fn stalled_socket_delays_nobody() {
     let server = Server::with(small().window_bytes(64 << 20));
     let _slow = stalled(&server, "");
     let mut fast = Socket::open(&server, "/ws?event=e0&event=end");
     fast.until_synced();
     std::thread::scope(|scope| {
-        scope.spawn(|| outrun(&server));
-        let (latest, records) = read_to_the_end(|| fast.json());
+        scope.spawn(|| overrun_buffers(&server));
+        let (latest, records) = read_until_end(|| fast.json());
         assert_eq!((latest["e0"], records), (ROUNDS, ROUNDS + 1), "each exactly once");
     });
 }
 
 #[test]
-fn values_of_many_kilobytes_arrive_and_leave_whole() {
+fn large_values_arrive_and_leave_whole() {
     let server = Server::start();
     let large = "é😀x".repeat(60_000);
     let mut socket = Socket::open(&server, "/ws");

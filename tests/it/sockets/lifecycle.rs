@@ -11,7 +11,7 @@ fn streams(server: &Server) -> u64 {
 }
 
 #[test]
-fn sockets_and_event_streams_share_the_places_and_free_them() {
+fn sockets_and_event_streams_share_and_free_the_slots() {
     let server = Server::with(small().max_streams(2.try_into().expect("not 0")));
     let stream = server.events("");
     let socket = Socket::open(&server, "/ws");
@@ -31,14 +31,14 @@ fn sockets_and_event_streams_share_the_places_and_free_them() {
 }
 
 #[test]
-fn one_address_has_so_many_places() {
+fn too_many_sockets_from_one_address_is_429() {
     let server = Server::with(small().max_streams_per_address(1.try_into().expect("not 0")));
     let _socket = Socket::open(&server, "/ws");
     refused(server.address, "/ws", &[]).problem(429, "too-many-streams-for-address");
 }
 
 #[test]
-fn a_shutdown_ends_every_socket_with_1001_and_a_time_to_come_back() {
+fn shutdown_closes_every_socket_with_1001_and_a_retry_time() {
     let mut server = Server::with(small().shutdown(Duration::from_secs(5)));
     let mut sockets: Vec<_> = (0..100)
         .map(|n| Socket::open(&server, if n % 2 == 0 { "/ws" } else { "/subscribe/a" }))
@@ -60,7 +60,7 @@ fn a_shutdown_ends_every_socket_with_1001_and_a_time_to_come_back() {
 }
 
 #[test]
-fn a_quiet_socket_is_pinged_every_heartbeat_and_lives_by_its_pongs() {
+fn idle_socket_is_pinged_every_heartbeat_and_kept_open_by_pongs() {
     let config = small().heartbeat(Duration::from_millis(50));
     let server = Server::with(config.stall_timeout(Duration::from_millis(400)));
     let mut socket = Frames::open(&server, "/ws");
@@ -76,18 +76,18 @@ fn a_quiet_socket_is_pinged_every_heartbeat_and_lives_by_its_pongs() {
 }
 
 #[test]
-fn a_socket_that_leaves_pings_unanswered_is_closed_with_1008() {
+fn socket_that_answers_no_pings_is_closed_with_1008() {
     let config = small().heartbeat(Duration::from_millis(50));
     let server = Server::with(config.stall_timeout(Duration::from_millis(400)));
     let mut socket = Frames::open(&server, "/ws");
     let began = Instant::now();
-    assert_eq!(socket.closed().0, 1008);
+    assert_eq!(socket.close_frame().0, 1008);
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     eventually("the place is free", || (streams(&server) == 0).then_some(()));
 }
 
 #[test]
-fn a_close_frame_is_answered_with_its_code_and_nothing_follows() {
+fn close_frame_is_answered_with_its_code_and_nothing_follows() {
     let server = Server::start();
     for code in [1000_u16, 1001, 3000, 4999] {
         let mut socket = Frames::open(&server, "/ws?replay=none");
@@ -96,15 +96,15 @@ fn a_close_frame_is_answered_with_its_code_and_nothing_follows() {
         socket.send(CLOSE, &payload);
         server.client().put("after", "1");
         // The value may be there before another worker has read the close, and never after.
-        let told = socket.frame();
-        let told = if matches!(told, Some((TEXT, _))) { socket.frame() } else { told };
-        assert_eq!(told, Some((CLOSE, code.to_be_bytes().to_vec())));
+        let frame = socket.frame();
+        let frame = if matches!(frame, Some((TEXT, _))) { socket.frame() } else { frame };
+        assert_eq!(frame, Some((CLOSE, code.to_be_bytes().to_vec())));
         assert_eq!(socket.frame(), None, "the server ends the connection");
     }
 }
 
 #[test]
-fn what_was_sent_before_a_close_is_answered_before_it() {
+fn messages_sent_before_a_close_are_answered_before_it() {
     let server = Server::start();
     let mut socket = Frames::open(&server, "/ws?event=nothing");
     assert!(socket.text().contains("synced"));
@@ -123,7 +123,7 @@ fn what_was_sent_before_a_close_is_answered_before_it() {
 }
 
 #[test]
-fn sockets_are_counted_and_their_refusals_too() {
+fn metrics_count_sockets_and_their_refusals() {
     let server = Server::start();
     server.client().put("a", "1");
     let mut socket = Socket::open(&server, "/ws");

@@ -15,7 +15,7 @@ use crate::harness::server::small;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-async fn opened() -> (Broker, TempDir) {
+async fn open_broker() -> (Broker, TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let config = small().data_dir(dir.path().join("data"));
     (Broker::open(config).await.expect("it opens"), dir)
@@ -35,18 +35,18 @@ fn value(record: &Record) -> u64 {
 }
 
 #[test]
-fn streams_sinks_and_their_errors_go_wherever_a_task_does() {
-    fn goes<T: Send + Unpin + 'static>() {}
-    fn is_shared<T: Send + Sync + 'static>() {}
-    goes::<Records>();
-    goes::<EventSink>();
-    is_shared::<SinkError>();
-    is_shared::<Broker>();
+fn streams_and_sinks_can_be_sent_between_tasks() {
+    fn assert_send<T: Send + Unpin + 'static>() {}
+    fn assert_shared<T: Send + Sync + 'static>() {}
+    assert_send::<Records>();
+    assert_send::<EventSink>();
+    assert_shared::<SinkError>();
+    assert_shared::<Broker>();
 }
 
 #[actix_rt::test]
-async fn a_stream_is_mapped_and_forwarded_into_a_sink() {
-    let (broker, _dir) = opened().await;
+async fn stream_can_be_mapped_and_forwarded_into_a_sink() {
+    let (broker, _dir) = open_broker().await;
     let source = stream::iter(0..1_000);
     source.map(|n| Ok(event("celsius", n))).forward(broker.sink()).await.expect("all durable");
 
@@ -66,8 +66,8 @@ async fn a_stream_is_mapped_and_forwarded_into_a_sink() {
 }
 
 #[actix_rt::test]
-async fn many_inserts_at_once_answer_their_records_in_order() {
-    let (broker, _dir) = opened().await;
+async fn concurrent_inserts_return_their_records_in_order() {
+    let (broker, _dir) = open_broker().await;
     let running = Arc::new(AtomicUsize::new(0));
     let inserts = stream::iter(0..500).map(|n| {
         let (broker, running) = (broker.clone(), running.clone());
@@ -85,8 +85,8 @@ async fn many_inserts_at_once_answer_their_records_in_order() {
 }
 
 #[actix_rt::test]
-async fn a_sink_takes_what_many_streams_have_and_other_types_through_with() {
-    let (broker, _dir) = opened().await;
+async fn sink_takes_merged_streams_and_converts_types_with_with() {
+    let (broker, _dir) = open_broker().await;
     let streams = (0..5_u64).map(|source| stream::iter((0..100).map(move |n| (source, n))));
     let to_event =
         |(source, n)| async move { Ok::<_, SinkError>(event(&format!("s.{source}"), n)) };
@@ -101,8 +101,8 @@ async fn a_sink_takes_what_many_streams_have_and_other_types_through_with() {
 }
 
 #[actix_rt::test]
-async fn what_a_forward_refuses_is_named_and_the_rest_is_stored() {
-    let (broker, _dir) = opened().await;
+async fn refused_event_of_a_forward_is_named_and_the_rest_is_stored() {
+    let (broker, _dir) = open_broker().await;
     let events = stream::iter(0..10_u64).map(|n| match n {
         4 => Ok(event("n", n).with_expected_version(0)),
         _ => Ok(event("n", n)),
@@ -122,8 +122,8 @@ async fn what_a_forward_refuses_is_named_and_the_rest_is_stored() {
 /// Without ids nothing of a sink needs a runtime: its queue and its answers are woken by the thread
 /// that appends.
 #[actix_rt::test]
-async fn a_sink_works_on_another_executor() {
-    let (broker, _dir) = opened().await;
+async fn sink_works_on_another_executor() {
+    let (broker, _dir) = open_broker().await;
     let mut sink = broker.sink();
     let fed = actix_rt::task::spawn_blocking(move || {
         futures::executor::block_on(async {

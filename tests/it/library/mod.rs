@@ -1,5 +1,7 @@
 //! Broker inside another program.
 
+mod streams;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
@@ -20,7 +22,7 @@ use crate::harness::server::small;
 use crate::harness::stream::EventStream;
 use crate::harness::wire::{Client, eventually};
 
-async fn opened() -> (Broker, TempDir) {
+async fn open_broker() -> (Broker, TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
     (Broker::open(config(&dir)).await.expect("it opens"), dir)
 }
@@ -39,8 +41,8 @@ fn only(filter: &str) -> Subscribe {
 }
 
 #[actix_rt::test]
-async fn an_insert_answers_the_records_and_a_subscription_gets_them() {
-    let (broker, _dir) = opened().await;
+async fn insert_returns_the_records_and_a_subscription_receives_them() {
+    let (broker, _dir) = open_broker().await;
     let inserted = broker.insert(event("a", "{ \"n\": 1.50 }")).await.expect("inserted");
     assert!(inserted.fresh);
     assert_eq!(inserted.records[0].data(), b"{\"n\":1.50}");
@@ -58,8 +60,8 @@ async fn an_insert_answers_the_records_and_a_subscription_gets_them() {
 }
 
 #[actix_rt::test]
-async fn ids_expectations_and_batches_are_those_of_the_wire() {
-    let (broker, _dir) = opened().await;
+async fn ids_expected_versions_and_batches_work_as_over_http() {
+    let (broker, _dir) = open_broker().await;
     let id = Uuid::now_v7();
     let first = broker.insert(event("a", "1").with_id(id)).await.expect("inserted");
     let again = broker.insert(event("a", "1").with_id(id)).await.expect("known");
@@ -76,8 +78,8 @@ async fn ids_expectations_and_batches_are_those_of_the_wire() {
 }
 
 #[actix_rt::test]
-async fn a_subscription_continues_where_an_earlier_one_stood() {
-    let (broker, dir) = opened().await;
+async fn subscription_resumes_from_a_cursor_after_a_reopen() {
+    let (broker, dir) = open_broker().await;
     for name in ["a", "b", "c"] {
         broker.insert(event(name, "1")).await.expect("inserted");
     }
@@ -96,8 +98,8 @@ async fn a_subscription_continues_where_an_earlier_one_stood() {
 }
 
 #[actix_rt::test]
-async fn a_user_sees_private_records_and_nobody_else_does() {
-    let (broker, _dir) = opened().await;
+async fn only_the_user_sees_private_records() {
+    let (broker, _dir) = open_broker().await;
     broker.insert(event("note", "1").to("ann").expect("a user")).await.expect("inserted");
     broker.insert(event("note", "2").to("bob").expect("a user")).await.expect("inserted");
     broker.insert(event("note", "3")).await.expect("inserted");
@@ -116,8 +118,8 @@ async fn a_user_sees_private_records_and_nobody_else_does() {
 }
 
 #[actix_rt::test]
-async fn it_is_mounted_into_a_scope_of_another_application() {
-    let (broker, _dir) = opened().await;
+async fn routes_can_be_mounted_in_a_scope_of_another_application() {
+    let (broker, _dir) = open_broker().await;
     let routes = broker.routes();
     let server = HttpServer::new(move || {
         App::new()
@@ -130,8 +132,8 @@ async fn it_is_mounted_into_a_scope_of_another_application() {
     let server = server.run();
     let handle = server.handle();
     actix_rt::spawn(server);
-    let asked = actix_rt::task::spawn_blocking(move || use_under(client, "/broker"));
-    asked.await.expect("what was asked holds");
+    let requests = actix_rt::task::spawn_blocking(move || use_under(client, "/broker"));
+    requests.await.expect("what was asked holds");
     broker.shutdown().await;
     handle.stop(true).await;
 }
@@ -155,8 +157,8 @@ fn use_under(client: Client, prefix: &str) {
 }
 
 #[actix_rt::test]
-async fn two_brokers_on_one_directory_are_refused() {
-    let (broker, dir) = opened().await;
+async fn second_broker_on_one_directory_is_refused() {
+    let (broker, dir) = open_broker().await;
     broker.insert(event("a", "1")).await.expect("inserted");
     let Err(refused) = Broker::open(config(&dir)).await else { panic!("two at once") };
     let sentence = refused.to_string();
@@ -171,11 +173,11 @@ async fn two_brokers_on_one_directory_are_refused() {
 }
 
 #[actix_rt::test]
-async fn one_that_is_dropped_without_a_shutdown_lets_go_of_its_directory() {
-    let (broker, dir) = opened().await;
+async fn dropped_broker_releases_its_directory() {
+    let (broker, dir) = open_broker().await;
     broker.insert(event("a", "1")).await.expect("inserted");
     drop(broker);
-    let deadline = std::time::Instant::now() + crate::harness::wire::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::harness::wire::WAIT_MAX;
     let broker = loop {
         match Broker::open(config(&dir)).await {
             Ok(broker) => break broker,
@@ -188,8 +190,8 @@ async fn one_that_is_dropped_without_a_shutdown_lets_go_of_its_directory() {
 }
 
 #[actix_rt::test]
-async fn two_brokers_on_two_directories_are_two_logs() {
-    let ((one, _dir), (other, _other_dir)) = (opened().await, opened().await);
+async fn brokers_on_two_directories_are_independent() {
+    let ((one, _dir), (other, _other_dir)) = (open_broker().await, open_broker().await);
     one.insert(event("a", "1")).await.expect("inserted");
     let inserted = other.insert(event("a", "2")).await.expect("inserted");
     assert_eq!(inserted.records[0].version(), 1);
@@ -199,7 +201,7 @@ async fn two_brokers_on_two_directories_are_two_logs() {
 }
 
 #[actix_rt::test]
-async fn a_subscription_that_is_not_polled_ends_on_the_latest_version() {
+async fn unpolled_subscription_skips_to_the_latest_version() {
     let dir = tempfile::tempdir().expect("a directory");
     let broker = Broker::open(config(&dir).window_bytes(1 << 10)).await.expect("it opens");
     let mut records = broker.subscribe(Subscribe::default());
@@ -216,17 +218,17 @@ async fn a_subscription_that_is_not_polled_ends_on_the_latest_version() {
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_opened_says_why_in_a_sentence() {
+async fn failed_open_says_why() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("data"), "a file").expect("a file");
-    let Err(refused) = Broker::open(config(&dir)).await else { panic!("opened a file") };
+    let Err(refused) = Broker::open(config(&dir)).await else { panic!("it opened a file") };
     assert!(refused.to_string().contains("is not a directory"), "{refused}");
 }
 
 /// `broker_run` reads the environment and waits for a signal, so it needs a process of its own:
 /// this test's, run again.
 #[test]
-fn broker_run_is_a_whole_server_until_sigterm() {
+fn broker_run_serves_until_sigterm() {
     if std::env::var_os("BROKER_TEST_CHILD").is_some() {
         let served = actix_rt::System::new().block_on(broker::broker_run("*".to_owned()));
         return served.expect("it ends well");
@@ -234,7 +236,7 @@ fn broker_run_is_a_whole_server_until_sigterm() {
     let dir = tempfile::tempdir().expect("a directory");
     let this = std::env::current_exe().expect("this program");
     let mut child = Command::new(this)
-        .args(["--exact", "library::broker_run_is_a_whole_server_until_sigterm"])
+        .args(["--exact", "library::broker_run_serves_until_sigterm"])
         .env("BROKER_TEST_CHILD", "1")
         .env("PORT", "0")
         .env("BROKER_DATA_DIR", dir.path().join("data"))
@@ -272,7 +274,7 @@ fn listening(pid: u32) -> Option<SocketAddr> {
 }
 
 #[test]
-fn a_library_user_is_told_at_once_of_every_bad_setting() {
+fn check_reports_every_invalid_setting_at_once() {
     let config = small().max_depth(0).segment_bytes(1).heartbeat(Duration::ZERO);
     let Err(refused) = config.check() else { panic!("three faults") };
     let text = refused.to_string();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{next, pages, resolved};
+use super::{next_link, pages, resolved};
 use crate::harness::server::Server;
 
 fn names(page: &Value) -> Vec<&str> {
@@ -30,7 +30,7 @@ fn every_event_is_listed_with_version_count_and_times() {
 }
 
 #[test]
-fn the_list_is_paged_in_the_order_of_bytes() {
+fn list_is_paged_in_byte_order() {
     let server = Server::start();
     let mut expected: Vec<String> =
         (0..25).map(|n| format!("e{n}")).chain(["Z", "é", "a.b", "a"].map(Into::into)).collect();
@@ -45,11 +45,11 @@ fn the_list_is_paged_in_the_order_of_bytes() {
         assert!(pages.iter().all(|page| !names(page).is_empty()), "no empty page: {limit}");
     }
     let rest = server.client().get("/audit?after=e9").expect(200);
-    assert_eq!((names(&rest.json()), next(&rest)), (vec!["é"], None));
+    assert_eq!((names(&rest.json()), next_link(&rest)), (vec!["é"], None));
 }
 
 #[test]
-fn the_list_is_filtered() {
+fn list_is_filtered_by_event() {
     let server = Server::start();
     for name in ["a", "a.x", "a.y", "b", "b.x"] {
         server.client().put(name, "1");
@@ -66,7 +66,7 @@ fn the_list_is_filtered() {
 }
 
 #[test]
-fn a_list_of_names_by_thousands_is_cut_at_a_thousand() {
+fn page_has_at_most_a_thousand_events() {
     let server = Server::start();
     for batch in 0..3 {
         let events: Vec<_> = (0..700)
@@ -80,7 +80,7 @@ fn a_list_of_names_by_thousands_is_cut_at_a_thousand() {
 }
 
 #[test]
-fn a_parameter_that_cannot_be_understood_is_400() {
+fn invalid_parameter_is_400() {
     let server = Server::start();
     for query in ["limit=0", "limit=x", "after=a..b", "event=a.>.b", "order=desc", "to=ann"] {
         let answer = server.client().get(&format!("/audit?{}", query.replace('>', "%3E")));

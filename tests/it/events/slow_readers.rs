@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::told;
+use super::event_versions;
 use crate::harness::server::{Server, small};
 use crate::harness::stream::{Block, EventStream};
 use crate::harness::wire::Connection;
@@ -12,7 +12,7 @@ const ROUNDS: u64 = 400;
 const DATA_BYTES: usize = 4_000;
 
 /// Far more than sockets hold, behind a window that holds next to nothing.
-fn outrun(server: &Server) {
+fn overrun_buffers(server: &Server) {
     let data = "x".repeat(DATA_BYTES);
     for _ in 0..ROUNDS / 10 {
         let batch: Vec<_> = (0..10 * EVENTS)
@@ -24,16 +24,16 @@ fn outrun(server: &Server) {
 
 fn lagging(server: &Server, query: &str) -> EventStream {
     let connection = Connection::with_receive_buffer(server.address, 4 << 10);
-    let mut stream = EventStream::on(connection, &format!("/events{query}"), &[]);
+    let mut stream = EventStream::open_on(connection, &format!("/events{query}"), &[]);
     stream.until_synced();
     stream
 }
 
 /// Versions of each event and seqs of all rise strictly; the newest version of each.
-fn assert_forward(blocks: &[Block]) -> HashMap<String, u64> {
+fn assert_never_backwards(blocks: &[Block]) -> HashMap<String, u64> {
     let mut latest = HashMap::new();
     let mut last_seq = 0;
-    for (block, (event, version)) in blocks.iter().zip(told(blocks)) {
+    for (block, (event, version)) in blocks.iter().zip(event_versions(blocks)) {
         assert!(block.seq() > last_seq, "{} after {last_seq}", block.seq());
         last_seq = block.seq();
         assert!(version > latest.insert(event, version).unwrap_or(0), "{block:?}");
@@ -45,10 +45,10 @@ fn assert_forward(blocks: &[Block]) -> HashMap<String, u64> {
 fn lagging_subscriber_catches_up_with_latest_values_and_never_goes_backwards() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut stream = lagging(&server, "");
-    outrun(&server);
+    overrun_buffers(&server);
     let end = server.client().put("end", "1");
     let blocks = stream.until(|block| block.is("end"));
-    let latest = assert_forward(&blocks);
+    let latest = assert_never_backwards(&blocks);
     assert_eq!(blocks.last().map(Block::seq), end["seq"].as_u64());
     for event in 0..EVENTS {
         assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
@@ -65,13 +65,13 @@ fn lagging_subscriber_catches_up_with_latest_values_and_never_goes_backwards() {
 }
 
 #[test]
-fn a_slow_reader_does_not_hold_back_a_fast_one_or_a_writer() {
+fn slow_reader_delays_neither_fast_readers_nor_writers() {
     let server = Server::with(small().window_bytes(64 << 20));
     let _slow = lagging(&server, "");
     let mut fast = server.events("?event=e0");
     fast.until_synced();
     std::thread::scope(|scope| {
-        scope.spawn(|| outrun(&server));
+        scope.spawn(|| overrun_buffers(&server));
         for version in 1..=ROUNDS {
             assert_eq!(fast.block().version(), version, "each exactly once, in order");
         }
@@ -79,30 +79,30 @@ fn a_slow_reader_does_not_hold_back_a_fast_one_or_a_writer() {
 }
 
 #[test]
-fn a_lagging_subscriber_of_all_versions_gets_every_one() {
+fn lagging_subscriber_of_all_versions_gets_every_one() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut stream = lagging(&server, "?replay=all");
-    outrun(&server);
+    overrun_buffers(&server);
     server.client().put("end", "1");
     let blocks = stream.until(|block| block.is("end"));
-    assert_forward(&blocks);
+    assert_never_backwards(&blocks);
     assert_eq!(blocks.len() as u64, ROUNDS * EVENTS as u64 + 1);
 }
 
 #[test]
-fn a_lagging_subscriber_of_one_name_gets_its_latest_version_only() {
+fn lagging_subscriber_of_one_event_ends_on_its_latest_version() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut stream = lagging(&server, "?event=e3&event=end");
-    outrun(&server);
+    overrun_buffers(&server);
     server.client().put("end", "1");
     let blocks = stream.until(|block| block.is("end"));
-    let latest = assert_forward(&blocks);
+    let latest = assert_never_backwards(&blocks);
     assert_eq!(latest["e3"], ROUNDS);
     assert!(latest.keys().all(|event| event == "e3" || event == "end"));
 }
 
 #[test]
-fn values_of_many_kilobytes_arrive_whole() {
+fn large_values_arrive_whole() {
     let server = Server::start();
     let large = format!("\"{}\"", "é😀x".repeat(60_000));
     server.client().put("large", &large);

@@ -23,7 +23,7 @@ fn wait_for(server: &Server, count: u64) {
 }
 
 #[test]
-fn a_waiting_request_is_answered_by_the_next_record_of_its_topic() {
+fn waiting_request_is_answered_by_the_next_record_of_its_topic() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
@@ -50,7 +50,7 @@ fn a_waiting_request_is_answered_by_the_next_record_of_its_topic() {
 }
 
 #[test]
-fn a_wait_that_ends_without_a_record_is_204() {
+fn expired_wait_is_204() {
     let server = Server::start();
     let before = Instant::now();
     assert_eq!(consume(server.client(), "cats?wait=1"), None);
@@ -58,7 +58,7 @@ fn a_wait_that_ends_without_a_record_is_204() {
 }
 
 #[test]
-fn an_answer_after_a_version_yet_to_come_waits_for_that_one() {
+fn wait_after_a_future_version_returns_the_one_after_it() {
     let server = Server::start();
     let client = server.client();
     let mut asked = ask(&server, "cats?after=2&wait=60");
@@ -68,7 +68,7 @@ fn an_answer_after_a_version_yet_to_come_waits_for_that_one() {
 }
 
 #[test]
-fn one_worker_a_name_waits_and_a_second_is_told() {
+fn second_worker_of_a_waiting_consumer_is_409() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
@@ -91,7 +91,7 @@ fn one_worker_a_name_waits_and_a_second_is_told() {
 }
 
 #[test]
-fn a_refused_second_worker_has_acknowledged_nothing() {
+fn refused_second_worker_acknowledges_nothing() {
     let server = Server::start();
     let client = server.client();
     let mut first = ask(&server, "cats?consumer=c&after=&wait=60");
@@ -108,7 +108,7 @@ fn a_refused_second_worker_has_acknowledged_nothing() {
 
 /// A topic may have the name of the route of streams.
 #[test]
-fn a_worker_that_went_away_makes_room_for_the_next() {
+fn disconnected_worker_frees_its_consumer_name() {
     let server = Server::start();
     for topic in ["cats", "events"] {
         let gone = ask(&server, &format!("{topic}?consumer=c&wait=60"));
@@ -123,7 +123,7 @@ fn a_worker_that_went_away_makes_room_for_the_next() {
 }
 
 #[test]
-fn a_shutdown_ends_waiting_requests_and_says_so() {
+fn shutdown_ends_waiting_requests_with_503() {
     let mut server = Server::start();
     let mut asked = ["cats?wait=60", "cats?consumer=c&wait=60"].map(|target| ask(&server, target));
     wait_for(&server, 2);

@@ -6,14 +6,14 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, small};
-use crate::harness::stream::{EventStream, Said};
+use crate::harness::stream::{EventStream, StreamItem};
 use crate::harness::wire::{Connection, eventually, request};
 
 /// A client that closes is noticed so soon, whether anything is inserted or not.
-const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+const DISCONNECT_NOTICED_MAX: Duration = Duration::from_secs(3);
 
 #[test]
-fn health_metrics_and_inserts_are_reachable_at_the_cap() {
+fn health_metrics_and_inserts_work_at_the_stream_limit() {
     const STREAMS: usize = 50;
     let server = Server::with(small().max_streams(NonZeroUsize::new(STREAMS).expect("not 0")));
     let mut streams: Vec<_> = (0..STREAMS).map(|_| server.events("")).collect();
@@ -28,7 +28,7 @@ fn health_metrics_and_inserts_are_reachable_at_the_cap() {
 }
 
 #[test]
-fn a_client_that_closes_or_resets_is_noticed_within_three_seconds_with_no_insert() {
+fn disconnects_are_noticed_within_three_seconds_without_inserts() {
     const STREAMS: usize = 100;
     // Neither a heartbeat nor the stall timeout helps.
     let server = Server::with(
@@ -45,12 +45,12 @@ fn a_client_that_closes_or_resets_is_noticed_within_three_seconds_with_no_insert
         let left = Instant::now();
         connections.into_iter().for_each(end);
         eventually("every place is free", || (open() == Some(0)).then_some(()));
-        assert!(left.elapsed() < NOTICED_WITHIN, "{:?}", left.elapsed());
+        assert!(left.elapsed() < DISCONNECT_NOTICED_MAX, "{:?}", left.elapsed());
     }
 }
 
 #[test]
-fn many_streams_end_with_the_server_in_time_and_what_was_acknowledged_is_there() {
+fn shutdown_ends_500_streams_in_time_and_loses_no_acknowledged_insert() {
     const STREAMS: usize = 500;
     let mut server = Server::with(small().shutdown(Duration::from_secs(5)));
     let mut streams: Vec<_> = (0..STREAMS).map(|_| server.events("")).collect();
@@ -61,7 +61,7 @@ fn many_streams_end_with_the_server_in_time_and_what_was_acknowledged_is_there()
     server.stop();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     for stream in &mut streams {
-        assert!(matches!(stream.said(), Said::Goodbye(_)));
+        assert!(matches!(stream.item(), StreamItem::Retry(_)));
     }
     let server = server.restart();
     assert_eq!(server.client().lines("/audit/a").len(), 1);
@@ -71,7 +71,7 @@ fn many_streams_end_with_the_server_in_time_and_what_was_acknowledged_is_there()
 /// lead to the same.
 /// It would take the sizes of chunks for lines of the stream (RFC 9112, section 6.1).
 #[test]
-fn a_client_of_http_1_0_gets_no_chunks() {
+fn http_1_0_client_gets_no_chunks() {
     let server = Server::start();
     for route in ["/events", "/audit/a", "/log"] {
         server.client().put("a", "1");
@@ -86,7 +86,7 @@ fn a_client_of_http_1_0_gets_no_chunks() {
 }
 
 #[test]
-fn a_stream_is_the_same_however_its_request_arrives() {
+fn stream_is_the_same_however_its_request_arrives() {
     let server = Server::start();
     server.client().put("a", "1");
     let get = request("GET", "/events?event=a", &["Accept: text/event-stream"], b"");
@@ -108,8 +108,8 @@ fn a_stream_is_the_same_however_its_request_arrives() {
     let mut absolute = server.connect();
     absolute.send("GET http://localhost/events?event=a HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut after = [after_another, at_once]
-        .map(|connection| EventStream::on(connection, "/events?event=a", &[]));
-    let begun = [with_another, in_pieces, absolute].map(EventStream::begun);
+        .map(|connection| EventStream::open_on(connection, "/events?event=a", &[]));
+    let begun = [with_another, in_pieces, absolute].map(EventStream::after_request);
     let mut streams: Vec<_> = after.iter_mut().map(EventStream::until_synced).collect();
     let mut begun = begun;
     streams.extend(begun.iter_mut().map(EventStream::until_synced));
@@ -123,12 +123,12 @@ fn a_stream_is_the_same_however_its_request_arrives() {
 
 /// A client that sends on and on after its request is not listened to, and costs nothing.
 #[test]
-fn a_client_that_goes_on_talking_hears_its_stream() {
+fn client_that_keeps_sending_still_gets_its_stream() {
     let server = Server::start();
     let mut stream = server.events("");
     stream.until_synced();
     for version in 1..=20 {
-        stream.say(&[b'x'; 10_000]);
+        stream.send(&[b'x'; 10_000]);
         server.client().put("a", &version.to_string());
         assert_eq!(stream.block().version(), version);
     }
