@@ -1,5 +1,5 @@
-//! Damaged files: the server refuses to start, naming file and place, or every acknowledged
-//! record is read back with the same bytes. There is no third outcome.
+//! Damaged files: the server either refuses to start and names the file, or serves every
+//! acknowledged record with the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 use crate::harness::program::{Program, run, small};
 use crate::harness::wire::{Client, WAIT_MAX};
 
-/// A directory that a clean end left, and what every read said before.
+/// A directory after a clean end, and everything that could be read from it.
 struct Original {
     dir: TempDir,
-    /// The lines of the log that were acknowledged, in order.
+    /// The lines of the log, in order.
     log: Vec<String>,
     histories: BTreeMap<String, Vec<String>>,
 }
 
-/// What became of a damaged copy.
+/// Result of a start on a damaged copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StartOutcome {
     Refused,
@@ -30,7 +30,7 @@ enum StartOutcome {
 }
 
 impl Original {
-    /// Several segments, several events, a restart in the middle.
+    /// Creates a log of several segments and events, with a restart in the middle.
     fn create() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         for run in 0..2 {
@@ -69,7 +69,7 @@ impl Original {
         names
     }
 
-    /// Damages a copy, starts on it, and judges what is said.
+    /// Damages a copy and starts on it. Checks the error, or everything that is served.
     #[track_caller]
     fn outcome(&self, what: &str, damage: impl FnOnce(&Path)) -> StartOutcome {
         let copy = self.copy();
@@ -82,19 +82,19 @@ impl Original {
                 let stderr = refusal.stderr;
                 assert!(!stderr.contains("panicked"), "{what}: {stderr}");
                 let sentence = stderr.lines().find(|line| line.starts_with("broker: "));
-                let sentence = sentence.unwrap_or_else(|| panic!("{what}: no sentence: {stderr}"));
+                let sentence = sentence.unwrap_or_else(|| panic!("{what}: no error: {stderr}"));
                 let data = copy.path().join("data").display().to_string();
                 assert!(sentence.contains(&data), "{what}: no file is named: {sentence}");
                 return StartOutcome::Refused;
             }
         };
-        // Every open appends one record of its own behind what was there.
+        // Every open appends one record.
         let mut log = program.client.lines("/log");
         let own = log.pop().expect("the open's record");
         assert!(own.contains("\"event\":\"broker:open\""), "{what}: {own}");
         assert_eq!(log.len(), self.log.len(), "{what}: records are missing");
-        assert!(log == self.log, "{what}: other bytes");
-        assert!(histories(program.client) == self.histories, "{what}: another history");
+        assert!(log == self.log, "{what}: the log has other bytes");
+        assert!(histories(program.client) == self.histories, "{what}: the history differs");
         program.client.put("small.0", "\"it goes on\"");
         program.stop();
         StartOutcome::Intact
@@ -105,7 +105,7 @@ fn start(dir: &Path) -> Program {
     Program::start(small(dir))
 }
 
-/// The history of each event, as the projection tells it.
+/// The history of each event, which the projection serves.
 fn histories(client: Client) -> BTreeMap<String, Vec<String>> {
     let list = client.get("/audit").expect(200).json();
     let names = list.as_array().expect("an array").iter();
@@ -133,7 +133,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).expect("a file");
 }
 
-/// The end of what was written: zeros follow.
+/// The length without the zeros at the end, which are preallocated.
 fn written(path: &Path) -> usize {
     let bytes = fs::read(path).expect("a file");
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
@@ -172,7 +172,7 @@ fn journal_with_a_lost_or_changed_byte_is_refused() {
     for segment in [first, second, &segments[segments.len() / 2], last] {
         let end = written(&original.dir.path().join("data").join(segment));
         for case in ["flip", "zero", "cut", "garbage"] {
-            // Within what was written, so that something acknowledged is hit.
+            // Within the written part, so that it hits acknowledged records.
             let at = random.random_range(0..end - 1);
             let len = random.random_range(1..=(end - at).min(5_000));
             let what = format!("{case} {} at {at}, {len}", segment.display());
@@ -184,7 +184,7 @@ fn journal_with_a_lost_or_changed_byte_is_refused() {
                     _ => bytes[at..at + len].iter_mut().for_each(|byte| *byte = !*byte),
                 });
             });
-            // A zeroed range may have been zeros, as in a number's upper bytes.
+            // The zeroed range may have been zeros before, such as the upper bytes of a number.
             assert!(outcome == StartOutcome::Refused || case == "zero", "{what}: {outcome:?}");
         }
     }
@@ -254,7 +254,7 @@ fn rolled_back_journal_is_refused() {
     copy_all(&dir.path().join("data/journal"), &stale.path().join("journal"));
     let program = start(dir.path());
     (0..20).for_each(|n| drop(program.client.put("a", &n.to_string())));
-    // What reads saw is in the projection.
+    // A read makes the projection apply all records.
     program.client.get("/audit/a").expect(200);
     program.stop();
     fs::remove_dir_all(dir.path().join("data/journal")).expect("removed");
@@ -263,14 +263,14 @@ fn rolled_back_journal_is_refused() {
     assert!(refusal.stderr.contains("broker: "), "{refusal:?}");
 }
 
-/// Never waits for a projection that was written to.
+/// Always opens an existing projection in the background.
 fn background_open(dir: &Path) -> Command {
     let mut command = small(dir);
     command.env("BROKER_BACKGROUND_OPEN_RECORDS", "0");
     command
 }
 
-/// A directory with twenty records of each of two runs, and its data as the first left it.
+/// A directory with twenty records from each of two runs, and a copy of its data after the first.
 fn two_runs() -> (TempDir, TempDir) {
     let (dir, stale) = (tempfile::tempdir(), tempfile::tempdir());
     let (dir, stale) = (dir.expect("a directory"), stale.expect("a directory"));
@@ -286,7 +286,7 @@ fn two_runs() -> (TempDir, TempDir) {
     (dir, stale)
 }
 
-/// As above, where the start does not wait for the projection: what it finds ends the server.
+/// The start does not wait for the projection, which finds the loss later and stops the server.
 #[test]
 fn rolled_back_journal_is_refused_when_the_projection_opens_in_the_background() {
     let (dir, stale) = two_runs();
@@ -302,10 +302,10 @@ fn rolled_back_journal_is_refused_when_the_projection_opens_in_the_background() 
             assert!(log.contains("records that were acknowledged are missing"), "{log}");
             assert!(log.contains("do not start on it again"), "{log}");
         }
-        // It may have been found before anything was served.
+        // The loss may have been found before the server listened.
         Err(refusal) => assert_eq!(refusal.status.code(), Some(1), "{refusal:?}"),
     }
-    // However often, and whatever the log has become.
+    // Every later start is refused, too.
     for _ in 0..2 {
         let Err(refusal) = Program::try_start(small(dir.path())) else { panic!("a loss") };
         assert!(refusal.stderr.contains("broker: the history was applied"), "{refusal:?}");
@@ -318,10 +318,10 @@ fn rolled_back_journal_is_refused_when_the_projection_opens_in_the_background() 
         assert!(!status.success(), "{name}: {stderr}");
         assert!(stderr.contains("records that were acknowledged are missing"), "{stderr}");
     }
-    assert!(data.join("projection/loss").exists(), "nothing else tells of it");
+    assert!(data.join("projection/loss").exists(), "the only record of the loss is kept");
 }
 
-/// Without the mark, as a power cut may leave it, the projection is opened before the log.
+/// Without the watermark, as after a power cut, the projection is opened before the log.
 #[test]
 fn log_without_a_watermark_is_checked_against_the_projection_before_serving() {
     let (dir, stale) = two_runs();
@@ -344,13 +344,13 @@ fn log_without_a_watermark_is_checked_against_the_projection_before_serving() {
     assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
 }
 
-/// The store is opened beside the serving after each kill, and nothing that is read is wrong.
+/// After each kill the store is opened in the background, and every read is correct meanwhile.
 #[test]
 fn history_opened_in_the_background_is_complete_after_every_kill() {
     let dir = tempfile::tempdir().expect("a directory");
     let progress_file = dir.path().join("data/projection/progress");
     for run in 0..6 {
-        assert_eq!(progress_file.exists(), run > 0, "every start but the first is a late one");
+        assert_eq!(progress_file.exists(), run > 0, "all but the first open in the background");
         let mut command = small(dir.path());
         command.env("BROKER_BACKGROUND_OPEN_RECORDS", "10").env("BROKER_LOG", "info");
         let program = Program::start(command);
@@ -407,7 +407,7 @@ fn missing_damaged_or_foreign_projection_is_rebuilt() {
         remove(data);
         fs::write(data.join("projection"), "not a directory").expect("written");
     };
-    original.outcome("a file in its place", not_a_directory);
+    original.outcome("a file instead of the projection", not_a_directory);
     let foreign = |data: &Path| {
         remove(data);
         copy_all(&other.dir.path().join("data/projection"), &data.join("projection"));
@@ -459,7 +459,7 @@ fn stale_projection_catches_up() {
     program.stop();
 }
 
-/// What a kill leaves behind the last acknowledged record is cut, kept aside and warned about.
+/// Bytes after the last acknowledged record, as a kill leaves them.
 #[test]
 fn torn_tail_after_a_kill_is_cut_quarantined_and_warned_about() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -469,7 +469,7 @@ fn torn_tail_after_a_kill_is_cut_quarantined_and_warned_about() {
     program.kill();
     let segment = dir.path().join("data/journal/00000000000000000001.seg");
     let end = written(&segment).next_multiple_of(8);
-    // A write that the power cut: its first bytes are there, the rest is not.
+    // An interrupted write: only its first bytes reached the disk.
     change(&segment, |bytes| {
         let group = bytes[104..104 + 40].to_vec();
         bytes[end..end + 40].copy_from_slice(&group);
@@ -479,6 +479,6 @@ fn torn_tail_after_a_kill_is_cut_quarantined_and_warned_about() {
     assert_eq!(lines[..log.len()], log[..]);
     assert!(program.log_lines().iter().any(|line| line["level"] == "WARN"), "{}", program.log());
     let kept = files(&dir.path().join("data/journal"));
-    assert!(kept.len() > 2, "the tail is kept aside: {kept:?}");
+    assert!(kept.len() > 2, "the tail is quarantined: {kept:?}");
     program.stop();
 }

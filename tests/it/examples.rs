@@ -1,4 +1,4 @@
-//! The examples, run as they stand: on real sockets, by the functions that their `main` calls.
+//! Runs the examples on real sockets, through the functions that their `main` calls.
 
 #[allow(dead_code)]
 #[path = "../../examples/chat.rs"]
@@ -29,17 +29,17 @@ async fn open(dir: &TempDir) -> Broker {
     Broker::open(small().data_dir(dir.path().join("data"))).await.expect("it opens")
 }
 
-/// What ends an example, and the future that it is given.
+/// A sender that stops an example, and the future that the example waits for.
 fn stop() -> (oneshot::Sender<()>, impl Future<Output = ()>) {
     let (stop, stopped) = oneshot::channel();
     (stop, async { stopped.await.unwrap_or_default() })
 }
 
 async fn within_limit<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(WAIT_MAX, what).await.expect("it does not take so long")
+    tokio::time::timeout(WAIT_MAX, what).await.expect("within the time limit")
 }
 
-/// Somebody at a keyboard.
+/// A user of the chat.
 struct Guest(Framed<TcpStream, LinesCodec>);
 
 impl Guest {
@@ -79,12 +79,12 @@ async fn chat_rooms_have_a_history_and_private_messages_stay_private() {
 
     ann.types("/to bob between us").await;
     assert_eq!(bob.reads().await, "(private) ann: between us");
-    // A room of its own, and then back to what was said meanwhile.
+    // Another room with its own history, which a guest who joins later reads.
     bob.types("/join tea").await;
     bob.types("anybody here?").await;
     assert_eq!(bob.reads().await, "bob: anybody here?");
     ann.types("/join no room").await;
-    assert!(ann.reads().await.starts_with("! "), "a mistake is told to who made it");
+    assert!(ann.reads().await.starts_with("! "), "an error goes to the user who caused it");
     ann.types("/join tea").await;
     assert_eq!(ann.reads().await, "bob: anybody here?");
 
@@ -92,7 +92,7 @@ async fn chat_rooms_have_a_history_and_private_messages_stay_private() {
     assert_eq!(eve.reads().await, "ann: hello");
     assert_eq!(eve.reads().await, "bob: hi, ann");
     eve.types("what did I miss?").await;
-    assert_eq!(eve.reads().await, "eve: what did I miss?", "nothing that was private");
+    assert_eq!(eve.reads().await, "eve: what did I miss?", "no private message");
 
     stop.send(()).expect("it runs");
     within_limit(chat).await.expect("no panic").expect("it ends well");
@@ -113,7 +113,7 @@ async fn embedded_shop_serves_its_own_routes_and_the_brokers() {
         for pieces in 1..=2 {
             let placed = client.send("POST", "/orders/7", &headers, order(pieces).as_bytes());
             assert_eq!(placed.expect(201).json()["version"], pieces);
-            // Who was answered reads it.
+            // An acknowledged order can be read.
             assert_eq!(client.get("/orders/7").expect(200).text(), order(pieces));
         }
         let blocks = EventStream::open(client.0, "/live/events?event=orders.*", &[]).until_synced();
@@ -124,10 +124,10 @@ async fn embedded_shop_serves_its_own_routes_and_the_brokers() {
     });
     let (served, asked) = within_limit(async { futures::join!(shop, customer) }).await;
     served.expect("it ends well");
-    asked.expect("what was asked holds");
+    asked.expect("the customer's checks pass");
 }
 
-/// Counts until the counts are these.
+/// Runs the projection until it has stored these counts.
 async fn count(broker: &Broker, file: &Path, expected: &[(&str, u64)]) -> projection::Counts {
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect();
@@ -139,8 +139,8 @@ async fn count(broker: &Broker, file: &Path, expected: &[(&str, u64)]) -> projec
             (stored.events == expected).then_some(())
         });
     });
-    let until = async { until.await.expect("it counts") };
-    within_limit(projection::run(broker, file, until)).await.expect("it counts")
+    let until = async { until.await.expect("the counts are stored") };
+    within_limit(projection::run(broker, file, until)).await.expect("the projection runs")
 }
 
 #[actix_rt::test]
@@ -161,14 +161,14 @@ async fn projection_counts_every_version_once_and_resumes_from_its_cursor() {
     insert(&broker, "tea", 1).await;
     broker.shutdown().await;
 
-    // Another process, later.
+    // After a reopen.
     let broker = open(&dir).await;
     insert(&broker, "milk", 1).await;
     let second = count(&broker, &file, &[("coffee", 3), ("milk", 1), ("tea", 2_501)]).await;
     assert_ne!(first.cursor, second.cursor);
     broker.shutdown().await;
 
-    // Another log: what was counted is none of its business.
+    // With another log the counts start again.
     let other = tempfile::tempdir().expect("a directory");
     let broker = open(&other).await;
     insert(&broker, "tea", 1).await;

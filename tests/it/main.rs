@@ -1,8 +1,7 @@
-//! Broker from outside: the real server on any free port, assertions on bytes.
+//! Black-box tests: a real server on a free port, assertions on the bytes of its answers.
 //!
-//! `server` runs the library's server in this process, `program` the built binary; `wire`,
-//! `stream` and `socket` are clients that send and show exactly the bytes they are told. The rest are tests,
-//! a file a part of the contract.
+//! `harness` starts servers and talks to them. Every other file or folder tests one part of the
+//! contract.
 
 mod harness;
 

@@ -1,11 +1,11 @@
-//! `/metrics`: the names that dashboards rely on.
+//! `GET /metrics`: names and types, which dashboards rely on, and what the counters count.
 
 use std::collections::BTreeMap;
 
 use crate::harness::server::Server;
 use crate::harness::wire::Client;
 
-/// Name and type of every metric there is.
+/// Name and type of every metric.
 const METRICS: &[(&str, &str)] = &[
     ("broker_bridge_connected", "gauge"),
     ("broker_bridge_lag", "gauge"),
@@ -54,7 +54,7 @@ fn metric_names_and_types_are_pinned() {
     types.sort_unstable();
     assert_eq!(types, METRICS);
     for (name, _) in METRICS {
-        assert!(answer.text().contains(&format!("# HELP {name} ")), "{name} has a meaning");
+        assert!(answer.text().contains(&format!("# HELP {name} ")), "{name} has a help text");
     }
     for name in samples(server.client()).keys() {
         assert!(METRICS.iter().any(|(known, _)| name.starts_with(known)), "{name}");

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the wire, described for tools.
+//! `GET /openapi.json`: the description of the HTTP interface.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::harness::server::Server;
 
-/// The page's own files, which are no interface.
+/// The files of the page, which are not part of the interface.
 const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];
 
-/// What the source registers: `resource("/path", …`, on one line or on several.
+/// The routes that the source registers with `.service(resource("/path", …`.
 fn registered() -> BTreeSet<String> {
     let source = include_str!("../../src/http/routes/mod.rs");
     let paths = source.split(".service(resource(").skip(1);
@@ -44,7 +44,7 @@ fn every_described_method_is_served_with_a_described_status() {
             let body: &[u8] = if method == "post" { b"{}" } else { b"" };
             let method = method.to_uppercase();
             let status = if path == "/events" {
-                // It would not end.
+                // A stream would not end.
                 drop(server.events(""));
                 200
             } else {

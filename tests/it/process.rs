@@ -1,4 +1,4 @@
-//! The program: faults at the start, settings, signals, logs.
+//! The binary as a process: refused starts, settings, logs, signals.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,18 +13,19 @@ use crate::harness::program::{Program, Refusal, command, run, small};
 use crate::harness::stream::StreamItem;
 use crate::harness::wire::{Client, Connection, request};
 
-/// The promise of the shutdown.
+/// The documented maximum time of a shutdown.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 fn dir() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// A refused start: non-zero, nothing on standard output, and one clear sentence at the end.
+/// Asserts that the start is refused with exit code 1 and one sentence at the end of the log.
+/// Returns the sentence.
 #[track_caller]
 fn refused(command: Command) -> String {
     let Refusal { status, stderr } = match Program::try_start(command) {
-        Ok(program) => panic!("it started: {}", program.log()),
+        Ok(program) => panic!("the server started: {}", program.log()),
         Err(refusal) => refusal,
     };
     assert_eq!(status.code(), Some(1), "{stderr}");
@@ -35,7 +36,7 @@ fn refused(command: Command) -> String {
     sentences[0].to_owned()
 }
 
-/// Every file under `dir` with its bytes.
+/// Every file and directory below `dir` with its bytes, sorted by path.
 pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];
@@ -64,7 +65,7 @@ fn port_in_use_is_reported_with_the_setting_to_change() {
     command.env("PORT", &port);
     let sentence = refused(command);
     assert!(sentence.contains(&port) && sentence.contains("PORT"), "{sentence}");
-    assert!(!dir.path().join("data").exists(), "nothing was made");
+    assert!(!dir.path().join("data").exists(), "nothing was created");
 }
 
 #[test]
@@ -102,8 +103,8 @@ fn foreign_directory_is_refused_and_untouched() {
     }
 }
 
-/// A file that has the name of a first segment and is shorter than a header was taken for what an
-/// interrupted start leaves, and removed.
+/// Regression: a file named like the first segment and shorter than a header was taken for the
+/// remains of an interrupted start and removed.
 #[test]
 fn foreign_file_named_like_a_segment_is_untouched() {
     let dir = dir();
@@ -124,7 +125,7 @@ fn file_in_place_of_the_directory_is_refused() {
     assert!(refused(command).contains("is not a directory"));
 }
 
-/// `/sys` takes no directory from anybody, not from root either.
+/// In `/sys` nobody can create a directory, not even root.
 #[test]
 fn unwritable_directory_is_refused() {
     let dir = dir();
@@ -175,7 +176,7 @@ fn all_invalid_settings_are_reported_at_once() {
     for name in ["PORT", "BROKER_MAX_DEPTH", "BROKER_ALLOW_OPEN"] {
         assert!(stderr.contains(name), "{stderr}");
     }
-    assert!(!dir.path().join("data").exists(), "nothing was made");
+    assert!(!dir.path().join("data").exists(), "nothing was created");
 }
 
 #[cfg(not(feature = "rabbitmq"))]
@@ -189,7 +190,7 @@ fn bridge_settings_without_the_feature_are_refused_and_name_it() {
     assert!(sentence.contains("BROKER_RABBITMQ_URL is set"), "{sentence}");
     assert!(sentence.contains("cargo build --release --features rabbitmq"), "{sentence}");
     assert!(!sentence.contains("hunter2"), "{sentence}");
-    assert!(!dir.path().join("data").exists(), "nothing was made");
+    assert!(!dir.path().join("data").exists(), "nothing was created");
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn flags_override_environment_overrides_dotenv_overrides_defaults() {
     assert_eq!(program.setting("BROKER_MAX_BATCH"), "2");
     assert_eq!(program.setting("BROKER_MAX_FILTERS"), "3");
     assert_eq!(program.setting("BROKER_QUEUE_BYTES"), "64MiB");
-    // They are in force, not only shown.
+    // The settings apply; they are not only logged.
     program.client.insert("{\"event\":\"a\",\"data\":[[1]]}").problem(400, "malformed-json");
     let three =
         "[{\"event\":\"a\",\"data\":1},{\"event\":\"a\",\"data\":1},{\"event\":\"a\",\"data\":1}]";
@@ -275,7 +276,7 @@ fn logs_are_json_without_a_terminal_and_text_on_request() {
     let program = Program::start(command);
     let log = program.log();
     assert!(log.lines().all(|line| !line.starts_with('{')), "{log}");
-    assert!(!log.contains('\u{1b}'), "colours are for terminals: {log}");
+    assert!(!log.contains('\u{1b}'), "no colours without a terminal: {log}");
     program.stop();
 
     let mut command = small(dir.path());
@@ -312,7 +313,7 @@ fn default_directory_is_below_the_working_directory() {
     assert!(dir.path().join("broker-data/journal").is_dir());
 }
 
-/// Inserts until it is refused; what was acknowledged.
+/// Inserts until the server refuses or ends. Returns the number of acknowledged inserts.
 fn insert_until_refused(client: Client, event: &str) -> u64 {
     let mut acknowledged = 0;
     loop {
@@ -339,7 +340,7 @@ fn sigterm_and_sigint_end_it_in_time_and_lose_nothing_acknowledged() {
         let mut streams: Vec<_> = (0..50).map(|_| program.events("")).collect();
         streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
         let client = program.client;
-        // A connection that is kept alive, and one that has not said anything.
+        // An idle keep-alive connection, and one without any request.
         let mut idle = program.connect();
         idle.send(request("GET", "/livez", &[], b""));
         idle.answer("GET").expect("an answer").expect(200);
@@ -373,7 +374,7 @@ fn sigterm_and_sigint_end_it_in_time_and_lose_nothing_acknowledged() {
     }
 }
 
-/// One in the middle of a body, and one that opened a stream and does not read it.
+/// One client is in the middle of a body, another opened a stream and does not read it.
 #[test]
 fn stalled_clients_do_not_delay_the_shutdown() {
     let dir = dir();
@@ -390,8 +391,8 @@ fn stalled_clients_do_not_delay_the_shutdown() {
     assert!(program.wait(SHUTDOWN_MAX).success());
 }
 
-/// Signals were listened to only after the address had been announced: one that came just then
-/// ended the process without a drain, and with its status.
+/// Regression: signal handlers were installed only after the address was printed, so a signal right
+/// after it killed the process without a drain.
 #[test]
 fn signal_right_after_the_address_is_printed_ends_it_cleanly() {
     for _ in 0..10 {

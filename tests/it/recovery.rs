@@ -1,5 +1,5 @@
-//! kill -9 while clients insert, again and again: what was acknowledged is there, once, with the
-//! same bytes, and what was not is there whole or not at all.
+//! Repeated kill -9 while clients insert: every acknowledged insert is stored once with the same
+//! bytes, and every other one is stored whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::harness::wire::{Client, Connection, request};
 const KILLS: usize = 30;
 const WRITERS: usize = 4;
 
-/// One insert of a request, as it was sent.
+/// One insert of a request, as sent.
 #[derive(Clone, Debug)]
 struct Sent {
     id: Uuid,
@@ -29,11 +29,11 @@ struct Sent {
 struct Request {
     inserts: Vec<Sent>,
     is_batch: bool,
-    /// Each as text, in the order of the inserts.
+    /// The receipts as text, in the order of the inserts.
     receipts: Option<Vec<String>>,
 }
 
-/// What the log says, by id and by event.
+/// The lines of the log, with indexes by id and by event.
 #[derive(Default)]
 struct Log {
     lines: Vec<String>,
@@ -66,7 +66,7 @@ impl Request {
         }
     }
 
-    /// Sends it; whether an answer came.
+    /// Sends the request. Returns whether an answer came.
     fn send(&mut self, connection: &mut Connection) -> bool {
         let bytes =
             request("POST", "/insert", &["Content-Type: application/json"], self.body().as_bytes());
@@ -74,7 +74,7 @@ impl Request {
             connection.send(&bytes);
             let Some(answer) = connection.answer("POST") else { return false };
             if answer.status == 503 {
-                // For a moment after a start: nothing was stored.
+                // Briefly after a start; nothing was stored.
                 answer.problem(503, "ids-not-ready");
                 continue;
             }
@@ -95,7 +95,7 @@ impl Request {
     }
 }
 
-/// Numbers that no parser keeps, escapes, and now and then many kilobytes.
+/// Numbers and escapes that a JSON parser would normalise, and sometimes many kilobytes.
 fn data(random: &mut StdRng, number: usize) -> String {
     match random.random_range(0..20) {
         0 => format!("\"{}\"", "é😀".repeat(random.random_range(1_000..4_000))),
@@ -104,7 +104,7 @@ fn data(random: &mut StdRng, number: usize) -> String {
     }
 }
 
-/// Inserts until the server is gone.
+/// Inserts until the server is killed.
 fn write_until_killed(
     client: Client,
     mut random: StdRng,
@@ -124,7 +124,7 @@ fn write_until_killed(
 }
 
 impl Log {
-    /// Reads on, and checks that seqs have no gap, and versions neither a gap nor a double.
+    /// Reads the new lines. Checks that seqs and versions have no gaps and no id occurs twice.
     fn read_on(&mut self, client: Client) {
         for line in client.lines(&format!("/log?after={}", self.lines.len())) {
             let record: Value = serde_json::from_str(&line).expect("a line is JSON");
@@ -135,7 +135,7 @@ impl Log {
             assert_eq!(record["version"], *version, "{line}");
             let id = record["id"].as_str().expect("an id").parse().expect("a UUID");
             let before = self.by_id.insert(id, self.lines.len());
-            assert_eq!(before, None, "an id stands once: {line}");
+            assert_eq!(before, None, "an id occurs twice: {line}");
             self.lines.push(line);
         }
     }
@@ -143,12 +143,13 @@ impl Log {
     fn find(&self, sent: &Sent) -> Option<&str> {
         let line = &self.lines[*self.by_id.get(&sent.id)?];
         let expected = format!(",\"data\":{},\"hash\":\"", sent.data);
-        assert!(line.contains(&expected), "other bytes than were sent: {line}");
+        assert!(line.contains(&expected), "not the bytes that were sent: {line}");
         assert!(line.contains(&format!(",\"event\":\"{}\",", sent.event)), "{line}");
         Some(line)
     }
 
-    /// What was acknowledged is there as its receipt says; the rest is there whole or not at all.
+    /// Checks that an acknowledged request is stored as its receipt says, and any other one whole
+    /// or not at all. Returns whether it is stored.
     fn check(&self, request: &Request) -> bool {
         let found: Vec<_> = request.inserts.iter().map(|sent| self.find(sent)).collect();
         let stored = found.iter().flatten().count();
@@ -164,8 +165,8 @@ impl Log {
     }
 }
 
-/// Retries what is not known to be stored: 200 when it was, 201 when it was not; and some of what
-/// is known: 200 with the same receipt.
+/// Retries unanswered requests, which must get 200 if they were stored and 201 otherwise, and
+/// answered batches, which must get 200 with the same receipts.
 fn retry(client: Client, log: &Log, requests: &mut [Request]) {
     for request in requests {
         let stored = log.check(request);
@@ -182,7 +183,7 @@ fn retry(client: Client, log: &Log, requests: &mut [Request]) {
 
 fn start(dir: &Path) -> Program {
     let mut command = small(dir);
-    // So little that most starts find a checkpoint, and often one that a kill left half written.
+    // So small that most starts find a snapshot, often one that a kill left incomplete.
     command.env("BROKER_LOG", "warn").env("BROKER_SNAPSHOT_BYTES", "4KiB");
     Program::start(command)
 }
@@ -230,7 +231,7 @@ fn thirty_kills_lose_nothing_acknowledged_and_split_no_batch() {
     let program = start(dir.path());
     log.read_on(program.client);
     all.append(&mut unanswered);
-    // Once more from the beginning: not a byte of what was told before has changed.
+    // Read again from the beginning: no byte has changed.
     assert_eq!(program.client.lines("/log"), log.lines);
     let stored = all.iter().filter(|request| log.check(request)).count();
     assert_eq!(log.versions["broker:open"], KILLS as u64 + 1);
@@ -247,8 +248,8 @@ fn assert_history_is_the_log(client: Client, log: &Log) {
     }
 }
 
-/// A page that was open when the server was killed comes back with its cursor: it ends on the
-/// newest version, and never goes backwards.
+/// A page that was open when the server was killed reconnects with its cursor, ends on the latest
+/// version and never goes backwards.
 #[test]
 fn stream_continues_after_a_kill_without_a_reset() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,5 @@
-//! Starts that take the newest values from a checkpoint: the same answers, whatever was read.
+//! Starts from a snapshot of the latest values give the same answers as starts that read the whole
+//! log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,20 +38,20 @@ fn insert_many(client: Client, rounds: usize) {
     }
 }
 
-/// Waits until a checkpoint stands for more than what it stood for before.
+/// Waits until the snapshot differs from `before`.
 fn wait_for_snapshot(dir: &Path, before: &[u8]) -> Vec<u8> {
-    eventually("a checkpoint is written", || {
+    eventually("a snapshot is written", || {
         let bytes = fs::read(dir.join("data/journal/snapshot")).ok()?;
         (bytes != before).then_some(bytes)
     })
 }
 
-/// Everything that is current, without the cursor, which names the epoch.
+/// The latest records without the cursor, which depends on the epoch.
 fn latest(client: Client) -> Value {
     client.get("/latest").expect(200).json()["records"].clone()
 }
 
-/// A log that a server left, with a checkpoint in the midst of it.
+/// Creates a log with a snapshot in the middle. Returns the log, the latest records and a cursor.
 fn log_with_snapshot(dir: &Path) -> (Vec<String>, Value, String) {
     let program = Program::start(command(dir));
     let client = program.client;
@@ -61,7 +62,7 @@ fn log_with_snapshot(dir: &Path) -> (Vec<String>, Value, String) {
     insert_many(client, 3);
     let log = client.lines("/log");
     let latest = latest(client);
-    // A clean end, so that the history asks for nothing that the checkpoint stands for.
+    // After a clean end the history needs no records from before the snapshot.
     program.stop();
     (log, latest, cursor)
 }
@@ -69,7 +70,7 @@ fn log_with_snapshot(dir: &Path) -> (Vec<String>, Value, String) {
 fn records_read(program: &Program) -> u64 {
     let lines = program.log_lines();
     let line = lines.iter().find(|line| line["fields"]["message"] == "log read");
-    line.expect("it says so")["fields"]["records"].as_u64().expect("a number")
+    line.expect("a logged count")["fields"]["records"].as_u64().expect("a number")
 }
 
 #[test]
@@ -79,23 +80,23 @@ fn start_with_a_snapshot_reads_only_the_end_of_the_log_and_answers_the_same() {
 
     let program = Program::start(command(dir.path()));
     let client = program.client;
-    assert!(records_read(&program) < log.len() as u64, "some is passed over");
+    assert!(records_read(&program) < log.len() as u64, "some records are skipped");
     assert_eq!(latest(client), latest_before);
     assert_eq!(client.lines("/log")[..log.len()], log);
-    // Versions go on, for public and for private values, and what is expected is known.
+    // Versions continue for public and private values, and expected versions are checked.
     let stale = client.insert(r#"{"event":"e1","data":0,"expected_version":22}"#);
     stale.problem(409, "version-mismatch");
     let receipt = client.insert(r#"{"event":"e1","data":0,"expected_version":23}"#).expect(201);
     assert_eq!(receipt.json()["version"], 24);
     let receipt = client.insert(r#"{"event":"e5","to":"bob","data":0}"#).expect(201);
     assert_eq!(receipt.json()["version"], 24);
-    // A cursor of the epoch before is good.
+    // A cursor of the previous epoch is valid.
     let header = format!("Last-Event-ID: {cursor}");
     let mut stream =
         crate::harness::stream::EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
     let block = stream.block();
     assert!(block.is("e1") && block.version() == 24, "{block:?}");
-    eventually("what was passed over is verified", || {
+    eventually("the skipped segments are verified", || {
         (client.get("/health").expect(200).json()["unverified"] == 0).then_some(())
     });
     program.stop();
@@ -125,7 +126,7 @@ fn damage_in_skipped_segments_stops_the_server_and_refuses_the_next_start() {
     let mut bytes = fs::read(first).expect("it is there");
     bytes[5_000] ^= 1;
     fs::write(first, bytes).expect("it can be written");
-    // It may be found before the server listens.
+    // The damage may be found before the server listens.
     let log = match Program::try_start(command(dir.path())) {
         Ok(mut program) => {
             let status = program.wait(crate::harness::wire::WAIT_MAX);
@@ -135,7 +136,7 @@ fn damage_in_skipped_segments_stops_the_server_and_refuses_the_next_start() {
         Err(refusal) => refusal.stderr,
     };
     let name = first.file_name().expect("a name").to_str().expect("UTF-8");
-    assert!(log.contains(name), "the place is named: {log}");
+    assert!(log.contains(name), "the file is named: {log}");
     let refusal = Program::try_start(command(dir.path())).err().expect("the start is refused");
     assert!(refusal.stderr.contains(name), "{}", refusal.stderr);
 }
@@ -154,7 +155,7 @@ fn log_rolled_back_behind_its_snapshot_is_refused() {
     insert_many(program.client, 20);
     wait_for_snapshot(dir.path(), &before);
     program.kill();
-    // Projection and mark are gone, and the segments are those of before.
+    // Remove the projection and the watermark, and put the old segments back.
     fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
     fs::remove_file(dir.path().join("data/journal/mark")).expect("it is there");
     segments(dir.path()).iter().for_each(|path| fs::remove_file(path).expect("it is there"));
@@ -167,13 +168,13 @@ fn log_rolled_back_behind_its_snapshot_is_refused() {
     assert!(refusal.stderr.contains("was durable"), "{}", refusal.stderr);
 }
 
-/// A backup that was served has a history of its own under the same log id; its segments in the
-/// place of the original's leave a checkpoint that knows other records.
+/// A served backup diverges under the same log id. If its segments replace the original's, the
+/// snapshot left there describes other records.
 #[test]
 fn snapshot_of_a_diverged_history_is_ignored() {
     let dir = tempfile::tempdir().expect("a directory");
     let (log, _, _) = log_with_snapshot(dir.path());
-    // The copy is of before: it has the beginning only, and goes on in its own way.
+    // The copy has only the first segment and continues with other records.
     let other = tempfile::tempdir().expect("a directory");
     let program = Program::start(small(other.path()));
     program.stop();
@@ -189,7 +190,7 @@ fn snapshot_of_a_diverged_history_is_ignored() {
     let program = Program::start(command);
     insert_many(program.client, 40);
     let (theirs, latest_there) = (program.client.lines("/log"), latest(program.client));
-    assert!(theirs.len() > log.len(), "it goes further than the checkpoint");
+    assert!(theirs.len() > log.len(), "it is longer than the log of the snapshot");
     program.stop();
 
     let journal = dir.path().join("data/journal");

@@ -1,4 +1,4 @@
-//! `GET /audit`: every event there is.
+//! `GET /audit`: the list of all events.
 
 use serde_json::{Value, json};
 

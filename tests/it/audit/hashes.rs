@@ -1,4 +1,4 @@
-//! Hashes, recomputed from nothing but the documented encodings.
+//! Recomputes the hashes of records from the documented encodings alone.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::harness::server::Server;
 
-/// Meta: event, version, id, author, to; strings with their length in one byte before them.
+/// Meta: event, version, id, author, to. Strings are prefixed by their length in one byte.
 fn meta(record: &Value) -> Vec<u8> {
     let text = |name: &str| record[name].as_str().unwrap_or_default();
     let mut meta = Vec::new();
@@ -29,7 +29,7 @@ fn from_hex(value: &Value) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-/// The leaf of a line: format, seq, time and the two salted commitments.
+/// The leaf of a record: format, seq, time and the two salted commitments.
 pub fn leaf_of_line(line: &str) -> [u8; 84] {
     let record: Value = serde_json::from_str(line).expect("a record");
     leaf(&record, data_of(line)).try_into().expect("84 bytes")
@@ -54,7 +54,7 @@ fn leaf(record: &Value, data: &str) -> Vec<u8> {
     leaf
 }
 
-/// The bytes of `data` in a line of the audit.
+/// The bytes of `data` in a record with its hash.
 fn data_of(line: &str) -> &str {
     let data = line.split_once(",\"data\":").expect("data").1;
     data.rsplit_once(",\"hash\":\"").expect("a hash").0

@@ -84,7 +84,7 @@ fn following_next_links_yields_the_whole_history() {
 #[test]
 fn since_is_inclusive_and_until_exclusive() {
     let (server, times) = with_history(6);
-    // Several versions may share a millisecond, so the expectation is counted from the times.
+    // Several versions may share a millisecond, so the expectation is computed from the times.
     let select = |since: Option<&String>, until: Option<&String>| -> Vec<u64> {
         let holds = |time: &&String| {
             since.is_none_or(|since| *time >= since) && until.is_none_or(|until| *time < until)
@@ -97,7 +97,7 @@ fn since_is_inclusive_and_until_exclusive() {
         assert_eq!(versions(&get(format!("until={bound}"))), select(None, Some(bound)));
         let between = get(format!("since={}&until={bound}", times[1]));
         assert_eq!(versions(&between), select(Some(&times[1]), Some(bound)));
-        // The same instant with another offset, and a hair later.
+        // The same instant with another offset, and slightly later.
         let offset = bound.replace('Z', "%2B00:00");
         assert_eq!(versions(&get(format!("since={offset}"))), select(Some(bound), None));
         let later = bound.replace('Z', "0001Z");
@@ -157,7 +157,7 @@ fn single_version_has_an_etag_and_304_has_no_body() {
     assert_eq!((held.header("etag"), held.body.len()), (Some(etag.as_str()), 0));
     server.client().get_with("/audit/a/1", &[&condition]).expect(200);
     let history = server.client().get("/audit/a").expect(200);
-    assert_eq!(history.json()[1], answer.json(), "one record, one shape");
+    assert_eq!(history.json()[1], answer.json(), "the same record in both routes");
 }
 
 #[test]
@@ -212,12 +212,12 @@ fn names_are_percent_encoded_in_paths_including_non_ascii() {
         let location = receipt.expect(201).header("location").expect("a location").to_owned();
         let path = location.strip_suffix("/1").expect("version 1");
         assert_eq!(server.client().get(path).expect(200).json()[0]["event"], name);
-        // Encoded more than needed, it is the same name.
+        // Needless percent-encoding does not change the name.
         let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let answer = server.client().get(&format!("/audit/{encoded}/1")).expect(200);
         assert_eq!(answer.json()["event"], name);
     }
-    // In a path a plus is a plus.
+    // In a path a plus is not a space.
     server.client().get("/audit/a%20b").problem(400, "malformed-name");
     server.client().get("/audit/a+b").expect(200);
 }
@@ -226,8 +226,8 @@ fn percent_decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Ten megabytes for a reader that takes its time: what is not read yet is not in memory either,
-/// so the answer has no length, and it comes whole.
+/// Ten megabytes for a slow reader. The server does not hold the unread part in memory, so the
+/// answer is chunked, and it is complete.
 #[test]
 fn large_history_is_streamed_and_complete() {
     let server = Server::start();
@@ -241,7 +241,7 @@ fn large_history_is_streamed_and_complete() {
     let (status, headers) = connection.head().expect("a head");
     assert_eq!((status, headers.find("transfer-encoding")), (200, Some("chunked")));
     let first = connection.chunk().expect("whole").expect("a chunk");
-    // While the answer waits for its reader, others are served and the history goes on.
+    // While the answer waits for its reader, others are served and the history grows.
     server.client().put("a", "1");
     let mut body = first;
     while let Some(chunk) = connection.chunk().expect("the chunk is whole") {
@@ -252,8 +252,8 @@ fn large_history_is_streamed_and_complete() {
     assert_eq!(versions, (1..=2_000).map(Some).collect::<Vec<_>>());
 }
 
-/// A disk that changes bytes under a running server: the record that is hit is refused, in every
-/// page that it belongs to, and everything else goes on; the index is not built anew for it.
+/// A disk changes a byte under a running server. The damaged record is refused on every page that
+/// contains it, everything else works, and the projection is not rebuilt.
 #[test]
 fn record_damaged_on_disk_is_refused_and_the_rest_is_readable() {
     let server = Server::start();

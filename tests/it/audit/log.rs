@@ -1,4 +1,4 @@
-//! `GET /log`: everything in order.
+//! `GET /log`: all records in order.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn log_has_no_gaps_and_shows_only_seq_and_hash_of_private_records() {
     let lines = client.lines("/log");
     assert_eq!(seqs(&lines), [1, 2, 3, 4]);
     let records = parsed(&lines);
-    assert_eq!(records[0]["event"], "broker:open", "the system's records are in it");
+    assert_eq!(records[0]["event"], "broker:open", "system records are in the log");
     let hidden: Vec<_> = records[2].as_object().expect("an object").keys().collect();
     assert_eq!(hidden, ["hash", "seq"]);
     assert_eq!(records[3], client.get("/audit/b/1").json());
@@ -58,7 +58,7 @@ fn log_continues_across_restarts_and_records_every_open() {
     let server = server.restart();
     server.client().put("a", "2");
     let lines = server.client().lines("/log");
-    assert_eq!(lines[..2], before[..], "not a byte of what was told has changed");
+    assert_eq!(lines[..2], before[..], "no byte has changed");
     let events: Vec<_> = parsed(&lines).iter().map(|record| record["event"].clone()).collect();
     assert_eq!(events, ["broker:open", "a", "broker:open", "a"]);
 }

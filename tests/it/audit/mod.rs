@@ -1,4 +1,4 @@
-//! The audit: the whole history, and proof that it is what was hashed.
+//! The audit routes: the history of events, the log, and the hashes of records.
 
 mod event_list;
 mod hashes;
@@ -12,21 +12,21 @@ use serde_json::Value;
 use crate::harness::server::Server;
 use crate::harness::wire::{Answer, Client};
 
-/// The versions in an answer, in its order.
+/// The versions in an answer, in order.
 fn versions(answer: &Answer) -> Vec<u64> {
     let records = answer.json();
     let records = records.as_array().expect("an array").iter();
     records.map(|record| record["version"].as_u64().expect("a version")).collect()
 }
 
-/// What `target` of a `Link` with rel=next leads to, if there is one.
+/// The target of the `Link` header with rel=next, if there is one.
 fn next_link(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     let target = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
     Some(target.unwrap_or_else(|| panic!("{link}")).to_owned())
 }
 
-/// Every page from `target` on.
+/// All pages, starting at `target`.
 fn pages(client: Client, target: &str) -> Vec<Value> {
     let mut target = Some(target.to_owned());
     let mut pages = Vec::new();
@@ -34,7 +34,7 @@ fn pages(client: Client, target: &str) -> Vec<Value> {
         let answer = client.get(&at).expect(200);
         target = next_link(&answer).map(|reference| resolved(&at, &reference));
         pages.push(answer.json());
-        assert!(pages.len() <= 1_000, "pages come to an end");
+        assert!(pages.len() <= 1_000, "the pages never end");
     }
     pages
 }
@@ -50,7 +50,7 @@ fn with_history(count: u64) -> (Server, Vec<String>) {
     (server, times)
 }
 
-/// A relative reference in the answer to a request of `target` (RFC 3986, section 5.2).
+/// Resolves a relative reference in the answer to a request of `target` (RFC 3986, section 5.2).
 fn resolved(target: &str, reference: &str) -> String {
     let path = target.split('?').next().expect("a path");
     if reference.starts_with('/') {

@@ -1,4 +1,4 @@
-//! `broker backup` of servers that run, and `broker restore`.
+//! `broker backup` of running servers, and `broker restore`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,16 +12,16 @@ use rand::Rng as _;
 use super::{Workdir, fill, random, settled, until};
 use crate::harness::wire::Client;
 
-/// How many inserts a round of the test lets through: a log that grew at full speed would soon be
-/// more than an unoptimised build can read.
+/// Inserts per round. A log that grows at full speed soon becomes too large for an unoptimised
+/// build to read.
 const ROUND_INSERTS: usize = 150;
 
-/// What the writers may do, and have done.
+/// The inserts that the writers may do and have done.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
     allowed: AtomicUsize,
-    /// The ids that were acknowledged.
+    /// The acknowledged ids.
     acknowledged: Mutex<Vec<String>>,
 }
 
@@ -30,7 +30,7 @@ impl Load {
         self.acknowledged.lock().expect("no panic").len()
     }
 
-    /// Inserts until it is told to stop.
+    /// Inserts until `stop` is set.
     fn insert(&self, client: Client, writer: usize) {
         let mut n = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -39,7 +39,7 @@ impl Load {
                 continue;
             }
             n += 1;
-            // Some fill a segment in a few steps, so that a backup meets one that is just begun.
+            // Large values fill segments quickly, so that a backup meets one that has just begun.
             let padding = "x".repeat(if n % 6 == 0 { 12_000 } else { 10 });
             let receipt = client.put(&format!("w.{writer}"), &format!("\"{n} {padding}\""));
             let id = receipt["id"].as_str().expect("an id").to_owned();
@@ -68,14 +68,14 @@ fn backup_under_load_holds_everything_acknowledged_before_it_began() {
             let enough = load.len() + 25;
             load.allowed.fetch_add(ROUND_INSERTS, Ordering::Relaxed);
             until("more is acknowledged", || load.len() >= enough);
-            // Every third is a new one; the others bring the same one up to date.
+            // Every third backup is a new one; the others update the same one.
             let to = if n % 3 == 0 { format!("new-{n}") } else { "backup".to_owned() };
             let before = load.acknowledged.lock().expect("no panic").clone();
             place.run(&["backup", &to, "--data-dir", "data"]).ok();
             let exported = place.exported(&to);
             let ids: HashSet<_> = exported.lines().map(id).collect();
             for id in &before {
-                assert!(ids.contains(id.as_str()), "{to} lacks {id}, which was acknowledged");
+                assert!(ids.contains(id.as_str()), "{to} lacks the acknowledged {id}");
             }
             let verified = place.run(&["verify", "--data-dir", &to]).ok();
             assert!(!verified.contains("note:"), "{verified}");
@@ -83,9 +83,9 @@ fn backup_under_load_holds_everything_acknowledged_before_it_began() {
         load.stop.store(true, Ordering::Relaxed);
     });
     program.stop();
-    assert!(place.segments("data").len() > 5, "segments were switched under way");
+    assert!(place.segments("data").len() > 5, "the load filled several segments");
 
-    // A backup serves, as the beginning of the same log, under an epoch of its own.
+    // A backup can be served: it is a prefix of the same log, and continues with its own epoch.
     let backup = place.exported("backup");
     let body = backup.rsplit_once("{\"end\"").expect("an end").0;
     assert!(place.exported("data").starts_with(body));
@@ -119,7 +119,7 @@ fn killed_backup_resumes_and_is_invisible_until_complete() {
     let place = Workdir::filled();
     let whole = place.exported("data");
     let mut random = random();
-    // On a machine that is swift it may end before the kill.
+    // On a fast machine it may end before the kill.
     let (mut n, mut interrupted) = (0, 0);
     while n < 6 || interrupted < 3 {
         n += 1;
@@ -129,11 +129,11 @@ fn killed_backup_resumes_and_is_invisible_until_complete() {
         let args = ["backup", &to, "--data-dir", "data"];
         let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
         let files = random.random_range(0..12);
-        until("it writes", || {
+        until("it has written the files", || {
             let journal = fs::read_dir(partial.join("journal"));
             journal.is_ok_and(|found| found.count() >= files) || place.path(&to).exists()
         });
-        // It may have ended.
+        // It may have ended already.
         let _ = child.kill();
         child.wait().expect("it ends");
         if place.path(&to).exists() {
@@ -159,7 +159,7 @@ fn backup_refuses_a_damaged_log_and_a_backup_of_another_log() {
     assert!(said.contains("the first bad record is seq "), "{said}");
     assert!(said.contains(&segment.display().to_string()), "{said}");
     assert!(!place.path("b").exists());
-    // The good one, made before, is not touched.
+    // The good backup from before is not changed.
     place.run(&["backup", "good", "--data-dir", "data"]).refused(1);
     place.run(&["verify", "--data-dir", "good"]).ok();
 
@@ -200,14 +200,14 @@ fn restored_directory_serves_the_backup() {
         assert!(place.exported(to) == place.exported("data"));
         let program = place.serve(to);
         let own = program.client.lines("/log").len();
-        assert_eq!(own, 199, "and the record of this open");
+        assert_eq!(own, 199, "the 198 records and the one of this open");
         super::settled(program.client);
         program.stop();
         place.run(&["verify", "--data-dir", to]).ok();
         let said = place.run(&["restore", "b", "--data-dir", to]).refused(1);
         assert!(said.contains("is not empty"), "{said}");
     }
-    assert_eq!(crate::process::files(&place.path("b")), before, "a backup is only read");
+    assert_eq!(crate::process::files(&place.path("b")), before, "restore only reads the backup");
     let said = place.run(&["restore", "nowhere", "--data-dir", "x"]).refused(1);
     assert!(said.contains("holds no backup"), "{said}");
     fs::create_dir(place.path("somebody")).expect("a directory");
@@ -237,8 +237,8 @@ fn damaged_backup_is_not_restored() {
     }
 }
 
-/// A backup has groups and segments of its own: beside the original's history every place in that
-/// would lead astray.
+/// A backup has its own groups and segments, so the locations in the original's history would point
+/// to wrong records.
 #[test]
 fn replacing_the_log_with_its_backup_rebuilds_the_history() {
     let place = Workdir::new();
@@ -249,7 +249,7 @@ fn replacing_the_log_with_its_backup_rebuilds_the_history() {
     program.client.put("w.0", "1");
     let history = program.client.lines(event);
     settled(program.client);
-    // So that a start finds the history up to the end of the log.
+    // The second start and stop bring the stored history to the end of the log.
     program.stop();
     place.serve("data").stop();
     place.run(&["backup", "backup", "--data-dir", "data"]).ok();
@@ -263,13 +263,14 @@ fn replacing_the_log_with_its_backup_rebuilds_the_history() {
     program.stop();
 }
 
-/// The copy was taken for the unfinished one, renamed, and called whole; its source was gone.
+/// Regression: an unfinished copy given as the source was taken for its own destination and renamed
+/// as if complete, and the source was gone.
 #[test]
 fn unfinished_copy_is_refused_as_a_source() {
     let place = Workdir::filled();
     place.run(&["backup", "d.partial.whole", "--data-dir", "data"]).ok();
     super::copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
-    // The end of the log is missing, as it is when a copy is interrupted.
+    // The end of the log is missing, as in an interrupted copy.
     fs::remove_file(place.segments("d.partial").pop().expect("a segment")).expect("a file");
     std::os::unix::fs::symlink(place.path("d.partial"), place.path("link")).expect("a link");
     let before = crate::process::files(&place.path("d.partial"));
@@ -292,12 +293,13 @@ fn unfinished_copy_is_refused_as_a_source() {
     }
     assert!(crate::process::files(&place.path("d.partial")) == before);
     assert!(!place.path("d").exists() && !place.path("e").exists());
-    // As it is meant.
+    // The complete copy can be restored.
     std::fs::remove_dir_all(place.path("d.partial")).expect("a directory");
     place.run(&["restore", "d.partial.whole", "--data-dir", "d"]).ok();
 }
 
-/// A segment of a backup was to be put in the place of a damaged one, and was refused there.
+/// Regression: the advice was to replace the damaged segment by that of a backup, which a start
+/// refused.
 #[test]
 fn suggested_repair_of_damage_works() {
     let place = Workdir::filled();

@@ -1,4 +1,4 @@
-//! `broker export`: whole, cut and continued files.
+//! `broker export`: complete, truncated and resumed files.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -25,7 +25,7 @@ fn export_is_the_log_between_a_begin_and_an_end_line() {
     let records = &lines[1..lines.len() - 1];
     assert_eq!(end["end"]["records"], records.len() as u64, "{end}");
     assert_eq!(end["end"]["seq"], records.len() as u64, "{end}");
-    assert_eq!(log.len(), records.len() + 1, "the log has one more open by now");
+    assert_eq!(log.len(), records.len() + 1, "the log now has one more open");
     let mut private = 0;
     for (line, shown) in records.iter().zip(&log) {
         let record: Value = serde_json::from_str(line).expect("JSON");
@@ -53,7 +53,7 @@ fn export_cut_at_any_byte_resumes_to_the_same_bytes() {
         said.ok();
         assert!(place.read("e") == whole.as_bytes(), "cut at {len}");
     }
-    // Zeros at the end, as a power cut leaves them.
+    // Zeros at the end, as after a power cut.
     let cut = whole.len() / 2;
     place.write("e", [&whole.as_bytes()[..cut], &[0; 100]].concat());
     place.run(&["export", "e", "--data-dir", "data"]).ok();
@@ -70,8 +70,10 @@ fn killed_export_resumes() {
         let mut child =
             place.command(&["export", "e", "--data-dir", "data"]).spawn().expect("it starts");
         let enough = random.random_range(0..whole.len() as u64);
-        until("it writes", || fs::metadata(place.path("e")).is_ok_and(|e| e.len() >= enough));
-        // It may have ended.
+        until("it has written enough", || {
+            fs::metadata(place.path("e")).is_ok_and(|file| file.len() >= enough)
+        });
+        // It may have ended already.
         let _ = child.kill();
         child.wait().expect("it ends");
         place.run(&["export", "e", "--data-dir", "data"]).ok();
@@ -91,7 +93,7 @@ fn repeated_export_changes_nothing_until_the_log_grows() {
 
     let program = place.serve("data");
     fill(program.client);
-    // Of a running server, too.
+    // Also while the server runs.
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     program.stop();
     assert!(place.read("e") == place.exported("data").as_bytes());
@@ -108,8 +110,8 @@ fn file_that_is_no_prefix_of_the_export_is_refused_and_untouched() {
     let more = [&whole, lines[5]].concat();
     let end_too_soon = [&lines[..9].concat(), lines[lines.len() - 1], lines[9]].concat();
     for (what, file) in [
-        ("somebody's text", "somebody's text\n"),
-        ("without a line", "somebody's"),
+        ("another text", "somebody's text\n"),
+        ("no complete line", "somebody's"),
         ("another log", &other),
         ("a changed value", &changed),
         ("more than the log", &more),
@@ -146,13 +148,13 @@ fn export_can_begin_at_any_seq() {
     }
     let last = (lines.len() - 2).to_string();
     let args = ["export", "--data-dir", "data", "--after", &last];
-    assert_eq!(place.run(&args).ok().lines().count(), 2, "nothing yet");
+    assert_eq!(place.run(&args).ok().lines().count(), 2, "no records yet");
     let args = ["export", "--data-dir", "data", "--after", "100000"];
     let sentence = place.run(&args).refused(1);
     assert!(sentence.contains("before seq 100000"), "{sentence}");
 }
 
-/// `broker export | head -1` ends without a word.
+/// `broker export | head -1` prints no error.
 #[test]
 fn closed_pipe_ends_the_export_without_an_error_message() {
     let place = Workdir::filled();
@@ -163,10 +165,10 @@ fn closed_pipe_ends_the_export_without_an_error_message() {
     assert!(line.starts_with("{\"export\":"), "{line}");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(!output.status.success(), "a cut export is not a whole one");
+    assert!(!output.status.success(), "a truncated export is no success");
 }
 
-/// A pipe was read first, and waited for for ever.
+/// Regression: export first tried to read its destination, and blocked forever on a pipe.
 #[test]
 fn export_to_a_pipe_or_device_is_written_whole() {
     let place = Workdir::filled();
@@ -191,7 +193,7 @@ fn export_to_a_pipe_or_device_is_written_whole() {
     assert!(said.contains("opening folder failed"), "{said}");
 }
 
-/// An empty file was left among the segments, and the next start called it damage.
+/// Regression: export left an empty file among the segments, which the next start called damage.
 #[test]
 fn export_into_its_data_directory_is_refused_and_creates_nothing() {
     let place = Workdir::filled();

@@ -1,7 +1,7 @@
-//! Formats are for ever: what the first release with them wrote is read by every later one.
+//! Formats are permanent: every release reads what the first release with a format wrote.
 //!
-//! `fixtures/format-0` holds a data directory of two lives, with several segments, a checkpoint, a
-//! mark and the positions of consumers, and the export that was made of it.
+//! `fixtures/format-0` holds a data directory that was served twice, with several segments, a
+//! snapshot, a watermark and the positions of consumers, and its export.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn format_0_data_directory_is_served_and_accepts_inserts() {
     for line in public {
         assert!(history.text().contains(line), "{line}");
     }
-    // Both lives acknowledged: three versions, then six.
+    // The consumer acknowledged version 3 under the first server and version 6 under the second.
     assert_eq!(client.get("/consume/n?consumer=worker-1").expect(200).json()["version"], 7);
     let chosen = r#"{"event":"chosen","id":"0f8fad5b-d9cd-469f-a165-708676728911","data":true}"#;
     client.insert(chosen).expect(200);

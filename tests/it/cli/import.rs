@@ -1,4 +1,4 @@
-//! `broker import`: the same log again, or nothing and a sentence.
+//! `broker import`: creates an identical log, or nothing and says why.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -28,7 +28,7 @@ fn imported_log_is_identical_and_can_be_served() {
     assert_eq!(latest["records"][0]["version"], 29, "{latest}");
     program.stop();
     let body = whole.rsplit_once("{\"end\"").expect("an end").0;
-    assert!(place.exported("copy").starts_with(body), "what was imported stays the same");
+    assert!(place.exported("copy").starts_with(body), "imported records do not change");
     let said = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
     assert!(said.contains("a server has used it since"), "{said}");
 }
@@ -58,7 +58,7 @@ fn import_appends_to_a_directory_that_holds_a_prefix() {
     fill(program.client);
     program.stop();
 
-    // By what is new only: into what comes before, and nowhere else.
+    // A partial export is appended to its predecessor and imported nowhere else.
     place.run(&["export", "new", "--after", "198", "--data-dir", "data"]).ok();
     let said = place.run(&["import", "new", "--data-dir", "fresh"]).refused(1);
     assert!(said.contains("import the missing ones first"), "{said}");
@@ -69,7 +69,7 @@ fn import_appends_to_a_directory_that_holds_a_prefix() {
     assert!(place.exported("by-part") == place.exported("data"));
     place.run(&["verify", "--data-dir", "by-part"]).ok();
 
-    // By the whole; one that is cut changes nothing.
+    // A full export is appended too; a truncated one changes nothing.
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let whole = place.read("e");
     place.write("cut", &whole[..whole.len() - 200]);
@@ -80,7 +80,7 @@ fn import_appends_to_a_directory_that_holds_a_prefix() {
     assert!(said.contains("99 of them new"), "{said}");
     assert!(place.exported("copy").as_bytes() == whole);
 
-    // One that has a history of its own by now.
+    // A directory that was served since has other records.
     place.serve("served").stop();
     let said = place.run(&["import", "e", "--data-dir", "served"]).refused(1);
     assert!(said.contains("other records up to seq 199"), "{said}");
@@ -100,7 +100,7 @@ fn killed_import_resumes_and_is_invisible_until_complete() {
     let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
     let mut random = random();
-    // On a machine that is swift it may end before the kill.
+    // On a fast machine it may end before the kill.
     let (mut n, mut interrupted) = (0, 0);
     while n < 8 || interrupted < 3 {
         n += 1;
@@ -110,11 +110,11 @@ fn killed_import_resumes_and_is_invisible_until_complete() {
         let args = ["import", "e", "--data-dir", &data];
         let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
         let segments = random.random_range(0..12);
-        until("it writes", || {
+        until("it has written the segments", || {
             let journal = fs::read_dir(partial.join("journal"));
             journal.is_ok_and(|found| found.count() >= segments) || place.path(&data).exists()
         });
-        // It may have ended.
+        // It may have ended already.
         let _ = child.kill();
         child.wait().expect("it ends");
         interrupted += usize::from(!place.path(&data).exists());
@@ -127,7 +127,7 @@ fn killed_import_resumes_and_is_invisible_until_complete() {
     }
 }
 
-/// The lines of an export, to be tampered with.
+/// The lines of an export, for tampering.
 struct ExportLines(Vec<String>);
 
 impl ExportLines {
@@ -145,7 +145,7 @@ impl ExportLines {
         self.0[at] = self.0[at].replacen(from, to, 1);
     }
 
-    /// Another record in the place of one, with the right hash.
+    /// Replaces a record by a forged one with a correct hash.
     fn forge(&mut self, seq: u64, version: u64, millis: u64, id: Option<&str>) {
         let at = self.index(seq);
         let record = self.record(seq);
@@ -165,7 +165,7 @@ impl ExportLines {
     }
 }
 
-/// Each kind of tampering has the line, or the seq, and a sentence of its own.
+/// Every kind of tampering is refused with its line or seq and its own sentence.
 #[test]
 fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
     let place = Workdir::filled();
@@ -173,7 +173,8 @@ fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
     let whole: Vec<String> = exported.lines().map(str::to_owned).collect();
     let last = whole.len() - 1;
     type Tamper = fn(&mut ExportLines);
-    // seq 9 is b.0 at version 2: seven records before it make the first round, one the open.
+    // Seq 1 is the open and each round of `fill` has seven records, so seq 5 is b.0 at version 1
+    // and seq 10 is n at version 2.
     let cases: &[(&str, Tamper, &[&str])] = &[
         ("a value", |l| l.replace(5, "[0,null]", "[1,null]"), &["line 6:", "hash", "was changed"]),
         ("a hash", |l| l.replace(5, "\"hash\":\"", "\"hash\":\"0"), &["line 6:", "hash"]),
@@ -268,7 +269,7 @@ fn flipped_bits_and_truncations_are_refused() {
     }
     program.stop();
     let whole = place.exported("data").into_bytes();
-    // The log's name in the first line is under no hash.
+    // The first line holds the log's name, which no hash covers.
     let begin = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
     let mut random = random();
     for _ in 0..60 {
@@ -292,7 +293,7 @@ fn flipped_bits_and_truncations_are_refused() {
     }
 }
 
-/// Anybody can check the chain with the leaves of the lines.
+/// The chain can be verified from the lines of an export alone.
 #[test]
 fn chain_in_the_end_line_is_computed_from_the_leaves() {
     let place = Workdir::filled();

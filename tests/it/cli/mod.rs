@@ -1,4 +1,4 @@
-//! The operator's commands, run as a person runs them.
+//! The operator's commands, run as child processes.
 
 mod backup;
 mod export;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::harness::program::{Program, command, run, small};
 use crate::harness::wire::Client;
 
-/// What a command left.
+/// Exit code and output of a command.
 #[derive(Debug)]
 struct CommandOutput {
     code: i32,
@@ -29,7 +29,7 @@ struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// Standard output, when all went well.
+    /// Asserts success and returns standard output.
     #[track_caller]
     fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
@@ -37,7 +37,7 @@ impl CommandOutput {
         self.stdout
     }
 
-    /// The one sentence of a failure.
+    /// Asserts the exit code of a failure and returns its only sentence.
     #[track_caller]
     fn refused(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
@@ -57,7 +57,7 @@ impl Workdir {
         Self(tempfile::tempdir().expect("a directory"))
     }
 
-    /// With a log of several segments in `data`, of two opens.
+    /// With a log in `data` that has several segments and was opened twice.
     fn filled() -> Self {
         let place = Self::new();
         for _ in 0..2 {
@@ -115,7 +115,8 @@ impl Workdir {
     }
 }
 
-/// Names, audiences, batches, values that no parser keeps, and some that are large.
+/// Inserts 98 records: several names and audiences, batches, numbers and escapes that a JSON
+/// parser would normalise, and large values.
 fn fill(client: Client) {
     for n in 0..14 {
         client.put(&format!("large.{}", n % 3), &format!("\"{n} {}\"", "x".repeat(50_000)));
@@ -128,7 +129,7 @@ fn fill(client: Client) {
     }
 }
 
-/// Waits until the history holds everything.
+/// Waits until the history holds the whole log.
 fn settled(client: Client) {
     crate::harness::wire::eventually("the history is complete", || {
         let health = client.get("/health").expect(200).json();
@@ -137,7 +138,7 @@ fn settled(client: Client) {
     });
 }
 
-/// A seed that is printed, and can be set to see a failure again.
+/// Random numbers from a printed seed; `BROKER_TEST_SEED` sets it to repeat a failure.
 fn random() -> StdRng {
     let seed = std::env::var("BROKER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(rand::random);
@@ -157,7 +158,7 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// Waits for a condition on files, which nobody announces.
+/// Polls `condition` until it holds. Fails with `what` after [`crate::harness::wire::WAIT_MAX`].
 fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + crate::harness::wire::WAIT_MAX;
     while !condition() {
@@ -173,13 +174,13 @@ fn help_of_every_command_has_an_example() {
         let help = place.run(&[name, "--help"]).ok();
         assert!(help.contains(&format!("Example: broker {name}")), "{help}");
         assert!(help.contains("--data-dir") && help.contains("BROKER_DATA_DIR"), "{help}");
-        assert!(!help.contains("--port"), "only what it takes: {help}");
+        assert!(!help.contains("--port"), "only its own flags: {help}");
         let all = place.run(&["--help"]).ok();
         assert!(all.contains(name), "{all}");
     }
 }
 
-/// Settings of a server that are at fault must not keep anybody from looking at its directory.
+/// Invalid settings of a server must not keep an operator from inspecting its directory.
 #[test]
 fn commands_ignore_invalid_server_settings() {
     let place = Workdir::new();

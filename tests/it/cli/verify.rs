@@ -1,4 +1,4 @@
-//! `broker verify`: the first bad record, and nothing is changed.
+//! `broker verify` reports the first bad record and changes nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Workdir, copy_all, random};
 
-/// Verifies a copy of `data` after something was done to it, which must not be changed by it.
+/// Damages a copy of `data` and verifies it. Checks that verify changes no file.
 fn after(place: &Workdir, damage: impl FnOnce(&Path)) -> super::CommandOutput {
     let copy = place.path("damaged");
     let _ = fs::remove_dir_all(&copy);
@@ -20,7 +20,7 @@ fn after(place: &Workdir, damage: impl FnOnce(&Path)) -> super::CommandOutput {
     said
 }
 
-/// The segment and the offset of a text that stands in the log once.
+/// Segment and offset of a text that occurs in the log once.
 fn find(segments: &[PathBuf], text: &str) -> (PathBuf, usize) {
     for segment in segments {
         let bytes = fs::read(segment).expect("a segment");
@@ -64,7 +64,7 @@ fn directory_in_use_is_neither_verified_nor_rebuilt() {
     program.stop();
 }
 
-/// The damaged value is found again by its text, so record, version, file and offset are known.
+/// The value to damage is found by its text, so its record, version, file and offset are known.
 #[test]
 fn damaged_value_is_reported_with_event_version_and_file() {
     let place = Workdir::filled();
@@ -87,7 +87,8 @@ fn damaged_value_is_reported_with_event_version_and_file() {
     }
 }
 
-/// Whoever mends the checksum is found by the commitment.
+/// A checksum that matches the forged value does not hide the forgery: the leaf's commitment does
+/// not match.
 #[test]
 fn value_forged_with_its_checksum_is_detected_by_the_commitment() {
     let place = Workdir::filled();
@@ -120,7 +121,7 @@ fn flipped_bits_in_the_log_are_detected() {
         let segment = &segments[n % segments.len()];
         let bytes = fs::read(segment).expect("a segment");
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
-        // Every other one where headers, leaves and names are, rather than large values.
+        // Every other flip hits headers, leaves and names rather than large values.
         let end = if n % 2 == 0 { used } else { used.min(700) };
         let (at, bit) = (random.random_range(0..end), 1 << random.random_range(0..8));
         let name = segment.file_name().expect("a name");
@@ -172,7 +173,7 @@ fn missing_truncated_or_swapped_files_are_damage() {
     assert!(said.contains("identity is damaged"), "{said}");
 }
 
-/// What a crash leaves is told, and is no damage.
+/// The traces of a crash are reported as notes, not as damage.
 #[test]
 fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
     let place = Workdir::filled();
@@ -198,8 +199,7 @@ fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
     assert!(said.contains("note: one of the two slots"), "{said}");
 }
 
-/// Bits of sled's files may be ones that nothing rests on any more; there is no third outcome, and
-/// what is found is mended by a rebuild.
+/// A flipped bit in sled's files is either unused or reported, and a rebuild repairs it.
 #[test]
 fn damaged_history_is_reported_and_repaired_by_rebuild() {
     let place = Workdir::filled();
@@ -207,7 +207,7 @@ fn damaged_history_is_reported_and_repaired_by_rebuild() {
     let used = fs::read(&db).expect("a store").iter().rposition(|byte| *byte != 0);
     let used = used.expect("it was written") + 1;
     let mut random = random();
-    // sled does not look at every byte of its file: what is no longer of use is there, too.
+    // sled's file contains obsolete bytes, which are never read.
     let (mut tried, mut found) = (0, 0);
     while tried < 10 || found < 3 {
         tried += 1;
@@ -231,7 +231,7 @@ fn damaged_history_is_reported_and_repaired_by_rebuild() {
         copy_all(&other.path("data/projection"), &data.join("projection"));
     });
     assert!(said.refused(1).contains("derived from another log"));
-    // The log rolled back behind its history.
+    // A log that is older than its history.
     let said = after(&place, |data| {
         place.run(&["backup", "old", "--data-dir", "data"]).ok();
         let program = place.serve("data");
@@ -244,7 +244,7 @@ fn damaged_history_is_reported_and_repaired_by_rebuild() {
     assert!(said.refused(1).contains("are missing from the log"));
 }
 
-/// A start believes a checkpoint that is whole, so it was to be verified too.
+/// A start trusts an intact snapshot, so verify compares it with the log.
 #[test]
 fn snapshot_is_compared_with_the_log_and_a_damaged_one_is_noted() {
     let place = Workdir::new();
@@ -254,7 +254,7 @@ fn snapshot_is_compared_with_the_log_and_a_damaged_one_is_noted() {
         let program = crate::harness::program::Program::start(command);
         super::fill(program.client);
         let path = place.path(data).join("journal/snapshot");
-        super::until("a checkpoint is written", || path.exists());
+        super::until("a snapshot is written", || path.exists());
         super::fill(program.client);
         super::settled(program.client);
         program.stop();

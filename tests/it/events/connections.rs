@@ -1,4 +1,4 @@
-//! Many streams at once: at the cap, when they leave, and when the server ends.
+//! Streams as connections: many at once, disconnects, shutdown, and how requests arrive.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::harness::server::{Server, small};
 use crate::harness::stream::{EventStream, StreamItem};
 use crate::harness::wire::{Connection, eventually, request};
 
-/// A client that closes is noticed so soon, whether anything is inserted or not.
+/// Maximum time until the server notices a disconnect, even without inserts.
 const DISCONNECT_NOTICED_MAX: Duration = Duration::from_secs(3);
 
 #[test]
@@ -30,7 +30,7 @@ fn health_metrics_and_inserts_work_at_the_stream_limit() {
 #[test]
 fn disconnects_are_noticed_within_three_seconds_without_inserts() {
     const STREAMS: usize = 100;
-    // Neither a heartbeat nor the stall timeout helps.
+    // Neither a heartbeat nor the stall timeout reveals the disconnect.
     let server = Server::with(
         small().heartbeat(Duration::from_secs(600)).stall_timeout(Duration::from_secs(600)),
     );
@@ -44,7 +44,7 @@ fn disconnects_are_noticed_within_three_seconds_without_inserts() {
         assert_eq!(open(), Some(STREAMS as u64));
         let left = Instant::now();
         connections.into_iter().for_each(end);
-        eventually("every place is free", || (open() == Some(0)).then_some(()));
+        eventually("every slot is free", || (open() == Some(0)).then_some(()));
         assert!(left.elapsed() < DISCONNECT_NOTICED_MAX, "{:?}", left.elapsed());
     }
 }
@@ -67,9 +67,8 @@ fn shutdown_ends_500_streams_in_time_and_loses_no_acknowledged_insert() {
     assert_eq!(server.client().lines("/audit/a").len(), 1);
 }
 
-/// Most streams open a connection with their request and nothing else; any other way in has to
-/// lead to the same.
-/// It would take the sizes of chunks for lines of the stream (RFC 9112, section 6.1).
+/// An HTTP/1.0 client would take the sizes of chunks for lines of the stream (RFC 9112, section
+/// 6.1).
 #[test]
 fn http_1_0_client_gets_no_chunks() {
     let server = Server::start();
@@ -85,6 +84,8 @@ fn http_1_0_client_gets_no_chunks() {
     }
 }
 
+/// A connection whose first request opens a stream has its own code; every other way to request a
+/// stream must give the same result.
 #[test]
 fn stream_is_the_same_however_its_request_arrives() {
     let server = Server::start();
@@ -101,7 +102,7 @@ fn stream_is_the_same_however_its_request_arrives() {
     let mut in_pieces = server.connect();
     let (first, rest) = get.split_at(9);
     in_pieces.send(first);
-    // By the time that this is answered the first piece was looked at.
+    // When this is answered, the server has read the first piece.
     server.client().get("/livez").expect(200);
     in_pieces.send(rest);
     let at_once = server.connect();
@@ -121,7 +122,7 @@ fn stream_is_the_same_however_its_request_arrives() {
     assert!(after.iter_mut().chain(&mut begun).all(|stream| stream.block().version() == 2));
 }
 
-/// A client that sends on and on after its request is not listened to, and costs nothing.
+/// Bytes that a client sends after its request are ignored.
 #[test]
 fn client_that_keeps_sending_still_gets_its_stream() {
     let server = Server::start();

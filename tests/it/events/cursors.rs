@@ -1,10 +1,10 @@
-//! Cursors: where a client continues, and how it hears that it cannot.
+//! Cursors: resuming a stream, and the reset when that is impossible.
 
 use super::{replayed, summary};
 use crate::harness::server::Server;
 use crate::harness::stream::EventStream;
 
-/// The id of the last block that a client of `query` has when it is synced.
+/// The cursor of a stream with `query` when it is synced.
 fn cursor(server: &Server, query: &str) -> String {
     server.events(query).until_synced().pop().expect("synced").id
 }
@@ -23,11 +23,11 @@ fn reconnecting_client_gets_only_newer_records() {
     let blocks = stream.until_synced();
     assert_eq!(summary(&blocks), "c1 b3 synced");
     assert_eq!(blocks[2].json()["events"], 2);
-    // In the middle of a replay, too.
+    // Also in the middle of a replay.
     let first = server.events("").block();
     assert_eq!(summary(std::slice::from_ref(&first)), "a1");
     assert_eq!(summary(&server.events_after("", &first.id).until_synced()), "c1 b3 synced");
-    // And when there is nothing newer.
+    // Also when nothing is newer.
     let at = cursor(&server, "");
     assert_eq!(summary(&server.events_after("", &at).until_synced()), "synced");
 }
@@ -41,8 +41,8 @@ fn cursor_is_taken_from_the_header_or_any_query_spelling() {
     let new = cursor(&server, "");
     for name in ["last_event_id", "lastEventId", "lastEventID"] {
         assert_eq!(replayed(&server, &format!("?{name}={old}")), "a2 synced", "{name}");
-        assert_eq!(replayed(&server, &format!("?{name}=")), "a2 synced", "empty is absent");
-        // The header wins, whatever the query says.
+        assert_eq!(replayed(&server, &format!("?{name}=")), "a2 synced", "empty counts as absent");
+        // The header wins over the query.
         let query = format!("?{name}={old}");
         assert_eq!(summary(&server.events_after(&query, &new).until_synced()), "synced");
         assert_eq!(
@@ -50,11 +50,11 @@ fn cursor_is_taken_from_the_header_or_any_query_spelling() {
             "synced"
         );
     }
-    // An empty header is absent.
+    // An empty header counts as absent.
     let target = format!("/events?last_event_id={new}");
     let mut stream = EventStream::open(server.address, &target, &["Last-Event-ID:"]);
     assert_eq!(summary(&stream.until_synced()), "synced");
-    // An empty spelling leaves the turn to the next.
+    // An empty spelling counts as absent, so the next one applies.
     assert_eq!(replayed(&server, &format!("?last_event_id=&lastEventId={new}")), "synced");
 }
 
@@ -119,7 +119,7 @@ fn cursor_is_valid_for_an_equal_set_of_filters() {
         "synced"
     );
     assert_eq!(summary(&server.events_after("?event=a", &at).until_synced()), "reset a1 synced");
-    // How records are sent is no part of what is seen.
+    // The cursor does not depend on how records are sent.
     let at = cursor(&server, "?dispatch=message");
     assert_eq!(summary(&server.events_after("?replay=all", &at).until_synced()), "synced");
 }
@@ -138,9 +138,9 @@ fn cursor_stays_valid_across_restarts() {
     let server = server.restart();
     let blocks = server.events_after("", &end).until_synced();
     assert_eq!(summary(&blocks), "a2 synced");
-    assert_ne!(blocks[0].id.split('-').next(), end.split('-').next(), "an epoch an open");
+    assert_ne!(blocks[0].id.split('-').next(), end.split('-').next(), "one epoch per open");
     assert_eq!(summary(&server.events_after("", &middle).until_synced()), "b1 a2 synced");
-    // The first open never had the seq that the second one's record has.
+    // This seq was written in a later epoch, so the first epoch never reached it.
     let seq = blocks[0].seq();
     let mut fields = end.split('-');
     let (epoch, view) = (fields.next().expect("an epoch"), fields.nth(1).expect("a view"));

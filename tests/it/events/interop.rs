@@ -1,4 +1,4 @@
-//! A client that others wrote reads the stream right.
+//! An independent client, the crate eventsource-client, reads the stream correctly.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn eventsource_client_reads_records_control_events_utf8_and_large_values() {
         let mut stream = client.stream();
         let mut events = Vec::new();
         while events.len() < 3 {
-            let said = timeout(WAIT_MAX, stream.next()).await.expect("something is said");
-            match said.expect("it goes on").expect("it is understood") {
+            let item = timeout(WAIT_MAX, stream.next()).await.expect("an item in time");
+            match item.expect("the stream continues").expect("the client can parse it") {
                 SSE::Event(event) => {
                     if event.event_type == "broker:synced" {
                         server.client().put("live", "{\"a\":[1.0]}");

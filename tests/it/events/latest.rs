@@ -1,4 +1,4 @@
-//! `GET /latest`: what a stream starts with, as one JSON object.
+//! `GET /latest`: the replay of a stream as one JSON object.
 
 use super::summary;
 use crate::harness::server::Server;
@@ -45,7 +45,7 @@ fn etag_changes_only_with_selected_records_and_304_has_no_body() {
     let client = server.client();
     let etag_of = |target| client.get(target).expect(200).header("etag").map(str::to_owned);
     let etag = etag_of("/latest?event=b.*").expect("an etag");
-    assert_ne!(etag_of("/latest"), Some(etag.clone()), "another view");
+    assert_ne!(etag_of("/latest"), Some(etag.clone()), "another set of filters");
     let condition = format!("If-None-Match: {etag}");
     let held = client.get_with("/latest?event=b.*", &[&condition]).expect(304);
     assert_eq!((held.header("etag"), held.body.len()), (Some(etag.as_str()), 0));

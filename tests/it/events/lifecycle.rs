@@ -1,4 +1,4 @@
-//! Heartbeats, and ends that EventSource survives.
+//! Heartbeats, limits, and ends after which an EventSource reconnects.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn idle_stream_sends_a_colon_line_as_heartbeat() {
         assert_eq!(stream.line().as_deref(), Some(":"));
     }
     server.client().put("a", "1");
-    // `said` takes a block only where a line begins one: a heartbeat never stands inside.
+    // `item` accepts a heartbeat only between blocks, never inside one.
     loop {
         match stream.item() {
             StreamItem::Heartbeat => {}
@@ -61,11 +61,11 @@ fn eventsource_beyond_the_stream_limit_gets_200_and_one_retry_line() {
         answer.problem(503, "too-many-streams");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    // Whatever is full, inserts and reads go on.
+    // At the limit, inserts and reads still work.
     server.client().put("a", "1");
     assert!(first.block().is("a"));
     drop(first);
-    eventually("the place is free", || {
+    eventually("the slot is free", || {
         (server.client().get("/health").json()["streams"] == 0).then_some(())
     });
     server.events("").until_synced();
@@ -102,5 +102,5 @@ fn disconnected_clients_free_their_slots() {
     let open = || server.client().get("/health").json()["streams"].as_u64();
     assert_eq!(open(), Some(20));
     drop(streams);
-    eventually("every place is free", || (open() == Some(0)).then_some(()));
+    eventually("every slot is free", || (open() == Some(0)).then_some(()));
 }

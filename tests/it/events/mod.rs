@@ -1,4 +1,4 @@
-//! `GET /events` and `GET /latest`, byte by byte.
+//! `GET /events` and `GET /latest`, compared byte by byte.
 
 mod connections;
 mod cursors;
@@ -13,19 +13,19 @@ use serde_json::Value;
 use crate::harness::server::Server;
 use crate::harness::stream::{Block, EventStream};
 
-/// `(event, version)` of each record, marks by their name alone.
+/// `(event, version)` of each record; control events have version 0.
 fn event_versions(blocks: &[Block]) -> Vec<(String, u64)> {
     let of = |block: &Block| {
         let json = block.json();
         match json["version"].as_u64() {
             Some(version) => (json["event"].as_str().expect("a name").to_owned(), version),
-            None => (block.event.clone().expect("a mark has a name"), 0),
+            None => (block.event.clone().expect("a control event has a name"), 0),
         }
     };
     blocks.iter().map(of).collect()
 }
 
-/// As [`event_versions`], in a line: `a1 b2 synced`.
+/// The blocks in one line: `a1 b2 synced`.
 fn summary(blocks: &[Block]) -> String {
     let word = |(event, version): (String, u64)| match version {
         0 => event.replace("broker:", ""),
@@ -34,7 +34,7 @@ fn summary(blocks: &[Block]) -> String {
     event_versions(blocks).into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// What a fresh stream with this query says until it is synced.
+/// Summary of a new stream with this query up to `synced`.
 fn replayed(server: &Server, query: &str) -> String {
     summary(&server.events(query).until_synced())
 }
@@ -189,5 +189,5 @@ fn system_records_are_on_no_stream() {
     let server = Server::start().restart().restart();
     assert_eq!(replayed(&server, ""), "synced");
     assert_eq!(replayed(&server, "?replay=all"), "synced");
-    assert_eq!(server.client().lines("/log").len(), 3, "and yet they are in the log");
+    assert_eq!(server.client().lines("/log").len(), 3, "the log has all three opens");
 }

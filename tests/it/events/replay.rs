@@ -1,4 +1,4 @@
-//! `replay`: how a stream without a good cursor starts.
+//! `replay`: the start of a stream without a valid cursor.
 
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ fn all_with_a_cursor_still_sends_every_version() {
     assert_eq!(summary(&blocks), "a2 c1 a3 synced");
     let blocks = server.events_after("?replay=all", "garbage").until_synced();
     assert_eq!(summary(&blocks), "reset a1 b1 a2 c1 a3 synced");
-    // The same cursor without it gives the newest.
+    // The same cursor without `replay=all` gives the latest versions.
     assert_eq!(summary(&server.events_after("", &second.id).until_synced()), "c1 a3 synced");
 }
 
@@ -91,7 +91,7 @@ fn all_crosses_segments_and_restarts() {
     assert_eq!(versions, (1..=51).collect::<Vec<u64>>());
 }
 
-/// Streams that begin while others insert, behind a window that holds only a few records.
+/// Streams start while others insert, with a window of only a few records.
 #[test]
 fn all_misses_and_repeats_nothing_during_concurrent_inserts() {
     const WRITERS: usize = 4;
@@ -128,7 +128,7 @@ fn all_misses_and_repeats_nothing_during_concurrent_inserts() {
     });
 }
 
-/// Reconnects at random blocks, each time with the id of the last: together nothing is missed.
+/// Reconnects after varying numbers of blocks, each time with the id of the last block.
 #[test]
 fn all_is_complete_across_many_reconnects() {
     let server = Server::start();

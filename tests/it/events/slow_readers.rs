@@ -1,4 +1,4 @@
-//! The slow reader pays alone: it skips what was superseded, and ends on what is newest.
+//! Slow readers skip superseded versions, end on the latest ones, and delay nobody else.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ const EVENTS: usize = 5;
 const ROUNDS: u64 = 400;
 const DATA_BYTES: usize = 4_000;
 
-/// Far more than sockets hold, behind a window that holds next to nothing.
+/// Inserts far more than socket buffers and the window hold.
 fn overrun_buffers(server: &Server) {
     let data = "x".repeat(DATA_BYTES);
     for _ in 0..ROUNDS / 10 {
@@ -29,7 +29,7 @@ fn lagging(server: &Server, query: &str) -> EventStream {
     stream
 }
 
-/// Versions of each event and seqs of all rise strictly; the newest version of each.
+/// Asserts that seqs and the versions of each event increase. Returns the latest version of each.
 fn assert_never_backwards(blocks: &[Block]) -> HashMap<String, u64> {
     let mut latest = HashMap::new();
     let mut last_seq = 0;
@@ -51,13 +51,13 @@ fn lagging_subscriber_catches_up_with_latest_values_and_never_goes_backwards() {
     let latest = assert_never_backwards(&blocks);
     assert_eq!(blocks.last().map(Block::seq), end["seq"].as_u64());
     for event in 0..EVENTS {
-        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the latest version");
     }
     let sent = blocks.len() as u64;
     let inserted = ROUNDS * EVENTS as u64;
     assert!(sent < inserted / 2, "{sent} of {inserted} blocks: superseded versions are skipped");
-    // Having caught up, it follows again: nothing is skipped. One at a time, for the window holds
-    // no more than three.
+    // After catching up it follows live and skips nothing. One insert at a time, because the
+    // window holds no more than three.
     for version in 1..=5 {
         server.client().put("after", &version.to_string());
         assert_eq!(stream.block().version(), version);

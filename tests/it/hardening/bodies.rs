@@ -1,4 +1,4 @@
-//! JSON that two readers would understand differently, or that costs more than it weighs.
+//! JSON that two parsers understand differently, or that costs more than its size suggests.
 
 use crate::harness::server::{Server, small};
 
@@ -6,8 +6,8 @@ fn with_data(data: &str) -> String {
     format!("{{\"event\":\"a\",\"data\":{data}}}")
 }
 
-/// Of two equal keys one reader takes the first and one the last, so that what was checked is not
-/// what is shown; an escape hides that they are equal.
+/// Duplicate keys: one parser takes the first value and another the last, so the value that was
+/// checked is not the one that is shown. An escape hides that two keys are equal.
 #[test]
 fn duplicate_keys_are_refused_even_when_escaped() {
     let server = Server::start();
@@ -26,11 +26,12 @@ fn duplicate_keys_are_refused_even_when_escaped() {
         let detail = problem["detail"].as_str().expect("a sentence");
         assert!(detail.contains("twice"), "{body}: {detail}");
     }
-    // Keys that only look alike are two.
+    // Keys that only look alike are different.
     server.client().put("a", "{\"x\":1,\"X\":2,\"x \":3,\"e\\u0301\":4,\"é\":5}");
 }
 
-/// One half of a surrogate pair is no character: some readers drop it, some fail.
+/// Lone surrogates: half of a surrogate pair is no character, so some parsers drop it and some
+/// fail.
 #[test]
 fn lone_surrogates_are_refused_in_values_and_keys() {
     let server = Server::start();
@@ -50,7 +51,7 @@ fn lone_surrogates_are_refused_in_values_and_keys() {
     server.client().put("a", "\"\\ud83d\\ude00\"");
 }
 
-/// A hundred thousand brackets overflow the stack of a reader that recurses.
+/// Deep nesting: a hundred thousand brackets overflow the stack of a recursive parser.
 #[test]
 fn deeply_nested_json_is_refused_at_the_limit() {
     let server = Server::start();
@@ -73,7 +74,7 @@ fn deeply_nested_json_is_refused_at_the_limit() {
     server.client().insert(format!("[{}]", nested("[", "]", 65))).problem(400, "malformed-json");
 }
 
-/// Numbers beyond every type overflow where somebody converts them; here nobody does.
+/// Huge numbers: they overflow wherever they are converted, so the server never converts them.
 #[test]
 fn huge_numbers_are_kept_and_never_converted() {
     let server = Server::start();
@@ -91,7 +92,7 @@ fn huge_numbers_are_kept_and_never_converted() {
     }
 }
 
-/// Bytes that are not UTF-8 are repaired differently by every reader; overlong forms hide a slash.
+/// Invalid UTF-8: every parser repairs it differently, and overlong forms hide a slash.
 #[test]
 fn invalid_utf8_is_refused() {
     let server = Server::start();
@@ -110,12 +111,12 @@ fn invalid_utf8_is_refused() {
         body.push(b'}');
         server.client().insert(body).problem(400, "malformed-json");
     }
-    // UTF-16 and UTF-32 are not UTF-8 either.
+    // UTF-16 is not UTF-8 either.
     let wide: Vec<u8> = with_data("1").encode_utf16().flat_map(u16::to_le_bytes).collect();
     server.client().insert(wide).problem(400, "malformed-json");
 }
 
-/// A raw control character inside of a string, or NUL bytes between tokens.
+/// Raw control characters inside strings, and NUL bytes between tokens.
 #[test]
 fn raw_control_characters_are_refused() {
     let server = Server::start();
@@ -130,7 +131,7 @@ fn raw_control_characters_are_refused() {
     server.client().insert(with_data("\u{a0}1")).problem(400, "malformed-json");
 }
 
-/// A message that repeats what was sent must not repeat a megabyte of it, nor markup unescaped.
+/// Reflection: an error that quotes its input must not return all of it.
 #[test]
 fn error_response_is_short_whatever_was_sent() {
     let server = Server::start();
@@ -149,7 +150,7 @@ fn error_response_is_short_whatever_was_sent() {
     }
 }
 
-/// Arrays of a hundred thousand tiny events in one body.
+/// Batch bomb: hundreds of thousands of tiny events in one body.
 #[test]
 fn huge_batch_is_refused_by_its_length() {
     let server = Server::start();
@@ -157,23 +158,23 @@ fn huge_batch_is_refused_by_its_length() {
     server.client().insert(tiny).problem(422, "batch-too-long");
 }
 
-/// A compressed body is small on the wire and gigabytes behind it.
+/// Decompression bomb: a compressed body is small on the wire and gigabytes in memory.
 #[test]
 fn compressed_bodies_are_not_decompressed() {
     let server = Server::start();
     let headers = ["Content-Type: application/json", "Content-Encoding: gzip"];
-    // A gzip of some JSON.
+    // Some JSON, compressed with gzip.
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV*K-*\xce\xcc\xcfS\xb2R\x02\x00";
     let answer = server.client().send("POST", "/insert", &headers, gzip);
     assert!(matches!(answer.status, 400 | 415), "{answer:?}");
-    // And no length of an answer tells what is in it.
+    // Answers are not compressed, so their length reveals nothing of their content (BREACH).
     server.client().put("a", "1");
     let accept = ["Accept-Encoding: gzip, br, zstd, deflate"];
     let answer = server.client().get_with("/latest", &accept).expect(200);
     assert_eq!(answer.header("content-encoding"), None);
 }
 
-/// Values that the page or another reader might take for its own: they are only data.
+/// Key injection: keys that JavaScript, serde or the records themselves treat specially.
 #[test]
 fn keys_special_to_other_parsers_are_plain_data() {
     let server = Server::with(small());

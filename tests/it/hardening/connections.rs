@@ -1,4 +1,4 @@
-//! Connections that hold on, and requests that are nearly HTTP.
+//! Clients that occupy connections, and requests that are not quite HTTP.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::server::{Server, small};
 use crate::harness::wire::{Connection, eventually, request};
 
-/// A head that is sent byte by byte holds a connection for ever (slowloris).
+/// Slowloris: a request head that is never finished occupies a connection forever.
 #[test]
 fn unfinished_request_head_times_out_while_others_are_served() {
     let server = Server::with(small().body_timeout(Duration::from_secs(1)));
@@ -19,11 +19,11 @@ fn unfinished_request_head_times_out_while_others_are_served() {
         if let Some((status, _)) = connection.head() {
             assert_eq!(status, 408);
         }
-        assert_eq!(connection.rest(), b"", "it is closed");
+        assert_eq!(connection.rest(), b"", "the connection is closed");
     }
 }
 
-/// A head of megabytes fills memory before anything is known of the request.
+/// Memory exhaustion: a request head of megabytes.
 #[test]
 fn huge_request_head_is_refused() {
     let server = Server::start();
@@ -33,7 +33,7 @@ fn huge_request_head_is_refused() {
         format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(100_000)),
     ] {
         let mut connection = server.connect();
-        // The server may hang up before everything is sent.
+        // The server may close the connection before everything is sent.
         connection.send(head);
         if let Some((status, _)) = connection.head() {
             assert!((400..500).contains(&status), "{status}");
@@ -42,8 +42,8 @@ fn huge_request_head_is_refused() {
     server.client().get("/livez").expect(200);
 }
 
-/// Two lengths, or a length and chunks, let a proxy and the server disagree on where the next
-/// request begins (request smuggling).
+/// Request smuggling: with two lengths, or a length and chunks, a proxy and the server disagree on
+/// where the next request begins.
 #[test]
 fn ambiguous_body_length_is_refused() {
     let server = Server::start();
@@ -71,7 +71,7 @@ fn ambiguous_body_length_is_refused() {
     server.client().get("/audit/a").problem(404, "unknown-event");
 }
 
-/// What is not HTTP at all.
+/// Other protocols, such as TLS and HTTP/2, and garbage on the HTTP port.
 #[test]
 fn non_http_bytes_get_an_error_or_no_response() {
     let server = Server::start();
@@ -94,7 +94,7 @@ fn non_http_bytes_get_an_error_or_no_response() {
     server.client().get("/livez").expect(200);
 }
 
-/// A client that asks with a method that a route does not have, to see what comes back.
+/// Method probing: unsupported methods must not reach a handler.
 #[test]
 fn wrong_method_is_405_and_lists_the_allowed_ones() {
     let server = Server::start();
@@ -131,7 +131,8 @@ fn wrong_method_is_405_and_lists_the_allowed_ones() {
     assert_eq!(server.client().lines("/audit/a").len(), 1);
 }
 
-/// `HEAD` is `GET` without a body, and its refusals are problems without one.
+/// A `HEAD` answer with a body would desynchronise the connection. `HEAD` is `GET` without a body,
+/// for refusals too.
 #[test]
 fn head_has_the_headers_of_get_and_no_body() {
     let server = Server::start();
@@ -167,7 +168,7 @@ fn head_has_the_headers_of_get_and_no_body() {
     }
 }
 
-/// Ranges and conditions that a cache or a tool sends must not cut or change what is told.
+/// Range and conditional headers of caches and tools must not truncate or change an answer.
 #[test]
 fn conditional_and_range_requests_get_the_whole_body_or_304() {
     let server = Server::start();
@@ -189,13 +190,13 @@ fn conditional_and_range_requests_get_the_whole_body_or_304() {
         let answer = server.client().get_with("/audit/a/1", &[&header]).expect(304);
         assert!(answer.body.is_empty() && answer.header("etag").is_some());
     }
-    // A stream is never held.
+    // A stream ignores conditions.
     let mut stream =
         crate::harness::stream::EventStream::open(server.address, "/events", &["If-None-Match: *"]);
     stream.until_synced();
 }
 
-/// Clients that come and go in the middle of everything must not use up the places.
+/// Slot exhaustion: clients that leave in the middle of a stream must not keep their slots.
 #[test]
 fn clients_that_leave_mid_stream_free_their_slots() {
     let config = small().max_streams(NonZeroUsize::new(5).expect("not 0"));
@@ -208,18 +209,18 @@ fn clients_that_leave_mid_stream_free_their_slots() {
             connection.send(request("GET", "/events", &[], b""));
             let (status, _) = connection.head().expect("an answer");
             assert_eq!(status, 200, "{n} of round {round}");
-            // Some leave at once, some in the middle of a block.
+            // Some leave immediately, some in the middle of a block.
             if n % 2 == 0 {
                 connection.take(1_000);
             }
         }
-        eventually("every place is free", || {
+        eventually("every slot is free", || {
             (server.client().get("/health").json()["streams"] == 0).then_some(())
         });
     }
 }
 
-/// A reader that opens a stream and then takes nothing holds memory and a place for ever.
+/// Slow read: a client that opens a stream and never reads would occupy memory and a slot forever.
 #[test]
 fn reader_that_takes_nothing_is_disconnected() {
     let server = Server::with(small().stall_timeout(Duration::from_secs(1)));
@@ -229,10 +230,10 @@ fn reader_that_takes_nothing_is_disconnected() {
     stalled.send(request("GET", "/events", &[], b""));
     stalled.head().expect("the stream begins");
     let streams = || server.client().get("/health").expect(200).json()["streams"].as_u64();
-    eventually("its place is free", || (streams() == Some(0)).then_some(()));
+    eventually("its slot is free", || (streams() == Some(0)).then_some(()));
 }
 
-/// Requests in one write, some of them bad: each has its own answer, in order.
+/// Response mix-up: of pipelined requests, some invalid, each gets its own answer in order.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Server::start();

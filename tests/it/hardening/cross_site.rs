@@ -1,4 +1,4 @@
-//! Pages of other sites, in the browser of somebody who runs Broker.
+//! Attacks by pages of other sites in the browser of somebody who runs Broker.
 
 use broker::Config;
 
@@ -15,7 +15,7 @@ fn preflight(server: &Server, origin: &str, method: &str) -> Answer {
     server.client().send("OPTIONS", "/insert", &headers, b"")
 }
 
-/// A cache that keeps what a program was answered must not hand it to a page of another origin.
+/// Cache confusion: an answer to a program, which sent no origin, must not be reused for a page.
 #[test]
 fn every_response_varies_by_origin() {
     let server = Server::with(with_origin("https://app.example.com"));
@@ -39,8 +39,8 @@ fn with_origin(origin: &str) -> Config {
     small().origin(origin.parse().expect("an origin"))
 }
 
-/// A page of evil.example has its name resolve to 127.0.0.1 after it has loaded (DNS rebinding):
-/// to its browser the server is then of its own origin, and everything may be read.
+/// DNS rebinding: after its page has loaded, evil.example resolves to 127.0.0.1. The browser then
+/// treats the server as the page's own origin and lets it read everything.
 #[test]
 fn foreign_host_is_refused_on_every_route() {
     let server = Server::start();
@@ -83,8 +83,8 @@ fn foreign_host_is_refused_on_every_route() {
     assert_eq!(server.client().lines("/audit/a").len(), 1);
 }
 
-/// The same with an absolute request target, which proxies send and which wins over `Host`
-/// (RFC 9112, section 3.2.2), and with two `Host` lines of which the second is read by another.
+/// DNS rebinding with an absolute request target, which overrides `Host` (RFC 9112, section 3.2.2),
+/// or with a second `Host` header, which another parser would use.
 #[test]
 fn absolute_target_or_second_host_does_not_bypass_the_host_check() {
     let server = Server::start();
@@ -101,14 +101,14 @@ fn absolute_target_or_second_host_does_not_bypass_the_host_check() {
     assert!(matches!(answer.status, 400 | 403), "{answer:?}");
 }
 
-/// Behind a proxy that does not name the host, a forwarded name must not stand in for it.
+/// DNS rebinding with a forged `Forwarded` or `X-Forwarded-Host` header.
 #[test]
 fn forwarded_host_does_not_replace_the_host_header() {
     let server = Server::start();
     for forwarded in ["X-Forwarded-Host: localhost", "Forwarded: host=localhost"] {
         let answer = server.client().get_with("/latest", &["Host: evil.example", forwarded]);
         answer.problem(403, "host-refused");
-        // Nor the one of an absolute target.
+        // Nor does it replace the host of an absolute target.
         let absolute = format!(
             "GET http://evil.example/latest HTTP/1.1\r\nHost: evil.example\r\n{forwarded}\r\n\
              Connection: close\r\n\r\n"
@@ -118,7 +118,7 @@ fn forwarded_host_does_not_replace_the_host_header() {
     }
 }
 
-/// The name that a proxy serves it under is a setting, and only that one.
+/// Behind a proxy, the host of the public URL is accepted and no other.
 #[test]
 fn host_of_the_public_url_is_accepted() {
     let url = "https://broker.example.com".parse::<broker::config::PublicUrl>().expect("a url");
@@ -128,7 +128,7 @@ fn host_of_the_public_url_is_accepted() {
     other.problem(403, "host-refused");
 }
 
-/// A page of any site asks to read the answers, and to insert.
+/// A page of any site tries to read and to insert.
 #[test]
 fn by_default_only_local_origins_are_allowed() {
     let server = Server::start();
@@ -147,7 +147,7 @@ fn by_default_only_local_origins_are_allowed() {
     }
 }
 
-/// `*` together with cookies would let every page act as the user who has them.
+/// `*` together with credentials would let every page act as the logged-in user.
 #[test]
 fn wildcard_origin_excludes_cookies() {
     let server = Server::with(with_origin("*"));
@@ -161,7 +161,7 @@ fn wildcard_origin_excludes_cookies() {
     }
 }
 
-/// A list is exact: neither a prefix, nor a subdomain, nor another scheme or port is in it.
+/// Lookalike origins: a listed origin allows no prefix, subdomain, other scheme or other port.
 #[test]
 fn listed_origins_match_exactly_and_may_send_cookies() {
     let server = Server::with(with_origin("https://app.example.com,https://b.example:8443"));
@@ -185,7 +185,7 @@ fn listed_origins_match_exactly_and_may_send_cookies() {
     }
 }
 
-/// A form posts without a preflight, as text/plain or as a form: "simple" requests.
+/// Cross-site request forgery: forms post "simple" requests without a preflight.
 #[test]
 fn cross_site_form_cannot_insert() {
     let server = Server::with(with_origin("*"));
@@ -202,14 +202,14 @@ fn cross_site_form_cannot_insert() {
         let answer = server.client().send("POST", "/insert", &headers, body);
         answer.problem(415, "unsupported-media-type");
     }
-    // Two lines, of which a browser's form could set neither; still only one may count.
+    // Two Content-Type headers, of which another parser might use the second.
     let two = ["Content-Type: text/plain", "Content-Type: application/json"];
     let answer = server.client().send("POST", "/insert", &two, body);
     assert!(matches!(answer.status, 400 | 415), "{answer:?}");
     server.client().get("/audit/a").problem(404, "unknown-event");
 }
 
-/// Stored markup that a browser takes for a page: `/audit/a` opened in a tab.
+/// Stored cross-site scripting: a browser that opens `/audit/a` must not render stored markup.
 #[test]
 fn stored_markup_is_never_served_as_html() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! One test an abuse; the attack is in its comment.
+//! One test per abuse; the doc comment names the attack.
 
 mod bodies;
 mod connections;

@@ -1,9 +1,9 @@
-//! Names and targets that mean something else to somebody on the way.
+//! Names, paths and queries that another parser on the way would read differently.
 
 use crate::harness::server::Server;
 use crate::harness::stream::EventStream;
 
-/// `%0d%0a` ends a header line, a line of a log, or a field of a stream.
+/// Header and stream injection: `%0d%0a` ends a header, a log line or a field of a stream.
 #[test]
 fn line_breaks_in_names_reach_no_header_or_stream() {
     let server = Server::start();
@@ -19,15 +19,15 @@ fn line_breaks_in_names_reach_no_header_or_stream() {
         assert_eq!(answer.header("set-cookie"), None);
         server.client().get(&format!("/events?event={bad}")).problem(400, "malformed-query");
     }
-    // Data may hold escaped ones; on the stream they stay escaped.
+    // Data may contain escaped line breaks, which stay escaped on the stream.
     let mut stream = server.events("");
     stream.until_synced();
     server.client().put("a", "\"\\r\\n\\ndata:forged\\n\\n\\u2028\"");
     assert!(stream.block().raw.contains("\"\\r\\n\\ndata:forged"));
 }
 
-/// `%2F`, `..` and `%5C` leave the folder in many a server; `%ff` and `%c3%28` are replaced by
-/// U+FFFD, so that two names become one; `%00` ends a string.
+/// Path traversal with `%2F`, `..` and `%5C`. Invalid UTF-8 such as `%ff`, which becomes U+FFFD and
+/// makes two names one. `%00`, which ends a C string.
 #[test]
 fn invalid_names_in_paths_are_400_or_404_and_never_another_event() {
     let server = Server::start();
@@ -82,14 +82,14 @@ fn invalid_names_in_paths_are_400_or_404_and_never_another_event() {
         assert!(matches!(answer.status, 400 | 404), "{target}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{target}");
     }
-    // A broken escape is no escape of anything else.
+    // Incomplete escapes.
     for bad in ["a%", "a%2", "a%zz"] {
         let answer = server.client().get(&format!("/audit/{bad}"));
         assert!(matches!(answer.status, 400 | 404), "{bad}: {answer:?}");
     }
 }
 
-/// A name that is longer than any index, header or screen expects.
+/// Overlong names, which exceed what indexes and headers expect.
 #[test]
 fn overlong_names_are_refused_on_every_route() {
     let server = Server::start();
@@ -100,14 +100,14 @@ fn overlong_names_are_refused_on_every_route() {
     server.client().get(&format!("/audit?after={long}")).problem(400, "malformed-query");
     let body = format!("{{\"event\":\"a\",\"data\":1,\"to\":\"{long}\"}}");
     server.client().insert(body).problem(422, "invalid-event");
-    // 255 bytes of two-byte characters are refused as 256 and taken as 254.
+    // The limit of 255 counts bytes: 128 two-byte characters are too long, 127 are not.
     let body = |n| format!("{{\"event\":\"{}\",\"data\":1}}", "é".repeat(n));
     server.client().insert(body(128)).problem(422, "invalid-event");
     server.client().insert(body(127)).expect(201);
 }
 
-/// `open` and `error` would fire a page's own handlers of the connection; `broker:…` would let a
-/// client pose as the system and reset everybody.
+/// Spoofing: events named `open` or `error` would trigger a page's connection handlers, and
+/// `broker:…` would let a client pose as the system and reset every subscriber.
 #[test]
 fn names_reserved_by_eventsource_or_the_system_are_refused() {
     let server = Server::start();
@@ -117,12 +117,12 @@ fn names_reserved_by_eventsource_or_the_system_are_refused() {
         let target = format!("/events?event={}", name.replace(':', "%3A"));
         server.client().get(&target).problem(400, "malformed-query");
     }
-    // As a name's own letter a colon is nothing special.
+    // A colon elsewhere in a name is not special.
     server.client().put("brokers:reset", "1");
     assert_eq!(server.events("").until_synced().len(), 2);
 }
 
-/// Thousands of filters, or filters that would make a naive matcher backtrack.
+/// Filter bombs: thousands of filters, or wildcards that make a naive matcher backtrack.
 #[test]
 fn too_many_filters_are_refused_and_wildcard_bombs_are_cheap() {
     let server = Server::start();
@@ -148,7 +148,7 @@ fn too_many_filters_are_refused_and_wildcard_bombs_are_cheap() {
     }
 }
 
-/// A cursor out of nowhere: very long, not text, or made to look like SQL, a path or a format.
+/// Garbage cursors: very long, not UTF-8, or imitating SQL, a path or a format string.
 #[test]
 fn garbage_last_event_id_is_a_reset_and_never_an_error() {
     let server = Server::start();
@@ -173,7 +173,7 @@ fn garbage_last_event_id_is_a_reset_and_never_an_error() {
         connection.send(&request);
         let (status, _) = connection.head().expect("an answer");
         if garbage == b"\x01" {
-            // No header value (RFC 9110, section 5.5), so no request.
+            // Not a valid header value (RFC 9110, section 5.5).
             assert_eq!(status, 400);
             continue;
         }
@@ -191,7 +191,7 @@ fn garbage_last_event_id_is_a_reset_and_never_an_error() {
     }
 }
 
-/// A mistyped parameter that is ignored shows everything to somebody who asked for a part.
+/// An ignored typo in a parameter would return everything instead of the selected part.
 #[test]
 fn unknown_and_repeated_query_parameters_are_refused() {
     let server = Server::start();
@@ -211,7 +211,7 @@ fn unknown_and_repeated_query_parameters_are_refused() {
     ] {
         server.client().get(target).problem(400, "malformed-query");
     }
-    // Empty pairs and an empty query are nothing.
+    // An empty query and empty pairs are allowed.
     server.client().get("/latest?").expect(200);
     server.client().get("/latest?&&event=a&").expect(200);
 }

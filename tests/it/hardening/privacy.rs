@@ -1,4 +1,4 @@
-//! What is private to a user, looked for by a request without one.
+//! Attempts to read private records, or to learn that they exist, without being their user.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ fn private(server: &Server, event: &str) {
     server.client().insert(body).expect(201);
 }
 
-/// The same by the relay's door.
+/// A private record through the relay.
 fn publish(server: &Server, topic: &str) {
     let body = format!("{{\"topic\":\"{topic}\",\"message\":\"{SECRET}\",\"user_id\":\"{USER}\"}}");
     let media = ["Content-Type: application/json"];
     server.client().send("POST", "/publish", &media, body.as_bytes()).expect(201);
 }
 
-/// A relay client of `user`, who says that it is that user.
+/// A relay client that registered as `user`.
 fn relay(server: &Server, user: &str, topics: &str) -> Socket {
     Socket::open(server, &registered(server, user, topics))
 }
@@ -34,7 +34,7 @@ fn registered(server: &Server, user: &str, topics: &str) -> String {
     url.strip_prefix("ws://localhost").expect("the host that was asked").to_owned()
 }
 
-/// The same question, put to every route.
+/// Looks for private records on every route.
 #[test]
 fn no_route_shows_a_private_record_its_name_or_its_user() {
     let server = Server::start();
@@ -74,7 +74,8 @@ fn no_route_shows_a_private_record_its_name_or_its_user() {
     assert_eq!(lines.len(), 1);
 }
 
-/// A stream of everything, of the exact name, of all versions, live and resumed.
+/// Looks for private records on streams: of everything, of the exact name, of all versions, live
+/// and resumed.
 #[test]
 fn no_stream_shows_a_private_record() {
     let server = Server::start();
@@ -99,7 +100,8 @@ fn no_stream_shows_a_private_record() {
     }
 }
 
-/// A socket of everything, of the exact name, of all versions, and after its topics were changed.
+/// Looks for private records on sockets: of everything, of the exact name, of all versions, and
+/// after a change of topics.
 #[test]
 fn no_socket_shows_a_private_record() {
     let server = Server::start();
@@ -124,8 +126,8 @@ fn no_socket_shows_a_private_record() {
     assert_eq!(socket.text(), "the next");
 }
 
-/// Another user of the relay, with every topic there is: by a message, by one that came between
-/// registration and connection, by changed topics, by coming back, and far behind.
+/// Another user of the relay subscribes to every topic: messages before and after connecting, after
+/// a change of topics, after reconnecting, and far behind the log.
 #[test]
 fn no_relay_client_gets_the_messages_of_another_user() {
     let server = Server::with(small().window_bytes(64 << 10));
@@ -133,7 +135,7 @@ fn no_relay_client_gets_the_messages_of_another_user() {
     let path = registered(&server, "ben", "[\">\",\"note\"]");
     publish(&server, "note");
     let mut ben = Socket::open(&server, &format!("{path}?format=record"));
-    // A user of whose name the other one's is a beginning, and one that says the same in capitals.
+    // Users whose names are a prefix of the user's and its upper case.
     let mut prefix = relay(&server, &USER[..3], "[\">\"]");
     let mut capitals = relay(&server, &USER.to_uppercase(), "[\">\"]");
     publish(&server, "note");
@@ -141,7 +143,7 @@ fn no_relay_client_gets_the_messages_of_another_user() {
     publish(&server, "note");
     ben.send("{\"topics\":[\">\"]}");
     ben.close();
-    // Beyond the window, so that all of it is read from the log.
+    // More than the window holds, so that it is read from the log.
     let event = format!("{{\"event\":\"note\",\"data\":\"{SECRET}\",\"to\":\"{USER}\"}}");
     let batch = vec![event.as_str(); 900].join(",");
     server.client().insert(format!("[{batch}]")).expect(201);
@@ -151,13 +153,13 @@ fn no_relay_client_gets_the_messages_of_another_user() {
     for socket in [&mut ben, &mut prefix, &mut capitals] {
         assert_eq!(socket.text(), "for all");
     }
-    // And the user gets them: the test looks where there is something.
+    // The user does get them, so there was something to find.
     let mut user = relay(&server, USER, "[\"note\"]");
     publish(&server, "note");
     assert_eq!(user.text(), SECRET);
 }
 
-/// Private messages must not show in what a relay client can count: gaps in versions.
+/// Side channel: gaps in versions would reveal private messages to other users.
 #[test]
 fn versions_seen_by_a_relay_client_have_no_gaps_from_private_messages() {
     let server = Server::start();
@@ -170,7 +172,7 @@ fn versions_seen_by_a_relay_client_have_no_gaps_from_private_messages() {
     }
 }
 
-/// `?to=` asks for somebody's history by name.
+/// `?to=` asks for the private history of a user, and must not reveal whether there is one.
 #[test]
 fn reading_a_users_history_is_403_whether_it_exists_or_not() {
     let server = Server::start();
@@ -185,7 +187,7 @@ fn reading_a_users_history_is_403_whether_it_exists_or_not() {
     server.client().get("/audit/note?limit=1&to=x").problem(403, "private");
 }
 
-/// An event that has private records only must look like one that never was.
+/// An event with only private records must look like one that does not exist.
 #[test]
 fn event_with_only_private_records_looks_unknown() {
     let server = Server::start();
@@ -195,14 +197,14 @@ fn event_with_only_private_records_looks_unknown() {
     let never = server.client().get("/audit/nevr");
     assert_eq!(hidden.text().replace("note", "nevr"), never.text());
     server.client().get("/audit/note/1").problem(404, "unknown-event");
-    // Nor do its versions count for the public one, in a receipt or in a mismatch.
+    // Private versions do not count for the public event, in a receipt or in a mismatch.
     let body = "{\"event\":\"note\",\"data\":1,\"expected_version\":7}";
     let problem = server.client().insert(body).problem(409, "version-mismatch");
     assert_eq!(problem["current_version"], 0);
     assert_eq!(server.client().put("note", "1")["version"], 1);
 }
 
-/// Counts tell that something is there (design, Who may: "nor in counts").
+/// Side channel: counts would reveal that private records exist.
 #[test]
 fn private_records_are_in_no_count() {
     let server = Server::start();
@@ -223,7 +225,7 @@ fn private_records_are_in_no_count() {
     assert_eq!(synced.json()["events"], 1);
 }
 
-/// The etag and the cursor of a view must not move with what is not in it.
+/// Side channel: an etag that changes with private records would reveal them.
 #[test]
 fn etag_of_latest_ignores_private_records() {
     let server = Server::start();
@@ -234,7 +236,7 @@ fn etag_of_latest_ignores_private_records() {
     assert_eq!(etag(), before);
 }
 
-/// An id that a private insert used must not answer with that insert.
+/// A public insert that guesses the id of a private one must not get its receipt.
 #[test]
 fn id_of_a_private_insert_does_not_reveal_its_receipt() {
     let server = Server::with(small());

@@ -1,4 +1,4 @@
-//! Frames that RFC 6455 forbids, and more of them than a client needs.
+//! Invalid WebSocket frames, and floods of valid ones.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -17,8 +17,8 @@ fn open(server: &Server) -> Frames {
     socket
 }
 
-/// Each of these, frames as a first byte and a payload, is closed with `code`, and the connection
-/// ends.
+/// Sends each case, a list of frames as first byte and payload, on its own socket. Asserts that the
+/// server closes with `code` and ends the connection.
 #[track_caller]
 fn assert_closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
     let sockets: Vec<_> = cases
@@ -30,17 +30,17 @@ fn assert_closed_with(server: &Server, code: u16, cases: &[&[(u8, &[u8])]]) {
             }
             let (closed, reason) = socket.close_frame();
             assert_eq!(closed, code, "{frames:x?}");
-            assert!(!reason.is_empty(), "the reason says what was wrong");
+            assert!(!reason.is_empty(), "the close frame has a reason");
             socket
         })
         .collect();
-    // All at once: a server waits a second for the client to hang up first.
+    // Afterwards for all, because the server gives each client a second to close first.
     for mut socket in sockets {
         assert_eq!(socket.frame(), None, "the connection ends");
     }
 }
 
-/// A message in any number of pieces, with control frames between them, is one message.
+/// Fragmentation: a message in single bytes with control frames between them is one message.
 #[test]
 fn fragments_form_one_message_despite_control_frames_between_them() {
     let server = Server::start();
@@ -49,7 +49,7 @@ fn fragments_form_one_message_despite_control_frames_between_them() {
     let (first, rest) = message.as_bytes().split_first().expect("a message");
     socket.send(TEXT_FIRST, &[*first]);
     for byte in rest {
-        // In the middle of characters too.
+        // This also splits characters.
         socket.send(CONTINUATION, &[*byte]);
         socket.send(CONTINUATION, b"");
     }
@@ -69,7 +69,7 @@ fn fragments_form_one_message_despite_control_frames_between_them() {
     assert_eq!(record["data"], "é🦀");
 }
 
-/// Frames that come byte by byte are as good as whole ones.
+/// Frames that arrive byte by byte work like whole ones.
 #[test]
 fn frame_may_arrive_byte_by_byte() {
     let server = Server::start();
@@ -81,7 +81,7 @@ fn frame_may_arrive_byte_by_byte() {
     assert_eq!(socket.frame(), Some((PONG, b"x".to_vec())));
 }
 
-/// Text that is no UTF-8 would be repaired differently by whoever reads it next.
+/// Invalid UTF-8: the next parser would repair it in its own way.
 #[test]
 fn non_utf8_text_closes_with_1007() {
     let server = Server::start();
@@ -105,8 +105,8 @@ fn binary_message_closes_with_1003() {
     assert_closed_with(&server, 1003, &[&[(0x82, b"{}")], &[(0x02, b"{")]]);
 }
 
-/// What RFC 6455 forbids: extensions that were not agreed on, opcodes that do not exist, control
-/// frames in pieces or too long, pieces without a beginning, close frames that say nothing sound.
+/// Protocol violations of RFC 6455: extensions that were not negotiated, unknown opcodes,
+/// fragmented or too long control frames, continuations of nothing, malformed close frames.
 #[test]
 fn invalid_frames_close_with_1002() {
     let server = Server::start();
@@ -131,13 +131,13 @@ fn invalid_frames_close_with_1002() {
         &[(CLOSE, b"\x03\xed")],
     ];
     assert_closed_with(&server, 1002, &cases);
-    // An unmasked frame is how a page could speak to a cache on the way.
+    // Unmasked frames would let a page inject requests into a proxy's cache.
     let mut socket = open(&server);
     socket.connection.send(b"\x81\x04ping");
     assert_eq!(socket.close_frame().0, 1002);
 }
 
-/// A frame that announces gigabytes must not be waited for, and nothing be kept for it.
+/// Memory exhaustion: a frame that announces gigabytes is refused before any of it is read.
 #[test]
 fn too_long_frame_closes_with_1009_at_its_header() {
     let server = Server::with(small().max_body_bytes(4 << 10));
@@ -148,10 +148,10 @@ fn too_long_frame_closes_with_1009_at_its_header() {
     }
     let mut socket = open(&server);
     socket.send(TEXT, &[b' '; 4096]);
-    assert!(socket.text().contains("malformed-json"), "just so long is heard");
+    assert!(socket.text().contains("malformed-json"), "a message of the maximum length is read");
 }
 
-/// Many small pieces must not become one large message.
+/// Memory exhaustion: fragments that add up to a too large message.
 #[test]
 fn fragmented_message_that_grows_too_long_closes_with_1009() {
     let server = Server::with(small().max_body_bytes(4 << 10));
@@ -164,7 +164,7 @@ fn fragmented_message_that_grows_too_long_closes_with_1009() {
     assert_eq!(socket.close_frame().0, 1009);
 }
 
-/// A flood of pings, each of which wants an answer as long as itself.
+/// Ping flood: every ping asks for a pong of the same length.
 #[test]
 fn ping_flood_gets_few_pongs_and_others_are_served() {
     let server = Server::start();
@@ -188,7 +188,7 @@ fn ping_flood_gets_few_pongs_and_others_are_served() {
         let (first, payload) = socket.frame().expect("the last ping is answered");
         assert_eq!(first, PONG);
         pongs += 1;
-        let (number, _) = payload.split_first_chunk::<4>().expect("what was sent");
+        let (number, _) = payload.split_first_chunk::<4>().expect("the ping's number");
         if u32::from_be_bytes(*number) == 19_999 {
             break;
         }
@@ -196,8 +196,8 @@ fn ping_flood_gets_few_pongs_and_others_are_served() {
     assert!(pongs < 20_000 / 10, "{pongs} answers to 20,000 pings that came together");
 }
 
-/// A client that asks and asks and takes no answer must not fill the server's memory with answers:
-/// it is not listened to until it takes them.
+/// Memory exhaustion: a client sends requests and reads no answers. The server stops reading from
+/// it until it does.
 #[test]
 fn client_that_reads_no_answers_is_not_read_from() {
     let server = Server::with(small().stall_timeout(Duration::from_secs(2)));
@@ -205,24 +205,24 @@ fn client_that_reads_no_answers_is_not_read_from() {
     let mut writer = &socket;
     writer.write_all(&request("GET", "/ws?event=no", &HANDSHAKE, b"")).expect("it is taken");
     socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
-    // Each is answered with some 300 bytes.
+    // Each message is answered with about 300 bytes.
     let messages = masked(TEXT, b"{}").repeat(1_000);
     let began = Instant::now();
     let mut sent = 0;
     while writer.write_all(&messages).is_ok() {
         sent += messages.len();
-        assert!(sent < 64 << 20, "it is listened to for ever");
+        assert!(sent < 64 << 20, "the server keeps reading");
     }
     server.client().get("/livez").expect(200);
-    // It is then disconnected like any client that takes nothing.
-    eventually("the place is free", || {
+    // Then it is disconnected like any client that reads nothing.
+    eventually("the slot is free", || {
         (server.client().get("/health").json()["streams"] == 0).then_some(())
     });
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
-/// A message that is begun and never ended holds its memory for ever, on as many sockets as there
-/// are (slowloris); pings between its pieces are no progress.
+/// Slowloris: an unfinished message occupies memory forever. Pings between its fragments are no
+/// progress.
 #[test]
 fn unfinished_message_closes_with_1008() {
     let server = Server::with(small().body_timeout(Duration::from_millis(400)));
@@ -246,7 +246,7 @@ fn unfinished_message_closes_with_1008() {
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
 }
 
-/// Message after message, of which a piece is always on its way, is no slow message.
+/// Fast messages, each sent together with the beginning of the next, never time out.
 #[test]
 fn message_timeout_applies_to_each_message_alone() {
     let server = Server::with(small().body_timeout(Duration::from_millis(400)));
@@ -255,14 +255,14 @@ fn message_timeout_applies_to_each_message_alone() {
     let mut rest = &message[..];
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
-        // The end of one and the beginning of the next together.
+        // The end of one message and the beginning of the next.
         socket.connection.send([rest, &message[..3]].concat());
         rest = &message[3..];
         assert_eq!(socket.text(), "pong");
     }
 }
 
-/// Clients that leave in the middle of a frame, a message or a handshake.
+/// Slot exhaustion: clients that leave in the middle of a frame or a message.
 #[test]
 fn clients_that_leave_mid_frame_free_their_slots() {
     let server = Server::start();
@@ -274,7 +274,7 @@ fn clients_that_leave_mid_frame_free_their_slots() {
     let mut socket = open(&server);
     socket.send(TEXT_FIRST, b"{\"insert\":");
     drop(socket);
-    eventually("the places are free", || {
+    eventually("the slots are free", || {
         (server.client().get("/health").json()["streams"] == 0).then_some(())
     });
     server.client().get("/audit/a").problem(404, "unknown-event");

@@ -1,5 +1,8 @@
-//! What the tests drive: `server` runs the library's server in this process, `program` the built
-//! binary; `wire`, `stream` and `socket` are clients that send and show exactly the given bytes.
+//! Servers and clients for the tests.
+//!
+//! `server` runs the library's server in this process, `program` runs the built binary. `wire`,
+//! `stream` and `socket` are clients that send exactly the given bytes and show exactly the
+//! received ones.
 
 pub mod program;
 pub mod server;

@@ -1,4 +1,4 @@
-//! The built binary, as a process of its own.
+//! Runs the built binary as a child process.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::harness::stream::EventStream;
 use crate::harness::wire::{Client, Connection, WAIT_MAX};
 
-/// A running server; dropping it kills it.
+/// A running server. Dropping it kills it.
 pub struct Program {
     child: Child,
     stderr: PathBuf,
@@ -20,21 +20,21 @@ pub struct Program {
     pub client: Client,
 }
 
-/// What a start that failed left.
+/// Exit status and log of a start that failed.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: ExitStatus,
     pub stderr: String,
 }
 
-/// The binary with a clean environment: what a developer has set must not matter.
+/// The binary with an empty environment, so that the developer's settings do not matter.
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
     command.env_clear().current_dir(dir).stdin(Stdio::null());
     command
 }
 
-/// As [`command`], small and on any free port, with its data in `dir/data`.
+/// [`command`] with small limits, on any free port, with its data in `dir/data`.
 pub fn small(dir: &Path) -> Command {
     let mut command = command(dir);
     command.env("PORT", "0").env("BROKER_DATA_DIR", dir.join("data"));
@@ -43,16 +43,16 @@ pub fn small(dir: &Path) -> Command {
 }
 
 impl Program {
-    /// Starts the command; its working directory also takes its log.
+    /// Starts the command. Its log goes to `stderr` in its working directory.
     #[track_caller]
     pub fn start(command: Command) -> Self {
         match Self::try_start(command) {
             Ok(program) => program,
-            Err(refusal) => panic!("it does not start: {refusal:?}"),
+            Err(refusal) => panic!("the server did not start: {refusal:?}"),
         }
     }
 
-    /// Starts it, or says why it did not.
+    /// Starts the command and waits until it listens or ends.
     pub fn try_start(mut command: Command) -> Result<Self, Refusal> {
         let dir = command.get_current_dir().expect("a working directory").to_owned();
         let stderr = dir.join("stderr");
@@ -88,29 +88,29 @@ impl Program {
         kill_process(pid, signal).expect("it runs");
     }
 
-    /// Waits for the end, for at most so long.
+    /// Waits for the process to end, for at most `limit`.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         wait(&mut self.child, limit)
     }
 
-    /// SIGTERM, and an end that must be a good one.
+    /// Sends SIGTERM and expects exit code 0.
     #[track_caller]
     pub fn stop(mut self) {
-        // Answered, it also listens to signals.
+        // A server that answers has also installed its signal handlers.
         self.client.get("/livez").expect(200);
         self.signal(Signal::TERM);
         let status = self.wait(WAIT_MAX);
         assert!(status.success(), "{status}: {}", self.log());
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.stderr).expect("the log is UTF-8")
     }
@@ -123,7 +123,7 @@ impl Program {
         self.log().lines().map(parse).collect()
     }
 
-    /// The effective value of a setting, as it was logged at the start.
+    /// The effective value of a setting, as logged at the start.
     #[track_caller]
     pub fn setting(&self, name: &str) -> String {
         let lines = self.log_lines();
@@ -135,13 +135,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs a command that is to end by itself: a refused start, or help.
+/// Runs a command that ends by itself. Returns status, standard output and standard error.
 pub fn run(mut command: Command) -> (ExitStatus, String, String) {
     let output = command.output().expect("the binary starts");
     let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
@@ -155,7 +155,7 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             return status;
         }
-        assert!(Instant::now() < deadline, "it did not end within {limit:?}");
+        assert!(Instant::now() < deadline, "the process did not end within {limit:?}");
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! The library's server, in a thread with an actix system of its own.
+//! Runs the library's server in a thread with its own actix system.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::harness::stream::EventStream;
 use crate::harness::wire::{Client, Connection};
 
-/// A server on any free port, with a directory of its own; dropping it stops it.
+/// A server on any free port, with its own directory. Dropping it stops it.
 pub struct Server {
     pub address: SocketAddr,
     config: Config,
@@ -23,7 +23,7 @@ pub struct Server {
     thread: Option<JoinHandle<Result<(), RunError>>>,
 }
 
-/// Settings that are small, so that a test meets their bounds soon.
+/// Small limits, which a test reaches quickly.
 pub fn small() -> Config {
     Config::default()
         .port(0)
@@ -37,7 +37,7 @@ impl Server {
         Self::with(small())
     }
 
-    /// With settings; the directory is always a new one.
+    /// Starts a server with these settings in a new directory.
     pub fn with(config: Config) -> Self {
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
         Self::run(config.data_dir(dir.path().join("data")), dir)
@@ -55,18 +55,18 @@ impl Server {
             ))
         });
         let Ok(address) = address_receiver.recv() else {
-            panic!("the server does not start: {:?}", thread.join().expect("no panic"));
+            panic!("the server did not start: {:?}", thread.join().expect("no panic"));
         };
         Self { address, config, dir, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Stops it, waits for its end, and starts it again with the same directory.
+    /// Stops the server and starts it again on the same directory.
     pub fn restart(mut self) -> Self {
         self.stop();
         Self::run(self.config.clone(), self.dir.clone())
     }
 
-    /// As [`Server::restart`], with something done to the data directory in between.
+    /// [`Server::restart`], with a change of the data directory in between.
     pub fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
         self.stop();
         between(&self.data_dir());
@@ -77,10 +77,10 @@ impl Server {
         self.dir.path().join("data")
     }
 
-    /// Begins the end, and does not wait for it.
+    /// Starts the shutdown without waiting for its end.
     pub fn begin_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // It may have ended by itself.
+            // The server may have ended by itself.
             let _ = stop.send(());
         }
     }
@@ -88,7 +88,7 @@ impl Server {
     pub fn stop(&mut self) {
         self.begin_stop();
         if let Some(thread) = self.thread.take() {
-            thread.join().expect("the server does not panic").expect("the server ends well");
+            thread.join().expect("the server does not panic").expect("it ends without an error");
         }
     }
 
@@ -100,13 +100,13 @@ impl Server {
         Connection::open(self.address)
     }
 
-    /// Opens `/events` with this query, `?` included.
+    /// Opens `/events` with this query, including the `?`.
     #[track_caller]
     pub fn events(&self, query: &str) -> EventStream {
         EventStream::open(self.address, &format!("/events{query}"), &[])
     }
 
-    /// Opens `/events` as a client that was at `cursor`.
+    /// Opens `/events` as a client that resumes after `cursor`.
     #[track_caller]
     pub fn events_after(&self, query: &str, cursor: &str) -> EventStream {
         let header = format!("Last-Event-ID: {cursor}");
@@ -120,7 +120,7 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
             if !thread::panicking() {
-                ended.expect("the server does not panic").expect("the server ends well");
+                ended.expect("the server does not panic").expect("it ends without an error");
             }
         }
     }

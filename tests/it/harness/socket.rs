@@ -1,4 +1,4 @@
-//! Sockets from outside: tokio-tungstenite, which knows nothing of the server, and bare frames.
+//! WebSocket clients: tokio-tungstenite as an independent implementation, and raw frames.
 
 use std::net::SocketAddr;
 
@@ -15,13 +15,13 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::harness::server::Server;
 use crate::harness::wire::{Answer, Connection, Headers, WAIT_MAX, request};
 
-/// An open socket of tokio-tungstenite, used from a thread.
+/// An open tokio-tungstenite socket with a blocking interface.
 pub struct Socket {
     runtime: Runtime,
     stream: WebSocketStream<TcpStream>,
 }
 
-/// How a socket ended: the code and reason of the close frame that came, if one did.
+/// Code and reason of the close frame, or `None` if the connection ended without one.
 pub type CloseReason = Option<(u16, String)>;
 
 impl Socket {
@@ -42,28 +42,28 @@ impl Socket {
         let address = server.address;
         let opened = runtime.block_on(async {
             let tcp = TcpStream::connect(address).await.expect("the server accepts");
-            timeout(WAIT_MAX, client_async(request, tcp)).await.expect("it is answered in time")
+            timeout(WAIT_MAX, client_async(request, tcp)).await.expect("an answer in time")
         });
-        let (stream, _) = opened.unwrap_or_else(|error| panic!("{target} is opened: {error}"));
+        let (stream, _) = opened.unwrap_or_else(|error| panic!("opening {target}: {error}"));
         Self { runtime, stream }
     }
 
-    /// The next message of any kind; `None` when the connection has ended.
+    /// The next message of any kind, or `None` at the end of the connection.
     #[track_caller]
     pub fn message(&mut self) -> Option<Message> {
         let next = self.runtime.block_on(async { timeout(WAIT_MAX, self.stream.next()).await });
-        next.expect("a message comes in time").map(|message| message.expect("a sound message"))
+        next.expect("a message in time").map(|message| message.expect("a valid message"))
     }
 
-    /// The next text.
+    /// The next text message.
     #[track_caller]
     pub fn text(&mut self) -> String {
         loop {
             match self.message() {
                 Some(Message::Text(text)) => return text.to_string(),
-                // Answered by the library.
+                // tungstenite answers pings itself.
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("a text is missing: {other:?}"),
+                other => panic!("expected a text message: {other:?}"),
             }
         }
     }
@@ -74,13 +74,13 @@ impl Socket {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Messages up to and with the first `synced`.
+    /// Messages up to and including the first `synced`.
     #[track_caller]
     pub fn until_synced(&mut self) -> Vec<Value> {
         self.until(|message| message.get("synced").is_some())
     }
 
-    /// Messages up to and with the first for which `last` holds.
+    /// Messages up to and including the first for which `last` holds.
     #[track_caller]
     pub fn until(&mut self, last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut messages = Vec::new();
@@ -100,25 +100,25 @@ impl Socket {
     #[track_caller]
     pub fn send_message(&mut self, message: Message) {
         let sent = self.runtime.block_on(async {
-            timeout(WAIT_MAX, self.stream.send(message)).await.expect("it is taken in time")
+            timeout(WAIT_MAX, self.stream.send(message)).await.expect("sent in time")
         });
         sent.expect("the socket is open");
     }
 
-    /// Sends `text`; the answer.
+    /// Sends `text` and returns the next message as JSON.
     #[track_caller]
     pub fn ask(&mut self, text: impl Into<String>) -> Value {
         self.send(text);
         self.json()
     }
 
-    /// Whatever else comes is skipped; how it ended.
+    /// Skips all messages up to the end of the connection and returns how it ended.
     #[track_caller]
     pub fn end(&mut self) -> CloseReason {
         let mut end = None;
         loop {
             let next = self.runtime.block_on(async { timeout(WAIT_MAX, self.stream.next()).await });
-            match next.expect("the end comes in time") {
+            match next.expect("the connection ends in time") {
                 Some(Ok(Message::Close(Some(frame)))) => {
                     end = Some((u16::from(frame.code), frame.reason.to_string()));
                 }
@@ -128,7 +128,7 @@ impl Socket {
         }
     }
 
-    /// The closing handshake, begun here.
+    /// Starts the closing handshake and returns how the connection ended.
     #[track_caller]
     pub fn close(mut self) -> CloseReason {
         self.send_message(Message::Close(None));
@@ -136,7 +136,7 @@ impl Socket {
     }
 }
 
-/// `a1 b2 synced`: the messages in a line.
+/// The messages in one line: `a1 b2 synced`.
 pub fn summary(messages: &[Value]) -> String {
     let word = |message: &Value| {
         let record = &message["record"];
@@ -145,13 +145,13 @@ pub fn summary(messages: &[Value]) -> String {
             (None, Some(members)) => {
                 members.keys().find(|key| *key != "ref").cloned().expect("a message has a member")
             }
-            (None, None) => panic!("no object: {message}"),
+            (None, None) => panic!("not an object: {message}"),
         }
     };
     messages.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// What a handshake needs, but for `Host`.
+/// The headers of a handshake, except `Host`.
 pub const HANDSHAKE: [&str; 4] = [
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -159,22 +159,22 @@ pub const HANDSHAKE: [&str; 4] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
-/// The answer to a handshake that is not accepted.
+/// Sends a handshake that is to be refused and returns the answer.
 #[track_caller]
 pub fn refused(address: SocketAddr, target: &str, headers: &[&str]) -> Answer {
     let headers = [&HANDSHAKE, headers].concat();
     let mut connection = Connection::open(address);
     connection.send(request("GET", target, &headers, b""));
-    connection.answer("GET").expect("a whole answer")
+    connection.answer("GET").expect("a complete answer")
 }
 
-/// A socket whose every byte is ours.
+/// A socket of raw frames.
 pub struct Frames {
     pub connection: Connection,
     pub headers: Headers,
 }
 
-/// First bytes of frames: FIN and the opcode.
+/// First byte of a frame: the FIN bit and the opcode.
 pub const CONTINUATION: u8 = 0x00;
 pub const CONTINUATION_LAST: u8 = 0x80;
 pub const TEXT: u8 = 0x81;
@@ -197,12 +197,12 @@ impl Frames {
         Self { connection, headers }
     }
 
-    /// Sends a masked frame; whether the server took it.
+    /// Sends a masked frame. Returns whether the connection took it.
     pub fn send(&mut self, first: u8, payload: &[u8]) -> bool {
         self.connection.send(masked(first, payload))
     }
 
-    /// The next frame: its first byte and its payload; `None` at the end of the connection.
+    /// First byte and payload of the next frame, or `None` at the end of the connection.
     #[track_caller]
     pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let head = self.connection.take(2)?;
@@ -221,23 +221,23 @@ impl Frames {
         Some((head[0], self.connection.take(len)?))
     }
 
-    /// The next text.
+    /// The next text message.
     #[track_caller]
     pub fn text(&mut self) -> String {
         loop {
             match self.frame() {
                 Some((TEXT, payload)) => return String::from_utf8(payload).expect("UTF-8"),
                 Some((PING | PONG, _)) => {}
-                other => panic!("a text is missing: {other:?}"),
+                other => panic!("expected a text frame: {other:?}"),
             }
         }
     }
 
-    /// The code and the reason of the close frame that comes after whatever else comes.
+    /// Skips other frames and returns code and reason of the close frame.
     #[track_caller]
     pub fn close_frame(&mut self) -> (u16, String) {
         loop {
-            let (first, payload) = self.frame().expect("a close frame comes before the end");
+            let (first, payload) = self.frame().expect("a close frame before the end");
             if first == CLOSE {
                 let code = u16::from_be_bytes([payload[0], payload[1]]);
                 return (code, String::from_utf8(payload[2..].to_vec()).expect("UTF-8"));
@@ -246,7 +246,7 @@ impl Frames {
     }
 }
 
-/// A client's frame.
+/// The bytes of a client's frame, which must be masked.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];

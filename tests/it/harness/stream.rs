@@ -1,4 +1,4 @@
-//! A reader of server-sent events that holds every line to the contract.
+//! A client for server-sent events that checks every line against the contract.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub struct EventStream {
     ended: bool,
 }
 
-/// One block, as it stood on the wire.
+/// One block, `raw` as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     pub id: String,
@@ -26,15 +26,15 @@ pub struct Block {
     pub raw: String,
 }
 
-/// What a stream says next.
+/// The next item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamItem {
     Block(Block),
     /// The line `:`.
     Heartbeat,
-    /// A `retry` line that belongs to no block, and the end.
+    /// A `retry` line outside of a block, in milliseconds, followed by the end of the stream.
     Retry(u64),
-    /// The end without a word.
+    /// The end of the stream without a `retry` line.
     End,
 }
 
@@ -70,7 +70,7 @@ impl EventStream {
         Self::after_request(connection)
     }
 
-    /// The answer to a request that was sent.
+    /// Reads the answer to a request that was sent before.
     #[track_caller]
     pub fn after_request(mut connection: Connection) -> Self {
         let (status, headers) = connection.head().expect("the stream is answered");
@@ -80,19 +80,19 @@ impl EventStream {
         Self { connection, headers, buffer: Vec::new(), lines: VecDeque::new(), ended: false }
     }
 
-    /// Sends bytes that the server did not ask for.
+    /// Sends unexpected bytes to the server.
     pub fn send(&mut self, bytes: &[u8]) {
         self.connection.send(bytes);
     }
 
-    /// The next line without its LF; `None` at the end.
+    /// The next line without its LF, or `None` at the end.
     pub fn line(&mut self) -> Option<String> {
         loop {
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
             if self.ended {
-                assert!(self.buffer.is_empty(), "the last line is whole");
+                assert!(self.buffer.is_empty(), "the last line is complete");
                 return None;
             }
             match self.connection.chunk() {
@@ -108,8 +108,8 @@ impl EventStream {
         }
     }
 
-    /// The next thing said. A block is `id`, `event`, `data`, in that order and without a space
-    /// after the colon, and perhaps `retry`; there is none without data.
+    /// The next item. A block is `id`, `event`, `data` and optionally `retry`, in this order,
+    /// without a space after the colon. No block is without data.
     pub fn item(&mut self) -> StreamItem {
         let Some(first) = self.line() else { return StreamItem::End };
         if first == ":" {
@@ -138,31 +138,31 @@ impl EventStream {
     }
 
     fn next_line(&mut self, raw: &mut String) -> String {
-        let line = self.line().expect("a block is whole");
+        let line = self.line().expect("a complete block");
         raw.push_str(&line);
         raw.push('\n');
         line
     }
 
-    /// The next block, whatever heartbeats come before it.
+    /// The next block, skipping heartbeats.
     #[track_caller]
     pub fn block(&mut self) -> Block {
         loop {
             match self.item() {
                 StreamItem::Block(block) => return block,
                 StreamItem::Heartbeat => {}
-                end => panic!("a block is missing: {end:?}"),
+                end => panic!("expected a block: {end:?}"),
             }
         }
     }
 
-    /// Blocks up to and with the first `broker:synced`.
+    /// Blocks up to and including the first `broker:synced`.
     #[track_caller]
     pub fn until_synced(&mut self) -> Vec<Block> {
         self.until(|block| block.is("broker:synced"))
     }
 
-    /// Blocks up to and with the first for which `last` holds.
+    /// Blocks up to and including the first for which `last` holds.
     #[track_caller]
     pub fn until(&mut self, last: impl Fn(&Block) -> bool) -> Vec<Block> {
         let mut blocks = Vec::new();

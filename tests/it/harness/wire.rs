@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends the bytes it is given and keeps the bytes it gets.
+//! An HTTP/1.1 client that sends exactly the given bytes and keeps exactly the received ones.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,17 +7,17 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// Nothing that is waited for takes this long; a test that reaches it fails.
+/// Maximum time a test waits for anything; beyond it the test fails.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// One connection to a server.
 pub struct Connection {
     socket: TcpStream,
-    /// Bytes that were read and not yet taken.
+    /// Bytes read from the socket and not yet returned.
     buffer: Vec<u8>,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -25,16 +25,16 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Header lines in the order of the wire, names in lower case.
+/// Header lines in the order received, names in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct Headers(pub Vec<(String, String)>);
 
 impl Headers {
-    /// The value of a header that stands at most once.
+    /// The value of a header that occurs at most once.
     pub fn find(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let first = found.next();
-        assert_eq!(found.next(), None, "{name} stands twice");
+        assert_eq!(found.next(), None, "{name} occurs twice");
         first
     }
 }
@@ -52,14 +52,14 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The same answer, when it has this status.
+    /// Asserts the status and returns the answer.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?}\n{}", self.headers, self.show());
         self
     }
 
-    /// The problem document, when it is one with this status and code.
+    /// Asserts that the answer is a problem with this status and code, and returns it.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{:?}\n{}", self.headers, self.show());
@@ -82,12 +82,13 @@ impl Connection {
         Self::try_open(address).expect("the server accepts")
     }
 
-    /// `None` when nobody listens any more.
+    /// `None` if nobody listens.
     pub fn try_open(address: SocketAddr) -> Option<Self> {
         TcpStream::connect(address).ok().map(Self::of)
     }
 
-    /// With a receive buffer of so many bytes, so that a reader that stops is soon felt.
+    /// Sets the size of the receive buffer: with a small one a stalled reader blocks the server
+    /// quickly.
     pub fn with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
@@ -102,18 +103,18 @@ impl Connection {
         Self { socket, buffer: Vec::new() }
     }
 
-    /// Ends with a reset (RST), as a process that was killed with bytes unread.
+    /// Ends with a reset (RST), like a killed process with unread bytes.
     pub fn reset(self) {
         let socket = socket2::SockRef::from(&self.socket);
         socket.set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
-    /// Sends bytes; whether the other end took them.
+    /// Sends bytes. Returns whether the connection took them.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// The next line without its LF; `None` at the end of the connection.
+    /// The next line without its LF, or `None` at the end of the connection.
     pub fn line(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -127,7 +128,7 @@ impl Connection {
         }
     }
 
-    /// Exactly so many bytes; `None` when the connection ends before.
+    /// Exactly `len` bytes, or `None` if the connection ends before.
     pub fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < len {
             if !self.fill() {
@@ -143,7 +144,7 @@ impl Connection {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Reads more; false at the end, however it came.
+    /// Reads more bytes. False at the end of the connection, regular or not.
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 << 10];
         match self.socket.read(&mut chunk) {
@@ -153,13 +154,13 @@ impl Connection {
                 true
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("nothing came for {WAIT_MAX:?}; pending are {:?}", self.buffer.len())
+                panic!("nothing received for {WAIT_MAX:?}; {} bytes buffered", self.buffer.len())
             }
             Err(_) => false,
         }
     }
 
-    /// Status and headers; `None` when the connection ends before.
+    /// Status and headers, or `None` if the connection ends before.
     pub fn head(&mut self) -> Option<(u16, Headers)> {
         let status = text(self.line()?);
         let code = status.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
@@ -175,7 +176,7 @@ impl Connection {
         Some((code.unwrap_or_else(|| panic!("no status line: {status}")), Headers(headers)))
     }
 
-    /// The next chunk of a chunked body: `Some(None)` is its proper end, `None` a broken one.
+    /// The next chunk of a chunked body: `Some(None)` is the final chunk, `None` a broken body.
     pub fn chunk(&mut self) -> Option<Option<Vec<u8>>> {
         let size = text(self.line()?);
         let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
@@ -184,7 +185,7 @@ impl Connection {
         Some((size > 0).then_some(chunk))
     }
 
-    /// A whole answer to a request of `method`; `None` when the connection ends before.
+    /// A complete answer to a request with `method`, or `None` if the connection ends before.
     pub fn answer(&mut self, method: &str) -> Option<Answer> {
         let (status, headers) = self.head()?;
         let chunked = headers.find("transfer-encoding") == Some("chunked");
@@ -213,7 +214,7 @@ fn text(line: Vec<u8>) -> String {
     line
 }
 
-/// The bytes of a request; `headers` are whole lines without their line breaks.
+/// The bytes of a request. `headers` are lines without line breaks.
 pub fn request(method: &str, target: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut out = format!("{method} {target} HTTP/1.1\r\n");
     let has = |name: &str| headers.iter().any(|h| h.to_ascii_lowercase().starts_with(name));
@@ -236,7 +237,7 @@ pub fn request(method: &str, target: &str, headers: &[&str], body: &[u8]) -> Vec
     out
 }
 
-/// Where requests go: each on a connection of its own, closed behind it.
+/// Sends each request on a new connection and closes it afterwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Client(pub SocketAddr);
 
@@ -246,10 +247,10 @@ impl Client {
         let mut headers = headers.to_vec();
         headers.push("Connection: close");
         let answer = self.raw(method, &request(method, target, &headers, body));
-        answer.unwrap_or_else(|| panic!("{method} {target} has a whole answer"))
+        answer.unwrap_or_else(|| panic!("{method} {target} got no complete answer"))
     }
 
-    /// Sends bytes as they are; `None` when no whole answer came.
+    /// Sends raw bytes. `None` if no complete answer came.
     pub fn raw(self, method: &str, bytes: &[u8]) -> Option<Answer> {
         let mut connection = Connection::open(self.0);
         connection.send(bytes);
@@ -272,25 +273,25 @@ impl Client {
         self.send("POST", "/insert", &["Content-Type: application/json"], body.as_ref())
     }
 
-    /// Inserts `data`, JSON text, as `event`; the receipt.
+    /// Inserts `data`, which is JSON text, as `event` and returns the receipt.
     #[track_caller]
     pub fn put(self, event: &str, data: &str) -> Value {
         let event = Value::from(event);
         self.insert(format!("{{\"event\":{event},\"data\":{data}}}")).expect(201).json()
     }
 
-    /// The lines of `/log`, or of any other answer of a record a line.
+    /// The lines of `/log` or of another route that answers with one record a line.
     #[track_caller]
     pub fn lines(self, target: &str) -> Vec<String> {
         let answer = self.send("GET", target, &["Accept: application/x-ndjson"], b"").expect(200);
         assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
         let text = answer.text();
-        assert!(text.is_empty() || text.ends_with('\n'), "the last line is whole");
+        assert!(text.is_empty() || text.ends_with('\n'), "the last line is complete");
         text.lines().map(str::to_owned).collect()
     }
 }
 
-/// The names and values that a metric or health page has, waited for by asking again.
+/// Polls `look` until it returns a value. Fails with `what` after [`WAIT_MAX`].
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = std::time::Instant::now() + WAIT_MAX;
@@ -298,7 +299,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(std::time::Instant::now() < deadline, "{what} did not come true in {WAIT_MAX:?}");
+        assert!(std::time::Instant::now() < deadline, "not within {WAIT_MAX:?}: {what}");
         std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }

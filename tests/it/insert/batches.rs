@@ -1,4 +1,4 @@
-//! A batch is one insert: decided in order, stored whole or not at all.
+//! Batches: decided in order, and stored whole or not at all.
 
 use std::num::NonZeroUsize;
 
@@ -33,7 +33,7 @@ fn batch_is_decided_in_order_and_answered_with_an_array() {
     );
     let times: Vec<_> =
         receipts.as_array().expect("an array").iter().map(|r| &r["timestamp"]).collect();
-    assert!(times.windows(2).all(|pair| pair[0] == pair[1]), "one decision, one time: {times:?}");
+    assert!(times.windows(2).all(|pair| pair[0] == pair[1]), "a batch has one time: {times:?}");
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn fully_seen_batch_is_200_and_partly_seen_batch_is_409() {
 
     let partly = format!("[{},{}]", one(1), one(2));
     assert_eq!(client.insert(&partly).problem(409, "partly-seen")["seen"], 1);
-    // An event without an id was never seen.
+    // An event without an id counts as not seen.
     let partly = format!("[{},{{\"event\":\"a\",\"data\":9}}]", one(1));
     client.insert(&partly).problem(409, "partly-seen");
-    // Each alone is a retry of that event.
+    // Each event on its own can be retried.
     assert_eq!(client.insert(one(1)).expect(200).json(), original[1]);
     assert_eq!(client.lines("/audit/a").len(), 2);
     client.insert(format!("[{}]", one(2))).expect(201);

@@ -1,4 +1,5 @@
-//! A connection that is opened for an insert has a loop of its own: nobody can tell.
+//! A connection whose first request is an insert is served by its own loop, with the same answers
+//! as any other connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,7 +20,7 @@ fn event(name: &str) -> String {
     format!("{{\"event\":\"{name}\",\"data\":1}}")
 }
 
-/// The answer without what differs from one request to the next.
+/// The answer without the parts that differ between equal requests.
 fn shape(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
     let varies = ["date", "location", "content-length"];
     let mut headers = answer.headers.0.clone();
@@ -76,7 +77,7 @@ fn insert_connection_answers_like_any_other() {
             connection.send(&case);
             shape(&connection.answer("POST").unwrap_or_else(|| panic!("no answer to {shown}")))
         });
-        // Of an id only the first insert is new.
+        // The first insert of an id is 201, the second is 200.
         let (other, ours) = if shown.contains("0192e4a0") && other.0 == 201 {
             ((200, other.1, other.2), ours)
         } else {
@@ -124,7 +125,7 @@ fn insert_connection_may_send_other_requests() {
     let mut connection = server.connect();
     connection.send(insert(&[], event("a")));
     connection.answer("POST").expect("an answer").expect(201);
-    // An insert whose client waits to be asked for the body.
+    // An insert whose client waits for 100 Continue before it sends the body.
     let body = event("b");
     let length = format!("Content-Length: {}", body.len());
     connection.send(request("POST", "/insert", &[JSON, "Expect: 100-continue", &length], b""));
@@ -160,7 +161,7 @@ fn insert_connection_closes_on_request_and_on_shutdown() {
     assert_eq!(idle.rest(), b"");
 }
 
-/// It learns whether its insert is stored, and that the connection ends.
+/// The client learns whether its insert is stored, and that the connection ends.
 #[test]
 fn request_in_progress_is_answered_during_shutdown() {
     let mut server = Server::start();
@@ -173,7 +174,7 @@ fn request_in_progress_is_answered_during_shutdown() {
     let length = format!("Content-Length: {}", body.len());
     begun.send(request("POST", "/insert", &[JSON, &length], &body.as_bytes()[..5]));
     server.begin_stop();
-    // The stop has been told to all connections.
+    // The idle connection is closed, so all connections know of the shutdown.
     assert_eq!(idle.rest(), b"");
     begun.send(&body.as_bytes()[5..]);
     let answer = begun.answer("POST").expect("an answer");
@@ -182,7 +183,7 @@ fn request_in_progress_is_answered_during_shutdown() {
     assert_eq!(begun.rest(), b"");
 }
 
-/// Whoever sends the head and never the body would hold the connection for ever.
+/// A client that sends the head and never the body would occupy the connection forever.
 #[test]
 fn missing_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_millis(50)));
@@ -193,7 +194,7 @@ fn missing_body_is_408() {
     connection.answer("POST").expect("an answer").problem(408, "body-timeout");
 }
 
-/// As whoever sends a little of it now and then.
+/// A client that sends the body in drops would occupy the connection, too.
 #[test]
 fn dripping_body_is_408() {
     let server = Server::with(small().body_timeout(Duration::from_millis(50)));
@@ -211,5 +212,5 @@ fn dripping_body_is_408() {
     reading.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 408");
     drop(server);
-    dripper.join().expect("it ends with its connection");
+    dripper.join().expect("the thread ends with the connection");
 }

@@ -1,4 +1,4 @@
-//! Ids: a retry is safe, now and for ever.
+//! Ids make retries safe, forever.
 
 use std::fs;
 
@@ -13,14 +13,14 @@ fn with_id(event: &str, data: &str, more: &str) -> String {
     format!("{{\"event\":\"{event}\",\"data\":{data},\"id\":\"{ID}\"{more}}}")
 }
 
-/// The same insert is answered with the original receipt; any other one with this id is refused.
+/// Asserts that a retry gets the original receipt, and any other insert with this id is refused.
 fn assert_remembered(client: Client, original: &Value) {
     for more in ["", ",\"expected_version\":0", ",\"expected_version\":77"] {
         let answer = client.insert(with_id("a", "{\"x\":1}", more)).expect(200);
         assert_eq!(answer.json(), *original, "with {more:?}");
         assert_eq!(answer.header("location"), Some("/audit/a/1"));
     }
-    // The same bytes but for insignificant whitespace.
+    // The same bytes except for insignificant whitespace.
     let spaced = client.insert(with_id("a", "{ \"x\" : 1 }", "")).expect(200);
     assert_eq!(spaced.json(), *original);
     for other in [
@@ -113,8 +113,8 @@ fn every_id_of_a_long_history_is_remembered() {
     assert_eq!(server.client().lines("/audit/a").len(), 500);
 }
 
-/// Whoever lost the answer to an insert without an id can still find out what became of it: the id
-/// is in the stream and in the history.
+/// A client that lost the answer to an insert without an id finds the id in the stream and in the
+/// history, and can retry with it.
 #[test]
 fn server_generated_ids_are_recognised_at_once_and_forever() {
     let server = Server::start();
@@ -142,7 +142,7 @@ fn server_generated_ids_are_recognised_at_once_and_forever() {
     assert_known(server.client());
     let server = server.restart();
     assert_known(server.client());
-    // Also while the history is built anew: the log tells.
+    // Also while the history is rebuilt: these ids are looked up in the log.
     let server = server.restart_after(|data| {
         fs::remove_dir_all(data.join("projection")).expect("there is a projection");
     });
@@ -151,7 +151,8 @@ fn server_generated_ids_are_recognised_at_once_and_forever() {
     assert_eq!(total, 50, "nothing was appended");
 }
 
-/// Ids that name the places of others, or places that do not exist, are ids like any.
+/// Server-generated ids encode a seq. A client's id with such a seq, existing or not, is an
+/// ordinary id.
 #[test]
 fn client_ids_that_look_server_generated_are_new_until_used() {
     let server = Server::start();
@@ -161,7 +162,7 @@ fn client_ids_that_look_server_generated_are_new_until_used() {
     let bodies: Vec<_> = seqs
         .iter()
         .map(|seq| {
-            // The time of a record, its version and variant, and other random bits.
+            // The time, version and variant of a generated id, with other random bits.
             let id = format!("{}aaa-8bbb-bb{seq:010x}", &made[..15]);
             format!("{{\"event\":\"b\",\"data\":{seq},\"id\":\"{id}\"}}")
         })

@@ -1,4 +1,4 @@
-//! `POST /insert`, sentence by sentence.
+//! `POST /insert`.
 
 mod batches;
 mod connections;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::harness::server::Server;
 
-/// What a client sends as data, and what is kept: everything but insignificant whitespace.
+/// Data as sent and as stored: everything is kept except insignificant whitespace.
 const VERBATIM: &[(&str, &str)] = &[
     ("null", "null"),
     ("true", "true"),
@@ -43,7 +43,7 @@ fn insert_is_201_with_location_and_a_receipt_without_data() {
     let members: Vec<_> = receipt.as_object().expect("an object").keys().collect();
     assert_eq!(members, ["event", "id", "seq", "timestamp", "version"]);
     assert_eq!((&receipt["event"], &receipt["version"]), (&"profile.42".into(), &1.into()));
-    // The first record of every open is the system's.
+    // Seq 1 is the system's record of the open.
     assert_eq!(receipt["seq"], 2);
     let id: uuid::Uuid = receipt["id"].as_str().expect("text").parse().expect("a UUID");
     assert_eq!(id.get_version_num(), 7);
@@ -68,7 +68,7 @@ fn data_is_kept_byte_for_byte_except_insignificant_whitespace() {
         client.put("verbatim", sent);
         let data = live.block().data;
         let data = data.split_once(",\"data\":").expect("a record has data").1;
-        assert_eq!(data, format!("{kept}}}"), "live, of {sent}");
+        assert_eq!(data, format!("{kept}}}"), "the live record of {sent}");
     }
     let server = server.restart();
     let client = server.client();
@@ -92,7 +92,7 @@ fn members_may_be_in_any_order_with_any_whitespace() {
     );
     let receipt = server.client().insert(&body).expect(201).json();
     assert_eq!((&receipt["id"], &receipt["version"]), (&id.into(), &1.into()));
-    // An escaped name is the name that it spells.
+    // An escaped name equals the unescaped one.
     let receipt = server.client().insert("{\"event\":\"\\u0061\",\"data\":2}").expect(201).json();
     assert_eq!((&receipt["event"], &receipt["version"]), (&"a".into(), &2.into()));
 }
@@ -128,7 +128,7 @@ fn location_is_percent_encoded_and_leads_to_the_record() {
         let body = format!("{{\"event\":{},\"data\":1}}", Value::from(name));
         let answer = server.client().insert(&body);
         if answer.status == 422 {
-            // Not every one of these characters may stand in a name; then nothing leads anywhere.
+            // Some of these names are invalid.
             continue;
         }
         let answer = answer.expect(201);

@@ -1,4 +1,4 @@
-//! What is refused says exactly what to change, and stores nothing.
+//! Refused inserts: the answer says what to change, and nothing is stored.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn invalid_insert_is_422_and_names_the_member() {
         ("{\"data\":1}", "event"),
         ("{\"event\":\"a\"}", "data"),
         ("{}", "event"),
-        // The members' values in their order are not the insert.
+        // An array of the values is no event.
         ("[[\"a\",1]]", "event 0 of the batch: send an object with event and data"),
         ("{\"event\":1,\"data\":1}", "string"),
         ("{\"event\":null,\"data\":1}", "string"),
@@ -187,14 +187,14 @@ fn unfinished_body_is_408() {
     assert_eq!(server.client().lines("/log").len(), 1);
 }
 
-/// The server's own clock for heads is coarse: half a second. A shorter limit on bodies made it
-/// answer 408 to requests that came at once.
+/// Regression: the clock for request heads has a resolution of half a second, and a shorter body
+/// timeout made the server answer 408 to prompt requests.
 #[test]
 fn short_body_timeout_refuses_no_prompt_request() {
     let server = Server::with(small().body_timeout(Duration::from_millis(100)));
     for n in 0..60 {
         let mut connection = server.connect();
-        // By now the connection is accepted.
+        // When this is answered, the connection above is accepted.
         server.client().get("/livez").expect(200);
         let body = format!("{{\"event\":\"a\",\"data\":{n}}}");
         connection.send(request("POST", "/insert", &[JSON], body.as_bytes()));
@@ -209,7 +209,7 @@ fn truncated_body_stores_nothing() {
     let mut connection = Connection::open(server.address);
     connection.send(request("POST", "/insert", &[JSON, "Content-Length: 40"], whole.as_bytes()));
     drop(connection);
-    // A body is read in the order of its connection, so this one came later.
+    // The server accepts connections in order, so it has seen the truncated body before this one.
     server.client().put("b", "1");
     server.client().get("/audit/a").problem(404, "unknown-event");
 }

@@ -1,4 +1,4 @@
-//! `expected_version`: a writer that decided on what it had read.
+//! `expected_version`: optimistic concurrency.
 
 use crate::harness::server::Server;
 use crate::harness::wire::Client;

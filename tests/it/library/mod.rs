@@ -1,4 +1,4 @@
-//! Broker inside another program.
+//! Broker as a library inside another program.
 
 mod streams;
 
@@ -133,7 +133,7 @@ async fn routes_can_be_mounted_in_a_scope_of_another_application() {
     let handle = server.handle();
     actix_rt::spawn(server);
     let requests = actix_rt::task::spawn_blocking(move || use_under(client, "/broker"));
-    requests.await.expect("what was asked holds");
+    requests.await.expect("the checks of the routes pass");
     broker.shutdown().await;
     handle.stop(true).await;
 }
@@ -153,7 +153,7 @@ fn use_under(client: Client, prefix: &str) {
     assert_eq!(page.header("link"), Some("<?limit=1&after_version=1>; rel=\"next\""));
     client.get(&format!("{prefix}/nothing")).problem(404, "not-found");
     client.send("PUT", &format!("{prefix}/insert"), &[], b"").problem(405, "method-not-allowed");
-    assert_eq!(client.get("/insert").status, 404, "outside of the scope there is nothing");
+    assert_eq!(client.get("/insert").status, 404, "there are no routes outside of the scope");
 }
 
 #[actix_rt::test]
@@ -164,9 +164,9 @@ async fn second_broker_on_one_directory_is_refused() {
     let sentence = refused.to_string();
     assert!(sentence.contains("data is in use by"), "{sentence}");
     assert!(sentence.contains(&std::process::id().to_string()), "{sentence}");
-    broker.insert(event("a", "2")).await.expect("the first goes on");
+    broker.insert(event("a", "2")).await.expect("the first still works");
     broker.shutdown().await;
-    let broker = Broker::open(config(&dir)).await.expect("when the first is done");
+    let broker = Broker::open(config(&dir)).await.expect("it opens after the first has ended");
     let seen = broker.subscribe(only("a")).next().await.expect("a record").expect("readable");
     assert_eq!(seen.version(), 2);
     broker.shutdown().await;
@@ -196,7 +196,7 @@ async fn brokers_on_two_directories_are_independent() {
     let inserted = other.insert(event("a", "2")).await.expect("inserted");
     assert_eq!(inserted.records[0].version(), 1);
     one.shutdown().await;
-    other.insert(event("a", "3")).await.expect("the other goes on");
+    other.insert(event("a", "3")).await.expect("the other still works");
     other.shutdown().await;
 }
 
@@ -225,13 +225,13 @@ async fn failed_open_says_why() {
     assert!(refused.to_string().contains("is not a directory"), "{refused}");
 }
 
-/// `broker_run` reads the environment and waits for a signal, so it needs a process of its own:
-/// this test's, run again.
+/// `broker_run` reads the environment and waits for a signal, so the test runs itself again in a
+/// child process.
 #[test]
 fn broker_run_serves_until_sigterm() {
     if std::env::var_os("BROKER_TEST_CHILD").is_some() {
         let served = actix_rt::System::new().block_on(broker::broker_run("*".to_owned()));
-        return served.expect("it ends well");
+        return served.expect("it ends without an error");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let this = std::env::current_exe().expect("this program");
@@ -246,7 +246,7 @@ fn broker_run_serves_until_sigterm() {
         .expect("it starts");
     let client = Client(eventually("it listens", || listening(child.id())));
     client.put("a", "1");
-    // The origin is the argument.
+    // The argument of `broker_run` is the allowed origin.
     let answer = client.get_with("/latest", &["Origin: https://anywhere.example"]).expect(200);
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     let pid = Pid::from_raw(child.id().try_into().expect("a pid")).expect("a pid");
@@ -257,7 +257,7 @@ fn broker_run_serves_until_sigterm() {
     assert!(child.wait().expect("it ends").success(), "{output}");
 }
 
-/// Where a process listens, out of its descriptors and the system's table of sockets.
+/// The address on which a process listens, from its descriptors and the system's socket table.
 fn listening(pid: u32) -> Option<SocketAddr> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let sockets: HashSet<String> = descriptors

@@ -1,4 +1,4 @@
-//! Streams and sinks of the library, with the combinators that their users know.
+//! Streams and sinks of the library, used with the combinators of the futures crate.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ async fn stream_can_be_mapped_and_forwarded_into_a_sink() {
     let source = stream::iter(0..1_000);
     source.map(|n| Ok(event("celsius", n))).forward(broker.sink()).await.expect("all durable");
 
-    // One log feeds itself: every record of one event becomes one of another.
+    // From a subscription into the same log: every record of one event becomes one of another.
     let warmer = broker
         .subscribe(every("celsius"))
         .take(1_000)
@@ -119,8 +119,7 @@ async fn refused_event_of_a_forward_is_named_and_the_rest_is_stored() {
     broker.shutdown().await;
 }
 
-/// Without ids nothing of a sink needs a runtime: its queue and its answers are woken by the thread
-/// that appends.
+/// A sink of events without ids needs no runtime, because the appending thread wakes its tasks.
 #[actix_rt::test]
 async fn sink_works_on_another_executor() {
     let (broker, _dir) = open_broker().await;

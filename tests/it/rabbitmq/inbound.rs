@@ -1,4 +1,4 @@
-//! Messages come in.
+//! Messages from RabbitMQ become records.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::harness::wire::{Client, eventually};
 
 const SETTINGS: [(&str, &str); 1] = [("QUEUE", "inbox")];
 
-/// The data of an event's versions, as soon as there are so many.
+/// The data of all versions of an event, or `None` while there are fewer than `count`.
 fn data(client: Client, event: &str, count: u64) -> Option<Vec<Value>> {
     let latest = client.get(&format!("/latest?event={event}")).expect(200).json();
     if latest["records"][0]["version"].as_u64().unwrap_or(0) < count {
@@ -21,7 +21,7 @@ fn data(client: Client, event: &str, count: u64) -> Option<Vec<Value>> {
     Some(records.iter().map(|record| record["data"].clone()).collect())
 }
 
-/// The reasons that stand in the log for refused messages.
+/// The logged reasons of refused messages.
 fn reasons(broker: &Program) -> Vec<String> {
     let lines = broker.log_lines();
     let reason = |line: &Value| line["fields"]["reason"].as_str().map(str::to_owned);
@@ -41,14 +41,14 @@ fn every_message_becomes_one_record_in_order_despite_kills_of_either_side() {
         (0..COUNT).map(|n| (uuid::Uuid::new_v4().to_string(), n.to_string())).collect();
     peer.publish_all("job.run", &messages[..COUNT / 2], "jobs");
 
-    // Broker is killed while it takes them in.
+    // Broker is killed while it receives them.
     let broker = start(dir.path(), &node, &SETTINGS);
-    eventually("some are in", || data(broker.client, "job.run", 10));
+    eventually("some are stored", || data(broker.client, "job.run", 10));
     broker.kill();
     let broker = start(dir.path(), &node, &SETTINGS);
     peer.publish_all("job.run", &messages[COUNT / 2..], "jobs");
 
-    // And RabbitMQ.
+    // RabbitMQ is killed, too.
     node.kill();
     drop(peer);
     node.restart();
@@ -56,22 +56,22 @@ fn every_message_becomes_one_record_in_order_despite_kills_of_either_side() {
     let mut all = Vec::new();
     while all.len() < COUNT {
         let more = all.len() as u64 + 1;
-        all = eventually("more are in", || data(broker.client, "job.run", more));
+        all = eventually("more are stored", || data(broker.client, "job.run", more));
     }
     let expected: Vec<_> = (0..COUNT).map(Value::from).collect();
-    assert_eq!(all.len(), COUNT, "each once");
+    assert_eq!(all.len(), COUNT, "each message once");
     assert!(all == expected, "in the order of the queue");
 
-    // Who published them does so again, for it was not sure.
+    // The publisher was not sure and publishes all of them again.
     peer.publish_all("job.run", &messages, "jobs");
     peer.publish("jobs", "job.last", None, "true");
-    eventually("the last is in", || data(broker.client, "job.last", 1));
+    eventually("the last is stored", || data(broker.client, "job.last", 1));
     assert_eq!(data(broker.client, "job.run", 1).expect("a history").len(), COUNT);
     eventually("all are acknowledged", || (peer.count("inbox") == 0).then_some(()));
     let records: Value = broker.client.get("/audit/job.run?limit=1").expect(200).json();
-    assert_eq!(records[0]["id"], messages[0].0, "the id of the message is the record's");
-    assert_eq!(records[0]["author"], "broker:rabbitmq", "where it is from");
-    // Acknowledged, or RabbitMQ would hand them out again.
+    assert_eq!(records[0]["id"], messages[0].0, "the record has the id of its message");
+    assert_eq!(records[0]["author"], "broker:rabbitmq", "the author names the source");
+    // RabbitMQ would put unacknowledged messages back into the queue.
     broker.stop();
     assert_eq!(peer.count("inbox"), 0);
 }
@@ -90,13 +90,13 @@ fn unacceptable_messages_are_dead_lettered_and_their_reasons_logged() {
     peer.publish("jobs", "a", Some("1"), "{\"n\":1");
     peer.publish("jobs", "broker:open", Some("2"), "1");
     peer.publish("jobs", "a b", Some("3"), "1");
-    // The same id with another value, and with the same.
+    // A used id with another value is refused, with the same value it is a duplicate.
     peer.publish("jobs", "a", Some("order 7"), "2");
     peer.publish("jobs", "a", Some("order 7"), "[1,1.50]");
-    // Without an id nobody can tell whether it is the same.
+    // Without an id a duplicate cannot be recognised.
     peer.publish("jobs", "a", None, "3");
     peer.publish("jobs", "a", None, "3");
-    let data = eventually("the last is in", || data(broker.client, "a", 3));
+    let data = eventually("the last is stored", || data(broker.client, "a", 3));
     let texts: Vec<_> = data.iter().map(Value::to_string).collect();
     assert_eq!(texts, ["[1,1.5]", "3", "3"]);
     let dead = peer.take("dead", 4);
@@ -110,7 +110,7 @@ fn unacceptable_messages_are_dead_lettered_and_their_reasons_logged() {
     }
     assert_eq!(reasons.len(), 4, "{reasons:?}");
     let records: Value = broker.client.get("/audit/a?limit=1").expect(200).json();
-    // PROTOCOL.md says how an id that is no UUID becomes one.
+    // PROTOCOL.md defines how an id that is no UUID becomes one.
     assert_eq!(records[0]["id"], "4d9decd0-9860-56fc-812b-2a4420bc8b56");
     let received = |outcome: &str| {
         let name = format!("broker_bridge_received_total{{outcome=\"{outcome}\"}}");

@@ -1,4 +1,4 @@
-//! Both ways at once: what a message looks like, what stays, and what does not come round.
+//! The form of outgoing messages, and both directions at once without loops.
 
 use serde_json::Value;
 
@@ -23,17 +23,17 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     let receipt = client.put("note.a", "{\"x\":1.50}");
     client.insert("{\"event\":\"note.a\",\"data\":2,\"to\":\"ann\"}").expect(201);
     client.put("other", "3");
-    // More than a frame of AMQP holds.
+    // More than one AMQP frame holds.
     let long = "x".repeat(300_000);
     client.put("note.b", &format!("\"{long}\""));
-    // Nothing waits as long as nobody has looked at the last one.
-    eventually("the last is there", || (peer.count("public") >= 2).then_some(()));
+    // Until the bridge has read the last record, its lag may still be 0.
+    eventually("the last has arrived", || (peer.count("public") >= 2).then_some(()));
     wait_until_sent(client);
 
     let messages = peer.take_all("public");
     let keys: Vec<_> = messages.iter().map(|message| message.key()).collect();
     assert_eq!(keys, ["note.a", "note.b"]);
-    assert!(messages[1].json()["data"] == long, "whole");
+    assert!(messages[1].json()["data"] == long, "the large value is complete");
     let message = &messages[0];
     assert_eq!(message.id(), receipt["id"]);
     let record = format!("{},\"data\":{{\"x\":1.50}}}}", receipt.to_string().trim_end_matches('}'));
@@ -47,11 +47,11 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     assert_eq!(properties.app_id(), &text("broker"));
     assert_eq!(message.header("broker-seq"), Some(receipt["seq"].to_string()));
     assert_eq!(message.header("broker-version"), Some("1".to_owned()));
-    let log = message.header("broker-log").expect("an origin");
+    let log = message.header("broker-log").expect("the id of the log");
     assert!(uuid::Uuid::parse_str(&log).is_ok(), "{log}");
 
     assert_eq!(health(client)["out"]["connected"], true);
-    assert_eq!(health(client).get("in"), None, "it is not set up");
+    assert_eq!(health(client).get("in"), None, "inbound is not configured");
     let ready = client.get("/readyz").expect(200);
     assert_eq!(ready.text(), "ok\nrabbitmq out: connected, 0 records behind\n");
     assert_eq!(metric(client, "broker_bridge_sent_total"), 2.0);
@@ -67,10 +67,10 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     };
     assert_eq!(logged_seq("connected to RabbitMQ"), Some(Value::from(0)));
     eventually("it is told", || broker.log().contains("confirmed every record").then_some(()));
-    assert!(!broker.log().contains("guest"), "the URL holds a password");
+    assert!(!broker.log().contains("guest"), "the password in the URL is not logged");
     broker.stop();
 
-    // Another exchange has a position of its own, so it gets everything from the beginning.
+    // Another exchange has its own position, so it gets everything from the beginning.
     let all = [("EXCHANGE", "everything"), ("PRIVATE", "true")];
     let broker = start(dir.path(), &node, &all);
     wait_until_sent(broker.client);
@@ -79,11 +79,11 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     assert_eq!(seen[..3], ["{\"x\":1.5}", "2", "3"]);
     assert_eq!(seen.len(), 4);
     assert_eq!(messages[1].json()["to"], "ann");
-    // Positions are system records, in the log and on no stream.
+    // Positions are system records in the log.
     let lines = broker.client.lines("/log");
     let positions: Vec<_> = lines.iter().filter(|line| line.contains("broker:bridge.")).collect();
     assert!(positions.iter().any(|line| line.contains("\"event\":\"broker:bridge.public\"")));
-    assert!(positions.len() <= 6, "one for what was confirmed since: {positions:?}");
+    assert!(positions.len() <= 6, "one for several confirmations: {positions:?}");
     broker.stop();
 }
 
@@ -102,10 +102,10 @@ fn two_brokers_exchange_records_without_loops() {
     let other = start(other_dir.path(), &node, &[("EXCHANGE", "events"), ("QUEUE", "other")]);
     let receipt = one.client.put("note", "{\"from\":\"one\"}");
     other.client.put("reply", "{\"from\":\"other\"}");
-    // A program that knows nothing of brokers.
+    // A message of a program that is no broker.
     peer.publish("events", "plain", Some("p"), "{\"from\":\"peer\"}");
     let latest = |client: crate::harness::wire::Client| {
-        eventually("all three are there", || {
+        eventually("all three are stored", || {
             let latest = client.get("/latest").expect(200).json();
             let records = latest["records"].as_array().expect("records").clone();
             (records.len() == 3).then_some(records)
@@ -121,7 +121,7 @@ fn two_brokers_exchange_records_without_loops() {
     let there: Value = other.client.get("/audit/note/1").expect(200).json();
     assert_eq!((&there["id"], &there["data"]["from"]), (&receipt["id"], &Value::from("one")));
 
-    // Each has seen its own message again, and taken it for that.
+    // Each has received its own message and recognised it.
     for broker in [&one, &other] {
         wait_until_sent(broker.client);
         eventually("its own comes back", || {
@@ -130,15 +130,15 @@ fn two_brokers_exchange_records_without_loops() {
         });
         assert_eq!(metric(broker.client, "broker_bridge_sent_total"), 1.0);
     }
-    // The two records, and the message that never was one of ours: nothing went out twice.
+    // The two records and the foreign message: nothing was published twice.
     let observed = peer.take_all("observer");
     let keys: Vec<_> = observed.iter().map(|message| message.key()).collect();
     assert_eq!(keys.len(), 3, "{keys:?}");
 
-    // Somebody hands our record back without its headers: its id tells.
+    // A record that comes back without its headers is recognised by its id.
     let note = observed.iter().find(|message| message.key() == "note").expect("the note");
     peer.publish("events", "note", Some(note.id()), &note.json()["data"].to_string());
-    eventually("it is known", || {
+    eventually("it is recognised", || {
         let known = "broker_bridge_received_total{outcome=\"known\"}";
         (metric(one.client, known) == 2.0).then_some(())
     });

@@ -1,4 +1,4 @@
-//! The bridge to RabbitMQ, against a real one; PROTOCOL.md section 20.
+//! The bridge to RabbitMQ, tested against a real RabbitMQ (PROTOCOL.md, section 20).
 
 mod inbound;
 mod loops;
@@ -16,7 +16,7 @@ use crate::harness::program::{self, Program};
 use crate::harness::wire::{Client, eventually};
 use node::Node;
 
-/// A small broker with the bridge to a node.
+/// A command that starts a small broker with a bridge to `url`.
 fn bridged(dir: &Path, url: &str, settings: &[(&str, &str)]) -> Command {
     let mut command = program::small(dir);
     command.env("BROKER_RABBITMQ_URL", url);
@@ -30,12 +30,12 @@ fn start(dir: &Path, node: &Node, settings: &[(&str, &str)]) -> Program {
     Program::start(bridged(dir, &node.url(), settings))
 }
 
-/// How the bridge says it is.
+/// The state of the bridge in `/health`.
 fn health(client: Client) -> Value {
     client.get("/health").expect(200).json()["rabbitmq"].clone()
 }
 
-/// Waits until everything that is to go out was confirmed.
+/// Waits until RabbitMQ has confirmed every record.
 #[track_caller]
 fn wait_until_sent(client: Client) {
     eventually("all is sent", || {
@@ -44,14 +44,14 @@ fn wait_until_sent(client: Client) {
     });
 }
 
-/// A metric of `/metrics`.
+/// The value of a metric.
 fn metric(client: Client, name: &str) -> f64 {
     let text = client.get("/metrics").expect(200).text().to_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")
 }
 
-/// A batch of so many inserts of one event, with data from `first` on; the ids in order.
+/// Inserts one batch of `count` records of an event, numbered from `first`. Returns their ids.
 #[track_caller]
 fn insert_many(client: Client, event: &str, first: usize, count: usize) -> Vec<String> {
     let inserts: Vec<_> = (first..first + count)

@@ -1,5 +1,5 @@
-//! A RabbitMQ of one's own: Debian's `rabbitmq-server` on own loopback ports, with own directories
-//! and an own epmd, so that nothing of it is reachable from outside or meets another one.
+//! A private RabbitMQ node: Debian's `rabbitmq-server` on loopback ports, with its own directories
+//! and its own epmd, so that it is isolated from the network and from other nodes.
 
 use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::harness::wire::eventually;
 
-/// The script itself: the one in `PATH` is Debian's, which changes the user.
+/// RabbitMQ's own script. The one in `PATH` is Debian's wrapper, which changes the user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// A running node; dropping it kills it.
+/// A running node. Dropping it kills it.
 pub struct Node {
     dir: TempDir,
     ports: Ports,
@@ -32,7 +32,7 @@ struct Ports {
 impl Node {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        // Held together, so that they differ.
+        // Bound at the same time, so that the ports differ.
         let listeners = [(); 3].map(|()| free_port());
         let [amqp, distribution, epmd] =
             listeners.map(|listener| listener.local_addr().expect("an address").port());
@@ -54,13 +54,13 @@ impl Node {
         format!("amqp://guest:guest@127.0.0.1:{}", self.ports.amqp)
     }
 
-    /// SIGKILL: what it had not written is lost.
+    /// Sends SIGKILL: unwritten data is lost.
     pub fn kill(&mut self) {
         self.server.kill().expect("it runs");
         self.server.wait().expect("it ends");
     }
 
-    /// Starts it again, with what it had written, where it was.
+    /// Starts it again on the same ports and directories.
     pub fn restart(&mut self) {
         self.server = start_server(self.dir.path(), self.ports);
         self.wait();
@@ -81,15 +81,15 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         for child in [&mut self.server, &mut self.epmd] {
-            // It may have ended.
+            // It may have ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// A port below those that the system gives to outgoing connections: it must be free again whenever
-/// the node is started again.
+/// A free port below the range of outgoing connections, so that it is still free when the node is
+/// restarted.
 fn free_port() -> TcpListener {
     eventually("a port is free", || {
         let port = 20_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 12_000).expect("small");
@@ -107,7 +107,7 @@ fn command(program: &str, dir: &Path, ports: Ports) -> Command {
     command
 }
 
-/// As a child, where Erlang would start a daemon that outlives the test.
+/// Starts epmd as a child; Erlang would start a daemon that outlives the test.
 fn start_epmd(dir: &Path, ports: Ports) -> Child {
     let mut epmd = command("epmd", dir, ports).spawn().expect("epmd starts");
     eventually("epmd listens", || {
@@ -135,7 +135,7 @@ fn start_server(dir: &Path, ports: Ports) -> Child {
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
             "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2".to_owned(),
         ),
-        // The node is then this very child, not one of a shell's.
+        // Makes the script `exec` the node, so that the child is the node and not a shell.
         ("RUNNING_UNDER_SYSTEMD", "1".to_owned()),
     ];
     server.envs(variables).spawn().unwrap_or_else(|error| {

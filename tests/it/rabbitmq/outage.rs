@@ -1,4 +1,4 @@
-//! RabbitMQ is away.
+//! RabbitMQ is unreachable or does not respond.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ use crate::harness::wire::{WAIT_MAX, eventually};
 
 const BOTH: [(&str, &str); 2] = [("EXCHANGE", "events"), ("QUEUE", "inbox")];
 
-/// Where nobody listens.
+/// A URL where nobody listens.
 fn unused_url() -> String {
     let free = TcpListener::bind("127.0.0.1:0").expect("any port");
     format!("amqp://guest:hunter2@{}", free.local_addr().expect("an address"))
@@ -44,7 +44,7 @@ fn broker_serves_without_rabbitmq_and_reports_the_bridge_state() {
     assert_eq!(ready.text(), expected);
     assert_eq!(metric(client, "broker_bridge_connected{way=\"in\"}"), 0.0);
     assert_eq!(metric(client, "broker_bridge_lag"), lag as f64);
-    eventually("each way is tried again", || {
+    eventually("each direction is retried", || {
         let lines = broker.log_lines();
         let tried = |way| {
             let is_attempt = |line: &&Value| {
@@ -59,14 +59,14 @@ fn broker_serves_without_rabbitmq_and_reports_the_bridge_state() {
     broker.stop();
 }
 
-/// The log is the queue: what waits for RabbitMQ takes no memory.
+/// The log is the queue, so a backlog for RabbitMQ takes no memory.
 #[test]
 fn memory_does_not_grow_with_the_backlog() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = bridged(dir.path(), &unused_url(), &BOTH);
     command.env("BROKER_SEGMENT_BYTES", "1MiB").env("BROKER_WINDOW_BYTES", "64KiB");
     let broker = Program::start(command);
-    // Few and large, for what the history holds of each is not what is looked at here.
+    // Few large records, because the history needs memory for each.
     let insert = format!("{{\"event\":\"a\",\"data\":\"{}\"}}", "x".repeat(20_000));
     let batch = format!("[{}]", vec![insert; 20].join(","));
     let insert = |times: usize| {
@@ -79,12 +79,12 @@ fn memory_does_not_grow_with_the_backlog() {
     let before = resident(&broker);
     insert(80);
     let grown_kib = resident(&broker).saturating_sub(before);
-    assert!(grown_kib < 12 << 10, "32 MB waited, and memory grew by {grown_kib} KiB");
+    assert!(grown_kib < 12 << 10, "memory grew by {grown_kib} KiB with a backlog of 32 MB");
     assert!(health(broker.client)["out"]["lag"].as_u64() >= Some(2_000));
     broker.stop();
 }
 
-/// A server that accepts and never answers holds up neither the start nor the end.
+/// A server that accepts connections and never answers.
 #[test]
 fn unresponsive_rabbitmq_delays_neither_start_nor_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("any port");

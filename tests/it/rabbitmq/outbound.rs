@@ -1,4 +1,4 @@
-//! Records go out.
+//! Records become messages in RabbitMQ.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::peer::{Message, Peer};
 use super::{health, insert_many, start, wait_until_sent};
 use crate::harness::wire::eventually;
 
-/// The first message of each id, in the order in which they came.
+/// The first message of each id, in the order received.
 fn without_duplicates(messages: &[Message]) -> Vec<&Message> {
     let mut seen = HashSet::new();
     messages.iter().filter(|message| seen.insert(message.id().to_owned())).collect()
@@ -25,7 +25,7 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     let settings = [("EXCHANGE", "events")];
     let mut expected = Vec::new();
 
-    // RabbitMQ is killed while records come to it, and inserts go on without it.
+    // RabbitMQ is killed while it receives records, and inserts continue without it.
     let broker = start(dir.path(), &node, &settings);
     for batch in 0..4 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
@@ -36,7 +36,7 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     for batch in 4..8 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
-    let out = eventually("it is noticed", || {
+    let out = eventually("the outage is noticed", || {
         let out = health(broker.client)["out"].clone();
         (out["connected"] == false).then_some(out)
     });
@@ -46,7 +46,9 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     let peer = Peer::connect(&node);
 
     // Broker is killed while it catches up.
-    eventually("it is back", || (health(broker.client)["out"]["connected"] == true).then_some(()));
+    eventually("it is connected again", || {
+        (health(broker.client)["out"]["connected"] == true).then_some(())
+    });
     for batch in 8..12 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
@@ -72,9 +74,9 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     let ids: Vec<_> = peer.take_all("all").iter().map(|message| message.id().to_owned()).collect();
     assert_eq!(ids, last);
 
-    // A connection that is lost while nothing goes out is noticed, too.
+    // A connection that is lost while idle is noticed, too.
     node.kill();
-    eventually("it is noticed", || {
+    eventually("the outage is noticed", || {
         (health(broker.client)["out"]["connected"] == false).then_some(())
     });
     broker.stop();

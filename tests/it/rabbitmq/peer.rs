@@ -1,4 +1,4 @@
-//! The far side: another program that uses the same RabbitMQ, one call at a time.
+//! Another program that uses the same RabbitMQ, with blocking calls.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use tokio::runtime::Runtime;
 use super::node::Node;
 use crate::harness::wire::{WAIT_MAX, eventually};
 
-/// A connection of another program.
+/// The connection of the other program.
 pub struct Peer {
     runtime: Runtime,
     connection: Connection,
     channel: Channel,
 }
 
-/// A message that came.
+/// A received message.
 pub struct Message {
     delivery: Delivery,
 }
 
 impl Peer {
-    /// Connects as soon as the node takes connections.
+    /// Connects as soon as the node accepts connections.
     pub fn connect(node: &Node) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let (connection, channel) = eventually("RabbitMQ answers", || {
@@ -44,7 +44,7 @@ impl Peer {
         Self { runtime, connection: connection, channel }
     }
 
-    /// A durable topic exchange.
+    /// Declares a durable topic exchange.
     pub fn exchange(&self, name: &str) {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let made = self.channel.exchange_declare(
@@ -56,7 +56,7 @@ impl Peer {
         self.runtime.block_on(made).expect("an exchange");
     }
 
-    /// A durable queue; what is rejected goes to another queue.
+    /// Declares a durable queue. Rejected messages go to the queue `dead_letters`.
     pub fn queue(&self, name: &str, dead_letters: Option<&str>) {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
         let mut arguments = FieldTable::default();
@@ -76,14 +76,14 @@ impl Peer {
         self.runtime.block_on(bound).expect("a binding");
     }
 
-    /// Messages that wait in a queue.
+    /// The number of messages in a queue.
     pub fn count(&self, queue: &str) -> u32 {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let asked = self.channel.queue_declare(queue.into(), options, FieldTable::default());
         self.runtime.block_on(asked).expect("a queue").message_count()
     }
 
-    /// Publishes to a queue by the default exchange, or to an exchange; confirmed.
+    /// Publishes to an exchange and waits for the confirmation.
     pub fn publish(&self, exchange: &str, key: &str, id: Option<&str>, body: &str) {
         let mut properties = BasicProperties::default().with_delivery_mode(2);
         if let Some(id) = id {
@@ -99,7 +99,7 @@ impl Peer {
         assert!(self.runtime.block_on(sent).expect("RabbitMQ confirms").is_ack());
     }
 
-    /// Publishes many, and then waits for the confirmations.
+    /// Publishes all messages, then waits for the confirmations.
     pub fn publish_all(&self, key: &str, messages: &[(String, String)], exchange: &str) {
         let sent = async {
             let mut confirms = Vec::new();
@@ -121,7 +121,7 @@ impl Peer {
         self.runtime.block_on(sent).expect("RabbitMQ confirms");
     }
 
-    /// Takes exactly so many messages out of a queue.
+    /// Takes exactly `count` messages out of a queue.
     pub fn take(&self, queue: &str, count: usize) -> Vec<Message> {
         let taken = async {
             let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -140,10 +140,10 @@ impl Peer {
         };
         let waited = async { tokio::time::timeout(WAIT_MAX, taken).await };
         let taken = self.runtime.block_on(waited);
-        taken.unwrap_or_else(|_| panic!("{count} in {queue}")).expect("a consumer")
+        taken.unwrap_or_else(|_| panic!("no {count} messages in {queue}")).expect("a consumer")
     }
 
-    /// Takes every message that waits in a queue.
+    /// Takes all messages out of a queue.
     pub fn take_all(&self, queue: &str) -> Vec<Message> {
         match self.count(queue) {
             0 => Vec::new(),
@@ -155,7 +155,7 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         let closed = self.connection.close(200, "done".into());
-        // It may be gone.
+        // The node may have been killed.
         let _ = self
             .runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(1), closed).await });

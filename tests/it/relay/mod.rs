@@ -1,4 +1,4 @@
-//! The message relay, sentence by sentence of its section of the protocol.
+//! The message relay.
 
 mod publish;
 mod register;
@@ -16,12 +16,12 @@ fn post(server: &Server, route: &str, body: &str) -> Answer {
     server.client().send("POST", route, &[JSON], body.as_bytes())
 }
 
-/// Registers; the path of the socket.
+/// Registers and returns the path of the socket.
 #[track_caller]
 fn register(server: &Server, body: &str) -> String {
     let answer = post(server, "/register", body).expect(200).json();
     let url = answer["url"].as_str().expect("a url");
-    url.strip_prefix("ws://localhost").expect("the host that was asked").to_owned()
+    url.strip_prefix("ws://localhost").expect("the host of the request").to_owned()
 }
 
 #[track_caller]
@@ -29,7 +29,7 @@ fn publish(server: &Server, body: &str) -> Value {
     post(server, "/publish", body).expect(201).json()
 }
 
-/// `/register/<uuid>`, of the socket's path.
+/// `/register/{uuid}` from the socket's path `/ws/{uuid}`.
 fn registration(path: &str) -> String {
     path.replace("/ws/", "/register/")
 }

@@ -19,7 +19,7 @@ fn publish_is_an_insert_with_a_receipt_and_a_history() {
     assert!(block.data.ends_with(",\"data\":{\"n\":1.50}}"), "{block:?}");
     let record = server.client().get("/audit/cats/1").expect(200);
     assert!(record.text().contains(",\"data\":{\"n\":1.50},\"hash\":"), "{}", record.text());
-    // And the other way round: what is inserted is the next version of the same.
+    // An insert is the next version of the same event.
     assert_eq!(server.client().put("cats", "2")["version"], 2);
     assert_eq!(publish(&server, "{\"topic\":\"cats\",\"message\":null}")["version"], 3);
 }
@@ -50,7 +50,7 @@ fn invalid_message_is_refused_like_an_insert() {
         ("{\"topic\":\"a b\",\"message\":1}", "topic: "),
         ("{\"topic\":\"cats.*\",\"message\":1}", "topic: "),
         ("{\"topic\":\"broker:open\",\"message\":1}", "topic: "),
-        // A user that the caller does not know must not become everybody.
+        // An unknown user must not turn a private message into a public one.
         ("{\"topic\":\"cats\",\"message\":1,\"user_id\":null}", "user_id: "),
         ("{\"topic\":\"cats\",\"message\":1,\"user\":7}", "unknown field `user`"),
         ("[{\"topic\":\"cats\",\"message\":1}]", "an object with topic and message"),

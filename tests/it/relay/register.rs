@@ -130,7 +130,7 @@ fn registrations_are_limited_and_expire_when_unused() {
 
     let server = Server::with(config.registration_expiry(Duration::from_millis(20)));
     let path = register(&server, "{\"user_id\":1}");
-    eventually("room again", || {
+    eventually("the registration expires", || {
         let answer = post(&server, "/register", "{\"user_id\":2}");
         (answer.status == 200).then_some(())
     });

@@ -1,4 +1,4 @@
-//! The id of a registration is a bearer secret: whoever reads it in a log is that user.
+//! The id of a registration is a bearer secret, so no log may contain it.
 
 use crate::harness::program::{Program, small};
 use crate::harness::socket::{Frames, TEXT, refused};
@@ -14,14 +14,14 @@ fn registration_id_is_never_logged() {
     let body = b"{\"user_id\":\"ann\",\"topics\":[\"cats\"]}";
     let answer = program.client.send("POST", "/register", &[JSON], body).expect(200).json();
     let url = answer["url"].as_str().expect("a url").to_owned();
-    let path = url.strip_prefix("ws://localhost").expect("the host");
+    let path = url.strip_prefix("ws://localhost").expect("the host of the request");
     let id = path.strip_prefix("/ws/").expect("a socket's path");
     let address = program.client.0;
 
     let mut socket = Frames::open_on(program.connect(), path);
     socket.send(TEXT, b"not what is expected");
     assert!(socket.text().contains("malformed-json"));
-    // Each of these is refused, and some are warnings.
+    // Every kind of refusal; some are logged as warnings.
     refused(address, path, &[]).problem(503, "too-many-streams");
     refused(address, path, &["Origin: https://evil.example"]).problem(403, "origin-refused");
     refused(address, &format!("{path}?x=1"), &[]).problem(400, "malformed-query");

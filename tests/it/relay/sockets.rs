@@ -1,4 +1,4 @@
-//! `GET /ws/{uuid}`.
+//! `GET /ws/{uuid}`: sockets of registered clients.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -20,26 +20,26 @@ fn say_to(server: &Server, user: &str, topic: &str, message: &str) {
     publish(server, &body);
 }
 
-/// Connects a client of this user with these topics.
+/// Registers and connects a client of `user` with `topics`.
 fn client(server: &Server, user: &str, topics: &str) -> Socket {
     let body = format!("{{\"user_id\":{user},\"topics\":{topics}}}");
     Socket::open(server, &register(server, &body))
 }
 
-/// What came up to now: everything before the answer to a ping, which the client sends as a mark.
+/// Everything received before the answer to a ping, which is sent as a delimiter.
 fn before_pong(socket: &mut Socket) -> Vec<String> {
     socket.send("ping");
     std::iter::from_fn(|| Some(socket.text()).filter(|text| text != "pong")).collect()
 }
 
-/// What comes next is what is said next: nothing else was on its way.
+/// Asserts that the next message is one that is sent now, so that no other was pending.
 #[track_caller]
 fn assert_nothing_before(server: &Server, socket: &mut Socket, topic: &str) {
     say(server, topic, "\"nothing but this\"");
     assert_eq!(socket.text(), "nothing but this");
 }
 
-/// Changes the topics, and waits until the server has read that.
+/// Changes the topics and waits until the server has read the change.
 fn change_topics(socket: &mut Socket, topics: &str) {
     socket.send(format!("{{\"topics\":{topics}}}"));
     assert_eq!(before_pong(socket), [""; 0]);
@@ -89,7 +89,7 @@ fn client_gets_every_message_since_its_registration_and_none_before() {
     }
     let mut socket = Socket::open(&server, &path);
     say(&server, "cats", "\"four\"");
-    // The newest value alone would be enough for a page; a message is not superseded by the next.
+    // Unlike on a stream of latest values, a message is not superseded by the next one.
     let all: Vec<_> = (0..4).map(|_| socket.text()).collect();
     assert_eq!(all, ["one", "two", "three", "four"]);
     assert_nothing_before(&server, &mut socket, "cats");
@@ -218,7 +218,7 @@ fn unregistered_id_is_404_whatever_it_looks_like() {
         assert!(!problem.to_string().contains(&id), "{problem}");
         server.client().get(&format!("/ws/{id}")).problem(404, "unknown-registration");
     }
-    // What is registered, and no socket.
+    // A registered id without a WebSocket handshake.
     let path = register(&server, "{\"user_id\":1}");
     let answer = server.client().get(&path);
     answer.problem(426, "upgrade-required");
@@ -278,14 +278,15 @@ fn registration_expires_when_its_client_stays_away() {
     say(&server, "cats", "1");
     assert_eq!(socket.text(), "1");
     socket.close();
-    eventually("the end of the registration", || {
+    eventually("the registration expires", || {
         let answer = refused(server.address, &path, &["Origin: https://evil.example"]);
         (answer.status == 404).then_some(())
     });
     delete(&server, &registration(&path)).problem(404, "unknown-registration");
 }
 
-/// The window is small and the socket's buffers are, too: whoever does not read falls far behind.
+/// The window and the buffers of the socket are small, so a client that does not read falls far
+/// behind.
 #[test]
 fn lagging_client_gets_every_message() {
     const MESSAGES: usize = 6_000;
@@ -323,9 +324,10 @@ fn relay_sockets_count_against_the_stream_limit() {
     let path = register(&server, "{\"user_id\":1}");
     refused(server.address, &path, &[]).problem(503, "too-many-streams");
     socket.close();
-    let mut socket = eventually("room", || (streams() == 0).then(|| Socket::open(&server, &path)));
+    let mut socket =
+        eventually("a slot is free", || (streams() == 0).then(|| Socket::open(&server, &path)));
     assert_eq!(before_pong(&mut socket), [""; 0]);
-    // One that would take over is refused too, and ends nothing.
+    // A connection that would take over is refused, too, and the first one stays open.
     refused(server.address, &path, &[]).problem(503, "too-many-streams");
     change_topics(&mut socket, "[\"cats\"]");
     say(&server, "cats", "1");
@@ -342,14 +344,14 @@ fn sockets_of_one_user_are_limited() {
     say(&server, "cats", "1");
     assert_eq!((ann.text(), bob.text()), ("1".to_owned(), "1".to_owned()));
     ann.close();
-    eventually("room", || {
+    eventually("a slot is free", || {
         let health = server.client().get("/health").expect(200).json();
         (health["streams"] == 1).then_some(())
     });
     Socket::open(&server, &second);
 }
 
-/// Each change once began a read of the log that nobody waited for and nothing bounded.
+/// Regression: each change of topics started an unbounded read of the log in a new task.
 #[test]
 fn flood_of_topic_changes_does_not_exhaust_the_server() {
     let server = Server::start();
@@ -380,7 +382,7 @@ fn metrics_count_registrations() {
     assert_eq!(gauge(), "broker_registrations 0");
 }
 
-/// The private record of one user among those that all get, told as records.
+/// A private record between two public ones, sent as records.
 #[test]
 fn relayed_records_have_the_seq_and_id_of_their_receipts() {
     let server = Server::start();

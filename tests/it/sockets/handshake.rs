@@ -1,4 +1,4 @@
-//! Who gets a socket.
+//! Handshakes: which requests get a socket.
 
 use broker::config::PublicUrl;
 
@@ -65,8 +65,8 @@ fn invalid_query_is_refused_at_the_handshake() {
     }
 }
 
-/// A browser opens sockets across sites, with cookies and without asking first (cross-site
-/// WebSocket hijacking).
+/// Cross-site WebSocket hijacking: a browser lets any site open sockets, with cookies and without a
+/// preflight.
 #[test]
 fn page_of_another_site_gets_no_socket() {
     let server = Server::start();
@@ -118,7 +118,7 @@ fn configured_origins_and_the_servers_own_are_allowed() {
     }
 }
 
-/// A hostile name that was made to resolve to this machine (DNS rebinding).
+/// DNS rebinding: a foreign host name that resolves to this machine.
 #[test]
 fn foreign_host_gets_no_socket() {
     let server = Server::start();

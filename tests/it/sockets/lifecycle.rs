@@ -1,4 +1,4 @@
-//! Limits, signs of life, and ends.
+//! Limits, pings, closing handshakes and shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +20,14 @@ fn sockets_and_event_streams_share_and_free_the_slots() {
         answer.problem(503, "too-many-streams");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    // Never 200 without a socket, whatever else the client takes.
+    // A handshake is never answered with 200, not even if the client accepts an event stream.
     refused(server.address, "/ws", &["Accept: text/event-stream"]).problem(503, "too-many-streams");
-    assert_eq!(socket.close(), None, "a close without a code is answered with one without");
-    eventually("the place is free", || (streams(&server) == 1).then_some(()));
+    assert_eq!(socket.close(), None, "a close without a code is answered without a code");
+    eventually("the slot is free", || (streams(&server) == 1).then_some(()));
     let socket = Socket::open(&server, "/subscribe/a");
-    // Gone without a word.
+    // Without a closing handshake.
     drop((socket, stream));
-    eventually("the places are free", || (streams(&server) == 0).then_some(()));
+    eventually("the slots are free", || (streams(&server) == 0).then_some(()));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn shutdown_closes_every_socket_with_1001_and_a_retry_time() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(retries.iter().all(|retry| (1_000..=5_000).contains(retry)), "{retries:?}");
     retries.dedup();
-    assert!(retries.len() > 1, "each at a time of its own");
+    assert!(retries.len() > 1, "the retry times are spread");
 }
 
 #[test]
@@ -68,11 +68,11 @@ fn idle_socket_is_pinged_every_heartbeat_and_kept_open_by_pongs() {
     let began = Instant::now();
     let mut pings = 0;
     while began.elapsed() < Duration::from_secs(2) {
-        assert_eq!(socket.frame(), Some((PING, Vec::new())), "nothing else is said");
+        assert_eq!(socket.frame(), Some((PING, Vec::new())), "nothing but pings");
         pings += 1;
         socket.send(PONG, b"");
     }
-    assert!(pings <= 41, "{pings} pings in two seconds: one a heartbeat");
+    assert!(pings <= 41, "{pings} pings in two seconds, more than one per heartbeat");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn socket_that_answers_no_pings_is_closed_with_1008() {
     let began = Instant::now();
     assert_eq!(socket.close_frame().0, 1008);
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    eventually("the place is free", || (streams(&server) == 0).then_some(()));
+    eventually("the slot is free", || (streams(&server) == 0).then_some(()));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn close_frame_is_answered_with_its_code_and_nothing_follows() {
         let payload = [&code.to_be_bytes()[..], b"done"].concat();
         socket.send(CLOSE, &payload);
         server.client().put("after", "1");
-        // The value may be there before another worker has read the close, and never after.
+        // The record may be sent before another worker has read the close, but not after it.
         let frame = socket.frame();
         let frame = if matches!(frame, Some((TEXT, _))) { socket.frame() } else { frame };
         assert_eq!(frame, Some((CLOSE, code.to_be_bytes().to_vec())));

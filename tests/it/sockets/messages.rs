@@ -1,11 +1,11 @@
-//! What a client may say: topics, inserts, ping.
+//! Messages of a client: topics, inserts, ping.
 
 use serde_json::{Value, json};
 
 use crate::harness::server::{Server, small};
 use crate::harness::socket::{Socket, summary};
 
-/// A socket that hears nothing but answers.
+/// A socket that receives nothing but answers.
 fn quiet(server: &Server) -> Socket {
     let mut socket = Socket::open(server, "/ws?event=nothing.at.all");
     assert_eq!(summary(&socket.until_synced()), "synced");
@@ -29,7 +29,7 @@ fn changing_topics_sends_reset_replay_and_synced() {
         let messages = socket.until_synced();
         assert_eq!(summary(&messages), of_b, "{replay}");
         assert_eq!(messages[0]["ref"], "x", "the reset belongs to the message");
-        assert_eq!(messages.last().expect("synced")["synced"]["events"], 2, "counted anew");
+        assert_eq!(messages.last().expect("synced")["synced"]["events"], 2, "a new count");
         socket.send("{\"topics\":[\"a\"]}");
         let messages = socket.until_synced();
         assert_eq!(summary(&messages), of_a, "{replay}");
@@ -71,7 +71,7 @@ fn cursor_after_a_change_is_valid_for_the_new_topics() {
     let synced = socket.until_synced().pop().expect("synced");
     let cursor = synced["synced"]["cursor"].as_str().expect("a cursor");
     let mut again = Socket::open(&server, &format!("/ws?event=a&last_event_id={cursor}"));
-    assert_eq!(summary(&again.until_synced()), "synced", "the cursor is good there");
+    assert_eq!(summary(&again.until_synced()), "synced", "the cursor is valid");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn insert_is_answered_with_the_same_receipt_as_a_post() {
     socket.send(format!("{{\"insert\":{insert},\"ref\":7}}"));
     let first = socket.text();
     let posted = server.client().insert(&insert).expect(200);
-    assert_eq!(first, format!("{{\"receipt\":{},\"ref\":7}}", posted.text()), "seen before");
+    assert_eq!(first, format!("{{\"receipt\":{},\"ref\":7}}", posted.text()));
     socket.send(format!("{{\"insert\":{insert}}}"));
     assert_eq!(socket.text(), format!("{{\"receipt\":{}}}", posted.text()), "a retry is safe");
     let record = server.client().get("/audit/a/1").expect(200);
@@ -119,8 +119,8 @@ fn batch_is_answered_with_an_array_and_stored_atomically() {
     assert_eq!(receipts.len(), 2);
     assert_eq!(receipts[1]["event"], "b");
     let answer = socket.ask(
-        "{\"insert\":[{\"event\":\"c\",\"data\":1},{\"event\":\"a\",\"data\":2,\"expected_version\":9}],\
-         \"ref\":\"both\"}",
+        "{\"insert\":[{\"event\":\"c\",\"data\":1},\
+         {\"event\":\"a\",\"data\":2,\"expected_version\":9}],\"ref\":\"both\"}",
     );
     assert_eq!(answer["problem"]["code"], "version-mismatch");
     assert_eq!((&answer["problem"]["index"], &answer["ref"]), (&json!(1), &json!("both")));
@@ -176,7 +176,7 @@ fn pipelined_inserts_are_decided_and_answered_in_order() {
     let server = Server::start();
     let mut socket = quiet(&server);
     for n in 0..500 {
-        // Some with ids, which are looked up first.
+        // Some have ids, which are looked up first.
         let id = match n % 3 {
             0 => format!(",\"id\":\"{}\"", uuid::Uuid::new_v4()),
             _ => String::new(),
@@ -205,7 +205,7 @@ fn all_messages_are_answered_in_order() {
     }
     for n in 0..100 {
         for answer in ["receipt", "problem", "reset"] {
-            // The topics before were synced in between, if there was time.
+            // The previous topics may have been synced in between.
             let message = socket.until(|message| message.get("synced").is_none()).pop();
             let message = message.expect("an answer");
             assert!(message.get(answer).is_some() && message["ref"] == n, "{n}: {message}");

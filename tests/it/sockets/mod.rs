@@ -1,4 +1,4 @@
-//! `GET /ws` and `GET /subscribe/{topic}`: sockets, message by message.
+//! Sockets: `GET /ws` and `GET /subscribe/{topic}`.
 
 mod handshake;
 mod lifecycle;

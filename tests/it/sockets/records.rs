@@ -1,9 +1,9 @@
-//! What a socket tells is what an event stream tells.
+//! A socket sends the same records as an event stream.
 
 use crate::harness::server::Server;
 use crate::harness::socket::{Socket, summary};
 
-/// What a fresh socket with this query says until it is synced.
+/// Summary of a new socket with this query up to `synced`.
 fn replayed(server: &Server, query: &str) -> String {
     summary(&Socket::open(server, &format!("/ws{query}")).until_synced())
 }

@@ -1,4 +1,4 @@
-//! A socket that is not read from pays alone, as an event stream does.
+//! Slow readers of sockets behave like those of event streams.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::harness::wire::Connection;
 const EVENTS: usize = 5;
 const ROUNDS: u64 = 400;
 
-/// Far more than sockets hold, behind a window that holds next to nothing.
+/// Inserts far more than socket buffers and the window hold.
 fn overrun_buffers(server: &Server) {
     let data = "x".repeat(4_000);
     for _ in 0..ROUNDS / 10 {
@@ -23,7 +23,8 @@ fn overrun_buffers(server: &Server) {
     server.client().put("end", "1");
 }
 
-/// Reads up to the record of `end`; the newest version of each event, and how many records came.
+/// Reads up to the record of `end`. Returns the latest version of each event and the number of
+/// records received.
 fn read_until_end(mut next: impl FnMut() -> Value) -> (HashMap<String, u64>, u64) {
     let (mut latest, mut last_seq, mut records) = (HashMap::new(), 0, 0);
     loop {
@@ -55,7 +56,7 @@ fn stalled_socket_skips_superseded_versions_and_ends_on_the_latest() {
     overrun_buffers(&server);
     let (latest, records) = read_until_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     for event in 0..EVENTS {
-        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the newest version");
+        assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the latest version");
     }
     let inserted = ROUNDS * EVENTS as u64;
     assert!(records < inserted / 2, "{records} of {inserted} records");

@@ -1,4 +1,4 @@
-//! `GET /subscribe/{topic}`: the bare message.
+//! `GET /subscribe/{topic}`: bare values.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn latest_value_comes_first_then_every_new_one_bare() {
     server.client().put("news", "\"a\\u00e9\\n\\\"x\\\" 🦀\"");
     server.client().put("other", "1");
     let mut socket = Socket::open(&server, "/subscribe/news");
-    assert_eq!(socket.text(), "aé\n\"x\" 🦀", "a string is its text");
+    assert_eq!(socket.text(), "aé\n\"x\" 🦀", "a string arrives as its text");
     for (data, text) in [
         ("{ \"x\" : 1e5 }", "{\"x\":1e5}"),
         ("[1, \"a\"]", "[1,\"a\"]"),
@@ -47,13 +47,13 @@ fn socket_on_a_new_topic_waits_for_its_first_value() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/subscribe/later");
     socket.send("ping");
-    assert_eq!(socket.text(), "pong", "it is open, and nothing came before");
+    assert_eq!(socket.text(), "pong", "nothing is sent before the first value");
     server.client().put("later", "1");
     assert_eq!(socket.text(), "1");
 }
 
-/// The mark after the newest values says nothing here, and the first value after it once came with
-/// the next ping only.
+/// Regression: `synced` sends nothing on these sockets, and the first value after it was only sent
+/// with the next ping.
 #[test]
 fn silent_client_gets_a_value_immediately() {
     let server = Server::with(small().heartbeat(Duration::from_secs(600)));

@@ -21,7 +21,7 @@ fn consume_returns_the_oldest_record_after_a_version() {
         assert_eq!(answer.json()["version"], after + 1);
     }
     assert_eq!(consume(client, "cats"), Some(1));
-    // Nothing is kept: the same question has the same answer.
+    // No position is kept, so the same request has the same answer.
     assert_eq!(consume(client, "cats?after=3"), Some(4));
     assert_eq!(consume(client, "cats?after=3&wait=0"), Some(4));
 }
@@ -39,7 +39,7 @@ fn no_record_is_204() {
     assert_eq!(consume(client, "cats?after=18446744073709551615"), None);
 }
 
-/// The history stands in the projection, which may be behind.
+/// Records are read from the projection, which may lag behind the log.
 #[test]
 fn long_history_is_consumed_whole_even_after_a_restart() {
     let server = Server::start();
@@ -63,7 +63,7 @@ fn long_history_is_consumed_whole_even_after_a_restart() {
     assert_eq!(consume(server.client(), "cats?after=599"), Some(600));
 }
 
-/// A request without a user sees what is public, and learns nothing of what is not.
+/// A request without a user sees public records and learns nothing of private ones.
 #[test]
 fn private_records_are_neither_consumed_nor_counted() {
     let server = Server::start();

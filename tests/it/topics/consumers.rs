@@ -17,12 +17,12 @@ fn unacknowledged_record_is_delivered_again() {
     assert_eq!(consume(client, "cats?consumer=c"), Some(1));
     assert_eq!(consume(client, "cats?consumer=c&ack=1"), Some(2));
     assert_eq!(consume(client, "cats?consumer=c"), Some(2));
-    // Everything through that version.
+    // It acknowledges every version up to that one.
     assert_eq!(consume(client, "cats?consumer=c&ack=3"), Some(4));
     assert_eq!(consume(client, "cats?consumer=c&ack=4"), None);
     produce(client, "cats", "5");
     assert_eq!(consume(client, "cats?consumer=c"), Some(5));
-    // Others have positions of their own, and so has the same name at another topic.
+    // Other consumers, and the same name on another topic, have their own positions.
     assert_eq!(consume(client, "cats?consumer=d"), Some(1));
     produce(client, "dogs", "1");
     assert_eq!(consume(client, "dogs?consumer=c"), Some(1));
@@ -59,7 +59,7 @@ fn future_version_cannot_be_acknowledged() {
     assert!(positions(client).is_empty());
 }
 
-/// The audit can tell who consumed what, and when.
+/// The log shows which consumer acknowledged which version, and when.
 #[test]
 fn acknowledgement_is_a_system_record_and_only_in_the_log() {
     let server = Server::start();
@@ -90,7 +90,7 @@ fn acknowledgement_is_a_system_record_and_only_in_the_log() {
     let versions: Vec<_> = found.iter().map(|record| record["version"].as_u64()).collect();
     assert_eq!(versions, [Some(1), Some(2), Some(1)]);
 
-    // On no stream, in no list, in no count, under no name that a client can say.
+    // It is on no stream, in no list and in no count, and no client can name it.
     produce(client, "cats", "3");
     let seen: Vec<_> = (0..4).map(|_| stream.block()).collect();
     assert!(seen.iter().all(|block| !block.data.contains("broker:consumer")), "{seen:?}");
@@ -116,7 +116,7 @@ fn new_consumer_beyond_the_limit_is_507_even_after_a_restart() {
     let client = server.client();
     (1..=3).for_each(|n| drop(produce(client, "cats", &n.to_string())));
     produce(client, "dogs", "1");
-    // A consumer that has acknowledged nothing takes no place.
+    // A consumer that has acknowledged nothing does not count.
     for name in ["a", "b", "c", "d"] {
         assert_eq!(consume(client, &format!("cats?consumer={name}")), Some(1));
     }

@@ -1,4 +1,4 @@
-//! Positions through kill -9, and through every command that copies a log.
+//! Positions survive kill -9 and every command that copies a log.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,15 +12,15 @@ use super::{consume, positions, produce};
 const KILLS: usize = 6;
 const VERSIONS: u64 = 600;
 
-/// Checkpoints all the time, for starts take positions from them.
+/// Starts a server that takes frequent snapshots, from which starts read positions.
 fn server(dir: &Path) -> Program {
     let mut command = small(dir);
     command.env("BROKER_SNAPSHOT_BYTES", "4KiB");
     Program::start(command)
 }
 
-/// A worker that acknowledges what it got with the next request, until the server is gone. `acked`
-/// is what was answered, so what must not be forgotten.
+/// Consumes until the server is killed or nothing is left, and acknowledges each record with the
+/// next request. `acked` is the last acknowledged version that was answered, which must survive.
 fn work(client: Client, consumer: &str, acked: &AtomicU64) {
     let mut connection = Connection::open(client.0);
     let mut ack = None;
@@ -62,7 +62,7 @@ fn acknowledged_records_are_not_redelivered_after_kill_9_and_none_is_skipped() {
         for (consumer, acked) in consumers.iter().zip(&acked) {
             let next = consume(program.client, &format!("cats?consumer={consumer}"));
             let next = next.expect("not all is consumed");
-            // The last acknowledgement may have been stored, and its answer cut off.
+            // The last acknowledgement may have been stored without its answer arriving.
             let known = acked.load(Ordering::SeqCst);
             assert!(next == known + 1 || next == known + 2, "{next} after {known}");
             acked.store(next - 1, Ordering::SeqCst);
@@ -96,7 +96,7 @@ fn acknowledged_records_are_not_redelivered_after_kill_9_and_none_is_skipped() {
     verify(dir.path(), "data");
 }
 
-/// Takes over where the last process ended.
+/// Consumes the rest after the last kill.
 fn resume_work(client: Client, consumer: &str, acked: &AtomicU64) {
     let next = consume(client, &format!("cats?consumer={consumer}")).expect("not all is consumed");
     let known = acked.load(Ordering::SeqCst);

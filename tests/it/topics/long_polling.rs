@@ -1,4 +1,4 @@
-//! `wait`: an answer as soon as there is a record.
+//! `wait`: long polling, answered as soon as there is a record.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use crate::harness::wire::{Connection, eventually, request};
 
 use super::{consume, positions, produce};
 
-/// Asks, and does not wait for the answer.
+/// Sends the request and does not wait for the answer.
 fn ask(server: &Server, target: &str) -> Connection {
     let mut connection = server.connect();
     connection.send(request("GET", &format!("/consume/{target}"), &[], b""));
     connection
 }
 
-/// Until so many requests wait.
+/// Waits until `count` requests are waiting.
 fn wait_for(server: &Server, count: u64) {
     eventually("they wait", || {
         (server.client().get("/health").json()["streams"] == count).then_some(())
@@ -30,7 +30,7 @@ fn waiting_request_is_answered_by_the_next_record_of_its_topic() {
     let targets = ["cats?after=1&wait=60", "cats?consumer=c&ack=1&wait=60", "dogs?wait=60"];
     let mut asked = targets.map(|target| ask(&server, target));
     wait_for(&server, 3);
-    // Neither of these is theirs.
+    // Neither of these answers a waiting request.
     produce(client, "birds", "1");
     client.insert("{\"event\":\"cats\",\"data\":\"thesecret\",\"to\":\"ann\"}").expect(201);
     assert_eq!(client.get("/health").json()["streams"], 3);
@@ -45,7 +45,7 @@ fn waiting_request_is_answered_by_the_next_record_of_its_topic() {
     assert_eq!(answer.json()["data"], 3);
     assert!(before.elapsed() < Duration::from_secs(30), "nobody waited to the end");
     wait_for(&server, 0);
-    // Not acknowledged: delivered again, and at once.
+    // It is not acknowledged, so it is delivered again immediately.
     assert_eq!(consume(client, "cats?consumer=c&wait=60"), Some(2));
 }
 
@@ -80,7 +80,7 @@ fn second_worker_of_a_waiting_consumer_is_409() {
         let detail = problem["detail"].as_str().expect("text");
         assert!(detail.contains("one worker a name"), "{detail}");
     }
-    // Others do not hinder each other.
+    // Other consumers and topics are not affected.
     assert_eq!(consume(client, "cats?consumer=d"), Some(1));
     assert_eq!(consume(client, "dogs?consumer=c"), None);
     assert_eq!(consume(client, "cats"), Some(1));
@@ -106,7 +106,7 @@ fn refused_second_worker_acknowledges_nothing() {
     assert_eq!(consume(client, "cats?consumer=c"), Some(1));
 }
 
-/// A topic may have the name of the route of streams.
+/// Also for a topic with the name of another route.
 #[test]
 fn disconnected_worker_frees_its_consumer_name() {
     let server = Server::start();
@@ -150,7 +150,7 @@ fn waiting_requests_count_as_streams() {
     let target = "/consume/birds?consumer=c&ack=1&wait=60";
     client.get(target).problem(503, "too-many-streams");
     assert_eq!(consume(client, "birds?consumer=c"), None, "the acknowledgement stands");
-    // Who need not wait takes no place.
+    // A request that need not wait takes no slot.
     produce(client, "dogs", "1");
     assert_eq!(consume(client, "dogs?wait=60"), Some(1));
     assert_eq!(consume(client, "cats"), None);

@@ -1,4 +1,4 @@
-//! `/produce` and `/consume`, sentence by sentence.
+//! `/produce` and `/consume`.
 
 mod consume;
 mod consumers;
@@ -18,13 +18,13 @@ fn send(client: Client, target: &str, body: impl AsRef<[u8]>) -> Answer {
     client.send("POST", &format!("/produce/{target}"), &[JSON], body.as_ref())
 }
 
-/// Produces; the receipt.
+/// Produces and returns the receipt.
 #[track_caller]
 fn produce(client: Client, topic: &str, data: &str) -> Value {
     send(client, topic, data).expect(201).json()
 }
 
-/// The version that `/consume/` hands out, `None` when there is nothing.
+/// The version that `/consume/` returns, or `None` if there is no record.
 #[track_caller]
 fn consume(client: Client, target: &str) -> Option<u64> {
     let answer = client.get(&format!("/consume/{target}"));
@@ -35,7 +35,7 @@ fn consume(client: Client, target: &str) -> Option<u64> {
     answer.expect(200).json()["version"].as_u64()
 }
 
-/// The positions in the log, each with its seq, in order.
+/// The records of consumer positions, in the order of the log.
 fn positions(client: Client) -> Vec<Value> {
     let lines = client.lines("/log");
     let records = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));

@@ -1,4 +1,4 @@
-//! `POST /produce/{topic}`: what `/insert` promises, with the body as the data.
+//! `POST /produce/{topic}`: an insert with the body as the data.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn json_body_becomes_the_data_of_the_next_version_byte_for_byte() {
         let record = client.get(&format!("/audit/cats/{version}")).expect(200);
         assert!(record.text().contains(&format!(",\"data\":{kept},\"hash\":")), "{sent}");
     }
-    // The same event, whichever way it comes in.
+    // `/insert` adds a version to the same event.
     assert_eq!(client.put("cats", "1")["version"], bodies.len() as u64 + 1);
 }
 
