@@ -6,13 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::files::{change, copy_all, files, flip, segments, written_len};
 use crate::harness::program::{Program, run, small};
-use crate::harness::wire::{Client, WAIT_MAX};
+use crate::harness::random::seeded_random;
+use crate::harness::wait::WAIT_MAX;
+use crate::harness::wire::Client;
 
 /// A directory after a clean end, and everything that could be read from it.
 struct Original {
@@ -58,15 +60,17 @@ impl Original {
         copy
     }
 
+    /// The segments, relative to the data directory.
     fn segments(&self) -> Vec<PathBuf> {
-        let mut names: Vec<PathBuf> = fs::read_dir(self.dir.path().join("data/journal"))
-            .expect("a journal")
-            .map(|entry| PathBuf::from("journal").join(entry.expect("an entry").file_name()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
-            .collect();
-        names.sort();
+        let data = self.dir.path().join("data");
+        let relative = |path: PathBuf| path.strip_prefix(&data).expect("within").to_owned();
+        let names: Vec<_> = segments(&data).into_iter().map(relative).collect();
         assert!(names.len() >= 3, "{names:?}");
         names
+    }
+
+    fn written_len(&self, segment: &Path) -> usize {
+        written_len(&fs::read(self.dir.path().join("data").join(segment)).expect("a segment"))
     }
 
     /// Damages a copy and starts on it. Checks the error, or everything that is served.
@@ -113,64 +117,14 @@ fn histories(client: Client) -> BTreeMap<String, Vec<String>> {
     names.map(|name| (name.clone(), client.lines(&format!("/audit/{name}")))).collect()
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy_all(&entry.path(), &target),
-            false => {
-                fs::copy(entry.path(), target).expect("a copy");
-            }
-        }
-    }
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).expect("a file");
-    change(&mut bytes);
-    fs::write(path, bytes).expect("a file");
-}
-
-/// The length without the zeros at the end, which are preallocated.
-fn written(path: &Path) -> usize {
-    let bytes = fs::read(path).expect("a file");
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("BROKER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(rand::random);
-    println!("BROKER_TEST_SEED={seed}");
-    seed
-}
-
-/// Files under `dir`, relative to it.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(at) = pending.pop() {
-        for entry in fs::read_dir(at).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            match path.is_dir() {
-                true => pending.push(path),
-                false => found.push(path.strip_prefix(dir).expect("within").to_owned()),
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 #[test]
 fn journal_with_a_lost_or_changed_byte_is_refused() {
     let original = Original::create();
-    let mut random = StdRng::seed_from_u64(seed());
+    let mut random = seeded_random();
     let segments = original.segments();
     let (first, second, last) = (&segments[0], &segments[1], segments.last().expect("some"));
     for segment in [first, second, &segments[segments.len() / 2], last] {
-        let end = written(&original.dir.path().join("data").join(segment));
+        let end = original.written_len(segment);
         for case in ["flip", "zero", "cut", "garbage"] {
             // Within the written part, so that it hits acknowledged records.
             let at = random.random_range(0..end - 1);
@@ -194,7 +148,7 @@ fn journal_with_a_lost_or_changed_byte_is_refused() {
 fn damaged_last_group_after_a_clean_end_is_not_taken_for_a_torn_write() {
     let original = Original::create();
     let last = original.segments().pop().expect("a segment");
-    let end = written(&original.dir.path().join("data").join(&last));
+    let end = original.written_len(&last);
     for back in [1, 2, 10, 60] {
         for cut in [true, false] {
             let what = format!("the last {back} bytes, cut: {cut}");
@@ -370,14 +324,14 @@ fn history_opened_in_the_background_is_complete_after_every_kill() {
 #[test]
 fn damaged_watermark_or_identity_is_refused_or_harmless() {
     let original = Original::create();
-    let mut random = StdRng::seed_from_u64(seed());
+    let mut random = seeded_random();
     for name in ["journal/mark", "identity"] {
         let len = fs::read(original.dir.path().join("data").join(name)).expect("a file").len();
         for _ in 0..3 {
             let at = random.random_range(0..len);
             let what = format!("{name} at {at}");
             original.outcome(&format!("flip {what}"), |data| {
-                change(&data.join(name), |bytes| bytes[at] ^= 1 << (at % 8));
+                flip(&data.join(name), at, 1 << (at % 8));
             });
             original.outcome(&format!("cut {what}"), |data| {
                 change(&data.join(name), |bytes| bytes.truncate(at));
@@ -395,7 +349,7 @@ fn damaged_watermark_or_identity_is_refused_or_harmless() {
 #[test]
 fn missing_damaged_or_foreign_projection_is_rebuilt() {
     let (original, other) = (Original::create(), Original::create());
-    let mut random = StdRng::seed_from_u64(seed());
+    let mut random = seeded_random();
     let remove = |data: &Path| fs::remove_dir_all(data.join("projection")).expect("removed");
     assert_eq!(original.outcome("without a projection", remove), StartOutcome::Intact);
     let empty = |data: &Path| {
@@ -429,7 +383,7 @@ fn missing_damaged_or_foreign_projection_is_rebuilt() {
             let what = format!("{case} {} at {at}", path.display());
             let outcome = original.outcome(&what, |data| match case {
                 "remove" => fs::remove_file(data.join(&path)).expect("removed"),
-                "flip" => change(&data.join(&path), |bytes| bytes[at] ^= 1 << (at % 8)),
+                "flip" => flip(&data.join(&path), at, 1 << (at % 8)),
                 "cut" => change(&data.join(&path), |bytes| bytes.truncate(at)),
                 _ => change(&data.join(&path), |bytes| bytes[at..end].fill(0)),
             });
@@ -468,7 +422,7 @@ fn torn_tail_after_a_kill_is_cut_quarantined_and_warned_about() {
     let log = program.client.lines("/log");
     program.kill();
     let segment = dir.path().join("data/journal/00000000000000000001.seg");
-    let end = written(&segment).next_multiple_of(8);
+    let end = written_len(&fs::read(&segment).expect("a segment")).next_multiple_of(8);
     // An interrupted write: only its first bytes reached the disk.
     change(&segment, |bytes| {
         let group = bytes[104..104 + 40].to_vec();

@@ -21,12 +21,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::codec::{Framed, LinesCodec};
 
-use crate::harness::server::small;
+use crate::harness::server::small_in;
 use crate::harness::stream::EventStream;
-use crate::harness::wire::{Client, WAIT_MAX, eventually};
+use crate::harness::wait::{WAIT_MAX, wait_until};
+use crate::harness::wire::{Client, JSON};
 
 async fn open(dir: &TempDir) -> Broker {
-    Broker::open(small().data_dir(dir.path().join("data"))).await.expect("it opens")
+    Broker::open(small_in(dir.path())).await.expect("it opens")
 }
 
 /// A sender that stops an example, and the future that the example waits for.
@@ -108,10 +109,9 @@ async fn embedded_shop_serves_its_own_routes_and_the_brokers() {
     let shop = embedded::run(listener, open(&dir).await, stopped);
     let customer = actix_rt::task::spawn_blocking(move || {
         client.get("/orders/7").expect(404);
-        let headers = ["Content-Type: application/json"];
         let order = |pieces: u32| format!("{{\"item\":\"tea\",\"pieces\":{pieces}}}");
         for pieces in 1..=2 {
-            let placed = client.send("POST", "/orders/7", &headers, order(pieces).as_bytes());
+            let placed = client.send("POST", "/orders/7", &[JSON], order(pieces).as_bytes());
             assert_eq!(placed.expect(201).json()["version"], pieces);
             // An acknowledged order can be read.
             assert_eq!(client.get("/orders/7").expect(200).text(), order(pieces));
@@ -133,10 +133,10 @@ async fn count(broker: &Broker, file: &Path, expected: &[(&str, u64)]) -> projec
         expected.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect();
     let stored = file.to_owned();
     let until = actix_rt::task::spawn_blocking(move || {
-        eventually("it has counted", || {
-            let stored = std::fs::read(&stored).ok()?;
-            let stored: projection::Counts = serde_json::from_slice(&stored).ok()?;
-            (stored.events == expected).then_some(())
+        wait_until("it has counted", || {
+            let stored = std::fs::read(&stored).unwrap_or_default();
+            serde_json::from_slice::<projection::Counts>(&stored)
+                .is_ok_and(|stored| stored.events == expected)
         });
     });
     let until = async { until.await.expect("the counts are stored") };

@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::harness::files::{flip, tree};
 use crate::harness::program::{Program, Refusal, command, run, small};
 use crate::harness::stream::StreamItem;
-use crate::harness::wire::{Client, Connection, request};
+use crate::harness::wire::{Client, Connection, JSON, request};
 
 /// The documented maximum time of a shutdown.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
@@ -34,26 +34,6 @@ fn refused(command: Command) -> String {
     assert_eq!(sentences.len(), 1, "one sentence: {stderr}");
     assert_eq!(stderr.lines().last(), Some(sentences[0]), "at the end: {stderr}");
     sentences[0].to_owned()
-}
-
-/// Every file and directory below `dir` with its bytes, sorted by path.
-pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(at) = pending.pop() {
-        for entry in fs::read_dir(&at).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            let name = path.strip_prefix(dir).expect("within").display().to_string();
-            if path.is_dir() {
-                pending.push(path);
-                found.push((name, Vec::new()));
-            } else {
-                found.push((name, fs::read(&path).expect("a file")));
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 #[test]
@@ -96,10 +76,10 @@ fn foreign_directory_is_refused_and_untouched() {
         let file = dir.path().join("data").join(foreign);
         fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
         fs::write(&file, "somebody's").expect("a file");
-        let before = files(&dir.path().join("data"));
+        let before = tree(&dir.path().join("data"));
         let sentence = refused(small(dir.path()));
         assert!(sentence.contains("is not a data directory of Broker"), "{sentence}");
-        assert_eq!(files(&dir.path().join("data")), before, "{foreign}");
+        assert_eq!(tree(&dir.path().join("data")), before, "{foreign}");
     }
 }
 
@@ -143,10 +123,10 @@ fn newer_format_is_refused_and_untouched() {
     let body = "broker data directory\nformat 7\nlog whatever\n";
     let crc = crc32c::crc32c(body.as_bytes());
     fs::write(data.join("identity"), format!("{body}crc32c {crc:08x}\n")).expect("a file");
-    let before = files(&data);
+    let before = tree(&data);
     let sentence = refused(small(dir.path()));
     assert!(sentence.contains("format 7") && sentence.contains("newer"), "{sentence}");
-    assert_eq!(files(&data), before);
+    assert_eq!(tree(&data), before);
 }
 
 #[test]
@@ -156,14 +136,12 @@ fn damaged_journal_is_refused_with_file_offset_and_last_good_seq() {
     (0..10).for_each(|n| drop(program.client.put("a", &n.to_string())));
     program.stop();
     let segment = dir.path().join("data/journal/00000000000000000001.seg");
-    let mut bytes = fs::read(&segment).expect("a segment");
-    bytes[700] ^= 1;
-    fs::write(&segment, bytes).expect("a segment");
-    let before = files(&dir.path().join("data/journal"));
+    flip(&segment, 700, 1);
+    let before = tree(&dir.path().join("data/journal"));
     let sentence = refused(small(dir.path()));
     assert!(sentence.contains("00000000000000000001.seg at byte "), "{sentence}");
     assert!(sentence.contains("records up to seq "), "{sentence}");
-    assert_eq!(files(&dir.path().join("data/journal")), before, "nothing was changed");
+    assert_eq!(tree(&dir.path().join("data/journal")), before, "nothing was changed");
 }
 
 #[test]
@@ -318,7 +296,7 @@ fn insert_until_refused(client: Client, event: &str) -> u64 {
     let mut acknowledged = 0;
     loop {
         let body = format!("{{\"event\":\"{event}\",\"data\":{acknowledged}}}");
-        let headers = ["Content-Type: application/json", "Connection: close"];
+        let headers = [JSON, "Connection: close"];
         let Some(mut connection) = Connection::try_open(client.0) else { return acknowledged };
         connection.send(request("POST", "/insert", &headers, body.as_bytes()));
         match connection.answer("POST") {
@@ -382,7 +360,7 @@ fn stalled_clients_do_not_delay_the_shutdown() {
     let large = format!("\"{}\"", "x".repeat(100_000));
     (0..60).for_each(|n| drop(program.client.put(&format!("e{n}"), &large)));
     let mut half = program.connect();
-    let head = ["Content-Type: application/json", "Content-Length: 100"];
+    let head = [JSON, "Content-Length: 100"];
     half.send(request("POST", "/insert", &head, b""));
     let mut stalled = Connection::with_receive_buffer(program.client.0, 4 << 10);
     stalled.send(request("GET", "/events", &[], b""));

@@ -11,7 +11,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::harness::program::{Program, small};
-use crate::harness::wire::{Client, Connection, request};
+use crate::harness::random::seeded_random;
+use crate::harness::stream::EventStream;
+use crate::harness::wait::wait_until;
+use crate::harness::wire::{Client, Connection, JSON, request};
 
 const KILLS: usize = 30;
 const WRITERS: usize = 4;
@@ -68,8 +71,7 @@ impl Request {
 
     /// Sends the request. Returns whether an answer came.
     fn send(&mut self, connection: &mut Connection) -> bool {
-        let bytes =
-            request("POST", "/insert", &["Content-Type: application/json"], self.body().as_bytes());
+        let bytes = request("POST", "/insert", &[JSON], self.body().as_bytes());
         loop {
             connection.send(&bytes);
             let Some(answer) = connection.answer("POST") else { return false };
@@ -190,10 +192,7 @@ fn start(dir: &Path) -> Program {
 
 #[test]
 fn thirty_kills_lose_nothing_acknowledged_and_split_no_batch() {
-    let seed = std::env::var("BROKER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(rand::random);
-    println!("BROKER_TEST_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = seeded_random();
     let dir = tempfile::tempdir().expect("a directory");
     let mut all: Vec<Request> = Vec::new();
     let mut log = Log::default();
@@ -202,10 +201,7 @@ fn thirty_kills_lose_nothing_acknowledged_and_split_no_batch() {
         let program = start(dir.path());
         let client = program.client;
         log.read_on(client);
-        crate::harness::wire::eventually("ids are readable", || {
-            let health = client.get("/health").expect(200).json();
-            (health["projection"]["ids_readable"] == true).then_some(())
-        });
+        client.wait_for_ids();
         retry(client, &log, &mut unanswered);
         log.read_on(client);
         unanswered.iter().for_each(|request| assert!(log.check(request)));
@@ -221,9 +217,7 @@ fn thirty_kills_lose_nothing_acknowledged_and_split_no_batch() {
                 scope.spawn(move || write_until_killed(client, random, acknowledged))
             };
             let writers: Vec<_> = seeds.into_iter().map(write).collect();
-            crate::harness::wire::eventually("enough is acknowledged", || {
-                (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
-            });
+            wait_until("enough is acknowledged", || acknowledged.load(Ordering::Relaxed) >= enough);
             program.kill();
             writers.into_iter().flat_map(|writer| writer.join().expect("no panic")).collect()
         });
@@ -260,8 +254,7 @@ fn stream_continues_after_a_kill_without_a_reset() {
         let target = "/events?event=a";
         let header = cursor.as_ref().map(|cursor| format!("Last-Event-ID: {cursor}"));
         let headers: Vec<&str> = header.as_deref().into_iter().collect();
-        let mut stream =
-            crate::harness::stream::EventStream::open(program.client.0, target, &headers);
+        let mut stream = EventStream::open(program.client.0, target, &headers);
         for n in 0..20 {
             program.client.put("a", &n.to_string());
         }

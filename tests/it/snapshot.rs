@@ -2,13 +2,16 @@
 //! log.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::files::{flip, segments};
 use crate::harness::program::{Program, small};
-use crate::harness::wire::{Client, eventually};
+use crate::harness::stream::EventStream;
+use crate::harness::wait::{WAIT_MAX, eventually, wait_until};
+use crate::harness::wire::Client;
 
 const EVENTS: usize = 20;
 
@@ -16,14 +19,6 @@ fn command(dir: &Path) -> Command {
     let mut command = small(dir);
     command.env("BROKER_SNAPSHOT_BYTES", "64KiB");
     command
-}
-
-fn segments(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("data/journal")).expect("a journal");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-    paths.sort();
-    paths
 }
 
 fn insert_many(client: Client, rounds: usize) {
@@ -92,13 +87,10 @@ fn start_with_a_snapshot_reads_only_the_end_of_the_log_and_answers_the_same() {
     assert_eq!(receipt.json()["version"], 24);
     // A cursor of the previous epoch is valid.
     let header = format!("Last-Event-ID: {cursor}");
-    let mut stream =
-        crate::harness::stream::EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
+    let mut stream = EventStream::open(client.0, "/events?event=e1", &[header.as_str()]);
     let block = stream.block();
     assert!(block.is("e1") && block.version() == 24, "{block:?}");
-    eventually("the skipped segments are verified", || {
-        (client.get("/health").expect(200).json()["unverified"] == 0).then_some(())
-    });
+    wait_until("the skipped segments are verified", || client.health()["unverified"] == 0);
     program.stop();
 }
 
@@ -107,10 +99,8 @@ fn start_with_a_damaged_snapshot_reads_the_whole_log_and_answers_the_same() {
     let dir = tempfile::tempdir().expect("a directory");
     let (log, latest_before, _) = log_with_snapshot(dir.path());
     let path = dir.path().join("data/journal/snapshot");
-    let mut bytes = fs::read(&path).expect("it is there");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-    fs::write(&path, bytes).expect("it can be written");
+    let middle = fs::read(&path).expect("it is there").len() / 2;
+    flip(&path, middle, 4);
     let program = Program::start(command(dir.path()));
     assert_eq!(records_read(&program), log.len() as u64, "everything is read");
     assert!(program.log().contains("snapshot cannot be used"), "{}", program.log());
@@ -122,14 +112,12 @@ fn start_with_a_damaged_snapshot_reads_the_whole_log_and_answers_the_same() {
 fn damage_in_skipped_segments_stops_the_server_and_refuses_the_next_start() {
     let dir = tempfile::tempdir().expect("a directory");
     log_with_snapshot(dir.path());
-    let first = &segments(dir.path())[0];
-    let mut bytes = fs::read(first).expect("it is there");
-    bytes[5_000] ^= 1;
-    fs::write(first, bytes).expect("it can be written");
+    let first = &segments(&dir.path().join("data"))[0];
+    flip(first, 5_000, 1);
     // The damage may be found before the server listens.
     let log = match Program::try_start(command(dir.path())) {
         Ok(mut program) => {
-            let status = program.wait(crate::harness::wire::WAIT_MAX);
+            let status = program.wait(WAIT_MAX);
             assert!(!status.success());
             program.log()
         }
@@ -147,7 +135,7 @@ fn log_rolled_back_behind_its_snapshot_is_refused() {
     log_with_snapshot(dir.path());
     let stale = dir.path().join("stale");
     fs::create_dir(&stale).expect("a directory");
-    for path in segments(dir.path()) {
+    for path in segments(&dir.path().join("data")) {
         fs::copy(&path, stale.join(path.file_name().expect("a name"))).expect("a copy");
     }
     let before = fs::read(dir.path().join("data/journal/snapshot")).expect("it is there");
@@ -158,7 +146,9 @@ fn log_rolled_back_behind_its_snapshot_is_refused() {
     // Remove the projection and the watermark, and put the old segments back.
     fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
     fs::remove_file(dir.path().join("data/journal/mark")).expect("it is there");
-    segments(dir.path()).iter().for_each(|path| fs::remove_file(path).expect("it is there"));
+    segments(&dir.path().join("data"))
+        .iter()
+        .for_each(|path| fs::remove_file(path).expect("it is there"));
     for entry in fs::read_dir(&stale).expect("a directory") {
         let path = entry.expect("an entry").path();
         let to = dir.path().join("data/journal").join(path.file_name().expect("a name"));
@@ -182,7 +172,7 @@ fn snapshot_of_a_diverged_history_is_ignored() {
     fs::remove_dir_all(&copy).expect("it is there");
     fs::create_dir_all(copy.join("journal")).expect("a directory");
     fs::copy(dir.path().join("data/identity"), copy.join("identity")).expect("a copy");
-    let first = &segments(dir.path())[0];
+    let first = &segments(&dir.path().join("data"))[0];
     let to = copy.join("journal").join(first.file_name().expect("a name"));
     fs::copy(first, to).expect("a copy");
     let mut command = small(other.path());
@@ -194,10 +184,12 @@ fn snapshot_of_a_diverged_history_is_ignored() {
     program.stop();
 
     let journal = dir.path().join("data/journal");
-    segments(dir.path()).iter().for_each(|path| fs::remove_file(path).expect("it is there"));
+    segments(&dir.path().join("data"))
+        .iter()
+        .for_each(|path| fs::remove_file(path).expect("it is there"));
     fs::remove_file(journal.join("mark")).expect("it is there");
     fs::remove_dir_all(dir.path().join("data/projection")).expect("it is there");
-    for path in segments(other.path()) {
+    for path in segments(&other.path().join("data")) {
         fs::copy(&path, journal.join(path.file_name().expect("a name"))).expect("a copy");
     }
     let program = Program::start(self::command(dir.path()));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{next_link, pages, resolved};
+use crate::audit::{next_link, pages, resolved};
 use crate::harness::server::Server;
 
 fn names(page: &Value) -> Vec<&str> {

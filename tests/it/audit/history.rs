@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt as _;
 
 use serde_json::Value;
 
-use super::{next_link, pages, versions, with_history};
+use crate::audit::{next_link, pages, versions, with_history};
 use crate::harness::server::Server;
-use crate::harness::wire::Connection;
+use crate::harness::wire::{Connection, request};
 
 #[test]
 fn history_lists_every_version_in_ascending_order() {
@@ -237,7 +237,7 @@ fn large_history_is_streamed_and_complete() {
         server.client().insert(format!("[{batch}]")).expect(201);
     }
     let mut connection = Connection::with_receive_buffer(server.address, 8 << 10);
-    connection.send(crate::harness::wire::request("GET", "/audit/a", &[], b""));
+    connection.send(request("GET", "/audit/a", &[], b""));
     let (status, headers) = connection.head().expect("a head");
     assert_eq!((status, headers.find("transfer-encoding")), (200, Some("chunked")));
     let first = connection.chunk().expect("whole").expect("a chunk");
@@ -279,7 +279,7 @@ fn record_damaged_on_disk_is_refused_and_the_rest_is_readable() {
     server.client().get("/audit/a/3").expect(200);
     server.client().get("/audit/b/1").expect(200);
     server.client().put("a", "4");
-    let health = server.client().get("/health").expect(200).json();
+    let health = server.client().health();
     assert_eq!(health["projection"]["state"], "ready", "{health}");
     assert_eq!(health["projection"]["ids_readable"], true, "{health}");
     write(b"n");

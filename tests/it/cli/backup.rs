@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::process::Stdio;
+use std::os::unix::fs::symlink;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::Rng as _;
 
-use super::{Workdir, fill, random, settled, until};
+use crate::cli::{Workdir, fill};
+use crate::harness::files::{copy_all, flip, tree, written_len};
+use crate::harness::program::{Program, small};
+use crate::harness::random::seeded_random;
+use crate::harness::wait::wait_until;
 use crate::harness::wire::Client;
 
 /// Inserts per round. A log that grows at full speed soon becomes too large for an unoptimised
@@ -67,7 +71,7 @@ fn backup_under_load_holds_everything_acknowledged_before_it_began() {
         for n in 0..8 {
             let enough = load.len() + 25;
             load.allowed.fetch_add(ROUND_INSERTS, Ordering::Relaxed);
-            until("more is acknowledged", || load.len() >= enough);
+            wait_until("more is acknowledged", || load.len() >= enough);
             // Every third backup is a new one; the others update the same one.
             let to = if n % 3 == 0 { format!("new-{n}") } else { "backup".to_owned() };
             let before = load.acknowledged.lock().expect("no panic").clone();
@@ -118,24 +122,14 @@ fn repeated_backup_copies_only_new_records() {
 fn killed_backup_resumes_and_is_invisible_until_complete() {
     let place = Workdir::filled();
     let whole = place.exported("data");
-    let mut random = random();
-    // On a fast machine it may end before the kill.
+    let mut random = seeded_random();
     let (mut n, mut interrupted) = (0, 0);
     while n < 6 || interrupted < 3 {
         n += 1;
         assert!(n < 100, "{interrupted} of {n} were interrupted");
         let to = format!("b-{n}");
-        let partial = place.path(&format!("{to}.partial"));
         let args = ["backup", &to, "--data-dir", "data"];
-        let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
-        let files = random.random_range(0..12);
-        until("it has written the files", || {
-            let journal = fs::read_dir(partial.join("journal"));
-            journal.is_ok_and(|found| found.count() >= files) || place.path(&to).exists()
-        });
-        // It may have ended already.
-        let _ = child.kill();
-        child.wait().expect("it ends");
+        place.kill_copying(&args, &to, random.random_range(0..12));
         if place.path(&to).exists() {
             assert!(place.exported(&to) == whole);
         } else {
@@ -143,7 +137,7 @@ fn killed_backup_resumes_and_is_invisible_until_complete() {
         }
         place.run(&args).ok();
         assert!(place.exported(&to) == whole);
-        assert!(!partial.exists());
+        assert!(!place.path(&format!("{to}.partial")).exists());
     }
 }
 
@@ -152,9 +146,7 @@ fn backup_refuses_a_damaged_log_and_a_backup_of_another_log() {
     let place = Workdir::filled();
     place.run(&["backup", "good", "--data-dir", "data"]).ok();
     let segment = place.segments("data").swap_remove(1);
-    let mut bytes = fs::read(&segment).expect("a segment");
-    bytes[200] ^= 4;
-    fs::write(&segment, bytes).expect("a segment");
+    flip(&segment, 200, 4);
     let said = place.run(&["backup", "b", "--data-dir", "data"]).refused(1);
     assert!(said.contains("the first bad record is seq "), "{said}");
     assert!(said.contains(&segment.display().to_string()), "{said}");
@@ -174,7 +166,7 @@ fn backup_refuses_a_damaged_log_and_a_backup_of_another_log() {
 #[test]
 fn backup_into_its_source_or_a_foreign_directory_is_refused() {
     let place = Workdir::filled();
-    std::os::unix::fs::symlink(place.path("data"), place.path("link")).expect("a link");
+    symlink(place.path("data"), place.path("link")).expect("a link");
     let said = place.run(&["backup", "missing/../b", "--data-dir", "data"]).refused(1);
     assert!(said.contains("write it without .."), "{said}");
     for to in ["data", "data/backup", "data/journal/b", "./data/../data/b", "link"] {
@@ -192,7 +184,7 @@ fn backup_into_its_source_or_a_foreign_directory_is_refused() {
 fn restored_directory_serves_the_backup() {
     let place = Workdir::filled();
     place.run(&["backup", "b", "--data-dir", "data"]).ok();
-    let before = crate::process::files(&place.path("b"));
+    let before = tree(&place.path("b"));
     fs::create_dir(place.path("empty")).expect("a directory");
     for to in ["new", "empty", "deep/er"] {
         let said = place.run(&["restore", "b", "--data-dir", to]).ok();
@@ -201,13 +193,13 @@ fn restored_directory_serves_the_backup() {
         let program = place.serve(to);
         let own = program.client.lines("/log").len();
         assert_eq!(own, 199, "the 198 records and the one of this open");
-        super::settled(program.client);
+        program.client.wait_for_history();
         program.stop();
         place.run(&["verify", "--data-dir", to]).ok();
         let said = place.run(&["restore", "b", "--data-dir", to]).refused(1);
         assert!(said.contains("is not empty"), "{said}");
     }
-    assert_eq!(crate::process::files(&place.path("b")), before, "restore only reads the backup");
+    assert_eq!(tree(&place.path("b")), before, "restore only reads the backup");
     let said = place.run(&["restore", "nowhere", "--data-dir", "x"]).refused(1);
     assert!(said.contains("holds no backup"), "{said}");
     fs::create_dir(place.path("somebody")).expect("a directory");
@@ -220,15 +212,13 @@ fn restored_directory_serves_the_backup() {
 fn damaged_backup_is_not_restored() {
     let place = Workdir::filled();
     place.run(&["backup", "b", "--data-dir", "data"]).ok();
-    let mut random = random();
+    let mut random = seeded_random();
     for n in 0..12 {
         let segments = place.segments("b");
         let segment = &segments[random.random_range(0..segments.len())];
         let whole = fs::read(segment).expect("a segment");
-        let used = whole.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
-        let mut bytes = whole.clone();
-        bytes[random.random_range(0..used)] ^= 1 << random.random_range(0..8);
-        fs::write(segment, &bytes).expect("a segment");
+        let offset = random.random_range(0..written_len(&whole));
+        flip(segment, offset, 1 << random.random_range(0..8));
         let to = format!("r-{n}");
         let said = place.run(&["restore", "b", "--data-dir", &to]).refused(1);
         assert!(said.contains("is damaged in"), "{said}");
@@ -248,7 +238,7 @@ fn replacing_the_log_with_its_backup_rebuilds_the_history() {
     let event = "/audit/w.0";
     program.client.put("w.0", "1");
     let history = program.client.lines(event);
-    settled(program.client);
+    program.client.wait_for_history();
     // The second start and stop bring the stored history to the end of the log.
     program.stop();
     place.serve("data").stop();
@@ -257,7 +247,7 @@ fn replacing_the_log_with_its_backup_rebuilds_the_history() {
     fs::remove_dir_all(&data).expect("it is there");
     fs::rename(backup, &data).expect("it can be moved");
     let program = place.serve("data");
-    until("the history is rejected", || program.log().contains("are at other locations"));
+    wait_until("the history is found invalid", || program.log().contains("are at other locations"));
     assert_eq!(program.client.lines(event), history);
     assert_eq!(program.client.lines("/log")[..log.len()], log);
     program.stop();
@@ -269,11 +259,11 @@ fn replacing_the_log_with_its_backup_rebuilds_the_history() {
 fn unfinished_copy_is_refused_as_a_source() {
     let place = Workdir::filled();
     place.run(&["backup", "d.partial.whole", "--data-dir", "data"]).ok();
-    super::copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
+    copy_all(&place.path("d.partial.whole"), &place.path("d.partial"));
     // The end of the log is missing, as in an interrupted copy.
     fs::remove_file(place.segments("d.partial").pop().expect("a segment")).expect("a file");
-    std::os::unix::fs::symlink(place.path("d.partial"), place.path("link")).expect("a link");
-    let before = crate::process::files(&place.path("d.partial"));
+    symlink(place.path("d.partial"), place.path("link")).expect("a link");
+    let before = tree(&place.path("d.partial"));
     for from in ["d.partial", "link", "./d.partial/"] {
         for to in ["d", "e"] {
             let said = place.run(&["restore", from, "--data-dir", to]).refused(1);
@@ -291,10 +281,10 @@ fn unfinished_copy_is_refused_as_a_source() {
         let said = place.run(&args).refused(1);
         assert!(said.contains("has the name of an unfinished copy"), "{said}");
     }
-    assert!(crate::process::files(&place.path("d.partial")) == before);
+    assert!(tree(&place.path("d.partial")) == before);
     assert!(!place.path("d").exists() && !place.path("e").exists());
     // The complete copy can be restored.
-    std::fs::remove_dir_all(place.path("d.partial")).expect("a directory");
+    fs::remove_dir_all(place.path("d.partial")).expect("a directory");
     place.run(&["restore", "d.partial.whole", "--data-dir", "d"]).ok();
 }
 
@@ -307,9 +297,7 @@ fn suggested_repair_of_damage_works() {
     let whole = place.exported("data");
     let segment = place.segments("data").swap_remove(1);
     let good = fs::read(&segment).expect("a segment");
-    let mut bytes = good.clone();
-    bytes[200] ^= 4;
-    fs::write(&segment, bytes).expect("a segment");
+    flip(&segment, 200, 4);
     for args in [["verify", "--data-dir", "data"], ["inspect", "--data-dir", "data"]] {
         let said = place.run(&args);
         let said = format!("{}{}", said.stdout, said.stderr);
@@ -317,9 +305,9 @@ fn suggested_repair_of_damage_works() {
         assert!(said.contains(words), "{said}");
         assert!(!said.contains("restore the file"), "{said}");
     }
-    let mut start = crate::harness::program::small(&place.path(""));
+    let mut start = small(&place.path(""));
     start.env("BROKER_DATA_DIR", place.path("data"));
-    let refusal = crate::harness::program::Program::try_start(start).err().expect("it is damaged");
+    let refusal = Program::try_start(start).err().expect("it is damaged");
     assert!(refusal.stderr.contains("with broker restore"), "{}", refusal.stderr);
     place.run(&["restore", "b", "--data-dir", "new"]).ok();
     assert!(place.exported("new") == whole);

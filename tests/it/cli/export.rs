@@ -2,12 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::Stdio;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
 
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Workdir, fill, random, until};
+use crate::cli::{Workdir, fill};
+use crate::harness::files::tree;
+use crate::harness::random::seeded_random;
+use crate::harness::wait::wait_until;
 
 #[test]
 fn export_is_the_log_between_a_begin_and_an_end_line() {
@@ -43,7 +47,7 @@ fn export_is_the_log_between_a_begin_and_an_end_line() {
 fn export_cut_at_any_byte_resumes_to_the_same_bytes() {
     let place = Workdir::filled();
     let whole = place.exported("data");
-    let mut random = random();
+    let mut random = seeded_random();
     let lengths: Vec<usize> = (0..20).map(|_| random.random_range(0..whole.len())).collect();
     let first_line = whole.find('\n').expect("a line");
     for len in [0, 1, first_line, first_line + 1, whole.len() - 1].into_iter().chain(lengths) {
@@ -64,13 +68,13 @@ fn export_cut_at_any_byte_resumes_to_the_same_bytes() {
 fn killed_export_resumes() {
     let place = Workdir::filled();
     let whole = place.exported("data");
-    let mut random = random();
+    let mut random = seeded_random();
     for _ in 0..5 {
         let _ = fs::remove_file(place.path("e"));
         let mut child =
             place.command(&["export", "e", "--data-dir", "data"]).spawn().expect("it starts");
         let enough = random.random_range(0..whole.len() as u64);
-        until("it has written enough", || {
+        wait_until("it has written enough", || {
             fs::metadata(place.path("e")).is_ok_and(|file| file.len() >= enough)
         });
         // It may have ended already.
@@ -173,7 +177,7 @@ fn closed_pipe_ends_the_export_without_an_error_message() {
 fn export_to_a_pipe_or_device_is_written_whole() {
     let place = Workdir::filled();
     let whole = place.exported("data");
-    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status();
+    let made = Command::new("mkfifo").arg(place.path("pipe")).status();
     assert!(made.expect("mkfifo").success());
     let mut command = place.command(&["export", "pipe", "--data-dir", "data"]);
     let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
@@ -197,15 +201,15 @@ fn export_to_a_pipe_or_device_is_written_whole() {
 #[test]
 fn export_into_its_data_directory_is_refused_and_creates_nothing() {
     let place = Workdir::filled();
-    let link = |to: &str, name: &str| std::os::unix::fs::symlink(place.path(to), place.path(name));
+    let link = |to: &str, name: &str| symlink(place.path(to), place.path(name));
     link("data", "link").expect("a link");
     link("data/journal/00000000000000000900.seg", "nowhere").expect("a link");
-    let before = crate::process::files(&place.path("data"));
+    let before = tree(&place.path("data"));
     for to in ["data/x", "data/journal/00000000000000000900.seg", "link/x", "./data/../data/x"] {
         let said = place.run(&["export", to, "--data-dir", "data"]).refused(1);
         assert!(said.contains("lies in the directory that is copied"), "{to}: {said}");
     }
     let said = place.run(&["export", "nowhere", "--data-dir", "data"]).refused(1);
     assert!(said.contains("leads through a broken link"), "{said}");
-    assert!(crate::process::files(&place.path("data")) == before);
+    assert!(tree(&place.path("data")) == before);
 }

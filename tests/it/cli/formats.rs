@@ -3,7 +3,11 @@
 //! `fixtures/format-0` holds a data directory that was served twice, with several segments, a
 //! snapshot, a watermark and the positions of consumers, and its export.
 
-use super::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Workdir;
+use crate::harness::files::copy_all;
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/format-0")
@@ -31,7 +35,7 @@ fn format_0_data_directory_is_served_and_accepts_inserts() {
     let place = place();
     let program = place.serve("data");
     let client = program.client;
-    settled(client);
+    client.wait_for_history();
     let history = client.get("/audit/n").expect(200);
     let export = fixed_export();
     let public: Vec<_> = export.lines().filter(|line| is_public(line, "n")).collect();

@@ -1,6 +1,6 @@
 //! `broker import`: creates an identical log, or nothing and says why.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::process::Stdio;
 
 use broker::audit::{Salts, chain};
@@ -8,7 +8,11 @@ use broker::record::{Identity, Name, Record, RecordParts, Timestamp};
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Workdir, fill, random, until};
+use crate::audit::leaf_of_line;
+use crate::cli::{CommandOutput, Workdir, fill};
+use crate::harness::files::copy_all;
+use crate::harness::program::run;
+use crate::harness::random::seeded_random;
 
 #[test]
 fn imported_log_is_identical_and_can_be_served() {
@@ -40,8 +44,8 @@ fn standard_input_is_imported_only_into_a_new_directory() {
     let import = || {
         let mut command = place.command(&["import", "-", "--data-dir", "copy"]);
         command.stdin(Stdio::from(File::open(place.path("e")).expect("a file")));
-        let (status, stdout, stderr) = crate::harness::program::run(command);
-        super::CommandOutput { code: status.code().expect("a code"), stdout, stderr }
+        let (status, stdout, stderr) = run(command);
+        CommandOutput { code: status.code().expect("a code"), stdout, stderr }
     };
     import().ok();
     assert!(place.exported("copy").as_bytes() == place.read("e"));
@@ -63,7 +67,7 @@ fn import_appends_to_a_directory_that_holds_a_prefix() {
     let said = place.run(&["import", "new", "--data-dir", "fresh"]).refused(1);
     assert!(said.contains("import the missing ones first"), "{said}");
     assert!(!place.path("fresh").exists() && !place.path("fresh.partial").exists());
-    copy(&place, "copy", "by-part");
+    copy_all(&place.path("copy"), &place.path("by-part"));
     let said = place.run(&["import", "new", "--data-dir", "by-part"]).ok();
     assert!(said.contains("99 of them new"), "{said}");
     assert!(place.exported("by-part") == place.exported("data"));
@@ -91,39 +95,25 @@ fn import_appends_to_a_directory_that_holds_a_prefix() {
     assert!(said.contains("and not the log"), "{said}");
 }
 
-fn copy(place: &Workdir, from: &str, to: &str) {
-    super::copy_all(&place.path(from), &place.path(to));
-}
-
 #[test]
 fn killed_import_resumes_and_is_invisible_until_complete() {
     let place = Workdir::filled();
     place.run(&["export", "e", "--data-dir", "data"]).ok();
-    let mut random = random();
-    // On a fast machine it may end before the kill.
+    let mut random = seeded_random();
     let (mut n, mut interrupted) = (0, 0);
     while n < 8 || interrupted < 3 {
         n += 1;
         assert!(n < 100, "{interrupted} of {n} were interrupted");
         let data = format!("copy-{n}");
-        let partial = place.path(&format!("{data}.partial"));
         let args = ["import", "e", "--data-dir", &data];
-        let mut child = place.command(&args).stdout(Stdio::null()).spawn().expect("it starts");
-        let segments = random.random_range(0..12);
-        until("it has written the segments", || {
-            let journal = fs::read_dir(partial.join("journal"));
-            journal.is_ok_and(|found| found.count() >= segments) || place.path(&data).exists()
-        });
-        // It may have ended already.
-        let _ = child.kill();
-        child.wait().expect("it ends");
+        place.kill_copying(&args, &data, random.random_range(0..12));
         interrupted += usize::from(!place.path(&data).exists());
         if !place.path(&data).exists() {
             place.run(&["inspect", "--data-dir", &data]).refused(1);
         }
         place.run(&args).ok();
         assert!(place.exported(&data).as_bytes() == place.read("e"));
-        assert!(!partial.exists());
+        assert!(!place.path(&format!("{data}.partial")).exists());
     }
 }
 
@@ -131,23 +121,19 @@ fn killed_import_resumes_and_is_invisible_until_complete() {
 struct ExportLines(Vec<String>);
 
 impl ExportLines {
-    fn index(&self, seq: u64) -> usize {
-        seq as usize
-    }
-
     fn record(&self, seq: u64) -> Value {
-        serde_json::from_str(&self.0[self.index(seq)]).expect("JSON")
+        serde_json::from_str(&self.0[seq as usize]).expect("JSON")
     }
 
     fn replace(&mut self, seq: u64, from: &str, to: &str) {
-        let at = self.index(seq);
+        let at = seq as usize;
         assert!(self.0[at].contains(from), "{from}: {}", self.0[at]);
         self.0[at] = self.0[at].replacen(from, to, 1);
     }
 
     /// Replaces a record by a forged one with a correct hash.
     fn forge(&mut self, seq: u64, version: u64, millis: u64, id: Option<&str>) {
-        let at = self.index(seq);
+        let at = seq as usize;
         let record = self.record(seq);
         let text = |name: &str| record[name].as_str().expect("text").to_owned();
         let time = Timestamp::parse(&text("timestamp")).expect("a time").millis();
@@ -165,17 +151,39 @@ impl ExportLines {
     }
 }
 
-/// Every kind of tampering is refused with its line or seq and its own sentence.
-#[test]
-fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
+/// A name, the tampering, and words of the error.
+type Tampering = (&'static str, fn(&mut ExportLines), &'static [&'static str]);
+
+/// Asserts that import refuses each tampered export with its words and stores nothing.
+///
+/// Seq 1 is the open and each round of `fill` has seven records, so seq 5 is b.0 at version 1 and
+/// seq 10 is n at version 2.
+#[track_caller]
+fn assert_refused(cases: &[Tampering]) {
     let place = Workdir::filled();
     let exported = place.exported("data");
     let whole: Vec<String> = exported.lines().map(str::to_owned).collect();
-    let last = whole.len() - 1;
-    type Tamper = fn(&mut ExportLines);
-    // Seq 1 is the open and each round of `fill` has seven records, so seq 5 is b.0 at version 1
-    // and seq 10 is n at version 2.
-    let cases: &[(&str, Tamper, &[&str])] = &[
+    assert_eq!(whole.len(), 200);
+    for (what, tamper, words) in cases {
+        let mut lines = ExportLines(whole.clone());
+        tamper(&mut lines);
+        let text: String = lines.0.iter().flat_map(|line| [line, "\n"]).collect();
+        assert_ne!(text, exported, "{what}");
+        place.write("e", &text);
+        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        for word in *words {
+            assert!(sentence.contains(word), "{what}: {word:?} is not in: {sentence}");
+        }
+        assert!(sentence.contains("nothing of it is stored"), "{what}: {sentence}");
+        for left in ["copy", "copy.partial"] {
+            assert!(!place.path(left).exists(), "{what}: {left}");
+        }
+    }
+}
+
+#[test]
+fn changed_records_are_refused_with_line_and_reason() {
+    assert_refused(&[
         ("a value", |l| l.replace(5, "[0,null]", "[1,null]"), &["line 6:", "hash", "was changed"]),
         ("a hash", |l| l.replace(5, "\"hash\":\"", "\"hash\":\"0"), &["line 6:", "hash"]),
         ("a salt", |l| l.replace(5, "\"salts\":[\"", "\"salts\":[\"g"), &["line 6:", "a salt"]),
@@ -201,6 +209,12 @@ fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
         ),
         ("no JSON", |l| l.0[6].truncate(20), &["line 7:", "not a record"]),
         ("an empty line", |l| l.0[6].clear(), &["line 7:", "not a record"]),
+    ]);
+}
+
+#[test]
+fn missing_moved_or_forged_lines_are_refused_with_line_and_reason() {
+    assert_refused(&[
         ("a line missing", |l| drop(l.0.remove(9)), &["line 10:", "seq 9 should", "missing"]),
         ("two lines swapped", |l| l.0.swap(9, 10), &["line 10:", "seq 9 should", "order"]),
         (
@@ -241,23 +255,7 @@ fn tampered_export_is_refused_with_line_and_reason_and_nothing_is_stored() {
             &["line 1:", "format 3", "newer"],
         ),
         ("nothing", |l| l.0.clear(), &["line 1:", "empty"]),
-    ];
-    assert_eq!(last, 199);
-    for (what, tamper, words) in cases {
-        let mut lines = ExportLines(whole.clone());
-        tamper(&mut lines);
-        let text: String = lines.0.iter().flat_map(|line| [line, "\n"]).collect();
-        assert_ne!(text, exported, "{what}");
-        place.write("e", &text);
-        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
-        for word in *words {
-            assert!(sentence.contains(word), "{what}: {word:?} is not in: {sentence}");
-        }
-        assert!(sentence.contains("nothing of it is stored"), "{what}: {sentence}");
-        for left in ["copy", "copy.partial"] {
-            assert!(!place.path(left).exists(), "{what}: {left}");
-        }
-    }
+    ]);
 }
 
 #[test]
@@ -271,7 +269,7 @@ fn flipped_bits_and_truncations_are_refused() {
     let whole = place.exported("data").into_bytes();
     // The first line holds the log's name, which no hash covers.
     let begin = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
-    let mut random = random();
+    let mut random = seeded_random();
     for _ in 0..60 {
         let at = random.random_range(begin..whole.len());
         let bit = 1 << random.random_range(0..8);
@@ -306,7 +304,7 @@ fn chain_in_the_end_line_is_computed_from_the_leaves() {
             stated = end["chain"].as_str().expect("text").to_owned();
             break;
         }
-        after = chain(&after, &crate::audit::leaf_of_line(line));
+        after = chain(&after, &leaf_of_line(line));
     }
     let found: String = after.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(found, stated);

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Workdir;
+use crate::cli::Workdir;
+use crate::harness::files::{flip, tree};
 
 fn inspect(place: &Workdir) -> Value {
     let said = place.run(&["inspect", "--json", "--data-dir", "data"]).ok();
@@ -14,9 +15,9 @@ fn inspect(place: &Workdir) -> Value {
 #[test]
 fn inspect_describes_a_directory_without_changing_it() {
     let place = Workdir::filled();
-    let before = crate::process::files(&place.path("data"));
+    let before = tree(&place.path("data"));
     let report = inspect(&place);
-    assert_eq!(crate::process::files(&place.path("data")), before);
+    assert_eq!(tree(&place.path("data")), before);
     for (name, value) in [("records", 198), ("last_seq", 198), ("events", 9), ("mark", 198)] {
         assert_eq!(report[name], value, "{name}: {report}");
     }
@@ -62,9 +63,7 @@ fn inspect_describes_a_directory_in_use() {
 fn inspect_describes_the_readable_part_of_a_damaged_directory() {
     let place = Workdir::filled();
     let segment = place.segments("data").pop().expect("a segment");
-    let mut bytes = fs::read(&segment).expect("a segment");
-    bytes[110] ^= 1;
-    fs::write(&segment, bytes).expect("a segment");
+    flip(&segment, 110, 1);
     fs::create_dir(place.path("data/projection.quarantined-1")).expect("a directory");
     place.write("data/projection.quarantined-1/x", [0; 100]);
     let report = inspect(&place);

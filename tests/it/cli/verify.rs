@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use rand::Rng as _;
 use serde_json::Value;
 
-use super::{Workdir, copy_all, random};
+use crate::cli::{CommandOutput, Workdir, fill};
+use crate::harness::files::{change, copy_all, flip, tree, written_len};
+use crate::harness::program::{Program, small};
+use crate::harness::random::seeded_random;
+use crate::harness::wait::wait_until;
 
 /// Damages a copy of `data` and verifies it. Checks that verify changes no file.
-fn after(place: &Workdir, damage: impl FnOnce(&Path)) -> super::CommandOutput {
+fn after(place: &Workdir, damage: impl FnOnce(&Path)) -> CommandOutput {
     let copy = place.path("damaged");
     let _ = fs::remove_dir_all(&copy);
     copy_all(&place.path("data"), &copy);
     damage(&copy);
-    let before = crate::process::files(&copy);
+    let before = tree(&copy);
     let said = place.run(&["verify", "--data-dir", "damaged"]);
-    assert!(crate::process::files(&copy) == before, "verify changes nothing: {said:?}");
+    assert!(tree(&copy) == before, "verify changes nothing: {said:?}");
     said
 }
 
@@ -30,12 +34,6 @@ fn find(segments: &[PathBuf], text: &str) -> (PathBuf, usize) {
         }
     }
     panic!("{text} is not in the log");
-}
-
-fn flip(file: &Path, at: usize, bit: u8) {
-    let mut bytes = fs::read(file).expect("a file");
-    bytes[at] ^= bit;
-    fs::write(file, bytes).expect("a file");
 }
 
 #[test]
@@ -69,7 +67,7 @@ fn directory_in_use_is_neither_verified_nor_rebuilt() {
 fn damaged_value_is_reported_with_event_version_and_file() {
     let place = Workdir::filled();
     let exported = place.exported("data");
-    let mut random = random();
+    let mut random = seeded_random();
     for _ in 0..10 {
         let n = random.random_range(0..14);
         let text = format!("\"{n} xxx");
@@ -99,13 +97,12 @@ fn value_forged_with_its_checksum_is_detected_by_the_commitment() {
     let record: Value = serde_json::from_str(line).expect("JSON");
     let seq = record["seq"].as_u64().expect("a seq");
     let said = after(&place, |data| {
-        let file = data.join(&segment);
-        let mut bytes = fs::read(&file).expect("a segment");
-        bytes[at + 1] = b'8';
-        let position: Vec<u8> = seq.to_le_bytes().into_iter().chain([1]).collect();
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&position), &bytes[at - 16..at + 8]);
-        bytes[at - 20..at - 16].copy_from_slice(&crc.to_le_bytes());
-        fs::write(&file, bytes).expect("a segment");
+        change(&data.join(&segment), |bytes| {
+            bytes[at + 1] = b'8';
+            let position: Vec<u8> = seq.to_le_bytes().into_iter().chain([1]).collect();
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&position), &bytes[at - 16..at + 8]);
+            bytes[at - 20..at - 16].copy_from_slice(&crc.to_le_bytes());
+        });
     });
     let said = said.refused(1);
     assert!(said.contains("the data does not match the leaf's commitment"), "{said}");
@@ -115,12 +112,11 @@ fn value_forged_with_its_checksum_is_detected_by_the_commitment() {
 #[test]
 fn flipped_bits_in_the_log_are_detected() {
     let place = Workdir::filled();
-    let mut random = random();
+    let mut random = seeded_random();
     let segments = place.segments("data");
     for n in 0..30 {
         let segment = &segments[n % segments.len()];
-        let bytes = fs::read(segment).expect("a segment");
-        let used = bytes.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
+        let used = written_len(&fs::read(segment).expect("a segment"));
         // Every other flip hits headers, leaves and names rather than large values.
         let end = if n % 2 == 0 { used } else { used.min(700) };
         let (at, bit) = (random.random_range(0..end), 1 << random.random_range(0..8));
@@ -132,12 +128,13 @@ fn flipped_bits_in_the_log_are_detected() {
     }
 }
 
+type Damage<'a> = Box<dyn FnOnce(&Path) + 'a>;
+
 #[test]
 fn missing_truncated_or_swapped_files_are_damage() {
     let place = Workdir::filled();
     let names: Vec<PathBuf> = place.segments("data").into_iter().collect();
     let name = |i: usize| names[i].file_name().expect("a name").to_owned();
-    type Damage<'a> = Box<dyn FnOnce(&Path) + 'a>;
     let cases: Vec<(&str, Damage<'_>)> = vec![
         (
             "the last missing",
@@ -180,12 +177,10 @@ fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
     let last = place.segments("data").pop().expect("a segment");
     let last = last.file_name().expect("a name");
     let said = after(&place, |data| {
-        let file = data.join("journal").join(last);
-        let mut bytes = fs::read(&file).expect("a segment");
-        let used = bytes.iter().rposition(|byte| *byte != 0).expect("a header") + 1;
-        let at = used.next_multiple_of(8);
-        bytes[at..at + 5].copy_from_slice(b"begun");
-        fs::write(&file, bytes).expect("a segment");
+        change(&data.join("journal").join(last), |bytes| {
+            let at = written_len(bytes).next_multiple_of(8);
+            bytes[at..at + 5].copy_from_slice(b"begun");
+        });
     });
     let said = said.ok();
     assert!(
@@ -204,9 +199,8 @@ fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
 fn damaged_history_is_reported_and_repaired_by_rebuild() {
     let place = Workdir::filled();
     let db = place.path("data/projection/sled-1/db");
-    let used = fs::read(&db).expect("a store").iter().rposition(|byte| *byte != 0);
-    let used = used.expect("it was written") + 1;
-    let mut random = random();
+    let used = written_len(&fs::read(&db).expect("a store"));
+    let mut random = seeded_random();
     // sled's file contains obsolete bytes, which are never read.
     let (mut tried, mut found) = (0, 0);
     while tried < 10 || found < 3 {
@@ -235,8 +229,8 @@ fn damaged_history_is_reported_and_repaired_by_rebuild() {
     let said = after(&place, |data| {
         place.run(&["backup", "old", "--data-dir", "data"]).ok();
         let program = place.serve("data");
-        super::fill(program.client);
-        super::settled(program.client);
+        fill(program.client);
+        program.client.wait_for_history();
         program.stop();
         fs::remove_dir_all(data.join("projection")).expect("a projection");
         copy_all(&place.path("data/projection"), &data.join("projection"));
@@ -249,14 +243,14 @@ fn damaged_history_is_reported_and_repaired_by_rebuild() {
 fn snapshot_is_compared_with_the_log_and_a_damaged_one_is_noted() {
     let place = Workdir::new();
     let serve_with_snapshot = |data: &str| {
-        let mut command = crate::harness::program::small(&place.path(""));
+        let mut command = small(&place.path(""));
         command.env("BROKER_DATA_DIR", place.path(data)).env("BROKER_SNAPSHOT_BYTES", "64KiB");
-        let program = crate::harness::program::Program::start(command);
-        super::fill(program.client);
+        let program = Program::start(command);
+        fill(program.client);
         let path = place.path(data).join("journal/snapshot");
-        super::until("a snapshot is written", || path.exists());
-        super::fill(program.client);
-        super::settled(program.client);
+        wait_until("a snapshot is written", || path.exists());
+        fill(program.client);
+        program.client.wait_for_history();
         program.stop();
     };
     serve_with_snapshot("data");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, small};
 use crate::harness::stream::{EventStream, StreamItem};
-use crate::harness::wire::{Connection, eventually, request};
+use crate::harness::wire::{Connection, request};
 
 /// Maximum time until the server notices a disconnect, even without inserts.
 const DISCONNECT_NOTICED_MAX: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ fn health_metrics_and_inserts_work_at_the_stream_limit() {
     let mut streams: Vec<_> = (0..STREAMS).map(|_| server.events("")).collect();
     streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
     server.client().get("/events").problem(503, "too-many-streams");
-    assert_eq!(server.client().get("/health").expect(200).json()["streams"], STREAMS);
+    assert_eq!(server.client().streams(), STREAMS as u64);
     server.client().get("/readyz").expect(200);
     let metrics = server.client().get("/metrics").expect(200);
     assert!(metrics.text().contains(&format!("\nbroker_streams {STREAMS}\n")), "{metrics:?}");
@@ -34,17 +34,16 @@ fn disconnects_are_noticed_within_three_seconds_without_inserts() {
     let server = Server::with(
         small().heartbeat(Duration::from_secs(600)).stall_timeout(Duration::from_secs(600)),
     );
-    let open = || server.client().get("/health").expect(200).json()["streams"].as_u64();
     for end in [drop, Connection::reset] {
         let mut connections: Vec<_> = (0..STREAMS).map(|_| server.connect()).collect();
         for connection in &mut connections {
             connection.send(request("GET", "/events", &[], b""));
             assert_eq!(connection.head().map(|(status, _)| status), Some(200));
         }
-        assert_eq!(open(), Some(STREAMS as u64));
+        assert_eq!(server.client().streams(), STREAMS as u64);
         let left = Instant::now();
         connections.into_iter().for_each(end);
-        eventually("every slot is free", || (open() == Some(0)).then_some(()));
+        server.client().wait_for_streams(0);
         assert!(left.elapsed() < DISCONNECT_NOTICED_MAX, "{:?}", left.elapsed());
     }
 }

@@ -1,6 +1,6 @@
 //! Cursors: resuming a stream, and the reset when that is impossible.
 
-use super::{replayed, summary};
+use crate::events::{replayed, summary};
 use crate::harness::server::Server;
 use crate::harness::stream::EventStream;
 

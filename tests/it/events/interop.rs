@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::WAIT_MAX;
+use crate::harness::wait::WAIT_MAX;
 
 #[test]
 fn eventsource_client_reads_records_control_events_utf8_and_large_values() {

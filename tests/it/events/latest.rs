@@ -1,7 +1,8 @@
 //! `GET /latest`: the replay of a stream as one JSON object.
 
-use super::summary;
+use crate::events::summary;
 use crate::harness::server::Server;
+use crate::harness::stream::Block;
 
 fn filled() -> Server {
     let server = Server::start();
@@ -82,7 +83,7 @@ fn ten_thousand_latest_values_all_arrive_in_order() {
     let blocks = server.events("").until_synced();
     assert_eq!(blocks.len(), 10_001);
     assert_eq!(blocks[10_000].json()["events"], 10_000);
-    let seqs: Vec<_> = blocks[..10_000].iter().map(|block| block.seq()).collect();
+    let seqs: Vec<_> = blocks[..10_000].iter().map(Block::seq).collect();
     assert_eq!(seqs, (2..=10_001).collect::<Vec<u64>>());
     let latest = client.get("/latest").expect(200).json();
     assert_eq!(latest["records"].as_array().map(Vec::len), Some(10_000));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::harness::server::{Server, small};
 use crate::harness::stream::{EventStream, StreamItem};
-use crate::harness::wire::eventually;
 
 #[test]
 fn idle_stream_sends_a_colon_line_as_heartbeat() {
@@ -65,9 +64,7 @@ fn eventsource_beyond_the_stream_limit_gets_200_and_one_retry_line() {
     server.client().put("a", "1");
     assert!(first.block().is("a"));
     drop(first);
-    eventually("the slot is free", || {
-        (server.client().get("/health").json()["streams"] == 0).then_some(())
-    });
+    server.client().wait_for_streams(0);
     server.events("").until_synced();
 }
 
@@ -99,8 +96,7 @@ fn invalid_parameter_is_400_even_for_eventsource() {
 fn disconnected_clients_free_their_slots() {
     let server = Server::start();
     let streams: Vec<EventStream> = (0..20).map(|_| server.events("")).collect();
-    let open = || server.client().get("/health").json()["streams"].as_u64();
-    assert_eq!(open(), Some(20));
+    assert_eq!(server.client().streams(), 20);
     drop(streams);
-    eventually("every slot is free", || (open() == Some(0)).then_some(()));
+    server.client().wait_for_streams(0);
 }

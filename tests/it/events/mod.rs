@@ -85,7 +85,7 @@ fn id_is_epoch_seq_and_view_digest() {
     let mut stream = server.events("?event=a");
     let block = stream.block();
     let fields: Vec<_> = block.id.split('-').collect();
-    let epoch = server.client().get("/health").json()["epoch"].clone();
+    let epoch = server.client().health()["epoch"].clone();
     assert_eq!((Value::from(fields[0]), fields[1]), (epoch, "2"));
     assert_eq!(fields.len(), 3);
     assert!(fields[2].len() == 16 && fields[2].bytes().all(|b| b.is_ascii_hexdigit()));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{replayed, summary};
+use crate::events::{replayed, summary};
 use crate::harness::server::{Server, small};
 use crate::harness::stream::Block;
 

@@ -2,25 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::event_versions;
+use crate::events::event_versions;
+use crate::harness::overrun::{EVENTS, ROUNDS, overrun_buffers};
 use crate::harness::server::{Server, small};
 use crate::harness::stream::{Block, EventStream};
 use crate::harness::wire::Connection;
-
-const EVENTS: usize = 5;
-const ROUNDS: u64 = 400;
-const DATA_BYTES: usize = 4_000;
-
-/// Inserts far more than socket buffers and the window hold.
-fn overrun_buffers(server: &Server) {
-    let data = "x".repeat(DATA_BYTES);
-    for _ in 0..ROUNDS / 10 {
-        let batch: Vec<_> = (0..10 * EVENTS)
-            .map(|n| format!("{{\"event\":\"e{}\",\"data\":\"{data}\"}}", n % EVENTS))
-            .collect();
-        server.client().insert(format!("[{}]", batch.join(","))).expect(201);
-    }
-}
 
 fn lagging(server: &Server, query: &str) -> EventStream {
     let connection = Connection::with_receive_buffer(server.address, 4 << 10);

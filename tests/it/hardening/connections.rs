@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Connection, eventually, request};
+use crate::harness::stream::EventStream;
+use crate::harness::wire::{Connection, JSON, request};
 
 /// Slowloris: a request head that is never finished occupies a connection forever.
 #[test]
@@ -191,8 +192,7 @@ fn conditional_and_range_requests_get_the_whole_body_or_304() {
         assert!(answer.body.is_empty() && answer.header("etag").is_some());
     }
     // A stream ignores conditions.
-    let mut stream =
-        crate::harness::stream::EventStream::open(server.address, "/events", &["If-None-Match: *"]);
+    let mut stream = EventStream::open(server.address, "/events", &["If-None-Match: *"]);
     stream.until_synced();
 }
 
@@ -214,9 +214,7 @@ fn clients_that_leave_mid_stream_free_their_slots() {
                 connection.take(1_000);
             }
         }
-        eventually("every slot is free", || {
-            (server.client().get("/health").json()["streams"] == 0).then_some(())
-        });
+        server.client().wait_for_streams(0);
     }
 }
 
@@ -229,8 +227,7 @@ fn reader_that_takes_nothing_is_disconnected() {
     let mut stalled = Connection::with_receive_buffer(server.address, 4 << 10);
     stalled.send(request("GET", "/events", &[], b""));
     stalled.head().expect("the stream begins");
-    let streams = || server.client().get("/health").expect(200).json()["streams"].as_u64();
-    eventually("its slot is free", || (streams() == Some(0)).then_some(()));
+    server.client().wait_for_streams(0);
 }
 
 /// Response mix-up: of pipelined requests, some invalid, each gets its own answer in order.
@@ -241,8 +238,7 @@ fn pipelined_requests_are_answered_in_order() {
     let mut bytes = Vec::new();
     for n in 0..5 {
         let body = format!("{{\"event\":\"a\",\"data\":{n}}}");
-        let headers = ["Content-Type: application/json"];
-        bytes.extend(request("POST", "/insert", &headers, body.as_bytes()));
+        bytes.extend(request("POST", "/insert", &[JSON], body.as_bytes()));
         bytes.extend(request("GET", "/nothing", &[], b""));
     }
     connection.send(bytes);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::harness::relay::{publish, register};
 use crate::harness::server::{Server, small};
 use crate::harness::socket::Socket;
 use crate::harness::stream::EventStream;
@@ -9,16 +10,15 @@ use crate::harness::stream::EventStream;
 const SECRET: &str = "thesecret";
 const USER: &str = "anntheuser";
 
-fn private(server: &Server, event: &str) {
+fn insert_private(server: &Server, event: &str) {
     let body = format!("{{\"event\":\"{event}\",\"data\":\"{SECRET}\",\"to\":\"{USER}\"}}");
     server.client().insert(body).expect(201);
 }
 
 /// A private record through the relay.
-fn publish(server: &Server, topic: &str) {
+fn publish_private(server: &Server, topic: &str) {
     let body = format!("{{\"topic\":\"{topic}\",\"message\":\"{SECRET}\",\"user_id\":\"{USER}\"}}");
-    let media = ["Content-Type: application/json"];
-    server.client().send("POST", "/publish", &media, body.as_bytes()).expect(201);
+    publish(server, &body);
 }
 
 /// A relay client that registered as `user`.
@@ -27,11 +27,7 @@ fn relay(server: &Server, user: &str, topics: &str) -> Socket {
 }
 
 fn registered(server: &Server, user: &str, topics: &str) -> String {
-    let body = format!("{{\"user_id\":\"{user}\",\"topics\":{topics}}}");
-    let media = ["Content-Type: application/json"];
-    let answer = server.client().send("POST", "/register", &media, body.as_bytes()).expect(200);
-    let url = answer.json()["url"].as_str().expect("a url").to_owned();
-    url.strip_prefix("ws://localhost").expect("the host that was asked").to_owned()
+    register(server, &format!("{{\"user_id\":\"{user}\",\"topics\":{topics}}}"))
 }
 
 /// Looks for private records on every route.
@@ -39,10 +35,10 @@ fn registered(server: &Server, user: &str, topics: &str) -> String {
 fn no_route_shows_a_private_record_its_name_or_its_user() {
     let server = Server::start();
     server.client().put("public", "1");
-    private(&server, "public");
-    private(&server, "hiddenname");
-    publish(&server, "public");
-    publish(&server, "hiddenname");
+    insert_private(&server, "public");
+    insert_private(&server, "hiddenname");
+    publish_private(&server, "public");
+    publish_private(&server, "hiddenname");
     let server = server.restart();
     for target in [
         "/latest",
@@ -79,14 +75,14 @@ fn no_route_shows_a_private_record_its_name_or_its_user() {
 #[test]
 fn no_stream_shows_a_private_record() {
     let server = Server::start();
-    private(&server, "note");
+    insert_private(&server, "note");
     for query in
         ["", "?event=note", "?event=%3E", "?event=*", "?replay=all", "?replay=all&event=note"]
     {
         let mut stream = server.events(query);
         let replayed = stream.until_synced();
         assert!(replayed.iter().all(|block| !block.data.contains(SECRET)), "{query}");
-        private(&server, "note");
+        insert_private(&server, "note");
         server.client().put("note", "\"public\"");
         let next = stream.block();
         assert!(next.data.ends_with(",\"data\":\"public\"}"), "{query}: {next:?}");
@@ -105,15 +101,15 @@ fn no_stream_shows_a_private_record() {
 #[test]
 fn no_socket_shows_a_private_record() {
     let server = Server::start();
-    private(&server, "note");
-    publish(&server, "note");
+    insert_private(&server, "note");
+    publish_private(&server, "note");
     for query in ["", "?event=note", "?event=%3E", "?replay=all", "?replay=all&event=note"] {
         let mut socket = Socket::open(&server, &format!("/ws{query}"));
         let mut seen = socket.until_synced();
-        publish(&server, "note");
+        publish_private(&server, "note");
         socket.send("{\"topics\":[\"note\",\"*\"]}");
         seen.extend(socket.until_synced());
-        publish(&server, "note");
+        publish_private(&server, "note");
         server.client().put("note", "\"public\"");
         seen.extend(socket.until(|message| message["record"]["data"] == "public"));
         let text = format!("{seen:?}");
@@ -121,7 +117,7 @@ fn no_socket_shows_a_private_record() {
     }
     let mut socket = Socket::open(&server, "/subscribe/note");
     assert_eq!(socket.text(), "public");
-    publish(&server, "note");
+    publish_private(&server, "note");
     server.client().put("note", "\"the next\"");
     assert_eq!(socket.text(), "the next");
 }
@@ -131,16 +127,16 @@ fn no_socket_shows_a_private_record() {
 #[test]
 fn no_relay_client_gets_the_messages_of_another_user() {
     let server = Server::with(small().window_bytes(64 << 10));
-    private(&server, "note");
+    insert_private(&server, "note");
     let path = registered(&server, "ben", "[\">\",\"note\"]");
-    publish(&server, "note");
+    publish_private(&server, "note");
     let mut ben = Socket::open(&server, &format!("{path}?format=record"));
     // Users whose names are a prefix of the user's and its upper case.
     let mut prefix = relay(&server, &USER[..3], "[\">\"]");
     let mut capitals = relay(&server, &USER.to_uppercase(), "[\">\"]");
-    publish(&server, "note");
+    publish_private(&server, "note");
     ben.send("{\"topics\":[\"*\",\"note\"]}");
-    publish(&server, "note");
+    publish_private(&server, "note");
     ben.send("{\"topics\":[\">\"]}");
     ben.close();
     // More than the window holds, so that it is read from the log.
@@ -148,14 +144,14 @@ fn no_relay_client_gets_the_messages_of_another_user() {
     let batch = vec![event.as_str(); 900].join(",");
     server.client().insert(format!("[{batch}]")).expect(201);
     let mut ben = Socket::open(&server, &path);
-    publish(&server, "note");
+    publish_private(&server, "note");
     server.client().put("note", "\"for all\"");
     for socket in [&mut ben, &mut prefix, &mut capitals] {
         assert_eq!(socket.text(), "for all");
     }
     // The user does get them, so there was something to find.
     let mut user = relay(&server, USER, "[\"note\"]");
-    publish(&server, "note");
+    publish_private(&server, "note");
     assert_eq!(user.text(), SECRET);
 }
 
@@ -166,7 +162,7 @@ fn versions_seen_by_a_relay_client_have_no_gaps_from_private_messages() {
     let path = registered(&server, "ben", "[\"note\"]");
     let mut ben = Socket::open(&server, &format!("{path}?format=record"));
     for version in 1..=3 {
-        publish(&server, "note");
+        publish_private(&server, "note");
         server.client().put("note", "1");
         assert_eq!(ben.json()["version"], version);
     }
@@ -176,7 +172,7 @@ fn versions_seen_by_a_relay_client_have_no_gaps_from_private_messages() {
 #[test]
 fn reading_a_users_history_is_403_whether_it_exists_or_not() {
     let server = Server::start();
-    private(&server, "note");
+    insert_private(&server, "note");
     server.client().put("note", "1");
     for target in ["/audit/note", "/audit/note/1", "/audit/nothing", "/audit/nothing/1"] {
         for user in [USER, "nobody"] {
@@ -191,7 +187,7 @@ fn reading_a_users_history_is_403_whether_it_exists_or_not() {
 #[test]
 fn event_with_only_private_records_looks_unknown() {
     let server = Server::start();
-    private(&server, "note");
+    insert_private(&server, "note");
     let hidden = server.client().get("/audit/note");
     hidden.problem(404, "unknown-event");
     let never = server.client().get("/audit/nevr");
@@ -209,15 +205,15 @@ fn event_with_only_private_records_looks_unknown() {
 fn private_records_are_in_no_count() {
     let server = Server::start();
     server.client().put("note", "1");
-    let health = || server.client().get("/health").json()["events"].clone();
+    let health = || server.client().health()["events"].clone();
     let gauges = || {
         let text = server.client().get("/metrics").text().to_owned();
         let lines = text.lines().filter(|line| line.starts_with("broker_latest"));
         lines.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let before = (health(), gauges());
-    private(&server, "note");
-    private(&server, "other");
+    insert_private(&server, "note");
+    insert_private(&server, "other");
     assert_eq!((health(), gauges()), before);
     let list = server.client().get("/audit").json();
     assert_eq!((list.as_array().map(Vec::len), &list[0]["count"]), (Some(1), &1.into()));
@@ -232,7 +228,7 @@ fn etag_of_latest_ignores_private_records() {
     server.client().put("note", "1");
     let etag = || server.client().get("/latest?event=note").header("etag").map(str::to_owned);
     let before = etag();
-    private(&server, "note");
+    insert_private(&server, "note");
     assert_eq!(etag(), before);
 }
 

@@ -9,7 +9,7 @@ use crate::harness::socket::{
     CLOSE, CONTINUATION, CONTINUATION_LAST, Frames, HANDSHAKE, PING, PONG, Socket, TEXT,
     TEXT_FIRST, masked,
 };
-use crate::harness::wire::{eventually, request};
+use crate::harness::wire::request;
 
 fn open(server: &Server) -> Frames {
     let mut socket = Frames::open(server, "/ws?event=nothing.at.all");
@@ -215,9 +215,7 @@ fn client_that_reads_no_answers_is_not_read_from() {
     }
     server.client().get("/livez").expect(200);
     // Then it is disconnected like any client that reads nothing.
-    eventually("the slot is free", || {
-        (server.client().get("/health").json()["streams"] == 0).then_some(())
-    });
+    server.client().wait_for_streams(0);
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
@@ -274,8 +272,6 @@ fn clients_that_leave_mid_frame_free_their_slots() {
     let mut socket = open(&server);
     socket.send(TEXT_FIRST, b"{\"insert\":");
     drop(socket);
-    eventually("the slots are free", || {
-        (server.client().get("/health").json()["streams"] == 0).then_some(())
-    });
+    server.client().wait_for_streams(0);
     server.client().get("/audit/a").problem(404, "unknown-event");
 }

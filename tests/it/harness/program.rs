@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::stream::EventStream;
-use crate::harness::wire::{Client, Connection, WAIT_MAX};
+use crate::harness::wait::{WAIT_MAX, eventually_within};
+use crate::harness::wire::{Client, Connection};
 
 /// A running server. Dropping it kills it.
 pub struct Program {
@@ -150,12 +151,7 @@ pub fn run(mut command: Command) -> (ExitStatus, String, String) {
 
 #[track_caller]
 fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "the process did not end within {limit:?}");
-        std::thread::park_timeout(std::time::Duration::from_millis(2));
-    }
+    eventually_within(limit, "the process ends", || {
+        child.try_wait().expect("a child can be waited for")
+    })
 }

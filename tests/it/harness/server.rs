@@ -32,6 +32,11 @@ pub fn small() -> Config {
         .shutdown(Duration::from_secs(2))
 }
 
+/// [`small`] with the data in `dir/data`.
+pub fn small_in(dir: &Path) -> Config {
+    small().data_dir(dir.join("data"))
+}
+
 impl Server {
     pub fn start() -> Self {
         Self::with(small())

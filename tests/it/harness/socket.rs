@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::harness::server::Server;
-use crate::harness::wire::{Answer, Connection, Headers, WAIT_MAX, request};
+use crate::harness::wait::WAIT_MAX;
+use crate::harness::wire::{Answer, Connection, Headers, request};
 
 /// An open tokio-tungstenite socket with a blocking interface.
 pub struct Socket {
@@ -253,11 +254,11 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         len @ 0..=125 => frame.push(0x80 | len as u8),
         len @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7e);
             frame.extend_from_slice(&(len as u16).to_be_bytes());
         }
         len => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7f);
             frame.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }

@@ -96,7 +96,7 @@ impl EventStream {
                 return None;
             }
             match self.connection.chunk() {
-                Some(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
                 _ => self.ended = true,
             }
             while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// Maximum time a test waits for anything; beyond it the test fails.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
+use crate::harness::wait::WAIT_MAX;
+
+/// The media type of inserts.
+pub const JSON: &str = "Content-Type: application/json";
 
 /// One connection to a server.
 pub struct Connection {
@@ -16,6 +18,10 @@ pub struct Connection {
     /// Bytes read from the socket and not yet returned.
     buffer: Vec<u8>,
 }
+
+/// The connection ended in the middle of a chunked body.
+#[derive(Debug)]
+pub struct Truncated;
 
 /// A complete response.
 #[derive(Clone, Debug)]
@@ -176,13 +182,14 @@ impl Connection {
         Some((code.unwrap_or_else(|| panic!("no status line: {status}")), Headers(headers)))
     }
 
-    /// The next chunk of a chunked body: `Some(None)` is the final chunk, `None` a broken body.
-    pub fn chunk(&mut self) -> Option<Option<Vec<u8>>> {
-        let size = text(self.line()?);
+    /// The next chunk of a chunked body, or `None` for the final chunk.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Truncated> {
+        let size = text(self.line().ok_or(Truncated)?);
         let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
-        let chunk = self.take(size)?;
-        assert_eq!(self.take(2)?, b"\r\n", "a chunk ends with a line break");
-        Some((size > 0).then_some(chunk))
+        let chunk = self.take(size).ok_or(Truncated)?;
+        let end = self.take(2).ok_or(Truncated)?;
+        assert_eq!(end, b"\r\n", "a chunk ends with a line break");
+        Ok((size > 0).then_some(chunk))
     }
 
     /// A complete answer to a request with `method`, or `None` if the connection ends before.
@@ -193,7 +200,7 @@ impl Connection {
             Vec::new()
         } else if chunked {
             let mut body = Vec::new();
-            while let Some(chunk) = self.chunk()? {
+            while let Some(chunk) = self.chunk().ok()? {
                 body.extend_from_slice(&chunk);
             }
             body
@@ -216,23 +223,20 @@ fn text(line: Vec<u8>) -> String {
 
 /// The bytes of a request. `headers` are lines without line breaks.
 pub fn request(method: &str, target: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let mut out = format!("{method} {target} HTTP/1.1\r\n");
+    let mut lines = vec![format!("{method} {target} HTTP/1.1")];
     let has = |name: &str| headers.iter().any(|h| h.to_ascii_lowercase().starts_with(name));
     if !has("host:") {
-        out.push_str("Host: localhost\r\n");
+        lines.push("Host: localhost".to_owned());
     }
     if !has("content-length:")
         && !has("transfer-encoding:")
         && (!body.is_empty() || method == "POST")
     {
-        out.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    for header in headers {
-        out.push_str(header);
-        out.push_str("\r\n");
-    }
-    out.push_str("\r\n");
-    let mut out = out.into_bytes();
+    lines.extend(headers.iter().map(|header| (*header).to_owned()));
+    let mut out = lines.join("\r\n").into_bytes();
+    out.extend_from_slice(b"\r\n\r\n");
     out.extend_from_slice(body);
     out
 }
@@ -270,7 +274,7 @@ impl Client {
     /// Posts to `/insert`.
     #[track_caller]
     pub fn insert(self, body: impl AsRef<[u8]>) -> Answer {
-        self.send("POST", "/insert", &["Content-Type: application/json"], body.as_ref())
+        self.send("POST", "/insert", &[JSON], body.as_ref())
     }
 
     /// Inserts `data`, which is JSON text, as `event` and returns the receipt.
@@ -288,18 +292,5 @@ impl Client {
         let text = answer.text();
         assert!(text.is_empty() || text.ends_with('\n'), "the last line is complete");
         text.lines().map(str::to_owned).collect()
-    }
-}
-
-/// Polls `look` until it returns a value. Fails with `what` after [`WAIT_MAX`].
-#[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + WAIT_MAX;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(std::time::Instant::now() < deadline, "not within {WAIT_MAX:?}: {what}");
-        std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
 }

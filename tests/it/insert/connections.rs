@@ -7,9 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Answer, WAIT_MAX, request};
-
-const JSON: &str = "Content-Type: application/json";
+use crate::harness::wait::WAIT_MAX;
+use crate::harness::wire::{Answer, JSON, request};
 
 fn insert(headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     let headers = [&[JSON], headers].concat();

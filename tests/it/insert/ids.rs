@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Client, eventually};
+use crate::harness::wait::wait_until;
+use crate::harness::wire::Client;
 
 const ID: &str = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
 
@@ -53,8 +54,8 @@ fn ids_survive_a_restart_and_a_deleted_projection() {
     let server = server.restart_after(|data| {
         fs::remove_dir_all(data.join("projection")).expect("there is a projection");
     });
-    eventually("the ids are readable", || {
-        (server.client().insert(with_id("a", "{\"x\":1}", "")).status == 200).then_some(())
+    wait_until("the ids are readable", || {
+        server.client().insert(with_id("a", "{\"x\":1}", "")).status == 200
     });
     assert_remembered(server.client(), &original);
     assert_eq!(server.client().lines("/audit/a").len(), 1);
@@ -177,10 +178,7 @@ fn client_ids_that_look_server_generated_are_new_until_used() {
     };
     check(server.client());
     let server = server.restart();
-    eventually("the ids are readable", || {
-        let health = server.client().get("/health").expect(200).json();
-        (health["projection"]["ids_readable"] == true).then_some(())
-    });
+    server.client().wait_for_ids();
     check(server.client());
     assert_eq!(server.client().lines("/audit/b").len(), seqs.len());
 }

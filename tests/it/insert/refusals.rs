@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Connection, request};
-
-const JSON: &str = "Content-Type: application/json";
+use crate::harness::wire::{Client, Connection, JSON, request};
 
 #[test]
 fn malformed_json_is_400_with_line_and_column() {
@@ -269,7 +267,7 @@ fn full_queue_is_503_with_retry_after_and_loses_nothing_acknowledged() {
     assert!(acknowledged > 0);
 }
 
-fn inserted_or_queue_full(client: crate::harness::wire::Client, body: &str) -> bool {
+fn inserted_or_queue_full(client: Client, body: &str) -> bool {
     let answer = client.insert(body);
     if answer.status == 201 {
         return true;

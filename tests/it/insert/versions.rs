@@ -1,14 +1,9 @@
 //! `expected_version`: optimistic concurrency.
 
 use crate::harness::server::Server;
-use crate::harness::wire::Client;
+use crate::harness::wire::{Answer, Client};
 
-fn expecting(
-    client: Client,
-    event: &str,
-    data: &str,
-    version: u64,
-) -> crate::harness::wire::Answer {
+fn expecting(client: Client, event: &str, data: &str, version: u64) -> Answer {
     client
         .insert(format!("{{\"event\":\"{event}\",\"data\":{data},\"expected_version\":{version}}}"))
 }

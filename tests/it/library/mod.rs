@@ -7,28 +7,25 @@ use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use broker::{
-    Broker, Config, FilterSet, NewEvent, ProposeError, ReplayMode, Resume, Subscribe, User,
+    Broker, FilterSet, NewEvent, ProposeError, Record, ReplayMode, Resume, Subscribe, User,
 };
 use futures_util::StreamExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::server::small;
+use crate::harness::server::{small, small_in};
 use crate::harness::stream::EventStream;
-use crate::harness::wire::{Client, eventually};
+use crate::harness::wait::{WAIT_MAX, eventually};
+use crate::harness::wire::{Client, JSON};
 
 async fn open_broker() -> (Broker, TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
-    (Broker::open(config(&dir)).await.expect("it opens"), dir)
-}
-
-fn config(dir: &TempDir) -> Config {
-    small().data_dir(dir.path().join("data"))
+    (Broker::open(small_in(dir.path())).await.expect("it opens"), dir)
 }
 
 fn event(name: &str, data: &str) -> NewEvent {
@@ -89,7 +86,7 @@ async fn subscription_resumes_from_a_cursor_after_a_reopen() {
     drop(records);
     broker.shutdown().await;
 
-    let broker = Broker::open(config(&dir)).await.expect("it opens again");
+    let broker = Broker::open(small_in(dir.path())).await.expect("it opens again");
     let subscribe = Subscribe { resume: Resume::After(cursor), ..Subscribe::default() };
     let rest = broker.subscribe(subscribe).take(2).map(|record| record.expect("readable"));
     let rest: Vec<_> = rest.map(|record| record.event().as_str().to_owned()).collect().await;
@@ -110,7 +107,7 @@ async fn only_the_user_sees_private_records() {
             let subscribe = Subscribe { user: user.clone(), replay, ..only("note") };
             let seen = broker.subscribe(subscribe).take(count).map(|r| r.expect("readable"));
             let seen: Vec<_> = seen.collect().await;
-            let data: Vec<_> = seen.iter().map(|record| record.data()).collect();
+            let data: Vec<_> = seen.iter().map(Record::data).collect();
             assert_eq!(data, expected.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
         }
     }
@@ -140,11 +137,10 @@ async fn routes_can_be_mounted_in_a_scope_of_another_application() {
 
 fn use_under(client: Client, prefix: &str) {
     assert_eq!(client.get("/own").expect(200).text(), "mine");
-    let headers = ["Content-Type: application/json"];
     let body = b"{\"event\":\"a\",\"data\":1}";
-    let inserted = client.send("POST", &format!("{prefix}/insert"), &headers, body).expect(201);
+    let inserted = client.send("POST", &format!("{prefix}/insert"), &[JSON], body).expect(201);
     assert_eq!(inserted.json()["version"], 1);
-    client.send("POST", &format!("{prefix}/insert"), &headers, body).expect(201);
+    client.send("POST", &format!("{prefix}/insert"), &[JSON], body).expect(201);
     let target = format!("{prefix}/events");
     let blocks = EventStream::open(client.0, &target, &[]).until_synced();
     assert_eq!(blocks[0].version(), 2);
@@ -160,13 +156,14 @@ fn use_under(client: Client, prefix: &str) {
 async fn second_broker_on_one_directory_is_refused() {
     let (broker, dir) = open_broker().await;
     broker.insert(event("a", "1")).await.expect("inserted");
-    let Err(refused) = Broker::open(config(&dir)).await else { panic!("two at once") };
+    let Err(refused) = Broker::open(small_in(dir.path())).await else { panic!("two at once") };
     let sentence = refused.to_string();
     assert!(sentence.contains("data is in use by"), "{sentence}");
     assert!(sentence.contains(&std::process::id().to_string()), "{sentence}");
     broker.insert(event("a", "2")).await.expect("the first still works");
     broker.shutdown().await;
-    let broker = Broker::open(config(&dir)).await.expect("it opens after the first has ended");
+    let broker =
+        Broker::open(small_in(dir.path())).await.expect("it opens after the first has ended");
     let seen = broker.subscribe(only("a")).next().await.expect("a record").expect("readable");
     assert_eq!(seen.version(), 2);
     broker.shutdown().await;
@@ -177,11 +174,11 @@ async fn dropped_broker_releases_its_directory() {
     let (broker, dir) = open_broker().await;
     broker.insert(event("a", "1")).await.expect("inserted");
     drop(broker);
-    let deadline = std::time::Instant::now() + crate::harness::wire::WAIT_MAX;
+    let deadline = Instant::now() + WAIT_MAX;
     let broker = loop {
-        match Broker::open(config(&dir)).await {
+        match Broker::open(small_in(dir.path())).await {
             Ok(broker) => break broker,
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     };
     let inserted = broker.insert(event("a", "2")).await.expect("inserted");
@@ -203,7 +200,7 @@ async fn brokers_on_two_directories_are_independent() {
 #[actix_rt::test]
 async fn unpolled_subscription_skips_to_the_latest_version() {
     let dir = tempfile::tempdir().expect("a directory");
-    let broker = Broker::open(config(&dir).window_bytes(1 << 10)).await.expect("it opens");
+    let broker = Broker::open(small_in(dir.path()).window_bytes(1 << 10)).await.expect("it opens");
     let mut records = broker.subscribe(Subscribe::default());
     for n in 1..=200 {
         broker.insert(event("a", &n.to_string())).await.expect("inserted");
@@ -221,7 +218,7 @@ async fn unpolled_subscription_skips_to_the_latest_version() {
 async fn failed_open_says_why() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("data"), "a file").expect("a file");
-    let Err(refused) = Broker::open(config(&dir)).await else { panic!("it opened a file") };
+    let Err(refused) = Broker::open(small_in(dir.path())).await else { panic!("it opened a file") };
     assert!(refused.to_string().contains("is not a directory"), "{refused}");
 }
 

@@ -9,17 +9,10 @@ use broker::{
     ReplayMode, SinkError, Subscribe,
 };
 use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tempfile::TempDir;
 
-use crate::harness::server::small;
+use crate::library::open_broker;
 
 type BoxError = Box<dyn Error + Send + Sync>;
-
-async fn open_broker() -> (Broker, TempDir) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = small().data_dir(dir.path().join("data"));
-    (Broker::open(config).await.expect("it opens"), dir)
-}
 
 fn event(name: &str, value: u64) -> NewEvent {
     NewEvent::new(name, &value).expect("an event")

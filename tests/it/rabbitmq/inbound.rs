@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::node::Node;
-use super::peer::Peer;
-use super::{metric, start};
 use crate::harness::program::Program;
-use crate::harness::wire::{Client, eventually};
+use crate::harness::wait::{eventually, wait_until};
+use crate::harness::wire::Client;
+use crate::rabbitmq::node::Node;
+use crate::rabbitmq::peer::{Message, Peer};
+use crate::rabbitmq::{metric, start};
 
 const SETTINGS: [(&str, &str); 1] = [("QUEUE", "inbox")];
 
@@ -67,7 +68,7 @@ fn every_message_becomes_one_record_in_order_despite_kills_of_either_side() {
     peer.publish("jobs", "job.last", None, "true");
     eventually("the last is stored", || data(broker.client, "job.last", 1));
     assert_eq!(data(broker.client, "job.run", 1).expect("a history").len(), COUNT);
-    eventually("all are acknowledged", || (peer.count("inbox") == 0).then_some(()));
+    wait_until("all are acknowledged", || peer.count("inbox") == 0);
     let records: Value = broker.client.get("/audit/job.run?limit=1").expect(200).json();
     assert_eq!(records[0]["id"], messages[0].0, "the record has the id of its message");
     assert_eq!(records[0]["author"], "broker:rabbitmq", "the author names the source");
@@ -100,7 +101,7 @@ fn unacceptable_messages_are_dead_lettered_and_their_reasons_logged() {
     let texts: Vec<_> = data.iter().map(Value::to_string).collect();
     assert_eq!(texts, ["[1,1.5]", "3", "3"]);
     let dead = peer.take("dead", 4);
-    let ids: Vec<_> = dead.iter().map(|message| message.id()).collect();
+    let ids: Vec<_> = dead.iter().map(Message::id).collect();
     assert_eq!(ids, ["1", "2", "3", "order 7"]);
     let reasons = reasons(&broker);
     for (reason, part) in
@@ -116,9 +117,8 @@ fn unacceptable_messages_are_dead_lettered_and_their_reasons_logged() {
         let name = format!("broker_bridge_received_total{{outcome=\"{outcome}\"}}");
         metric(broker.client, &name)
     };
-    eventually("all are counted", || {
-        let counted = (received("inserted"), received("known"), received("refused"));
-        (counted == (3.0, 1.0, 4.0)).then_some(())
+    wait_until("all are counted", || {
+        (received("inserted"), received("known"), received("refused")) == (3.0, 1.0, 4.0)
     });
     broker.stop();
 }

@@ -1,11 +1,16 @@
 //! The form of outgoing messages, and both directions at once without loops.
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::node::Node;
-use super::peer::Peer;
-use super::{health, metric, start, wait_until_sent};
-use crate::harness::wire::eventually;
+use crate::harness::wait::{eventually, wait_until};
+use crate::harness::wire::Client;
+use crate::rabbitmq::node::Node;
+use crate::rabbitmq::peer::{Message, Peer};
+use crate::rabbitmq::{health, metric, start, wait_until_sent};
+
+/// Counts messages whose record is in the log already.
+const KNOWN: &str = "broker_bridge_received_total{outcome=\"known\"}";
 
 #[test]
 fn only_selected_records_go_out_and_carry_their_origin() {
@@ -27,11 +32,11 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     let long = "x".repeat(300_000);
     client.put("note.b", &format!("\"{long}\""));
     // Until the bridge has read the last record, its lag may still be 0.
-    eventually("the last has arrived", || (peer.count("public") >= 2).then_some(()));
+    wait_until("the last has arrived", || peer.count("public") >= 2);
     wait_until_sent(client);
 
     let messages = peer.take_all("public");
-    let keys: Vec<_> = messages.iter().map(|message| message.key()).collect();
+    let keys: Vec<_> = messages.iter().map(Message::key).collect();
     assert_eq!(keys, ["note.a", "note.b"]);
     assert!(messages[1].json()["data"] == long, "the large value is complete");
     let message = &messages[0];
@@ -70,9 +75,13 @@ fn only_selected_records_go_out_and_carry_their_origin() {
     assert!(!broker.log().contains("guest"), "the password in the URL is not logged");
     broker.stop();
 
-    // Another exchange has its own position, so it gets everything from the beginning.
+    assert_another_exchange_gets_everything(&dir, &node, &peer);
+}
+
+/// Another exchange has its own position, so it gets everything from the beginning.
+fn assert_another_exchange_gets_everything(dir: &TempDir, node: &Node, peer: &Peer) {
     let all = [("EXCHANGE", "everything"), ("PRIVATE", "true")];
-    let broker = start(dir.path(), &node, &all);
+    let broker = start(dir.path(), node, &all);
     wait_until_sent(broker.client);
     let messages = peer.take_all("everything");
     let seen: Vec<_> = messages.iter().map(|message| message.json()["data"].to_string()).collect();
@@ -104,7 +113,7 @@ fn two_brokers_exchange_records_without_loops() {
     other.client.put("reply", "{\"from\":\"other\"}");
     // A message of a program that is no broker.
     peer.publish("events", "plain", Some("p"), "{\"from\":\"peer\"}");
-    let latest = |client: crate::harness::wire::Client| {
+    let latest = |client: Client| {
         eventually("all three are stored", || {
             let latest = client.get("/latest").expect(200).json();
             let records = latest["records"].as_array().expect("records").clone();
@@ -124,24 +133,18 @@ fn two_brokers_exchange_records_without_loops() {
     // Each has received its own message and recognised it.
     for broker in [&one, &other] {
         wait_until_sent(broker.client);
-        eventually("its own comes back", || {
-            let known = "broker_bridge_received_total{outcome=\"known\"}";
-            (metric(broker.client, known) == 1.0).then_some(())
-        });
+        wait_until("its own comes back", || metric(broker.client, KNOWN) == 1.0);
         assert_eq!(metric(broker.client, "broker_bridge_sent_total"), 1.0);
     }
     // The two records and the foreign message: nothing was published twice.
     let observed = peer.take_all("observer");
-    let keys: Vec<_> = observed.iter().map(|message| message.key()).collect();
+    let keys: Vec<_> = observed.iter().map(Message::key).collect();
     assert_eq!(keys.len(), 3, "{keys:?}");
 
     // A record that comes back without its headers is recognised by its id.
     let note = observed.iter().find(|message| message.key() == "note").expect("the note");
     peer.publish("events", "note", Some(note.id()), &note.json()["data"].to_string());
-    eventually("it is recognised", || {
-        let known = "broker_bridge_received_total{outcome=\"known\"}";
-        (metric(one.client, known) == 2.0).then_some(())
-    });
+    wait_until("it is recognised", || metric(one.client, KNOWN) == 2.0);
     assert_eq!(one.client.get("/audit/note").expect(200).json().as_array().map(Vec::len), Some(1));
     let ready = one.client.get("/readyz").expect(200);
     assert_eq!(

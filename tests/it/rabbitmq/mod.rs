@@ -13,8 +13,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::harness::program::{self, Program};
-use crate::harness::wire::{Client, eventually};
-use node::Node;
+use crate::harness::wait::wait_until;
+use crate::harness::wire::Client;
+use crate::rabbitmq::node::Node;
 
 /// A command that starts a small broker with a bridge to `url`.
 fn bridged(dir: &Path, url: &str, settings: &[(&str, &str)]) -> Command {
@@ -32,15 +33,15 @@ fn start(dir: &Path, node: &Node, settings: &[(&str, &str)]) -> Program {
 
 /// The state of the bridge in `/health`.
 fn health(client: Client) -> Value {
-    client.get("/health").expect(200).json()["rabbitmq"].clone()
+    client.health()["rabbitmq"].clone()
 }
 
 /// Waits until RabbitMQ has confirmed every record.
 #[track_caller]
 fn wait_until_sent(client: Client) {
-    eventually("all is sent", || {
-        let out = health(client)["out"].clone();
-        (out["connected"] == true && out["lag"] == 0).then_some(())
+    wait_until("all is sent", || {
+        let out = &health(client)["out"];
+        out["connected"] == true && out["lag"] == 0
     });
 }
 

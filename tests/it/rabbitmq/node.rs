@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::harness::wire::eventually;
+use crate::harness::wait::eventually;
 
 /// RabbitMQ's own script. The one in `PATH` is Debian's wrapper, which changes the user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{bridged, health, insert_many, metric};
 use crate::harness::program::Program;
-use crate::harness::wire::{WAIT_MAX, eventually};
+use crate::harness::wait::{WAIT_MAX, wait_until};
+use crate::rabbitmq::{bridged, health, insert_many, metric};
 
 const BOTH: [(&str, &str); 2] = [("EXCHANGE", "events"), ("QUEUE", "inbox")];
 
@@ -44,7 +44,7 @@ fn broker_serves_without_rabbitmq_and_reports_the_bridge_state() {
     assert_eq!(ready.text(), expected);
     assert_eq!(metric(client, "broker_bridge_connected{way=\"in\"}"), 0.0);
     assert_eq!(metric(client, "broker_bridge_lag"), lag as f64);
-    eventually("each direction is retried", || {
+    wait_until("each direction is retried", || {
         let lines = broker.log_lines();
         let tried = |way| {
             let is_attempt = |line: &&Value| {
@@ -52,7 +52,7 @@ fn broker_serves_without_rabbitmq_and_reports_the_bridge_state() {
             };
             lines.iter().filter(is_attempt).count() >= 2
         };
-        (tried("out") && tried("in")).then_some(())
+        tried("out") && tried("in")
     });
     assert!(!broker.log().contains("hunter2"));
     assert_eq!(broker.setting("BROKER_RABBITMQ_URL"), "***");

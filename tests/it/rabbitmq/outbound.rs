@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::node::Node;
-use super::peer::{Message, Peer};
-use super::{health, insert_many, start, wait_until_sent};
-use crate::harness::wire::eventually;
+use crate::harness::wait::{eventually, wait_until};
+use crate::rabbitmq::node::Node;
+use crate::rabbitmq::peer::{Message, Peer};
+use crate::rabbitmq::{health, insert_many, start, wait_until_sent};
 
 /// The first message of each id, in the order received.
 fn without_duplicates(messages: &[Message]) -> Vec<&Message> {
@@ -30,7 +30,7 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     for batch in 0..4 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
-    eventually("some arrive", || (peer.count("all") > 10).then_some(()));
+    wait_until("some arrive", || peer.count("all") > 10);
     node.kill();
     drop(peer);
     for batch in 4..8 {
@@ -46,9 +46,7 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
     let peer = Peer::connect(&node);
 
     // Broker is killed while it catches up.
-    eventually("it is connected again", || {
-        (health(broker.client)["out"]["connected"] == true).then_some(())
-    });
+    wait_until("it is connected again", || health(broker.client)["out"]["connected"] == true);
     for batch in 8..12 {
         expected.extend(insert_many(broker.client, "job.run", batch * BATCH, BATCH));
     }
@@ -76,8 +74,6 @@ fn every_record_arrives_in_order_despite_kills_of_either_side() {
 
     // A connection that is lost while idle is noticed, too.
     node.kill();
-    eventually("the outage is noticed", || {
-        (health(broker.client)["out"]["connected"] == false).then_some(())
-    });
+    wait_until("the outage is noticed", || health(broker.client)["out"]["connected"] == false);
     broker.stop();
 }

@@ -5,16 +5,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions,
-    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::node::Node;
-use crate::harness::wire::{WAIT_MAX, eventually};
+use crate::harness::wait::{WAIT_MAX, eventually};
+use crate::rabbitmq::node::Node;
 
 /// The connection of the other program.
 pub struct Peer {
@@ -41,7 +41,7 @@ impl Peer {
                 Some((connection, channel))
             })
         });
-        Self { runtime, connection: connection, channel }
+        Self { runtime, connection, channel }
     }
 
     /// Declares a durable topic exchange.
@@ -135,7 +135,7 @@ impl Peer {
                 delivery.ack(BasicAckOptions::default()).await?;
                 messages.push(Message { delivery });
             }
-            self.channel.basic_cancel(tag, Default::default()).await?;
+            self.channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
             Ok::<_, lapin::Error>(messages)
         };
         let waited = async { tokio::time::timeout(WAIT_MAX, taken).await };
@@ -164,7 +164,7 @@ impl Drop for Peer {
 
 impl Message {
     pub fn id(&self) -> &str {
-        self.text(self.delivery.properties.message_id())
+        self.delivery.properties.message_id().as_ref().expect("it has an id").as_str()
     }
 
     pub fn key(&self) -> &str {
@@ -194,9 +194,5 @@ impl Message {
 
     pub fn seq(&self) -> u64 {
         self.json()["seq"].as_u64().expect("a seq")
-    }
-
-    fn text<'a>(&self, property: &'a Option<ShortString>) -> &'a str {
-        property.as_ref().expect("it is set").as_str()
     }
 }

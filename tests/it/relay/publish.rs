@@ -1,6 +1,6 @@
 //! `POST /publish`.
 
-use super::{post, publish};
+use crate::harness::relay::{post, publish};
 use crate::harness::server::Server;
 
 #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{JSON, delete, post, register, registration};
+use crate::harness::relay::{post, register};
 use crate::harness::server::{Server, small};
-use crate::harness::wire::eventually;
+use crate::harness::wait::wait_until;
+use crate::harness::wire::JSON;
+use crate::relay::{delete, registration};
 
 #[test]
 fn registration_is_answered_with_only_the_url_of_its_socket() {
@@ -130,9 +132,8 @@ fn registrations_are_limited_and_expire_when_unused() {
 
     let server = Server::with(config.registration_expiry(Duration::from_millis(20)));
     let path = register(&server, "{\"user_id\":1}");
-    eventually("the registration expires", || {
-        let answer = post(&server, "/register", "{\"user_id\":2}");
-        (answer.status == 200).then_some(())
+    wait_until("the registration expires", || {
+        post(&server, "/register", "{\"user_id\":2}").status == 200
     });
     delete(&server, &registration(&path)).problem(404, "unknown-registration");
 }

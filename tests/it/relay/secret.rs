@@ -2,8 +2,7 @@
 
 use crate::harness::program::{Program, small};
 use crate::harness::socket::{Frames, TEXT, refused};
-
-use super::JSON;
+use crate::harness::wire::JSON;
 
 #[test]
 fn registration_id_is_never_logged() {

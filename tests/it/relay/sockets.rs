@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{delete, publish, register, registration};
+use crate::harness::relay::{publish, register};
 use crate::harness::server::{Server, small};
 use crate::harness::socket::{CloseReason, Socket, refused};
-use crate::harness::wire::eventually;
+use crate::harness::wait::wait_until;
+use crate::relay::{delete, registration};
 
 fn say(server: &Server, topic: &str, message: &str) {
     publish(server, &format!("{{\"topic\":\"{topic}\",\"message\":{message}}}"));
@@ -278,9 +279,8 @@ fn registration_expires_when_its_client_stays_away() {
     say(&server, "cats", "1");
     assert_eq!(socket.text(), "1");
     socket.close();
-    eventually("the registration expires", || {
-        let answer = refused(server.address, &path, &["Origin: https://evil.example"]);
-        (answer.status == 404).then_some(())
+    wait_until("the registration expires", || {
+        refused(server.address, &path, &["Origin: https://evil.example"]).status == 404
     });
     delete(&server, &registration(&path)).problem(404, "unknown-registration");
 }
@@ -318,14 +318,13 @@ fn restart_forgets_all_registrations() {
 #[test]
 fn relay_sockets_count_against_the_stream_limit() {
     let server = Server::with(small().max_streams(NonZeroUsize::MIN));
-    let streams = || server.client().get("/health").json()["streams"].clone();
     let socket = client(&server, "1", "[]");
-    assert_eq!(streams(), 1);
+    assert_eq!(server.client().streams(), 1);
     let path = register(&server, "{\"user_id\":1}");
     refused(server.address, &path, &[]).problem(503, "too-many-streams");
     socket.close();
-    let mut socket =
-        eventually("a slot is free", || (streams() == 0).then(|| Socket::open(&server, &path)));
+    server.client().wait_for_streams(0);
+    let mut socket = Socket::open(&server, &path);
     assert_eq!(before_pong(&mut socket), [""; 0]);
     // A connection that would take over is refused, too, and the first one stays open.
     refused(server.address, &path, &[]).problem(503, "too-many-streams");
@@ -344,10 +343,7 @@ fn sockets_of_one_user_are_limited() {
     say(&server, "cats", "1");
     assert_eq!((ann.text(), bob.text()), ("1".to_owned(), "1".to_owned()));
     ann.close();
-    eventually("a slot is free", || {
-        let health = server.client().get("/health").expect(200).json();
-        (health["streams"] == 1).then_some(())
-    });
+    server.client().wait_for_streams(1);
     Socket::open(&server, &second);
 }
 

@@ -91,7 +91,7 @@ fn page_of_another_site_gets_no_socket() {
             drop(Socket::open_with(&server, target, &[("Origin", origin)]));
         }
     }
-    assert_eq!(server.client().get("/health").json()["seq"], 1, "nothing was inserted");
+    assert_eq!(server.client().health()["seq"], 1, "nothing was inserted");
 }
 
 #[test]

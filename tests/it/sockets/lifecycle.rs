@@ -4,11 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, small};
 use crate::harness::socket::{CLOSE, Frames, PING, PONG, Socket, TEXT, masked, refused};
-use crate::harness::wire::eventually;
-
-fn streams(server: &Server) -> u64 {
-    server.client().get("/health").json()["streams"].as_u64().expect("a number")
-}
 
 #[test]
 fn sockets_and_event_streams_share_and_free_the_slots() {
@@ -23,11 +18,11 @@ fn sockets_and_event_streams_share_and_free_the_slots() {
     // A handshake is never answered with 200, not even if the client accepts an event stream.
     refused(server.address, "/ws", &["Accept: text/event-stream"]).problem(503, "too-many-streams");
     assert_eq!(socket.close(), None, "a close without a code is answered without a code");
-    eventually("the slot is free", || (streams(&server) == 1).then_some(()));
+    server.client().wait_for_streams(1);
     let socket = Socket::open(&server, "/subscribe/a");
     // Without a closing handshake.
     drop((socket, stream));
-    eventually("the slots are free", || (streams(&server) == 0).then_some(()));
+    server.client().wait_for_streams(0);
 }
 
 #[test]
@@ -83,7 +78,7 @@ fn socket_that_answers_no_pings_is_closed_with_1008() {
     let began = Instant::now();
     assert_eq!(socket.close_frame().0, 1008);
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    eventually("the slot is free", || (streams(&server) == 0).then_some(()));
+    server.client().wait_for_streams(0);
 }
 
 #[test]

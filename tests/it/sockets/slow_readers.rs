@@ -4,24 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::harness::overrun::{EVENTS, ROUNDS, overrun_buffers};
 use crate::harness::server::{Server, small};
 use crate::harness::socket::{Frames, Socket};
 use crate::harness::wire::Connection;
-
-const EVENTS: usize = 5;
-const ROUNDS: u64 = 400;
-
-/// Inserts far more than socket buffers and the window hold.
-fn overrun_buffers(server: &Server) {
-    let data = "x".repeat(4_000);
-    for _ in 0..ROUNDS / 10 {
-        let batch: Vec<_> = (0..10 * EVENTS)
-            .map(|n| format!("{{\"event\":\"e{}\",\"data\":\"{data}\"}}", n % EVENTS))
-            .collect();
-        server.client().insert(format!("[{}]", batch.join(","))).expect(201);
-    }
-    server.client().put("end", "1");
-}
 
 /// Reads up to the record of `end`. Returns the latest version of each event and the number of
 /// records received.
@@ -54,6 +40,7 @@ fn stalled_socket_skips_superseded_versions_and_ends_on_the_latest() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut socket = stalled(&server, "");
     overrun_buffers(&server);
+    server.client().put("end", "1");
     let (latest, records) = read_until_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     for event in 0..EVENTS {
         assert_eq!(latest[&format!("e{event}")], ROUNDS, "it ends on the latest version");
@@ -72,6 +59,7 @@ fn stalled_socket_of_all_versions_gets_every_one() {
     let server = Server::with(small().window_bytes(1 << 10));
     let mut socket = stalled(&server, "?replay=all");
     overrun_buffers(&server);
+    server.client().put("end", "1");
     let (_, records) = read_until_end(|| serde_json::from_str(&socket.text()).expect("JSON"));
     assert_eq!(records, ROUNDS * EVENTS as u64 + 1);
 }
@@ -83,7 +71,10 @@ fn stalled_socket_delays_nobody() {
     let mut fast = Socket::open(&server, "/ws?event=e0&event=end");
     fast.until_synced();
     std::thread::scope(|scope| {
-        scope.spawn(|| overrun_buffers(&server));
+        scope.spawn(|| {
+            overrun_buffers(&server);
+            server.client().put("end", "1");
+        });
         let (latest, records) = read_until_end(|| fast.json());
         assert_eq!((latest["e0"], records), (ROUNDS, ROUNDS + 1), "each exactly once");
     });

@@ -1,8 +1,7 @@
 //! `GET /consume/{topic}` without a consumer: the oldest record after a version.
 
 use crate::harness::server::Server;
-
-use super::{consume, produce};
+use crate::topics::{consume, produce};
 
 #[test]
 fn consume_returns_the_oldest_record_after_a_version() {

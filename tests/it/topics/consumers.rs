@@ -5,8 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::json;
 
 use crate::harness::server::{Server, small};
-
-use super::{consume, positions, produce};
+use crate::topics::{consume, positions, produce};
 
 #[test]
 fn unacknowledged_record_is_delivered_again() {

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::harness::program::{Program, command, run, small};
 use crate::harness::wire::{Client, Connection, request};
-
-use super::{consume, positions, produce};
+use crate::topics::{consume, positions, produce};
 
 const KILLS: usize = 6;
 const VERSIONS: u64 = 600;

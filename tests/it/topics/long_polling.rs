@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Connection, eventually, request};
-
-use super::{consume, positions, produce};
+use crate::harness::wait::wait_until;
+use crate::harness::wire::{Connection, request};
+use crate::topics::{consume, positions, produce};
 
 /// Sends the request and does not wait for the answer.
 fn ask(server: &Server, target: &str) -> Connection {
@@ -17,9 +17,7 @@ fn ask(server: &Server, target: &str) -> Connection {
 
 /// Waits until `count` requests are waiting.
 fn wait_for(server: &Server, count: u64) {
-    eventually("they wait", || {
-        (server.client().get("/health").json()["streams"] == count).then_some(())
-    });
+    server.client().wait_for_streams(count);
 }
 
 #[test]
@@ -114,9 +112,9 @@ fn disconnected_worker_frees_its_consumer_name() {
         let gone = ask(&server, &format!("{topic}?consumer=c&wait=60"));
         wait_for(&server, 1);
         drop(gone);
-        eventually("its name is free", || {
+        wait_until("its name is free", || {
             let answer = server.client().get(&format!("/consume/{topic}?consumer=c"));
-            (answer.status == 204).then_some(())
+            answer.status == 204
         });
         wait_for(&server, 0);
     }

@@ -8,9 +8,7 @@ mod produce;
 
 use serde_json::Value;
 
-use crate::harness::wire::{Answer, Client};
-
-const JSON: &str = "Content-Type: application/json";
+use crate::harness::wire::{Answer, Client, JSON};
 
 /// Posts to `/produce/`, with a query if `target` has one.
 #[track_caller]

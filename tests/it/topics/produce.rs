@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::server::{Server, small};
-use crate::harness::wire::{Connection, request};
-
-use super::{JSON, produce, send};
+use crate::harness::wire::{Connection, JSON, request};
+use crate::topics::{produce, send};
 
 #[test]
 fn json_body_becomes_the_data_of_the_next_version_byte_for_byte() {
