@@ -96,7 +96,7 @@ async fn chat_rooms_have_a_history_and_private_messages_stay_private() {
     assert_eq!(eve.reads().await, "eve: what did I miss?", "no private message");
 
     stop.send(()).expect("it runs");
-    within_limit(chat).await.expect("no panic").expect("it ends well");
+    within_limit(chat).await.expect("no panic").expect("it ends without an error");
     assert_eq!(eve.reads().await, "good night");
 }
 
@@ -123,7 +123,7 @@ async fn embedded_shop_serves_its_own_routes_and_the_brokers() {
         stop.send(()).expect("it runs");
     });
     let (served, asked) = within_limit(async { futures::join!(shop, customer) }).await;
-    served.expect("it ends well");
+    served.expect("it ends without an error");
     asked.expect("the customer's checks pass");
 }
 
@@ -151,7 +151,7 @@ async fn projection_counts_every_version_once_and_resumes_from_its_cursor() {
     let insert = async |broker: &Broker, name: &str, times: u64| {
         let mut sink = broker.sink();
         for n in 0..times {
-            sink.feed(NewEvent::new(name, &n).expect("an event")).await.expect("room");
+            sink.feed(NewEvent::new(name, &n).expect("an event")).await.expect("the sink has room");
         }
         sink.close().await.expect("durable");
     };

@@ -30,7 +30,7 @@ fn inspect_describes_a_directory_without_changing_it() {
     let segments = pieces.iter().filter(|piece| piece["part"] == "segment");
     assert_eq!(segments.count(), place.segments("data").len());
     let bytes: u64 =
-        place.segments("data").iter().map(|s| fs::metadata(s).expect("it").len()).sum();
+        place.segments("data").iter().map(|s| fs::metadata(s).expect("a segment").len()).sum();
     assert_eq!(report["bytes"]["segment"], bytes);
     let exported = place.exported("data");
     assert!(exported.contains(report["chain"].as_str().expect("text")));

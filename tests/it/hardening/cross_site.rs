@@ -118,7 +118,7 @@ fn forwarded_host_does_not_replace_the_host_header() {
     }
 }
 
-/// Behind a proxy, the host of the public URL is accepted and no other.
+/// Behind a proxy, the host of the public URL is accepted; a parent domain is not.
 #[test]
 fn host_of_the_public_url_is_accepted() {
     let url = "https://broker.example.com".parse::<broker::config::PublicUrl>().expect("a url");
