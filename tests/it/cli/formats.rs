@@ -17,23 +17,23 @@ fn fixed_export() -> String {
     fs::read_to_string(fixture().join("export.ndjson")).expect("the fixture")
 }
 
-fn place() -> Workdir {
-    let place = Workdir::new();
-    copy_all(&fixture().join("data"), &place.path("data"));
-    place
+fn workdir() -> Workdir {
+    let workdir = Workdir::new();
+    copy_all(&fixture().join("data"), &workdir.path("data"));
+    workdir
 }
 
 #[test]
 fn format_0_data_directory_verifies_and_exports_the_same_bytes() {
-    let place = place();
-    place.run(&["verify", "--data-dir", "data"]).ok();
-    assert_eq!(place.exported("data"), fixed_export());
+    let workdir = workdir();
+    workdir.run(&["verify", "--data-dir", "data"]).ok();
+    assert_eq!(workdir.exported("data"), fixed_export());
 }
 
 #[test]
 fn format_0_data_directory_is_served_and_accepts_inserts() {
-    let place = place();
-    let program = place.serve("data");
+    let workdir = workdir();
+    let program = workdir.serve("data");
     let client = program.client;
     client.wait_for_history();
     let history = client.get("/audit/n").expect(200);
@@ -50,15 +50,15 @@ fn format_0_data_directory_is_served_and_accepts_inserts() {
     let next = client.insert(r#"{"event":"n","data":0}"#).expect(201);
     assert_eq!(next.json()["version"], 11);
     program.stop();
-    place.run(&["verify", "--data-dir", "data"]).ok();
+    workdir.run(&["verify", "--data-dir", "data"]).ok();
 }
 
 #[test]
 fn format_0_export_survives_import_and_export() {
-    let place = Workdir::new();
-    place.write("export.ndjson", fixed_export());
-    place.run(&["import", "export.ndjson", "--data-dir", "data"]).ok();
-    assert_eq!(place.exported("data"), fixed_export());
+    let workdir = Workdir::new();
+    workdir.write("export.ndjson", fixed_export());
+    workdir.run(&["import", "export.ndjson", "--data-dir", "data"]).ok();
+    assert_eq!(workdir.exported("data"), fixed_export());
 }
 
 fn is_public(line: &str, event: &str) -> bool {

@@ -16,89 +16,89 @@ use crate::harness::random::seeded_random;
 
 #[test]
 fn imported_log_is_identical_and_can_be_served() {
-    let place = Workdir::filled();
-    place.run(&["export", "e", "--data-dir", "data"]).ok();
-    let said = place.run(&["import", "e", "--data-dir", "copy"]).ok();
-    assert!(said.contains("imported 198 records"), "{said}");
-    let whole = String::from_utf8(place.read("e")).expect("UTF-8");
-    assert!(place.exported("copy") == whole);
-    assert_eq!(place.read("copy/identity"), place.read("data/identity"));
-    assert!(!place.path("copy.partial").exists());
-    place.run(&["verify", "--data-dir", "copy"]).ok();
+    let workdir = Workdir::filled();
+    workdir.run(&["export", "e", "--data-dir", "data"]).ok();
+    let output = workdir.run(&["import", "e", "--data-dir", "copy"]).ok();
+    assert!(output.contains("imported 198 records"), "{output}");
+    let whole = String::from_utf8(workdir.read("e")).expect("UTF-8");
+    assert!(workdir.exported("copy") == whole);
+    assert_eq!(workdir.read("copy/identity"), workdir.read("data/identity"));
+    assert!(!workdir.path("copy.partial").exists());
+    workdir.run(&["verify", "--data-dir", "copy"]).ok();
 
-    let program = place.serve("copy");
+    let program = workdir.serve("copy");
     program.client.put("n", "\"goes on\"");
     let latest = program.client.get("/latest?event=n").expect(200).json();
     assert_eq!(latest["records"][0]["version"], 29, "{latest}");
     program.stop();
     let body = whole.rsplit_once("{\"end\"").expect("an end").0;
-    assert!(place.exported("copy").starts_with(body), "imported records do not change");
-    let said = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
-    assert!(said.contains("a server has used it since"), "{said}");
+    assert!(workdir.exported("copy").starts_with(body), "imported records do not change");
+    let output = workdir.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+    assert!(output.contains("a server has used it since"), "{output}");
 }
 
 #[test]
 fn standard_input_is_imported_only_into_a_new_directory() {
-    let place = Workdir::filled();
-    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let workdir = Workdir::filled();
+    workdir.run(&["export", "e", "--data-dir", "data"]).ok();
     let import = || {
-        let mut command = place.command(&["import", "-", "--data-dir", "copy"]);
-        command.stdin(Stdio::from(File::open(place.path("e")).expect("a file")));
+        let mut command = workdir.command(&["import", "-", "--data-dir", "copy"]);
+        command.stdin(Stdio::from(File::open(workdir.path("e")).expect("a file")));
         let (status, stdout, stderr) = run(command);
         CommandOutput { code: status.code().expect("a code"), stdout, stderr }
     };
     import().ok();
-    assert!(place.exported("copy").as_bytes() == place.read("e"));
+    assert!(workdir.exported("copy").as_bytes() == workdir.read("e"));
     assert!(import().refused(1).contains("name a file"));
 }
 
 #[test]
 fn import_appends_to_a_directory_that_holds_a_prefix() {
-    let place = Workdir::filled();
-    place.run(&["export", "e", "--data-dir", "data"]).ok();
-    place.run(&["import", "e", "--data-dir", "copy"]).ok();
-    place.run(&["import", "e", "--data-dir", "served"]).ok();
-    let program = place.serve("data");
+    let workdir = Workdir::filled();
+    workdir.run(&["export", "e", "--data-dir", "data"]).ok();
+    workdir.run(&["import", "e", "--data-dir", "copy"]).ok();
+    workdir.run(&["import", "e", "--data-dir", "served"]).ok();
+    let program = workdir.serve("data");
     fill(program.client);
     program.stop();
 
     // A partial export is appended to its predecessor and imported nowhere else.
-    place.run(&["export", "new", "--after", "198", "--data-dir", "data"]).ok();
-    let said = place.run(&["import", "new", "--data-dir", "fresh"]).refused(1);
-    assert!(said.contains("import the missing ones first"), "{said}");
-    assert!(!place.path("fresh").exists() && !place.path("fresh.partial").exists());
-    copy_all(&place.path("copy"), &place.path("by-part"));
-    let said = place.run(&["import", "new", "--data-dir", "by-part"]).ok();
-    assert!(said.contains("99 of them new"), "{said}");
-    assert!(place.exported("by-part") == place.exported("data"));
-    place.run(&["verify", "--data-dir", "by-part"]).ok();
+    workdir.run(&["export", "new", "--after", "198", "--data-dir", "data"]).ok();
+    let output = workdir.run(&["import", "new", "--data-dir", "fresh"]).refused(1);
+    assert!(output.contains("import the missing ones first"), "{output}");
+    assert!(!workdir.path("fresh").exists() && !workdir.path("fresh.partial").exists());
+    copy_all(&workdir.path("copy"), &workdir.path("by-part"));
+    let output = workdir.run(&["import", "new", "--data-dir", "by-part"]).ok();
+    assert!(output.contains("99 of them new"), "{output}");
+    assert!(workdir.exported("by-part") == workdir.exported("data"));
+    workdir.run(&["verify", "--data-dir", "by-part"]).ok();
 
     // A full export is appended too; a truncated one changes nothing.
-    place.run(&["export", "e", "--data-dir", "data"]).ok();
-    let whole = place.read("e");
-    place.write("cut", &whole[..whole.len() - 200]);
-    let before = place.exported("copy");
-    assert!(place.run(&["import", "cut", "--data-dir", "copy"]).refused(1).contains("is cut"));
-    assert!(place.exported("copy") == before);
-    let said = place.run(&["import", "e", "--data-dir", "copy"]).ok();
-    assert!(said.contains("99 of them new"), "{said}");
-    assert!(place.exported("copy").as_bytes() == whole);
+    workdir.run(&["export", "e", "--data-dir", "data"]).ok();
+    let whole = workdir.read("e");
+    workdir.write("cut", &whole[..whole.len() - 200]);
+    let before = workdir.exported("copy");
+    assert!(workdir.run(&["import", "cut", "--data-dir", "copy"]).refused(1).contains("is cut"));
+    assert!(workdir.exported("copy") == before);
+    let output = workdir.run(&["import", "e", "--data-dir", "copy"]).ok();
+    assert!(output.contains("99 of them new"), "{output}");
+    assert!(workdir.exported("copy").as_bytes() == whole);
 
     // A directory that was served since has other records.
-    place.serve("served").stop();
-    let said = place.run(&["import", "e", "--data-dir", "served"]).refused(1);
-    assert!(said.contains("other records up to seq 199"), "{said}");
+    workdir.serve("served").stop();
+    let output = workdir.run(&["import", "e", "--data-dir", "served"]).refused(1);
+    assert!(output.contains("other records up to seq 199"), "{output}");
     let other = Workdir::filled();
-    let said =
-        place.run(&["import", "e", "--data-dir", other.path("data").to_str().expect("UTF-8")]);
-    let said = said.refused(1);
-    assert!(said.contains("and not the log"), "{said}");
+    let output =
+        workdir.run(&["import", "e", "--data-dir", other.path("data").to_str().expect("UTF-8")]);
+    let output = output.refused(1);
+    assert!(output.contains("and not the log"), "{output}");
 }
 
 #[test]
 fn killed_import_resumes_and_is_invisible_until_complete() {
-    let place = Workdir::filled();
-    place.run(&["export", "e", "--data-dir", "data"]).ok();
+    let workdir = Workdir::filled();
+    workdir.run(&["export", "e", "--data-dir", "data"]).ok();
     let mut random = seeded_random();
     let (mut n, mut interrupted) = (0, 0);
     while n < 8 || interrupted < 3 {
@@ -106,14 +106,14 @@ fn killed_import_resumes_and_is_invisible_until_complete() {
         assert!(n < 100, "{interrupted} of {n} were interrupted");
         let data = format!("copy-{n}");
         let args = ["import", "e", "--data-dir", &data];
-        place.kill_copying(&args, &data, random.random_range(0..12));
-        interrupted += usize::from(!place.path(&data).exists());
-        if !place.path(&data).exists() {
-            place.run(&["inspect", "--data-dir", &data]).refused(1);
+        workdir.kill_copying(&args, &data, random.random_range(0..12));
+        interrupted += usize::from(!workdir.path(&data).exists());
+        if !workdir.path(&data).exists() {
+            workdir.run(&["inspect", "--data-dir", &data]).refused(1);
         }
-        place.run(&args).ok();
-        assert!(place.exported(&data).as_bytes() == place.read("e"));
-        assert!(!place.path(&format!("{data}.partial")).exists());
+        workdir.run(&args).ok();
+        assert!(workdir.exported(&data).as_bytes() == workdir.read("e"));
+        assert!(!workdir.path(&format!("{data}.partial")).exists());
     }
 }
 
@@ -160,8 +160,8 @@ type Tampering = (&'static str, fn(&mut ExportLines), &'static [&'static str]);
 /// seq 10 is n at version 2.
 #[track_caller]
 fn assert_refused(cases: &[Tampering]) {
-    let place = Workdir::filled();
-    let exported = place.exported("data");
+    let workdir = Workdir::filled();
+    let exported = workdir.exported("data");
     let whole: Vec<String> = exported.lines().map(str::to_owned).collect();
     assert_eq!(whole.len(), 200);
     for (what, tamper, words) in cases {
@@ -169,14 +169,14 @@ fn assert_refused(cases: &[Tampering]) {
         tamper(&mut lines);
         let text: String = lines.0.iter().flat_map(|line| [line, "\n"]).collect();
         assert_ne!(text, exported, "{what}");
-        place.write("e", &text);
-        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        workdir.write("e", &text);
+        let sentence = workdir.run(&["import", "e", "--data-dir", "copy"]).refused(1);
         for word in *words {
             assert!(sentence.contains(word), "{what}: {word:?} is not in: {sentence}");
         }
         assert!(sentence.contains("nothing of it is stored"), "{what}: {sentence}");
         for left in ["copy", "copy.partial"] {
-            assert!(!place.path(left).exists(), "{what}: {left}");
+            assert!(!workdir.path(left).exists(), "{what}: {left}");
         }
     }
 }
@@ -260,13 +260,13 @@ fn missing_moved_or_forged_lines_are_refused_with_line_and_reason() {
 
 #[test]
 fn flipped_bits_and_truncations_are_refused() {
-    let place = Workdir::new();
-    let program = place.serve("data");
+    let workdir = Workdir::new();
+    let program = workdir.serve("data");
     for n in 0..20 {
         program.client.put("n", &format!("{{\"n\":{n}.50}}"));
     }
     program.stop();
-    let whole = place.exported("data").into_bytes();
+    let whole = workdir.exported("data").into_bytes();
     // The first line holds the log's name, which no hash covers.
     let begin = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
     let mut random = seeded_random();
@@ -275,27 +275,27 @@ fn flipped_bits_and_truncations_are_refused() {
         let bit = 1 << random.random_range(0..8);
         let mut changed = whole.clone();
         changed[at] ^= bit;
-        place.write("e", &changed);
-        let sentence = place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        workdir.write("e", &changed);
+        let sentence = workdir.run(&["import", "e", "--data-dir", "copy"]).refused(1);
         assert!(
             sentence.contains("line ") || sentence.contains("is cut"),
             "{at} {bit}: {sentence}"
         );
-        assert!(!place.path("copy").exists(), "{at} {bit}");
+        assert!(!workdir.path("copy").exists(), "{at} {bit}");
     }
     for _ in 0..20 {
         let len = random.random_range(0..whole.len());
-        place.write("e", &whole[..len]);
-        place.run(&["import", "e", "--data-dir", "copy"]).refused(1);
-        assert!(!place.path("copy").exists(), "{len}");
+        workdir.write("e", &whole[..len]);
+        workdir.run(&["import", "e", "--data-dir", "copy"]).refused(1);
+        assert!(!workdir.path("copy").exists(), "{len}");
     }
 }
 
 /// The chain can be verified from the lines of an export alone.
 #[test]
 fn chain_in_the_end_line_is_computed_from_the_leaves() {
-    let place = Workdir::filled();
-    let exported = place.exported("data");
+    let workdir = Workdir::filled();
+    let exported = workdir.exported("data");
     let mut after = [0; 32];
     let mut stated = String::new();
     for line in exported.lines().skip(1) {

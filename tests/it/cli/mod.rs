@@ -59,14 +59,14 @@ impl Workdir {
 
     /// With a log in `data` that has several segments and was opened twice.
     fn filled() -> Self {
-        let place = Self::new();
+        let workdir = Self::new();
         for _ in 0..2 {
-            let program = place.serve("data");
+            let program = workdir.serve("data");
             fill(program.client);
             program.client.wait_for_history();
             program.stop();
         }
-        place
+        workdir
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -140,13 +140,13 @@ fn fill(client: Client) {
 
 #[test]
 fn help_of_every_command_has_an_example() {
-    let place = Workdir::new();
+    let workdir = Workdir::new();
     for name in ["export", "import", "backup", "restore", "verify", "rebuild", "inspect"] {
-        let help = place.run(&[name, "--help"]).ok();
+        let help = workdir.run(&[name, "--help"]).ok();
         assert!(help.contains(&format!("Example: broker {name}")), "{help}");
         assert!(help.contains("--data-dir") && help.contains("BROKER_DATA_DIR"), "{help}");
         assert!(!help.contains("--port"), "only its own flags: {help}");
-        let all = place.run(&["--help"]).ok();
+        let all = workdir.run(&["--help"]).ok();
         assert!(all.contains(name), "{all}");
     }
 }
@@ -154,14 +154,14 @@ fn help_of_every_command_has_an_example() {
 /// Invalid settings of a server must not keep an operator from inspecting its directory.
 #[test]
 fn commands_ignore_invalid_server_settings() {
-    let place = Workdir::new();
-    place.serve("data").stop();
-    let mut command = place.command(&["verify"]);
-    command.env("BROKER_DATA_DIR", place.path("data")).env("BROKER_HOST", "0.0.0.0");
+    let workdir = Workdir::new();
+    workdir.serve("data").stop();
+    let mut command = workdir.command(&["verify"]);
+    command.env("BROKER_DATA_DIR", workdir.path("data")).env("BROKER_HOST", "0.0.0.0");
     command.env("PORT", "http");
     let (status, stdout, stderr) = run(command);
     assert!(status.success() && stdout.contains("no damage was found"), "{stdout}{stderr}");
-    let mut command = place.command(&["verify"]);
+    let mut command = workdir.command(&["verify"]);
     command.env("BROKER_CACHE_BYTES", "much");
     let (status, _, stderr) = run(command);
     assert_eq!(status.code(), Some(2));
@@ -170,11 +170,11 @@ fn commands_ignore_invalid_server_settings() {
 
 #[test]
 fn commands_on_a_directory_without_a_log_say_why_and_create_nothing() {
-    let place = Workdir::new();
-    fs::create_dir(place.path("empty")).expect("a directory");
-    fs::create_dir(place.path("foreign")).expect("a directory");
-    place.write("foreign/notes.txt", "somebody's");
-    place.write("file", "somebody's");
+    let workdir = Workdir::new();
+    fs::create_dir(workdir.path("empty")).expect("a directory");
+    fs::create_dir(workdir.path("foreign")).expect("a directory");
+    workdir.write("foreign/notes.txt", "somebody's");
+    workdir.write("file", "somebody's");
     for (data, words) in [
         ("missing", "it does not exist"),
         ("empty", "holds no log yet"),
@@ -184,11 +184,11 @@ fn commands_on_a_directory_without_a_log_say_why_and_create_nothing() {
         for args in [&["export"][..], &["backup", "b"], &["verify"], &["rebuild"], &["inspect"]] {
             let code = if args == ["verify"] { 2 } else { 1 };
             let args: Vec<_> = args.iter().copied().chain(["--data-dir", data]).collect();
-            let sentence = place.run(&args).refused(code);
+            let sentence = workdir.run(&args).refused(code);
             assert!(sentence.contains(words), "{args:?}: {sentence}");
         }
     }
-    let files: Vec<_> = tree(place.0.path());
+    let files: Vec<_> = tree(workdir.0.path());
     let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["empty", "file", "foreign", "foreign/notes.txt"]);
 }
