@@ -120,13 +120,13 @@ impl Consumer {
     /// # Errors
     /// A sentence, when it is not the position of this consumer: another version of Broker wrote it.
     pub fn read(&self, data: &[u8]) -> Result<Version, String> {
-        let said: Acknowledged<'_> =
+        let stored: Acknowledged<'_> =
             serde_json::from_slice(data).map_err(|error| error.to_string())?;
-        let is_own = said.topic == self.topic.as_str() && said.consumer == self.name.as_str();
+        let is_own = stored.topic == self.topic.as_str() && stored.consumer == self.name.as_str();
         if is_own {
-            Ok(said.version)
+            Ok(stored.version)
         } else {
-            Err(format!("it is of consumer {:?} of {:?}", said.consumer, said.topic))
+            Err(format!("it is of consumer {:?} of {:?}", stored.consumer, stored.topic))
         }
     }
 }
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_consumer_of_every_topic_has_a_name_of_its_own_and_reads_its_data(
+        fn consumers_have_distinct_position_names_and_read_their_data(
             topics in [any_name("[a-c:.é\u{301}]{1,255}"), any_name("[a-c:.é\u{301}]{1,12}")],
             names in [any_name("[a-c:-é\u{301}]{1,100}"), any_name("[a-c:]{1,2}")],
             version: Version,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_topic_stands_in_the_name_and_a_long_one_as_its_digest() {
+    fn position_name_holds_a_short_topic_and_the_digest_of_a_long_one() {
         assert_eq!(consumer("a.b", "c").position_name().as_str(), "broker:consumer.c.a.b");
         let fits = "x".repeat(255 - "broker:consumer.c.".len());
         let name = consumer(&fits, "c").position_name();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_not_be_told_from_its_topic_is_refused() {
+    fn invalid_consumer_names_are_refused() {
         let parse = |name: &str| Consumer::parse(Name::parse("t").unwrap(), name);
         assert_eq!(parse("a.b"), Err(ConsumerError::Dot));
         assert_eq!(parse(&"x".repeat(101)), Err(ConsumerError::TooLong { len: 101 }));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_another_consumer_or_none_is_not_read() {
+    fn data_of_another_consumer_is_refused() {
         let one = consumer("t", "c");
         for data in ["{}", "1", "{\"topic\":\"t\",\"consumer\":\"c\",\"version\":-1}"] {
             assert!(one.read(data.as_bytes()).is_err(), "{data}");

@@ -96,13 +96,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_reads_back_as_it_was_printed(epoch: u64, seq: u64, view: u64) {
+        fn cursor_round_trips(epoch: u64, seq: u64, view: u64) {
             let cursor = Cursor { epoch: Epoch(epoch), seq, view: View(view) };
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
 
         #[test]
-        fn what_reads_as_a_cursor_prints_the_same(text in "\\PC{0,60}") {
+        fn parsed_cursor_prints_the_same_text(text in "\\PC{0,60}") {
             if let Ok(cursor) = text.parse::<Cursor>() {
                 prop_assert_eq!(cursor.to_string(), text);
             }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_cursors() {
+    fn invalid_cursors_are_refused() {
         for text in [
             "",
             "-",

@@ -21,7 +21,7 @@ use crate::record::Seq;
 use crate::record::time::Timestamp;
 
 /// An id names the seq modulo this.
-const SEQS: u64 = 1 << 40;
+const SEQ_MODULUS: u64 = 1 << 40;
 
 /// The id of the record at this place of the log, with 34 of the random bits.
 #[must_use]
@@ -34,22 +34,23 @@ pub fn server_id(seq: Seq, time: Timestamp, random: [u8; 5]) -> Uuid {
 
 /// Whether an id names the place of its record, so that no index needs to hold it.
 #[must_use]
-pub fn names_place(id: &Uuid, seq: Seq, time: Timestamp) -> bool {
-    low_seq(id) == Some(seq % SEQS) && id.as_u128() >> 80 == u128::from(time.millis())
+pub fn is_self_locating(id: &Uuid, seq: Seq, time: Timestamp) -> bool {
+    encoded_low_seq(id) == Some(seq % SEQ_MODULUS)
+        && id.as_u128() >> 80 == u128::from(time.millis())
 }
 
 /// The seqs of a log with this head that the id may name, newest first.
-pub fn named_seqs(id: &Uuid, head: Seq) -> impl Iterator<Item = Seq> + use<> {
-    let low = low_seq(id).filter(|low| *low <= head);
+pub fn encoded_seqs(id: &Uuid, head: Seq) -> impl Iterator<Item = Seq> + use<> {
+    let low = encoded_low_seq(id).filter(|low| *low <= head);
     // The highest that is no later than the head.
-    let latest = low.map(|low| head - (head - low) % SEQS);
-    std::iter::successors(latest, |seq| seq.checked_sub(SEQS)).filter(|seq| *seq > 0)
+    let latest = low.map(|low| head - (head - low) % SEQ_MODULUS);
+    std::iter::successors(latest, |seq| seq.checked_sub(SEQ_MODULUS)).filter(|seq| *seq > 0)
 }
 
 /// What an id says of the seq, when it is of the version that can say something.
-fn low_seq(id: &Uuid) -> Option<u64> {
-    let can = id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122;
-    can.then_some(id.as_u64_pair().1 % SEQS)
+fn encoded_low_seq(id: &Uuid) -> Option<u64> {
+    let has_seq = id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122;
+    has_seq.then_some(id.as_u64_pair().1 % SEQ_MODULUS)
 }
 
 #[cfg(test)]
@@ -61,12 +62,12 @@ mod tests {
     /// Seqs around the multiples of 2^40, too.
     fn any_seq() -> impl Strategy<Value = Seq> {
         (0u64..4, -3i64..1_000_000)
-            .prop_map(|(times, more)| (times * SEQS).saturating_add_signed(more).max(1))
+            .prop_map(|(times, more)| (times * SEQ_MODULUS).saturating_add_signed(more).max(1))
     }
 
     proptest! {
         #[test]
-        fn an_id_of_the_server_is_a_uuid_of_version_7_and_found_by_its_seq(
+        fn server_id_is_a_uuid_of_version_7_and_encodes_its_seq(
             seq in any_seq(), millis in 0u64..253_402_300_799_999, random: [u8; 5],
             later in 0u64..2_000_000,
         ) {
@@ -75,38 +76,38 @@ mod tests {
             prop_assert_eq!((id.get_version_num(), id.get_variant()), (7, Variant::RFC4122));
             let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
             prop_assert_eq!(seconds * 1_000 + u64::from(nanos) / 1_000_000, millis);
-            prop_assert!(names_place(&id, seq, time));
-            prop_assert!(!names_place(&id, seq + 1, time));
-            prop_assert!(!names_place(&id, seq, Timestamp::from_millis(millis + 1)));
-            prop_assert!(named_seqs(&id, seq + later).any(|named| named == seq));
-            prop_assert!(named_seqs(&id, seq - 1).all(|named| named < seq));
+            prop_assert!(is_self_locating(&id, seq, time));
+            prop_assert!(!is_self_locating(&id, seq + 1, time));
+            prop_assert!(!is_self_locating(&id, seq, Timestamp::from_millis(millis + 1)));
+            prop_assert!(encoded_seqs(&id, seq + later).any(|found| found == seq));
+            prop_assert!(encoded_seqs(&id, seq - 1).all(|found| found < seq));
         }
 
         #[test]
-        fn whatever_names_its_place_is_found_there(id: u128, seq in any_seq(), millis: u32) {
+        fn self_locating_id_is_found_at_its_seq(id: u128, seq in any_seq(), millis: u32) {
             let time = Timestamp::from_millis(u64::from(millis));
             // Most ids name nothing; the second differs from one that does in a bit or none.
             let near = server_id(seq, time, [7; 5]).as_u128() ^ (id & 1) << (id >> 121);
             for id in [Uuid::from_u128(id), Uuid::from_u128(near)] {
-                if names_place(&id, seq, time) {
-                    prop_assert!(named_seqs(&id, seq).any(|named| named == seq));
+                if is_self_locating(&id, seq, time) {
+                    prop_assert!(encoded_seqs(&id, seq).any(|found| found == seq));
                 }
             }
         }
     }
 
     #[test]
-    fn the_random_bits_are_34_and_the_candidates_few() {
+    fn server_id_has_34_random_bits_and_few_candidates() {
         let id = |random| server_id(5, Timestamp::from_millis(9), [random; 5]).as_u128();
         assert_eq!((id(0) ^ id(0xff)).count_ones(), 34);
         let id = Uuid::from_u128(id(1));
-        assert_eq!(named_seqs(&id, 4).count(), 0);
-        assert_eq!(named_seqs(&id, 5).collect::<Vec<_>>(), [5]);
-        assert_eq!(named_seqs(&id, SEQS + 5).collect::<Vec<_>>(), [SEQS + 5, 5]);
-        assert_eq!(named_seqs(&id, SEQS + 4).collect::<Vec<_>>(), [5]);
-        let zero = server_id(SEQS, Timestamp::from_millis(9), [1; 5]);
-        assert_eq!(named_seqs(&zero, 100).count(), 0);
-        assert_eq!(named_seqs(&zero, SEQS).collect::<Vec<_>>(), [SEQS]);
-        assert_eq!(named_seqs(&Uuid::new_v4(), u64::MAX).count(), 0);
+        assert_eq!(encoded_seqs(&id, 4).count(), 0);
+        assert_eq!(encoded_seqs(&id, 5).collect::<Vec<_>>(), [5]);
+        assert_eq!(encoded_seqs(&id, SEQ_MODULUS + 5).collect::<Vec<_>>(), [SEQ_MODULUS + 5, 5]);
+        assert_eq!(encoded_seqs(&id, SEQ_MODULUS + 4).collect::<Vec<_>>(), [5]);
+        let zero = server_id(SEQ_MODULUS, Timestamp::from_millis(9), [1; 5]);
+        assert_eq!(encoded_seqs(&zero, 100).count(), 0);
+        assert_eq!(encoded_seqs(&zero, SEQ_MODULUS).collect::<Vec<_>>(), [SEQ_MODULUS]);
+        assert_eq!(encoded_seqs(&Uuid::new_v4(), u64::MAX).count(), 0);
     }
 }

@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_meta_reads_back_as_it_was_written(
+        fn meta_round_trips(
             event in "\\PC{1,60}", version: u64, id: [u8; 16],
             author in proptest::option::of("\\PC{1,60}"), to in proptest::option::of("\\PC{1,60}"),
         ) {
@@ -133,7 +133,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_to_the_same_bytes(bytes: Vec<u8>) {
+        fn decoded_meta_encodes_to_the_same_bytes(bytes: Vec<u8>) {
             if let Ok(meta) = Meta::decode(&bytes) {
                 let mut again = Vec::new();
                 meta.encode_into(&mut again);

@@ -22,7 +22,7 @@ use uuid::fmt::Hyphenated;
 pub use consumer::{CONSUMER_BYTES_MAX, Consumer, ConsumerError};
 pub use cursor::{Cursor, CursorError, Epoch, View};
 pub use filter::{Filter, FilterError, FilterSet, FilterSetError};
-pub use id::{named_seqs, names_place, server_id};
+pub use id::{encoded_seqs, is_self_locating, server_id};
 pub use meta::{META_BYTES_MAX, Meta, MetaError};
 pub use name::{CharacterError, CharacterFault, NAME_BYTES_MAX, Name, NameError, User, UserError};
 pub use new_event::{DEPTH_MAX_DEFAULT, Data, NewEvent, NewEventError};

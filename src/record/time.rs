@@ -126,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_timestamp_reads_back_as_it_was_printed(millis in 0..=MILLIS_MAX) {
+        fn timestamp_round_trips(millis in 0..=MILLIS_MAX) {
             let time = Timestamp::from_millis(millis);
             prop_assert_eq!(Timestamp::parse(&time.to_string()), Ok(time));
             let by_chrono = DateTime::<Utc>::from_timestamp_millis(millis.cast_signed()).unwrap();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_and_fine_fractions_are_understood() {
+    fn offsets_and_sub_millisecond_fractions_are_parsed() {
         let text = "1970-01-01T01:00:00.0000001+01:00";
         assert_eq!(Timestamp::parse(text).unwrap().millis(), 0);
         assert_eq!(Timestamp::parse_bound(text).unwrap().millis(), 1);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_time_is_printable() {
+    fn latest_timestamp_is_printable() {
         assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 }

@@ -13,7 +13,7 @@ use crate::decide::{Proposed, is_same_insert};
 use crate::journal::{AppendError, Follower, Journal, LocatedRecord, LocationError, Reader};
 use crate::order::{Log, LookedUp, ProposeError, RestoredIds, Submission};
 use crate::projection::{IdLookup, ProjectionHandle, Unavailable};
-use crate::record::{Record, Seq, named_seqs};
+use crate::record::{Record, Seq, encoded_seqs};
 
 /// Bytes of the log that are read at once.
 const READ_BYTES_MAX: usize = 256 << 10;

@@ -13,7 +13,7 @@ use crate::audit::{Digest, chain};
 use crate::broker::api::id_lookup::IdIndex;
 use crate::journal::{Location, Reader};
 use crate::projection::{Applied, IdLookup, Unavailable};
-use crate::record::{Seq, names_place};
+use crate::record::{Seq, is_self_locating};
 
 /// Clones share the same index.
 #[derive(Clone)]

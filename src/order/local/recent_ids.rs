@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use crate::record::{Record, Seq, named_seqs, names_place};
+use crate::record::{Record, Seq, encoded_seqs, is_self_locating};
 
 /// How many ids stay in memory after the projection has applied them. At 16 bytes each, and about
 /// 80 more for one that a client chose, they take 1 to 6 MiB. A look-up is repeated only if more
@@ -52,7 +52,7 @@ impl RecentIds {
         let (id, seq) = (record.id(), record.seq());
         debug_assert_eq!(seq, self.last_seq() + 1, "ids are inserted without a gap");
         self.ids.push_back(id);
-        if !names_place(&id, seq, record.time()) {
+        if !is_self_locating(&id, seq, record.time()) {
             self.seqs.insert(id, seq);
             self.in_order.push_back((seq, id));
         }
@@ -86,7 +86,7 @@ impl RecentIds {
             let at = seq.checked_sub(self.trimmed_through + 1).and_then(|at| at.try_into().ok());
             at.and_then(|at: usize| self.ids.get(at)) == Some(id)
         };
-        let named = || named_seqs(id, self.last_seq()).find(is_there);
+        let named = || encoded_seqs(id, self.last_seq()).find(is_there);
         self.seqs.get(id).copied().or_else(named)
     }
 

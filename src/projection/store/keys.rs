@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::journal::{LocatedRecord, Location, PLACE_BYTES};
 use crate::projection::store::StoreFault;
-use crate::record::{Identity, Meta, Name, User, names_place};
+use crate::record::{Identity, Meta, Name, User, is_self_locating};
 
 /// The key of the applied position.
 pub const APPLIED: &[u8] = b"a";
@@ -63,7 +63,7 @@ pub fn id_key(id: &Uuid) -> [u8; 17] {
 /// The id entry of a record; `None` when its id encodes its location.
 pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; LOCATION_VALUE_BYTES])> {
     let id = located.meta().id;
-    if names_place(&id, located.seq(), located.time()) {
+    if is_self_locating(&id, located.seq(), located.time()) {
         return None;
     }
     let key = id_key(&id);

@@ -19,7 +19,7 @@ fn set(filters: &[&str]) -> FilterSet {
 }
 
 #[test]
-fn a_filter_without_wildcards_matches_the_name_that_it_spells() {
+fn filter_without_wildcards_matches_exactly_its_name() {
     let exact = filter("a.b");
     assert_eq!(exact.is_exact(), Some(&name("a.b")));
     assert!(exact.matches(&name("a.b")));
@@ -69,7 +69,7 @@ fn no_filter_matches_a_system_record() {
 }
 
 #[test]
-fn a_wildcard_is_a_token_by_itself() {
+fn wildcard_must_be_a_whole_token() {
     for (text, position) in
         [("a*", 2), ("*a", 1), ("**", 1), ("a.b*.c", 4), ("a.>>", 3), ("\u{e9}.a>", 4), ("*>", 1)]
     {
@@ -78,14 +78,14 @@ fn a_wildcard_is_a_token_by_itself() {
 }
 
 #[test]
-fn a_tail_is_the_last_token() {
+fn tail_wildcard_must_be_the_last_token() {
     for (text, position) in [(">.a", 1), ("a.>.b", 3), (">.>", 1), (">.", 1), ("\u{e9}.>.*", 3)] {
         assert_eq!(Filter::parse(text), Err(FilterError::TailNotLast { position }), "{text}");
     }
 }
 
 #[test]
-fn what_is_not_a_wildcard_keeps_the_rules_of_names() {
+fn other_tokens_follow_the_rules_of_names() {
     let fault = CharacterFault::Whitespace;
     let space = CharacterError { character: ' ', position: 4, fault };
     for (text, error) in [
@@ -104,7 +104,7 @@ fn what_is_not_a_wildcard_keeps_the_rules_of_names() {
 }
 
 #[test]
-fn a_filter_has_at_most_255_bytes() {
+fn filter_has_at_most_255_bytes() {
     let longest = format!("{}*", "a.".repeat(127));
     assert_eq!(longest.len(), 255);
     assert!(Filter::parse(&longest).is_ok());
@@ -113,14 +113,14 @@ fn a_filter_has_at_most_255_bytes() {
 }
 
 #[test]
-fn filters_are_shown_and_ordered_as_their_text() {
+fn filters_display_and_sort_as_their_text() {
     let mut filters = ["b", "a.>", "a", "*", "a.*", ">"].map(filter);
     filters.sort();
     assert_eq!(filters.map(|filter| filter.to_string()), ["*", ">", "a", "a.*", "a.>", "b"]);
 }
 
 #[test]
-fn no_filters_are_everything() {
+fn no_filters_match_everything() {
     let none = FilterSet::parse::<&str>([], 0).unwrap();
     assert_eq!(none, set(&[">"]));
     assert_eq!(none, FilterSet::everything());
@@ -129,7 +129,7 @@ fn no_filters_are_everything() {
 }
 
 #[test]
-fn a_set_is_the_same_in_any_order() {
+fn sets_are_equal_in_any_order() {
     let one = set(&["b", "a.>", "a", "b"]);
     let other = set(&["a", "b", "a.>"]);
     assert_eq!(one, other);
@@ -141,7 +141,7 @@ fn a_set_is_the_same_in_any_order() {
 }
 
 #[test]
-fn a_set_without_patterns_lists_its_names() {
+fn set_without_patterns_lists_its_names() {
     let exact = set(&["b", "a", "b"]);
     let names: Vec<_> = exact.exact_only().unwrap().map(Name::as_str).collect();
     assert_eq!(names, ["a", "b"]);
@@ -162,7 +162,7 @@ fn too_many_filters_are_refused_without_reading_on() {
 }
 
 #[test]
-fn a_refused_filter_is_named_by_its_number() {
+fn refused_filter_is_reported_with_its_number() {
     let error = FilterSet::parse(["a", "a*"], 100).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -193,13 +193,13 @@ const PATTERNS: &str = "((a|b|ab|\u{e9}|\\*)\\.){0,3}(a|b|ab|\u{e9}|\\*|>)";
 
 proptest! {
     #[test]
-    fn a_filter_matches_as_the_model_does(pattern in PATTERNS, text in NAMES) {
+    fn filter_matches_like_the_model(pattern in PATTERNS, text in NAMES) {
         let matches = filter(&pattern).matches(&name(&text));
         prop_assert_eq!(matches, is_matched(&split(&pattern), &split(&text)));
     }
 
     #[test]
-    fn a_set_matches_what_any_of_its_filters_does(
+    fn set_matches_what_any_of_its_filters_matches(
         filters in prop::collection::vec(PATTERNS, 1..6),
         text in NAMES,
     ) {
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn a_filter_is_what_the_grammar_has(text in "(broker:|open)?[ab.*> \u{e9}]{0,7}") {
+    fn filters_parse_exactly_by_the_grammar(text in "(broker:|open)?[ab.*> \u{e9}]{0,7}") {
         let tokens = split(&text);
         let is_wild = |token: &&str| matches!(*token, "*" | ">");
         let names: Vec<_> = tokens.iter().map(|token| if is_wild(token) { "x" } else { token })
@@ -223,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_judged_without_a_panic(text in any::<String>()) {
+    fn parsing_never_panics(text in any::<String>()) {
         if let Ok(filter) = Filter::parse(&text) {
             prop_assert_eq!(filter.as_str(), text);
         }

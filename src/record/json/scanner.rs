@@ -177,7 +177,7 @@ impl<'a> Scanner<'a> {
         let is_escaped = self.string()?;
         let raw = &self.text[start + 1..self.position - 1];
         let key = if is_escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) };
-        self.remember(key, start)?;
+        self.add_key(key, start)?;
         self.whitespace();
         if self.peek() != Some(b':') {
             return Err(self.unexpected(Expected::Colon));
@@ -187,7 +187,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Refuses a key that the innermost object has already.
-    fn remember(&mut self, key: Cow<'a, str>, offset: usize) -> CheckedJson {
+    fn add_key(&mut self, key: Cow<'a, str>, offset: usize) -> CheckedJson {
         let frame = self.frames.last_mut().expect("a key is only read inside an object");
         if let Some(hashed) = &mut frame.keys_hashed {
             if let Some(key) = hashed.replace(key) {

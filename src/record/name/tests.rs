@@ -41,7 +41,7 @@ fn a_name_has_1_to_255_bytes() {
 }
 
 #[test]
-fn an_empty_token_is_refused_where_it_is() {
+fn empty_token_is_refused_at_its_position() {
     for (text, position) in
         [(".", 1), (".a", 1), ("a.", 3), ("a..b", 3), ("\u{e9}.\u{e9}..a", 5), ("\u{e9}.", 3)]
     {
@@ -51,7 +51,7 @@ fn an_empty_token_is_refused_where_it_is() {
 }
 
 #[test]
-fn what_event_source_fires_itself_is_refused() {
+fn events_of_event_source_itself_are_refused() {
     for text in ["open", "error"] {
         assert_eq!(Name::parse(text), Err(NameError::EventSource));
         assert_eq!(Name::stored(text), Err(NameError::EventSource));
@@ -98,7 +98,7 @@ const FAULTS: &[(char, CharacterFault)] = &[
 ];
 
 #[test]
-fn refused_characters_are_named_with_their_place() {
+fn refused_characters_are_reported_with_their_position() {
     for &(character, fault) in FAULTS {
         for (before, position) in [("", 1), ("a.b", 4), ("\u{e9}\u{1f600}", 3)] {
             let text = format!("{before}{character}c");
@@ -110,7 +110,7 @@ fn refused_characters_are_named_with_their_place() {
 }
 
 #[test]
-fn what_filters_paths_and_urls_read_otherwise_is_refused_in_names_only() {
+fn delimiters_are_refused_in_names_only() {
     for character in ['*', '>', '/', '\\', '?', '#', '%'] {
         for text in [format!("a{character}"), format!("\u{e9}{character}")] {
             let fault = CharacterFault::Delimiter;
@@ -123,7 +123,7 @@ fn what_filters_paths_and_urls_read_otherwise_is_refused_in_names_only() {
 }
 
 #[test]
-fn a_letter_and_its_accent_apart_are_refused_as_not_normalized() {
+fn decomposed_characters_are_refused_as_not_normalized() {
     let fault = CharacterFault::NotNormalized;
     for (text, character, position) in
         [("cafe\u{301}", 'e', 4), ("\u{1100}\u{1161}", '\u{1100}', 1), ("a\u{315}\u{300}", 'a', 1)]
@@ -134,7 +134,7 @@ fn a_letter_and_its_accent_apart_are_refused_as_not_normalized() {
 }
 
 #[test]
-fn names_of_the_system_are_for_the_system_only() {
+fn system_names_are_refused_from_clients() {
     for suffix in ["open", "consumer.a", "erased"] {
         let name = Name::system(suffix);
         assert!(name.is_system());
@@ -151,21 +151,21 @@ fn names_of_the_system_are_for_the_system_only() {
 
 /// A log that was written with newer tables than ours must stay readable.
 #[test]
-fn a_stored_name_owes_nothing_to_the_unicode_version_of_this_program() {
+fn stored_names_are_accepted_whatever_the_unicode_version() {
     for (character, fault) in FAULTS {
-        let is_of_tables = matches!(
+        let depends_on_tables = matches!(
             fault,
             CharacterFault::Format | CharacterFault::NotNormalized | CharacterFault::Unassigned
         );
         let text = format!("a{character}");
-        assert_eq!(Name::stored(&text).is_ok(), is_of_tables, "{character:?}");
-        assert_eq!(User::stored(&text).is_ok(), is_of_tables, "{character:?}");
+        assert_eq!(Name::stored(&text).is_ok(), depends_on_tables, "{character:?}");
+        assert_eq!(User::stored(&text).is_ok(), depends_on_tables, "{character:?}");
     }
 }
 
 /// Otherwise a character could count as assigned while its normal form is not known yet.
 #[test]
-fn both_unicode_tables_are_of_one_version() {
+fn both_unicode_tables_have_the_same_version() {
     let (major, minor, update) = unicode_normalization::UNICODE_VERSION;
     let normalization = (u64::from(major), u64::from(minor), u64::from(update));
     assert_eq!(normalization, unicode_properties::UNICODE_VERSION);
@@ -184,7 +184,7 @@ fn a_user_has_1_to_255_bytes_and_no_tokens() {
 }
 
 #[test]
-fn messages_name_the_character_its_place_and_the_remedy() {
+fn messages_name_the_character_its_position_and_the_remedy() {
     for (text, message) in [
         (
             "a\u{202e}b",
@@ -214,7 +214,7 @@ fn messages_name_the_character_its_place_and_the_remedy() {
 }
 
 #[test]
-fn a_name_is_found_by_its_text() {
+fn maps_find_a_name_by_its_text() {
     let map = HashMap::from([(Name::parse("a.b").unwrap(), 1)]);
     assert_eq!(map.get("a.b"), Some(&1));
     let users = HashMap::from([(User::parse("alice").unwrap(), 2)]);
@@ -248,7 +248,7 @@ fn is_user(text: &str) -> bool {
 }
 
 #[test]
-fn every_character_is_judged_as_the_contract_has_it() {
+fn every_character_is_judged_by_the_contract() {
     for character in '\0'..=char::MAX {
         let text = character.to_string();
         assert_eq!(Name::parse(&text).is_ok(), is_name(&text), "U+{:04X}", u32::from(character));
@@ -258,13 +258,13 @@ fn every_character_is_judged_as_the_contract_has_it() {
 
 proptest! {
     #[test]
-    fn any_text_is_judged_as_the_contract_has_it(text in any::<String>()) {
+    fn any_text_is_judged_by_the_contract(text in any::<String>()) {
         prop_assert_eq!(Name::parse(&text).is_ok(), is_name(&text));
         prop_assert_eq!(User::parse(&text).is_ok(), is_user(&text));
     }
 
     #[test]
-    fn texts_that_are_nearly_names_are_judged_as_the_contract_has_it(
+    fn near_names_are_judged_by_the_contract(
         text in "(broker:|open|error)?[a-c.\u{e9}e\u{301}\u{323}\u{1100}\u{1161}\u{11a8}* ]{0,6}",
     ) {
         prop_assert_eq!(Name::parse(&text).is_ok(), is_name(&text));
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn names_are_ordered_as_their_bytes(one in "[a-z\u{e9}\u{1f600}]{1,4}", other in "[a-z]{1,4}") {
+    fn names_sort_as_their_bytes(one in "[a-z\u{e9}\u{1f600}]{1,4}", other in "[a-z]{1,4}") {
         let [one, other] = [&one, &other].map(|text| Name::stored(text).unwrap());
         prop_assert_eq!(one.cmp(&other), one.as_str().as_bytes().cmp(other.as_str().as_bytes()));
     }

@@ -50,7 +50,7 @@ const ACCEPTED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_the_grammar_has_is_accepted_verbatim() {
+fn valid_json_is_accepted_verbatim() {
     for (input, output) in ACCEPTED {
         assert_eq!(compacted(input).as_deref(), Ok(*output), "{input:?}");
     }
@@ -103,7 +103,7 @@ const REFUSED_LONG: &[&str] = &[
 ];
 
 #[test]
-fn what_the_grammar_lacks_is_refused() {
+fn invalid_json_is_refused() {
     for input in REFUSED.iter().chain(REFUSED_LONG) {
         assert!(compacted(input).is_err(), "{input:?}");
         assert!(serde_json::from_str::<Value>(input).is_err(), "not a fair case: {input:?}");
@@ -111,7 +111,7 @@ fn what_the_grammar_lacks_is_refused() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_refused_where_they_start() {
+fn invalid_utf_8_is_refused_at_its_first_byte() {
     for bad in [
         &b"\xff"[..],
         b"\xc3",
@@ -128,19 +128,19 @@ fn bytes_that_are_not_utf_8_are_refused_where_they_start() {
 }
 
 #[test]
-fn a_byte_order_mark_is_refused_by_name() {
+fn byte_order_mark_is_refused() {
     assert_eq!(refusal("\u{feff}{}"), JsonErrorKind::ByteOrderMark);
 }
 
 #[test]
-fn a_key_that_comes_twice_is_refused_at_its_second_place() {
+fn duplicate_key_is_refused_at_its_second_occurrence() {
     let error = compacted("{\"a\":1,\n \"b\":2, \"a\":3}").unwrap_err();
     assert_eq!(error.kind, JsonErrorKind::DuplicateKey("a".to_owned()));
     assert_eq!((error.line, error.column, error.offset), (2, 9, 16));
 }
 
 #[test]
-fn a_key_that_is_escaped_differently_is_still_a_duplicate() {
+fn differently_escaped_key_is_a_duplicate() {
     for (one, other, key) in [
         ("a", r"\u0061", "a"),
         ("/", r"\/", "/"),
@@ -159,7 +159,7 @@ fn a_key_that_is_escaped_differently_is_still_a_duplicate() {
 }
 
 #[test]
-fn a_duplicate_is_found_in_an_object_of_any_size() {
+fn duplicate_is_found_in_an_object_of_any_size() {
     for len in [2, 15, 16, 17, 18, 40, 1000] {
         let keys: Vec<_> = (0..len).map(|key| format!("\"k{key}\":{{\"k0\":[]}}")).collect();
         let distinct = format!("{{{}}}", keys.join(","));
@@ -189,7 +189,7 @@ fn keys_of_other_objects_are_not_duplicates() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_refused_in_keys_and_strings() {
+fn lone_surrogate_is_refused_in_keys_and_strings() {
     for (escapes, unit) in [
         (r"\ud800", 0xD800),
         (r"\uDBFFx", 0xDBFF),
@@ -212,7 +212,7 @@ fn half_a_surrogate_pair_is_refused_in_keys_and_strings() {
 }
 
 #[test]
-fn only_a_text_with_whitespace_between_its_tokens_is_copied() {
+fn only_text_with_whitespace_between_tokens_is_copied() {
     for (input, output) in ACCEPTED {
         let kept = compact(input.as_bytes(), LIMITS).unwrap();
         assert_eq!(&*kept, output.as_bytes());
@@ -221,7 +221,7 @@ fn only_a_text_with_whitespace_between_its_tokens_is_copied() {
 }
 
 #[test]
-fn the_deepest_nesting_is_the_limit_and_not_one_less() {
+fn nesting_up_to_the_limit_is_accepted() {
     for depth_max in [0, 1, 2, 64, 10_000] {
         let limits = JsonLimits { depth_max };
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
@@ -245,7 +245,7 @@ fn a_million_brackets_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn special_bytes_are_found_at_every_place_of_a_word() {
+fn special_bytes_are_found_at_every_position_of_a_word() {
     for len in 0..20 {
         for (special, is_found) in
             [(b'"', true), (b'\\', true), (0, true), (0x1F, true), (0x20, false), (0x7F, false)]
@@ -274,8 +274,8 @@ fn lines_and_columns_are_counted_as_editors_count_them() {
         ("[1,\n]", 1, 3, 2),
     ] {
         let error = compacted(input).unwrap_err();
-        let place = (error.line, error.column, error.offset);
-        assert_eq!(place, (line, column, offset), "{input:?}: {error}");
+        let position = (error.line, error.column, error.offset);
+        assert_eq!(position, (line, column, offset), "{input:?}: {error}");
     }
 }
 

@@ -245,30 +245,30 @@ const ESCAPED: &str =
 
 proptest! {
     #[test]
-    fn json_and_almost_json_are_judged_as_by_the_model(input in text()) {
+    fn valid_and_damaged_json_is_judged_like_the_model(input in text()) {
         check(&input);
     }
 
     #[test]
-    fn any_bytes_are_judged_without_a_panic(input in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn any_bytes_are_judged_like_the_model(input in prop::collection::vec(any::<u8>(), 0..64)) {
         check(&input);
     }
 
     #[test]
-    fn any_heap_of_tokens_is_judged_as_by_the_model(
+    fn any_token_sequence_is_judged_like_the_model(
         tokens in prop::collection::vec(prop::sample::select(TOKENS), 0..24),
     ) {
         check(tokens.concat().as_bytes());
     }
 
     #[test]
-    fn any_string_is_kept(content in any::<String>()) {
+    fn any_string_is_kept_verbatim(content in any::<String>()) {
         let written = serde_json::to_string(&content).unwrap();
         prop_assert_eq!(compacted(format!(" {written}\r\n")), Ok(written));
     }
 
     #[test]
-    fn keys_mean_what_the_model_reads(raw in ESCAPED) {
+    fn keys_unescape_like_the_model(raw in ESCAPED) {
         if let Ok(meaning) = serde_json::from_str::<String>(&format!("\"{raw}\"")) {
             prop_assert_eq!(unescape(&raw), meaning);
         } else {
