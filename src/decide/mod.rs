@@ -66,7 +66,7 @@ pub struct FoldState {
     limits: Limits,
     latest: HashMap<Identity, HeldVersion>,
     /// Identities and bytes of data that count towards the limits: all but the system's own.
-    counted: usize,
+    events: usize,
     latest_bytes: usize,
     consumers: usize,
     last_seq: Seq,
@@ -127,7 +127,7 @@ impl FoldState {
     pub fn restore_latest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
-        let (_, before) = self.hold(record.identity, |_| record.version, record.data_bytes);
+        let (_, before) = self.set_latest(record.identity, |_| record.version, record.data_bytes);
         self.settle();
         before
     }
@@ -183,10 +183,10 @@ impl FoldState {
             return Ok(Verdict::Known(known));
         }
         match proposal.events.as_slice() {
-            [only] => self.check_only(&only.event, &proposal)?,
+            [only] => self.check_single(&only.event, &proposal, limits)?,
             _ => {
                 self.check_versions(&proposal)?;
-                self.check_room(&proposal)?;
+                self.check_limits(&proposal, limits)?;
             }
         }
         let time = now.max(self.last_time);
@@ -209,8 +209,8 @@ impl FoldState {
             }
             return;
         }
-        self.counted -= usize::from(before.is_some());
-        self.counted += usize::from(now.is_some());
+        self.events -= usize::from(before.is_some());
+        self.events += usize::from(now.is_some());
         self.latest_bytes -= before.map_or(0, |held| held.data_bytes);
         self.latest_bytes += now.map_or(0, |held| held.data_bytes);
     }
@@ -221,10 +221,15 @@ impl FoldState {
 
     /// As the two below, with one look at what is held: most proposals are one event, and most of
     /// these need no room.
-    fn check_only(&self, only: &NewEvent, proposal: &Proposal) -> Result<(), Rejection> {
+    fn check_single(
+        &self,
+        only: &NewEvent,
+        proposal: &Proposal,
+        limits: Limits,
+    ) -> Result<(), Rejection> {
         let held = self.latest.get(&only.identity);
         check_version(0, only, held.map_or(0, |held| held.version))?;
-        if held.is_some() { Ok(()) } else { self.check_room(proposal) }
+        if held.is_some() { Ok(()) } else { self.check_limits(proposal, limits) }
     }
 
     /// Versions move on inside a batch, so an event expects what the events before it made.
@@ -240,8 +245,7 @@ impl FoldState {
     }
 
     /// System records are Broker's own and need no room, but for those that clients cause.
-    fn check_room(&self, proposal: &Proposal) -> Result<(), Rejection> {
-        let limits = self.limits;
+    fn check_limits(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
         let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;
@@ -261,7 +265,7 @@ impl FoldState {
         if new.is_empty() {
             return Ok(());
         }
-        if self.counted + new.len() > limits.events_max {
+        if self.events + new.len() > limits.events_max {
             return Err(Rejection::TooManyEvents { limit: limits.events_max });
         }
         if self.latest_bytes + new.values().sum::<usize>() > limits.latest_bytes_max {
@@ -274,7 +278,7 @@ impl FoldState {
         let Proposed { event, salts, id_random } = proposed;
         self.last_seq += 1;
         let data = event.data.as_bytes();
-        let (identity, before) = self.hold(event.identity, |before| before + 1, data.len());
+        let (identity, before) = self.set_latest(event.identity, |before| before + 1, data.len());
         let id = event.id.unwrap_or_else(|| server_id(self.last_seq, time, id_random));
         Arc::new(Record::new(RecordParts {
             seq: self.last_seq,
@@ -290,7 +294,7 @@ impl FoldState {
 
     /// Answers the identity as it is held, so that every record of it shares one allocation, and
     /// the version that was held before, on which the new one may rest.
-    fn hold(
+    fn set_latest(
         &mut self,
         identity: Identity,
         version: impl FnOnce(Version) -> Version,
@@ -346,11 +350,11 @@ fn find_known(
     seen: &impl SeenIds,
 ) -> Result<Option<Vec<Arc<Record>>>, Rejection> {
     let len = proposal.events.len();
-    let mut inside = HashSet::new();
+    let mut ids = HashSet::new();
     let mut known = Vec::new();
     for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
         let Some(id) = event.id else { continue };
-        if len > 1 && !inside.insert(id) {
+        if len > 1 && !ids.insert(id) {
             return Err(Rejection::IdTwice { index, id });
         }
         if let Some(record) = seen.find(&id) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 
 use crate::decide::*;
-use crate::record::{Name, User, names_place};
+use crate::record::{Name, User, is_self_locating};
 
 #[derive(Default)]
 struct ModelIds(HashMap<Uuid, Arc<Record>>);
@@ -45,7 +45,7 @@ fn refuse(state: &mut FoldState, events: Vec<NewEvent>, limits: Limits) -> Rejec
 }
 
 #[test]
-fn time_never_goes_back_and_names_the_ids_of_the_server() {
+fn time_never_goes_back_and_is_in_server_ids() {
     let mut state = FoldState::default();
     let ids = ModelIds::default();
     let times = [5, 3, 9].map(|now| {
@@ -54,14 +54,14 @@ fn time_never_goes_back_and_names_the_ids_of_the_server() {
         let (seconds, nanos) = records[0].id().get_timestamp().unwrap().to_unix();
         let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
         assert_eq!(millis, records[0].time().millis());
-        assert!(names_place(&records[0].id(), records[0].seq(), records[0].time()));
+        assert!(is_self_locating(&records[0].id(), records[0].seq(), records[0].time()));
         millis
     });
     assert_eq!(times, [5, 5, 9]);
 }
 
 #[test]
-fn a_batch_expects_what_its_own_events_made() {
+fn expected_version_counts_earlier_events_of_the_batch() {
     let mut state = FoldState::default();
     let first = event("a", 1).with_expected_version(0);
     let second = event("a", 2).with_expected_version(1);
@@ -73,7 +73,7 @@ fn a_batch_expects_what_its_own_events_made() {
 }
 
 #[test]
-fn audiences_have_versions_of_their_own() {
+fn each_audience_has_its_own_versions() {
     let mut state = FoldState::default();
     append(&mut state, vec![event("a", 1), event("a", 2)]);
     let private = append(&mut state, vec![event("a", 3).to("ann").unwrap()]);
@@ -83,7 +83,7 @@ fn audiences_have_versions_of_their_own() {
 }
 
 #[test]
-fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
+fn reached_limits_refuse_new_events_and_accept_existing_ones() {
     let mut state = FoldState::default();
     append(&mut state, vec![event("a", 1), event("b", 1)]);
     let two = Limits { events_max: 2, ..Limits::NONE };
@@ -99,7 +99,7 @@ fn a_full_memory_refuses_new_events_and_lets_existing_ones_go_on() {
 }
 
 #[test]
-fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
+fn consumers_have_their_own_limit_and_undo_frees_it() {
     let position = |name: &str| {
         let identity = Identity { event: Name::stored(name).unwrap(), to: None };
         NewEvent { identity, ..event("a", 1) }
@@ -121,7 +121,7 @@ fn consumers_have_a_limit_of_their_own_that_what_is_undone_leaves() {
 }
 
 #[test]
-fn ids_are_looked_at_before_anything_else() {
+fn ids_are_checked_first() {
     let mut state = FoldState::default();
     let id = Uuid::from_u128(1);
     let original = append(&mut state, vec![event("a", 1).with_id(id)]);
@@ -160,7 +160,7 @@ fn histories() -> impl Strategy<Value = Vec<(Events, bool)>> {
 proptest! {
     /// Batches of which some are undone, as after a full disk.
     #[test]
-    fn versions_and_seqs_are_those_of_a_simple_map(history in histories()) {
+    fn versions_and_seqs_match_a_simple_map(history in histories()) {
         let mut state = FoldState::default();
         let mut versions: BTreeMap<u8, u64> = BTreeMap::new();
         let mut latest: BTreeMap<u8, usize> = BTreeMap::new();
