@@ -40,7 +40,7 @@ pub struct Connection {
     relay: Relay,
     id: Uuid,
     /// Tells this connection from those before and after it.
-    turn: u64,
+    generation: u64,
     user: User,
     topics: Topics,
     /// Everything up to here was handed out; this connection's alone.
@@ -49,11 +49,11 @@ pub struct Connection {
 
 /// Ready when a connection has to end.
 #[derive(Debug)]
-pub struct Ends(oneshot::Receiver<Ending>);
+pub struct EndSignal(oneshot::Receiver<EndReason>);
 
 /// Why a connection has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndReason {
     /// The registration was forgotten.
     Forgotten,
     /// Another connection took the registration over.
@@ -86,17 +86,17 @@ impl Relay {
     /// Takes a registration over from whoever is connected with it, and what tells when to end;
     /// `None` when there is none.
     #[must_use]
-    pub fn connect(&self, id: Uuid) -> Option<(Connection, Ends)> {
+    pub fn connect(&self, id: Uuid) -> Option<(Connection, EndSignal)> {
         let taken = self.lock().connect(id, Instant::now())?;
         let connection = Connection {
             relay: self.clone(),
             id,
-            turn: taken.turn,
+            generation: taken.generation,
             user: taken.user,
             topics: taken.topics,
             position: taken.position,
         };
-        Some((connection, Ends(taken.ending)))
+        Some((connection, EndSignal(taken.ending)))
     }
 
     /// Forgets a registration and ends its connection; false when there is none.
@@ -136,29 +136,29 @@ impl Connection {
     }
 
     /// Notes that everything up to `position` was handed out.
-    pub fn handed_out(&self, position: Seq) {
+    pub fn set_position(&self, position: Seq) {
         self.position.store(position, Ordering::Relaxed);
     }
 
     /// Changes what it gets, now and after it came back.
     pub fn change(&mut self, topics: Topics) {
         self.topics = topics.clone();
-        self.relay.lock().change(self.id, self.turn, topics);
+        self.relay.lock().change(self.id, self.generation, topics);
     }
 }
 
-impl Future for Ends {
-    type Output = Ending;
+impl Future for EndSignal {
+    type Output = EndReason;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EndReason> {
         // Without a sender the table is gone, and the registration with it.
-        Pin::new(&mut self.0).poll(cx).map(|told| told.unwrap_or(Ending::Forgotten))
+        Pin::new(&mut self.0).poll(cx).map(|reason| reason.unwrap_or(EndReason::Forgotten))
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.relay.lock().leave(self.id, self.turn, Instant::now());
+        self.relay.lock().leave(self.id, self.generation, Instant::now());
     }
 }
 
@@ -172,6 +172,6 @@ impl fmt::Debug for Relay {
 /// Without its id, which is a secret.
 impl fmt::Debug for Connection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Connection").field("turn", &self.turn).finish_non_exhaustive()
+        out.debug_struct("Connection").field("generation", &self.generation).finish_non_exhaustive()
     }
 }

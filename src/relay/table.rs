@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::record::{Seq, User};
-use crate::relay::Ending;
+use crate::relay::EndReason;
 use crate::relay::topics::Topics;
 
 /// How many registrations there may be, and how long one waits for its client.
@@ -21,7 +21,7 @@ pub struct RelayLimits {
     /// 35 KiB at most: 100 of 255 bytes, each with what a map and a parsed filter take.
     pub registrations_max: NonZeroUsize,
     /// How long a registration is kept that nobody is connected with.
-    pub away_max: Duration,
+    pub disconnected_max: Duration,
 }
 
 /// There are as many registrations as there may be; some may expire soon.
@@ -36,8 +36,8 @@ pub(super) struct Table {
     limits: RelayLimits,
     registrations: HashMap<Uuid, Registration>,
     /// When each registration that nobody is connected with expires, the soonest first.
-    away: BTreeSet<(Instant, Uuid)>,
-    turns: u64,
+    expiries: BTreeSet<(Instant, Uuid)>,
+    last_generation: u64,
 }
 
 struct Registration {
@@ -50,22 +50,27 @@ struct Registration {
 }
 
 enum RegistrationState {
-    Away { until: Instant },
-    Connected { turn: u64, end: oneshot::Sender<Ending> },
+    Disconnected { expires: Instant },
+    Connected { generation: u64, end: oneshot::Sender<EndReason> },
 }
 
 /// What a connection is made of.
 pub(super) struct TakenRegistration {
-    pub turn: u64,
+    pub generation: u64,
     pub user: User,
     pub topics: Topics,
     pub position: Arc<AtomicU64>,
-    pub ending: oneshot::Receiver<Ending>,
+    pub ending: oneshot::Receiver<EndReason>,
 }
 
 impl Table {
     pub fn new(limits: RelayLimits) -> Self {
-        Self { limits, registrations: HashMap::new(), away: BTreeSet::new(), turns: 0 }
+        Self {
+            limits,
+            registrations: HashMap::new(),
+            expiries: BTreeSet::new(),
+            last_generation: 0,
+        }
     }
 
     pub fn add(
@@ -75,15 +80,15 @@ impl Table {
         now: Instant,
     ) -> Result<(), RelayFull> {
         self.expire(now);
-        let RelayLimits { registrations_max, away_max } = self.limits;
+        let RelayLimits { registrations_max, disconnected_max } = self.limits;
         if self.registrations.len() >= registrations_max.get() {
             return Err(RelayFull { registrations_max });
         }
-        let until = now + away_max;
+        let expires = now + disconnected_max;
         let position = Arc::new(AtomicU64::new(position));
-        let state = RegistrationState::Away { until };
+        let state = RegistrationState::Disconnected { expires };
         self.registrations.insert(id, Registration { user, topics, position, state });
-        self.away.insert((until, id));
+        self.expiries.insert((expires, id));
         Ok(())
     }
 
@@ -95,21 +100,23 @@ impl Table {
     pub fn connect(&mut self, id: Uuid, now: Instant) -> Option<TakenRegistration> {
         self.expire(now);
         let registration = self.registrations.get_mut(&id)?;
-        self.turns += 1;
-        let turn = self.turns;
+        self.last_generation += 1;
+        let generation = self.last_generation;
         let (end, ending) = oneshot::channel();
-        match std::mem::replace(&mut registration.state, RegistrationState::Connected { turn, end })
-        {
-            RegistrationState::Away { until } => {
-                self.away.remove(&(until, id));
+        match std::mem::replace(
+            &mut registration.state,
+            RegistrationState::Connected { generation, end },
+        ) {
+            RegistrationState::Disconnected { expires } => {
+                self.expiries.remove(&(expires, id));
             }
             // Whoever it was may be gone already.
-            RegistrationState::Connected { end, .. } => drop(end.send(Ending::TakenOver)),
+            RegistrationState::Connected { end, .. } => drop(end.send(EndReason::TakenOver)),
         }
         let position = registration.position.load(Ordering::Relaxed);
         registration.position = Arc::new(AtomicU64::new(position));
         Some(TakenRegistration {
-            turn,
+            generation,
             user: registration.user.clone(),
             topics: registration.topics.clone(),
             position: registration.position.clone(),
@@ -118,19 +125,19 @@ impl Table {
     }
 
     /// Only the newest connection has a say.
-    pub fn change(&mut self, id: Uuid, turn: u64, topics: Topics) {
-        if let Some(registration) = self.connected(id, turn) {
+    pub fn change(&mut self, id: Uuid, generation: u64, topics: Topics) {
+        if let Some(registration) = self.connected_mut(id, generation) {
             registration.topics = topics;
         }
     }
 
     /// The registration waits for its client again, unless another connection has taken it over.
-    pub fn leave(&mut self, id: Uuid, turn: u64, now: Instant) {
+    pub fn leave(&mut self, id: Uuid, generation: u64, now: Instant) {
         self.expire(now);
-        let until = now + self.limits.away_max;
-        if let Some(registration) = self.connected(id, turn) {
-            registration.state = RegistrationState::Away { until };
-            self.away.insert((until, id));
+        let expires = now + self.limits.disconnected_max;
+        if let Some(registration) = self.connected_mut(id, generation) {
+            registration.state = RegistrationState::Disconnected { expires };
+            self.expiries.insert((expires, id));
         }
     }
 
@@ -138,11 +145,11 @@ impl Table {
         self.expire(now);
         let Some(registration) = self.registrations.remove(&id) else { return false };
         match registration.state {
-            RegistrationState::Away { until } => {
-                self.away.remove(&(until, id));
+            RegistrationState::Disconnected { expires } => {
+                self.expiries.remove(&(expires, id));
             }
             // Whoever it was may be gone already.
-            RegistrationState::Connected { end, .. } => drop(end.send(Ending::Forgotten)),
+            RegistrationState::Connected { end, .. } => drop(end.send(EndReason::Forgotten)),
         }
         true
     }
@@ -152,18 +159,18 @@ impl Table {
         self.registrations.len()
     }
 
-    fn connected(&mut self, id: Uuid, turn: u64) -> Option<&mut Registration> {
+    fn connected_mut(&mut self, id: Uuid, generation: u64) -> Option<&mut Registration> {
         let registration = self.registrations.get_mut(&id)?;
-        let is_latest = matches!(&registration.state, RegistrationState::Connected { turn: t, .. } if *t == turn);
+        let is_latest = matches!(&registration.state, RegistrationState::Connected { generation: latest, .. } if *latest == generation);
         is_latest.then_some(registration)
     }
 
     /// Forgets what nobody came back for in time; each registration costs this once.
     fn expire(&mut self, now: Instant) {
-        while let Some((until, id)) = self.away.first().copied()
-            && until <= now
+        while let Some((expires, id)) = self.expiries.first().copied()
+            && expires <= now
         {
-            self.away.remove(&(until, id));
+            self.expiries.remove(&(expires, id));
             self.registrations.remove(&id);
         }
     }
@@ -174,9 +181,9 @@ mod tests {
     use super::*;
     use crate::record::FilterSet;
 
-    const AWAY_MAX: Duration = Duration::from_secs(60);
+    const DISCONNECTED_MAX: Duration = Duration::from_secs(60);
 
-    fn nothing() -> Topics {
+    fn no_topics() -> Topics {
         Topics::after(7, FilterSet::nothing())
     }
 
@@ -188,22 +195,22 @@ mod tests {
     impl World {
         fn with_room_for(registrations_max: usize) -> Self {
             let registrations_max = NonZeroUsize::new(registrations_max).expect("some room");
-            let limits = RelayLimits { registrations_max, away_max: AWAY_MAX };
+            let limits = RelayLimits { registrations_max, disconnected_max: DISCONNECTED_MAX };
             Self { table: Table::new(limits), now: Instant::now() }
         }
 
         fn register(&mut self) -> Result<Uuid, RelayFull> {
             let id = Uuid::new_v4();
             let user = User::parse("ann").expect("a user");
-            self.table.add(id, (user, nothing(), 7), self.now).map(|()| id)
+            self.table.add(id, (user, no_topics(), 7), self.now).map(|()| id)
         }
 
         fn connect(&mut self, id: Uuid) -> Option<TakenRegistration> {
             self.table.connect(id, self.now)
         }
 
-        fn leave(&mut self, id: Uuid, turn: u64) {
-            self.table.leave(id, turn, self.now);
+        fn leave(&mut self, id: Uuid, generation: u64) {
+            self.table.leave(id, generation, self.now);
         }
 
         fn pass(&mut self, seconds: u64) {
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_that_never_connects_expires() {
+    fn registration_that_never_connects_expires() {
         let mut world = World::with_room_for(10);
         let id = world.register().expect("room");
         world.pass(59);
@@ -228,23 +235,23 @@ mod tests {
     }
 
     #[test]
-    fn a_connected_registration_does_not_expire_and_one_that_stays_away_does() {
+    fn connected_registration_does_not_expire_and_a_disconnected_one_does() {
         let mut world = World::with_room_for(10);
         let id = world.register().expect("room");
         let first = world.connect(id).expect("it is there");
         world.pass(1_000);
-        world.leave(id, first.turn);
+        world.leave(id, first.generation);
         world.pass(59);
         let second = world.connect(id).expect("it came back in time");
         world.pass(1_000);
-        world.leave(id, second.turn);
+        world.leave(id, second.generation);
         world.pass(60);
         assert!(world.connect(id).is_none());
-        assert!(world.table.away.is_empty());
+        assert!(world.table.expiries.is_empty());
     }
 
     #[test]
-    fn there_are_never_more_than_the_limit_and_expiry_makes_room() {
+    fn limit_refuses_registrations_and_expiry_makes_room() {
         let mut world = World::with_room_for(2);
         let first = world.register().expect("room");
         world.register().expect("room");
@@ -262,48 +269,48 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_connection_takes_over_where_the_one_before_stood() {
+    fn new_connection_takes_over_at_the_position_of_the_old_one() {
         let mut world = World::with_room_for(1);
         let id = world.register().expect("room");
         let mut first = world.connect(id).expect("it is there");
         first.position.store(20, Ordering::Relaxed);
         let mut second = world.connect(id).expect("it is there");
-        assert_eq!(first.ending.try_recv(), Ok(Ending::TakenOver));
+        assert_eq!(first.ending.try_recv(), Ok(EndReason::TakenOver));
         // The old one does not know it yet, and moves nobody.
         first.position.store(30, Ordering::Relaxed);
-        world.table.change(id, first.turn, Topics::after(0, FilterSet::everything()));
-        world.leave(id, first.turn);
+        world.table.change(id, first.generation, Topics::after(0, FilterSet::everything()));
+        world.leave(id, first.generation);
         assert_eq!(second.position.load(Ordering::Relaxed), 20);
         world.pass(1_000);
         let third = world.connect(id).expect("the old one's end did not leave it");
-        assert_eq!(second.ending.try_recv(), Ok(Ending::TakenOver));
-        assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, nothing()));
+        assert_eq!(second.ending.try_recv(), Ok(EndReason::TakenOver));
+        assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, no_topics()));
     }
 
     #[test]
-    fn a_client_that_comes_back_has_its_topics_and_its_position() {
+    fn reconnecting_client_keeps_its_topics_and_position() {
         let mut world = World::with_room_for(1);
         let id = world.register().expect("room");
         let first = world.connect(id).expect("it is there");
         assert_eq!(first.position.load(Ordering::Relaxed), 7);
         let topics = Topics::after(9, FilterSet::everything());
-        world.table.change(id, first.turn, topics.clone());
+        world.table.change(id, first.generation, topics.clone());
         first.position.store(12, Ordering::Relaxed);
-        world.leave(id, first.turn);
+        world.leave(id, first.generation);
         let second = world.connect(id).expect("it came back");
         assert_eq!((second.position.load(Ordering::Relaxed), second.topics), (12, topics));
     }
 
     #[test]
-    fn what_is_forgotten_ends_its_connection_and_is_unknown_from_then_on() {
+    fn forgetting_a_registration_ends_its_connection() {
         let mut world = World::with_room_for(1);
         let id = world.register().expect("room");
         let mut taken = world.connect(id).expect("it is there");
         assert!(world.table.forget(id, world.now));
-        assert_eq!(taken.ending.try_recv(), Ok(Ending::Forgotten));
-        world.leave(id, taken.turn);
+        assert_eq!(taken.ending.try_recv(), Ok(EndReason::Forgotten));
+        world.leave(id, taken.generation);
         assert!(world.connect(id).is_none());
         assert!(!world.table.forget(id, world.now));
-        assert_eq!((world.len(), world.table.away.len()), (0, 0));
+        assert_eq!((world.len(), world.table.expiries.len()), (0, 0));
     }
 }

@@ -43,7 +43,7 @@ impl Topics {
 
     /// Whether a message of this name at this position is for the client.
     #[must_use]
-    pub fn want(&self, name: &Name, seq: Seq) -> bool {
+    pub fn matches(&self, name: &Name, seq: Seq) -> bool {
         self.since.iter().any(|(filter, since)| *since < seq && filter.matches(name))
     }
 }
@@ -61,39 +61,39 @@ mod tests {
     }
 
     #[test]
-    fn no_topics_want_nothing() {
+    fn no_topics_match_nothing() {
         let nothing = Topics::after(0, FilterSet::nothing());
-        assert!(!nothing.want(&name("cats"), 1));
+        assert!(!nothing.matches(&name("cats"), 1));
         let topics = Topics::after(0, filters(&["cats"])).changed(5, FilterSet::nothing());
         assert_eq!(topics, nothing);
     }
 
     #[test]
-    fn a_topic_that_stays_misses_nothing_and_a_new_one_begins_now() {
+    fn kept_topic_misses_nothing_and_a_new_one_starts_at_the_change() {
         let topics = Topics::after(3, filters(&["cats", "birds"]));
-        assert!(!topics.want(&name("cats"), 3));
-        assert!(topics.want(&name("cats"), 4));
+        assert!(!topics.matches(&name("cats"), 3));
+        assert!(topics.matches(&name("cats"), 4));
         let topics = topics.changed(10, filters(&["cats", "dogs"]));
-        assert!(topics.want(&name("cats"), 4));
-        assert!(!topics.want(&name("dogs"), 10));
-        assert!(topics.want(&name("dogs"), 11));
-        assert!(!topics.want(&name("birds"), 11));
+        assert!(topics.matches(&name("cats"), 4));
+        assert!(!topics.matches(&name("dogs"), 10));
+        assert!(topics.matches(&name("dogs"), 11));
+        assert!(!topics.matches(&name("birds"), 11));
     }
 
     #[test]
-    fn a_topic_that_comes_back_begins_anew() {
+    fn topic_that_was_removed_and_added_starts_again() {
         let topics = Topics::after(0, filters(&["cats"]));
         let topics = topics.changed(5, FilterSet::nothing()).changed(8, filters(&["cats"]));
-        assert!(!topics.want(&name("cats"), 8));
-        assert!(topics.want(&name("cats"), 9));
+        assert!(!topics.matches(&name("cats"), 8));
+        assert!(topics.matches(&name("cats"), 9));
     }
 
     #[test]
-    fn any_of_several_filters_that_match_a_name_is_enough() {
+    fn one_matching_filter_is_enough() {
         let topics = Topics::after(2, filters(&["pets.cats"]));
         let topics = topics.changed(10, filters(&["pets.cats", "pets.*"]));
-        assert!(topics.want(&name("pets.cats"), 3));
-        assert!(!topics.want(&name("pets.dogs"), 3));
-        assert!(topics.want(&name("pets.dogs"), 11));
+        assert!(topics.matches(&name("pets.cats"), 3));
+        assert!(!topics.matches(&name("pets.dogs"), 3));
+        assert!(topics.matches(&name("pets.dogs"), 11));
     }
 }

@@ -21,7 +21,7 @@ use crate::http::routes::relay::{parse_topics, unknown};
 use crate::http::socket::{Ask, Closing, Handshake, Session};
 use crate::http::state::AppState;
 use crate::record::{FilterSet, Record, Seq};
-use crate::relay::{Connection, Ending};
+use crate::relay::{Connection, EndReason};
 use crate::subscription::Batch;
 
 /// What a client may send, beside the text `ping`.
@@ -114,13 +114,13 @@ impl ConnectedClient {
 
     fn pass(&self, records: &mut Batch, position: Seq) {
         let topics = self.connection.topics();
-        let want = |record: &Arc<Record>| topics.want(record.event(), record.seq());
+        let want = |record: &Arc<Record>| topics.matches(record.event(), record.seq());
         // What is shared with others is left as it is, as long as all of it is wanted.
         if !records.iter().all(want) {
             let wanted: Vec<_> = records.iter().filter(|record| want(record)).cloned().collect();
             *records = wanted.into();
         }
-        self.connection.handed_out(position);
+        self.connection.set_position(position);
     }
 }
 
@@ -135,9 +135,9 @@ pub fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
     parse_topics(wish.topics, config).map_err(refuse)
 }
 
-fn closing(ending: Ending) -> Closing {
+fn closing(ending: EndReason) -> Closing {
     match ending {
-        Ending::Forgotten => Closing::forgotten(),
-        Ending::TakenOver => Closing::taken_over(),
+        EndReason::Forgotten => Closing::forgotten(),
+        EndReason::TakenOver => Closing::taken_over(),
     }
 }
