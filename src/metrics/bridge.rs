@@ -29,18 +29,18 @@ impl BridgeMetrics {
     pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
         let count = Some(Unit::Count);
         let connected = "broker_bridge_connected";
-        let meaning = "Whether a way of the bridge to RabbitMQ is connected, 1 or 0.";
-        recorder.describe_gauge(connected.into(), count, meaning.into());
+        let help = "Whether a way of the bridge to RabbitMQ is connected, 1 or 0.";
+        recorder.describe_gauge(connected.into(), count, help.into());
         let lag = "broker_bridge_lag";
-        let meaning = "Records of the log that RabbitMQ has not confirmed, as far as they matter.";
-        recorder.describe_gauge(lag.into(), count, meaning.into());
+        let help = "Records of the log that RabbitMQ has not confirmed, as far as they matter.";
+        recorder.describe_gauge(lag.into(), count, help.into());
         let sent = "broker_bridge_sent_total";
-        let meaning = "Records that RabbitMQ confirmed.";
-        recorder.describe_counter(sent.into(), count, meaning.into());
+        let help = "Records that RabbitMQ confirmed.";
+        recorder.describe_counter(sent.into(), count, help.into());
         let received = "broker_bridge_received_total";
-        let meaning = "Messages of RabbitMQ that were answered, by outcome.";
-        recorder.describe_counter(received.into(), count, meaning.into());
-        let way = |way| {
+        let help = "Messages of RabbitMQ that were answered, by outcome.";
+        recorder.describe_counter(received.into(), count, help.into());
+        let connected_gauge = |way| {
             let key = Key::from_parts(connected, vec![Label::new("way", way)]);
             recorder.register_gauge(&key, &METADATA)
         };
@@ -49,8 +49,8 @@ impl BridgeMetrics {
             recorder.register_counter(&key, &METADATA)
         };
         Self {
-            out_connected: way("out"),
-            in_connected: way("in"),
+            out_connected: connected_gauge("out"),
+            in_connected: connected_gauge("in"),
             lag: recorder.register_gauge(&Key::from_static_name(lag), &METADATA),
             sent: recorder.register_counter(&Key::from_static_name(sent), &METADATA),
             inserted: outcome("inserted"),

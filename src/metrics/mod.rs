@@ -78,21 +78,21 @@ impl Metrics {
             .expect("the list of buckets is not empty")
             .build_recorder();
         let recorder = Arc::new(recorder);
-        let counter = |name: &'static str, unit, meaning: &'static str| {
-            recorder.describe_counter(name.into(), unit, meaning.into());
+        let counter = |name: &'static str, unit, help: &'static str| {
+            recorder.describe_counter(name.into(), unit, help.into());
             recorder.register_counter(&Key::from_static_name(name), &METADATA)
         };
-        let gauge = |name: &'static str, unit, meaning: &'static str| {
-            recorder.describe_gauge(name.into(), unit, meaning.into());
+        let gauge = |name: &'static str, unit, help: &'static str| {
+            recorder.describe_gauge(name.into(), unit, help.into());
             recorder.register_gauge(&Key::from_static_name(name), &METADATA)
         };
         let (count, bytes) = (Some(Unit::Count), Some(Unit::Bytes));
         let insert_seconds = "broker_insert_seconds";
-        let meaning = "From a request's body to its acknowledgement.";
-        recorder.describe_histogram(insert_seconds.into(), Some(Unit::Seconds), meaning.into());
+        let help = "From a request's body to its acknowledgement.";
+        recorder.describe_histogram(insert_seconds.into(), Some(Unit::Seconds), help.into());
         let refused = "broker_refused_total";
         recorder.describe_counter(refused.into(), count, "Requests refused, by code.".into());
-        let for_refused = recorder.clone();
+        let refused_recorder = recorder.clone();
         let bridge = BridgeMetrics::new(&recorder);
         Self {
             bridge,
@@ -104,7 +104,7 @@ impl Metrics {
             insert_samples: Arc::default(),
             refused: Arc::new(move |code| {
                 let key = Key::from_parts(refused, vec![Label::new("code", code)]);
-                for_refused.register_counter(&key, &METADATA)
+                refused_recorder.register_counter(&key, &METADATA)
             }),
             delivered: counter("broker_delivered_total", count, "Records written to streams."),
             delivered_bytes: counter(
