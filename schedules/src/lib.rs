@@ -63,7 +63,7 @@ impl Run {
             .collect();
         for seq in 1..=self.inserts {
             hub.commit(&[record(seq)]);
-            hub.announce();
+            hub.wake_dispatcher();
         }
         let waiting: Vec<_> = subscribers.into_iter().map(|one| one.join().unwrap()).collect();
         let ended = thread::spawn(move || {
@@ -88,7 +88,7 @@ impl Run {
                 assert!(record.seq() > position, "positions rise strictly");
                 position = record.seq();
             }
-            synced |= step.mark.is_some();
+            synced |= step.control.is_some();
             if synced && !left {
                 left = true;
                 drop(subscriber);

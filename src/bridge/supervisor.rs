@@ -117,7 +117,7 @@ fn way_out<H: Host + Clone>(
     let RabbitMq { exchange, filters, private, .. } = config.rabbitmq.clone();
     let exchange = exchange?;
     let selector =
-        if private { Selector::of_everybody(filters) } else { Selector::new(filters, None) };
+        if private { Selector::for_all_users(filters) } else { Selector::new(filters, None) };
     let position = Position::find(host, &exchange);
     if let Some(out) = &state.out {
         out.stand(position.now(), false);

@@ -19,7 +19,7 @@ pub(super) struct Backlog {
 
 /// What the teller takes at once.
 #[derive(Debug)]
-pub(super) struct NewGroups {
+pub(super) struct BacklogSlice {
     pub records: Vec<Arc<Record>>,
     /// Records up to here, after those taken before, were let go.
     pub lost_through: Option<Seq>,
@@ -42,11 +42,11 @@ impl Backlog {
         }
     }
 
-    pub fn take(&mut self, count_max: usize) -> NewGroups {
+    pub fn take(&mut self, count_max: usize) -> BacklogSlice {
         let count = count_max.min(self.records.len());
         let records: Vec<_> = self.records.drain(..count).collect();
         self.bytes -= records.iter().map(|record| weight(record)).sum::<usize>();
-        NewGroups { records, lost_through: self.lost_through.take() }
+        BacklogSlice { records, lost_through: self.lost_through.take() }
     }
 
     pub fn count(&self) -> usize {

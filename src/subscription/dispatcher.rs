@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::task::Waker;
 
-use crate::subscription::backlog::NewGroups;
+use crate::subscription::backlog::BacklogSlice;
 use crate::subscription::group::SubscriberGroup;
 use crate::subscription::hub::Hub;
 use crate::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ const EVALUATIONS_MAX: usize = 1_024;
 
 /// Matches that are listed before those who join or leave get their turn.
 /// Under test so few that a pass has several such turns.
-const LISTED_MAX: usize = if cfg!(test) { 2 } else { 4_096 };
+const LISTED_PER_LOCK_MAX: usize = if cfg!(test) { 2 } else { 4_096 };
 
 /// The end of the hub that takes in durable groups and tells them.
 #[derive(Debug)]
@@ -32,41 +32,41 @@ impl Dispatcher {
     /// Tells until the hub closes.
     pub fn run(self) {
         while !self.hub.is_closed() {
-            let arrived = self.wait();
-            self.tell(arrived);
+            let slice = self.wait();
+            self.dispatch(slice);
         }
     }
 
-    fn wait(&self) -> NewGroups {
-        let slice = self.slice_records();
-        let mut waiting = self.hub.lock_waiting();
-        while waiting.count() == 0 && !self.hub.is_closed() {
-            waiting = self.hub.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+    fn wait(&self) -> BacklogSlice {
+        let count_max = self.records_per_pass();
+        let mut backlog = self.hub.lock_backlog();
+        while backlog.count() == 0 && !self.hub.is_closed() {
+            backlog = self.hub.arrived.wait(backlog).unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.take(slice)
+        backlog.take(count_max)
     }
 
     /// Tells what has arrived, without waiting: for those who drive the hub step by step.
     #[cfg(test)]
-    pub fn tell_now(&self) {
+    pub fn dispatch_pending(&self) {
         loop {
-            let arrived = self.hub.lock_waiting().take(self.slice_records());
-            if arrived.records.is_empty() {
+            let slice = self.hub.lock_backlog().take(self.records_per_pass());
+            if slice.records.is_empty() {
                 return;
             }
-            self.tell(arrived);
+            self.dispatch(slice);
         }
     }
 
     /// A burst wakes each subscriber once, as long as its evaluation does not hold up those who
     /// join or leave meanwhile.
-    fn slice_records(&self) -> usize {
-        (EVALUATIONS_MAX / (1 + self.hub.lock_views().evaluations())).max(1)
+    fn records_per_pass(&self) -> usize {
+        (EVALUATIONS_MAX / (1 + self.hub.lock_groups().evaluations())).max(1)
     }
 
-    fn tell(&self, arrived: NewGroups) {
+    fn dispatch(&self, slice: BacklogSlice) {
         let hub = &self.hub;
-        let NewGroups { records, lost_through } = arrived;
+        let BacklogSlice { records, lost_through } = slice;
         if records.is_empty() {
             return;
         }
@@ -80,7 +80,7 @@ impl Dispatcher {
         };
         let pass = self.pass.get() + 1;
         self.pass.set(pass);
-        let mut touched = Vec::new();
+        let mut to_wake = Vec::new();
         // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
         if let Some(seq) = lost_through {
             hub.lost_through.store(seq, Ordering::Release);
@@ -88,32 +88,32 @@ impl Dispatcher {
         let mut rest = records.as_slice();
         while !rest.is_empty() {
             // Held until what is listed is told: a view that joins then starts behind it.
-            let views = hub.lock_views();
+            let groups = hub.lock_groups();
             let mut listed = 0;
-            while let Some((record, behind)) = rest.split_first()
-                && listed < LISTED_MAX
+            while let Some((record, tail)) = rest.split_first()
+                && listed < LISTED_PER_LOCK_MAX
             {
-                views.of_record(record, |view| {
+                groups.for_each_match(record, |group| {
                     listed += 1;
-                    if view.lock().push(record.seq(), window_first, pass) {
-                        touched.push(view.clone());
+                    if group.lock().push(record.seq(), window_first, pass) {
+                        to_wake.push(group.clone());
                     }
                 });
-                hub.told.store(record.seq(), Ordering::Release);
-                rest = behind;
+                hub.dispatched_through.store(record.seq(), Ordering::Release);
+                rest = tail;
             }
         }
         match lost_through {
-            Some(_) => hub.wake_everybody(),
-            None => wake(&touched),
+            Some(_) => hub.wake_all(),
+            None => wake(&to_wake),
         }
     }
 }
 
 /// Wakers run outside of every lock: a woken task may be polled at once, elsewhere.
-pub(super) fn wake(views: &[Arc<SubscriberGroup>]) {
-    for view in views {
-        let wakers = view.lock().wake_all();
+pub(super) fn wake(groups: &[Arc<SubscriberGroup>]) {
+    for group in groups {
+        let wakers = group.lock().wake_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_good_only_in_its_epochs_range_and_view() {
+    fn cursor_is_valid_only_within_its_epoch_and_view() {
         let mut epochs = Epochs::default();
         epochs.restore(1, &open_data(Epoch(10))).unwrap();
         epochs.restore(5, &open_data(Epoch(20))).unwrap();

@@ -36,7 +36,7 @@ pub(super) struct GroupQueue {
     kept: Option<KeptBatch>,
     /// One place a subscriber.
     wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    free_slots: Vec<usize>,
     asleep: usize,
 }
 
@@ -47,7 +47,7 @@ struct KeptBatch {
     first: Seq,
     batch: Batch,
     /// Subscribers that have not taken it yet, if all stand where the first one stood.
-    awaited: usize,
+    takers_left: usize,
 }
 
 impl SubscriberGroup {
@@ -59,7 +59,7 @@ impl SubscriberGroup {
             pass: 0,
             kept: None,
             wakers: Vec::new(),
-            free: Vec::new(),
+            free_slots: Vec::new(),
             asleep: 0,
         };
         Self { digest: selector.view(), selector, queue: Mutex::new(queue) }
@@ -93,7 +93,7 @@ impl GroupQueue {
     }
 
     /// Whether every match after a position is listed.
-    pub fn is_whole_after(&self, position: Seq) -> bool {
+    pub fn is_complete_after(&self, position: Seq) -> bool {
         self.dropped_through <= position
     }
 
@@ -109,51 +109,51 @@ impl GroupQueue {
             && kept.first == first
         {
             let batch = kept.batch.clone();
-            kept.awaited -= 1;
-            if kept.awaited == 0 {
+            kept.takers_left -= 1;
+            if kept.takers_left == 0 {
                 self.kept = None;
             }
             return Some(batch);
         }
         let batch = Batch::from(find(&mut self.matches.range(from..).copied()));
-        let awaited = self.subscribers() - 1;
+        let takers_left = self.subscribers() - 1;
         let bytes: usize = batch.iter().map(|record| record.json().len()).sum();
-        if awaited > 0 && bytes <= BATCH_KEPT_BYTES_MAX && !batch.is_empty() {
-            self.kept = Some(KeptBatch { first, batch: batch.clone(), awaited });
+        if takers_left > 0 && bytes <= BATCH_KEPT_BYTES_MAX && !batch.is_empty() {
+            self.kept = Some(KeptBatch { first, batch: batch.clone(), takers_left });
         }
         Some(batch)
     }
 
     pub fn join(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
+        self.free_slots.pop().unwrap_or_else(|| {
             self.wakers.push(None);
             self.wakers.len() - 1
         })
     }
 
-    pub fn leave(&mut self, place: usize) {
-        self.asleep -= usize::from(self.wakers[place].take().is_some());
-        self.free.push(place);
+    pub fn leave(&mut self, slot: usize) {
+        self.asleep -= usize::from(self.wakers[slot].take().is_some());
+        self.free_slots.push(slot);
         if self.subscribers() == 0 {
             // After a storm a pass does not go through the places of all who left.
-            (self.wakers, self.free) = (Vec::new(), Vec::new());
+            (self.wakers, self.free_slots) = (Vec::new(), Vec::new());
         }
-        self.let_go_of_kept();
+        self.drop_kept_if_all_asleep();
     }
 
-    pub fn sleep(&mut self, place: usize, waker: &Waker) {
-        match &mut self.wakers[place] {
+    pub fn sleep(&mut self, slot: usize, waker: &Waker) {
+        match &mut self.wakers[slot] {
             Some(old) => old.clone_from(waker),
             empty => {
                 *empty = Some(waker.clone());
                 self.asleep += 1;
             }
         }
-        self.let_go_of_kept();
+        self.drop_kept_if_all_asleep();
     }
 
     /// When all sleep, or have left, nobody comes for it.
-    fn let_go_of_kept(&mut self) {
+    fn drop_kept_if_all_asleep(&mut self) {
         if self.asleep == self.subscribers() {
             self.kept = None;
         }
@@ -166,6 +166,6 @@ impl GroupQueue {
     }
 
     fn subscribers(&self) -> usize {
-        self.wakers.len() - self.free.len()
+        self.wakers.len() - self.free_slots.len()
     }
 }

@@ -23,7 +23,7 @@ type GroupId = u64;
 
 #[derive(Debug)]
 struct GroupMember {
-    view: Arc<SubscriberGroup>,
+    group: Arc<SubscriberGroup>,
     id: GroupId,
     subscribers: usize,
 }
@@ -37,23 +37,23 @@ impl SubscriberGroups {
     ) -> Arc<SubscriberGroup> {
         if let Some(member) = self.all.get_mut(&selector) {
             member.subscribers += 1;
-            return member.view.clone();
+            return member.group.clone();
         }
         self.last += 1;
-        let (id, view) = (self.last, Arc::new(make(selector.clone())));
+        let (id, group) = (self.last, Arc::new(make(selector.clone())));
         match selector.identities() {
             Some(identities) => {
                 for identity in identities {
-                    self.by_identity.entry(identity).or_default().insert(id, view.clone());
+                    self.by_identity.entry(identity).or_default().insert(id, group.clone());
                 }
             }
             None => {
-                let users = self.by_filters.entry(selector.filters().clone()).or_default();
-                users.insert(selector.viewer(), view.clone());
+                let by_viewer = self.by_filters.entry(selector.filters().clone()).or_default();
+                by_viewer.insert(selector.viewer(), group.clone());
             }
         }
-        self.all.insert(selector, GroupMember { view: view.clone(), id, subscribers: 1 });
-        view
+        self.all.insert(selector, GroupMember { group: group.clone(), id, subscribers: 1 });
+        group
     }
 
     /// A subscriber leaves; its view goes with the last.
@@ -66,28 +66,30 @@ impl SubscriberGroups {
         let id = member.id;
         self.all.remove(selector);
         match selector.identities() {
-            Some(identities) => identities.iter().for_each(|identity| self.forget(identity, id)),
-            None => self.forget_filters(selector),
+            Some(identities) => {
+                identities.iter().for_each(|identity| self.remove_identity(identity, id))
+            }
+            None => self.remove_filters(selector),
         }
     }
 
     /// Hands each view that may see a record and asks for it to `tell`.
-    pub fn of_record(&self, record: &Record, mut tell: impl FnMut(&Arc<SubscriberGroup>)) {
+    pub fn for_each_match(&self, record: &Record, mut visit: impl FnMut(&Arc<SubscriberGroup>)) {
         if record.event().is_system() {
             return;
         }
-        let named = self.by_identity.get(record.identity());
-        named.into_iter().flat_map(HashMap::values).for_each(&mut tell);
-        for (filters, users) in &self.by_filters {
+        let by_name = self.by_identity.get(record.identity());
+        by_name.into_iter().flat_map(HashMap::values).for_each(&mut visit);
+        for (filters, by_viewer) in &self.by_filters {
             if !filters.matches(record.event()) {
                 continue;
             }
             match record.to() {
                 Some(user) => {
-                    let theirs = [Viewer::User(user.clone()), Viewer::Everybody];
-                    theirs.iter().filter_map(|viewer| users.get(viewer)).for_each(&mut tell);
+                    let viewers = [Viewer::User(user.clone()), Viewer::AllUsers];
+                    viewers.iter().filter_map(|viewer| by_viewer.get(viewer)).for_each(&mut visit);
                 }
-                None => users.values().for_each(&mut tell),
+                None => by_viewer.values().for_each(&mut visit),
             }
         }
     }
@@ -98,27 +100,27 @@ impl SubscriberGroups {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<SubscriberGroup>> {
-        self.all.values().map(|member| &member.view)
+        self.all.values().map(|member| &member.group)
     }
 
     #[cfg(test)]
-    pub fn is_bare(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.all.is_empty() && self.by_identity.is_empty() && self.by_filters.is_empty()
     }
 
-    fn forget(&mut self, identity: &Identity, id: GroupId) {
-        if let Some(views) = self.by_identity.get_mut(identity) {
-            views.remove(&id);
-            if views.is_empty() {
+    fn remove_identity(&mut self, identity: &Identity, id: GroupId) {
+        if let Some(groups) = self.by_identity.get_mut(identity) {
+            groups.remove(&id);
+            if groups.is_empty() {
                 self.by_identity.remove(identity);
             }
         }
     }
 
-    fn forget_filters(&mut self, selector: &Selector) {
-        if let Some(users) = self.by_filters.get_mut(selector.filters()) {
-            users.remove(&selector.viewer());
-            if users.is_empty() {
+    fn remove_filters(&mut self, selector: &Selector) {
+        if let Some(by_viewer) = self.by_filters.get_mut(selector.filters()) {
+            by_viewer.remove(&selector.viewer());
+            if by_viewer.is_empty() {
                 self.by_filters.remove(selector.filters());
             }
         }

@@ -36,7 +36,7 @@ pub trait LogSource: Send {
 }
 
 /// Records that may wait to be told while nobody is there to hear of them.
-const UNTOLD_MAX: usize = 256;
+const IDLE_BACKLOG_MAX: usize = 256;
 
 /// Reads of the log at once, those included whose subscriber has gone: look-ups need the threads
 /// and processors too, and a client can ask for such a read with every message.
@@ -48,14 +48,14 @@ pub struct Hub {
     pub(super) log_reads: Arc<Semaphore>,
     pub(super) latest: RwLock<LatestRecords>,
     pub(super) window: RwLock<Window>,
-    views: Mutex<SubscriberGroups>,
+    groups: Mutex<SubscriberGroups>,
     /// Every match up to here is listed in its views.
-    pub(super) told: AtomicU64,
+    pub(super) dispatched_through: AtomicU64,
     /// Matches up to here may never be listed: who stands before must catch up.
     pub(super) lost_through: AtomicU64,
     pub(super) closed: AtomicBool,
     pub(super) epoch: Epoch,
-    waiting: Mutex<Backlog>,
+    backlog: Mutex<Backlog>,
     pub(super) arrived: Condvar,
     subscribers: AtomicUsize,
 }
@@ -64,17 +64,17 @@ impl Hub {
     /// A hub on what the log gave back.
     #[must_use]
     pub fn new(latest: LatestRecords, options: HubOptions) -> Arc<Self> {
-        let told = AtomicU64::new(latest.head());
+        let dispatched_through = AtomicU64::new(latest.head());
         Arc::new(Self {
             log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
             latest: RwLock::new(latest),
             window: RwLock::new(Window::new(options.window_bytes_max)),
-            views: Mutex::default(),
-            told,
+            groups: Mutex::default(),
+            dispatched_through,
             lost_through: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             epoch: options.epoch,
-            waiting: Mutex::new(Backlog::new(options.window_bytes_max)),
+            backlog: Mutex::new(Backlog::new(options.window_bytes_max)),
             arrived: Condvar::new(),
             subscribers: AtomicUsize::new(0),
         })
@@ -82,20 +82,20 @@ impl Hub {
 
     /// Takes in a durable group: at once the newest for whoever asks, and told to whoever follows
     /// when it is announced. Never waits for a subscriber.
-    pub fn commit(&self, group: &[Arc<Record>]) {
+    pub fn commit(&self, records: &[Arc<Record>]) {
         {
             let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
-            group.iter().for_each(|record| latest.apply(record));
+            records.iter().for_each(|record| latest.apply(record));
         }
-        let mut waiting = self.lock_waiting();
-        group.iter().for_each(|record| waiting.push(record.clone()));
+        let mut backlog = self.lock_backlog();
+        records.iter().for_each(|record| backlog.push(record.clone()));
     }
 
     /// Wakes the teller, when there is somebody to tell or much to tell. Whoever subscribes just
     /// now finds in the newest what it is not told.
-    pub fn announce(&self) {
+    pub fn wake_dispatcher(&self) {
         let is_due = self.subscribers.load(Ordering::SeqCst) > 0
-            || self.lock_waiting().count() >= UNTOLD_MAX;
+            || self.lock_backlog().count() >= IDLE_BACKLOG_MAX;
         if is_due {
             self.arrived.notify_one();
         }
@@ -121,8 +121,8 @@ impl Hub {
     /// Begins a subscription.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>, selector: Selector, start: SubscriptionStart) -> Subscriber {
-        let view = self.join(selector);
-        Subscriber::new(self.clone(), view, start)
+        let group = self.join(selector);
+        Subscriber::new(self.clone(), group, start)
     }
 
     /// The end that tells; one thread runs it.
@@ -135,10 +135,10 @@ impl Hub {
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         {
-            let _waiting = self.lock_waiting();
+            let _waiting = self.lock_backlog();
             self.arrived.notify_all();
         }
-        self.wake_everybody();
+        self.wake_all();
     }
 
     /// Whether nobody is told of anything any more.
@@ -147,32 +147,34 @@ impl Hub {
         self.closed.load(Ordering::SeqCst)
     }
 
-    pub(super) fn wake_everybody(&self) {
-        let views: Vec<_> = self.lock_views().iter().cloned().collect();
-        wake(&views);
+    pub(super) fn wake_all(&self) {
+        let groups: Vec<_> = self.lock_groups().iter().cloned().collect();
+        wake(&groups);
     }
 
     #[cfg(test)]
-    pub(super) fn is_bare(&self) -> bool {
-        self.lock_views().is_bare()
+    pub(super) fn has_no_groups(&self) -> bool {
+        self.lock_groups().is_empty()
     }
 
     fn join(&self, selector: Selector) -> Arc<SubscriberGroup> {
         self.subscribers.fetch_add(1, Ordering::SeqCst);
-        let make = |selector| SubscriberGroup::new(selector, self.told.load(Ordering::Acquire));
-        self.lock_views().join(selector, make)
+        let make = |selector| {
+            SubscriberGroup::new(selector, self.dispatched_through.load(Ordering::Acquire))
+        };
+        self.lock_groups().join(selector, make)
     }
 
-    pub(super) fn leave(&self, view: &SubscriberGroup) {
+    pub(super) fn leave(&self, group: &SubscriberGroup) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        self.lock_views().leave(&view.selector);
+        self.lock_groups().leave(&group.selector);
     }
 
-    pub(super) fn lock_waiting(&self) -> MutexGuard<'_, Backlog> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_views(&self) -> MutexGuard<'_, SubscriberGroups> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_groups(&self) -> MutexGuard<'_, SubscriberGroups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

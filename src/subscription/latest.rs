@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_latest_after_any_position_are_those_of_a_simple_map(
+        fn latest_after_any_position_matches_a_simple_map(
             names in prop::collection::vec(0..NAMES.len(), 0..60),
             position in 0u64..70,
             examined_max in 1usize..10,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_the_latest_only() {
+    fn public_bytes_count_only_the_latest_record() {
         let mut latest = LatestRecords::default();
         latest.apply(&record(1, "a", b"\"a long value\""));
         latest.apply(&record(2, "a", b"1"));

@@ -40,19 +40,19 @@ impl LogReader {
     ) -> Poll<Result<(Vec<Record>, Seq), String>> {
         loop {
             match mem::replace(self, Self::Moving) {
-                Self::Idle(tail) => {
-                    *self = Self::Queued(tail, Box::pin(log_reads.clone().acquire_owned()));
+                Self::Idle(source) => {
+                    *self = Self::Queued(source, Box::pin(log_reads.clone().acquire_owned()));
                 }
-                Self::Queued(mut tail, mut turn) => match turn.as_mut().poll(cx) {
+                Self::Queued(mut source, mut permit) => match permit.as_mut().poll(cx) {
                     Poll::Pending => {
-                        *self = Self::Queued(tail, turn);
+                        *self = Self::Queued(source, permit);
                         return Poll::Pending;
                     }
-                    Poll::Ready(turn) => {
+                    Poll::Ready(permit) => {
                         *self = Self::Busy(tokio::task::spawn_blocking(move || {
-                            let records = tail.next(STEP_LOG_BYTES_MAX);
-                            drop(turn);
-                            (tail, records)
+                            let records = source.next(STEP_LOG_BYTES_MAX);
+                            drop(permit);
+                            (source, records)
                         }));
                     }
                 },
@@ -61,9 +61,9 @@ impl LogReader {
                         *self = Self::Busy(job);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok((tail, records))) => {
-                        let position = tail.position();
-                        *self = Self::Idle(tail);
+                    Poll::Ready(Ok((source, records))) => {
+                        let position = source.position();
+                        *self = Self::Idle(source);
                         return Poll::Ready(records.map(|records| (records, position)));
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),

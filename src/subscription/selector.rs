@@ -10,14 +10,14 @@ pub struct Selector {
     filters: FilterSet,
     user: Option<User>,
     /// Private records of every user are seen.
-    everybodys: bool,
+    all_users: bool,
 }
 
 /// Whose records a view may hold beside the public ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Viewer {
-    Everybody,
-    Nobody,
+    AllUsers,
+    Anonymous,
     User(User),
 }
 
@@ -25,14 +25,14 @@ impl Selector {
     /// An interest of somebody, or of nobody in particular.
     #[must_use]
     pub fn new(filters: FilterSet, user: Option<User>) -> Self {
-        Self { filters, user, everybodys: false }
+        Self { filters, user, all_users: false }
     }
 
     /// An interest of whoever operates the log: private records of every user are seen.
     #[cfg(feature = "rabbitmq")]
     #[must_use]
-    pub fn of_everybody(filters: FilterSet) -> Self {
-        Self { filters, user: None, everybodys: true }
+    pub fn for_all_users(filters: FilterSet) -> Self {
+        Self { filters, user: None, all_users: true }
     }
 
     /// The filters.
@@ -50,9 +50,9 @@ impl Selector {
     /// Whose private records are seen.
     pub(super) fn viewer(&self) -> Viewer {
         match &self.user {
-            _ if self.everybodys => Viewer::Everybody,
+            _ if self.all_users => Viewer::AllUsers,
             Some(user) => Viewer::User(user.clone()),
-            None => Viewer::Nobody,
+            None => Viewer::Anonymous,
         }
     }
 
@@ -65,14 +65,14 @@ impl Selector {
     /// System records are on no stream; private ones are their user's.
     #[must_use]
     pub fn may_see(&self, record: &Record) -> bool {
-        let is_seen = |to: &User| self.everybodys || self.user.as_ref() == Some(to);
+        let is_seen = |to: &User| self.all_users || self.user.as_ref() == Some(to);
         !record.event().is_system() && record.to().is_none_or(is_seen)
     }
 
     /// Every identity that can match, when the filters are exact names only and the users known.
     #[must_use]
     pub fn identities(&self) -> Option<Vec<Identity>> {
-        if self.everybodys {
+        if self.all_users {
             return None;
         }
         let names = self.filters.exact_only()?;
@@ -94,7 +94,7 @@ impl Selector {
             digest.update(filter.as_bytes());
             digest.update([0]);
         }
-        digest.update([1 + u8::from(self.everybodys)]);
+        digest.update([1 + u8::from(self.all_users)]);
         digest.update(self.user.as_ref().map_or("", User::as_str).as_bytes());
         let digest: [u8; 32] = digest.finalize().into();
         let (first, _) = digest.split_first_chunk::<8>().expect("a digest has 32 bytes");

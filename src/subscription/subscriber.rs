@@ -53,7 +53,7 @@ pub struct Step {
     /// Ascending by seq, all after the position before.
     pub records: Batch,
     /// What is to be said after them.
-    pub mark: Option<ControlEvent>,
+    pub control: Option<ControlEvent>,
 }
 
 /// A statement about the subscription itself.
@@ -83,13 +83,13 @@ pub enum SubscriberError {
 #[derive(Debug)]
 pub struct Subscriber {
     hub: Arc<Hub>,
-    view: Arc<SubscriberGroup>,
-    place: usize,
+    group: Arc<SubscriberGroup>,
+    slot: usize,
     position: Seq,
     replay: Replay,
     phase: SubscriberPhase,
     /// Whether the first `Synced` is still due.
-    announce: bool,
+    synced_due: bool,
     events: u64,
 }
 
@@ -102,19 +102,23 @@ enum SubscriberPhase {
 }
 
 impl Subscriber {
-    pub(super) fn new(hub: Arc<Hub>, view: Arc<SubscriberGroup>, start: SubscriptionStart) -> Self {
-        let place = view.lock().join();
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        group: Arc<SubscriberGroup>,
+        start: SubscriptionStart,
+    ) -> Self {
+        let slot = group.lock().join();
         let head = hub.with_latest(|latest| latest.head());
         let SubscriptionStart { position, reset, replay } = start;
-        let nothing = matches!(replay, Replay::None) && position == 0 && !reset;
+        let starts_at_head = matches!(replay, Replay::None) && position == 0 && !reset;
         let mut subscriber = Self {
             hub,
-            view,
-            place,
-            position: if nothing { head } else { position },
+            group,
+            slot,
+            position: if starts_at_head { head } else { position },
             replay,
             phase: SubscriberPhase::Reset,
-            announce: true,
+            synced_due: true,
             events: 0,
         };
         if !reset {
@@ -132,7 +136,7 @@ impl Subscriber {
     /// The cursor at a position of this subscription.
     #[must_use]
     pub fn cursor(&self, seq: Seq) -> Cursor {
-        Cursor { epoch: self.hub.epoch, seq, view: self.view.digest }
+        Cursor { epoch: self.hub.epoch, seq, view: self.group.digest }
     }
 
     /// Whether it has caught up: then it waits only for what is told.
@@ -153,10 +157,10 @@ impl Subscriber {
             let step = match &mut self.phase {
                 SubscriberPhase::Reset => {
                     self.catch_up();
-                    Some(Step { records: Batch::default(), mark: Some(ControlEvent::Reset) })
+                    Some(Step { records: Batch::default(), control: Some(ControlEvent::Reset) })
                 }
                 SubscriberPhase::CatchUp => self.step_latest(),
-                SubscriberPhase::Log(reading) => match reading.poll(cx, &self.hub.log_reads) {
+                SubscriberPhase::Log(reader) => match reader.poll(cx, &self.hub.log_reads) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(reason)) => {
                         self.catch_up();
@@ -191,7 +195,7 @@ impl Subscriber {
     }
 
     fn step_latest(&mut self) -> Option<Step> {
-        let selector = &self.view.selector;
+        let selector = &self.group.selector;
         let limits = SliceLimits { examined_max: STEP_EXAMINED_MAX, bytes_max: STEP_BYTES_MAX };
         let identities = selector.identities();
         let slice = self.hub.with_latest(|latest| match identities {
@@ -206,7 +210,7 @@ impl Subscriber {
 
     fn step_log(&mut self, records: Vec<Record>, position: Seq) -> Option<Step> {
         let complete = records.is_empty();
-        let selector = &self.view.selector;
+        let selector = &self.group.selector;
         let records = records
             .into_iter()
             .filter(|record| record.seq() > self.position && selector.matches(record))
@@ -217,32 +221,32 @@ impl Subscriber {
     }
 
     fn finish(&mut self, records: Vec<Arc<Record>>, complete: bool) -> Option<Step> {
-        let mut mark = None;
+        let mut control = None;
         if complete {
             self.phase = SubscriberPhase::Follow;
-            if mem::take(&mut self.announce) {
-                mark = Some(ControlEvent::Synced { events: self.events + records.len() as u64 });
+            if mem::take(&mut self.synced_due) {
+                control = Some(ControlEvent::Synced { events: self.events + records.len() as u64 });
             }
         }
-        let step = Step { records: records.into(), mark };
-        (mark.is_some() || !step.records.is_empty()).then_some(step)
+        let step = Step { records: records.into(), control };
+        (control.is_some() || !step.records.is_empty()).then_some(step)
     }
 
     /// `Ready(None)` when it lagged and must catch up.
     fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
-        let told = self.hub.told.load(Ordering::Acquire);
+        let dispatched_through = self.hub.dispatched_through.load(Ordering::Acquire);
         let batch = {
-            let mut queue = self.view.lock();
-            let is_listed = queue.is_whole_after(self.position);
+            let mut queue = self.group.lock();
+            let is_complete = queue.is_complete_after(self.position);
             // Looked at after the list: what is listed behind a gap is told after the gap was.
-            let is_whole = self.position >= self.hub.lost_through.load(Ordering::Acquire);
-            if !(is_listed && is_whole) {
+            let is_past_gap = self.position >= self.hub.lost_through.load(Ordering::Acquire);
+            if !(is_complete && is_past_gap) {
                 None
             } else {
                 let batch = queue.after(self.position, |seqs| self.hub.find_in_window(seqs));
                 if batch.is_none() {
-                    self.position = self.position.max(told);
-                    queue.sleep(self.place, cx.waker());
+                    self.position = self.position.max(dispatched_through);
+                    queue.sleep(self.slot, cx.waker());
                     return Poll::Pending;
                 }
                 batch
@@ -254,7 +258,7 @@ impl Subscriber {
             return Poll::Ready(None);
         };
         self.position = last;
-        Poll::Ready(Some(Step { records, mark: None }))
+        Poll::Ready(Some(Step { records, control: None }))
     }
 }
 
@@ -277,8 +281,8 @@ impl Hub {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.view.lock().leave(self.place);
-        self.hub.leave(&self.view);
+        self.group.lock().leave(self.slot);
+        self.hub.leave(&self.group);
     }
 }
 

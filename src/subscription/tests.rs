@@ -85,14 +85,14 @@ impl HubWorld {
         self.hub.commit(&[record]);
     }
 
-    fn open_tail(&self) -> OpenLogSource {
+    fn open_log(&self) -> OpenLogSource {
         let log = self.log.clone();
         Arc::new(move |position| Box::new(TestLog { log: log.clone(), position }))
     }
 
     fn subscribe(&self, selector: &Selector, mode: Mode, position: Seq) -> Subscriber {
         let replay = match mode {
-            Mode::All => Replay::All(self.open_tail()),
+            Mode::All => Replay::All(self.open_log()),
             Mode::Latest => Replay::Latest,
         };
         self.hub.subscribe(selector.clone(), SubscriptionStart { position, reset: false, replay })
@@ -142,7 +142,7 @@ impl ModelClient {
                 let before = self.held.insert(record.identity().clone(), record.version());
                 assert!(before.unwrap_or(0) < record.version(), "never backwards");
             }
-            if let Some(ControlEvent::Synced { .. }) = step.mark {
+            if let Some(ControlEvent::Synced { .. }) = step.control {
                 self.position = self.position.max(self.subscriber.as_ref().unwrap().position());
             }
         }
@@ -167,12 +167,12 @@ impl ModelClient {
 #[derive(Clone, Debug)]
 enum HubAction {
     Insert { event: usize, to: usize },
-    Tell,
+    Dispatch,
     Join { filters: usize, user: usize, all: bool },
     Take { client: usize, steps: usize },
     Leave { client: usize },
     Resume { client: usize },
-    ChangeView { client: usize, filters: usize },
+    ChangeSelector { client: usize, filters: usize },
 }
 
 const EVENTS: [&str; 5] = ["a", "b", "a.b", "a.c.d", "broker:"];
@@ -187,14 +187,14 @@ fn selector(filters: usize, user: usize) -> Selector {
 fn actions() -> impl Strategy<Value = Vec<HubAction>> {
     let action = prop_oneof![
         10 => (0..EVENTS.len(), 0..USERS.len()).prop_map(|(event, to)| HubAction::Insert { event, to }),
-        4 => Just(HubAction::Tell),
+        4 => Just(HubAction::Dispatch),
         2 => (0..FILTERS.len(), 0..USERS.len(), prop::bool::weighted(0.3))
             .prop_map(|(filters, user, all)| HubAction::Join { filters, user, all }),
         5 => (0usize..6, 1usize..4).prop_map(|(client, steps)| HubAction::Take { client, steps }),
         1 => (0usize..6).prop_map(|client| HubAction::Leave { client }),
         2 => (0usize..6).prop_map(|client| HubAction::Resume { client }),
         1 => (0usize..6, 0..FILTERS.len())
-            .prop_map(|(client, filters)| HubAction::ChangeView { client, filters }),
+            .prop_map(|(client, filters)| HubAction::ChangeSelector { client, filters }),
     ];
     prop::collection::vec(action, 1..120)
 }
@@ -205,7 +205,7 @@ async fn run(actions: Vec<HubAction>) {
     for action in actions {
         match action {
             HubAction::Insert { event, to } => world.insert(EVENTS[event], USERS[to]),
-            HubAction::Tell => world.dispatcher.tell_now(),
+            HubAction::Dispatch => world.dispatcher.dispatch_pending(),
             HubAction::Join { filters, user, all } => {
                 let mode = if all { Mode::All } else { Mode::Latest };
                 clients.push(ModelClient::new(&world, selector(filters, user), mode));
@@ -226,7 +226,7 @@ async fn run(actions: Vec<HubAction>) {
                     client.subscriber = Some(world.subscribe(selector, mode, client.position));
                 }
             }
-            HubAction::ChangeView { client, filters } => {
+            HubAction::ChangeSelector { client, filters } => {
                 if let Some(client) = clients.get_mut(client) {
                     // Another view knows nothing of the old position.
                     let selector = selector(filters, 0);
@@ -235,7 +235,7 @@ async fn run(actions: Vec<HubAction>) {
             }
         }
     }
-    world.dispatcher.tell_now();
+    world.dispatcher.dispatch_pending();
     for client in &mut clients {
         if client.subscriber.is_none() {
             let subscriber = world.subscribe(&client.selector, client.mode, client.position);
@@ -246,7 +246,7 @@ async fn run(actions: Vec<HubAction>) {
     }
     drop(clients);
     assert_eq!(world.hub.subscribers(), 0);
-    assert!(world.hub.is_bare(), "views go with their last subscriber");
+    assert!(world.hub.has_no_groups(), "views go with their last subscriber");
 }
 
 fn block_on(future: impl Future<Output = ()>) {
@@ -256,7 +256,7 @@ fn block_on(future: impl Future<Output = ()>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn at_rest_every_client_holds_the_latest_of_what_it_may_see(actions in actions()) {
+    fn every_idle_client_holds_the_latest_records_it_may_see(actions in actions()) {
         block_on(run(actions));
     }
 }
@@ -270,7 +270,7 @@ fn a_subscriber_that_keeps_up_gets_every_version() {
         for _ in 0..50 {
             world.insert("a", None);
             world.insert("a", None);
-            world.dispatcher.tell_now();
+            world.dispatcher.dispatch_pending();
             client.take(usize::MAX).await;
         }
         assert_eq!(client.seen, (1..=100).collect::<Vec<_>>());
@@ -286,7 +286,7 @@ fn a_lagging_subscriber_catches_up_with_latest_values_only() {
         for _ in 0..100 {
             world.insert("a", None);
             world.insert("b", None);
-            world.dispatcher.tell_now();
+            world.dispatcher.dispatch_pending();
         }
         client.take(usize::MAX).await;
         assert_eq!(client.seen, [199, 200]);
@@ -309,10 +309,10 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
     assert!(subscriber.poll_step(&mut cx).is_ready(), "synced");
     assert!(subscriber.poll_step(&mut cx).is_pending());
     world.insert("b", None);
-    world.dispatcher.tell_now();
+    world.dispatcher.dispatch_pending();
     assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 0, "not its event");
     (0..5).for_each(|_| world.insert("a", None));
-    world.dispatcher.tell_now();
+    world.dispatcher.dispatch_pending();
     assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
@@ -328,7 +328,7 @@ fn closing_the_hub_ends_every_subscription() {
 
 /// Views of everybody's records, as the bridge to RabbitMQ may have.
 #[cfg(feature = "rabbitmq")]
-mod everybody {
+mod all_users {
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -340,23 +340,23 @@ mod everybody {
 
     /// Private records that come while a bridge with private records follows.
     #[test]
-    fn a_view_of_everybody_is_told_private_records() {
+    fn group_for_all_users_receives_private_records() {
         let mut world = HubWorld::new();
-        let selector = Selector::of_everybody(FilterSet::everything());
+        let selector = Selector::for_all_users(FilterSet::everything());
         let mut all = world.subscribe(&selector, Mode::Latest, 0);
         assert_eq!(poll(&mut all), Some(vec![]));
         assert_eq!(poll(&mut all), None);
         world.insert("a", Some("ann"));
         world.insert("b", None);
-        world.dispatcher.tell_now();
+        world.dispatcher.dispatch_pending();
         assert_eq!(poll(&mut all), Some(vec![1, 2]));
     }
 
     /// A page without filters beside a bridge of everything.
     #[test]
-    fn a_view_of_everybody_and_one_of_nobody_are_two() {
+    fn all_users_and_anonymous_are_two_groups() {
         let mut world = HubWorld::new();
-        let bridge = Selector::of_everybody(FilterSet::everything());
+        let bridge = Selector::for_all_users(FilterSet::everything());
         let page = Selector::new(FilterSet::everything(), None);
         let mut bridge = world.subscribe(&bridge, Mode::Latest, 0);
         assert_eq!(poll(&mut bridge), Some(vec![]));
@@ -364,13 +364,13 @@ mod everybody {
         assert_eq!(poll(&mut page), Some(vec![]));
         assert_eq!((poll(&mut bridge), poll(&mut page)), (None, None));
         world.insert("b", None);
-        world.dispatcher.tell_now();
+        world.dispatcher.dispatch_pending();
         let got = (poll(&mut bridge), poll(&mut page));
         assert_eq!(got, (Some(vec![1]), Some(vec![1])));
     }
 
     #[test]
-    fn what_is_kept_goes_when_all_sleep() {
+    fn kept_batch_is_dropped_when_all_subscribers_sleep() {
         let mut world = HubWorld::new();
         let selector = Selector::new(FilterSet::everything(), None);
         let mut first = world.subscribe(&selector, Mode::Latest, 0);
@@ -380,7 +380,7 @@ mod everybody {
         poll(&mut stalled);
         poll(&mut stalled);
         world.insert("b", None);
-        world.dispatcher.tell_now();
+        world.dispatcher.dispatch_pending();
         assert_eq!(poll(&mut first), Some(vec![1]));
         assert_eq!(poll(&mut first), None);
         drop(stalled);

@@ -42,10 +42,10 @@ impl Stream for Records {
             match std::task::ready!(self.subscriber.poll_step(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(Step { mark: Some(ControlEvent::Reset), .. })) => {
+                Some(Ok(Step { control: Some(ControlEvent::Reset), .. })) => {
                     return Poll::Ready(Some(Err(SubscriberError::Reset)));
                 }
-                Some(Ok(Step { records, mark: None | Some(ControlEvent::Synced { .. }) })) => {
+                Some(Ok(Step { records, control: None | Some(ControlEvent::Synced { .. }) })) => {
                     self.ready = records.into_iter();
                 }
             }

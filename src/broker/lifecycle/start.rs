@@ -284,6 +284,6 @@ impl Observer for HubObserver {
     }
 
     fn acknowledged(&mut self) {
-        self.hub.announce();
+        self.hub.wake_dispatcher();
     }
 }

@@ -98,7 +98,7 @@ impl Observer for OracleObserver {
     }
 
     fn acknowledged(&mut self) {
-        self.hub.announce();
+        self.hub.wake_dispatcher();
     }
 }
 

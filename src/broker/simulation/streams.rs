@@ -92,7 +92,7 @@ impl StreamClients {
         truth: &Oracle,
         runtime: &Runtime,
     ) {
-        process.dispatcher.tell_now();
+        process.dispatcher.dispatch_pending();
         for client in &mut self.0 {
             if client.subscriber.is_none() {
                 if random.random_bool(0.6) {
@@ -185,7 +185,7 @@ impl StreamClient {
     }
 
     fn take(&mut self, step: Step, truth: &Oracle) {
-        if step.mark == Some(ControlEvent::Reset) {
+        if step.control == Some(ControlEvent::Reset) {
             self.discard();
         }
         for record in step.records {
@@ -201,7 +201,7 @@ impl StreamClient {
             assert!(version < record.version(), "versions never go backwards");
         }
         let Some(subscriber) = &self.subscriber else { return };
-        if let Some(ControlEvent::Synced { .. }) = step.mark {
+        if let Some(ControlEvent::Synced { .. }) = step.control {
             self.position = self.position.max(subscriber.position());
         }
         // Before the first record or mark there is no cursor to return with.

@@ -171,7 +171,7 @@ impl EventStream {
         if let Some(last) = step.records.last() {
             self.last_cursor = last.seq();
         }
-        if step.mark.is_none() && !self.encoder.is_first() {
+        if step.control.is_none() && !self.encoder.is_first() {
             let dispatch = self.encoder.dispatch();
             let chunk = step.records.encoded(dispatch.encoding(), |records| {
                 let mut encoder = Encoder::of_view(dispatch);
@@ -181,7 +181,7 @@ impl EventStream {
             return self.sent(chunk);
         }
         self.encoder.records(self.subscriber.cursor(0), &step.records);
-        match step.mark {
+        match step.control {
             Some(ControlEvent::Reset) => {
                 self.encoder.mark(self.subscriber.cursor(0), ControlEvent::Reset);
                 self.last_cursor = 0;

@@ -252,7 +252,7 @@ impl SocketStream {
             self.outbox.records(&step.records, |seq| self.subscriber.cursor(seq));
             self.last_cursor = last.seq();
         }
-        if let Some(mark) = step.mark {
+        if let Some(mark) = step.control {
             self.mark(mark, reference);
         }
         if self.is_counted {
