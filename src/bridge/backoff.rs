@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_are_anything_up_to_a_bound_that_doubles_to_its_own() {
+    fn pauses_are_random_up_to_a_bound_that_doubles() {
         let mut backoff = Backoff::new(Duration::from_secs(1));
         let mut bound = FIRST;
         for _ in 0..20 {

@@ -20,7 +20,7 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// How long connecting may take, with all that must be there.
 const SETUP_MAX: Duration = Duration::from_secs(15);
 /// How long a goodbye may take.
-const GOODBYE_MAX: Duration = Duration::from_millis(500);
+const CLOSE_MAX: Duration = Duration::from_millis(500);
 
 /// Why a connection ended, or did not come about.
 #[derive(Debug, Error)]
@@ -39,7 +39,7 @@ pub(super) enum ConnectionError {
     Refused,
     /// The server took too long.
     #[error("RabbitMQ did not answer within {} s", SETUP_MAX.as_secs())]
-    Slow,
+    Timeout,
 }
 
 /// A connection to RabbitMQ, and its one channel.
@@ -77,24 +77,27 @@ impl BridgeConnection {
     /// Connects, and makes the exchange if there is none.
     pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
-            let mut link = Self::connect(url, "broker out").await?;
+            let mut connected = Self::connect(url, "broker out").await?;
             let name = short(exchange);
-            let is_there =
+            let passive =
                 ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
             // Of whatever kind it is: its owner knows.
-            let asked = link.channel.exchange_declare(
+            let declared = connected.channel.exchange_declare(
                 name.clone(),
                 ExchangeKind::Topic,
-                is_there,
+                passive,
                 FieldTable::default(),
             );
-            if link.is_missing(asked.await).await? {
+            if connected.is_missing(declared.await).await? {
                 let options =
                     ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
                 let kind = ExchangeKind::Topic;
-                link.channel.exchange_declare(name, kind, options, FieldTable::default()).await?;
+                connected
+                    .channel
+                    .exchange_declare(name, kind, options, FieldTable::default())
+                    .await?;
             }
-            Ok(link)
+            Ok(connected)
         })
         .await
     }
@@ -102,25 +105,26 @@ impl BridgeConnection {
     /// Connects, and makes the queue if there is none.
     pub async fn to_queue(url: &AmqpUrl, queue: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
-            let mut link = Self::connect(url, "broker in").await?;
+            let mut connected = Self::connect(url, "broker in").await?;
             let name = short(queue);
-            let is_there = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let asked = link.channel.queue_declare(name.clone(), is_there, FieldTable::default());
-            if link.is_missing(asked.await.map(drop)).await? {
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let declared =
+                connected.channel.queue_declare(name.clone(), passive, FieldTable::default());
+            if connected.is_missing(declared.await.map(drop)).await? {
                 let options =
                     QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-                link.channel.queue_declare(name, options, FieldTable::default()).await?;
+                connected.channel.queue_declare(name, options, FieldTable::default()).await?;
             }
-            Ok(link)
+            Ok(connected)
         })
         .await
     }
 
     /// Says goodbye, so that RabbitMQ does not warn of a connection that was lost.
     pub async fn close(self) {
-        let goodbye = self.connection.close(200, short("done"));
+        let closing = self.connection.close(200, short("done"));
         // It is over either way.
-        let _ = timeout(GOODBYE_MAX, goodbye).await;
+        let _ = timeout(CLOSE_MAX, closing).await;
     }
 
     async fn connect(url: &AmqpUrl, name: &str) -> Result<Self, ConnectionError> {
@@ -132,8 +136,8 @@ impl BridgeConnection {
 
     /// Whether RabbitMQ says that something is not there. It closes the channel with that answer,
     /// so there is a new one after it.
-    async fn is_missing(&mut self, asked: lapin::Result<()>) -> Result<bool, ConnectionError> {
-        let Err(error) = asked else { return Ok(false) };
+    async fn is_missing(&mut self, declared: lapin::Result<()>) -> Result<bool, ConnectionError> {
+        let Err(error) = declared else { return Ok(false) };
         let is_missing = matches!(error.kind(), ErrorKind::ProtocolError(answer)
             if *answer.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
         if !is_missing {
@@ -147,7 +151,7 @@ impl BridgeConnection {
 async fn within_setup<T>(
     setup: impl Future<Output = Result<T, ConnectionError>>,
 ) -> Result<T, ConnectionError> {
-    timeout(SETUP_MAX, setup).await.unwrap_or(Err(ConnectionError::Slow))
+    timeout(SETUP_MAX, setup).await.unwrap_or(Err(ConnectionError::Timeout))
 }
 
 /// A text of at most 255 bytes: all names here are checked to be.

@@ -29,7 +29,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Inbound<H> {
     pub host: H,
     pub url: AmqpUrl,
-    pub reading: IntakeRules,
+    pub rules: IntakeRules,
     pub state: Arc<BridgeState>,
     pub metrics: Metrics,
 }
@@ -37,13 +37,13 @@ pub(super) struct Inbound<H> {
 impl<H: Host> Inbound<H> {
     /// Connects once and takes messages in until the end of the connection, or of the bridge.
     pub async fn run(&self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
-        let queue = &self.reading.queue;
-        let link = tokio::select! {
-            link = BridgeConnection::to_queue(&self.url, queue) => link?,
+        let queue = &self.rules.queue;
+        let connection = tokio::select! {
+            connection = BridgeConnection::to_queue(&self.url, queue) => connection?,
             () = stop.wait() => return Ok(DirectionEnd::Stopped),
         };
-        link.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let consumer = link
+        connection.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let consumer = connection
             .channel
             .basic_consume(
                 short(queue),
@@ -53,22 +53,22 @@ impl<H: Host> Inbound<H> {
             )
             .await?;
         info!(queue, "connected to RabbitMQ: messages come in");
-        if let Some(state) = &self.state.inward {
+        if let Some(state) = &self.state.inbound {
             state.connect();
         }
-        let ended = self.follow(consumer, stop).await?;
-        link.close().await;
+        let ended = self.receive(consumer, stop).await?;
+        connection.close().await;
         Ok(ended)
     }
 
     /// The connection is gone.
-    pub fn lose(&self) {
-        if let Some(state) = &self.state.inward {
+    pub fn on_disconnect(&self) {
+        if let Some(state) = &self.state.inbound {
             state.disconnect();
         }
     }
 
-    async fn follow(
+    async fn receive(
         &self,
         mut consumer: Consumer,
         stop: &mut StopSignal,
@@ -78,13 +78,13 @@ impl<H: Host> Inbound<H> {
                 next = consumer.next() => next.ok_or(ConnectionError::Cancelled)??,
                 () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
-            let deliveries = waiting(first, &mut consumer);
+            let deliveries = ready_deliveries(first, &mut consumer);
             // What is not acknowledged comes again.
-            let goes_on = tokio::select! {
-                taken = self.take(deliveries) => taken?,
+            let is_open = tokio::select! {
+                inserted = self.insert(deliveries) => inserted?,
                 () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
-            if !goes_on {
+            if !is_open {
                 return Ok(DirectionEnd::Finished);
             }
         }
@@ -92,11 +92,11 @@ impl<H: Host> Inbound<H> {
 
     /// Takes messages in; false when nothing can be inserted any more. RabbitMQ hands out again
     /// what was not answered.
-    async fn take(&self, deliveries: Vec<Delivery>) -> Result<bool, ConnectionError> {
+    async fn insert(&self, deliveries: Vec<Delivery>) -> Result<bool, ConnectionError> {
         let mut accepted = Vec::new();
         let mut events = Vec::new();
         for delivery in deliveries {
-            match self.reading.read(message(&delivery)) {
+            match self.rules.read(message(&delivery)) {
                 Incoming::Insert(event) => {
                     events.push(event);
                     accepted.push(delivery);
@@ -108,7 +108,7 @@ impl<H: Host> Inbound<H> {
                 Incoming::Refused(reason) => self.refuse(&delivery, &reason).await?,
             }
         }
-        let outcomes = match intake::take(&self.host, events).await {
+        let outcomes = match intake::insert_all(&self.host, events).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 debug!(%error, "messages are not taken in any more");
@@ -133,7 +133,7 @@ impl<H: Host> Inbound<H> {
     async fn refuse(&self, delivery: &Delivery, reason: &str) -> Result<(), ConnectionError> {
         let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
         let routing_key = delivery.routing_key.as_str();
-        let queue = &self.reading.queue;
+        let queue = &self.rules.queue;
         warn!(queue, routing_key, message_id, reason, "a message is refused, not to come again");
         self.metrics.bridge.refused.increment(1);
         delivery.reject(BasicRejectOptions { requeue: false }).await?;
@@ -142,7 +142,7 @@ impl<H: Host> Inbound<H> {
 }
 
 /// The message and what has come behind it, without waiting.
-fn waiting(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
+fn ready_deliveries(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
     let mut bytes = first.data.len();
     let mut deliveries = vec![first];
     while deliveries.len() < usize::from(PREFETCH) && bytes < BATCH_BYTES_MAX {

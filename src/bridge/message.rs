@@ -71,7 +71,7 @@ struct Published<'a> {
 }
 
 /// Whether a record came in by a bridge, so that it does not go out again.
-pub fn came_in(record: &Record) -> bool {
+pub fn is_from_rabbitmq(record: &Record) -> bool {
     record.author().is_some_and(|author| author.as_str() == AUTHOR)
 }
 
@@ -116,14 +116,14 @@ impl IntakeRules {
         Ok(NewEvent {
             identity: Identity { event, to },
             data: Data::checked(data),
-            id: message.id.map(|id| self.id_of(id)),
+            id: message.id.map(|id| self.record_id(id)),
             expected_version: None,
             author: Some(author()),
         })
     }
 
     /// The id of a record whose message has this one.
-    fn id_of(&self, message_id: &str) -> Uuid {
+    fn record_id(&self, message_id: &str) -> Uuid {
         Uuid::try_parse(message_id).unwrap_or_else(|_| {
             let queue = Uuid::new_v5(&NAMESPACE, self.queue.as_bytes());
             Uuid::new_v5(&queue, message_id.as_bytes())
@@ -145,7 +145,7 @@ mod tests {
 
     const LOG: Uuid = Uuid::from_u128(7);
 
-    fn reading() -> IntakeRules {
+    fn rules() -> IntakeRules {
         let queue = "inbox".to_owned();
         IntakeRules { log: LOG, queue, event: None, body_bytes_max: 100, depth_max: 2 }
     }
@@ -171,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_data_and_the_routing_key_its_event() {
-        let event = inserted(reading().read(message("a.b", " [1, 1.50]\r\n")));
+    fn body_becomes_data_and_routing_key_the_event() {
+        let event = inserted(rules().read(message("a.b", " [1, 1.50]\r\n")));
         assert_eq!(event.identity.event.as_str(), "a.b");
         assert_eq!(event.data.as_bytes(), b"[1,1.50]");
         assert_eq!((event.id, event.identity.to.clone()), (None, None));
@@ -180,34 +180,34 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_broker_is_taken_apart() {
+    fn record_of_another_broker_keeps_its_event_user_and_data() {
         let body = r#"{"seq":9,"event":"note","version":4,"id":"x","to":"ann","data":[[1.0]]}"#;
         let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("elsewhere", body) };
-        let event = inserted(reading().read(published));
+        let event = inserted(rules().read(published));
         assert_eq!(event.identity.event.as_str(), "note");
         assert_eq!(event.identity.to.expect("a user").as_str(), "ann");
         assert_eq!(event.data.as_bytes(), b"[[1.0]]");
         let plain = AmqpMessage { kind: Some("note"), ..message("a", r#"{"event":"b"}"#) };
-        assert_eq!(inserted(reading().read(plain)).identity.event.as_str(), "a");
+        assert_eq!(inserted(rules().read(plain)).identity.event.as_str(), "a");
     }
 
     #[test]
-    fn what_this_log_published_is_its_own_and_what_another_did_is_not() {
+    fn messages_of_this_log_are_own_and_those_of_others_are_not() {
         let (own, other) = (LOG.to_string(), Uuid::from_u128(8).to_string());
         let from = |log| AmqpMessage { log: Some(log), ..message("a", "1") };
-        assert_eq!(reading().read(from(own.as_bytes())), Incoming::Own);
-        inserted(reading().read(from(other.as_bytes())));
+        assert_eq!(rules().read(from(own.as_bytes())), Incoming::Own);
+        inserted(rules().read(from(other.as_bytes())));
         // Even when nothing in it could be read.
         let broken = AmqpMessage { log: Some(own.as_bytes()), ..message("", "{") };
-        assert_eq!(reading().read(broken), Incoming::Own);
+        assert_eq!(rules().read(broken), Incoming::Own);
     }
 
     #[test]
-    fn an_id_is_kept_when_it_is_a_uuid_and_mapped_by_queue_and_id_otherwise() {
+    fn uuid_ids_are_kept_and_others_are_mapped_by_queue_and_id() {
         let id = |queue: &str, id| {
-            let reading = IntakeRules { queue: queue.to_owned(), ..reading() };
+            let rules = IntakeRules { queue: queue.to_owned(), ..rules() };
             let message = AmqpMessage { id: Some(id), ..message("a", "1") };
-            inserted(reading.read(message)).id.expect("an id")
+            inserted(rules.read(message)).id.expect("an id")
         };
         let uuid = "0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d";
         assert_eq!(id("q", uuid).to_string(), uuid);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_accepted_is_refused_with_the_reason() {
+    fn unacceptable_messages_are_refused_with_a_reason() {
         for (key, body, reason) in [
             ("a", "{\"a\":", "not acceptable JSON"),
             ("a", "", "not acceptable JSON"),
@@ -232,22 +232,22 @@ mod tests {
             ("broker:open", "1", "the system's own"),
             ("#", "1", "set BROKER_RABBITMQ_EVENT"),
         ] {
-            let said = refused(reading().read(message(key, body)));
-            assert!(said.contains(reason), "{said}");
+            let reason_given = refused(rules().read(message(key, body)));
+            assert!(reason_given.contains(reason), "{reason_given}");
         }
         for body in ["1", "{\"event\":\"a\"}", "{\"event\":1,\"data\":1}"] {
             let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("a", body) };
-            assert!(refused(reading().read(published)).contains("not a record"));
+            assert!(refused(rules().read(published)).contains("not a record"));
         }
         let private = r#"{"event":"a","to":"","data":1}"#;
         let published = AmqpMessage { kind: Some(TYPE_RECORD), ..message("a", private) };
-        assert!(refused(reading().read(published)).starts_with("to: "));
+        assert!(refused(rules().read(published)).starts_with("to: "));
     }
 
     #[test]
-    fn a_configured_event_takes_every_message_whatever_it_is_called() {
-        let reading = IntakeRules { event: Name::parse("mail").ok(), ..reading() };
-        let event = inserted(reading.read(message("no name!#", "1")));
+    fn configured_event_replaces_the_routing_key() {
+        let rules = IntakeRules { event: Name::parse("mail").ok(), ..rules() };
+        let event = inserted(rules.read(message("no name!#", "1")));
         assert_eq!(event.identity.event.as_str(), "mail");
     }
 
@@ -267,7 +267,7 @@ mod tests {
     proptest! {
         /// Instead of a target of `fuzz/`, whose build has no bridge.
         #[test]
-        fn whatever_comes_is_read_and_what_is_accepted_keeps_the_rules_and_its_id(
+        fn any_message_is_read_and_accepted_ones_keep_the_rules_and_their_id(
             routing_key in r"[a-c]\.[a-cé]{1,3}|\PC{0,12}",
             id in option::of(r"\PC{0,40}"),
             kind in option::of(r"broker\.record|note"),
@@ -281,8 +281,8 @@ mod tests {
                 log: log.as_deref(),
                 body: &body,
             };
-            let read = reading().read(message);
-            prop_assert_eq!(&reading().read(message), &read, "it may come again");
+            let read = rules().read(message);
+            prop_assert_eq!(&rules().read(message), &read, "it may come again");
             let event = match read {
                 Incoming::Insert(event) => event,
                 Incoming::Own => panic!("no other log has this id: {log:?}"),
@@ -293,7 +293,7 @@ mod tests {
             };
             let name = &event.identity.event;
             prop_assert_eq!(Name::parse(name.as_str()), Ok(name.clone()));
-            let limits = JsonLimits { depth_max: reading().depth_max };
+            let limits = JsonLimits { depth_max: rules().depth_max };
             let data = json::compact(event.data.as_bytes(), limits);
             prop_assert_eq!(data.as_deref(), Ok(event.data.as_bytes()));
             prop_assert_eq!(event.id.is_some(), id.is_some());
@@ -305,9 +305,9 @@ mod tests {
             let data = std::str::from_utf8(event.data.as_bytes())?;
             let record = format!("{{\"event\":{},{to}\"data\":{data}}}", text(name.as_str()));
             let kind = Some(TYPE_RECORD);
-            let reading = IntakeRules { body_bytes_max: 10_000, ..reading() };
+            let rules = IntakeRules { body_bytes_max: 10_000, ..rules() };
             let published = AmqpMessage { kind, body: record.as_bytes(), ..message };
-            prop_assert_eq!(reading.read(published), Incoming::Insert(event));
+            prop_assert_eq!(rules.read(published), Incoming::Insert(event));
         }
     }
 }

@@ -19,7 +19,9 @@ use uuid::Uuid;
 
 use crate::bridge::connection::{BridgeConnection, ConnectionError, ConnectionWatch, short};
 use crate::bridge::host::Host;
-use crate::bridge::message::{HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, came_in};
+use crate::bridge::message::{
+    HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, is_from_rabbitmq,
+};
 use crate::bridge::position::Position;
 use crate::bridge::state::BridgeState;
 use crate::bridge::supervisor::{DirectionEnd, StopSignal};
@@ -34,9 +36,9 @@ const UNCONFIRMED_MAX: usize = 256;
 /// Bytes of them, which lapin holds while RabbitMQ takes nothing; one record more than fits may be.
 const UNCONFIRMED_BYTES_MAX: usize = 4 << 20;
 /// How often the position is kept, as long as it moves.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for confirmations; what is not confirmed then is sent again.
-const CONFIRM_MAX: Duration = Duration::from_millis(500);
+const CONFIRM_WAIT_MAX: Duration = Duration::from_millis(500);
 /// The delivery mode of messages that RabbitMQ writes to its disk.
 const PERSISTENT: u8 = 2;
 
@@ -55,7 +57,7 @@ pub(super) struct Outbound<H> {
 struct Flow {
     subscriber: Subscriber,
     /// Read, and not published yet.
-    ahead: VecDeque<Arc<Record>>,
+    unsent: VecDeque<Arc<Record>>,
     unconfirmed: Unconfirmed,
     /// It has not caught up yet since it connected.
     is_behind: bool,
@@ -76,7 +78,7 @@ enum NextStep {
     End,
     Read(Batch),
     /// It is time to keep the position.
-    Time,
+    StorePosition,
 }
 
 struct SentRecord {
@@ -89,46 +91,46 @@ impl<H: Host> Outbound<H> {
     /// Connects once and sends until the end of the connection, or of the bridge.
     pub async fn run(&mut self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
         let exchange = self.exchange.clone();
-        let link = tokio::select! {
-            link = BridgeConnection::to_exchange(&self.url, exchange.as_str()) => link?,
+        let connection = tokio::select! {
+            connection = BridgeConnection::to_exchange(&self.url, exchange.as_str()) => connection?,
             () = stop.wait() => return Ok(DirectionEnd::Stopped),
         };
-        link.channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let seq = self.position.now();
+        connection.channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let seq = self.position.seq();
         let Some(subscriber) = self.host.follow(self.selector.clone(), seq) else {
             return Ok(DirectionEnd::Finished);
         };
         let lag = self.host.head().saturating_sub(seq);
         info!(%exchange, seq, lag, "connected to RabbitMQ: records go out");
-        if let Some(state) = &self.state.out {
+        if let Some(state) = &self.state.outbound {
             state.connect();
         }
         let mut flow = Flow {
             subscriber,
-            ahead: VecDeque::new(),
+            unsent: VecDeque::new(),
             unconfirmed: Unconfirmed::default(),
             is_behind: true,
         };
-        let mut watch = link.watch();
-        let ended = self.send(&link.channel, &mut watch, &mut flow, stop).await;
+        let mut watch = connection.watch();
+        let ended = self.send(&connection.channel, &mut watch, &mut flow, stop).await;
         if ended.is_ok() {
-            self.settle(&mut flow).await;
-            link.close().await;
+            self.await_confirmations(&mut flow).await;
+            connection.close().await;
         }
         ended
     }
 
     /// The connection is gone: the position is kept, and what waits is in the log.
-    pub async fn lose(&mut self) {
-        if let Some(state) = &self.state.out
+    pub async fn on_disconnect(&mut self) {
+        if let Some(state) = &self.state.outbound
             && state.is_connected()
         {
             state.disconnect();
-            let seq = self.position.now();
+            let seq = self.position.seq();
             let lag = self.host.head().saturating_sub(seq);
             info!(seq, lag, "no records go to RabbitMQ; they wait in the log");
         }
-        self.keep().await;
+        self.store_position().await;
     }
 
     async fn send(
@@ -138,10 +140,10 @@ impl<H: Host> Outbound<H> {
         flow: &mut Flow,
         stop: &mut StopSignal,
     ) -> Result<DirectionEnd, ConnectionError> {
-        let mut keep = interval(KEEP_EVERY);
-        keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut store_tick = interval(STORE_INTERVAL);
+        store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What failed is tried again when it is time.
-        let mut is_kept = true;
+        let mut is_stored = true;
         loop {
             while let Some(record) = flow.next_to_send() {
                 let sent = tokio::select! {
@@ -150,39 +152,40 @@ impl<H: Host> Outbound<H> {
                     () = stop.wait() => return Ok(DirectionEnd::Stopped),
                 };
                 // Until now it held back the position.
-                flow.ahead.pop_front();
+                flow.unsent.pop_front();
                 flow.unconfirmed.push(sent);
             }
             let next = tokio::select! {
                 next = self.next(flow) => next?,
                 error = watch.lost() => return Err(error),
-                _ = keep.tick() => NextStep::Time,
+                _ = store_tick.tick() => NextStep::StorePosition,
                 () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
-            let (mut confirmed, mut is_time) = (0, false);
+            let (mut confirmed, mut is_store_time) = (0, false);
             match next {
                 NextStep::Confirmed(count) => confirmed = count,
                 NextStep::End => return Ok(DirectionEnd::Finished),
                 NextStep::Read(records) => {
-                    flow.ahead.extend(records.into_iter().filter(|record| !came_in(record)));
+                    flow.unsent
+                        .extend(records.into_iter().filter(|record| !is_from_rabbitmq(record)));
                 }
-                NextStep::Time => is_time = true,
+                NextStep::StorePosition => is_store_time = true,
             }
-            self.stand(flow, confirmed);
-            if is_time || (is_kept && self.position.is_far()) {
-                is_kept = self.keep().await;
+            self.advance(flow, confirmed);
+            if is_store_time || (is_stored && self.position.is_store_due()) {
+                is_stored = self.store_position().await;
             }
         }
     }
 
     /// What comes first: a confirmation, or, when all that was read is published, more of the log.
     async fn next(&self, flow: &mut Flow) -> Result<NextStep, ConnectionError> {
-        let (can_read, rests) = (flow.ahead.is_empty(), flow.is_idle_but_for_the_log());
+        let (can_read, is_all_confirmed) = (flow.unsent.is_empty(), flow.is_all_confirmed());
         let Flow { subscriber, unconfirmed, .. } = flow;
         tokio::select! {
             biased;
             confirmed = unconfirmed.confirm() => confirmed.map(NextStep::Confirmed),
-            next = self.read(subscriber, rests), if can_read => Ok(next),
+            next = self.read(subscriber, is_all_confirmed), if can_read => Ok(next),
         }
     }
 
@@ -205,13 +208,13 @@ impl<H: Host> Outbound<H> {
     }
 
     /// What comes next in the log; `rests` when nothing before it waits.
-    async fn read(&self, subscriber: &mut Subscriber, rests: bool) -> NextStep {
+    async fn read(&self, subscriber: &mut Subscriber, is_all_confirmed: bool) -> NextStep {
         let step = poll_fn(|cx| {
             let polled = subscriber.poll_step(cx);
-            if polled.is_pending() && rests && subscriber.is_following() {
+            if polled.is_pending() && is_all_confirmed && subscriber.is_following() {
                 // It has looked at everything, and moved on past what does not match.
-                if let Some(state) = &self.state.out {
-                    state.stand(subscriber.position(), true);
+                if let Some(state) = &self.state.outbound {
+                    state.update(subscriber.position(), true);
                 }
             }
             polled
@@ -227,35 +230,35 @@ impl<H: Host> Outbound<H> {
     }
 
     /// The position rises to what is confirmed.
-    fn stand(&mut self, flow: &mut Flow, confirmed: u64) {
+    fn advance(&mut self, flow: &mut Flow, confirmed: u64) {
         self.metrics.bridge.sent.increment(confirmed);
-        self.position.rise(flow.position(), confirmed);
+        self.position.advance(flow.position(), confirmed);
         if flow.is_behind && flow.is_idle() {
             flow.is_behind = false;
-            info!(seq = self.position.now(), lag = 0, "RabbitMQ has confirmed every record");
+            info!(seq = self.position.seq(), lag = 0, "RabbitMQ has confirmed every record");
         }
-        if let Some(state) = &self.state.out {
-            state.stand(self.position.now(), flow.is_idle());
+        if let Some(state) = &self.state.outbound {
+            state.update(self.position.seq(), flow.is_idle());
         }
     }
 
     /// Keeps the position; whether it is kept now.
-    async fn keep(&mut self) -> bool {
-        let kept = self.position.keep(&self.host).await;
-        if let Err(error) = &kept {
-            let seq = self.position.now();
-            warn!(%error, seq, "the position could not be kept; some records may be sent again");
+    async fn store_position(&mut self) -> bool {
+        let stored = self.position.store(&self.host).await;
+        if let Err(error) = &stored {
+            let seq = self.position.seq();
+            warn!(%error, seq, "the position could not be stored; some records may be sent again");
         }
-        kept.is_ok()
+        stored.is_ok()
     }
 
     /// Waits a little for what RabbitMQ has still to confirm.
-    async fn settle(&mut self, flow: &mut Flow) {
-        let end = Instant::now() + CONFIRM_MAX;
+    async fn await_confirmations(&mut self, flow: &mut Flow) {
+        let end = Instant::now() + CONFIRM_WAIT_MAX;
         while !flow.unconfirmed.sent.is_empty() {
             tokio::select! {
                 confirmed = flow.unconfirmed.confirm() => match confirmed {
-                    Ok(confirmed) => self.stand(flow, confirmed),
+                    Ok(confirmed) => self.advance(flow, confirmed),
                     Err(error) => return debug!(%error, "it will be sent again"),
                 },
                 () = sleep_until(end) => return,
@@ -267,24 +270,24 @@ impl<H: Host> Outbound<H> {
 impl Flow {
     /// The next record, if there is one and room for it.
     fn next_to_send(&self) -> Option<Arc<Record>> {
-        if self.unconfirmed.has_room() { self.ahead.front().cloned() } else { None }
+        if self.unconfirmed.has_room() { self.unsent.front().cloned() } else { None }
     }
 
     /// Every record up to here was confirmed, or is not to go out.
     fn position(&self) -> Seq {
         let unconfirmed = self.unconfirmed.sent.front().map(|sent| sent.seq);
-        let next = unconfirmed.or_else(|| self.ahead.front().map(|record| record.seq()));
+        let next = unconfirmed.or_else(|| self.unsent.front().map(|record| record.seq()));
         next.map_or_else(|| self.subscriber.position(), |next| next - 1)
     }
 
     /// Whether all that was read is confirmed.
-    fn is_idle_but_for_the_log(&self) -> bool {
-        self.unconfirmed.sent.is_empty() && self.ahead.is_empty()
+    fn is_all_confirmed(&self) -> bool {
+        self.unconfirmed.sent.is_empty() && self.unsent.is_empty()
     }
 
     /// Whether everything in the log was looked at, and all of it confirmed.
     fn is_idle(&self) -> bool {
-        self.is_idle_but_for_the_log() && self.subscriber.is_following()
+        self.is_all_confirmed() && self.subscriber.is_following()
     }
 }
 

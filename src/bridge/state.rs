@@ -8,9 +8,9 @@ use crate::record::Seq;
 #[derive(Debug, Default)]
 pub struct BridgeState {
     /// Records that go out.
-    pub out: Option<OutboundState>,
+    pub outbound: Option<OutboundState>,
     /// Messages that come in.
-    pub inward: Option<InboundState>,
+    pub inbound: Option<InboundState>,
 }
 
 /// How the way out stands.
@@ -70,7 +70,7 @@ impl OutboundState {
     }
 
     /// The position rises, and whether anything waits behind it.
-    pub(super) fn stand(&self, position: Seq, is_idle: bool) {
+    pub(super) fn update(&self, position: Seq, is_idle: bool) {
         self.position.store(position, Ordering::Relaxed);
         self.is_idle.store(is_idle, Ordering::Relaxed);
     }
@@ -92,12 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lag_is_what_waits_and_nothing_while_nothing_does() {
+    fn lag_counts_unconfirmed_records_and_is_0_while_idle() {
         let out = OutboundState::default();
         assert_eq!(out.lag(7), 7, "nothing was looked at yet");
-        out.stand(5, false);
+        out.update(5, false);
         assert_eq!((out.position(), out.lag(7)), (5, 2));
-        out.stand(5, true);
+        out.update(5, true);
         assert_eq!(out.lag(9), 0, "what came since is not to go out");
         out.disconnect();
         assert_eq!(out.lag(9), 4, "nobody looks at what comes now");

@@ -27,7 +27,7 @@ use crate::subscription::Selector;
 /// The longest pause before RabbitMQ is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A connection that lived so long was a good one: pauses begin small again.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How long the end may take: confirmations, a position, two goodbyes.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -73,16 +73,16 @@ impl Bridge {
         let Some(url) = config.rabbitmq.url.clone() else { return Ok(None) };
         let RabbitMq { exchange, queue, .. } = &config.rabbitmq;
         let state = Arc::new(BridgeState {
-            out: exchange.as_ref().map(|_| state::OutboundState::default()),
-            inward: queue.as_ref().map(|_| state::InboundState::default()),
+            outbound: exchange.as_ref().map(|_| state::OutboundState::default()),
+            inbound: queue.as_ref().map(|_| state::InboundState::default()),
         });
-        let out = way_out(&host, &url, config, &state, metrics);
-        let inward = way_in(&host, &url, config, &state, metrics);
+        let outbound = outbound(&host, &url, config, &state, metrics);
+        let inbound = inbound(&host, &url, config, &state, metrics);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("bridge".to_owned()).spawn(move || {
-            let run = AssertUnwindSafe(|| run(runtime, out, inward, &StopSignal(stopped)));
+            let run = AssertUnwindSafe(|| run(runtime, outbound, inbound, &StopSignal(stopped)));
             if catch_unwind(run).is_err() {
                 error!("the bridge to RabbitMQ panicked; nothing goes out or comes in");
             }
@@ -107,7 +107,7 @@ impl Bridge {
     }
 }
 
-fn way_out<H: Host + Clone>(
+fn outbound<H: Host + Clone>(
     host: &H,
     url: &AmqpUrl,
     config: &Config,
@@ -119,8 +119,8 @@ fn way_out<H: Host + Clone>(
     let selector =
         if private { Selector::for_all_users(filters) } else { Selector::new(filters, None) };
     let position = Position::find(host, &exchange);
-    if let Some(out) = &state.out {
-        out.stand(position.now(), false);
+    if let Some(state) = &state.outbound {
+        state.update(position.seq(), false);
     }
     Some(Outbound {
         host: host.clone(),
@@ -133,14 +133,14 @@ fn way_out<H: Host + Clone>(
     })
 }
 
-fn way_in<H: Host + Clone>(
+fn inbound<H: Host + Clone>(
     host: &H,
     url: &AmqpUrl,
     config: &Config,
     state: &Arc<BridgeState>,
     metrics: &Metrics,
 ) -> Option<Inbound<H>> {
-    let reading = IntakeRules {
+    let rules = IntakeRules {
         log: host.log_id(),
         queue: config.rabbitmq.queue.clone()?,
         event: config.rabbitmq.event.clone(),
@@ -148,34 +148,34 @@ fn way_in<H: Host + Clone>(
         depth_max: config.max_depth,
     };
     let (host, url) = (host.clone(), url.clone());
-    Some(Inbound { host, url, reading, state: state.clone(), metrics: metrics.clone() })
+    Some(Inbound { host, url, rules, state: state.clone(), metrics: metrics.clone() })
 }
 
 fn run<H: Host>(
     runtime: Runtime,
-    out: Option<Outbound<H>>,
-    inward: Option<Inbound<H>>,
+    outbound: Option<Outbound<H>>,
+    inbound: Option<Inbound<H>>,
     stop: &StopSignal,
 ) {
     runtime.block_on(async {
         let sending = async {
-            let Some(mut out) = out else { return };
-            let mut retry = RetryAt::new("out", stop);
+            let Some(mut outbound) = outbound else { return };
+            let mut retry = ConnectionRetry::new("out", stop);
             loop {
-                let ended = out.run(&mut retry.stop).await;
-                out.lose().await;
-                if !retry.goes_on(ended).await {
+                let ended = outbound.run(&mut retry.stop).await;
+                outbound.on_disconnect().await;
+                if !retry.wait_to_retry(ended).await {
                     return;
                 }
             }
         };
         let taking = async {
-            let Some(inward) = inward else { return };
-            let mut retry = RetryAt::new("in", stop);
+            let Some(inbound) = inbound else { return };
+            let mut retry = ConnectionRetry::new("in", stop);
             loop {
-                let ended = inward.run(&mut retry.stop).await;
-                inward.lose();
-                if !retry.goes_on(ended).await {
+                let ended = inbound.run(&mut retry.stop).await;
+                inbound.on_disconnect();
+                if !retry.wait_to_retry(ended).await {
                     return;
                 }
             }
@@ -187,20 +187,20 @@ fn run<H: Host>(
 }
 
 /// When a way is tried again.
-struct RetryAt {
+struct ConnectionRetry {
     way: &'static str,
     backoff: Backoff,
     began: Instant,
     stop: StopSignal,
 }
 
-impl RetryAt {
+impl ConnectionRetry {
     fn new(way: &'static str, stop: &StopSignal) -> Self {
         Self { way, backoff: Backoff::new(PAUSE_MAX), began: Instant::now(), stop: stop.clone() }
     }
 
     /// Pauses after a connection was lost, or did not come about; false when it was the last.
-    async fn goes_on(&mut self, ended: Result<DirectionEnd, ConnectionError>) -> bool {
+    async fn wait_to_retry(&mut self, ended: Result<DirectionEnd, ConnectionError>) -> bool {
         let way = self.way;
         let error = match ended {
             Ok(ended) => {
@@ -209,7 +209,7 @@ impl RetryAt {
             }
             Err(error) => error,
         };
-        if self.began.elapsed() >= GOOD_AFTER {
+        if self.began.elapsed() >= STABLE_AFTER {
             self.backoff.reset();
         }
         let pause = self.backoff.next();

@@ -33,10 +33,13 @@ pub enum Intake {
 ///
 /// # Errors
 /// When nothing can be inserted any more: what has no outcome was perhaps stored.
-pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Intake>, ProposeError> {
+pub async fn insert_all<H: Host>(
+    host: &H,
+    events: Vec<NewEvent>,
+) -> Result<Vec<Intake>, ProposeError> {
     let count = events.len();
     if count > 1 && are_ids_distinct(&events) {
-        match persist(host, &events).await {
+        match insert_with_retry(host, &events).await {
             Ok(Verdict::Append(_)) => return Ok(vec![Intake::Inserted; count]),
             Ok(Verdict::Known(_)) => return Ok(vec![Intake::Known; count]),
             // Some of it was seen before, or cannot be accepted: each by itself tells which.
@@ -46,16 +49,18 @@ pub async fn take<H: Host>(host: &H, events: Vec<NewEvent>) -> Result<Vec<Intake
     }
     let mut outcomes = Vec::with_capacity(count);
     for event in events {
-        outcomes.push(take_one(host, event).await?);
+        outcomes.push(insert_one(host, event).await?);
     }
     Ok(outcomes)
 }
 
-async fn take_one<H: Host>(host: &H, event: NewEvent) -> Result<Intake, ProposeError> {
-    match persist(host, std::slice::from_ref(&event)).await {
+async fn insert_one<H: Host>(host: &H, event: NewEvent) -> Result<Intake, ProposeError> {
+    match insert_with_retry(host, std::slice::from_ref(&event)).await {
         Ok(Verdict::Append(_)) => Ok(Intake::Inserted),
         Ok(Verdict::Known(_)) => Ok(Intake::Known),
-        Err(ProposeError::Rejected(Rejection::IdTaken { id, .. })) => judge(host, id, &event).await,
+        Err(ProposeError::Rejected(Rejection::IdTaken { id, .. })) => {
+            check_taken_id(host, id, &event).await
+        }
         Err(ProposeError::Rejected(rejection)) => Ok(Intake::Refused(rejection.to_string())),
         Err(error) => Err(error),
     }
@@ -63,12 +68,16 @@ async fn take_one<H: Host>(host: &H, event: NewEvent) -> Result<Intake, ProposeE
 
 /// An id that is taken by the same value is our own record on its way back, without its headers;
 /// one that is taken by another value was used twice by whoever sent the message.
-async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Intake, ProposeError> {
-    let mut pauses = Pauses::new();
+async fn check_taken_id<H: Host>(
+    host: &H,
+    id: Uuid,
+    event: &NewEvent,
+) -> Result<Intake, ProposeError> {
+    let mut pauses = RetryPauses::new();
     let found = loop {
         match host.find(id).await {
             Ok(found) => break found,
-            Err(error) => pauses.pass(error).await?,
+            Err(error) => pauses.wait(error).await?,
         }
     };
     let is_same = found.is_some_and(|record| {
@@ -83,15 +92,18 @@ async fn judge<H: Host>(host: &H, id: Uuid, event: &NewEvent) -> Result<Intake, 
 }
 
 /// Inserts a batch, as often as it takes.
-async fn persist<H: Host>(host: &H, events: &[NewEvent]) -> Result<Verdict, ProposeError> {
-    let mut pauses = Pauses::new();
+async fn insert_with_retry<H: Host>(
+    host: &H,
+    events: &[NewEvent],
+) -> Result<Verdict, ProposeError> {
+    let mut pauses = RetryPauses::new();
     loop {
         match host.insert(events.to_vec()).await {
             Ok(verdict) => {
-                pauses.end();
+                pauses.done();
                 return Ok(verdict);
             }
-            Err(error) => pauses.pass(error).await?,
+            Err(error) => pauses.wait(error).await?,
         }
     }
 }
@@ -102,7 +114,7 @@ fn are_ids_distinct(events: &[NewEvent]) -> bool {
 }
 
 /// Whether a failure passes by itself, or by what an operator does while messages wait.
-fn passes(error: &ProposeError) -> bool {
+fn is_transient(error: &ProposeError) -> bool {
     match error {
         ProposeError::IdsNotReady
         | ProposeError::NoSpace
@@ -122,19 +134,19 @@ fn passes(error: &ProposeError) -> bool {
 }
 
 /// The pauses of one insert; says in the log that messages wait, and that they go on.
-struct Pauses {
+struct RetryPauses {
     backoff: Backoff,
     has_waited: bool,
 }
 
-impl Pauses {
+impl RetryPauses {
     fn new() -> Self {
         Self { backoff: Backoff::new(PAUSE_MAX), has_waited: false }
     }
 
     /// Pauses after a failure that passes; any other is given back.
-    async fn pass(&mut self, error: ProposeError) -> Result<(), ProposeError> {
-        if !passes(&error) {
+    async fn wait(&mut self, error: ProposeError) -> Result<(), ProposeError> {
+        if !is_transient(&error) {
             return Err(error);
         }
         let pause = self.backoff.next();
@@ -145,7 +157,7 @@ impl Pauses {
         Ok(())
     }
 
-    fn end(&self) {
+    fn done(&self) {
         if self.has_waited {
             info!("messages of RabbitMQ are inserted again");
         }

@@ -105,35 +105,35 @@ fn valued(id: u32, value: u32) -> NewEvent {
 }
 
 #[tokio::test]
-async fn what_waits_together_is_one_insert_in_order() {
+async fn waiting_messages_are_one_insert_in_order() {
     let model = Model::default();
-    let outcomes = take(&model, (1..=5).map(event).collect()).await.unwrap();
+    let outcomes = insert_all(&model, (1..=5).map(event).collect()).await.unwrap();
     assert_eq!(outcomes, vec![Intake::Inserted; 5]);
     assert_eq!(*model.inserts.borrow(), [5]);
     assert_eq!(model.data(), ["1", "2", "3", "4", "5"]);
-    assert_eq!(take(&model, Vec::new()).await.unwrap(), []);
+    assert_eq!(insert_all(&model, Vec::new()).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn messages_that_come_again_are_known_and_not_inserted_again() {
+async fn redelivered_messages_are_known_and_not_inserted_again() {
     let model = Model::default();
-    take(&model, (1..=3).map(event).collect()).await.unwrap();
-    let again = take(&model, (1..=3).map(event).collect()).await.unwrap();
+    insert_all(&model, (1..=3).map(event).collect()).await.unwrap();
+    let again = insert_all(&model, (1..=3).map(event).collect()).await.unwrap();
     assert_eq!(again, vec![Intake::Known; 3]);
-    let some = take(&model, (2..=5).map(event).collect()).await.unwrap();
+    let some = insert_all(&model, (2..=5).map(event).collect()).await.unwrap();
     let (known, new) = (Intake::Known, Intake::Inserted);
     assert_eq!(some, [known.clone(), known.clone(), new.clone(), new.clone()]);
     // The same message twice at once.
-    let twice = take(&model, vec![event(6), event(6)]).await.unwrap();
+    let twice = insert_all(&model, vec![event(6), event(6)]).await.unwrap();
     assert_eq!(twice, [new, known]);
     assert_eq!(model.data(), ["1", "2", "3", "4", "5", "6"]);
 }
 
 #[tokio::test]
-async fn an_id_that_another_message_had_is_refused_and_the_others_are_taken() {
+async fn reused_id_is_refused_and_the_other_messages_are_inserted() {
     let model = Model::default();
-    take(&model, vec![event(1)]).await.unwrap();
-    let outcomes = take(&model, vec![event(2), valued(1, 9), event(3)]).await.unwrap();
+    insert_all(&model, vec![event(1)]).await.unwrap();
+    let outcomes = insert_all(&model, vec![event(2), valued(1, 9), event(3)]).await.unwrap();
     let [Intake::Inserted, Intake::Refused(reason), Intake::Inserted] = &outcomes[..] else {
         panic!("{outcomes:?}")
     };
@@ -143,44 +143,44 @@ async fn an_id_that_another_message_had_is_refused_and_the_others_are_taken() {
 
 /// Somebody takes our records out of one queue and puts them into another, without their headers.
 #[tokio::test]
-async fn a_record_that_comes_back_without_its_headers_is_known_by_its_id() {
+async fn returning_record_without_headers_is_known_by_its_id() {
     let model = Model::default();
-    take(&model, vec![event(1)]).await.unwrap();
+    insert_all(&model, vec![event(1)]).await.unwrap();
     let author = Some(crate::record::User::parse("somebody").unwrap());
     let back = NewEvent { author, ..event(1) };
-    assert_eq!(take(&model, vec![back]).await.unwrap(), [Intake::Known]);
+    assert_eq!(insert_all(&model, vec![back]).await.unwrap(), [Intake::Known]);
     assert_eq!(model.data(), ["1"]);
 }
 
 #[tokio::test]
-async fn failures_that_pass_are_tried_again_and_nothing_overtakes() {
+async fn transient_failures_are_retried_in_order() {
     let too_many = ProposeError::Rejected(Rejection::TooManyEvents { limit: 1 });
     let model = Model::failing([ProposeError::QueueFull, too_many]);
-    let outcomes = take(&model, (1..=3).map(event).collect()).await.unwrap();
+    let outcomes = insert_all(&model, (1..=3).map(event).collect()).await.unwrap();
     assert_eq!(outcomes, vec![Intake::Inserted; 3]);
     assert_eq!(*model.inserts.borrow(), [3, 3, 3], "the same batch again, whole");
     assert_eq!(model.data(), ["1", "2", "3"]);
     // Also while it is looked whose id it is.
     let taken = ProposeError::Rejected(Rejection::IdTaken { index: 0, id: Uuid::nil() });
     let model = Model::failing([taken, ProposeError::IdsNotReady]);
-    let outcomes = take(&model, vec![event(1)]).await.unwrap();
+    let outcomes = insert_all(&model, vec![event(1)]).await.unwrap();
     assert!(matches!(&outcomes[..], [Intake::Refused(_)]), "{outcomes:?}");
 }
 
 #[test]
-fn what_an_operator_or_time_can_mend_passes() {
+fn failures_that_an_operator_or_time_can_fix_are_transient() {
     let lag = ProposeError::ProjectionLag { records: 7 };
     let too_many = ProposeError::Rejected(Rejection::TooManyBytes { limit: 1 });
     for error in [ProposeError::IdsNotReady, ProposeError::NoSpace, lag, too_many] {
-        assert!(passes(&error), "{error}");
+        assert!(is_transient(&error), "{error}");
     }
 }
 
 #[tokio::test]
-async fn when_nothing_can_be_inserted_any_more_no_message_has_an_outcome() {
+async fn permanent_failure_leaves_messages_without_an_outcome() {
     for error in [ProposeError::Stopping, ProposeError::StorageFailed, ProposeError::Unknown] {
         let model = Model::failing([error]);
-        assert!(take(&model, vec![event(1), event(2)]).await.is_err());
+        assert!(insert_all(&model, vec![event(1), event(2)]).await.is_err());
         assert_eq!(model.inserts.borrow().len(), 1, "it is not tried again");
     }
 }

@@ -111,12 +111,12 @@ fn bridge_lines(broker: &Broker) -> String {
 fn bridge(broker: &Broker) -> Option<BridgeHealth> {
     let state = broker.bridge_state()?;
     let head = broker.head();
-    let out = state.out.as_ref().map(|out| BridgeOutHealth {
+    let out = state.outbound.as_ref().map(|out| BridgeOutHealth {
         connected: out.is_connected(),
         seq: out.position(),
         lag: out.lag(head),
     });
-    let inward = state.inward.as_ref();
+    let inward = state.inbound.as_ref();
     let inward = inward.map(|inward| BridgeInHealth { connected: inward.is_connected() });
     Some(BridgeHealth { out, inward })
 }
