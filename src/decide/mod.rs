@@ -1,10 +1,10 @@
-//! Deciding is a fold: proposals in one order in, records or a rejection out.
+//! Decides proposals one after the other: a pure fold that answers records or a rejection.
 //!
 //! Owns versions, the last seq and the last time, and the rules of ids, `expected_version`,
 //! atomic batches and limits.
-//! Promises that equal proposals in equal order, with equal times and random bytes, make equal
+//! Promises that equal proposals in equal order, with equal times and random bytes, produce equal
 //! records, so that every process that folds the same order decides alike.
-//! Does no I/O and reads no clock.
+//! Does not do I/O or read a clock.
 
 mod rejection;
 
@@ -26,10 +26,10 @@ pub struct Proposal {
     pub events: Vec<Proposed>,
 }
 
-/// An event with the random bytes that its record will need, drawn before the fold.
+/// An event with the random bytes for its record, drawn before the fold.
 #[derive(Clone, Debug)]
 pub struct Proposed {
-    /// What the caller asks for.
+    /// The event.
     pub event: NewEvent,
     /// Salts of the record's commitments.
     pub salts: Salts,
@@ -37,41 +37,41 @@ pub struct Proposed {
     pub id_random: [u8; 5],
 }
 
-/// Bounds on what the fold lets into memory.
+/// Bounds on the latest records, which are held in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most identities, that is newest values.
+    /// Maximum number of identities.
     pub events_max: usize,
-    /// Most bytes of newest values' data together.
+    /// Maximum bytes of the latest records' data.
     pub latest_bytes_max: usize,
-    /// Most positions of consumers.
+    /// Maximum number of consumers' positions.
     pub consumers_max: usize,
 }
 
 impl Limits {
-    /// Everything is let in.
+    /// No bounds.
     pub const NONE: Self =
         Self { events_max: usize::MAX, latest_bytes_max: usize::MAX, consumers_max: usize::MAX };
 }
 
-/// Every id that was ever committed, and those decided but not yet committed.
+/// Finds ids among all committed records and those decided but not yet committed.
 pub trait SeenIds {
-    /// The record that the id belongs to.
+    /// The record with this id.
     fn find(&self, id: &Uuid) -> Option<Arc<Record>>;
 }
 
-/// What the fold carries from proposal to proposal.
-#[derive(Debug)]
+/// The state that the fold carries from proposal to proposal.
+#[derive(Debug, Default)]
 pub struct FoldState {
     limits: Limits,
     latest: HashMap<Identity, HeldVersion>,
-    /// Identities and bytes of data that count towards the limits: all but the system's own.
+    /// Identities and bytes of data that count towards the limits: all except system records.
     events: usize,
     latest_bytes: usize,
     consumers: usize,
     last_seq: Seq,
     last_time: Timestamp,
-    /// What the records decided since the last [`FoldState::settle`] replaced, oldest first.
+    /// The versions that were replaced since the last [`FoldState::settle`], oldest first.
     unsettled: Vec<(Identity, Option<HeldVersion>)>,
     settled_time: Timestamp,
 }
@@ -82,12 +82,12 @@ struct HeldVersion {
     data_bytes: usize,
 }
 
-/// What became of a proposal.
+/// The answer to an accepted proposal.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// These records are to be appended, in this order.
+    /// Append these records, in this order.
     Append(Vec<Arc<Record>>),
-    /// Every event was seen before: the original records.
+    /// Every event was inserted before; these are the original records.
     Known(Vec<Arc<Record>>),
 }
 
@@ -99,31 +99,15 @@ impl Default for FoldState {
 }
 
 impl FoldState {
-    /// Of an empty log.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            latest: HashMap::new(),
-            counted: 0,
-            latest_bytes: 0,
-            consumers: 0,
-            last_seq: 0,
-            last_time: Timestamp::default(),
-            unsettled: Vec::new(),
-            settled_time: Timestamp::default(),
-        }
-    }
-
-    /// Takes in a committed record on the way back from the log, in seq order.
+    /// Adds a committed record during replay of the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
         let version = record.version;
         let before = self.restore_latest(record);
         assert_eq!(before + 1, version, "versions have no gaps");
     }
 
-    /// Takes in a committed record that stands for those before it of its identity, in seq order;
-    /// answers the version that was the newest until now.
+    /// Adds a committed record during replay, in seq order, of whose identity earlier records may
+    /// have been skipped; returns the previous latest version, or 0.
     pub fn restore_latest(&mut self, record: RestoredRecord) -> Version {
         self.last_seq = record.seq;
         self.last_time = self.last_time.max(record.time);
@@ -132,20 +116,21 @@ impl FoldState {
         before
     }
 
-    /// What was decided is durable.
+    /// Everything decided so far is durable.
     pub fn settle(&mut self) {
         self.unsettled.clear();
         self.settled_time = self.last_time;
     }
 
-    /// What was decided since the last [`FoldState::settle`] was not stored and never will be.
+    /// Undoes everything decided since the last [`FoldState::settle`], which was not stored and
+    /// never will be.
     pub fn undo(&mut self) {
         while let Some((identity, before)) = self.unsettled.pop() {
             let now = match before {
                 Some(held) => self.latest.insert(identity.clone(), held),
                 None => self.latest.remove(&identity),
             };
-            let now = now.expect("what was decided is held");
+            let now = now.expect("each undone identity has a latest version");
             self.count(&identity, Some(now), before);
             self.last_seq -= 1;
         }
@@ -159,17 +144,17 @@ impl FoldState {
         self.last_seq
     }
 
-    /// Bytes of the newest values' data.
+    /// Bytes of the latest records' data.
     #[cfg(test)]
     #[must_use]
     pub fn latest_bytes(&self) -> usize {
         self.latest_bytes
     }
 
-    /// Folds one proposal: on `Append` the state has moved on, otherwise it is as before.
+    /// Decides one proposal. The state changes only with [`Verdict::Append`].
     ///
     /// # Errors
-    /// [`Rejection`]: nothing is to be stored.
+    /// [`Rejection`], when nothing is to be stored.
     pub fn decide(
         &mut self,
         proposal: Proposal,
@@ -195,7 +180,7 @@ impl FoldState {
         Ok(Verdict::Append(records))
     }
 
-    /// Moves the counts from what was held to what is.
+    /// Updates the counts when the latest version of an identity changes.
     fn count(
         &mut self,
         identity: &Identity,
@@ -219,8 +204,8 @@ impl FoldState {
         self.latest.get(identity).map_or(0, |held| held.version)
     }
 
-    /// As the two below, with one look at what is held: most proposals are one event, and most of
-    /// these need no room.
+    /// Like `check_versions` and `check_limits` for one event, with a single look-up: most
+    /// proposals are one event of an existing identity.
     fn check_single(
         &self,
         only: &NewEvent,
@@ -232,7 +217,7 @@ impl FoldState {
         if held.is_some() { Ok(()) } else { self.check_limits(proposal, limits) }
     }
 
-    /// Versions move on inside a batch, so an event expects what the events before it made.
+    /// Checks expected versions; each event of a batch sees the versions of those before it.
     fn check_versions(&self, proposal: &Proposal) -> Result<(), Rejection> {
         let mut versions: HashMap<&Identity, Version> = HashMap::new();
         for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
@@ -244,7 +229,8 @@ impl FoldState {
         Ok(())
     }
 
-    /// System records are Broker's own and need no room, but for those that clients cause.
+    /// Checks that new identities fit into the limits. System records do not count, except the
+    /// positions of consumers, which clients create.
     fn check_limits(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
         let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
@@ -292,8 +278,9 @@ impl FoldState {
         }))
     }
 
-    /// Answers the identity as it is held, so that every record of it shares one allocation, and
-    /// the version that was held before, on which the new one may rest.
+    /// Sets the latest version of an identity, computed from the previous one. Returns the identity
+    /// as stored in the map, so that all its records share one allocation, and the previous
+    /// version, or 0.
     fn set_latest(
         &mut self,
         identity: Identity,
@@ -315,7 +302,7 @@ impl FoldState {
     }
 }
 
-/// What the fold needs of a record that the log gives back.
+/// The parts of a replayed record that the fold needs.
 #[derive(Clone, Debug)]
 pub struct RestoredRecord {
     /// Its seq.
@@ -331,7 +318,7 @@ pub struct RestoredRecord {
 }
 
 impl RestoredRecord {
-    /// What the fold needs of `record`.
+    /// The parts of `record`.
     #[must_use]
     pub fn of(record: &Record) -> Self {
         Self {
@@ -344,7 +331,7 @@ impl RestoredRecord {
     }
 }
 
-/// The original records when every event was seen before, nothing when none was.
+/// The original records if every event was inserted before, `None` if none was.
 fn find_known(
     proposal: &Proposal,
     seen: &impl SeenIds,
@@ -371,7 +358,7 @@ fn find_known(
     }
 }
 
-/// Whether `event`, with the record's id, is the insert that made the record.
+/// Whether `event`, which has the record's id, is the insert that created the record.
 pub fn is_same_insert(record: &Record, event: &NewEvent) -> bool {
     record.author() == event.author.as_ref()
         && record.identity() == &event.identity

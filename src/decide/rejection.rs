@@ -1,45 +1,45 @@
-//! Why a proposal is refused, each with what the caller should do.
+//! Why a proposal is rejected, and what the caller should do.
 
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::record::Version;
 
-/// Why nothing is appended. `index` counts the batch's events from 0.
+/// Why nothing was appended. `index` is the number of an event in the batch, from 0.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Rejection {
-    /// The batch holds no event.
+    /// The batch has no events.
     #[error("the batch is empty: send at least one event")]
     EmptyBatch,
-    /// The id was used for something else, or by somebody else.
+    /// The id was used for another event or by another author.
     #[error("the id {id} was already used for another insert: choose a new one")]
     IdTaken {
-        /// Which event of the batch.
+        /// The event in the batch.
         index: usize,
         /// The id.
         id: Uuid,
     },
-    /// The batch names an id twice.
-    #[error("the id {id} stands twice in the batch: give every event its own")]
+    /// The batch has an id twice.
+    #[error("the id {id} is in the batch twice: give every event its own")]
     IdTwice {
-        /// Which event of the batch repeats it.
+        /// The event in the batch that repeats it.
         index: usize,
         /// The id.
         id: Uuid,
     },
-    /// Some of the batch was inserted before, some was not.
+    /// Some events of the batch were inserted before and some were not.
     #[error(
         "{seen} of the batch's {len} events were inserted before: retry exactly the batch that \
-         was sent, or give the new events a batch of their own"
+         was sent, or send the new events in a batch of their own"
     )]
     PartlySeen {
-        /// How many were inserted before.
+        /// Number of events that were inserted before.
         seen: usize,
-        /// Length of the batch.
+        /// Number of events in the batch.
         len: usize,
     },
     /// The position of a new consumer would exceed the limit on consumers.
-    #[error("the limit of {limit} consumers is reached: only existing ones go on")]
+    #[error("the limit of {limit} consumers is reached: only existing consumers can continue")]
     TooManyConsumers {
         /// The limit.
         limit: usize,
@@ -50,22 +50,23 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
-    /// A new event would exceed the limit on bytes of newest values.
+    /// A new event would exceed the limit on bytes of the latest values.
     #[error(
-        "the newest values fill their limit of {limit} bytes: only existing events can be inserted"
+        "the limit of {limit} bytes of latest values is reached: only existing events can be \
+         inserted"
     )]
     TooManyBytes {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The newest version is another one than expected.
-    #[error("the newest version is {current}, not {expected}: read it and decide again")]
+    /// The latest version is not the expected one.
+    #[error("the latest version is {current}, not {expected}: read it and decide again")]
     VersionMismatch {
-        /// Which event of the batch.
+        /// The event in the batch.
         index: usize,
-        /// What the caller expected; 0 means that the event must not exist.
+        /// The version that the caller expected; 0 if the event must not exist.
         expected: Version,
-        /// The newest version now; 0 when there is none.
+        /// The latest version; 0 if there is none.
         current: Version,
     },
 }

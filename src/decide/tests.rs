@@ -158,7 +158,7 @@ fn histories() -> impl Strategy<Value = Vec<(Events, bool)>> {
 }
 
 proptest! {
-    /// Batches of which some are undone, as after a full disk.
+    /// Some batches are undone, as after a full disk.
     #[test]
     fn versions_and_seqs_match_a_simple_map(history in histories()) {
         let mut state = FoldState::default();

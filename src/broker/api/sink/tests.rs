@@ -290,7 +290,7 @@ fn an_error_names_the_refused_events_and_all_others_are_durable() {
     assert_eq!(failed, expected[..failed.len()], "{error}");
     assert!(!failed.is_empty());
     assert_eq!(error.outcome(), Outcome::NotStored);
-    assert!(error.to_string().contains("event 3 of the sink: the newest version is 3, not 99"));
+    assert!(error.to_string().contains("event 3 of the sink: the latest version is 3, not 99"));
     let all_others: Vec<_> = (0..sent).filter(|n| ![3, 5].contains(n)).collect();
     assert_eq!(world.values(), all_others, "when it tells, all others are there");
     assert_eq!(sink.durable(), all_others.len() as u64);
