@@ -1,15 +1,15 @@
-//! Registrations of the message relay: who connects with which id, and what they get.
+//! Registrations of the message relay.
 //!
 //! **Owns** the registrations, in memory: each has a random id, a user, topics, and the position
-//! up to which its messages were handed out.
+//! up to which its messages were delivered.
 //!
-//! **Promises** that an id is 122 random bits, for whoever knows it is the user to the relay; that
-//! one connection at a time has a registration, the newest; that a client that comes back within
-//! the limit goes on where its last connection ended; that there are never more registrations than
-//! the limit, and that one that nobody is connected with is forgotten after its time.
+//! **Promises** that an id has 122 random bits, because anyone who knows it acts as the user; that
+//! a registration has one connection at a time, the latest; that a client that reconnects in time
+//! continues where its last connection ended; that there are never more registrations than the
+//! limit; and that a registration without a connection expires.
 //!
-//! **Does not** know HTTP or sockets, sends nothing, and runs no timer: what has expired is
-//! forgotten by the next call, whichever it is.
+//! **Does not** know HTTP or sockets, send anything, or run a timer: each call first removes the
+//! registrations that have expired.
 
 mod table;
 mod topics;
@@ -34,57 +34,57 @@ use crate::relay::table::Table;
 #[derive(Clone)]
 pub struct Relay(Arc<Mutex<Table>>);
 
-/// A registration that somebody is connected with; dropping it leaves the registration to who comes
-/// back in time.
+/// The connection of a registration. Dropping it disconnects: the registration then waits for its
+/// client until it expires.
 pub struct Connection {
     relay: Relay,
     id: Uuid,
-    /// Tells this connection from those before and after it.
+    /// Distinguishes this connection from earlier and later ones of the registration.
     generation: u64,
     user: User,
     topics: Topics,
-    /// Everything up to here was handed out; this connection's alone.
+    /// Everything up to here was delivered. Each connection has its own.
     position: Arc<AtomicU64>,
 }
 
-/// Ready when a connection has to end.
+/// Completes when a connection must end.
 #[derive(Debug)]
 pub struct EndSignal(oneshot::Receiver<EndReason>);
 
-/// Why a connection has to end.
+/// Why a connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// The registration was forgotten.
+    /// The registration was removed.
     Forgotten,
-    /// Another connection took the registration over.
+    /// Another connection took over the registration.
     TakenOver,
 }
 
 impl Relay {
-    /// No registrations yet.
+    /// A relay without registrations.
     #[must_use]
     pub fn new(limits: RelayLimits) -> Self {
         Self(Arc::new(Mutex::new(Table::new(limits))))
     }
 
-    /// Registers a client, for messages after the topics' positions; answers its id.
+    /// Registers a client, whose first connection starts after `position`; returns the id.
     ///
     /// # Errors
-    /// [`RelayFull`] while there are as many registrations as the limit.
+    /// [`RelayFull`] while the limit of registrations is reached.
     pub fn register(&self, user: User, topics: Topics, position: Seq) -> Result<Uuid, RelayFull> {
         let id = Uuid::new_v4();
         self.lock().add(id, (user, topics, position), Instant::now())?;
         Ok(id)
     }
 
-    /// Whose registration it is, if there is such a one.
+    /// The user of a registration; `None` if there is none with this id.
     #[must_use]
     pub fn user(&self, id: Uuid) -> Option<User> {
         self.lock().user(id, Instant::now())
     }
 
-    /// Takes a registration over from whoever is connected with it, and what tells when to end;
-    /// `None` when there is none.
+    /// Connects to a registration and ends its previous connection; `None` if there is none with
+    /// this id. The signal completes when the new connection must end.
     #[must_use]
     pub fn connect(&self, id: Uuid) -> Option<(Connection, EndSignal)> {
         let taken = self.lock().connect(id, Instant::now())?;
@@ -99,13 +99,13 @@ impl Relay {
         Some((connection, EndSignal(taken.ending)))
     }
 
-    /// Forgets a registration and ends its connection; false when there is none.
+    /// Removes a registration and ends its connection; false if there is none with this id.
     #[must_use]
     pub fn forget(&self, id: Uuid) -> bool {
         self.lock().forget(id, Instant::now())
     }
 
-    /// How many registrations there are.
+    /// Number of registrations, connected or not.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len(Instant::now())
@@ -117,30 +117,30 @@ impl Relay {
 }
 
 impl Connection {
-    /// Who it is.
+    /// The registered user.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// What it gets.
+    /// The topics whose messages it gets.
     #[must_use]
     pub fn topics(&self) -> &Topics {
         &self.topics
     }
 
-    /// Everything up to here was handed out.
+    /// Everything up to here was delivered.
     #[must_use]
     pub fn position(&self) -> Seq {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Notes that everything up to `position` was handed out.
+    /// Records that everything up to `position` was delivered.
     pub fn set_position(&self, position: Seq) {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// Changes what it gets, now and after it came back.
+    /// Changes the topics, for this connection and those after it.
     pub fn change(&mut self, topics: Topics) {
         self.topics = topics.clone();
         self.relay.lock().change(self.id, self.generation, topics);
@@ -151,7 +151,7 @@ impl Future for EndSignal {
     type Output = EndReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EndReason> {
-        // Without a sender the table is gone, and the registration with it.
+        // An error means that the sender was dropped with the table.
         Pin::new(&mut self.0).poll(cx).map(|reason| reason.unwrap_or(EndReason::Forgotten))
     }
 }
@@ -162,14 +162,14 @@ impl Drop for Connection {
     }
 }
 
-/// Without ids: they are secrets.
+/// Omits ids, which are secrets.
 impl fmt::Debug for Relay {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Relay").field("registrations", &self.len()).finish()
     }
 }
 
-/// Without its id, which is a secret.
+/// Omits the id, which is a secret.
 impl fmt::Debug for Connection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Connection").field("generation", &self.generation).finish_non_exhaustive()

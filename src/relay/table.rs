@@ -1,4 +1,4 @@
-//! The table of registrations; time is handed in.
+//! The table of registrations; callers pass the time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
@@ -14,17 +14,17 @@ use crate::record::{Seq, User};
 use crate::relay::EndReason;
 use crate::relay::topics::Topics;
 
-/// How many registrations there may be, and how long one waits for its client.
+/// Limits on registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
-    /// Registrations at once, connected or not. One is some 300 bytes and its filters, which are
-    /// 35 KiB at most: 100 of 255 bytes, each with what a map and a parsed filter take.
+    /// Maximum number of registrations, connected or not. One takes some 300 bytes and its filters,
+    /// 35 KiB at most: 100 filters of 255 bytes, with the overhead of a map and a parsed filter.
     pub registrations_max: NonZeroUsize,
-    /// How long a registration is kept that nobody is connected with.
+    /// How long a registration without a connection is kept.
     pub disconnected_max: Duration,
 }
 
-/// There are as many registrations as there may be; some may expire soon.
+/// The limit of registrations is reached; some may expire soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("there are {registrations_max} registrations already")]
 pub struct RelayFull {
@@ -35,7 +35,7 @@ pub struct RelayFull {
 pub(super) struct Table {
     limits: RelayLimits,
     registrations: HashMap<Uuid, Registration>,
-    /// When each registration that nobody is connected with expires, the soonest first.
+    /// When each registration without a connection expires, the soonest first.
     expiries: BTreeSet<(Instant, Uuid)>,
     last_generation: u64,
 }
@@ -43,8 +43,8 @@ pub(super) struct Table {
 struct Registration {
     user: User,
     topics: Topics,
-    /// Of the newest connection: each has one of its own, so that one that was taken over and does
-    /// not know it yet moves nobody on.
+    /// The position of the latest connection. Each connection has its own, so that one that was
+    /// taken over and does not know it yet cannot move the next.
     position: Arc<AtomicU64>,
     state: RegistrationState,
 }
@@ -54,7 +54,7 @@ enum RegistrationState {
     Connected { generation: u64, end: oneshot::Sender<EndReason> },
 }
 
-/// What a connection is made of.
+/// The parts of a new connection.
 pub(super) struct TakenRegistration {
     pub generation: u64,
     pub user: User,
@@ -110,7 +110,7 @@ impl Table {
             RegistrationState::Disconnected { expires } => {
                 self.expiries.remove(&(expires, id));
             }
-            // Whoever it was may be gone already.
+            // The receiver may be gone already.
             RegistrationState::Connected { end, .. } => drop(end.send(EndReason::TakenOver)),
         }
         let position = registration.position.load(Ordering::Relaxed);
@@ -124,14 +124,14 @@ impl Table {
         })
     }
 
-    /// Only the newest connection has a say.
+    /// Changes the topics, if the connection is the latest.
     pub fn change(&mut self, id: Uuid, generation: u64, topics: Topics) {
         if let Some(registration) = self.connected_mut(id, generation) {
             registration.topics = topics;
         }
     }
 
-    /// The registration waits for its client again, unless another connection has taken it over.
+    /// Disconnects, if the connection is the latest; the registration then waits for its client.
     pub fn leave(&mut self, id: Uuid, generation: u64, now: Instant) {
         self.expire(now);
         let expires = now + self.limits.disconnected_max;
@@ -148,7 +148,7 @@ impl Table {
             RegistrationState::Disconnected { expires } => {
                 self.expiries.remove(&(expires, id));
             }
-            // Whoever it was may be gone already.
+            // The receiver may be gone already.
             RegistrationState::Connected { end, .. } => drop(end.send(EndReason::Forgotten)),
         }
         true
@@ -161,11 +161,14 @@ impl Table {
 
     fn connected_mut(&mut self, id: Uuid, generation: u64) -> Option<&mut Registration> {
         let registration = self.registrations.get_mut(&id)?;
-        let is_latest = matches!(&registration.state, RegistrationState::Connected { generation: latest, .. } if *latest == generation);
+        let is_latest = matches!(
+            registration.state,
+            RegistrationState::Connected { generation: latest, .. } if latest == generation
+        );
         is_latest.then_some(registration)
     }
 
-    /// Forgets what nobody came back for in time; each registration costs this once.
+    /// Removes expired registrations; amortised, each registration costs this once.
     fn expire(&mut self, now: Instant) {
         while let Some((expires, id)) = self.expiries.first().copied()
             && expires <= now
@@ -194,7 +197,7 @@ mod tests {
 
     impl World {
         fn with_room_for(registrations_max: usize) -> Self {
-            let registrations_max = NonZeroUsize::new(registrations_max).expect("some room");
+            let registrations_max = NonZeroUsize::new(registrations_max).expect("a limit above 0");
             let limits = RelayLimits { registrations_max, disconnected_max: DISCONNECTED_MAX };
             Self { table: Table::new(limits), now: Instant::now() }
         }
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn registration_that_never_connects_expires() {
         let mut world = World::with_room_for(10);
-        let id = world.register().expect("room");
+        let id = world.register().expect("below the limit");
         world.pass(59);
         assert_eq!(world.len(), 1);
         world.pass(1);
@@ -237,12 +240,12 @@ mod tests {
     #[test]
     fn connected_registration_does_not_expire_and_a_disconnected_one_does() {
         let mut world = World::with_room_for(10);
-        let id = world.register().expect("room");
-        let first = world.connect(id).expect("it is there");
+        let id = world.register().expect("below the limit");
+        let first = world.connect(id).expect("registered");
         world.pass(1_000);
         world.leave(id, first.generation);
         world.pass(59);
-        let second = world.connect(id).expect("it came back in time");
+        let second = world.connect(id).expect("not expired");
         world.pass(1_000);
         world.leave(id, second.generation);
         world.pass(60);
@@ -253,13 +256,13 @@ mod tests {
     #[test]
     fn limit_refuses_registrations_and_expiry_makes_room() {
         let mut world = World::with_room_for(2);
-        let first = world.register().expect("room");
-        world.register().expect("room");
+        let first = world.register().expect("below the limit");
+        world.register().expect("below the limit");
         assert_eq!(
             world.register(),
             Err(RelayFull { registrations_max: world.table.limits.registrations_max })
         );
-        let taken = world.connect(first).expect("it is there");
+        let taken = world.connect(first).expect("registered");
         world.pass(60);
         world.register().expect("the other one has expired");
         assert!(world.register().is_err());
@@ -271,18 +274,18 @@ mod tests {
     #[test]
     fn new_connection_takes_over_at_the_position_of_the_old_one() {
         let mut world = World::with_room_for(1);
-        let id = world.register().expect("room");
-        let mut first = world.connect(id).expect("it is there");
+        let id = world.register().expect("below the limit");
+        let mut first = world.connect(id).expect("registered");
         first.position.store(20, Ordering::Relaxed);
-        let mut second = world.connect(id).expect("it is there");
+        let mut second = world.connect(id).expect("registered");
         assert_eq!(first.ending.try_recv(), Ok(EndReason::TakenOver));
-        // The old one does not know it yet, and moves nobody.
+        // The old connection does not know it yet, and changes nothing.
         first.position.store(30, Ordering::Relaxed);
         world.table.change(id, first.generation, Topics::after(0, FilterSet::everything()));
         world.leave(id, first.generation);
         assert_eq!(second.position.load(Ordering::Relaxed), 20);
         world.pass(1_000);
-        let third = world.connect(id).expect("the old one's end did not leave it");
+        let third = world.connect(id).expect("the end of the old connection disconnected nothing");
         assert_eq!(second.ending.try_recv(), Ok(EndReason::TakenOver));
         assert_eq!((third.position.load(Ordering::Relaxed), third.topics), (20, no_topics()));
     }
@@ -290,22 +293,22 @@ mod tests {
     #[test]
     fn reconnecting_client_keeps_its_topics_and_position() {
         let mut world = World::with_room_for(1);
-        let id = world.register().expect("room");
-        let first = world.connect(id).expect("it is there");
+        let id = world.register().expect("below the limit");
+        let first = world.connect(id).expect("registered");
         assert_eq!(first.position.load(Ordering::Relaxed), 7);
         let topics = Topics::after(9, FilterSet::everything());
         world.table.change(id, first.generation, topics.clone());
         first.position.store(12, Ordering::Relaxed);
         world.leave(id, first.generation);
-        let second = world.connect(id).expect("it came back");
+        let second = world.connect(id).expect("not expired");
         assert_eq!((second.position.load(Ordering::Relaxed), second.topics), (12, topics));
     }
 
     #[test]
     fn forgetting_a_registration_ends_its_connection() {
         let mut world = World::with_room_for(1);
-        let id = world.register().expect("room");
-        let mut taken = world.connect(id).expect("it is there");
+        let id = world.register().expect("below the limit");
+        let mut taken = world.connect(id).expect("registered");
         assert!(world.table.forget(id, world.now));
         assert_eq!(taken.ending.try_recv(), Ok(EndReason::Forgotten));
         world.leave(id, taken.generation);

@@ -1,12 +1,12 @@
-//! What a relay client gets, and since when.
+//! The topics of a relay client, each with the position from which it counts.
 
 use crate::record::{Filter, FilterSet, Name, Seq};
 
 /// Filters, each with the position after which it counts.
 ///
-/// So what a client changes holds from then on, however far behind it is: a topic that stays misses
-/// nothing, one that is new begins now, and one that is gone is gone at once. No filters at all
-/// match nothing.
+/// A change therefore takes effect at the position where the client made it, however far behind the
+/// client is: a kept topic misses nothing, a new one starts at the change, a removed one ends at
+/// once. No filters match nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
     filters: FilterSet,
@@ -15,15 +15,15 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// These filters from `position` on.
+    /// Topics that count after `position`.
     #[must_use]
     pub fn after(position: Seq, filters: FilterSet) -> Self {
         let since = filters.iter().map(|filter| (filter.clone(), position)).collect();
         Self { filters, since }
     }
 
-    /// Other filters: what stood among the old ones keeps its position, the others count after
-    /// `position`.
+    /// Topics with other filters: those that were here before keep their position, new ones count
+    /// after `position`.
     #[must_use]
     pub fn changed(&self, position: Seq, filters: FilterSet) -> Self {
         let mut changed = Self::after(position, filters);
@@ -35,13 +35,13 @@ impl Topics {
         changed
     }
 
-    /// What to subscribe to.
+    /// The filters to subscribe to.
     #[must_use]
     pub fn filters(&self) -> &FilterSet {
         &self.filters
     }
 
-    /// Whether a message of this name at this position is for the client.
+    /// Whether the client gets a message with this name and seq.
     #[must_use]
     pub fn matches(&self, name: &Name, seq: Seq) -> bool {
         self.since.iter().any(|(filter, since)| *since < seq && filter.matches(name))
