@@ -1,6 +1,8 @@
-//! What Broker counts, in one list, behind the `metrics` facade.
+//! All metrics, in one list, through the `metrics` facade.
 //!
-//! Recorded into a recorder of its own, so that an embedding program's global one is left alone.
+//! Owns the metrics' names and help texts. Promises to use a recorder of its own, so that the
+//! global one of an embedding program is left alone. Does not know where a value is read or
+//! recorded.
 
 mod bridge;
 
@@ -14,16 +16,16 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::metrics::bridge::BridgeMetrics;
 
-/// Bounds of latency buckets in seconds: a synced append takes 0.0001, a slow disk 0.1.
+/// Upper bounds of latency buckets in seconds: a synced append takes 0.0001, on a slow disk 0.1.
 const SECONDS_BUCKETS: [f64; 12] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
-/// Samples of a histogram that are kept before they are summed up, at 24 bytes each.
+/// Histogram samples that are kept, at 24 bytes each, before they are aggregated.
 const SAMPLES_KEPT_MAX: usize = 4_096;
 
 static METADATA: Metadata<'static> = Metadata::new("broker", Level::INFO, Some("broker"));
 
-/// Every metric with its meaning; the names are pinned by a test.
+/// Every metric; a test pins the names.
 #[derive(Clone)]
 pub struct Metrics {
     prometheus: PrometheusHandle,
@@ -33,15 +35,15 @@ pub struct Metrics {
     groups: Counter,
     /// Seconds from a request's body to its acknowledgement.
     insert_seconds: Histogram,
-    /// How many were recorded: the recorder keeps each until it is told to sum them up.
+    /// Number of samples recorded; the recorder keeps each until its upkeep runs.
     insert_samples: Arc<AtomicUsize>,
-    /// Inserts refused, by code.
+    /// Requests refused, by problem code.
     refused: Arc<dyn Fn(&'static str) -> Counter + Send + Sync>,
     /// Records written to streams.
     pub(crate) delivered: Counter,
     /// Bytes written to streams.
     pub(crate) delivered_bytes: Counter,
-    /// Records handed out by `/consume`.
+    /// Records delivered by `/consume`.
     pub(crate) consumed: Counter,
     /// Consumers that have a position.
     pub(crate) consumers: Gauge,
@@ -55,22 +57,22 @@ pub struct Metrics {
     pub(crate) head: Gauge,
     /// The projection's position.
     pub(crate) applied: Gauge,
-    /// Records that the projection is behind.
+    /// Records that the projection is behind the log.
     pub(crate) lag: Gauge,
-    /// Records that were not read since the start.
+    /// Records restored from the snapshot and not verified since the start.
     pub(crate) unverified: Gauge,
-    /// Bytes waiting in the queue.
+    /// Bytes of queued inserts.
     pub(crate) queue_bytes: Gauge,
-    /// Public events that have a newest value.
+    /// Public events that have a latest record.
     pub(crate) latest: Gauge,
-    /// Bytes of the public newest values' JSON.
+    /// Bytes of the public latest records' JSON.
     pub(crate) latest_bytes: Gauge,
-    /// What the bridge to RabbitMQ does.
+    /// The metrics of the bridge to RabbitMQ.
     pub(crate) bridge: BridgeMetrics,
 }
 
 impl Metrics {
-    /// A recorder of its own.
+    /// Registers every metric with a new recorder.
     #[must_use]
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new()
@@ -88,7 +90,7 @@ impl Metrics {
         };
         let (count, bytes) = (Some(Unit::Count), Some(Unit::Bytes));
         let insert_seconds = "broker_insert_seconds";
-        let help = "From a request's body to its acknowledgement.";
+        let help = "Seconds from the body of an insert to its acknowledgement.";
         recorder.describe_histogram(insert_seconds.into(), Some(Unit::Seconds), help.into());
         let refused = "broker_refused_total";
         recorder.describe_counter(refused.into(), count, "Requests refused, by code.".into());
@@ -112,7 +114,7 @@ impl Metrics {
                 bytes,
                 "Bytes written to streams.",
             ),
-            consumed: counter("broker_consumed_total", count, "Records handed out to consumers."),
+            consumed: counter("broker_consumed_total", count, "Records delivered to consumers."),
             consumers: gauge("broker_consumers", count, "Consumers that have a position."),
             streams: gauge("broker_streams", count, "Open streams."),
             registrations: gauge(
@@ -122,30 +124,34 @@ impl Metrics {
             ),
             subscribers: gauge("broker_subscribers", count, "Subscribers of any kind."),
             head: gauge("broker_log_seq", count, "The log's last seq."),
-            applied: gauge("broker_projection_seq", count, "The projection's position."),
-            lag: gauge("broker_projection_lag", count, "Records that the projection is behind."),
+            applied: gauge("broker_projection_seq", count, "The projection's last applied seq."),
+            lag: gauge(
+                "broker_projection_lag",
+                count,
+                "Records that the projection is behind the log.",
+            ),
             unverified: gauge(
                 "broker_log_unverified_records",
                 count,
-                "Records that a checkpoint stands for and that were not read since the start.",
+                "Records restored from the snapshot and not verified since the start.",
             ),
-            queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes waiting to be appended."),
-            latest: gauge("broker_latest", count, "Public events that have a newest value."),
+            queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes of queued inserts."),
+            latest: gauge("broker_latest", count, "Public events that have a latest record."),
             latest_bytes: gauge(
                 "broker_latest_bytes",
                 bytes,
-                "Bytes of the public newest values' JSON.",
+                "Bytes of the public latest records' JSON.",
             ),
         }
     }
 
-    /// One group of so many records became durable.
+    /// Counts a group of `records` that became durable.
     pub(crate) fn committed(&self, records: usize) {
         self.groups.increment(1);
         self.records.increment(records as u64);
     }
 
-    /// An insert was acknowledged after so long.
+    /// Counts an insert that was acknowledged after `elapsed`.
     pub(crate) fn inserted(&self, elapsed: Duration) {
         self.insert_seconds.record(elapsed.as_secs_f64());
         let samples = self.insert_samples.fetch_add(1, Ordering::Relaxed) + 1;
@@ -154,12 +160,12 @@ impl Metrics {
         }
     }
 
-    /// A request was refused.
+    /// Counts a refused request.
     pub(crate) fn refused(&self, code: &'static str) {
         (self.refused)(code).increment(1);
     }
 
-    /// The Prometheus text format, version 0.0.4.
+    /// All metrics in the Prometheus text format, version 0.0.4.
     #[must_use]
     pub(crate) fn render(&self) -> String {
         self.prometheus.run_upkeep();
