@@ -1,4 +1,4 @@
-//! What a message of RabbitMQ says: an insert, something of our own, or nothing acceptable.
+//! Reads a message of RabbitMQ: as an insert, as a record of this log, or as unacceptable.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::bridge::AUTHOR;
 use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, Record, User, json};
 
-/// The header that names the log that a message was published from.
+/// The header with the id of the log that published the message.
 pub const HEADER_LOG: &str = "broker-log";
 /// The header with the record's seq in that log.
 pub const HEADER_SEQ: &str = "broker-seq";
@@ -20,11 +20,11 @@ pub const HEADER_VERSION: &str = "broker-version";
 /// The property `type` of a message whose body is a record; any other body is data.
 pub const TYPE_RECORD: &str = "broker.record";
 
-/// What the ids of messages that are no UUIDs are mapped under (RFC 9562 section 5.5); for ever,
-/// because a message may come again at any time.
+/// The namespace of message ids that are not UUIDs (UUID version 5, RFC 9562 section 5.5). It must
+/// never change, because a message may be delivered again at any time.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_8f0a_52c4_4c0f_9b8e_2d6a_7c91_e3b5);
 
-/// A message, as far as it matters here.
+/// The parts of a message that are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AmqpMessage<'a> {
     pub routing_key: &'a str,
@@ -36,29 +36,29 @@ pub struct AmqpMessage<'a> {
     pub body: &'a [u8],
 }
 
-/// How messages of one queue are read.
+/// How the messages of one queue are read.
 #[derive(Clone, Debug)]
 pub struct IntakeRules {
     /// The log that this bridge belongs to.
     pub log: Uuid,
     pub queue: String,
-    /// The event that messages become, instead of what they name.
+    /// The event of every message; absent if each message names its own.
     pub event: Option<Name>,
     pub body_bytes_max: usize,
     pub depth_max: usize,
 }
 
-/// What a message is.
+/// A message that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
     Insert(NewEvent),
-    /// This bridge published it: its record is in the log.
+    /// This bridge published it, so its record is in the log.
     Own,
-    /// It can never be accepted; why, and what to change.
+    /// It can never be accepted: the reason, and what to change.
     Refused(String),
 }
 
-/// A record as it is published, as far as it matters here; foreign members are ignored.
+/// The members of a published record that are read; others are ignored.
 #[derive(Deserialize)]
 #[serde(expecting = "a record: an object with event and data")]
 struct Published<'a> {
@@ -70,13 +70,13 @@ struct Published<'a> {
     data: &'a RawValue,
 }
 
-/// Whether a record came in by a bridge, so that it does not go out again.
+/// Whether a record came in through a bridge, so that it does not go out again.
 pub fn is_from_rabbitmq(record: &Record) -> bool {
     record.author().is_some_and(|author| author.as_str() == AUTHOR)
 }
 
 impl IntakeRules {
-    /// What the message is.
+    /// Reads a message.
     pub fn read(&self, message: AmqpMessage<'_>) -> Incoming {
         let log = self.log.to_string();
         if message.log.is_some_and(|from| from == log.as_bytes()) {
@@ -95,7 +95,7 @@ impl IntakeRules {
             ));
         }
         let is_record = kind == Some(TYPE_RECORD);
-        // The record around the data comes on top of the limit.
+        // The limit is on the data, and the record adds one level around it.
         let depth_max = self.depth_max + usize::from(is_record);
         let compact = json::compact(body, JsonLimits { depth_max })
             .map_err(|error| format!("the body is not acceptable JSON: {error}"))?;
@@ -122,7 +122,7 @@ impl IntakeRules {
         })
     }
 
-    /// The id of a record whose message has this one.
+    /// The record id for a message id: the same if it is a UUID.
     fn record_id(&self, message_id: &str) -> Uuid {
         Uuid::try_parse(message_id).unwrap_or_else(|_| {
             let queue = Uuid::new_v5(&NAMESPACE, self.queue.as_bytes());
@@ -132,7 +132,7 @@ impl IntakeRules {
 }
 
 fn author() -> User {
-    User::parse(AUTHOR).expect("it keeps the rules of users")
+    User::parse(AUTHOR).expect("the constant is a valid user")
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
         let from = |log| AmqpMessage { log: Some(log), ..message("a", "1") };
         assert_eq!(rules().read(from(own.as_bytes())), Incoming::Own);
         inserted(rules().read(from(other.as_bytes())));
-        // Even when nothing in it could be read.
+        // Even if its body cannot be read.
         let broken = AmqpMessage { log: Some(own.as_bytes()), ..message("", "{") };
         assert_eq!(rules().read(broken), Incoming::Own);
     }
@@ -215,7 +215,7 @@ mod tests {
         assert_ne!(id("q", "order 7"), id("q", "order 8"));
         assert_ne!(id("q", "order 7"), id("p", "order 7"));
         assert_eq!(id("q", "").get_version_num(), 5);
-        // For ever: PROTOCOL.md has it.
+        // PROTOCOL.md states this id; it must never change.
         assert_eq!(id("inbox", "order 7").to_string(), "4d9decd0-9860-56fc-812b-2a4420bc8b56");
     }
 
@@ -229,7 +229,7 @@ mod tests {
             ("a", &"1".repeat(101), "raise BROKER_MAX_BODY_BYTES"),
             ("", "1", "the name is empty"),
             ("a b", "1", "its event"),
-            ("broker:open", "1", "the system's own"),
+            ("broker:open", "1", "reserved for the system"),
             ("#", "1", "set BROKER_RABBITMQ_EVENT"),
         ] {
             let reason_given = refused(rules().read(message(key, body)));
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(event.identity.event.as_str(), "mail");
     }
 
-    /// Anything at all, JSON, and what looks like a record.
+    /// Any bytes, JSON, and near records.
     fn any_body() -> impl Strategy<Value = Vec<u8>> {
         let data = r#"("[a-c]?"|-?[0-9]{1,3}|\[1, ?\{\}\]|null)"#;
         let to = r#"(, ?"to":("[a-c]{0,2}"|null))?"#;
@@ -265,7 +265,7 @@ mod tests {
     }
 
     proptest! {
-        /// Instead of a target of `fuzz/`, whose build has no bridge.
+        /// Replaces a fuzz target, because the build of `fuzz/` has no bridge.
         #[test]
         fn any_message_is_read_and_accepted_ones_keep_the_rules_and_their_id(
             routing_key in r"[a-c]\.[a-cé]{1,3}|\PC{0,12}",
@@ -282,10 +282,10 @@ mod tests {
                 body: &body,
             };
             let read = rules().read(message);
-            prop_assert_eq!(&rules().read(message), &read, "it may come again");
+            prop_assert_eq!(&rules().read(message), &read, "reading is deterministic");
             let event = match read {
                 Incoming::Insert(event) => event,
-                Incoming::Own => panic!("no other log has this id: {log:?}"),
+                Incoming::Own => panic!("random bytes are not the log's id: {log:?}"),
                 Incoming::Refused(reason) => {
                     prop_assert!(!reason.is_empty());
                     return Ok(());
@@ -298,7 +298,7 @@ mod tests {
             prop_assert_eq!(data.as_deref(), Ok(event.data.as_bytes()));
             prop_assert_eq!(event.id.is_some(), id.is_some());
             prop_assert_eq!(event.author.as_ref().map(User::as_str), Some(AUTHOR));
-            // Its record, as another Broker publishes it, is the same insert.
+            // As a record that another Broker publishes it is the same insert.
             let text = serde_json::Value::from;
             let to = event.identity.to.as_ref();
             let to = to.map(|to| format!("\"to\":{},", text(to.as_str()))).unwrap_or_default();

@@ -1,17 +1,12 @@
-//! Consumers: who reads a topic one record after the other, under which name the position is kept.
-//!
-//! Owns the name and the data of the system record that holds a position. The name is
+//! Consumers, and the system record that stores the position of one. Its name is
 //!
 //! ```text
 //! broker:consumer.<consumer>.<topic>
-//! broker:consumer.<consumer>.broker:<SHA-256 of the topic, hexadecimal>   where that is too long
+//! broker:consumer.<consumer>.broker:<SHA-256 of the topic, hexadecimal>   if that is too long
 //! ```
 //!
-//! A consumer's name has no `.` and a topic never begins with `broker:`, so that two consumers never
+//! A consumer's name has no `.` and a topic never begins with `broker:`, so two consumers never
 //! have the same record; the data names both in full.
-//!
-//! Promises that every topic can be consumed, and that a position that was written reads back.
-//! Does not know who may consume.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -24,11 +19,11 @@ use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 use crate::record::new_event::Data;
 use crate::record::{Version, push_hex};
 
-/// What the names of consumers' positions begin with.
+/// The prefix of the names of consumers' positions.
 const CONSUMER_PREFIX: &str = "broker:consumer.";
 
-/// The longest consumer's name in bytes of UTF-8: with it, the prefix (16), `.broker:` (8) and a
-/// digest (64) a position's name still fits into 255.
+/// Maximum length of a consumer's name in bytes of UTF-8: with the prefix (16), `.broker:` (8) and
+/// a digest (64) the name of its position still fits into 255.
 pub const CONSUMER_BYTES_MAX: usize = 100;
 
 /// A durable reader of one topic.
@@ -38,11 +33,11 @@ pub struct Consumer {
     name: Name,
 }
 
-/// Why a text is no consumer's name, and what to change.
+/// Why a text is not a consumer's name, and what to change.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ConsumerError {
-    /// A token is enough, and tells where the topic begins in the position's name.
-    #[error("a consumer's name holds no `.`; use `-` or `_`")]
+    /// It has a dot, which separates the consumer from the topic in the position's name.
+    #[error("a consumer's name must not contain `.`; use `-` or `_`")]
     Dot,
     /// It breaks the rules of names.
     #[error(transparent)]
@@ -55,7 +50,7 @@ pub enum ConsumerError {
     },
 }
 
-/// The data of a position.
+/// The data of the record that stores a position.
 #[derive(Deserialize, Serialize)]
 struct Acknowledged<'a> {
     #[serde(borrow)]
@@ -93,12 +88,12 @@ impl Consumer {
         &self.name
     }
 
-    /// The name of the record that holds its position.
+    /// The name of the record that stores its position.
     #[must_use]
     pub fn position_name(&self) -> Name {
         let mut suffix = format!("consumer.{}.", self.name);
         if SYSTEM_PREFIX.len() + suffix.len() + self.topic.as_str().len() <= NAME_BYTES_MAX {
-            write!(suffix, "{}", self.topic).expect("a string takes all text");
+            write!(suffix, "{}", self.topic).expect("writing to a string cannot fail");
         } else {
             suffix.push_str(SYSTEM_PREFIX);
             push_hex(&mut suffix, &Sha256::digest(self.topic.as_str()));
@@ -106,7 +101,7 @@ impl Consumer {
         Name::system(&suffix)
     }
 
-    /// The data of the record that says that everything through `version` is acknowledged.
+    /// The data of a position: everything through `version` is acknowledged.
     #[must_use]
     pub fn acknowledged(&self, version: Version) -> Data {
         let (topic, consumer) = (self.topic.as_str().into(), self.name.as_str().into());
@@ -115,10 +110,11 @@ impl Consumer {
         Data::checked(data.into())
     }
 
-    /// The version through which a position's data says that everything is acknowledged.
+    /// Reads the data of a position: the version through which everything is acknowledged.
     ///
     /// # Errors
-    /// A sentence, when it is not the position of this consumer: another version of Broker wrote it.
+    /// A sentence, when the data is not a position of this consumer: another version of Broker
+    /// wrote it.
     pub fn read(&self, data: &[u8]) -> Result<Version, String> {
         let stored: Acknowledged<'_> =
             serde_json::from_slice(data).map_err(|error| error.to_string())?;
@@ -126,7 +122,7 @@ impl Consumer {
         if is_own {
             Ok(stored.version)
         } else {
-            Err(format!("it is of consumer {:?} of {:?}", stored.consumer, stored.topic))
+            Err(format!("it belongs to consumer {:?} of {:?}", stored.consumer, stored.topic))
         }
     }
 }

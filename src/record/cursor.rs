@@ -1,4 +1,4 @@
-//! The cursor: where a subscriber stands, as the id of an SSE block.
+//! The cursor: a subscriber's position, as the id of an SSE block.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,28 +7,28 @@ use thiserror::Error;
 
 use crate::record::Seq;
 
-/// Random identity drawn at every open of a log; 16 hexadecimal digits on the wire.
+/// Random number drawn at every open of a log; 16 hexadecimal digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
-/// Digest of a subscription's filters, grants and user; 16 hexadecimal digits on the wire.
+/// Digest of a subscription's filters and user; 16 hexadecimal digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View(pub u64);
 
-/// `<epoch>-<seq>-<view>`: opaque to clients, good only where it was given out.
+/// `<epoch>-<seq>-<view>`: opaque to clients, valid only for the log and the view that issued it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The open of the log that gave it out.
+    /// The open of the log that issued it.
     pub epoch: Epoch,
     /// Everything visible up to here was delivered or superseded.
     pub seq: Seq,
-    /// The subscription that it was given to.
+    /// The view that it was issued for.
     pub view: View,
 }
 
-/// A text that is no cursor.
+/// A text that is not a cursor.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not a cursor that Broker gave out")]
+#[error("not a cursor that Broker issued")]
 pub struct CursorError;
 
 impl fmt::Display for Epoch {
@@ -71,7 +71,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Exactly what `Display` prints: 16 lower-case digits.
+/// Parses exactly what `Display` prints: 16 lower-case digits.
 fn hex(text: &str) -> Result<u64, CursorError> {
     let exact = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if !exact {

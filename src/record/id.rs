@@ -1,4 +1,4 @@
-//! Ids that the server makes: each names the place of its record in the log.
+//! Ids that the server makes: each encodes the seq and time of its record.
 //!
 //! ```text
 //! bits  field of a UUIDv7 (RFC 9562, section 5.7)
@@ -10,20 +10,20 @@
 //!   40  the low 40 bits of the record's seq
 //! ```
 //!
-//! So such an id needs no index: the records that it can belong to are few (one, as long as a log
-//! has less than 2^40 records), and the log tells whether it does. Nothing says who made an id: one
-//! that a client chose and that happens to name its record's place is found in the same way, and
-//! one that looks so and does not is looked up as any other.
+//! Such a self-locating id needs no index: it can belong to few records (to one, while the log has
+//! fewer than 2^40), and reading them tells whether it does. The maker of an id does not matter: an
+//! id from a client that encodes its record's seq and time is found in the same way, and one that
+//! looks alike but does not is looked up like any other.
 
 use uuid::{Builder, Uuid, Variant};
 
 use crate::record::Seq;
 use crate::record::time::Timestamp;
 
-/// An id names the seq modulo this.
+/// An id encodes the seq modulo this.
 const SEQ_MODULUS: u64 = 1 << 40;
 
-/// The id of the record at this place of the log, with 34 of the random bits.
+/// The id of the record with this seq and time. Of the random bits 34 are used.
 #[must_use]
 pub fn server_id(seq: Seq, time: Timestamp, random: [u8; 5]) -> Uuid {
     let mut bytes = [0; 10];
@@ -32,22 +32,22 @@ pub fn server_id(seq: Seq, time: Timestamp, random: [u8; 5]) -> Uuid {
     Builder::from_unix_timestamp_millis(time.millis(), &bytes).into_uuid()
 }
 
-/// Whether an id names the place of its record, so that no index needs to hold it.
+/// Whether an id encodes the seq and time of its record, so that no index needs to store it.
 #[must_use]
 pub fn is_self_locating(id: &Uuid, seq: Seq, time: Timestamp) -> bool {
     encoded_low_seq(id) == Some(seq % SEQ_MODULUS)
         && id.as_u128() >> 80 == u128::from(time.millis())
 }
 
-/// The seqs of a log with this head that the id may name, newest first.
+/// The seqs that the id may encode in a log with this head, latest first.
 pub fn encoded_seqs(id: &Uuid, head: Seq) -> impl Iterator<Item = Seq> + use<> {
     let low = encoded_low_seq(id).filter(|low| *low <= head);
-    // The highest that is no later than the head.
+    // The highest that is not after the head.
     let latest = low.map(|low| head - (head - low) % SEQ_MODULUS);
     std::iter::successors(latest, |seq| seq.checked_sub(SEQ_MODULUS)).filter(|seq| *seq > 0)
 }
 
-/// What an id says of the seq, when it is of the version that can say something.
+/// The low 40 bits of the seq, if the id is a UUIDv7.
 fn encoded_low_seq(id: &Uuid) -> Option<u64> {
     let has_seq = id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122;
     has_seq.then_some(id.as_u64_pair().1 % SEQ_MODULUS)
@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// Seqs around the multiples of 2^40, too.
+    /// Includes seqs around the multiples of 2^40.
     fn any_seq() -> impl Strategy<Value = Seq> {
         (0u64..4, -3i64..1_000_000)
             .prop_map(|(times, more)| (times * SEQ_MODULUS).saturating_add_signed(more).max(1))
@@ -86,7 +86,8 @@ mod tests {
         #[test]
         fn self_locating_id_is_found_at_its_seq(id: u128, seq in any_seq(), millis: u32) {
             let time = Timestamp::from_millis(u64::from(millis));
-            // Most ids name nothing; the second differs from one that does in a bit or none.
+            // Most random ids are not self-locating; the second differs in at most one bit from an
+            // id that is.
             let near = server_id(seq, time, [7; 5]).as_u128() ^ (id & 1) << (id >> 121);
             for id in [Uuid::from_u128(id), Uuid::from_u128(near)] {
                 if is_self_locating(&id, seq, time) {

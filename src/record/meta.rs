@@ -1,4 +1,4 @@
-//! Meta: the one encoding of what names a record, hashed into its leaf.
+//! Meta: the identifying members of a record, whose encoding is hashed into its leaf.
 //!
 //! ```text
 //! bytes       field
@@ -9,13 +9,13 @@
 //! 1 + n       to: length n (0 when absent), then UTF-8
 //! ```
 //!
-//! Every meta has exactly one encoding, and nothing may follow it, so equal metas have equal
+//! Every meta has exactly one encoding and nothing may follow it, so equal metas have equal
 //! commitments.
 
 use thiserror::Error;
 use uuid::Uuid;
 
-/// What names a record, borrowed from its encoding.
+/// The identifying members of a record, borrowed from its encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
     /// Event name, 1 to 255 bytes.
@@ -26,27 +26,28 @@ pub struct Meta<'a> {
     pub id: Uuid,
     /// Authenticated subject, absent when anonymous.
     pub author: Option<&'a str>,
-    /// User that the record is private to.
+    /// User that the record is private to, absent when it is public.
     pub to: Option<&'a str>,
 }
 
-/// Longest encoded meta in bytes: three strings of 255 with their lengths, version and id.
+/// Maximum length of an encoded meta in bytes: three strings of 255 with their lengths, version,
+/// id.
 pub const META_BYTES_MAX: usize = 3 * 256 + 8 + 16;
 
 /// Why bytes are not a meta.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum MetaError {
     /// The event's length is zero.
-    #[error("meta names no event")]
+    #[error("the meta has no event")]
     NoEvent,
     /// The bytes end before the meta does.
-    #[error("meta is cut short")]
+    #[error("the meta is cut short")]
     Short,
     /// Bytes follow the meta.
-    #[error("meta is followed by {0} bytes that do not belong to it")]
+    #[error("{0} bytes follow the meta")]
     Trailing(usize),
     /// A string is not UTF-8.
-    #[error("meta holds a string that is not UTF-8")]
+    #[error("a string of the meta is not UTF-8")]
     Utf8,
 }
 
@@ -54,15 +55,15 @@ impl<'a> Meta<'a> {
     /// Appends the encoding to `out`.
     ///
     /// # Panics
-    /// When a string is longer than 255 bytes or present but empty: names and users are checked
-    /// where they are made.
+    /// When a string is longer than 255 bytes, or present but empty; the constructors of names and
+    /// users exclude both.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        assert!(!self.event.is_empty(), "an event has a name");
+        assert!(!self.event.is_empty(), "the event is empty");
         push_string(out, self.event);
         out.extend_from_slice(&self.version.to_be_bytes());
         out.extend_from_slice(self.id.as_bytes());
         for user in [self.author, self.to] {
-            assert!(user != Some(""), "a user has a name");
+            assert!(user != Some(""), "a user is empty");
             push_string(out, user.unwrap_or_default());
         }
     }
@@ -70,7 +71,7 @@ impl<'a> Meta<'a> {
     /// Reads a meta that fills `bytes` exactly.
     ///
     /// # Errors
-    /// [`MetaError`] when the bytes are not one whole meta.
+    /// [`MetaError`] when the bytes are not exactly one meta.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MetaError> {
         let (event, rest) = take_string(bytes)?;
         if event.is_empty() {

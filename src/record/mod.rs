@@ -1,8 +1,8 @@
-//! The nouns: names, filters, users, events to insert, records, cursors, and their one codec.
+//! The nouns: names, filters, users, events to insert, records and cursors.
 //!
-//! Owns what a record is, its limits, its JSON shape and its stored encoding.
+//! Owns their rules, their limits, and their one JSON and stored encoding.
 //! Promises that `data` is kept byte for byte and that a record's JSON is encoded once.
-//! Knows nothing of engines, queues or HTTP.
+//! Does not know engines, queues or HTTP.
 
 mod consumer;
 mod cursor;
@@ -31,18 +31,18 @@ pub use time::Timestamp;
 
 use crate::audit::{Digest, Leaf, Salts, commit};
 
-/// Position in the whole log, from 1, strictly rising, system records included.
+/// Position in the log, from 1, strictly rising; system records have one too.
 pub type Seq = u64;
 
 /// Version within one [`Identity`], from 1, without gaps.
 pub type Version = u64;
 
-/// What versions are counted within: an event and its audience.
+/// An event and its audience, within which versions are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     /// The event's name.
     pub event: Name,
-    /// The user that the value is private to; absent when it is for nobody in particular.
+    /// The user that the value is private to; absent if it is public.
     pub to: Option<User>,
 }
 
@@ -60,14 +60,14 @@ pub struct Record {
     salts: Salts,
     /// The whole record as JSON; `data` is its last member, so that both share one allocation.
     json: Bytes,
-    /// Where `data` begins in `json`.
+    /// The offset of `data` in `json`.
     data_at: usize,
 }
 
-/// The members of a record to be made, by name.
+/// The arguments of [`Record::new`].
 #[derive(Clone, Debug)]
 pub struct RecordParts<'a> {
-    /// Position in the whole log.
+    /// Position in the log.
     pub seq: Seq,
     /// Event and audience.
     pub identity: Identity,
@@ -85,7 +85,8 @@ pub struct RecordParts<'a> {
     pub data: &'a [u8],
 }
 
-/// What the audit adds to a record's JSON: a digest and two salts in hexadecimal, and their names.
+/// Bytes that [`Record::audit_json`] adds to a record's JSON: a digest and two salts in
+/// hexadecimal, and their names.
 pub(crate) const AUDIT_BYTES: usize =
     ",\"hash\":\"\",\"salts\":[\"\",\"\"]".len() + 2 * (32 + 2 * 16);
 
@@ -97,15 +98,15 @@ impl Record {
         let users = [(",\"author\":", &author), (",\"to\":", &identity.to)];
         let users = users.into_iter().filter_map(|(member, user)| Some((member, user.as_ref()?)));
         let users_len = users.clone().map(|(member, user)| member.len() + 2 + user.as_str().len());
-        // Exact where no name has to be escaped: what is too long stays so as long as the record
-        // is the newest.
+        // Exact unless a name must be escaped: the latest records stay in memory, so spare capacity
+        // would be wasted.
         let mut json = String::with_capacity(
             "{\"seq\":,\"event\":\"\",\"version\":,\"id\":\"\",\"timestamp\":\"\",\"data\":}".len()
                 + (digits(seq) + identity.event.as_str().len() + digits(version))
                 + (Hyphenated::LENGTH + "2026-11-21T10:00:00.123Z".len())
                 + (users_len.sum::<usize>() + data.len()),
         );
-        // Every record is made here: no general formatter is asked.
+        // Every record is encoded here, so this avoids the slower general formatter.
         json.push_str("{\"seq\":");
         json.push_str(itoa::Buffer::new().format(seq));
         json.push_str(",\"event\":");
@@ -129,7 +130,7 @@ impl Record {
         Self { seq, identity, version, id, time, author, salts, json: json.into(), data_at }
     }
 
-    /// Position in the whole log.
+    /// Position in the log.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.seq
@@ -165,7 +166,7 @@ impl Record {
         self.id
     }
 
-    /// When it was decided; never earlier than the record before it.
+    /// When it was decided; never earlier than the record before.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
@@ -189,20 +190,20 @@ impl Record {
         &self.json[self.data_at..self.json.len() - 1]
     }
 
-    /// The whole record as JSON, in the shape of every stream and export.
+    /// The whole record as JSON, as streams deliver it.
     #[must_use]
     pub fn json(&self) -> &Bytes {
         &self.json
     }
 
-    /// The receipt: the record without `data`.
+    /// The receipt: the record's JSON without `data`.
     #[must_use]
     pub fn receipt_json(&self) -> Vec<u8> {
         [&self.json[..self.data_at - ",\"data\":".len()], b"}"].concat()
     }
 
-    /// The record as the audit shows it: with `hash` and `salts` in hexadecimal, so that a reader
-    /// can check it.
+    /// The record's JSON with `hash` and `salts` in hexadecimal, so that a reader can verify it.
+    /// The history and exports have this form.
     #[must_use]
     pub fn audit_json(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(self.json.len() + AUDIT_BYTES);
@@ -210,7 +211,7 @@ impl Record {
         json
     }
 
-    /// Appends what [`Record::audit_json`] is.
+    /// Appends [`Record::audit_json`] to `json`.
     pub fn audit_json_into(&self, json: &mut Vec<u8>) {
         json.extend_from_slice(&self.json[..self.json.len() - 1]);
         json.extend_from_slice(b",\"hash\":\"");
@@ -222,7 +223,7 @@ impl Record {
         json.extend_from_slice(b"\"]}");
     }
 
-    /// What a reader who may not see the record is shown of it: its place and hash.
+    /// The JSON for a reader who may not see the record: its seq and hash.
     #[must_use]
     pub fn hidden_json(&self) -> String {
         let mut json = format!("{{\"seq\":{},\"hash\":\"", self.seq);
@@ -243,14 +244,14 @@ impl Record {
         }
     }
 
-    /// The leaf, and the encoded meta that it commits to.
+    /// The leaf and the encoded meta that it commits to.
     #[must_use]
     pub fn leaf(&self) -> (Leaf, Vec<u8>) {
         let mut meta = Vec::with_capacity(META_BYTES_MAX);
         (self.leaf_into(&mut meta), meta)
     }
 
-    /// The leaf; `meta` becomes the encoded meta that it commits to.
+    /// The leaf; `meta` is replaced by the encoded meta that it commits to.
     #[must_use]
     pub fn leaf_into(&self, meta: &mut Vec<u8>) -> Leaf {
         meta.clear();
@@ -274,7 +275,7 @@ fn digits(number: u64) -> usize {
     number.checked_ilog10().unwrap_or_default() as usize + 1
 }
 
-/// Lower-case hexadecimal, as digests and salts are shown.
+/// Appends lower-case hexadecimal.
 pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
     out.extend(hex_digits(bytes).map(char::from));
 }
@@ -285,7 +286,7 @@ fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
 }
 
-/// A JSON string, escaped where RFC 8259 asks for it.
+/// Appends a JSON string, escaped where RFC 8259 requires it.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         out.push('"');

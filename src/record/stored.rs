@@ -1,4 +1,4 @@
-//! A record as it is stored outside of a journal group: in a checkpoint.
+//! The stored encoding of a single record, used in snapshots.
 //!
 //! ```text
 //! bytes  field
@@ -21,7 +21,7 @@ use crate::record::{Identity, Record, RecordParts, Seq};
 
 const HEAD_BYTES: usize = 4 + LEAF_BYTES + 2 * SALT_BYTES + 2;
 
-/// The parts of a stored record, borrowed; nothing about them is checked yet.
+/// The parts of a stored record, borrowed and not yet verified.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredRecord<'a> {
     /// The encoded leaf.
@@ -34,10 +34,10 @@ pub struct StoredRecord<'a> {
     pub data: &'a [u8],
 }
 
-/// Why stored bytes are not the record that they should be.
+/// Why stored bytes are not a valid record.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The leaf's commitment is to other bytes.
+    /// The leaf commits to other bytes.
     #[error("the {0} does not match the leaf's commitment")]
     Commitment(&'static str),
     /// The checksum does not match.
@@ -49,25 +49,25 @@ pub enum RecordError {
     /// The meta cannot be read.
     #[error(transparent)]
     Meta(#[from] MetaError),
-    /// The event's name breaks the rules for names.
+    /// The event's name breaks a rule of names.
     #[error("the event's name: {0}")]
     Name(#[from] NameError),
     /// The bytes end before the record does.
     #[error("the record is cut short")]
     Short,
-    /// A system record says something that this version does not understand.
+    /// This version does not understand the data of a system record.
     #[error("a system record: {0}")]
     System(String),
-    /// The time is later than any that was ever written.
-    #[error("the time lies past the year 9999")]
+    /// The time is beyond the last valid one.
+    #[error("the time is after the year 9999")]
     Time,
-    /// A user breaks the rules for users.
+    /// A user breaks a rule of users.
     #[error("a user: {0}")]
     User(#[from] UserError),
 }
 
 impl<'a> StoredRecord<'a> {
-    /// Reads the parts; the checksum is checked, the commitments are not.
+    /// Reads the parts and checks the checksum, but not the commitments.
     ///
     /// # Errors
     /// [`RecordError::Short`] and [`RecordError::Crc`].
@@ -85,10 +85,10 @@ impl<'a> StoredRecord<'a> {
         Ok(Self { leaf, salts: Salts { meta: *meta_salt, data: *data_salt }, meta, data })
     }
 
-    /// Whether both commitments of the leaf are to these bytes.
+    /// Checks that the leaf commits to these bytes.
     ///
     /// # Errors
-    /// [`RecordError::Commitment`] naming the part that differs, [`RecordError::Leaf`].
+    /// [`RecordError::Commitment`] with the part that differs, or [`RecordError::Leaf`].
     pub fn verify(&self) -> Result<(), RecordError> {
         let leaf = Leaf::decode(self.leaf)?;
         if commit(&self.salts.meta, self.meta) != leaf.meta {
@@ -100,12 +100,11 @@ impl<'a> StoredRecord<'a> {
         Ok(())
     }
 
-    /// The record of these parts, which are verified first: a hash that is shown later is
-    /// therefore that of the stored leaf.
+    /// Verifies the parts and builds the record, whose hash is therefore that of the stored leaf.
     ///
     /// # Errors
-    /// [`RecordError`] when the leaf commits to other bytes, leaf or meta cannot be read, or a
-    /// name breaks its rules.
+    /// [`RecordError`] when the leaf commits to other bytes, the leaf or meta cannot be read, or a
+    /// name breaks a rule.
     pub fn to_record(&self) -> Result<Record, RecordError> {
         self.verify()?;
         let Leaf { seq, time_ms, .. } = Leaf::decode(self.leaf)?;
@@ -114,7 +113,7 @@ impl<'a> StoredRecord<'a> {
     }
 }
 
-/// The parts of a record whose leaf is not at hand, borrowed; nothing about them is checked yet.
+/// The parts of a record without its leaf, borrowed and not yet verified.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordWithoutLeaf<'a> {
     /// Position in the whole log.
@@ -130,7 +129,7 @@ pub struct RecordWithoutLeaf<'a> {
 }
 
 impl RecordWithoutLeaf<'_> {
-    /// The leaf that these parts make: compare it with what is known of the one that was stored.
+    /// The leaf of these parts, to compare with what is known of the stored one.
     #[must_use]
     pub fn leaf(&self) -> Leaf {
         Leaf {
@@ -141,11 +140,11 @@ impl RecordWithoutLeaf<'_> {
         }
     }
 
-    /// The record of these parts.
+    /// Builds the record.
     ///
     /// # Errors
-    /// [`RecordError`] when the meta cannot be read, a name breaks its rules, or the time is later
-    /// than any.
+    /// [`RecordError`] when the meta cannot be read, a name breaks a rule, or the time is after the
+    /// year 9999.
     pub fn record(&self) -> Result<Record, RecordError> {
         let meta = Meta::decode(self.meta)?;
         let event = Name::stored(meta.event)?;
@@ -168,7 +167,7 @@ impl RecordWithoutLeaf<'_> {
 }
 
 impl Record {
-    /// The record as stored bytes.
+    /// The stored encoding of the record.
     #[must_use]
     pub fn encode_stored(&self) -> Vec<u8> {
         let (leaf, meta) = self.leaf();

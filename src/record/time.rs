@@ -1,4 +1,4 @@
-//! Time as records carry it: UTC, whole milliseconds, RFC 3339 on the wire.
+//! Timestamps of records: UTC, whole milliseconds, RFC 3339 on the wire.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -9,12 +9,12 @@ use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-/// 9999-12-31T23:59:59.999Z: RFC 3339 has no name for anything later.
+/// 9999-12-31T23:59:59.999Z: RFC 3339 cannot express anything later.
 const MILLIS_MAX: u64 = 253_402_300_799_999;
 
 #[cfg(test)]
 thread_local! {
-    /// What this thread's clock says, where a test has set it.
+    /// The time of this thread's clock, if a test has set it.
     static CLOCK: std::cell::Cell<Option<Timestamp>> = const { std::cell::Cell::new(None) };
 }
 
@@ -25,7 +25,7 @@ impl Timestamp {
         CLOCK.set(time);
     }
 
-    /// From milliseconds since 1970; a time past the year 9999 is held at its end.
+    /// From milliseconds since 1970; a time after the year 9999 becomes its last millisecond.
     #[must_use]
     pub fn from_millis(millis: u64) -> Self {
         Self(millis.min(MILLIS_MAX))
@@ -37,7 +37,7 @@ impl Timestamp {
         self.0
     }
 
-    /// What the machine's clock says now; a clock before 1970 reads as 1970.
+    /// The current time; a clock before 1970 reads as 1970.
     #[must_use]
     pub fn now() -> Self {
         #[cfg(test)]
@@ -49,16 +49,18 @@ impl Timestamp {
         Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(MILLIS_MAX))
     }
 
-    /// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off.
+    /// Parses RFC 3339 with any offset; a fraction of a millisecond is cut off.
     ///
     /// # Errors
-    /// The parser's message when `text` is no RFC 3339 time, or lies before 1970.
+    /// The parser's message when `text` is not an RFC 3339 time, or a sentence when it is before
+    /// 1970.
     pub fn parse(text: &str) -> Result<Self, String> {
         parse_rfc3339(text).and_then(|time| from_signed(time.timestamp_millis()))
     }
 
-    /// Reads RFC 3339 as a bound: what is finer than a millisecond is rounded up, so that no
-    /// record before an inclusive lower bound, or after an exclusive upper one, is let in.
+    /// Parses RFC 3339 as a bound: a fraction of a millisecond is rounded up, so that no record
+    /// before an inclusive lower bound matches, and every record before an exclusive upper one
+    /// does.
     ///
     /// # Errors
     /// As [`Timestamp::parse`].
@@ -74,7 +76,7 @@ fn parse_rfc3339(text: &str) -> Result<DateTime<chrono::FixedOffset>, String> {
 }
 
 fn from_signed(millis: i64) -> Result<Timestamp, String> {
-    let millis = u64::try_from(millis).map_err(|_| "it lies before 1970".to_owned())?;
+    let millis = u64::try_from(millis).map_err(|_| "the time is before 1970".to_owned())?;
     Ok(Timestamp::from_millis(millis))
 }
 
@@ -90,12 +92,12 @@ impl fmt::Display for Timestamp {
 }
 
 impl Timestamp {
-    /// Appends what it is displayed as.
+    /// Appends the text that `Display` prints.
     pub(super) fn push_to(self, out: &mut String) {
         out.push_str(ascii(&self.text()));
     }
 
-    /// Every record is made with one, so no general formatter is asked.
+    /// Formats without the general formatter, because every record needs it.
     fn text(self) -> [u8; 24] {
         let millis = i64::try_from(self.0).expect("timestamps end with the year 9999");
         let time = DateTime::<Utc>::from_timestamp_millis(millis)

@@ -1,14 +1,14 @@
-//! Filters: which names a subscription, a grant or a listing is about.
+//! Filters: patterns of names.
 //!
 //! **Owns** [`Filter`], one pattern in the subject grammar of NATS, and [`FilterSet`], the
-//! canonical set of them that a subscription has.
+//! canonical set of the filters of a subscription.
 //!
-//! **Promises** that a filter without wildcards matches exactly the name that it spells, that no
-//! filter matches a system record, and that matching takes one pass over the name, without
-//! backtracking and without memory, whatever the filter.
+//! **Promises** that a filter without wildcards matches exactly its own name, that no filter
+//! matches a system record, and that matching takes one pass over the name, without backtracking or
+//! allocation, whatever the filter.
 //!
-//! **Does not** know who may use a filter, nor merge filters that cover each other: `a` beside `>`
-//! stays, because the set is what the client asked for.
+//! **Does not** know who may use a filter, or merge filters that cover each other: `a` stays in a
+//! set with `>`, because the client asked for both.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -21,8 +21,8 @@ mod tests;
 
 use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 
-/// A name, or a pattern of names: tokens separated by `.`, of which `*` alone is any one token and
-/// a final `>` is one or more tokens (the subject grammar of NATS).
+/// A name or a pattern of names: tokens separated by `.`, where `*` matches any one token and a
+/// final `>` matches one or more tokens (the subject grammar of NATS).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Filter(FilterKind);
 
@@ -31,15 +31,15 @@ enum FilterKind {
     Exact(Name),
     Pattern {
         text: Arc<str>,
-        /// How many bytes come before the first wildcard; they end with `.` unless they are none.
-        /// Most names that do not match are told apart by them alone.
+        /// Bytes before the first wildcard; empty or ending with `.`. Comparing them first rules
+        /// out most names.
         literal_len: usize,
     },
 }
 
 impl Filter {
-    /// Checks a filter that a client sent: at most 255 bytes, and what is not a wildcard keeps the
-    /// rules of names.
+    /// Checks a filter that a client sent: at most 255 bytes, and apart from wildcards it follows
+    /// the rules of names.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Filter {
             }
             at += token.len() + 1;
         }
-        // Each wildcard is a token by itself: with a letter in its place the rest has to be a name.
+        // Each wildcard is a whole token, so with a letter in its place the text must be a name.
         Name::parse(&text.replace(['*', '>'], "x"))?;
         Ok(Self(FilterKind::Pattern { text: text.into(), literal_len: first_wildcard }))
     }
@@ -76,7 +76,7 @@ impl Filter {
         }
     }
 
-    /// Whether `name` is among the names that this filter is about; a system record's never is.
+    /// Whether the filter matches `name`; never for the name of a system record.
     #[must_use]
     pub fn matches(&self, name: &Name) -> bool {
         match &self.0 {
@@ -99,7 +99,7 @@ impl Filter {
     }
 }
 
-/// Whether the tokens of `pattern`, which begins with a wildcard, are those of `rest`.
+/// Whether `pattern`, which begins with a wildcard, matches the tokens of `rest`.
 fn covers(pattern: &str, rest: &str) -> bool {
     let mut tokens = rest.split('.');
     for wanted in pattern.split('.') {
@@ -119,7 +119,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// By bytes of the text.
+/// Compares the bytes of the text.
 impl Ord for Filter {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_str().cmp(other.as_str())
@@ -135,48 +135,48 @@ impl PartialOrd for Filter {
 /// Why a text is not a filter, and what to change.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FilterError {
-    /// What is not a wildcard breaks the rules of names.
+    /// Apart from wildcards, it breaks a rule of names.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A `>` with tokens behind it: NATS does not have it, and it would need backtracking.
+    /// A `>` followed by tokens: NATS does not have it, and it would need backtracking.
     #[error(
         "the `>` at position {position} is not the last token; end the filter there, or use `*`"
     )]
     TailNotLast {
-        /// Which character it is, from 1.
+        /// The number of the character, from 1.
         position: usize,
     },
-    /// A wildcard with something else in its token: it would look as if it matched a part.
+    /// A wildcard with other characters in its token: it would look as if it matched part of one.
     #[error(
-        "the wildcard at position {position} is not a token by itself; put it between dots, or \
-         spell the name out"
+        "the wildcard at position {position} is not a whole token; put it between dots, or spell \
+         the name out"
     )]
     WildcardInToken {
-        /// Which character it is, from 1.
+        /// The number of the character, from 1.
         position: usize,
     },
 }
 
-/// The filters of one subscription or grant: sorted, each once.
+/// The filters of one subscription: sorted, each once.
 ///
-/// Two sets are equal when they were made of the same filters in any order, so that subscribers
-/// with the same set share its evaluation, and a cursor of one is good for the other.
+/// Sets of the same filters in any order are equal, so that subscribers with the same set share its
+/// evaluation, and a cursor of one is valid for the other.
 #[derive(Clone, Debug)]
 pub struct FilterSet {
     filters: Box<[Filter]>,
-    /// The names of those filters that are exact: one look-up for all of them.
+    /// The names of the filters without wildcards: one look-up for all of them.
     exact: HashSet<Name>,
-    /// The other filters, evaluated in turn; few, because the whole set is limited.
+    /// The filters with wildcards, evaluated one by one; few, because the set is limited.
     patterns: Box<[Filter]>,
 }
 
 impl FilterSet {
-    /// Checks the filters that a client sent; none at all are everything that is visible, as `>`.
+    /// Checks the filters that a client sent; no filters mean everything visible, like `>`.
     ///
     /// # Errors
     ///
-    /// [`FilterSetError::TooMany`] beyond `max` filters, repeated ones included, without reading
-    /// on; otherwise the first filter that breaks a rule.
+    /// [`FilterSetError::TooMany`] beyond `max` filters, counting repeated ones, without reading
+    /// the rest; otherwise the first filter that breaks a rule.
     pub fn parse<T: AsRef<str>>(
         filters: impl IntoIterator<Item = T>,
         max: usize,
@@ -203,8 +203,7 @@ impl FilterSet {
         Self::from_filters(vec![everything])
     }
 
-    /// The set of no filters, which matches nothing; what a client sends never means this, unless
-    /// whoever reads it says so.
+    /// The empty set, which matches nothing. [`FilterSet::parse`] never returns it.
     #[must_use]
     pub fn nothing() -> Self {
         Self::from_filters(Vec::new())
@@ -224,8 +223,8 @@ impl FilterSet {
         self.exact.contains(name) || self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// All names that this set matches, in order, when it has no patterns: then subscribers are
-    /// found by name and nothing needs to be evaluated.
+    /// All names that this set matches, in order, if it has no patterns: subscribers are then found
+    /// by name without evaluating filters.
     #[must_use]
     pub fn exact_only(&self) -> Option<impl Iterator<Item = &Name>> {
         let is_exact = self.patterns.is_empty();
@@ -237,15 +236,15 @@ impl FilterSet {
         self.filters.iter()
     }
 
-    /// The filters that have wildcards, in order.
+    /// The filters with wildcards, in order.
     #[must_use]
     pub fn patterns(&self) -> &[Filter] {
         &self.patterns
     }
 
-    /// The text of each filter, sorted by bytes: what a digest of this set is made of.
+    /// The text of each filter, sorted by bytes, for a digest of the set.
     ///
-    /// No filter holds a control character, so that any of them can separate the texts.
+    /// No filter contains a control character, so any of them can separate the texts.
     pub fn canonical(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(Filter::as_str)
     }
@@ -265,21 +264,21 @@ impl Hash for FilterSet {
     }
 }
 
-/// Why filters do not make a set, and what to change.
+/// Why filters do not form a set, and what to change.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FilterSetError {
     /// One of them is not a filter.
     #[error("filter {number}: {source}")]
     Filter {
-        /// Which one it is, from 1.
+        /// The number of the filter, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         source: FilterError,
     },
     /// More than the limit: each pattern costs an evaluation for every name that changes.
     #[error("more than {max} filters; use fewer, for example one with a wildcard")]
     TooMany {
-        /// The most that are accepted.
+        /// The maximum number of filters.
         max: usize,
     },
 }

@@ -53,7 +53,7 @@ fn wildcards_match_whole_tokens() {
     }
 }
 
-/// A system record tells of openings, consumers and erasures; nobody subscribes to those.
+/// System records store opens, positions and erasures; nobody can subscribe to them.
 #[test]
 fn no_filter_matches_a_system_record() {
     let one = Name::system("opened");
@@ -166,12 +166,12 @@ fn refused_filter_is_reported_with_its_number() {
     let error = FilterSet::parse(["a", "a*"], 100).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "filter 2: the wildcard at position 2 is not a token by itself; put it between dots, or \
-         spell the name out"
+        "filter 2: the wildcard at position 2 is not a whole token; put it between dots, or spell \
+         the name out"
     );
 }
 
-/// The grammar as the NATS documentation tells it, by recursion over tokens.
+/// The grammar of the NATS documentation, by recursion over tokens.
 fn is_matched(pattern: &[&str], tokens: &[&str]) -> bool {
     match (pattern, tokens) {
         ([">"], [_, ..]) | ([], []) => true,
@@ -187,7 +187,7 @@ fn split(text: &str) -> Vec<&str> {
     text.split('.').collect()
 }
 
-/// Few tokens, so that filters and names meet.
+/// Few tokens, so that filters often match names.
 const NAMES: &str = "(a|b|ab|\u{e9})(\\.(a|b|ab|\u{e9})){0,3}";
 const PATTERNS: &str = "((a|b|ab|\u{e9}|\\*)\\.){0,3}(a|b|ab|\u{e9}|\\*|>)";
 

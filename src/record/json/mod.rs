@@ -1,18 +1,18 @@
-//! The JSON that clients send, checked and kept byte for byte.
+//! Checks the JSON that clients send and keeps it byte for byte.
 //!
-//! **Owns** the one strict JSON scanner: bytes in, the same bytes less insignificant whitespace
-//! out, or the exact place and reason of the refusal.
+//! **Owns** the one strict JSON scanner: it returns the input without insignificant whitespace, or
+//! the exact position and reason of a refusal.
 //!
-//! **Promises** that what [`compact`] returns is one JSON text of RFC 8259 in UTF-8, no deeper
-//! than the limit, without duplicate keys and without lone surrogates (I-JSON, RFC 7493 sections
-//! 2.1 and 2.3), and that outside of strings it holds no whitespace: a CR between two tokens would
-//! end a line of an event stream. Numbers, escapes and key order are the client's, because the
-//! same bytes are hashed, stored and sent; parsing and writing them again would make
-//! `0.1000000000000000055` into `0.1`. It reads each byte a bounded number of times whatever the
-//! input, never recurses, and never panics.
+//! **Promises** that [`compact`] returns one JSON text of RFC 8259 in UTF-8, no deeper than the
+//! limit, without duplicate keys and lone surrogates (I-JSON, RFC 7493 sections 2.1 and 2.3), and
+//! without whitespace outside of strings: a CR between two tokens would end a line of an event
+//! stream. Numbers, escapes and key order are the client's, because the same bytes are hashed,
+//! stored and sent; parsing and writing them again would turn `0.1000000000000000055` into `0.1`.
+//! It reads each byte a bounded number of times whatever the input, never recurses, and never
+//! panics.
 //!
-//! **Does not** build a value, judge the size or precision of numbers, normalise strings, refuse
-//! noncharacters such as U+FFFF, or limit the length: whoever reads the body does that.
+//! **Does not** build a value, check the size or precision of numbers, normalise strings, refuse
+//! noncharacters such as U+FFFF, or limit the length, which readers of bodies do.
 
 use std::borrow::Cow;
 
@@ -27,18 +27,18 @@ mod tests;
 
 use crate::record::json::scanner::Scanner;
 
-/// What a JSON text may ask of us.
+/// Limits on a JSON text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct JsonLimits {
-    /// The deepest nesting of arrays and objects that is accepted; a scalar has depth 0, `[]` 1.
+    /// Maximum nesting of arrays and objects; a scalar has depth 0, `[]` has 1.
     ///
-    /// The scanner does not need it, but readers that recurse do: a client of ours that parses
-    /// `[[[[…` overflows its stack.
+    /// The scanner does not need it, but clients whose parsers recurse do: `[[[[…` would overflow
+    /// their stack.
     pub depth_max: usize,
 }
 
-/// Checks one JSON text and removes its insignificant whitespace; every other byte is untouched, and
-/// a text that holds none is answered as it is.
+/// Checks one JSON text and removes its insignificant whitespace. Every other byte is untouched,
+/// and a text without such whitespace is not copied.
 ///
 /// The checks are those of RFC 8259, read strictly, and of RFC 7493 (I-JSON) for duplicate keys
 /// and surrogates. Keys are compared after unescaping, so `"a"` and `"\u0061"` are the same key.
@@ -46,8 +46,8 @@ pub struct JsonLimits {
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, with its place in `input`. Text that is not UTF-8 is reported
-/// before anything else.
+/// The first fault, with its position in `input`. Text that is not UTF-8 is reported before
+/// anything else.
 pub fn compact(input: &[u8], limits: JsonLimits) -> Result<Cow<'_, [u8]>, JsonError> {
     Scanner::scan(input, limits).map_err(|fault| JsonError::at(input, fault.offset, *fault.kind))
 }

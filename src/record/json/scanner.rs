@@ -1,11 +1,6 @@
-//! The scanner: one pass over a JSON text, with the grammar as its control flow.
-//!
-//! **Owns** the grammar, nesting, the keys of open objects, and what goes to the output.
-//!
-//! **Promises** one step a byte: each is looked at a bounded number of times, and a key is
-//! compared with at most [`KEYS_COMPARED_MAX`] others before keys are hashed.
-//!
-//! **Does not** count lines: a refusal carries a byte offset.
+//! The scanner: one pass over a JSON text, with the grammar as its control flow. It reads each byte
+//! a bounded number of times, and compares a key with at most [`KEYS_COMPARED_MAX`] others before
+//! it hashes them.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,15 +9,16 @@ use crate::record::json::JsonLimits;
 use crate::record::json::error::{Expected, JsonErrorKind, NumberFault};
 use crate::record::json::string::{hex4, is_same, plain_len, unescape};
 
-/// Objects of up to this many keys compare each new key with those before it; larger ones hash.
+/// In objects of up to this many keys each new key is compared with those before it; in larger ones
+/// it is hashed.
 ///
-/// 16 keys are at most 120 comparisons, most of them decided by length and last byte: they
-/// cost less than 16 hashes.
+/// 16 keys need at most 120 comparisons, most of them decided by length and last byte, which cost
+/// less than 16 hashes.
 const KEYS_COMPARED_MAX: usize = 16;
 
-/// A refusal before its line and column are counted, which only a refused text has to pay for.
+/// A refusal before its line and column are counted, so that only a refused text pays for it.
 pub(super) struct ScanFault {
-    /// Boxed, so that what every step returns fits two registers.
+    /// Boxed, so that the result of every step fits into two registers.
     pub(super) kind: Box<JsonErrorKind>,
     pub(super) offset: usize,
 }
@@ -35,13 +31,13 @@ enum Container {
     Object,
 }
 
-/// An array or object that is open at the position of the scanner.
+/// An array or object that is open at the scanner's position.
 struct ContainerFrame<'a> {
     container: Container,
-    /// Where this object's keys start in [`Scanner::keys`].
+    /// The index of this object's first key in [`Scanner::keys`].
     keys_start: usize,
-    /// All keys of this object, once they are more than [`KEYS_COMPARED_MAX`]. The standard
-    /// hasher is keyed at random, so that nobody can choose keys that collide.
+    /// All keys of this object, once there are more than [`KEYS_COMPARED_MAX`]. The standard hasher
+    /// has a random key, so nobody can choose keys that collide.
     keys_hashed: Option<HashSet<Cow<'a, str>>>,
 }
 
@@ -54,8 +50,8 @@ pub(super) struct Scanner<'a> {
     frames: Vec<ContainerFrame<'a>>,
     /// The keys of all open objects, innermost last; those in a hash set are not here.
     keys: Vec<Cow<'a, str>>,
-    /// Everything before `copied` is in `output`, or was whitespace. Bytes are copied in runs as
-    /// long as possible, and not at all before the first whitespace.
+    /// Everything before this offset is in `output` or was whitespace. Bytes are copied in pieces
+    /// as long as possible, and not at all before the first whitespace.
     copied: usize,
     output: Vec<u8>,
 }
@@ -93,7 +89,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads one scalar or empty container, having entered the containers that begin here.
+    /// Enters the containers that begin here, then reads one scalar or empty container.
     fn value(&mut self) -> CheckedJson {
         loop {
             match self.peek() {
@@ -118,8 +114,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes from the end of a value, or from the end of an empty container, to the start of the
-    /// next value; `false` at the end of the text.
+    /// Moves from the end of a value or of an empty container to the start of the next value;
+    /// `false` at the end of the text.
     fn advance(&mut self) -> CheckedJson<bool> {
         loop {
             self.whitespace();
@@ -186,7 +182,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Refuses a key that the innermost object has already.
+    /// Adds a key to the innermost object; refuses one that it already has.
     fn add_key(&mut self, key: Cow<'a, str>, offset: usize) -> CheckedJson {
         let frame = self.frames.last_mut().expect("a key is only read inside an object");
         if let Some(hashed) = &mut frame.keys_hashed {
@@ -207,7 +203,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads a string with both quotes, and tells whether it holds an escape.
+    /// Reads a string with both quotes; true if it contains an escape.
     fn string(&mut self) -> CheckedJson<bool> {
         let start = self.position;
         self.position += 1;
@@ -300,7 +296,7 @@ impl<'a> Scanner<'a> {
     fn literal(&mut self) -> CheckedJson {
         let rest = &self.bytes[self.position..];
         let is_in_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-        // Cut, so that a refusal never carries a megabyte of letters; no literal is as long.
+        // Cut, so that a refusal never repeats a megabyte of letters; every literal is shorter.
         let len = rest.iter().take(WORD_BYTES_MAX).take_while(is_in_word).count();
         match &rest[..len] {
             b"true" | b"false" | b"null" => {
@@ -314,13 +310,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over the byte here and the whitespace behind it.
+    /// Skips the byte here and the whitespace after it.
     fn step(&mut self) {
         self.position += 1;
         self.whitespace();
     }
 
-    /// Skips whitespace, if any; what was read before it goes to the output.
+    /// Skips whitespace; if there is any, copies the bytes before it to the output.
     fn whitespace(&mut self) {
         if self.peek().is_none_or(|byte| byte > b' ') {
             return;
@@ -348,7 +344,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The longest run of letters that an error repeats.
+/// Maximum bytes of an unknown word that an error repeats.
 const WORD_BYTES_MAX: usize = 24;
 
 #[cold]

@@ -1,22 +1,17 @@
-//! The inside of strings: where they are plain, what escapes mean, when two keys are one.
-//!
-//! **Owns** the arithmetic on bytes between quotes.
-//!
-//! **Promises** no allocation but for the meaning of a key that holds an escape.
-//!
-//! **Does not** refuse anything: the scanner does.
+//! The contents of strings: finding special bytes, unescaping, and comparing keys. Only a key with
+//! an escape allocates; refusals are the scanner's.
 
-/// Whether two keys are equal. Most keys of one object differ in length or at the end, which is
-/// cheaper to see than to call a comparison of memory.
+/// Whether two keys are equal. Most keys of one object differ in length or last byte, which is
+/// cheaper to check than calling a memory comparison.
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.as_bytes().last() == other.as_bytes().last() && one == other
 }
 
-/// How many bytes at the front of `bytes` are neither `"`, `\` nor a control character.
+/// Number of bytes at the front of `bytes` that are neither `"`, `\` nor a control character.
 ///
-/// Eight bytes a step, in arithmetic on one word (the "haszero" of Hacker's Delight, 6-1): each
-/// test sets the high bit of a byte that matches. A borrow can mark bytes behind the first match
-/// wrongly, never before it, and only the first is used.
+/// Tests eight bytes at once with arithmetic on one word (the "haszero" of Hacker's Delight, 6-1):
+/// each test sets the high bit of a matching byte. A borrow can set wrong bits after the first
+/// match but never before it, and only the first is used.
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
@@ -48,7 +43,7 @@ pub(super) fn hex4(bytes: &[u8]) -> Option<u16> {
     })
 }
 
-/// What a key means; `raw` is what stands between the quotes and was checked by the scanner.
+/// Unescapes a key; `raw` is the text between the quotes, which the scanner has checked.
 pub(super) fn unescape(raw: &str) -> String {
     let mut key = String::with_capacity(raw.len());
     let mut rest = raw;
@@ -70,7 +65,7 @@ pub(super) fn unescape(raw: &str) -> String {
     key
 }
 
-/// The character of `uXXXX` or `uXXXX\uXXXX`, and how many bytes that is.
+/// The character of `uXXXX` or `uXXXX\uXXXX`, and the length of the escape in bytes.
 fn unescape_unicode(escape: &[u8]) -> (char, usize) {
     let unit = |at: usize| escape.get(at..).and_then(hex4);
     let units = [unit(1), unit(7)].into_iter().flatten();

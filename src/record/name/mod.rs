@@ -1,11 +1,11 @@
-//! Names of events and of users: foreign text that was checked once and is trusted from then on.
+//! Names of events and users: text from clients that is checked once and trusted from then on.
 //!
-//! **Owns** [`Name`] and [`User`], the rules that they keep, and the words of a refusal.
+//! **Owns** [`Name`] and [`User`], their rules, and the messages of a refusal.
 //!
-//! **Promises** that two names that look the same to a person are far less often two names to the
-//! program: no invisible, reordering or unassigned character, and one normal form (NFC, UAX #15),
-//! so that names can be compared, sorted and hashed as bytes. A name is also safe to put into a
-//! path, a header, a log line and a filter. A clone shares its text.
+//! **Promises** that names which look the same to a person are rarely different to the program:
+//! they contain no invisible, reordering or unassigned characters and have one normal form (NFC,
+//! UAX #15), so that they can be compared, sorted and hashed as bytes. A name is safe in a path, a
+//! header, a log line and a filter. A clone shares its text.
 //!
 //! **Does not** detect look-alike letters of different scripts (UTS #39), fold case, or know who
 //! may use a name.
@@ -23,10 +23,10 @@ mod tests;
 
 use crate::record::name::character::{TextOrigin, check_characters};
 
-/// The longest name or user, in bytes of UTF-8; AMQP routing keys end there too.
+/// Maximum length of a name or user in bytes of UTF-8; AMQP routing keys have the same limit.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// What the names of system records begin with.
+/// The prefix of the names of system records.
 pub(super) const SYSTEM_PREFIX: &str = "broker:";
 
 /// The name of an event: tokens separated by `.`, compared as bytes and case-sensitive.
@@ -37,7 +37,7 @@ impl Name {
     /// Checks a name that a client sent.
     ///
     /// A name is 1 to 255 bytes of NFC UTF-8 without an empty token; [`CharacterFault`] lists the
-    /// characters that it must not hold, and why.
+    /// characters that it must not contain, and why.
     ///
     /// # Errors
     ///
@@ -50,15 +50,15 @@ impl Name {
         Ok(Self(text.into()))
     }
 
-    /// Checks a name that comes from the log: one of a client, or one of the system.
+    /// Checks a name from the log, of an event or of a system record.
     ///
-    /// The rules that depend on the tables of one Unicode version (NFC, format and unassigned
-    /// characters) are not applied: they were when the name came in, perhaps by a Broker with
-    /// newer tables, and a log must not become unreadable because a program is older than it.
+    /// Rules that depend on the tables of one Unicode version (NFC, format and unassigned
+    /// characters) do not apply: the name may have been inserted by a Broker with newer tables, and
+    /// a log must not become unreadable to an older program.
     ///
     /// # Errors
     ///
-    /// The first rule that `text` breaks: then it was never a name, and the log is damaged.
+    /// The first rule that `text` breaks: it was never a name, so the log is damaged.
     pub fn stored(text: &str) -> Result<Self, NameError> {
         check_any_name(text, TextOrigin::Log)?;
         Ok(Self(text.into()))
@@ -68,12 +68,12 @@ impl Name {
     ///
     /// # Panics
     ///
-    /// When `suffix` breaks the rules of names, or makes the name too long: callers pass constants
+    /// When `suffix` breaks the rules of names or makes the name too long; callers pass constants
     /// and names that were checked.
     #[must_use]
     pub(crate) fn system(suffix: &str) -> Self {
         let text = format!("{SYSTEM_PREFIX}{suffix}");
-        check_any_name(&text, TextOrigin::Client).expect("a system name keeps the rules of names");
+        check_any_name(&text, TextOrigin::Client).expect("the suffix follows the rules of names");
         Self(text.into())
     }
 
@@ -93,33 +93,35 @@ impl Name {
 /// Why a text is not a name, and what to change.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NameError {
-    /// A character that names must not hold.
+    /// A character that names must not contain.
     #[error(transparent)]
     Character(#[from] CharacterError),
-    /// No text at all.
+    /// An empty text.
     #[error("the name is empty; it needs 1 to {NAME_BYTES_MAX} bytes")]
     Empty,
-    /// A token without a character. Some brokers drop it and some keep it, so that one name
-    /// becomes two on the way through a cluster.
+    /// A token without a character. Some brokers drop it and some keep it, so one name would become
+    /// two on the way through a cluster.
     #[error(
-        "there is an empty token at position {position}; a name neither starts nor ends with `.`, \
-         and holds no `..`"
+        "there is an empty token at position {position}; a name must not start or end with `.` or \
+         contain `..`"
     )]
     EmptyToken {
-        /// The character that a token should have started with, from 1.
+        /// The number of the character where a token should start, from 1.
         position: usize,
     },
-    /// `open` or `error`: a page could not tell such an event from what `EventSource` fires itself
-    /// when the connection comes and goes.
+    /// `open` or `error`: a page could not distinguish such an event from those that `EventSource`
+    /// fires itself when its connection opens or fails.
     #[error("`open` and `error` are events of EventSource itself; choose another name")]
     EventSource,
-    /// A name of the system's own records: a client could pose as the system.
-    #[error("names that begin with `{SYSTEM_PREFIX}` are the system's own; choose another name")]
+    /// The prefix of system records: a client could pose as the system.
+    #[error(
+        "names that begin with `{SYSTEM_PREFIX}` are reserved for the system; choose another name"
+    )]
     System,
-    /// More than [`NAME_BYTES_MAX`] bytes: names are kept in memory and repeated in every record.
+    /// More than [`NAME_BYTES_MAX`] bytes: names are held in memory and repeated in every record.
     #[error("the name has {len} bytes; shorten it to at most {NAME_BYTES_MAX}")]
     TooLong {
-        /// How many bytes it has.
+        /// Its length in bytes.
         len: usize,
     },
 }
@@ -129,10 +131,10 @@ pub enum NameError {
 pub struct User(Arc<str>);
 
 impl User {
-    /// Checks a user that a client or a token named.
+    /// Checks a user that a client or a token sent.
     ///
     /// A user is 1 to 255 bytes of NFC UTF-8; [`CharacterFault`] lists the characters that it must
-    /// not hold, and why. Unlike a name it has no tokens, so that an e-mail address, a URL or
+    /// not contain, and why. Unlike a name it has no tokens, so an e-mail address, a URL or
     /// `auth0|42` can be a user.
     ///
     /// # Errors
@@ -143,12 +145,12 @@ impl User {
         Ok(Self(text.into()))
     }
 
-    /// Checks a user that comes from the log; as in [`Name::stored`], the rules that depend on
-    /// the tables of one Unicode version are not applied.
+    /// Checks a user from the log. As in [`Name::stored`], rules that depend on the tables of one
+    /// Unicode version do not apply.
     ///
     /// # Errors
     ///
-    /// The first rule that `text` breaks: then it was never a user, and the log is damaged.
+    /// The first rule that `text` breaks: it was never a user, so the log is damaged.
     pub fn stored(text: &str) -> Result<Self, UserError> {
         check_user(text, TextOrigin::Log)?;
         Ok(Self(text.into()))
@@ -164,16 +166,16 @@ impl User {
 /// Why a text is not a user, and what to change.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UserError {
-    /// A character that users must not hold.
+    /// A character that users must not contain.
     #[error(transparent)]
     Character(#[from] CharacterError),
-    /// No text at all: it would be a user to some and nobody to others.
+    /// An empty text: some programs would read it as a user and others as none.
     #[error("the user is empty; it needs 1 to {NAME_BYTES_MAX} bytes, or leave it out")]
     Empty,
-    /// More than [`NAME_BYTES_MAX`] bytes: users are kept in memory and repeated in every record.
+    /// More than [`NAME_BYTES_MAX`] bytes: users are held in memory and repeated in every record.
     #[error("the user has {len} bytes; shorten it to at most {NAME_BYTES_MAX}")]
     TooLong {
-        /// How many bytes it has.
+        /// Its length in bytes.
         len: usize,
     },
 }
@@ -206,7 +208,7 @@ fn is_system(text: &str) -> bool {
     text.starts_with(SYSTEM_PREFIX)
 }
 
-/// Checks a name of a client or of the system.
+/// Checks a name of an event or of a system record.
 fn check_any_name(text: &str, origin: TextOrigin) -> Result<(), NameError> {
     let suffix = text.strip_prefix(SYSTEM_PREFIX);
     if suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('.')) {
@@ -254,7 +256,8 @@ fn check_user(text: &str, origin: TextOrigin) -> Result<(), UserError> {
     Ok(())
 }
 
-/// What means something else in filters (`*`, `>`), paths (`/`, `\`) and URLs (`?`, `#`, `%`).
+/// Whether a character has a special meaning in filters (`*`, `>`), paths (`/`, `\`) or URLs (`?`,
+/// `#`, `%`).
 fn is_delimiter(character: char) -> bool {
     matches!(character, '*' | '>' | '/' | '\\' | '?' | '#' | '%')
 }

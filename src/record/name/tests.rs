@@ -149,7 +149,7 @@ fn system_names_are_refused_from_clients() {
     assert!(Name::stored("broker:a b").is_err());
 }
 
-/// A log that was written with newer tables than ours must stay readable.
+/// A log that was written with newer Unicode tables must stay readable.
 #[test]
 fn stored_names_are_accepted_whatever_the_unicode_version() {
     for (character, fault) in FAULTS {
@@ -163,7 +163,7 @@ fn stored_names_are_accepted_whatever_the_unicode_version() {
     }
 }
 
-/// Otherwise a character could count as assigned while its normal form is not known yet.
+/// With different versions a character could count as assigned before its normal form is known.
 #[test]
 fn both_unicode_tables_have_the_same_version() {
     let (major, minor, update) = unicode_normalization::UNICODE_VERSION;
@@ -193,15 +193,18 @@ fn messages_name_the_character_its_position_and_the_remedy() {
         ("a b", "U+0020 at position 2 is whitespace; remove it, or use `-` or `_`"),
         (
             "a/b",
-            "U+002F (`/`) at position 2 means something else in filters, paths or URLs; use \
+            "U+002F (`/`) at position 2 has a special meaning in filters, paths or URLs; use \
           another character",
         ),
         (
             "a..b",
-            "there is an empty token at position 3; a name neither starts nor ends with `.`, \
-          and holds no `..`",
+            "there is an empty token at position 3; a name must not start or end with `.` or \
+          contain `..`",
         ),
-        ("broker:x", "names that begin with `broker:` are the system's own; choose another name"),
+        (
+            "broker:x",
+            "names that begin with `broker:` are reserved for the system; choose another name",
+        ),
         ("", "the name is empty; it needs 1 to 255 bytes"),
         (
             "e\u{301}",
@@ -221,7 +224,7 @@ fn maps_find_a_name_by_its_text() {
     assert_eq!(users.get("alice"), Some(&2));
 }
 
-/// Every rule, one after the other, written from the contract and not from the code.
+/// Every rule, written from the contract and not from the code.
 fn is_name(text: &str) -> bool {
     let is_user = is_user(text);
     let has_tokens = text.split('.').all(|token| !token.is_empty());

@@ -97,7 +97,7 @@ fn invalid_parameter_is_400_and_explained() {
         ("consumer=c&ack=x", "ack=\"x\" is not a version"),
         ("consumer=a.b", "no `.`"),
         ("consumer=a%20b", "consumer: "),
-        ("consumer=broker:x", "the system's own"),
+        ("consumer=broker:x", "reserved for the system"),
         ("wait=61", "wait=61 is more than 60 s"),
         ("wait=1.5", "not a number of seconds"),
         ("limit=1", "there is no parameter"),

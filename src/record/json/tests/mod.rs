@@ -15,7 +15,7 @@ fn refusal(input: impl AsRef<[u8]>) -> JsonErrorKind {
     compacted(input).unwrap_err().kind
 }
 
-/// Accepted, and what comes out.
+/// Accepted inputs with their outputs.
 const ACCEPTED: &[(&str, &str)] = &[
     ("null", "null"),
     (" \t\r\n true \r\n", "true"),
@@ -56,7 +56,7 @@ fn valid_json_is_accepted_verbatim() {
     }
 }
 
-/// Refused by the grammar, whatever the reason.
+/// Inputs that break the grammar.
 const REFUSED: &[&str] = &[
     "", " ", "\n", ",", ":", "]", "}", "[", "{", "[1", "[1,", "[,1]", "[1,,2]", "[1,]", "[1 2]",
     "[1:2]", "[1;2]", "[1}", "{]", "[1]]", "[][]", "[] x", "1 2", "{\"a\"}", "{\"a\":}", "{,}",
@@ -69,7 +69,7 @@ const REFUSED: &[&str] = &[
     "&",
 ];
 
-/// The longer ones, apart because they are formatted one a line.
+/// Longer inputs, which rustfmt puts one on each line.
 const REFUSED_LONG: &[&str] = &[
     "null null",
     "\"a\" \"b\"",
@@ -106,7 +106,7 @@ const REFUSED_LONG: &[&str] = &[
 fn invalid_json_is_refused() {
     for input in REFUSED.iter().chain(REFUSED_LONG) {
         assert!(compacted(input).is_err(), "{input:?}");
-        assert!(serde_json::from_str::<Value>(input).is_err(), "not a fair case: {input:?}");
+        assert!(serde_json::from_str::<Value>(input).is_err(), "serde_json accepts {input:?}");
     }
 }
 
@@ -234,7 +234,7 @@ fn nesting_up_to_the_limit_is_accepted() {
     }
 }
 
-/// The stack is on the heap: a text of nothing but brackets must not end the process.
+/// The scanner's stack is on the heap, so deep nesting must not overflow the thread's stack.
 #[test]
 fn a_million_brackets_do_not_overflow_the_stack() {
     let limits = JsonLimits { depth_max: usize::MAX };
@@ -286,17 +286,17 @@ fn messages_say_what_is_wrong_and_what_to_change() {
             "{\"a\":1,\"a\":2}",
             "line 1, column 8: the key \"a\" is in this object twice; keep one of them",
         ),
-        ("{\"a\" 1}", "line 1, column 6: expected `:` behind the key, found `1`"),
+        ("{\"a\" 1}", "line 1, column 6: expected `:` after the key, found `1`"),
         ("[1 2]", "line 1, column 4: expected `,` or `]`, found `2`; a comma may be missing"),
         ("{\"a\":1", "line 1, column 7: expected `,` or `}`, found the end; the text is cut short"),
         (
             "{'a':1}",
-            "line 1, column 2: expected a key in double quotes or `}`, found `'`; strings \
-          and keys are in double quotes",
+            "line 1, column 2: expected a key in double quotes or `}`, found `'`; put strings \
+          and keys in double quotes",
         ),
         (
             "{} {}",
-            "line 1, column 4: expected nothing behind the value, found `{`; send one value, \
+            "line 1, column 4: expected nothing after the value, found `{`; send one value, \
           or an array of them",
         ),
         (
@@ -307,7 +307,7 @@ fn messages_say_what_is_wrong_and_what_to_change() {
         ("[1,]", "line 1, column 3: nothing follows this comma; remove it"),
         (
             "\"a\tb\"",
-            "line 1, column 3: a string holds the control character U+0009; write it as \
+            "line 1, column 3: a string contains the control character U+0009; write it as \
           \\u0009",
         ),
         (
@@ -322,7 +322,7 @@ fn messages_say_what_is_wrong_and_what_to_change() {
         ),
         (
             "1\u{202e}",
-            "line 1, column 2: expected nothing behind the value, found U+202E; send \
+            "line 1, column 2: expected nothing after the value, found U+202E; send \
           one value, or an array of them",
         ),
     ] {

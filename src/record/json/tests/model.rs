@@ -1,4 +1,4 @@
-//! Properties: every input is judged as by `serde_json` and a naive search for duplicates.
+//! Properties: every input is judged like `serde_json` with a naive search for duplicates.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::record::json::string::unescape;
 use crate::record::json::tests::*;
 
-/// A value as the naive reader has it: all members, in order, duplicates and all.
+/// A value with all members in order, including duplicates.
 #[derive(Clone, Debug)]
 enum Tree {
     Array(Vec<Tree>),
@@ -84,7 +84,7 @@ impl Tree {
         }
     }
 
-    /// Writes the tree in any of the ways there are, as `style` has it.
+    /// Writes the tree with the whitespace and escapes that `style` chooses.
     fn write(&self, style: &mut impl FnMut() -> u8, out: &mut String) {
         space(style(), out);
         match self {
@@ -137,7 +137,7 @@ fn write_string(text: &str, style: &mut impl FnMut() -> u8, out: &mut String) {
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
-    // Few letters, so that keys meet.
+    // Few letters, so that keys repeat.
     let text = "[ab\u{e9}\u{1f600}\"\\\\\n ]{0,3}";
     let scalar = prop_oneof![
         Just("null".to_owned()),
@@ -155,7 +155,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// A text that is JSON, or was before a few of its bytes were changed.
+/// JSON, some of it with a few changed bytes.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let change = (
         any::<prop::sample::Index>(),
@@ -184,7 +184,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What outside of strings is whitespace, found the naive way.
+/// Whether there is whitespace outside of strings, found the naive way.
 fn has_whitespace_between_tokens(text: &str) -> bool {
     let (mut is_in_string, mut is_escaped) = (false, false);
     text.chars().any(|character| {
@@ -198,10 +198,10 @@ fn has_whitespace_between_tokens(text: &str) -> bool {
     })
 }
 
-/// Everything that must hold of one input, whatever it is; the model is `serde_json`.
+/// Checks the properties that hold for any input, with `serde_json` as the model.
 fn check(input: &[u8]) {
     const DEPTH_MAX: usize = 3;
-    // Numbers are only checked against the grammar here, and strings not at all.
+    // `IgnoredAny` checks the grammar of numbers, and of strings not even that.
     let grammar = serde_json::from_slice::<IgnoredAny>(input);
     let tree = serde_json::from_slice::<Tree>(input);
     let output = compact(input, JsonLimits { depth_max: DEPTH_MAX });
@@ -210,7 +210,7 @@ fn check(input: &[u8]) {
     }
     match (&output, tree) {
         (Ok(_), Err(error)) => {
-            // Its recursion limit is higher than ours: only a huge number may differ.
+            // Its recursion limit is higher than ours, so only huge numbers may differ.
             assert!(error.to_string().contains("number out of range"), "{error}");
         }
         (_, Ok(tree)) => {
@@ -239,7 +239,7 @@ fn check(input: &[u8]) {
     }
 }
 
-/// The inside of a string with every kind of escape, lone surrogates among them.
+/// The contents of a string with every kind of escape, including lone surrogates.
 const ESCAPED: &str =
     "([a-z\u{e9}]|\\\\[\"\\\\/bfnrt]|\\\\u([dD][89a-fA-F][0-9a-f]{2}|[0-9a-fA-F]{4})){0,8}";
 
