@@ -1,5 +1,5 @@
-//! Pauses between attempts: exponential with full jitter, so that many who lost the same server do
-//! not come back to it at once.
+//! Pauses between attempts: exponential with full jitter, so that clients that lost the same server
+//! do not reconnect all at once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rand::Rng as _;
 /// The bound of the first pause.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Pauses that grow until something went well.
+/// Pauses that grow until an attempt succeeds.
 #[derive(Debug)]
 pub(super) struct Backoff {
     bound: Duration,
@@ -21,14 +21,14 @@ impl Backoff {
         Self { bound: FIRST, bound_max }
     }
 
-    /// The next pause: anything up to a bound that doubles.
+    /// The next pause: random, up to a bound that doubles.
     pub fn next(&mut self) -> Duration {
         let pause = self.bound.mul_f64(rand::rng().random_range(0.0..=1.0));
         self.bound = (self.bound * 2).min(self.bound_max);
         pause
     }
 
-    /// Something went well.
+    /// An attempt succeeded: the next pause is short again.
     pub fn reset(&mut self) {
         self.bound = FIRST;
     }
@@ -51,6 +51,6 @@ mod tests {
         backoff.reset();
         assert_eq!(backoff.bound, FIRST);
         let pauses: Vec<_> = (0..100).map(|_| Backoff::new(FIRST).next()).collect();
-        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "it jitters");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "pauses are random");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to RabbitMQ with one channel, and what must be there on the far side.
+//! A connection to RabbitMQ with one channel, and the exchange or queue that it needs.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,51 +15,51 @@ use tracing::{info, warn};
 
 use crate::config::AmqpUrl;
 
-/// A server that says nothing for twice as long is lost.
+/// The connection is lost when the server is silent for twice as long.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// How long connecting may take, with all that must be there.
+/// Maximum time to connect and to declare the exchange or queue.
 const SETUP_MAX: Duration = Duration::from_secs(15);
-/// How long a goodbye may take.
+/// Maximum time to close a connection.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
-/// Why a connection ended, or did not come about.
+/// Why a connection ended or could not be made.
 #[derive(Debug, Error)]
 pub(super) enum ConnectionError {
-    /// RabbitMQ has ended the consumer: its queue was deleted, or its node goes.
+    /// RabbitMQ cancelled the consumer: its queue was deleted, or its node stops.
     #[error("the queue is gone")]
     Cancelled,
-    /// Nothing more is heard of the connection.
+    /// The connection has no more events.
     #[error("the connection ended")]
     Ended,
-    /// The connection, or what RabbitMQ answered.
+    /// The connection failed, or RabbitMQ answered with an error.
     #[error(transparent)]
     Lapin(#[from] lapin::Error),
-    /// RabbitMQ could not keep a record.
+    /// RabbitMQ did not confirm a record.
     #[error("RabbitMQ refused a record; see its log")]
     Refused,
-    /// The server took too long.
+    /// Connecting took longer than [`SETUP_MAX`].
     #[error("RabbitMQ did not answer within {} s", SETUP_MAX.as_secs())]
     Timeout,
 }
 
-/// A connection to RabbitMQ, and its one channel.
+/// A connection to RabbitMQ and its one channel.
 pub(super) struct BridgeConnection {
     connection: Connection,
     pub channel: Channel,
 }
 
-/// What RabbitMQ says of a connection, also when nothing is asked of it.
+/// The events of a connection, which also report a loss while it is idle.
 pub(super) struct ConnectionWatch(Pin<Box<dyn Stream<Item = Event> + Send>>);
 
 impl ConnectionWatch {
-    /// Returns when the connection is lost.
+    /// Completes when the connection is lost.
     pub async fn lost(&mut self) -> ConnectionError {
         while let Some(event) = self.0.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(reason, "RabbitMQ takes nothing for now; records wait in the log");
+                    warn!(reason, "RabbitMQ blocked the connection; records wait in the log");
                 }
-                Event::ConnectionUnblocked => info!("RabbitMQ takes records again"),
+                Event::ConnectionUnblocked => info!("RabbitMQ accepts records again"),
                 Event::Error(error) => return error.into(),
                 _ => {}
             }
@@ -69,19 +69,19 @@ impl ConnectionWatch {
 }
 
 impl BridgeConnection {
-    /// Tells when it is lost; from now on.
+    /// Watches for the loss of the connection, from now on.
     pub fn watch(&self) -> ConnectionWatch {
         ConnectionWatch(Box::pin(self.connection.events_listener()))
     }
 
-    /// Connects, and makes the exchange if there is none.
+    /// Connects, and declares the exchange if it does not exist.
     pub async fn to_exchange(url: &AmqpUrl, exchange: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
             let mut connected = Self::connect(url, "broker out").await?;
             let name = short(exchange);
             let passive =
                 ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-            // Of whatever kind it is: its owner knows.
+            // A passive declaration accepts an exchange of any kind: its owner chose it.
             let declared = connected.channel.exchange_declare(
                 name.clone(),
                 ExchangeKind::Topic,
@@ -102,7 +102,7 @@ impl BridgeConnection {
         .await
     }
 
-    /// Connects, and makes the queue if there is none.
+    /// Connects, and declares the queue if it does not exist.
     pub async fn to_queue(url: &AmqpUrl, queue: &str) -> Result<Self, ConnectionError> {
         within_setup(async {
             let mut connected = Self::connect(url, "broker in").await?;
@@ -120,10 +120,10 @@ impl BridgeConnection {
         .await
     }
 
-    /// Says goodbye, so that RabbitMQ does not warn of a connection that was lost.
+    /// Closes the connection, so that RabbitMQ does not log a lost one.
     pub async fn close(self) {
         let closing = self.connection.close(200, short("done"));
-        // It is over either way.
+        // The connection is dropped whether or not the server answers.
         let _ = timeout(CLOSE_MAX, closing).await;
     }
 
@@ -134,8 +134,8 @@ impl BridgeConnection {
         Ok(Self { connection, channel })
     }
 
-    /// Whether RabbitMQ says that something is not there. It closes the channel with that answer,
-    /// so there is a new one after it.
+    /// Whether RabbitMQ answered that the exchange or queue does not exist. It closes the channel
+    /// with that answer, so a new channel is opened.
     async fn is_missing(&mut self, declared: lapin::Result<()>) -> Result<bool, ConnectionError> {
         let Err(error) = declared else { return Ok(false) };
         let is_missing = matches!(error.kind(), ErrorKind::ProtocolError(answer)
@@ -154,7 +154,7 @@ async fn within_setup<T>(
     timeout(SETUP_MAX, setup).await.unwrap_or(Err(ConnectionError::Timeout))
 }
 
-/// A text of at most 255 bytes: all names here are checked to be.
+/// An AMQP short string of at most 255 bytes, which all names here are checked to fit.
 pub(super) fn short(text: &str) -> ShortString {
     ShortString::from(text)
 }

@@ -1,4 +1,4 @@
-//! The way in: a queue's messages become inserts, and are acknowledged when these are.
+//! The inbound direction: inserts the messages of a queue and acknowledges them afterwards.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::bridge::supervisor::{DirectionEnd, StopSignal};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 
-/// Messages that RabbitMQ sends before it waits for an acknowledgement: what one sync takes, and
-/// 64 MiB of memory when each is as large as a body may be.
+/// Messages that RabbitMQ sends before it waits for acknowledgements: enough for one sync, and
+/// 64 MiB of memory if each is as large as a body may be.
 const PREFETCH: u16 = 64;
-/// Bytes of messages that become one batch; one message more than fits may be.
+/// Bytes of messages at which a batch ends; its last message may exceed it.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// The way in, with all that it needs.
+/// The inbound direction.
 pub(super) struct Inbound<H> {
     pub host: H,
     pub url: AmqpUrl,
@@ -35,7 +35,7 @@ pub(super) struct Inbound<H> {
 }
 
 impl<H: Host> Inbound<H> {
-    /// Connects once and takes messages in until the end of the connection, or of the bridge.
+    /// Connects once and inserts messages until the connection or the bridge ends.
     pub async fn run(&self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
         let queue = &self.rules.queue;
         let connection = tokio::select! {
@@ -61,7 +61,7 @@ impl<H: Host> Inbound<H> {
         Ok(ended)
     }
 
-    /// The connection is gone.
+    /// Records that the connection is gone.
     pub fn on_disconnect(&self) {
         if let Some(state) = &self.state.inbound {
             state.disconnect();
@@ -79,7 +79,7 @@ impl<H: Host> Inbound<H> {
                 () = stop.wait() => return Ok(DirectionEnd::Stopped),
             };
             let deliveries = ready_deliveries(first, &mut consumer);
-            // What is not acknowledged comes again.
+            // RabbitMQ delivers again what is not acknowledged.
             let is_open = tokio::select! {
                 inserted = self.insert(deliveries) => inserted?,
                 () = stop.wait() => return Ok(DirectionEnd::Stopped),
@@ -90,8 +90,8 @@ impl<H: Host> Inbound<H> {
         }
     }
 
-    /// Takes messages in; false when nothing can be inserted any more. RabbitMQ hands out again
-    /// what was not answered.
+    /// Inserts messages and answers them; false when the log accepts no more inserts. RabbitMQ
+    /// delivers again what was not answered.
     async fn insert(&self, deliveries: Vec<Delivery>) -> Result<bool, ConnectionError> {
         let mut accepted = Vec::new();
         let mut events = Vec::new();
@@ -111,7 +111,7 @@ impl<H: Host> Inbound<H> {
         let outcomes = match intake::insert_all(&self.host, events).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                debug!(%error, "messages are not taken in any more");
+                debug!(%error, "the log accepts no more inserts");
                 return Ok(false);
             }
         };
@@ -129,19 +129,19 @@ impl<H: Host> Inbound<H> {
         Ok(true)
     }
 
-    /// RabbitMQ dead-letters the message, or drops it where nothing is set up for that.
+    /// Rejects a message: RabbitMQ dead-letters it, or drops it if no dead-letter exchange is set.
     async fn refuse(&self, delivery: &Delivery, reason: &str) -> Result<(), ConnectionError> {
         let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
         let routing_key = delivery.routing_key.as_str();
         let queue = &self.rules.queue;
-        warn!(queue, routing_key, message_id, reason, "a message is refused, not to come again");
+        warn!(queue, routing_key, message_id, reason, "a message was rejected for good");
         self.metrics.bridge.refused.increment(1);
         delivery.reject(BasicRejectOptions { requeue: false }).await?;
         Ok(())
     }
 }
 
-/// The message and what has come behind it, without waiting.
+/// The message and those that arrived after it, without waiting.
 fn ready_deliveries(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
     let mut bytes = first.data.len();
     let mut deliveries = vec![first];
@@ -151,7 +151,7 @@ fn ready_deliveries(first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
                 bytes += delivery.data.len();
                 deliveries.push(delivery);
             }
-            // An end of the consumer is told again by the next look at it.
+            // The next poll of the consumer reports its end again.
             Some(Some(Err(error))) => {
                 error!(%error, "the consumer ended");
                 break;

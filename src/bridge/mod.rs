@@ -1,16 +1,16 @@
-//! The bridge to RabbitMQ: records go out to an exchange, messages of a queue come in as inserts.
+//! The bridge to RabbitMQ: publishes records to an exchange and inserts the messages of a queue.
 //!
-//! **Owns** the connections to RabbitMQ, what a record is as a message and a message as an insert,
-//! and how the bridge stands. lapin is known to this module only.
+//! **Owns** the connections to RabbitMQ, the mapping of records to messages and of messages to
+//! inserts, and the state of both directions. Only this module uses lapin.
 //!
-//! **Promises** that every record that is to go out is confirmed by RabbitMQ at least once and in
-//! the log's order, from a position that is kept in the log; that a message is acknowledged to
-//! RabbitMQ only when its record is on stable storage, and is inserted once when it has an id; that
-//! what came in does not go out again, nor what went out come in; and that memory is bounded,
-//! however long RabbitMQ is away: the log is what waits.
+//! **Promises** that every selected record is published in log order until RabbitMQ confirms it,
+//! at least once, from a position that is stored in the log; that a message is acknowledged only
+//! when its record is on stable storage, and inserted once if it has an id; that no record goes out
+//! that came in, and none comes in that went out; and that memory is bounded however long RabbitMQ
+//! is unavailable, because records wait in the log.
 //!
-//! **Does not** hold up inserts, readiness or shutdown, remove what was sent twice from
-//! RabbitMQ, or speak TLS. Without the feature `rabbitmq` there is only [`BridgeState`].
+//! **Does not** delay inserts, readiness or shutdown, deduplicate what RabbitMQ received twice, or
+//! speak TLS. Without the feature `rabbitmq` there is only [`BridgeState`].
 
 #[cfg(feature = "rabbitmq")]
 mod backoff;
@@ -38,10 +38,10 @@ pub use state::BridgeState;
 #[cfg(feature = "rabbitmq")]
 pub use supervisor::Bridge;
 
-/// Whether this build has the bridge.
+/// Whether this build includes the bridge.
 pub const IS_BUILT: bool = cfg!(feature = "rabbitmq");
 
-/// The author of every record that came in: where it is from, kept with it for ever. Nobody else
-/// is called so, because users cannot be authenticated yet; whoever adds that refuses the name.
+/// The author of every record that came in, which marks its origin forever. No user can have this
+/// name, because users are not authenticated yet; authentication must refuse it.
 #[cfg(feature = "rabbitmq")]
 const AUTHOR: &str = "broker:rabbitmq";

@@ -1,8 +1,8 @@
-//! The way out: records go to an exchange in the log's order, and the position follows what
-//! RabbitMQ confirms.
+//! The outbound direction: publishes records to an exchange in log order and advances the position
+//! as RabbitMQ confirms them.
 //!
-//! The log is the queue: records are read from it as far as there is room for what is not confirmed
-//! yet, and after a connection was lost it is read again from the position.
+//! The log is the queue: records are read from it only while there is room for unconfirmed ones,
+//! and read again from the position after a connection was lost.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -30,19 +30,20 @@ use crate::metrics::Metrics;
 use crate::record::{Name, Record, Seq};
 use crate::subscription::{Batch, Selector, Step, Subscriber};
 
-/// Records that RabbitMQ has not confirmed yet: enough to keep it busy, and no more than it may
-/// have to be sent again.
+/// Maximum number of unconfirmed records: enough to keep RabbitMQ busy, and few enough to be sent
+/// again.
 const UNCONFIRMED_MAX: usize = 256;
-/// Bytes of them, which lapin holds while RabbitMQ takes nothing; one record more than fits may be.
+/// Maximum bytes of unconfirmed records, which lapin holds while RabbitMQ blocks the connection;
+/// the last record may exceed it.
 const UNCONFIRMED_BYTES_MAX: usize = 4 << 20;
-/// How often the position is kept, as long as it moves.
+/// How often the position is stored while it moves.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a shutdown waits for confirmations; what is not confirmed then is sent again.
+/// How long a shutdown waits for confirmations; records that are not confirmed are sent again.
 const CONFIRM_WAIT_MAX: Duration = Duration::from_millis(500);
 /// The delivery mode of messages that RabbitMQ writes to its disk.
 const PERSISTENT: u8 = 2;
 
-/// The way out, with all that it needs.
+/// The outbound direction.
 pub(super) struct Outbound<H> {
     pub host: H,
     pub url: AmqpUrl,
@@ -53,31 +54,31 @@ pub(super) struct Outbound<H> {
     pub metrics: Metrics,
 }
 
-/// What was read and not confirmed yet, on one connection.
+/// The records between the log and RabbitMQ's confirmation, on one connection.
 struct Flow {
     subscriber: Subscriber,
-    /// Read, and not published yet.
+    /// Records that were read and not yet published.
     unsent: VecDeque<Arc<Record>>,
     unconfirmed: Unconfirmed,
-    /// It has not caught up yet since it connected.
+    /// Whether it has not caught up since it connected.
     is_behind: bool,
 }
 
-/// Published, oldest first.
+/// Published records without a confirmation, oldest first.
 #[derive(Default)]
 struct Unconfirmed {
     sent: VecDeque<SentRecord>,
     bytes: usize,
 }
 
-/// What happens next on a connection.
+/// The next event on a connection.
 enum NextStep {
-    /// RabbitMQ confirmed so many records.
+    /// RabbitMQ confirmed this number of records.
     Confirmed(u64),
-    /// The log has ended, or cannot be read.
+    /// The log has ended or cannot be read.
     End,
     Read(Batch),
-    /// It is time to keep the position.
+    /// The store interval has passed.
     StorePosition,
 }
 
@@ -88,7 +89,7 @@ struct SentRecord {
 }
 
 impl<H: Host> Outbound<H> {
-    /// Connects once and sends until the end of the connection, or of the bridge.
+    /// Connects once and publishes records until the connection or the bridge ends.
     pub async fn run(&mut self, stop: &mut StopSignal) -> Result<DirectionEnd, ConnectionError> {
         let exchange = self.exchange.clone();
         let connection = tokio::select! {
@@ -120,7 +121,7 @@ impl<H: Host> Outbound<H> {
         ended
     }
 
-    /// The connection is gone: the position is kept, and what waits is in the log.
+    /// Records that the connection is gone, and stores the position.
     pub async fn on_disconnect(&mut self) {
         if let Some(state) = &self.state.outbound
             && state.is_connected()
@@ -128,7 +129,7 @@ impl<H: Host> Outbound<H> {
             state.disconnect();
             let seq = self.position.seq();
             let lag = self.host.head().saturating_sub(seq);
-            info!(seq, lag, "no records go to RabbitMQ; they wait in the log");
+            info!(seq, lag, "disconnected from RabbitMQ; records wait in the log");
         }
         self.store_position().await;
     }
@@ -142,7 +143,7 @@ impl<H: Host> Outbound<H> {
     ) -> Result<DirectionEnd, ConnectionError> {
         let mut store_tick = interval(STORE_INTERVAL);
         store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What failed is tried again when it is time.
+        // After a failure the position is stored again only when the interval has passed.
         let mut is_stored = true;
         loop {
             while let Some(record) = flow.next_to_send() {
@@ -151,7 +152,7 @@ impl<H: Host> Outbound<H> {
                     error = watch.lost() => return Err(error),
                     () = stop.wait() => return Ok(DirectionEnd::Stopped),
                 };
-                // Until now it held back the position.
+                // Until it is in `unconfirmed` it holds back the position.
                 flow.unsent.pop_front();
                 flow.unconfirmed.push(sent);
             }
@@ -178,7 +179,7 @@ impl<H: Host> Outbound<H> {
         }
     }
 
-    /// What comes first: a confirmation, or, when all that was read is published, more of the log.
+    /// Waits for a confirmation or, if everything read is published, for more of the log.
     async fn next(&self, flow: &mut Flow) -> Result<NextStep, ConnectionError> {
         let (can_read, is_all_confirmed) = (flow.unsent.is_empty(), flow.is_all_confirmed());
         let Flow { subscriber, unconfirmed, .. } = flow;
@@ -207,12 +208,12 @@ impl<H: Host> Outbound<H> {
         Ok(SentRecord { seq: record.seq(), bytes: json.len(), confirm })
     }
 
-    /// What comes next in the log; `rests` when nothing before it waits.
+    /// Reads on in the log. With `is_all_confirmed`, the position follows the subscriber.
     async fn read(&self, subscriber: &mut Subscriber, is_all_confirmed: bool) -> NextStep {
         let step = poll_fn(|cx| {
             let polled = subscriber.poll_step(cx);
             if polled.is_pending() && is_all_confirmed && subscriber.is_following() {
-                // It has looked at everything, and moved on past what does not match.
+                // The subscriber has passed all records, including those that do not match.
                 if let Some(state) = &self.state.outbound {
                     state.update(subscriber.position(), true);
                 }
@@ -222,14 +223,14 @@ impl<H: Host> Outbound<H> {
         match step.await {
             Some(Ok(Step { records, .. })) => NextStep::Read(records),
             Some(Err(error)) => {
-                error!(%error, "records cannot be read, so none go to RabbitMQ");
+                error!(%error, "cannot read the log; no more records go to RabbitMQ");
                 NextStep::End
             }
             None => NextStep::End,
         }
     }
 
-    /// The position rises to what is confirmed.
+    /// Advances the position to what is confirmed.
     fn advance(&mut self, flow: &mut Flow, confirmed: u64) {
         self.metrics.bridge.sent.increment(confirmed);
         self.position.advance(flow.position(), confirmed);
@@ -242,24 +243,24 @@ impl<H: Host> Outbound<H> {
         }
     }
 
-    /// Keeps the position; whether it is kept now.
+    /// Stores the position; false if that failed.
     async fn store_position(&mut self) -> bool {
         let stored = self.position.store(&self.host).await;
         if let Err(error) = &stored {
             let seq = self.position.seq();
-            warn!(%error, seq, "the position could not be stored; some records may be sent again");
+            warn!(%error, seq, "cannot store the position; some records may be sent again");
         }
         stored.is_ok()
     }
 
-    /// Waits a little for what RabbitMQ has still to confirm.
+    /// Waits for outstanding confirmations, up to [`CONFIRM_WAIT_MAX`].
     async fn await_confirmations(&mut self, flow: &mut Flow) {
         let end = Instant::now() + CONFIRM_WAIT_MAX;
         while !flow.unconfirmed.sent.is_empty() {
             tokio::select! {
                 confirmed = flow.unconfirmed.confirm() => match confirmed {
                     Ok(confirmed) => self.advance(flow, confirmed),
-                    Err(error) => return debug!(%error, "it will be sent again"),
+                    Err(error) => return debug!(%error, "unconfirmed records will be sent again"),
                 },
                 () = sleep_until(end) => return,
             }
@@ -268,24 +269,24 @@ impl<H: Host> Outbound<H> {
 }
 
 impl Flow {
-    /// The next record, if there is one and room for it.
+    /// The next record to publish, if there is room for it.
     fn next_to_send(&self) -> Option<Arc<Record>> {
         if self.unconfirmed.has_room() { self.unsent.front().cloned() } else { None }
     }
 
-    /// Every record up to here was confirmed, or is not to go out.
+    /// Every record up to here was confirmed or is not selected.
     fn position(&self) -> Seq {
         let unconfirmed = self.unconfirmed.sent.front().map(|sent| sent.seq);
         let next = unconfirmed.or_else(|| self.unsent.front().map(|record| record.seq()));
         next.map_or_else(|| self.subscriber.position(), |next| next - 1)
     }
 
-    /// Whether all that was read is confirmed.
+    /// Whether every record that was read is confirmed.
     fn is_all_confirmed(&self) -> bool {
         self.unconfirmed.sent.is_empty() && self.unsent.is_empty()
     }
 
-    /// Whether everything in the log was looked at, and all of it confirmed.
+    /// Whether the whole log was read and every selected record is confirmed.
     fn is_idle(&self) -> bool {
         self.is_all_confirmed() && self.subscriber.is_following()
     }
@@ -301,8 +302,8 @@ impl Unconfirmed {
         self.sent.push_back(sent);
     }
 
-    /// Waits for the oldest, for ever when there is none, and takes what is confirmed behind it;
-    /// how many.
+    /// Waits for the oldest confirmation, forever if there is none, and takes those that are ready
+    /// after it; returns their number.
     async fn confirm(&mut self) -> Result<u64, ConnectionError> {
         let Some(oldest) = self.sent.front_mut() else {
             return std::future::pending().await;

@@ -1,4 +1,4 @@
-//! How far the way out has come, kept in the log itself.
+//! The position of the outbound direction, stored in the log itself.
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -7,34 +7,34 @@ use crate::bridge::host::Host;
 use crate::order::ProposeError;
 use crate::record::{Data, Name, Seq};
 
-/// Records that are looked at before a position is kept although none of them went out: a start
-/// passes over no more than that again.
+/// Records after which the position is stored although none of them went out, so that a start reads
+/// no more than that again.
 const UNSTORED_MAX: u64 = 1_000;
 
-/// A position, and what of it is kept. It only rises.
+/// A position that only rises, and its stored value.
 #[derive(Debug)]
 pub(super) struct Position {
     name: Name,
     seq: Seq,
     stored: Seq,
-    /// Records that RabbitMQ confirmed since it was kept.
+    /// Records that RabbitMQ confirmed since the position was stored.
     confirmed: u64,
 }
 
-/// The data of the system record.
+/// The data of the system record that stores a position.
 #[derive(Debug, Deserialize, Serialize)]
 struct StoredPosition {
     seq: Seq,
 }
 
 impl Position {
-    /// The position that was kept for an exchange; the log's beginning when none was.
+    /// The stored position for an exchange; 0 if none is stored.
     pub fn find(host: &impl Host, exchange: &Name) -> Self {
         let name = Name::system(&format!("bridge.{exchange}"));
         let stored = host.position(&name).map_or(0, |record| {
             serde_json::from_slice(record.data()).map_or_else(
                 |error| {
-                    warn!(%error, %name, "the position cannot be read; everything is sent again");
+                    warn!(%error, %name, "cannot read the position; every record is sent again");
                     0
                 },
                 |StoredPosition { seq }| seq,
@@ -43,24 +43,24 @@ impl Position {
         Self { name, seq: stored, stored, confirmed: 0 }
     }
 
-    /// Every record up to here was confirmed, or is not to go out.
+    /// Every record up to here was confirmed or is not selected.
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// It rises to `seq`, by so many records that RabbitMQ confirmed.
+    /// Raises the position to `seq`, after RabbitMQ confirmed `confirmed` records.
     pub fn advance(&mut self, seq: Seq, confirmed: u64) {
         self.seq = self.seq.max(seq);
         self.confirmed += confirmed;
     }
 
-    /// Whether so much happened since it was kept that waiting for the next time is too long.
+    /// Whether the position must be stored before the interval has passed.
     pub fn is_store_due(&self) -> bool {
         self.seq - self.stored >= UNSTORED_MAX
     }
 
-    /// Keeps it, unless nothing happened that is worth a record: its own record moves the log on,
-    /// too.
+    /// Stores the position, unless the change is not worth a record: each stored position is itself
+    /// a record that moves the log on.
     pub async fn store(&mut self, host: &impl Host) -> Result<(), ProposeError> {
         if self.seq == self.stored || (self.confirmed == 0 && !self.is_store_due()) {
             return Ok(());

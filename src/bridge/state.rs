@@ -1,10 +1,10 @@
-//! How the bridge stands, for whoever asks: written by its ways, read by the status routes.
+//! The state of the bridge: written by its two directions, read by the health routes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::record::Seq;
 
-/// How each way that is set up stands.
+/// The state of each direction that is configured.
 #[derive(Debug, Default)]
 pub struct BridgeState {
     /// Records that go out.
@@ -13,35 +13,35 @@ pub struct BridgeState {
     pub inbound: Option<InboundState>,
 }
 
-/// How the way out stands.
+/// The state of the outbound direction.
 #[derive(Debug, Default)]
 pub struct OutboundState {
     connected: AtomicBool,
-    /// Every record up to here was confirmed, or is not to go out.
+    /// Every record up to here was confirmed or is not selected.
     position: AtomicU64,
-    /// Nothing that is to go out is known beyond the position.
+    /// No selected record after the position is known.
     is_idle: AtomicBool,
 }
 
-/// How the way in stands.
+/// The state of the inbound direction.
 #[derive(Debug, Default)]
 pub struct InboundState {
     connected: AtomicBool,
 }
 
 impl OutboundState {
-    /// Whether RabbitMQ takes records now.
+    /// Whether it is connected, so that records go out.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Every record up to here was confirmed, or is not to go out.
+    /// Every record up to here was confirmed or is not selected.
     pub fn position(&self) -> Seq {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Records of a log with this head that RabbitMQ did not confirm yet, or that were not looked
-    /// at; 0 when nothing is to be sent.
+    /// Records after the position in a log with this head, which RabbitMQ did not confirm or which
+    /// were not read yet; 0 if nothing is to be sent.
     pub fn lag(&self, head: Seq) -> u64 {
         if self.is_idle.load(Ordering::Relaxed) {
             return 0;
@@ -51,7 +51,7 @@ impl OutboundState {
 }
 
 impl InboundState {
-    /// Whether messages can come now.
+    /// Whether it is connected, so that messages come in.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
@@ -63,13 +63,13 @@ impl OutboundState {
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// What comes while it is away waits to be sent.
+    /// Disconnected, it is not idle: new records wait to be sent.
     pub(super) fn disconnect(&self) {
         self.is_idle.store(false, Ordering::Relaxed);
         self.connected.store(false, Ordering::Relaxed);
     }
 
-    /// The position rises, and whether anything waits behind it.
+    /// Sets the position, and whether no selected record after it is known.
     pub(super) fn update(&self, position: Seq, is_idle: bool) {
         self.position.store(position, Ordering::Relaxed);
         self.is_idle.store(is_idle, Ordering::Relaxed);
@@ -94,12 +94,12 @@ mod tests {
     #[test]
     fn lag_counts_unconfirmed_records_and_is_0_while_idle() {
         let out = OutboundState::default();
-        assert_eq!(out.lag(7), 7, "nothing was looked at yet");
+        assert_eq!(out.lag(7), 7, "nothing was read yet");
         out.update(5, false);
         assert_eq!((out.position(), out.lag(7)), (5, 2));
         out.update(5, true);
-        assert_eq!(out.lag(9), 0, "what came since is not to go out");
+        assert_eq!(out.lag(9), 0, "newer records are not selected");
         out.disconnect();
-        assert_eq!(out.lag(9), 4, "nobody looks at what comes now");
+        assert_eq!(out.lag(9), 4, "nothing is read while disconnected");
     }
 }

@@ -1,4 +1,4 @@
-//! The bridge's thread: both ways, each connected again when its connection is lost, until the end.
+//! The bridge's thread: runs both directions and reconnects each until the bridge ends.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,14 +24,14 @@ use crate::config::{AmqpUrl, Config, RabbitMq};
 use crate::metrics::Metrics;
 use crate::subscription::Selector;
 
-/// The longest pause before RabbitMQ is tried again.
+/// The longest pause before a reconnect.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A connection that lived so long was a good one: pauses begin small again.
+/// After a connection that lasted this long, pauses are short again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
-/// How long the end may take: confirmations, a position, two goodbyes.
+/// Maximum time to stop: wait for confirmations, store the position, close two connections.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
-/// A running bridge. Dropping it ends it, and does not wait.
+/// A running bridge. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Bridge {
     stop: watch::Sender<bool>,
@@ -39,32 +39,32 @@ pub struct Bridge {
     state: Arc<BridgeState>,
 }
 
-/// Why a way ended without a failure.
+/// Why a direction ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DirectionEnd {
     /// The log has ended.
     Finished,
-    /// It was asked to.
+    /// The bridge was stopped.
     Stopped,
 }
 
-/// The bridge's end, as its ways wait for it.
+/// Tells a direction to stop.
 #[derive(Clone, Debug)]
 pub(super) struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {
-    /// Returns when the bridge is to end, also at every later call.
+    /// Completes once the bridge is stopped; at once when called again.
     pub async fn wait(&mut self) {
-        // A sender that is gone is a broker that was dropped.
+        // An error means that the sender was dropped with its broker.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 }
 
 impl Bridge {
-    /// Starts the bridge that is set up, if one is, in a thread of its own.
+    /// Starts the bridge in a thread of its own, if one is configured.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When its thread or runtime cannot be started.
     pub fn start<H: Host + Clone + Send>(
         host: H,
         config: &Config,
@@ -84,25 +84,25 @@ impl Bridge {
         thread::Builder::new().name("bridge".to_owned()).spawn(move || {
             let run = AssertUnwindSafe(|| run(runtime, outbound, inbound, &StopSignal(stopped)));
             if catch_unwind(run).is_err() {
-                error!("the bridge to RabbitMQ panicked; nothing goes out or comes in");
+                error!("the bridge to RabbitMQ panicked and has stopped");
             }
-            // Whoever waits for it may be gone.
+            // The receiver may be gone.
             let _ = end.send(());
         })?;
         Ok(Some(Self { stop, ended: Mutex::new(Some(ended)), state }))
     }
 
-    /// How it stands.
+    /// The state of its directions.
     pub fn state(&self) -> &BridgeState {
         &self.state
     }
 
-    /// Ends both ways, and keeps the position; returns when that is done, or took too long.
+    /// Stops both directions and stores the position; waits [`STOP_MAX`] at most.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         let Some(ended) = self.ended.lock().await.take() else { return };
         if timeout(STOP_MAX, ended).await.is_err() {
-            warn!("the bridge to RabbitMQ took too long to end; some records may be sent again");
+            warn!("the bridge to RabbitMQ took too long to stop; some records may be sent again");
         }
     }
 }
@@ -182,11 +182,11 @@ fn run<H: Host>(
         };
         tokio::join!(sending, taking);
     });
-    // A connection that is being made may hold one of its threads.
+    // A connection attempt may still hold one of its threads.
     runtime.shutdown_background();
 }
 
-/// When a way is tried again.
+/// Decides when a direction reconnects.
 struct ConnectionRetry {
     way: &'static str,
     backoff: Backoff,
@@ -199,7 +199,7 @@ impl ConnectionRetry {
         Self { way, backoff: Backoff::new(PAUSE_MAX), began: Instant::now(), stop: stop.clone() }
     }
 
-    /// Pauses after a connection was lost, or did not come about; false when it was the last.
+    /// Pauses after a failure; false if the direction is not to reconnect.
     async fn wait_to_retry(&mut self, ended: Result<DirectionEnd, ConnectionError>) -> bool {
         let way = self.way;
         let error = match ended {
@@ -214,7 +214,7 @@ impl ConnectionRetry {
         }
         let pause = self.backoff.next();
         let retry_seconds = pause.as_secs_f64();
-        warn!(way, %error, retry_seconds, "no connection to RabbitMQ; it is tried again");
+        warn!(way, %error, retry_seconds, "no connection to RabbitMQ; trying again");
         tokio::select! {
             () = sleep(pause) => {}
             () = self.stop.wait() => return false,

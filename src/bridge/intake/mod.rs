@@ -1,7 +1,7 @@
-//! Taking messages in: inserts in the queue's order, until each has an answer for RabbitMQ.
+//! Inserts messages in the queue's order until each has an outcome.
 //!
-//! What waits together is one atomic batch, so that many messages share a sync and a failure that
-//! passes never lets a later message overtake an earlier one.
+//! Messages that wait together are one atomic batch, so that they share a sync, and a transient
+//! failure never lets a later message overtake an earlier one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use crate::record::NewEvent;
 /// The longest pause before an insert that failed is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intake {
-    /// Its record is on stable storage now.
+    /// Its record was stored now.
     Inserted,
-    /// Its record was there before.
+    /// Its record was stored before.
     Known,
-    /// It can never be accepted; why.
+    /// It can never be accepted, for this reason.
     Refused(String),
 }
 
-/// Inserts events in order; answers when each is on stable storage, or can never be.
+/// Inserts events in order; completes when each is on stable storage or can never be accepted.
 ///
 /// # Errors
-/// When nothing can be inserted any more: what has no outcome was perhaps stored.
+/// When the log accepts no more inserts: events without an outcome may have been stored.
 pub async fn insert_all<H: Host>(
     host: &H,
     events: Vec<NewEvent>,
@@ -42,7 +42,7 @@ pub async fn insert_all<H: Host>(
         match insert_with_retry(host, &events).await {
             Ok(Verdict::Append(_)) => return Ok(vec![Intake::Inserted; count]),
             Ok(Verdict::Known(_)) => return Ok(vec![Intake::Known; count]),
-            // Some of it was seen before, or cannot be accepted: each by itself tells which.
+            // Some of them were inserted before or cannot be accepted: insert each by itself.
             Err(ProposeError::Rejected(_)) => {}
             Err(error) => return Err(error),
         }
@@ -66,8 +66,8 @@ async fn insert_one<H: Host>(host: &H, event: NewEvent) -> Result<Intake, Propos
     }
 }
 
-/// An id that is taken by the same value is our own record on its way back, without its headers;
-/// one that is taken by another value was used twice by whoever sent the message.
+/// Tells why an id is taken. If it has the same value, one of our own records came back without its
+/// headers; otherwise the sender used the id twice.
 async fn check_taken_id<H: Host>(
     host: &H,
     id: Uuid,
@@ -91,7 +91,7 @@ async fn check_taken_id<H: Host>(
     )))
 }
 
-/// Inserts a batch, as often as it takes.
+/// Inserts a batch, and retries after transient failures.
 async fn insert_with_retry<H: Host>(
     host: &H,
     events: &[NewEvent],
@@ -113,7 +113,7 @@ fn are_ids_distinct(events: &[NewEvent]) -> bool {
     events.iter().filter_map(|event| event.id).all(|id| ids.insert(id))
 }
 
-/// Whether a failure passes by itself, or by what an operator does while messages wait.
+/// Whether a failure ends by itself or can be fixed by the operator while messages wait.
 fn is_transient(error: &ProposeError) -> bool {
     match error {
         ProposeError::IdsNotReady
@@ -133,7 +133,7 @@ fn is_transient(error: &ProposeError) -> bool {
     }
 }
 
-/// The pauses of one insert; says in the log that messages wait, and that they go on.
+/// The pauses of one insert. Logs that messages wait, and when they are inserted again.
 struct RetryPauses {
     backoff: Backoff,
     has_waited: bool,
@@ -144,14 +144,14 @@ impl RetryPauses {
         Self { backoff: Backoff::new(PAUSE_MAX), has_waited: false }
     }
 
-    /// Pauses after a failure that passes; any other is given back.
+    /// Pauses after a transient failure; returns any other.
     async fn wait(&mut self, error: ProposeError) -> Result<(), ProposeError> {
         if !is_transient(&error) {
             return Err(error);
         }
         let pause = self.backoff.next();
         let retry_seconds = pause.as_secs_f64();
-        warn!(%error, retry_seconds, "messages of RabbitMQ wait, for they cannot be inserted now");
+        warn!(%error, retry_seconds, "cannot insert messages of RabbitMQ; they wait");
         self.has_waited = true;
         tokio::time::sleep(pause).await;
         Ok(())
@@ -159,7 +159,7 @@ impl RetryPauses {
 
     fn done(&self) {
         if self.has_waited {
-            info!("messages of RabbitMQ are inserted again");
+            info!("inserting messages of RabbitMQ again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Taking in against a log that fails when it is told to.
+//! The intake against a log that fails on demand.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -10,12 +10,12 @@ use crate::decide::{FoldState, Proposal, Proposed, SeenIds};
 use crate::record::{Data, Name, Record, Seq, Timestamp};
 use crate::subscription::{Selector, Subscriber};
 
-/// A log in memory, decided by the real fold; what fails is next in `failures`.
+/// A log in memory that uses the real fold; each call first takes the next of `failures`.
 #[derive(Default)]
 struct Model {
     log: RefCell<FailingLog>,
     failures: RefCell<VecDeque<ProposeError>>,
-    /// How many events each insert had.
+    /// The number of events of each insert.
     inserts: RefCell<Vec<usize>>,
 }
 
@@ -123,7 +123,7 @@ async fn redelivered_messages_are_known_and_not_inserted_again() {
     let some = insert_all(&model, (2..=5).map(event).collect()).await.unwrap();
     let (known, new) = (Intake::Known, Intake::Inserted);
     assert_eq!(some, [known.clone(), known.clone(), new.clone(), new.clone()]);
-    // The same message twice at once.
+    // The same message twice in one batch.
     let twice = insert_all(&model, vec![event(6), event(6)]).await.unwrap();
     assert_eq!(twice, [new, known]);
     assert_eq!(model.data(), ["1", "2", "3", "4", "5", "6"]);
@@ -141,7 +141,7 @@ async fn reused_id_is_refused_and_the_other_messages_are_inserted() {
     assert_eq!(model.data(), ["1", "2", "3"]);
 }
 
-/// Somebody takes our records out of one queue and puts them into another, without their headers.
+/// Another program moves our records from one queue to another without their headers.
 #[tokio::test]
 async fn returning_record_without_headers_is_known_by_its_id() {
     let model = Model::default();
@@ -160,7 +160,7 @@ async fn transient_failures_are_retried_in_order() {
     assert_eq!(outcomes, vec![Intake::Inserted; 3]);
     assert_eq!(*model.inserts.borrow(), [3, 3, 3], "the same batch again, whole");
     assert_eq!(model.data(), ["1", "2", "3"]);
-    // Also while it is looked whose id it is.
+    // Also during the look-up of a taken id.
     let taken = ProposeError::Rejected(Rejection::IdTaken { index: 0, id: Uuid::nil() });
     let model = Model::failing([taken, ProposeError::IdsNotReady]);
     let outcomes = insert_all(&model, vec![event(1)]).await.unwrap();
@@ -181,6 +181,6 @@ async fn permanent_failure_leaves_messages_without_an_outcome() {
     for error in [ProposeError::Stopping, ProposeError::StorageFailed, ProposeError::Unknown] {
         let model = Model::failing([error]);
         assert!(insert_all(&model, vec![event(1), event(2)]).await.is_err());
-        assert_eq!(model.inserts.borrow().len(), 1, "it is not tried again");
+        assert_eq!(model.inserts.borrow().len(), 1, "it is not retried");
     }
 }
