@@ -1,7 +1,7 @@
-//! Durable records that the teller has not told yet, bounded like the window.
+//! Durable records that are not dispatched yet, bounded in bytes like the window.
 //!
-//! When views are so many that telling cannot keep up, the oldest are let go: whoever stands before
-//! them has lagged, and catches up from the newest or the log as any other who lagged.
+//! If the dispatcher cannot keep up, the oldest records are dropped. Subscribers whose position is
+//! before them have lagged, and catch up from the latest records or the log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ pub(super) struct Backlog {
     lost_through: Option<Seq>,
 }
 
-/// What the teller takes at once.
+/// Records that the dispatcher takes in one pass.
 #[derive(Debug)]
 pub(super) struct BacklogSlice {
     pub records: Vec<Arc<Record>>,
-    /// Records up to here, after those taken before, were let go.
+    /// Records up to here, after those taken before, were dropped.
     pub lost_through: Option<Seq>,
 }
 
@@ -30,7 +30,8 @@ impl Backlog {
         Self { records: VecDeque::new(), bytes: 0, bytes_max, lost_through: None }
     }
 
-    /// The newest always stays, however large.
+    /// Adds a record and drops the oldest ones beyond the bound. The latest always stays, however
+    /// large.
     pub fn push(&mut self, record: Arc<Record>) {
         self.bytes += weight(&record);
         self.records.push_back(record);

@@ -1,4 +1,4 @@
-//! Records that are handed out together, and what they look like on the wire.
+//! Records that are delivered together, and their encodings.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use crate::record::Record;
 
-/// Records that are handed out together, ascending by seq.
+/// Records that are delivered together, ascending by seq.
 ///
-/// Subscribers of one view at one position get the same batch: a clone is a reference count.
+/// Subscribers of one group at one position get the same batch: a clone is a reference count.
 #[derive(Clone, Debug, Default)]
 pub struct Batch(Arc<BatchShared>);
 

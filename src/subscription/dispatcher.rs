@@ -1,4 +1,4 @@
-//! The teller: durable records listed in the views that match them, subscribers woken.
+//! Lists durable records in the groups that match them, and wakes their subscribers.
 
 use std::cell::Cell;
 use std::task::Waker;
@@ -9,14 +9,14 @@ use crate::subscription::hub::Hub;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 
-/// Filter evaluations of one pass, some milliseconds: those who join or leave wait for a pass.
+/// Filter evaluations of one pass, some milliseconds: joining and leaving wait for the pass.
 const EVALUATIONS_MAX: usize = 1_024;
 
-/// Matches that are listed before those who join or leave get their turn.
-/// Under test so few that a pass has several such turns.
+/// Matches that are listed before the groups are unlocked for joining and leaving.
+/// In tests so few that one pass takes the lock several times.
 const LISTED_PER_LOCK_MAX: usize = if cfg!(test) { 2 } else { 4_096 };
 
-/// The end of the hub that takes in durable groups and tells them.
+/// Dispatches the hub's backlog; one thread runs it.
 #[derive(Debug)]
 pub struct Dispatcher {
     hub: Arc<Hub>,
@@ -29,7 +29,7 @@ impl Dispatcher {
         Self { hub, pass: Cell::new(0) }
     }
 
-    /// Tells until the hub closes.
+    /// Dispatches until the hub closes.
     pub fn run(self) {
         while !self.hub.is_closed() {
             let slice = self.wait();
@@ -46,7 +46,7 @@ impl Dispatcher {
         backlog.take(count_max)
     }
 
-    /// Tells what has arrived, without waiting: for those who drive the hub step by step.
+    /// Dispatches the backlog without waiting, for tests that drive the hub step by step.
     #[cfg(test)]
     pub fn dispatch_pending(&self) {
         loop {
@@ -58,8 +58,8 @@ impl Dispatcher {
         }
     }
 
-    /// A burst wakes each subscriber once, as long as its evaluation does not hold up those who
-    /// join or leave meanwhile.
+    /// Records of one pass. A pass wakes each subscriber once, so it takes in a burst whole unless
+    /// its filter evaluations would delay joining and leaving.
     fn records_per_pass(&self) -> usize {
         (EVALUATIONS_MAX / (1 + self.hub.lock_groups().evaluations())).max(1)
     }
@@ -81,13 +81,14 @@ impl Dispatcher {
         let pass = self.pass.get() + 1;
         self.pass.set(pass);
         let mut to_wake = Vec::new();
-        // Before anything is listed: whoever finds what is behind a gap finds the gap, too.
+        // Before anything is listed: a subscriber that sees a record after the gap sees the gap.
         if let Some(seq) = lost_through {
             hub.lost_through.store(seq, Ordering::Release);
         }
         let mut rest = records.as_slice();
         while !rest.is_empty() {
-            // Held until what is listed is told: a view that joins then starts behind it.
+            // Held until `dispatched_through` covers what is listed: a group that is created next
+            // starts after it.
             let groups = hub.lock_groups();
             let mut listed = 0;
             while let Some((record, tail)) = rest.split_first()
@@ -110,7 +111,7 @@ impl Dispatcher {
     }
 }
 
-/// Wakers run outside of every lock: a woken task may be polled at once, elsewhere.
+/// Runs wakers outside of every lock: a woken task may be polled at once on another thread.
 pub(super) fn wake(groups: &[Arc<SubscriberGroup>]) {
     for group in groups {
         let wakers = group.lock().wake_all();

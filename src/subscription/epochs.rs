@@ -1,13 +1,13 @@
-//! The epochs of a log: which open gave out a cursor, and how far it had come.
+//! The epochs of a log: which open issued a cursor, and how far the log reached then.
 //!
-//! A rolled-back or foreign copy lacks the epochs of later opens, so a cursor given out by them is
-//! never taken for one of its own.
+//! A rolled-back or foreign copy lacks the epochs of later opens, so it never accepts a cursor that
+//! they issued.
 
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Cursor, Epoch, Name, Seq, View};
 
-/// The system record that every open of a log appends first, `broker:open`.
+/// The suffix of `broker:open`, the system record that every open of a log appends first.
 const OPEN: &str = "open";
 
 /// Every open of the log, in order.
@@ -36,10 +36,10 @@ pub fn open_data(epoch: Epoch) -> Vec<u8> {
 }
 
 impl Epochs {
-    /// Takes in an open's record, on the way back from the log or when it was just appended.
+    /// Adds an open's record, while the log is replayed or when it was just appended.
     ///
     /// # Errors
-    /// When the data names no epoch.
+    /// A sentence, when the data names no epoch.
     pub fn restore(&mut self, seq: Seq, data: &[u8]) -> Result<(), String> {
         let open: OpenData = serde_json::from_slice(data).map_err(|error| error.to_string())?;
         let epoch = open.epoch.parse().map_err(|_| format!("no epoch: {}", open.epoch))?;
@@ -47,8 +47,8 @@ impl Epochs {
         Ok(())
     }
 
-    /// The position of a cursor that is good: its epoch is listed, its seq does not go past what
-    /// that epoch had, and it belongs to the same view.
+    /// The position of a valid cursor: its epoch is known, its seq is not beyond what the log had
+    /// in that epoch, and it was issued for the same view.
     #[must_use]
     pub fn position(&self, cursor: Cursor, view: View, head: Seq) -> Option<Seq> {
         let index = self.opens.iter().position(|(epoch, _)| *epoch == cursor.epoch)?;
@@ -57,8 +57,8 @@ impl Epochs {
     }
 }
 
-/// What is restored is the epoch that the data names, and an open that writes it is restored as the
-/// same; what is refused leaves nothing behind.
+/// Accepted data restores one epoch, which round-trips through the data of an open; refused data
+/// changes nothing.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let mut epochs = Epochs::default();
@@ -70,7 +70,7 @@ pub fn fuzz(data: &[u8]) {
     assert_eq!(again.restore(1, &open_data(epoch)), Ok(()));
     assert_eq!(again.opens, epochs.opens);
     let cursor = Cursor { epoch, seq: 1, view: View(7) };
-    assert_eq!(epochs.position(cursor, View(7), 1), Some(1), "cursors of that open are good");
+    assert_eq!(epochs.position(cursor, View(7), 1), Some(1), "cursors of that open are valid");
 }
 
 #[cfg(test)]

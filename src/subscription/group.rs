@@ -1,4 +1,4 @@
-//! A view: what all subscribers with the same interest share.
+//! A subscriber group: the state that all subscribers with the same selector share.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -9,17 +9,17 @@ use crate::subscription::batch::Batch;
 use crate::subscription::selector::Selector;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Matches that a queue keeps room for when it is empty, at 8 bytes each: a busy view does not
+/// Matches that an empty queue keeps capacity for, at 8 bytes each, so that a busy group does not
 /// allocate in each pass.
 const MATCHES_KEPT: usize = 32;
-/// Bytes of JSON up to which a batch is kept for the view's other subscribers.
+/// Bytes of JSON up to which a batch is kept for the group's other subscribers.
 const BATCH_KEPT_BYTES_MAX: usize = 128 << 10;
 
-/// The recent matches of one interest, and the subscribers to wake.
+/// The recent matches of one selector, and the subscribers to wake.
 #[derive(Debug)]
 pub(super) struct SubscriberGroup {
     pub selector: Selector,
-    /// What cursors of this view carry.
+    /// The digest in the cursors of this group.
     pub digest: record::View,
     queue: Mutex<GroupQueue>,
 }
@@ -28,30 +28,30 @@ pub(super) struct SubscriberGroup {
 pub(super) struct GroupQueue {
     /// Seqs of recent matches, ascending.
     matches: VecDeque<Seq>,
-    /// Matches up to here are no longer listed, or were never: who stands before must catch up.
+    /// Matches up to here are no longer listed, or never were: subscribers before it must catch up.
     dropped_through: Seq,
-    /// The pass of the teller that listed the last match.
+    /// The dispatcher's pass that listed the last match.
     pass: u64,
-    /// What the first subscriber of a pass was handed.
+    /// The batch that the first subscriber of a pass got.
     kept: Option<KeptBatch>,
-    /// One place a subscriber.
+    /// One slot for each subscriber; empty while it is awake.
     wakers: Vec<Option<Waker>>,
     free_slots: Vec<usize>,
     asleep: usize,
 }
 
-/// A batch for the subscribers that stand where the first one stood.
+/// A batch for the other subscribers at the first one's position.
 #[derive(Debug)]
 struct KeptBatch {
-    /// The first match that it holds.
+    /// The seq of its first match.
     first: Seq,
     batch: Batch,
-    /// Subscribers that have not taken it yet, if all stand where the first one stood.
+    /// Subscribers that have not taken it yet, if all of them are at the first one's position.
     takers_left: usize,
 }
 
 impl SubscriberGroup {
-    /// A view that lists matches after `head`.
+    /// A group that lists matches after `head`.
     pub fn new(selector: Selector, head: Seq) -> Self {
         let queue = GroupQueue {
             matches: VecDeque::new(),
@@ -71,12 +71,13 @@ impl SubscriberGroup {
 }
 
 impl GroupQueue {
-    /// Lists a match, and tells whether it is the first of its pass.
+    /// Lists a match; true for the first one of a pass.
     pub fn push(&mut self, seq: Seq, window_first: Seq, pass: u64) -> bool {
         self.kept = None;
         let is_first = std::mem::replace(&mut self.pass, pass) != pass;
         if is_first && self.asleep == self.subscribers() {
-            // Each was woken after the last pass, and sleeps because it has taken everything.
+            // Each subscriber was woken after the last pass and sleeps again, so it has taken
+            // everything.
             self.dropped_through = self.matches.back().copied().unwrap_or(self.dropped_through);
             self.matches.clear();
             self.matches.shrink_to(MATCHES_KEPT);
@@ -97,7 +98,8 @@ impl GroupQueue {
         self.dropped_through <= position
     }
 
-    /// The matches after a position, as `find` collects them; the same for all who stand there.
+    /// The matches after a position, collected by `find` for the first subscriber there and shared
+    /// with the others.
     pub fn after(
         &mut self,
         position: Seq,
@@ -135,7 +137,7 @@ impl GroupQueue {
         self.asleep -= usize::from(self.wakers[slot].take().is_some());
         self.free_slots.push(slot);
         if self.subscribers() == 0 {
-            // After a storm a pass does not go through the places of all who left.
+            // After a burst of joins a pass need not visit the slots of all who left.
             (self.wakers, self.free_slots) = (Vec::new(), Vec::new());
         }
         self.drop_kept_if_all_asleep();
@@ -152,14 +154,14 @@ impl GroupQueue {
         self.drop_kept_if_all_asleep();
     }
 
-    /// When all sleep, or have left, nobody comes for it.
+    /// A batch that nobody is awake to take would only hold memory.
     fn drop_kept_if_all_asleep(&mut self) {
         if self.asleep == self.subscribers() {
             self.kept = None;
         }
     }
 
-    /// Whoever sleeps; each is woken once.
+    /// Takes the wakers of all sleeping subscribers.
     pub fn wake_all(&mut self) -> Vec<Waker> {
         self.asleep = 0;
         self.wakers.iter_mut().filter_map(Option::take).collect()

@@ -1,4 +1,4 @@
-//! Which views a record is told to, found by what they ask for.
+//! Finds the subscriber groups that a record matches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use crate::record::{FilterSet, Identity, Record};
 use crate::subscription::group::SubscriberGroup;
 use crate::subscription::selector::{Selector, Viewer};
 
-/// All views, each once. Joining and leaving cost the same however many there are.
+/// All groups, one for each selector. Joining and leaving cost the same however many there are.
 ///
-/// A view of exact names stands under each identity that it may see, so that a record finds its
-/// views by one look. Any other stands by its filters, which are evaluated once for all users.
+/// A group of exact names is listed under each identity that it can match, so that one look-up
+/// finds the groups of a record. Any other is listed by its filters, which are evaluated once for
+/// all users.
 #[derive(Debug, Default)]
 pub(super) struct SubscriberGroups {
     all: HashMap<Selector, GroupMember>,
@@ -29,7 +30,7 @@ struct GroupMember {
 }
 
 impl SubscriberGroups {
-    /// The view of an interest, made by `make` when it is the first of its kind.
+    /// Adds a subscriber to the group of a selector, which `make` creates for the first one.
     pub fn join(
         &mut self,
         selector: Selector,
@@ -56,7 +57,7 @@ impl SubscriberGroups {
         group
     }
 
-    /// A subscriber leaves; its view goes with the last.
+    /// Removes a subscriber, and its group with the last one.
     pub fn leave(&mut self, selector: &Selector) {
         let Some(member) = self.all.get_mut(selector) else { return };
         member.subscribers -= 1;
@@ -73,7 +74,7 @@ impl SubscriberGroups {
         }
     }
 
-    /// Hands each view that may see a record and asks for it to `tell`.
+    /// Calls `visit` with each group whose selector matches a record.
     pub fn for_each_match(&self, record: &Record, mut visit: impl FnMut(&Arc<SubscriberGroup>)) {
         if record.event().is_system() {
             return;
@@ -94,7 +95,7 @@ impl SubscriberGroups {
         }
     }
 
-    /// How many filters one record is held against.
+    /// Filter sets that are evaluated for each record.
     pub fn evaluations(&self) -> usize {
         self.by_filters.len()
     }

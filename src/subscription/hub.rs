@@ -1,4 +1,4 @@
-//! The hub: what subscribers share; durable groups in.
+//! The hub: takes in durable records and holds the state that all subscribers share.
 
 use tokio::sync::Semaphore;
 
@@ -17,13 +17,13 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 /// Settings of the hub.
 #[derive(Clone, Copy, Debug)]
 pub struct HubOptions {
-    /// Bytes of recent records that a subscriber may be behind and still see each of them.
+    /// Bytes of recent records that a subscriber may be behind and still get every record.
     pub window_bytes_max: usize,
-    /// Identity of this open of the log, for cursors.
+    /// Epoch of this open of the log, for cursors.
     pub epoch: Epoch,
 }
 
-/// Reads the whole log from a position: for subscribers that see every version.
+/// Reads the log from a position, for subscribers that get every version.
 pub trait LogSource: Send {
     /// The next records in order, empty at the head. May block on the disk.
     ///
@@ -31,27 +31,27 @@ pub trait LogSource: Send {
     /// The failure as a sentence.
     fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String>;
 
-    /// The seq of the last record that was handed out.
+    /// The seq of the last record that was returned.
     fn position(&self) -> Seq;
 }
 
-/// Records that may wait to be told while nobody is there to hear of them.
+/// Records in the backlog at which the dispatcher is woken although nobody subscribes.
 const IDLE_BACKLOG_MAX: usize = 256;
 
-/// Reads of the log at once, those included whose subscriber has gone: look-ups need the threads
-/// and processors too, and a client can ask for such a read with every message.
+/// Concurrent reads of the log, including those whose subscriber has left. Look-ups need the
+/// threads and processors too, and a client can cause such a read with every message.
 const LOG_READS_MAX: usize = 4;
 
-/// What subscribers share.
+/// The state that subscribers share.
 #[derive(Debug)]
 pub struct Hub {
     pub(super) log_reads: Arc<Semaphore>,
     pub(super) latest: RwLock<LatestRecords>,
     pub(super) window: RwLock<Window>,
     groups: Mutex<SubscriberGroups>,
-    /// Every match up to here is listed in its views.
+    /// Every match up to here is listed in its groups.
     pub(super) dispatched_through: AtomicU64,
-    /// Matches up to here may never be listed: who stands before must catch up.
+    /// Matches up to here may never be listed: subscribers before it must catch up.
     pub(super) lost_through: AtomicU64,
     pub(super) closed: AtomicBool,
     pub(super) epoch: Epoch,
@@ -61,7 +61,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub on what the log gave back.
+    /// A hub that starts with the latest records restored from the log.
     #[must_use]
     pub fn new(latest: LatestRecords, options: HubOptions) -> Arc<Self> {
         let dispatched_through = AtomicU64::new(latest.head());
@@ -80,8 +80,8 @@ impl Hub {
         })
     }
 
-    /// Takes in a durable group: at once the newest for whoever asks, and told to whoever follows
-    /// when it is announced. Never waits for a subscriber.
+    /// Takes in durable records: they are among the latest at once, and followers get them after
+    /// [`Hub::wake_dispatcher`]. Never waits for a subscriber.
     pub fn commit(&self, records: &[Arc<Record>]) {
         {
             let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
@@ -91,8 +91,8 @@ impl Hub {
         records.iter().for_each(|record| backlog.push(record.clone()));
     }
 
-    /// Wakes the teller, when there is somebody to tell or much to tell. Whoever subscribes just
-    /// now finds in the newest what it is not told.
+    /// Wakes the dispatcher if anybody subscribes or the backlog is long. A subscriber that joins
+    /// concurrently finds in the latest records what is not dispatched to it.
     pub fn wake_dispatcher(&self) {
         let is_due = self.subscribers.load(Ordering::SeqCst) > 0
             || self.lock_backlog().count() >= IDLE_BACKLOG_MAX;
@@ -101,37 +101,37 @@ impl Hub {
         }
     }
 
-    /// Looks at the newest records.
+    /// Calls `look` with the latest records, under a read lock.
     pub fn with_latest<T>(&self, look: impl FnOnce(&LatestRecords) -> T) -> T {
         look(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Identity of this open of the log.
+    /// Epoch of this open of the log.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// How many subscribers there are.
+    /// Number of subscribers.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
     }
 
-    /// Begins a subscription.
+    /// Starts a subscription.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>, selector: Selector, start: SubscriptionStart) -> Subscriber {
         let group = self.join(selector);
         Subscriber::new(self.clone(), group, start)
     }
 
-    /// The end that tells; one thread runs it.
+    /// The dispatcher of this hub; one thread runs it.
     #[must_use]
     pub fn dispatcher(self: &Arc<Self>) -> Dispatcher {
         Dispatcher::new(self.clone())
     }
 
-    /// Ends every subscription and the teller.
+    /// Ends every subscription and the dispatcher.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         {
@@ -141,7 +141,7 @@ impl Hub {
         self.wake_all();
     }
 
-    /// Whether nobody is told of anything any more.
+    /// Whether [`Hub::close`] was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)

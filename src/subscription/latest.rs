@@ -1,18 +1,15 @@
-//! The newest record of each (event, audience), in memory, by name and in seq order.
+//! The latest record of each identity, in memory, by identity and in seq order.
 //!
-//! It is at once the replay of a first visit, the answer to a reconnect and the way back of a
-//! subscriber that lagged: each asks for what is newest after a position.
-//! It is also where positions of consumers are found: those are system records, held like any other
-//! and counted as none.
-//! Holds one record an identity. Knows nothing of engines, HTTP or who asks: that a system record
-//! is on no stream is for those who read to see to.
+//! Answers a first visit, a reconnect and a subscriber that lagged alike: each reads the latest
+//! records after a position. Positions of consumers are found here too: they are system records,
+//! which are held like any other but not counted as public. Readers filter out system records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::record::{Identity, Record, Seq};
 
-/// The newest records, and the seq up to which they are.
+/// The latest records as of `head`.
 #[derive(Debug, Default)]
 pub struct LatestRecords {
     seqs: HashMap<Identity, Seq>,
@@ -23,30 +20,30 @@ pub struct LatestRecords {
     consumers: usize,
 }
 
-/// A bounded step through the newest records.
+/// A bounded step through the latest records.
 #[derive(Debug)]
 pub struct Slice {
-    /// What matched, ascending by seq.
+    /// Matching records, ascending by seq.
     pub records: Vec<Arc<Record>>,
-    /// Everything that matches up to here was seen.
+    /// Every match up to here is in this step or an earlier one.
     pub position: Seq,
     /// Whether the step reached the head.
     pub complete: bool,
 }
 
-/// Bounds of one step: what a reader does while it holds the lock.
+/// Bounds of one step, because a reader holds the lock meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceLimits {
-    /// Records looked at.
+    /// Maximum number of records examined.
     pub examined_max: usize,
-    /// Bytes of JSON collected; one record more than fits may be collected.
+    /// Bytes of JSON at which the step ends; the last record may exceed it.
     pub bytes_max: usize,
 }
 
 impl LatestRecords {
-    /// Takes in a durable record; seqs rise strictly.
+    /// Adds a durable record; seqs must rise strictly.
     pub fn apply(&mut self, record: &Arc<Record>) {
-        assert!(record.seq() > self.head, "records come in the log's order");
+        assert!(record.seq() > self.head, "records are applied in log order");
         self.head = record.seq();
         let before = self.seqs.insert(record.identity().clone(), record.seq());
         let before = before.and_then(|seq| self.records.remove(&seq));
@@ -59,7 +56,7 @@ impl LatestRecords {
         self.records.insert(record.seq(), record.clone());
     }
 
-    /// How many consumers have a position.
+    /// Number of consumers that have a position.
     #[must_use]
     pub fn consumers(&self) -> usize {
         self.consumers
@@ -71,25 +68,26 @@ impl LatestRecords {
         self.head
     }
 
-    /// How many public newest values there are: counts tell nothing of what is private.
+    /// Number of public latest records; private ones are not counted, so that counts reveal nothing
+    /// about them.
     #[must_use]
     pub fn public_count(&self) -> usize {
         self.public
     }
 
-    /// Bytes of the public newest values' JSON.
+    /// Bytes of the public latest records' JSON.
     #[must_use]
     pub fn public_bytes(&self) -> usize {
         self.public_bytes
     }
 
-    /// The newest record of one identity.
+    /// The latest record of one identity.
     #[must_use]
     pub fn find(&self, identity: &Identity) -> Option<&Arc<Record>> {
         self.seqs.get(identity).and_then(|seq| self.records.get(seq))
     }
 
-    /// The next matching records after a position, found by index.
+    /// The next matching records after a position.
     #[must_use]
     pub fn after(
         &self,
@@ -117,8 +115,8 @@ impl LatestRecords {
         slice
     }
 
-    /// The newest records of some identities after a position, ascending by seq, until their JSON
-    /// reaches `bytes_max`: for views of exact names, which need not pass by everything else.
+    /// The latest records of some identities after a position, ascending by seq, until their JSON
+    /// reaches `bytes_max`. Cheaper than [`LatestRecords::after`] for selectors of exact names.
     #[must_use]
     pub fn after_among<'a>(
         &self,
@@ -211,7 +209,7 @@ mod tests {
             let mut among = Vec::new();
             let mut at = position;
             loop {
-                // One byte is one record more than fits.
+                // One byte, so each step returns one record.
                 let slice = latest.after_among(at, 1, identities.iter());
                 among.extend(slice.records.iter().map(|record| record.seq()));
                 at = slice.position;

@@ -1,4 +1,4 @@
-//! The log as a subscriber reads it: on a blocking thread, and in its turn.
+//! Reads the log for a subscriber: on a blocking thread, with a bounded number of reads at once.
 
 use std::fmt;
 use std::mem;
@@ -12,27 +12,28 @@ use crate::record::{Record, Seq};
 use crate::subscription::hub::LogSource;
 use crate::sync::Arc;
 
-/// Bytes of the log that one step reads.
+/// Bytes of the log that one read asks for.
 const STEP_LOG_BYTES_MAX: usize = 256 << 10;
 
-/// A tail that has read, and what it read.
+/// A source after a read, and the records it returned.
 type ReadResult = (Box<dyn LogSource>, Result<Vec<Record>, String>);
 
-/// Waits for a turn at the log.
+/// Waits for a permit to read the log.
 type ReadPermit = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
-/// A tail at rest, or on its way through the disk on a blocking thread.
+/// The state of a subscriber's reads of the log.
 pub(super) enum LogReader {
+    /// A blocking thread reads.
     Busy(JoinHandle<ReadResult>),
     Idle(Box<dyn LogSource>),
-    /// Whoever is dropped here waits no longer.
+    /// Waits for a permit; dropping it leaves the queue.
     Queued(Box<dyn LogSource>, ReadPermit),
-    /// Only while one becomes the other.
+    /// Between two states, and after a read that panicked.
     Moving,
 }
 
 impl LogReader {
-    /// The next records and the position after them.
+    /// The next records, empty at the head, and the position after them.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -68,7 +69,9 @@ impl LogReader {
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
                 },
-                Self::Moving => return Poll::Ready(Err("the reader has ended".to_owned())),
+                Self::Moving => {
+                    return Poll::Ready(Err("the reader of the log has ended".to_owned()));
+                }
             }
         }
     }

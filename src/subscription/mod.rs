@@ -1,10 +1,11 @@
-//! Positions, views and waking: what a subscriber sees, and when.
+//! Delivers durable records to subscribers.
 //!
-//! A subscriber is a position and a view. First visit, reconnect and lag ask the newest records
-//! after the position; then it follows a shared window of recent records.
-//! Promises that a subscriber's positions rise strictly, that at rest it holds the newest version
-//! of everything that it may see and nothing that it may not, and that a slow one costs no queue.
-//! Knows nothing of engines, HTTP or actix.
+//! Owns the latest record of each identity, the window of recent records, subscriber groups, and
+//! the dispatcher that wakes them. A subscriber is a position and a selector: after a first visit,
+//! a reconnect or a lag it reads the latest records after its position, then follows the window.
+//! Promises that a subscriber's positions rise strictly, that once it has caught up it holds the
+//! latest version of everything it may see and nothing else, and that a slow one costs no queue.
+//! Does not know engines, HTTP or actix.
 
 mod backlog;
 mod batch;

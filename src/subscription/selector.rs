@@ -1,19 +1,19 @@
-//! What a subscription asks for and may see.
+//! Selects the records that a subscription asks for and may see.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::record::{FilterSet, Identity, Record, User, View};
 
-/// Filters, and the user who asks.
+/// Filters, and the user whose private records match too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     filters: FilterSet,
     user: Option<User>,
-    /// Private records of every user are seen.
+    /// Private records of every user match.
     all_users: bool,
 }
 
-/// Whose records a view may hold beside the public ones.
+/// Whose private records a selector matches, besides the public ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Viewer {
     AllUsers,
@@ -22,13 +22,13 @@ pub(super) enum Viewer {
 }
 
 impl Selector {
-    /// An interest of somebody, or of nobody in particular.
+    /// Selects public records, and the private ones of `user` if there is one.
     #[must_use]
     pub fn new(filters: FilterSet, user: Option<User>) -> Self {
         Self { filters, user, all_users: false }
     }
 
-    /// An interest of whoever operates the log: private records of every user are seen.
+    /// Selects public records and the private ones of every user, for the operator of the log.
     #[cfg(feature = "rabbitmq")]
     #[must_use]
     pub fn for_all_users(filters: FilterSet) -> Self {
@@ -41,13 +41,13 @@ impl Selector {
         &self.filters
     }
 
-    /// The user who asks.
+    /// The user whose private records match.
     #[cfg(test)]
     pub fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }
 
-    /// Whose private records are seen.
+    /// Whose private records match.
     pub(super) fn viewer(&self) -> Viewer {
         match &self.user {
             _ if self.all_users => Viewer::AllUsers,
@@ -56,20 +56,20 @@ impl Selector {
         }
     }
 
-    /// Whether the record is asked for and may be seen.
+    /// Whether a filter matches the record and it may be seen.
     #[must_use]
     pub fn matches(&self, record: &Record) -> bool {
         self.may_see(record) && self.filters.matches(record.event())
     }
 
-    /// System records are on no stream; private ones are their user's.
+    /// Whether the record may be seen: system records never, private ones by their user.
     #[must_use]
     pub fn may_see(&self, record: &Record) -> bool {
         let is_seen = |to: &User| self.all_users || self.user.as_ref() == Some(to);
         !record.event().is_system() && record.to().is_none_or(is_seen)
     }
 
-    /// Every identity that can match, when the filters are exact names only and the users known.
+    /// Every identity that can match, if all filters are exact names and the users are known.
     #[must_use]
     pub fn identities(&self) -> Option<Vec<Identity>> {
         if self.all_users {
@@ -86,7 +86,7 @@ impl Selector {
         Some(identities)
     }
 
-    /// The digest that a cursor carries: equal interests have equal views.
+    /// The digest in cursors: equal selectors have equal digests.
     #[must_use]
     pub fn view(&self) -> View {
         let mut digest = Sha256::new();

@@ -1,4 +1,4 @@
-//! A subscriber: a position that moves through the newest records, or the log, and then follows.
+//! A subscriber: catches up from the latest records or the log, then follows its group.
 
 use std::fmt;
 use std::mem;
@@ -15,71 +15,71 @@ use crate::subscription::log_reader::LogReader;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 
-/// Bytes of JSON that one step hands out; one record more than fits may be.
+/// Bytes of JSON at which a step ends; its last record may exceed it.
 const STEP_BYTES_MAX: usize = 64 << 10;
-/// Newest records that one step looks at before others get their turn.
+/// Latest records that one step examines before it yields.
 const STEP_EXAMINED_MAX: usize = 1_024;
-/// Recent matches that one step looks at.
+/// Recent matches that one step takes at most.
 const STEP_MATCHES_MAX: usize = 512;
 
 /// Opens the log after a seq.
 pub type OpenLogSource = Arc<dyn Fn(Seq) -> Box<dyn LogSource> + Send + Sync>;
 
-/// Where a subscription starts, and how it hears of what it missed, now and when it lags.
+/// Where a subscription starts, and how it catches up at the start and after a lag.
 #[derive(Clone, Debug)]
 pub struct SubscriptionStart {
-    /// Everything visible up to here is known to the client.
+    /// The client has everything visible up to here.
     pub position: Seq,
-    /// The client held something that it must discard first.
+    /// The client must first discard what it has.
     pub reset: bool,
-    /// How it hears of what it missed.
+    /// How it catches up.
     pub replay: Replay,
 }
 
-/// How a subscriber hears of what it missed.
+/// How a subscriber catches up.
 #[derive(Clone)]
 pub enum Replay {
-    /// Every version, from the log.
+    /// With every version, from the log.
     All(OpenLogSource),
-    /// The newest version of everything.
+    /// With the latest version of everything.
     Latest,
-    /// Nothing at the start; the newest versions after a lag.
+    /// Not at all at the start; with the latest versions after a lag.
     None,
 }
 
-/// What a subscriber gets next: records, then perhaps a mark.
+/// What a subscriber gets next: records, then perhaps a control event.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// Ascending by seq, all after the position before.
+    /// Ascending by seq, all after the previous position.
     pub records: Batch,
-    /// What is to be said after them.
+    /// Follows the records.
     pub control: Option<ControlEvent>,
 }
 
 /// A statement about the subscription itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlEvent {
-    /// Discard what you held; everything follows.
+    /// The client must discard what it has; everything follows.
     Reset,
-    /// At the subscriber's position nothing visible was pending.
+    /// The subscriber has caught up: nothing visible is pending at its position.
     Synced {
-        /// Records handed out since the start.
+        /// Records delivered since the start.
         events: u64,
     },
 }
 
-/// What a subscription tells beside records.
+/// What a stream of records yields instead of a record.
 #[derive(Clone, Debug, Error)]
 pub enum SubscriberError {
     /// The log could not be read.
     #[error("the log cannot be read: {0}")]
     Log(String),
-    /// Not an end: what was held before must be discarded, for everything follows anew.
-    #[error("the cursor is not good here; discard what you held, everything follows")]
+    /// The stream goes on: discard everything received before, because all of it follows again.
+    #[error("the cursor is not valid for this log; discard what you have, everything follows")]
     Reset,
 }
 
-/// A position and a view. Dropping it leaves the hub.
+/// A position in a group. Dropping it leaves the group.
 #[derive(Debug)]
 pub struct Subscriber {
     hub: Arc<Hub>,
@@ -88,7 +88,7 @@ pub struct Subscriber {
     position: Seq,
     replay: Replay,
     phase: SubscriberPhase,
-    /// Whether the first `Synced` is still due.
+    /// Whether the one `Synced` is still to come.
     synced_due: bool,
     events: u64,
 }
@@ -127,7 +127,7 @@ impl Subscriber {
         subscriber
     }
 
-    /// Everything visible up to here was handed out or superseded.
+    /// Everything visible up to here was delivered or superseded.
     #[must_use]
     pub fn position(&self) -> Seq {
         self.position
@@ -139,13 +139,13 @@ impl Subscriber {
         Cursor { epoch: self.hub.epoch, seq, view: self.group.digest }
     }
 
-    /// Whether it has caught up: then it waits only for what is told.
+    /// Whether it has caught up and waits for the dispatcher.
     #[must_use]
     pub fn is_following(&self) -> bool {
         matches!(self.phase, SubscriberPhase::Follow)
     }
 
-    /// What comes next; `None` when the hub has closed.
+    /// The next step; `None` when the hub has closed.
     pub fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -179,14 +179,14 @@ impl Subscriber {
                 return Poll::Ready(Some(Ok(step)));
             }
             if !matches!(self.phase, SubscriberPhase::Follow) {
-                // A long way past what does not match: others get their turn.
+                // The step examined its maximum without a match: yield to other tasks.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
     }
 
-    /// Leaves whatever it did for the way back from a lag, or from nothing.
+    /// Starts to catch up, at first or after a lag.
     fn catch_up(&mut self) {
         self.phase = match &self.replay {
             Replay::All(open) => SubscriberPhase::Log(LogReader::Idle(open(self.position))),
@@ -232,13 +232,14 @@ impl Subscriber {
         (control.is_some() || !step.records.is_empty()).then_some(step)
     }
 
-    /// `Ready(None)` when it lagged and must catch up.
+    /// `Ready(None)` if it lagged and must catch up.
     fn step_follow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let dispatched_through = self.hub.dispatched_through.load(Ordering::Acquire);
         let batch = {
             let mut queue = self.group.lock();
             let is_complete = queue.is_complete_after(self.position);
-            // Looked at after the list: what is listed behind a gap is told after the gap was.
+            // Read after the list, because the dispatcher stores a gap before it lists what
+            // follows.
             let is_past_gap = self.position >= self.hub.lost_through.load(Ordering::Acquire);
             if !(is_complete && is_past_gap) {
                 None
@@ -263,7 +264,7 @@ impl Subscriber {
 }
 
 impl Hub {
-    /// The records from the window, up to a step's bytes; none when the first is gone already.
+    /// The records from the window, up to a step's bytes; none if the first has left the window.
     fn find_in_window(&self, seqs: &mut dyn Iterator<Item = Seq>) -> Vec<Arc<Record>> {
         let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;

@@ -1,5 +1,5 @@
-//! The hub and its subscribers against simple maps: random commits, clients that join, lag, leave,
-//! resume and change their view.
+//! The hub and its subscribers against simple maps: random commits, and clients that join, lag,
+//! leave, resume and change their filters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
@@ -21,7 +21,7 @@ use crate::subscription::subscriber::{
     ControlEvent, OpenLogSource, Replay, Subscriber, SubscriptionStart,
 };
 
-/// Small, so that a few records are enough to fall behind.
+/// Small, so that a few records are enough to lag.
 const WINDOW_BYTES: usize = 2_000;
 
 type Log = Arc<Mutex<Vec<Arc<Record>>>>;
@@ -33,7 +33,7 @@ struct HubWorld {
     versions: HashMap<Identity, Version>,
 }
 
-/// The log as a subscriber to every version reads it.
+/// The log as a subscriber with `Replay::All` reads it.
 struct TestLog {
     log: Log,
     position: Seq,
@@ -105,7 +105,7 @@ enum Mode {
     Latest,
 }
 
-/// A client and what it has been handed.
+/// A client and everything it received.
 struct ModelClient {
     selector: Selector,
     mode: Mode,
@@ -121,12 +121,12 @@ impl ModelClient {
         Self { selector, mode, subscriber, position: 0, held: BTreeMap::new(), seen: Vec::new() }
     }
 
-    /// Takes so many steps, or all there are.
+    /// Takes up to `steps` steps.
     async fn take(&mut self, steps: usize) {
         for _ in 0..steps {
             let Some(subscriber) = &mut self.subscriber else { return };
-            // A step through the log runs on another thread: only a subscriber that follows and
-            // sleeps is at rest.
+            // A read of the log is pending while another thread reads: only a subscriber that
+            // follows has nothing to take.
             let step = poll_fn(|cx| match subscriber.poll_step(cx) {
                 Poll::Ready(step) => Poll::Ready(step),
                 Poll::Pending if subscriber.is_following() => Poll::Ready(None),
@@ -136,11 +136,11 @@ impl ModelClient {
             let step = step.unwrap();
             for record in step.records {
                 assert!(record.seq() > self.position, "positions rise strictly");
-                assert!(self.selector.matches(&record), "nothing that it may not see");
+                assert!(self.selector.matches(&record), "the record does not match its selector");
                 self.position = record.seq();
                 self.seen.push(record.seq());
                 let before = self.held.insert(record.identity().clone(), record.version());
-                assert!(before.unwrap_or(0) < record.version(), "never backwards");
+                assert!(before.unwrap_or(0) < record.version(), "versions never go backwards");
             }
             if let Some(ControlEvent::Synced { .. }) = step.control {
                 self.position = self.position.max(self.subscriber.as_ref().unwrap().position());
@@ -148,8 +148,8 @@ impl ModelClient {
         }
     }
 
-    /// At rest it holds the newest version of everything that it may see, and nothing else; every
-    /// version of it when it asked for all.
+    /// Checks that a client that caught up has the latest version of everything it may see and
+    /// nothing else, and with `Mode::All` that it received every version.
     fn check(&self, world: &HubWorld) {
         let log = world.log.lock().unwrap();
         let matching = log.iter().filter(|record| self.selector.matches(record));
@@ -186,7 +186,8 @@ fn selector(filters: usize, user: usize) -> Selector {
 
 fn actions() -> impl Strategy<Value = Vec<HubAction>> {
     let action = prop_oneof![
-        10 => (0..EVENTS.len(), 0..USERS.len()).prop_map(|(event, to)| HubAction::Insert { event, to }),
+        10 => (0..EVENTS.len(), 0..USERS.len())
+            .prop_map(|(event, to)| HubAction::Insert { event, to }),
         4 => Just(HubAction::Dispatch),
         2 => (0..FILTERS.len(), 0..USERS.len(), prop::bool::weighted(0.3))
             .prop_map(|(filters, user, all)| HubAction::Join { filters, user, all }),
@@ -228,7 +229,7 @@ async fn run(actions: Vec<HubAction>) {
             }
             HubAction::ChangeSelector { client, filters } => {
                 if let Some(client) = clients.get_mut(client) {
-                    // Another view knows nothing of the old position.
+                    // A position is valid for one selector only.
                     let selector = selector(filters, 0);
                     *client = ModelClient::new(&world, selector, client.mode);
                 }
@@ -246,7 +247,7 @@ async fn run(actions: Vec<HubAction>) {
     }
     drop(clients);
     assert_eq!(world.hub.subscribers(), 0);
-    assert!(world.hub.has_no_groups(), "views go with their last subscriber");
+    assert!(world.hub.has_no_groups(), "a group goes with its last subscriber");
 }
 
 fn block_on(future: impl Future<Output = ()>) {
@@ -310,7 +311,7 @@ fn a_sleeping_subscriber_is_woken_once_for_a_burst() {
     assert!(subscriber.poll_step(&mut cx).is_pending());
     world.insert("b", None);
     world.dispatcher.dispatch_pending();
-    assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 0, "not its event");
+    assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 0, "another event wakes nobody");
     (0..5).for_each(|_| world.insert("a", None));
     world.dispatcher.dispatch_pending();
     assert_eq!(count.0.load(std::sync::atomic::Ordering::SeqCst), 1);
@@ -326,7 +327,7 @@ fn closing_the_hub_ends_every_subscription() {
     });
 }
 
-/// Views of everybody's records, as the bridge to RabbitMQ may have.
+/// Selectors for all users, which the bridge to RabbitMQ may have.
 #[cfg(feature = "rabbitmq")]
 mod all_users {
     use futures_util::FutureExt as _;
@@ -338,7 +339,7 @@ mod all_users {
         Some(step.unwrap().unwrap().records.iter().map(|record| record.seq()).collect())
     }
 
-    /// Private records that come while a bridge with private records follows.
+    /// Private records are inserted while a bridge with private records follows.
     #[test]
     fn group_for_all_users_receives_private_records() {
         let mut world = HubWorld::new();
@@ -352,7 +353,7 @@ mod all_users {
         assert_eq!(poll(&mut all), Some(vec![1, 2]));
     }
 
-    /// A page without filters beside a bridge of everything.
+    /// A page and a bridge both subscribe without filters.
     #[test]
     fn all_users_and_anonymous_are_two_groups() {
         let mut world = HubWorld::new();
@@ -384,6 +385,6 @@ mod all_users {
         assert_eq!(poll(&mut first), Some(vec![1]));
         assert_eq!(poll(&mut first), None);
         drop(stalled);
-        assert_eq!(Arc::strong_count(&world.log.lock().unwrap()[0]), 3, "log, newest, window");
+        assert_eq!(Arc::strong_count(&world.log.lock().unwrap()[0]), 3, "log, latest, window");
     }
 }

@@ -1,4 +1,4 @@
-//! The shared window of recent records: a subscriber whose position lies in it gets every record.
+//! The shared window of recent records: a subscriber whose position is in it gets every record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(super) struct Window {
     bytes_max: usize,
 }
 
-/// What a record costs beside its JSON, so that tiny records are bounded too.
+/// What a record costs besides its JSON, so that the number of tiny records is bounded too.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
 impl Window {
@@ -21,7 +21,7 @@ impl Window {
         Self { records: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Takes in the record after the last one and lets go of the oldest past the bound. The newest
+    /// Adds the record after the last one and drops the oldest ones beyond the bound. The latest
     /// always stays, however large.
     pub fn push(&mut self, record: Arc<Record>) {
         if let Some(last) = self.records.back() {
@@ -34,7 +34,7 @@ impl Window {
         }
     }
 
-    /// For a gap in what comes next.
+    /// Drops everything, before a push that leaves a gap.
     pub fn clear(&mut self) {
         self.records.clear();
         self.bytes = 0;
@@ -51,6 +51,7 @@ impl Window {
     }
 }
 
+/// Bytes that a record counts towards a bound.
 pub(super) fn weight(record: &Record) -> usize {
     record.json().len() + RECORD_OVERHEAD_BYTES
 }
