@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::record::hex::push_hex;
+use crate::record::identity::Version;
 use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 use crate::record::new_event::Data;
-use crate::record::{Version, push_hex};
 
 /// The prefix of the names of consumers' positions.
 const CONSUMER_PREFIX: &str = "broker:consumer.";

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::record::Seq;
+use crate::record::identity::Seq;
 
 /// Random number drawn at every open of a log; 16 hexadecimal digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -17,7 +17,7 @@
 
 use uuid::{Builder, Uuid, Variant};
 
-use crate::record::Seq;
+use crate::record::identity::Seq;
 use crate::record::time::Timestamp;
 
 /// An id encodes the seq modulo this.
@@ -47,7 +47,7 @@ pub fn encoded_seqs(id: &Uuid, head: Seq) -> impl Iterator<Item = Seq> + use<> {
     std::iter::successors(latest, |seq| seq.checked_sub(SEQ_MODULUS)).filter(|seq| *seq > 0)
 }
 
-/// The low 40 bits of the seq, if the id is a UUIDv7.
+/// The low 40 bits of the seq, if the id is a UUID of version 7.
 fn encoded_low_seq(id: &Uuid) -> Option<u64> {
     let has_seq = id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122;
     has_seq.then_some(id.as_u64_pair().1 % SEQ_MODULUS)

@@ -5,9 +5,10 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::record::identity::{Identity, Version};
+use crate::record::json;
 use crate::record::json::{JsonError, JsonLimits};
 use crate::record::name::{Name, NameError, User, UserError};
-use crate::record::{Identity, Version, json};
 
 /// Default of the maximum nesting of a value.
 pub const DEPTH_MAX_DEFAULT: usize = 64;

@@ -14,10 +14,11 @@
 use thiserror::Error;
 
 use crate::audit::{LEAF_BYTES, Leaf, LeafError, SALT_BYTES, Salts, commit};
+use crate::record::committed::{Record, RecordParts};
+use crate::record::identity::{Identity, Seq};
 use crate::record::meta::{Meta, MetaError};
 use crate::record::name::{Name, NameError, User, UserError};
 use crate::record::time::Timestamp;
-use crate::record::{Identity, Record, RecordParts, Seq};
 
 const HEAD_BYTES: usize = 4 + LEAF_BYTES + 2 * SALT_BYTES + 2;
 

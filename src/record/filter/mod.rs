@@ -16,9 +16,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-#[cfg(test)]
-mod tests;
-
 use crate::record::name::{NAME_BYTES_MAX, Name, NameError, SYSTEM_PREFIX};
 
 /// A name or a pattern of names: tokens separated by `.`, where `*` matches any one token and a
@@ -282,3 +279,6 @@ pub enum FilterSetError {
         max: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

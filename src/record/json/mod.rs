@@ -14,28 +14,16 @@
 //! **Does not** build a value, check the size or precision of numbers, normalise strings, refuse
 //! noncharacters such as U+FFFF, or limit the length, which readers of bodies do.
 
-use std::borrow::Cow;
-
 mod error;
 mod scanner;
 mod string;
 
-pub use error::{Expected, JsonError, JsonErrorKind, NumberFault};
+use std::borrow::Cow;
 
-#[cfg(test)]
-mod tests;
+pub use error::{Expected, JsonError, JsonErrorKind, NumberFault};
+pub use scanner::JsonLimits;
 
 use crate::record::json::scanner::Scanner;
-
-/// Limits on a JSON text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct JsonLimits {
-    /// Maximum nesting of arrays and objects; a scalar has depth 0, `[]` has 1.
-    ///
-    /// The scanner does not need it, but clients whose parsers recurse do: `[[[[…` would overflow
-    /// their stack.
-    pub depth_max: usize,
-}
 
 /// Checks one JSON text and removes its insignificant whitespace. Every other byte is untouched,
 /// and a text without such whitespace is not copied.
@@ -51,3 +39,6 @@ pub struct JsonLimits {
 pub fn compact(input: &[u8], limits: JsonLimits) -> Result<Cow<'_, [u8]>, JsonError> {
     Scanner::scan(input, limits).map_err(|fault| JsonError::at(input, fault.offset, *fault.kind))
 }
+
+#[cfg(test)]
+mod tests;

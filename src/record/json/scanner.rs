@@ -5,9 +5,18 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::record::json::JsonLimits;
 use crate::record::json::error::{Expected, JsonErrorKind, NumberFault};
 use crate::record::json::string::{hex4, is_same, plain_len, unescape};
+
+/// Limits on a JSON text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JsonLimits {
+    /// Maximum nesting of arrays and objects; a scalar has depth 0, `[]` has 1.
+    ///
+    /// The scanner does not need it, but clients whose parsers recurse do: `[[[[…` would overflow
+    /// their stack.
+    pub depth_max: usize,
+}
 
 /// In objects of up to this many keys each new key is compared with those before it; in larger ones
 /// it is hashed.

@@ -10,16 +10,13 @@
 //! **Does not** detect look-alike letters of different scripts (UTS #39), fold case, or know who
 //! may use a name.
 
+mod character;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-mod character;
-
 pub use character::{CharacterError, CharacterFault};
-
-#[cfg(test)]
-mod tests;
 
 use crate::record::name::character::{TextOrigin, check_characters};
 
@@ -261,3 +258,6 @@ fn check_user(text: &str, origin: TextOrigin) -> Result<(), UserError> {
 fn is_delimiter(character: char) -> bool {
     matches!(character, '*' | '>' | '/' | '\\' | '?' | '#' | '%')
 }
+
+#[cfg(test)]
+mod tests;
