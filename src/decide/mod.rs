@@ -6,59 +6,18 @@
 //! records, so that every process that folds the same order decides alike.
 //! Does not do I/O or read a clock.
 
+mod proposal;
 mod rejection;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use uuid::Uuid;
-
+pub use proposal::{Limits, Proposal, Proposed, SeenIds, Verdict, is_same_insert};
 pub use rejection::Rejection;
 
-use crate::audit::Salts;
+use crate::decide::proposal::find_known;
 use crate::record::{Identity, NewEvent, Record, RecordParts, Seq, Timestamp, Version, server_id};
-
-/// Events that are appended together or not at all, decided in order.
-#[derive(Clone, Debug)]
-pub struct Proposal {
-    /// The events; one, or a batch.
-    pub events: Vec<Proposed>,
-}
-
-/// An event with the random bytes for its record, drawn before the fold.
-#[derive(Clone, Debug)]
-pub struct Proposed {
-    /// The event.
-    pub event: NewEvent,
-    /// Salts of the record's commitments.
-    pub salts: Salts,
-    /// Random part of a server-made id.
-    pub id_random: [u8; 5],
-}
-
-/// Bounds on the latest records, which are held in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Maximum number of identities.
-    pub events_max: usize,
-    /// Maximum bytes of the latest records' data.
-    pub latest_bytes_max: usize,
-    /// Maximum number of consumers' positions.
-    pub consumers_max: usize,
-}
-
-impl Limits {
-    /// No bounds.
-    pub const NONE: Self =
-        Self { events_max: usize::MAX, latest_bytes_max: usize::MAX, consumers_max: usize::MAX };
-}
-
-/// Finds ids among all committed records and those decided but not yet committed.
-pub trait SeenIds {
-    /// The record with this id.
-    fn find(&self, id: &Uuid) -> Option<Arc<Record>>;
-}
 
 /// The state that the fold carries from proposal to proposal.
 #[derive(Debug, Default)]
@@ -80,22 +39,6 @@ pub struct FoldState {
 struct HeldVersion {
     version: Version,
     data_bytes: usize,
-}
-
-/// The answer to an accepted proposal.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Append these records, in this order.
-    Append(Vec<Arc<Record>>),
-    /// Every event was inserted before; these are the original records.
-    Known(Vec<Arc<Record>>),
-}
-
-impl Default for FoldState {
-    /// Of an empty log, without limits.
-    fn default() -> Self {
-        Self::new(Limits::NONE)
-    }
 }
 
 impl FoldState {
@@ -167,12 +110,11 @@ impl FoldState {
         if let Some(known) = find_known(&proposal, seen)? {
             return Ok(Verdict::Known(known));
         }
-        match proposal.events.as_slice() {
-            [only] => self.check_single(&only.event, &proposal, limits)?,
-            _ => {
-                self.check_versions(&proposal)?;
-                self.check_limits(&proposal, limits)?;
-            }
+        if let [only] = proposal.events.as_slice() {
+            self.check_single(&only.event, &proposal, limits)?;
+        } else {
+            self.check_versions(&proposal)?;
+            self.check_limits(&proposal, limits)?;
         }
         let time = now.max(self.last_time);
         self.last_time = time;
@@ -329,40 +271,6 @@ impl RestoredRecord {
             data_bytes: record.data().len(),
         }
     }
-}
-
-/// The original records if every event was inserted before, `None` if none was.
-fn find_known(
-    proposal: &Proposal,
-    seen: &impl SeenIds,
-) -> Result<Option<Vec<Arc<Record>>>, Rejection> {
-    let len = proposal.events.len();
-    let mut ids = HashSet::new();
-    let mut known = Vec::new();
-    for (index, Proposed { event, .. }) in proposal.events.iter().enumerate() {
-        let Some(id) = event.id else { continue };
-        if len > 1 && !ids.insert(id) {
-            return Err(Rejection::IdTwice { index, id });
-        }
-        if let Some(record) = seen.find(&id) {
-            if !is_same_insert(&record, event) {
-                return Err(Rejection::IdTaken { index, id });
-            }
-            known.push(record);
-        }
-    }
-    match known.len() {
-        0 => Ok(None),
-        seen if seen < len => Err(Rejection::PartlySeen { seen, len }),
-        _ => Ok(Some(known)),
-    }
-}
-
-/// Whether `event`, which has the record's id, is the insert that created the record.
-pub fn is_same_insert(record: &Record, event: &NewEvent) -> bool {
-    record.author() == event.author.as_ref()
-        && record.identity() == &event.identity
-        && record.data() == event.data.as_bytes()
 }
 
 fn check_version(index: usize, event: &NewEvent, current: Version) -> Result<(), Rejection> {

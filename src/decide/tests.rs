@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
+use uuid::Uuid;
 
+use crate::audit::Salts;
 use crate::decide::*;
 use crate::record::{Name, User, is_self_locating};
 
