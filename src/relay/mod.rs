@@ -24,7 +24,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use table::{RelayFull, RelayLimits};
+pub use table::{EndReason, RelayFull, RelayLimits};
 pub use topics::Topics;
 
 use crate::record::{Seq, User};
@@ -50,15 +50,6 @@ pub struct Connection {
 /// Completes when a connection must end.
 #[derive(Debug)]
 pub struct EndSignal(oneshot::Receiver<EndReason>);
-
-/// Why a connection must end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// The registration was removed.
-    Forgotten,
-    /// Another connection took over the registration.
-    TakenOver,
-}
 
 impl Relay {
     /// A relay without registrations.

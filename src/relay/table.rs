@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::record::{Seq, User};
-use crate::relay::EndReason;
 use crate::relay::topics::Topics;
 
 /// Limits on registrations.
@@ -32,6 +31,16 @@ pub struct RelayFull {
     pub registrations_max: NonZeroUsize,
 }
 
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The registration was removed.
+    Forgotten,
+    /// Another connection took over the registration.
+    TakenOver,
+}
+
+/// The registrations, by id.
 pub(super) struct Table {
     limits: RelayLimits,
     registrations: HashMap<Uuid, Registration>,
