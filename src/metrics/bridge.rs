@@ -1,9 +1,8 @@
 //! The metrics of the bridge to RabbitMQ. Without a bridge they exist too and stay at 0.
 
-use metrics::{Counter, Gauge, Key, Label, Recorder as _, Unit};
-use metrics_exporter_prometheus::PrometheusRecorder;
+use metrics::{Counter, Gauge, Unit};
 
-use crate::metrics::METADATA;
+use crate::metrics::registry::MetricRegistry;
 
 /// The metrics of the bridge.
 #[derive(Clone)]
@@ -26,36 +25,33 @@ pub struct BridgeMetrics {
 }
 
 impl BridgeMetrics {
-    pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
-        let count = Some(Unit::Count);
-        let connected = "broker_bridge_connected";
-        let help = "Whether a direction of the bridge to RabbitMQ is connected, 1 or 0.";
-        recorder.describe_gauge(connected.into(), count, help.into());
-        let lag = "broker_bridge_lag";
-        let help = "Records after the position of the bridge, 0 if none is to be sent.";
-        recorder.describe_gauge(lag.into(), count, help.into());
-        let sent = "broker_bridge_sent_total";
-        let help = "Records that RabbitMQ confirmed.";
-        recorder.describe_counter(sent.into(), count, help.into());
-        let received = "broker_bridge_received_total";
-        let help = "Messages from RabbitMQ that were answered, by outcome.";
-        recorder.describe_counter(received.into(), count, help.into());
-        let connected_gauge = |way| {
-            let key = Key::from_parts(connected, vec![Label::new("way", way)]);
-            recorder.register_gauge(&key, &METADATA)
-        };
-        let outcome = |outcome| {
-            let key = Key::from_parts(received, vec![Label::new("outcome", outcome)]);
-            recorder.register_counter(&key, &METADATA)
-        };
+    pub(super) fn new(registry: &MetricRegistry) -> Self {
+        let connected = registry.gauges(
+            "broker_bridge_connected",
+            "way",
+            "Whether a direction of the bridge to RabbitMQ is connected, 1 or 0.",
+        );
+        let received = registry.counters(
+            "broker_bridge_received_total",
+            "outcome",
+            "Messages from RabbitMQ that were answered, by outcome.",
+        );
         Self {
-            out_connected: connected_gauge("out"),
-            in_connected: connected_gauge("in"),
-            lag: recorder.register_gauge(&Key::from_static_name(lag), &METADATA),
-            sent: recorder.register_counter(&Key::from_static_name(sent), &METADATA),
-            inserted: outcome("inserted"),
-            known: outcome("known"),
-            refused: outcome("refused"),
+            out_connected: connected("out"),
+            in_connected: connected("in"),
+            lag: registry.gauge(
+                "broker_bridge_lag",
+                Unit::Count,
+                "Records after the position of the bridge, 0 if none is to be sent.",
+            ),
+            sent: registry.counter(
+                "broker_bridge_sent_total",
+                Unit::Count,
+                "Records that RabbitMQ confirmed.",
+            ),
+            inserted: received("inserted"),
+            known: received("known"),
+            refused: received("refused"),
         }
     }
 }

@@ -5,25 +5,21 @@
 //! recorded.
 
 mod bridge;
+mod registry;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::metrics::bridge::BridgeMetrics;
-
-/// Upper bounds of latency buckets in seconds: a synced append takes 0.0001, on a slow disk 0.1.
-const SECONDS_BUCKETS: [f64; 12] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+use crate::metrics::registry::MetricRegistry;
 
 /// Histogram samples that are kept, at 24 bytes each, before they are aggregated.
 const SAMPLES_KEPT_MAX: usize = 4_096;
-
-static METADATA: Metadata<'static> = Metadata::new("broker", Level::INFO, Some("broker"));
 
 /// Every metric; a test pins the names.
 #[derive(Clone)]
@@ -75,73 +71,49 @@ impl Metrics {
     /// Registers every metric with a new recorder.
     #[must_use]
     pub fn new() -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)
-            .expect("the list of buckets is not empty")
-            .build_recorder();
-        let recorder = Arc::new(recorder);
-        let counter = |name: &'static str, unit, help: &'static str| {
-            recorder.describe_counter(name.into(), unit, help.into());
-            recorder.register_counter(&Key::from_static_name(name), &METADATA)
-        };
-        let gauge = |name: &'static str, unit, help: &'static str| {
-            recorder.describe_gauge(name.into(), unit, help.into());
-            recorder.register_gauge(&Key::from_static_name(name), &METADATA)
-        };
-        let (count, bytes) = (Some(Unit::Count), Some(Unit::Bytes));
-        let insert_seconds = "broker_insert_seconds";
-        let help = "Seconds from the body of an insert to its acknowledgement.";
-        recorder.describe_histogram(insert_seconds.into(), Some(Unit::Seconds), help.into());
-        let refused = "broker_refused_total";
-        recorder.describe_counter(refused.into(), count, "Requests refused, by code.".into());
-        let refused_recorder = recorder.clone();
-        let bridge = BridgeMetrics::new(&recorder);
+        let registry = MetricRegistry::new();
+        let counter = |name, help| registry.counter(name, Unit::Count, help);
+        let gauge = |name, help| registry.gauge(name, Unit::Count, help);
+        let bytes = |name, help| registry.gauge(name, Unit::Bytes, help);
         Self {
-            bridge,
-            prometheus: recorder.handle(),
-            records: counter("broker_records_total", count, "Records that became durable."),
-            groups: counter("broker_groups_total", count, "Groups that were synced."),
-            insert_seconds: recorder
-                .register_histogram(&Key::from_static_name(insert_seconds), &METADATA),
+            prometheus: registry.handle(),
+            records: counter("broker_records_total", "Records that became durable."),
+            groups: counter("broker_groups_total", "Groups that were synced."),
+            insert_seconds: registry.seconds(
+                "broker_insert_seconds",
+                "Seconds from the body of an insert to its acknowledgement.",
+            ),
             insert_samples: Arc::default(),
-            refused: Arc::new(move |code| {
-                let key = Key::from_parts(refused, vec![Label::new("code", code)]);
-                refused_recorder.register_counter(&key, &METADATA)
-            }),
-            delivered: counter("broker_delivered_total", count, "Records written to streams."),
-            delivered_bytes: counter(
+            refused: Arc::new(registry.counters(
+                "broker_refused_total",
+                "code",
+                "Requests refused, by code.",
+            )),
+            delivered: counter("broker_delivered_total", "Records written to streams."),
+            delivered_bytes: registry.counter(
                 "broker_delivered_bytes_total",
-                bytes,
+                Unit::Bytes,
                 "Bytes written to streams.",
             ),
-            consumed: counter("broker_consumed_total", count, "Records delivered to consumers."),
-            consumers: gauge("broker_consumers", count, "Consumers that have a position."),
-            streams: gauge("broker_streams", count, "Open streams."),
+            consumed: counter("broker_consumed_total", "Records delivered to consumers."),
+            consumers: gauge("broker_consumers", "Consumers that have a position."),
+            streams: gauge("broker_streams", "Open streams."),
             registrations: gauge(
                 "broker_registrations",
-                count,
                 "Registrations of relay clients, connected or not.",
             ),
-            subscribers: gauge("broker_subscribers", count, "Subscribers of any kind."),
-            head: gauge("broker_log_seq", count, "The log's last seq."),
-            applied: gauge("broker_projection_seq", count, "The projection's last applied seq."),
-            lag: gauge(
-                "broker_projection_lag",
-                count,
-                "Records that the projection is behind the log.",
-            ),
+            subscribers: gauge("broker_subscribers", "Subscribers of any kind."),
+            head: gauge("broker_log_seq", "The log's last seq."),
+            applied: gauge("broker_projection_seq", "The projection's last applied seq."),
+            lag: gauge("broker_projection_lag", "Records that the projection is behind the log."),
             unverified: gauge(
                 "broker_log_unverified_records",
-                count,
                 "Records restored from the snapshot and not verified since the start.",
             ),
-            queue_bytes: gauge("broker_queue_bytes", bytes, "Bytes of queued inserts."),
-            latest: gauge("broker_latest", count, "Public events that have a latest record."),
-            latest_bytes: gauge(
-                "broker_latest_bytes",
-                bytes,
-                "Bytes of the public latest records' JSON.",
-            ),
+            queue_bytes: bytes("broker_queue_bytes", "Bytes of queued inserts."),
+            latest: gauge("broker_latest", "Public events that have a latest record."),
+            latest_bytes: bytes("broker_latest_bytes", "Bytes of the public latest records' JSON."),
+            bridge: BridgeMetrics::new(&registry),
         }
     }
 
