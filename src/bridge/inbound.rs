@@ -10,12 +10,12 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tracing::{debug, error, info, warn};
 
 use crate::bridge::connection::{BridgeConnection, ConnectionError, short};
+use crate::bridge::direction::{DirectionEnd, StopSignal};
 use crate::bridge::host::Host;
 use crate::bridge::intake;
 use crate::bridge::intake::Intake;
 use crate::bridge::message::{AmqpMessage, HEADER_LOG, Incoming, IntakeRules};
 use crate::bridge::state::BridgeState;
-use crate::bridge::supervisor::{DirectionEnd, StopSignal};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 

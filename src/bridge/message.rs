@@ -7,9 +7,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::bridge::AUTHOR;
 use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, Record, User, json};
+
+/// The author of every record that came in, which marks its origin forever. No user can have this
+/// name, because users are not authenticated yet; authentication must refuse it.
+const AUTHOR: &str = "broker:rabbitmq";
 
 /// The header with the id of the log that published the message.
 pub const HEADER_LOG: &str = "broker-log";

@@ -17,6 +17,8 @@ mod backoff;
 #[cfg(feature = "rabbitmq")]
 mod connection;
 #[cfg(feature = "rabbitmq")]
+mod direction;
+#[cfg(feature = "rabbitmq")]
 mod host;
 #[cfg(feature = "rabbitmq")]
 mod inbound;
@@ -31,6 +33,8 @@ mod position;
 mod state;
 #[cfg(feature = "rabbitmq")]
 mod supervisor;
+#[cfg(feature = "rabbitmq")]
+mod unconfirmed;
 
 #[cfg(feature = "rabbitmq")]
 pub use host::Host;
@@ -40,8 +44,3 @@ pub use supervisor::Bridge;
 
 /// Whether this build includes the bridge.
 pub const IS_BUILT: bool = cfg!(feature = "rabbitmq");
-
-/// The author of every record that came in, which marks its origin forever. No user can have this
-/// name, because users are not authenticated yet; authentication must refuse it.
-#[cfg(feature = "rabbitmq")]
-const AUTHOR: &str = "broker:rabbitmq";

@@ -9,33 +9,27 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{BasicProperties, Channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::bridge::connection::{BridgeConnection, ConnectionError, ConnectionWatch, short};
+use crate::bridge::direction::{DirectionEnd, StopSignal};
 use crate::bridge::host::Host;
 use crate::bridge::message::{
     HEADER_LOG, HEADER_SEQ, HEADER_VERSION, TYPE_RECORD, is_from_rabbitmq,
 };
 use crate::bridge::position::Position;
 use crate::bridge::state::BridgeState;
-use crate::bridge::supervisor::{DirectionEnd, StopSignal};
+use crate::bridge::unconfirmed::{SentRecord, Unconfirmed};
 use crate::config::AmqpUrl;
 use crate::metrics::Metrics;
 use crate::record::{Name, Record, Seq};
 use crate::subscription::{Batch, Selector, Step, Subscriber};
 
-/// Maximum number of unconfirmed records: enough to keep RabbitMQ busy, and few enough to be sent
-/// again.
-const UNCONFIRMED_MAX: usize = 256;
-/// Maximum bytes of unconfirmed records, which lapin holds while RabbitMQ blocks the connection;
-/// the last record may exceed it.
-const UNCONFIRMED_BYTES_MAX: usize = 4 << 20;
 /// How often the position is stored while it moves.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for confirmations; records that are not confirmed are sent again.
@@ -64,13 +58,6 @@ struct Flow {
     is_behind: bool,
 }
 
-/// Published records without a confirmation, oldest first.
-#[derive(Default)]
-struct Unconfirmed {
-    sent: VecDeque<SentRecord>,
-    bytes: usize,
-}
-
 /// The next event on a connection.
 enum NextStep {
     /// RabbitMQ confirmed this number of records.
@@ -80,12 +67,6 @@ enum NextStep {
     Read(Batch),
     /// The store interval has passed.
     StorePosition,
-}
-
-struct SentRecord {
-    seq: Seq,
-    bytes: usize,
-    confirm: PublisherConfirm,
 }
 
 impl<H: Host> Outbound<H> {
@@ -256,7 +237,7 @@ impl<H: Host> Outbound<H> {
     /// Waits for outstanding confirmations, up to [`CONFIRM_WAIT_MAX`].
     async fn await_confirmations(&mut self, flow: &mut Flow) {
         let end = Instant::now() + CONFIRM_WAIT_MAX;
-        while !flow.unconfirmed.sent.is_empty() {
+        while !flow.unconfirmed.is_empty() {
             tokio::select! {
                 confirmed = flow.unconfirmed.confirm() => match confirmed {
                     Ok(confirmed) => self.advance(flow, confirmed),
@@ -276,57 +257,19 @@ impl Flow {
 
     /// Every record up to here was confirmed or is not selected.
     fn position(&self) -> Seq {
-        let unconfirmed = self.unconfirmed.sent.front().map(|sent| sent.seq);
-        let next = unconfirmed.or_else(|| self.unsent.front().map(|record| record.seq()));
+        let next =
+            self.unconfirmed.first_seq().or_else(|| self.unsent.front().map(|record| record.seq()));
         next.map_or_else(|| self.subscriber.position(), |next| next - 1)
     }
 
     /// Whether every record that was read is confirmed.
     fn is_all_confirmed(&self) -> bool {
-        self.unconfirmed.sent.is_empty() && self.unsent.is_empty()
+        self.unconfirmed.is_empty() && self.unsent.is_empty()
     }
 
     /// Whether the whole log was read and every selected record is confirmed.
     fn is_idle(&self) -> bool {
         self.is_all_confirmed() && self.subscriber.is_following()
-    }
-}
-
-impl Unconfirmed {
-    fn has_room(&self) -> bool {
-        self.sent.len() < UNCONFIRMED_MAX && self.bytes < UNCONFIRMED_BYTES_MAX
-    }
-
-    fn push(&mut self, sent: SentRecord) {
-        self.bytes += sent.bytes;
-        self.sent.push_back(sent);
-    }
-
-    /// Waits for the oldest confirmation, forever if there is none, and takes those that are ready
-    /// after it; returns their number.
-    async fn confirm(&mut self) -> Result<u64, ConnectionError> {
-        let Some(oldest) = self.sent.front_mut() else {
-            return std::future::pending().await;
-        };
-        let mut confirmation = (&mut oldest.confirm).await;
-        let mut confirmed = 0;
-        loop {
-            match confirmation? {
-                Confirmation::Ack(_) => {}
-                Confirmation::Nack(_) | Confirmation::NotRequested => {
-                    return Err(ConnectionError::Refused);
-                }
-            }
-            confirmed += 1;
-            if let Some(sent) = self.sent.pop_front() {
-                self.bytes -= sent.bytes;
-            }
-            let next = self.sent.front_mut();
-            match next.and_then(|sent| (&mut sent.confirm).now_or_never()) {
-                Some(ready) => confirmation = ready,
-                None => return Ok(confirmed),
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::{debug, error, warn};
 
 use crate::bridge::backoff::Backoff;
 use crate::bridge::connection::ConnectionError;
+use crate::bridge::direction::{DirectionEnd, StopSignal};
 use crate::bridge::host::Host;
 use crate::bridge::inbound::Inbound;
 use crate::bridge::message::IntakeRules;
@@ -39,27 +40,6 @@ pub struct Bridge {
     state: Arc<BridgeState>,
 }
 
-/// Why a direction ended without a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DirectionEnd {
-    /// The log has ended.
-    Finished,
-    /// The bridge was stopped.
-    Stopped,
-}
-
-/// Tells a direction to stop.
-#[derive(Clone, Debug)]
-pub(super) struct StopSignal(watch::Receiver<bool>);
-
-impl StopSignal {
-    /// Completes once the bridge is stopped; at once when called again.
-    pub async fn wait(&mut self) {
-        // An error means that the sender was dropped with its broker.
-        let _ = self.0.wait_for(|stop| *stop).await;
-    }
-}
-
 impl Bridge {
     /// Starts the bridge in a thread of its own, if one is configured.
     ///
@@ -77,12 +57,12 @@ impl Bridge {
             inbound: queue.as_ref().map(|_| state::InboundState::default()),
         });
         let outbound = outbound(&host, &url, config, &state, metrics);
-        let inbound = inbound(&host, &url, config, &state, metrics);
+        let inbound = inbound(host, &url, config, &state, metrics);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stop_signal) = StopSignal::new();
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("bridge".to_owned()).spawn(move || {
-            let run = AssertUnwindSafe(|| run(runtime, outbound, inbound, &StopSignal(stopped)));
+            let run = AssertUnwindSafe(|| run(runtime, outbound, inbound, &stop_signal));
             if catch_unwind(run).is_err() {
                 error!("the bridge to RabbitMQ panicked and has stopped");
             }
@@ -133,8 +113,8 @@ fn outbound<H: Host + Clone>(
     })
 }
 
-fn inbound<H: Host + Clone>(
-    host: &H,
+fn inbound<H: Host>(
+    host: H,
     url: &AmqpUrl,
     config: &Config,
     state: &Arc<BridgeState>,
@@ -147,8 +127,7 @@ fn inbound<H: Host + Clone>(
         body_bytes_max: config.max_body_bytes,
         depth_max: config.max_depth,
     };
-    let (host, url) = (host.clone(), url.clone());
-    Some(Inbound { host, url, rules, state: state.clone(), metrics: metrics.clone() })
+    Some(Inbound { host, url: url.clone(), rules, state: state.clone(), metrics: metrics.clone() })
 }
 
 fn run<H: Host>(
