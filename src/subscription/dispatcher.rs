@@ -1,10 +1,8 @@
 //! Lists durable records in the groups that match them, and wakes their subscribers.
 
 use std::cell::Cell;
-use std::task::Waker;
 
 use crate::subscription::backlog::BacklogSlice;
-use crate::subscription::group::SubscriberGroup;
 use crate::subscription::hub::Hub;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
@@ -24,11 +22,15 @@ pub struct Dispatcher {
     pass: Cell<u64>,
 }
 
-impl Dispatcher {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, pass: Cell::new(0) }
+impl Hub {
+    /// The dispatcher of this hub; one thread runs it.
+    #[must_use]
+    pub fn dispatcher(self: &Arc<Self>) -> Dispatcher {
+        Dispatcher { hub: self.clone(), pass: Cell::new(0) }
     }
+}
 
+impl Dispatcher {
     /// Dispatches until the hub closes.
     pub fn run(self) {
         while !self.hub.is_closed() {
@@ -106,15 +108,7 @@ impl Dispatcher {
         }
         match lost_through {
             Some(_) => hub.wake_all(),
-            None => wake(&to_wake),
+            None => to_wake.iter().for_each(|group| group.wake()),
         }
-    }
-}
-
-/// Runs wakers outside of every lock: a woken task may be polled at once on another thread.
-pub(super) fn wake(groups: &[Arc<SubscriberGroup>]) {
-    for group in groups {
-        let wakers = group.lock().wake_all();
-        wakers.into_iter().for_each(Waker::wake);
     }
 }

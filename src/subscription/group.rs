@@ -65,6 +65,13 @@ impl SubscriberGroup {
         Self { digest: selector.view(), selector, queue: Mutex::new(queue) }
     }
 
+    /// Wakes every sleeping subscriber, outside of the lock: a woken task may be polled at once on
+    /// another thread.
+    pub fn wake(&self) {
+        let wakers = self.lock().take_wakers();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, GroupQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,7 +169,7 @@ impl GroupQueue {
     }
 
     /// Takes the wakers of all sleeping subscribers.
-    pub fn wake_all(&mut self) -> Vec<Waker> {
+    fn take_wakers(&mut self) -> Vec<Waker> {
         self.asleep = 0;
         self.wakers.iter_mut().filter_map(Option::take).collect()
     }

@@ -42,16 +42,13 @@ impl SubscriberGroups {
         }
         self.last += 1;
         let (id, group) = (self.last, Arc::new(make(selector.clone())));
-        match selector.identities() {
-            Some(identities) => {
-                for identity in identities {
-                    self.by_identity.entry(identity).or_default().insert(id, group.clone());
-                }
+        if let Some(identities) = selector.identities() {
+            for identity in identities {
+                self.by_identity.entry(identity).or_default().insert(id, group.clone());
             }
-            None => {
-                let by_viewer = self.by_filters.entry(selector.filters().clone()).or_default();
-                by_viewer.insert(selector.viewer(), group.clone());
-            }
+        } else {
+            let by_viewer = self.by_filters.entry(selector.filters().clone()).or_default();
+            by_viewer.insert(selector.viewer(), group.clone());
         }
         self.all.insert(selector, GroupMember { group: group.clone(), id, subscribers: 1 });
         group
@@ -68,7 +65,7 @@ impl SubscriberGroups {
         self.all.remove(selector);
         match selector.identities() {
             Some(identities) => {
-                identities.iter().for_each(|identity| self.remove_identity(identity, id))
+                identities.iter().for_each(|identity| self.remove_identity(identity, id));
             }
             None => self.remove_filters(selector),
         }

@@ -2,14 +2,12 @@
 
 use tokio::sync::Semaphore;
 
-use crate::record::{Epoch, Record, Seq};
+use crate::record::{Epoch, Record};
 use crate::subscription::backlog::Backlog;
-use crate::subscription::dispatcher::{Dispatcher, wake};
 use crate::subscription::group::SubscriberGroup;
 use crate::subscription::groups::SubscriberGroups;
 use crate::subscription::latest::LatestRecords;
 use crate::subscription::selector::Selector;
-use crate::subscription::subscriber::{Subscriber, SubscriptionStart};
 use crate::subscription::window::Window;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,18 +19,6 @@ pub struct HubOptions {
     pub window_bytes_max: usize,
     /// Epoch of this open of the log, for cursors.
     pub epoch: Epoch,
-}
-
-/// Reads the log from a position, for subscribers that get every version.
-pub trait LogSource: Send {
-    /// The next records in order, empty at the head. May block on the disk.
-    ///
-    /// # Errors
-    /// The failure as a sentence.
-    fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String>;
-
-    /// The seq of the last record that was returned.
-    fn position(&self) -> Seq;
 }
 
 /// Records in the backlog at which the dispatcher is woken although nobody subscribes.
@@ -118,19 +104,6 @@ impl Hub {
         self.subscribers.load(Ordering::Relaxed)
     }
 
-    /// Starts a subscription.
-    #[must_use]
-    pub fn subscribe(self: &Arc<Self>, selector: Selector, start: SubscriptionStart) -> Subscriber {
-        let group = self.join(selector);
-        Subscriber::new(self.clone(), group, start)
-    }
-
-    /// The dispatcher of this hub; one thread runs it.
-    #[must_use]
-    pub fn dispatcher(self: &Arc<Self>) -> Dispatcher {
-        Dispatcher::new(self.clone())
-    }
-
     /// Ends every subscription and the dispatcher.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
@@ -149,7 +122,7 @@ impl Hub {
 
     pub(super) fn wake_all(&self) {
         let groups: Vec<_> = self.lock_groups().iter().cloned().collect();
-        wake(&groups);
+        groups.iter().for_each(|group| group.wake());
     }
 
     #[cfg(test)]
@@ -157,7 +130,7 @@ impl Hub {
         self.lock_groups().is_empty()
     }
 
-    fn join(&self, selector: Selector) -> Arc<SubscriberGroup> {
+    pub(super) fn join(&self, selector: Selector) -> Arc<SubscriberGroup> {
         self.subscribers.fetch_add(1, Ordering::SeqCst);
         let make = |selector| {
             SubscriberGroup::new(selector, self.dispatched_through.load(Ordering::Acquire))

@@ -9,8 +9,19 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::record::{Record, Seq};
-use crate::subscription::hub::LogSource;
 use crate::sync::Arc;
+
+/// Reads the log from a position, for subscribers that get every version.
+pub trait LogSource: Send {
+    /// The next records in order, empty at the head. May block on the disk.
+    ///
+    /// # Errors
+    /// The failure as a sentence.
+    fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, String>;
+
+    /// The seq of the last record that was returned.
+    fn position(&self) -> Seq;
+}
 
 /// Bytes of the log that one read asks for.
 const STEP_LOG_BYTES_MAX: usize = 256 << 10;

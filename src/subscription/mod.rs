@@ -26,7 +26,8 @@ mod tests;
 pub use batch::{Batch, Encoding};
 #[cfg(test)]
 pub use dispatcher::Dispatcher;
-pub use hub::{Hub, HubOptions, LogSource};
+pub use hub::{Hub, HubOptions};
+pub use log_reader::LogSource;
 pub use selector::Selector;
 pub use subscriber::{
     ControlEvent, OpenLogSource, Replay, Step, Subscriber, SubscriberError, SubscriptionStart,

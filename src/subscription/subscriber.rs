@@ -9,9 +9,10 @@ use thiserror::Error;
 use crate::record::{Cursor, Record, Seq};
 use crate::subscription::batch::Batch;
 use crate::subscription::group::SubscriberGroup;
-use crate::subscription::hub::{Hub, LogSource};
-use crate::subscription::latest::SliceLimits;
-use crate::subscription::log_reader::LogReader;
+use crate::subscription::hub::Hub;
+use crate::subscription::latest::{LatestRecords, SliceLimits};
+use crate::subscription::log_reader::{LogReader, LogSource};
+use crate::subscription::selector::Selector;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, PoisonError};
 
@@ -101,14 +102,19 @@ enum SubscriberPhase {
     Follow,
 }
 
+impl Hub {
+    /// Starts a subscription.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>, selector: Selector, start: SubscriptionStart) -> Subscriber {
+        let group = self.join(selector);
+        Subscriber::new(self.clone(), group, start)
+    }
+}
+
 impl Subscriber {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        group: Arc<SubscriberGroup>,
-        start: SubscriptionStart,
-    ) -> Self {
+    fn new(hub: Arc<Hub>, group: Arc<SubscriberGroup>, start: SubscriptionStart) -> Self {
         let slot = group.lock().join();
-        let head = hub.with_latest(|latest| latest.head());
+        let head = hub.with_latest(LatestRecords::head);
         let SubscriptionStart { position, reset, replay } = start;
         let starts_at_head = matches!(replay, Replay::None) && position == 0 && !reset;
         let mut subscriber = Self {
@@ -241,9 +247,7 @@ impl Subscriber {
             // Read after the list, because the dispatcher stores a gap before it lists what
             // follows.
             let is_past_gap = self.position >= self.hub.lost_through.load(Ordering::Acquire);
-            if !(is_complete && is_past_gap) {
-                None
-            } else {
+            if is_complete && is_past_gap {
                 let batch = queue.after(self.position, |seqs| self.hub.find_in_window(seqs));
                 if batch.is_none() {
                     self.position = self.position.max(dispatched_through);
@@ -251,6 +255,8 @@ impl Subscriber {
                     return Poll::Pending;
                 }
                 batch
+            } else {
+                None
             }
         };
         let Some((last, records)) = batch.and_then(|batch| Some((batch.last()?.seq(), batch)))

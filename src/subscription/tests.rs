@@ -14,8 +14,9 @@ use crate::record::{
     Epoch, FilterSet, Identity, Name, Record, RecordParts, Seq, Timestamp, User, Version,
 };
 use crate::subscription::dispatcher::Dispatcher;
-use crate::subscription::hub::{Hub, HubOptions, LogSource};
+use crate::subscription::hub::{Hub, HubOptions};
 use crate::subscription::latest::LatestRecords;
+use crate::subscription::log_reader::LogSource;
 use crate::subscription::selector::Selector;
 use crate::subscription::subscriber::{
     ControlEvent, OpenLogSource, Replay, Subscriber, SubscriptionStart,
