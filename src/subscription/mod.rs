@@ -23,7 +23,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Encoding};
+pub use batch::{Batch, EncodingKey};
 #[cfg(test)]
 pub use dispatcher::Dispatcher;
 pub use hub::{Hub, HubOptions};

@@ -7,3 +7,4 @@ pub mod query;
 pub mod record_pages;
 pub mod schemas;
 pub mod sse;
+pub mod wire_encoding;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use rand::Rng as _;
 
+use crate::http::codec::wire_encoding::WireEncoding;
 use crate::record::{Cursor, Record};
-use crate::subscription::{ControlEvent, Encoding};
+use crate::subscription::ControlEvent;
 
 /// The heartbeat is one line, not a block: a blank line would reach some pages as an empty message.
 pub const HEARTBEAT: &[u8] = b":\n";
@@ -29,11 +30,11 @@ pub enum Dispatch {
 }
 
 impl Dispatch {
-    /// Under what a batch keeps its blocks.
-    pub fn encoding(self) -> Encoding {
+    /// The key under which a batch keeps its blocks.
+    pub fn encoding(self) -> WireEncoding {
         match self {
-            Self::Message => Encoding::Message,
-            Self::Named => Encoding::Named,
+            Self::Message => WireEncoding::Message,
+            Self::Named => WireEncoding::Named,
         }
     }
 }

@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
+use crate::http::codec::wire_encoding::WireEncoding;
 use crate::http::problem::Problem;
 use crate::http::socket::close::Closing;
 use crate::http::socket::session::{Format, Reference};
 use crate::record::{Cursor, Record, Seq};
-use crate::subscription::{Batch, ControlEvent, Encoding};
+use crate::subscription::{Batch, ControlEvent};
 
 /// Opcodes of RFC 6455, section 5.2.
 const TEXT: u8 = 1;
@@ -56,9 +57,9 @@ impl Outbox {
             return batch.into_iter().for_each(|record| self.record(cursor(record.seq()), record));
         }
         let encoding = match self.format {
-            Format::Bare => Encoding::SocketBare,
-            Format::Messages => Encoding::SocketMessages,
-            Format::Record => Encoding::SocketRecords,
+            Format::Bare => WireEncoding::SocketBare,
+            Format::Messages => WireEncoding::SocketMessages,
+            Format::Record => WireEncoding::SocketRecords,
         };
         self.shared = batch.encoded(encoding, |records| {
             let mut outbox = Self::new(self.format);
