@@ -60,8 +60,13 @@ else
   failed=$((failed + 1))
 fi
 
+# Another configuration of the library (src/sync.rs), so a build of its own.
+shuttle_env=(env CARGO_TARGET_DIR="$target/shuttle" RUSTFLAGS="${RUSTFLAGS:-} --cfg shuttle")
+suite shuttle "$cargo_lines" "${shuttle_env[@]}" \
+  cargo test --locked --package broker --no-default-features --test shuttle
+
 {
-  for name in client rust doc e2e; do
+  for name in client rust doc e2e shuttle; do
     if [ -s "$logs/$name.closing" ]; then cat "$logs/$name.closing"; fi
   done
   printf '%s passed, %s failed\n' "$passed" "$failed"
