@@ -95,7 +95,7 @@ fn invalid_parameter_is_400_and_explained() {
         ("consumer=&ack=1", "name it with consumer"),
         ("consumer=c&after=1", "leave out after"),
         ("consumer=c&ack=x", "ack=\"x\" is not a version"),
-        ("consumer=a.b", "no `.`"),
+        ("consumer=a.b", "must not contain `.`"),
         ("consumer=a%20b", "consumer: "),
         ("consumer=broker:x", "reserved for the system"),
         ("wait=61", "wait=61 is more than 60 s"),
