@@ -189,7 +189,8 @@ impl<H: Host> Outbound<H> {
         Ok(SentRecord { seq: record.seq(), bytes: json.len(), confirm })
     }
 
-    /// Reads on in the log. With `is_all_confirmed`, the position follows the subscriber.
+    /// Reads on in the log. With `is_all_confirmed`, the reported position follows the subscriber
+    /// past records that do not match.
     async fn read(&self, subscriber: &mut Subscriber, is_all_confirmed: bool) -> NextStep {
         let step = poll_fn(|cx| {
             let polled = subscriber.poll_step(cx);
@@ -255,7 +256,7 @@ impl Flow {
         if self.unconfirmed.has_room() { self.unsent.front().cloned() } else { None }
     }
 
-    /// Every record up to here was confirmed or is not selected.
+    /// Every record up to here was confirmed or is not to be sent.
     fn position(&self) -> Seq {
         let next =
             self.unconfirmed.first_seq().or_else(|| self.unsent.front().map(|record| record.seq()));
@@ -267,7 +268,7 @@ impl Flow {
         self.unconfirmed.is_empty() && self.unsent.is_empty()
     }
 
-    /// Whether the whole log was read and every selected record is confirmed.
+    /// Whether the whole log was read and every record to be sent is confirmed.
     fn is_idle(&self) -> bool {
         self.is_all_confirmed() && self.subscriber.is_following()
     }

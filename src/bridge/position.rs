@@ -43,7 +43,7 @@ impl Position {
         Self { name, seq: stored, stored, confirmed: 0 }
     }
 
-    /// Every record up to here was confirmed or is not selected.
+    /// Every record up to here was confirmed or is not to be sent.
     pub fn seq(&self) -> Seq {
         self.seq
     }

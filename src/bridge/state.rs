@@ -17,9 +17,9 @@ pub struct BridgeState {
 #[derive(Debug, Default)]
 pub struct OutboundState {
     connected: AtomicBool,
-    /// Every record up to here was confirmed or is not selected.
+    /// Every record up to here was confirmed or is not to be sent.
     position: AtomicU64,
-    /// No selected record after the position is known.
+    /// No record to be sent after the position is known.
     is_idle: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ impl OutboundState {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Every record up to here was confirmed or is not selected.
+    /// Every record up to here was confirmed or is not to be sent.
     pub fn position(&self) -> Seq {
         self.position.load(Ordering::Relaxed)
     }
@@ -69,7 +69,7 @@ impl OutboundState {
         self.connected.store(false, Ordering::Relaxed);
     }
 
-    /// Sets the position, and whether no selected record after it is known.
+    /// Sets the position, and whether no record to be sent after it is known.
     pub(super) fn update(&self, position: Seq, is_idle: bool) {
         self.position.store(position, Ordering::Relaxed);
         self.is_idle.store(is_idle, Ordering::Relaxed);
@@ -98,7 +98,7 @@ mod tests {
         out.update(5, false);
         assert_eq!((out.position(), out.lag(7)), (5, 2));
         out.update(5, true);
-        assert_eq!(out.lag(9), 0, "newer records are not selected");
+        assert_eq!(out.lag(9), 0, "newer records are not to be sent");
         out.disconnect();
         assert_eq!(out.lag(9), 4, "nothing is read while disconnected");
     }

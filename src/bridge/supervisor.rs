@@ -167,6 +167,7 @@ fn run<H: Host>(
 
 /// Decides when a direction reconnects.
 struct ConnectionRetry {
+    /// `out` or `in`, as in the log and in the metrics.
     way: &'static str,
     backoff: Backoff,
     began: Instant,
