@@ -20,8 +20,8 @@ struct BatchShared {
     encoded: [OnceLock<Bytes>; ENCODINGS_MAX],
 }
 
-/// Distinguishes the encodings of a batch: an enum that the encoder defines. All encoders of a batch
-/// must use the same one.
+/// Distinguishes the encodings of a batch: an enum that the encoder defines. All encoders of a
+/// batch must use the same one.
 pub trait EncodingKey: Copy {
     /// Number of keys.
     const COUNT: usize;
@@ -34,9 +34,9 @@ pub trait EncodingKey: Copy {
 const ENCODINGS_MAX: usize = 5;
 
 impl Batch {
-    /// The batch as `encode` writes it. The first subscriber with a key encodes the batch; the others
-    /// that share it get the same bytes. `encode` may therefore use the group's cursor, but nothing
-    /// of a single subscriber.
+    /// The batch as `encode` writes it. The first subscriber with a key encodes the batch; the
+    /// others that share it get the same bytes. `encode` may therefore use the group's cursor, but
+    /// nothing of a single subscriber.
     pub fn encoded<K: EncodingKey>(
         &self,
         key: K,

@@ -69,7 +69,7 @@ pub enum ControlEvent {
     },
 }
 
-/// What a stream of records yields instead of a record.
+/// An item of a stream of records that is not a record.
 #[derive(Clone, Debug, Error)]
 pub enum SubscriberError {
     /// The log could not be read.
