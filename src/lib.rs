@@ -61,6 +61,7 @@ mod order;
 mod decide;
 mod projection;
 mod journal;
+#[cfg(not(shuttle))]
 mod subscription;
 pub mod config;
 pub mod record;
@@ -71,6 +72,9 @@ mod sync;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub mod subscription;
 
 pub use broker::{
     Broker, EventSink, Inserted, Records, ReplayMode, Resume, SinkError, SinkFailure, StartError,

@@ -20,8 +20,10 @@ use crate::decide::proposal::find_known;
 use crate::record::{Identity, NewEvent, Record, RecordParts, Seq, Timestamp, Version, server_id};
 
 /// The state that the fold carries from proposal to proposal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FoldState {
+    /// What lets proposals in is part of the state, so that every process that folds the same order
+    /// rejects the same proposals.
     limits: Limits,
     latest: HashMap<Identity, HeldVersion>,
     /// Identities and bytes of data that count towards the limits: all except system records.
@@ -41,7 +43,30 @@ struct HeldVersion {
     data_bytes: usize,
 }
 
+impl Default for FoldState {
+    /// The state of an empty log, without limits.
+    fn default() -> Self {
+        Self::new(Limits::NONE)
+    }
+}
+
 impl FoldState {
+    /// The state of an empty log.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            latest: HashMap::new(),
+            events: 0,
+            latest_bytes: 0,
+            consumers: 0,
+            last_seq: 0,
+            last_time: Timestamp::default(),
+            unsettled: Vec::new(),
+            settled_time: Timestamp::default(),
+        }
+    }
+
     /// Adds a committed record during replay of the log, in seq order.
     pub fn restore(&mut self, record: RestoredRecord) {
         let version = record.version;
@@ -111,10 +136,10 @@ impl FoldState {
             return Ok(Verdict::Known(known));
         }
         if let [only] = proposal.events.as_slice() {
-            self.check_single(&only.event, &proposal, limits)?;
+            self.check_single(&only.event, &proposal)?;
         } else {
             self.check_versions(&proposal)?;
-            self.check_limits(&proposal, limits)?;
+            self.check_limits(&proposal)?;
         }
         let time = now.max(self.last_time);
         self.last_time = time;
@@ -148,15 +173,10 @@ impl FoldState {
 
     /// Like `check_versions` and `check_limits` for one event, with a single look-up: most
     /// proposals are one event of an existing identity.
-    fn check_single(
-        &self,
-        only: &NewEvent,
-        proposal: &Proposal,
-        limits: Limits,
-    ) -> Result<(), Rejection> {
+    fn check_single(&self, only: &NewEvent, proposal: &Proposal) -> Result<(), Rejection> {
         let held = self.latest.get(&only.identity);
         check_version(0, only, held.map_or(0, |held| held.version))?;
-        if held.is_some() { Ok(()) } else { self.check_limits(proposal, limits) }
+        if held.is_some() { Ok(()) } else { self.check_limits(proposal) }
     }
 
     /// Checks expected versions; each event of a batch sees the versions of those before it.
@@ -173,7 +193,8 @@ impl FoldState {
 
     /// Checks that new identities fit into the limits. System records do not count, except the
     /// positions of consumers, which clients create.
-    fn check_limits(&self, proposal: &Proposal, limits: Limits) -> Result<(), Rejection> {
+    fn check_limits(&self, proposal: &Proposal) -> Result<(), Rejection> {
+        let limits = self.limits;
         let (mut new, mut consumers) = (HashMap::new(), HashSet::new());
         for Proposed { event, .. } in &proposal.events {
             let identity = &event.identity;

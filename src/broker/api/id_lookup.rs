@@ -1,6 +1,6 @@
 //! Finds the record of an id: the journal and the projection as the order's memory of ids.
 //!
-//! An id may name the seq of its record (`record::names_place`); then the record there is compared
+//! An id may name the seq of its record (`record::is_self_locating`); then the record there is compared
 //! with it. Any other id is in the projection.
 
 use std::collections::VecDeque;
@@ -132,7 +132,7 @@ impl<P: IdIndex> IdFinder<P> {
 
     /// The record up to `through` whose seq this id names and that has it.
     fn named(&mut self, id: &Uuid, through: Seq) -> Result<Option<Record>, LocationError> {
-        for seq in named_seqs(id, through) {
+        for seq in encoded_seqs(id, through) {
             // Most ids that seem to name a seq do not, so the record itself is read only if the id
             // matches.
             let located = self.locate(seq)?;

@@ -118,7 +118,7 @@ impl SimulatedIndex {
         for located in located.expect("an intact log can be read") {
             let id = located.meta().id;
             let before = contents.entries.last().map_or([0; 32], |last| last.chain);
-            let id = (!names_place(&id, located.seq(), located.time())).then_some(id);
+            let id = (!is_self_locating(&id, located.seq(), located.time())).then_some(id);
             let at = contents.entries.len();
             if let Some(id) = id {
                 let twice = contents.by_id.insert(id, at);

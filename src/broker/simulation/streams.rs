@@ -205,7 +205,7 @@ impl StreamClient {
             self.position = self.position.max(subscriber.position());
         }
         // Before the first record or mark there is no cursor to return with.
-        if self.position > 0 || step.mark.is_some() {
+        if self.position > 0 || step.control.is_some() {
             self.cursor = Some(subscriber.cursor(self.position));
         }
     }

@@ -124,7 +124,7 @@ impl<'a> World<'a> {
         match random.random_range(0..100) {
             0..45 => inserts.insert(random, process, truth, (index, disk)),
             45..55 => {
-                process.dispatcher.tell_now();
+                process.dispatcher.dispatch_pending();
                 "dispatch".to_owned()
             }
             55..74 => streams.step(random, process, &truth.lock().unwrap(), runtime),

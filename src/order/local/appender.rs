@@ -16,7 +16,7 @@ use crate::order::local::queue_state::QueuedSubmission;
 use crate::order::local::recent_ids::RecentIds;
 use crate::order::ports::{Log, Observer, Ports, RestoredIds};
 use crate::order::submission::{LookedUp, ProposeError, Submission};
-use crate::record::{Record, Seq, Timestamp, named_seqs};
+use crate::record::{Record, Seq, Timestamp, encoded_seqs};
 
 /// Maximum records of a group, unless its last proposal brings more.
 const GROUP_RECORDS_MAX: usize = 4_096;
@@ -186,7 +186,7 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         looked_up: LookedUp,
     ) -> Result<Option<Arc<Record>>, ProposeError> {
         let trimmed_through = self.recent.trimmed_through();
-        for seq in named_seqs(id, trimmed_through).take_while(|seq| *seq > looked_up.named) {
+        for seq in encoded_seqs(id, trimmed_through).take_while(|seq| *seq > looked_up.named) {
             let record = self.ports.ids.at(seq)?;
             if record.id() == *id {
                 return Ok(Some(record));

@@ -1,7 +1,7 @@
 //! The ids of recent records: those that the projection may not hold yet, and some more, so that a
 //! look-up made before the queue is still valid when the proposal is decided.
 //!
-//! Ids that name their seq (`record::names_place`), as those of the server do, are found by it; a
+//! Ids that name their seq (`record::is_self_locating`), as those of the server do, are found by it; a
 //! table holds the others. So an insert without an id costs only 16 bytes here.
 
 use std::collections::{HashMap, VecDeque};

@@ -22,7 +22,7 @@ use crate::projection::store::keys::{HISTORY, IDS};
 use crate::projection::store::position::Applied;
 use crate::projection::store::versions::Pointer;
 use crate::projection::store::{Store, StoreFault};
-use crate::record::{Identity, Record, Seq, names_place};
+use crate::record::{Identity, Record, Seq, is_self_locating};
 
 /// Maximum stored bytes of the log that are held at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -244,7 +244,7 @@ fn count_entries(store: &Store, kind: u8, name: &str, expected: u64) -> Result<(
 }
 
 fn has_id_entry(record: &Record) -> bool {
-    !names_place(&record.id(), record.seq(), record.time())
+    !is_self_locating(&record.id(), record.seq(), record.time())
 }
 
 fn differs(what: String) -> CompareError {
