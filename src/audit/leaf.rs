@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_leaf_reads_back_as_it_was_written(
+        fn leaf_round_trips(
             seq: u64, time_ms: u64, meta: [u8; 32], data: [u8; 32],
         ) {
             let leaf = Leaf { seq, time_ms, meta, data };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_leaf_hash_of_rfc_6962() {
+    fn hash_is_the_leaf_hash_of_rfc_6962() {
         let leaf = Leaf { seq: 1, time_ms: 2, meta: [3; 32], data: [4; 32] };
         let mut input = vec![0u8];
         input.extend_from_slice(&leaf.encode());

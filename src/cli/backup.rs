@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::journal::{DirError, JournalError, RESTORE, Survey, SurveyReport};
 
 pub(super) fn run(config: &Config, to: &Path) -> Result<(), Failure> {
-    let survey = Survey::beside(&config.data_dir)?;
+    let survey = Survey::concurrent(&config.data_dir)?;
     let plan = CopyPlan {
         directory: to,
         log: survey.log_id(),
@@ -68,7 +68,7 @@ pub(super) fn copy_all(
 /// Names the damaged record in the failure.
 pub(super) fn name_bad_record(survey: &Survey, failure: Failure) -> Failure {
     let Failure::Journal(error) = &failure else { return failure };
-    let Some(suspect) = survey.suspect(error) else { return failure };
+    let Some(suspect) = survey.first_bad_record(error) else { return failure };
     let names = suspect.names.as_ref();
     let names = names.map(|(event, version, to)| (event.as_str(), *version, to.as_deref()));
     let first = output::record_name_from(suspect.seq, names);
@@ -127,7 +127,7 @@ pub(super) fn open_backup(path: &Path) -> Result<Survey, Failure> {
             path.display()
         )));
     }
-    Survey::beside(path).map_err(|error| match error {
+    Survey::concurrent(path).map_err(|error| match error {
         DirError::NoLog { path } => Failure::Refused(format!(
             "{} holds no backup: name the directory of one",
             path.display()

@@ -19,7 +19,7 @@ use crate::journal::Survey;
 use crate::record::Seq;
 
 pub(super) fn run(config: &Config, to: &Path, after: Seq) -> Result<(), Failure> {
-    let survey = Survey::beside(&config.data_dir)?;
+    let survey = Survey::concurrent(&config.data_dir)?;
     let mut out = if to == Path::new("-") {
         ExportOutput::Standard(BufWriter::new(io::stdout().lock()))
     } else {

@@ -98,8 +98,8 @@ pub(super) fn run(config: &Config, format: ReportFormat) -> Result<(), Failure> 
 }
 
 fn build_report(config: &Config) -> Result<Report, Failure> {
-    let survey = Survey::beside(&config.data_dir)?;
-    let inventory = survey.pieces()?;
+    let survey = Survey::concurrent(&config.data_dir)?;
+    let inventory = survey.inventory()?;
     let mut summary = LogSummary::default();
     let mut sequence = Sequence::without_ids();
     let progress = ProgressBar::bytes("reading the log", Some(survey.log_bytes()));
@@ -115,7 +115,7 @@ fn build_report(config: &Config) -> Result<Report, Failure> {
     });
     drop(progress);
     let (damage, watermark, notes) = match read {
-        Ok(surveyed) => (None, surveyed.mark.seq, verify::notes(&surveyed)),
+        Ok(surveyed) => (None, surveyed.watermark.seq, verify::notes(&surveyed)),
         Err(failure) if failure.is_damage() => {
             (Some(name_bad_record(&survey, failure).to_string()), None, Vec::new())
         }
@@ -123,12 +123,12 @@ fn build_report(config: &Config) -> Result<Report, Failure> {
     };
     let mut bytes = BTreeMap::new();
     for item in &inventory {
-        *bytes.entry(kind_name(item.part)).or_default() += item.bytes;
+        *bytes.entry(kind_name(item.kind)).or_default() += item.bytes;
     }
     let projection = projection_line(&survey, config, &inventory)?;
-    let items = inventory.into_iter().map(|InventoryItem { name, part, bytes }| ItemLine {
+    let items = inventory.into_iter().map(|InventoryItem { name, kind, bytes }| ItemLine {
         name,
-        part: kind_name(part),
+        part: kind_name(kind),
         bytes,
     });
     Ok(Report {
@@ -181,7 +181,7 @@ fn projection_line(
     if let Err(loss) = refuse_data_loss(&survey.path().join("projection")) {
         return Ok(ProjectionLine { state: "damaged", seq: None, what: Some(loss.finding) });
     }
-    let Some(item) = inventory.iter().find(|item| item.part == ItemKind::Projection) else {
+    let Some(item) = inventory.iter().find(|item| item.kind == ItemKind::Projection) else {
         return Ok(ProjectionLine { state: "absent", seq: None, what: None });
     };
     if item.bytes > COPIED_BYTES_MAX {

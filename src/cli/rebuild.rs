@@ -21,7 +21,7 @@ const COMPARE_TRIES_MAX: u32 = 20;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     // Refuses a directory without a log; opening it would create one.
-    let survey = Survey::beside(&config.data_dir)?;
+    let survey = Survey::concurrent(&config.data_dir)?;
     // The store is the only evidence of the lost records, and a rebuild would move it away.
     refuse_data_loss(&survey.path().join("projection"))?;
     let directory = DataDir::open(&config.data_dir)?;

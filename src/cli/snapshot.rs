@@ -215,7 +215,7 @@ mod tests {
         writer.finish(head).unwrap();
         journal_of.close().unwrap();
         drop(data_dir);
-        let survey = Survey::alone(dir.path()).unwrap();
+        let survey = Survey::locked(dir.path()).unwrap();
         let (mut check, mut sequence) = (SnapshotCheck::read(&survey), Sequence::with_ids());
         let surveyed = survey.read(|group| {
             for record in group.records {
@@ -302,7 +302,7 @@ mod tests {
         let options = JournalOptions { segment_bytes_max: 1 << 16 };
         Journal::open(&data_dir, options, 0, &mut |_, _| Ok(())).unwrap().journal.close().unwrap();
         drop(data_dir);
-        let survey = Survey::alone(dir.path()).unwrap();
+        let survey = Survey::locked(dir.path()).unwrap();
         assert!(SnapshotCheck::read(&survey).verdict(0).unwrap().contains("there is none"));
         fs::write(survey.snapshot_path(), "somebody's text").unwrap();
         let message = SnapshotCheck::read(&survey).verdict(0).unwrap();

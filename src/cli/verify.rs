@@ -11,7 +11,7 @@ use crate::journal::{DirError, RESTORE, Survey, SurveyReport};
 use crate::projection::{Comparison, compare, refuse_data_loss};
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let survey = Survey::alone(&config.data_dir).map_err(|error| match error {
+    let survey = Survey::locked(&config.data_dir).map_err(|error| match error {
         DirError::Locked { .. } => Failure::Refused(format!(
             "{error}; or make a backup with broker backup, and verify that"
         )),
@@ -72,7 +72,7 @@ pub(super) fn notes(surveyed: &SurveyReport) -> Vec<String> {
             count(tail.bytes, "byte"),
         ));
     }
-    match (surveyed.mark.seq, surveyed.mark.damaged) {
+    match (surveyed.watermark.seq, surveyed.watermark.damaged) {
         (None, _) => notes.push(
             "the watermark is missing or damaged: without it the loss of the last records would go \
              unnoticed; the next start writes it again"

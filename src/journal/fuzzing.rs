@@ -13,7 +13,7 @@ use crate::journal::format::frame::{
 use crate::journal::format::segment::SegmentHeader;
 use crate::journal::format::{frame, identity, segment, watermark};
 use crate::journal::open::snapshot;
-use crate::journal::read::location::{Location, PLACE_BYTES, PackedList};
+use crate::journal::read::location::{LOCATION_BYTES, Location, PackedList};
 use crate::record::{Record, StoredRecord};
 
 /// The log of all entries.
@@ -21,16 +21,16 @@ pub(crate) const LOG: Uuid = Uuid::from_u128(9);
 
 /// A segment's header.
 pub fn header(bytes: &[u8]) {
-    header_as_it_is(bytes);
-    let mut mended = bytes.to_vec();
-    if let Some((head, _)) = mended.split_first_chunk_mut::<{ segment::HEADER_BYTES }>() {
+    check_header(bytes);
+    let mut repaired = bytes.to_vec();
+    if let Some((head, _)) = repaired.split_first_chunk_mut::<{ segment::HEADER_BYTES }>() {
         let crc = crc32c::crc32c(&head[..100]);
         head[100..].copy_from_slice(&crc.to_le_bytes());
-        header_as_it_is(&mended);
+        check_header(&repaired);
     }
 }
 
-fn header_as_it_is(bytes: &[u8]) {
+fn check_header(bytes: &[u8]) {
     if let Ok(header) = SegmentHeader::decode(bytes) {
         assert_eq!(header.encode(), bytes[..segment::HEADER_BYTES]);
     }
@@ -47,33 +47,33 @@ pub fn segment(bytes: &[u8]) {
 
 /// A group, with its records.
 pub fn frame(bytes: &[u8]) {
-    frame_as_it_is(bytes);
-    let mut mended = bytes.to_vec();
-    if mend_frame(&mut mended).is_some() {
-        frame_as_it_is(&mended);
+    check_frame(bytes);
+    let mut repaired = bytes.to_vec();
+    if repair_checksums(&mut repaired).is_some() {
+        check_frame(&repaired);
     }
 }
 
-fn frame_as_it_is(bytes: &[u8]) {
+fn check_frame(bytes: &[u8]) {
     let Ok(group) = frame::decode(LOG, bytes) else { return };
     let length = usize::try_from(group.frame_bytes()).expect("it is in memory");
     assert!(length <= bytes.len() && length.is_multiple_of(ALIGN_BYTES));
     assert_eq!(group.last_seq() - group.first_seq + 1, u64::from(group.count));
     let mut records = Vec::new();
     for entry in group.entries() {
-        let Some(record) = entry.ok().as_ref().and_then(whole) else { return };
+        let Some(record) = entry.ok().as_ref().and_then(stored_record) else { return };
         records.push(Arc::new(record));
     }
     assert_eq!(records.len(), group.count as usize);
     // The chain before it, which the chain and the checksum of the head rest on, is not in it.
-    let place = frame::Predecessor { log: LOG, group: group.number, chain_before: [0; 32] };
-    let again = frame::encode(&place, &records).bytes;
-    assert_eq!(again.len(), length);
-    assert_eq!(again[..36], bytes[..36]);
-    assert_eq!(again[HEADER_BYTES..], bytes[HEADER_BYTES..length]);
+    let predecessor = frame::Predecessor { log: LOG, group: group.number, chain_before: [0; 32] };
+    let encoded = frame::encode(&predecessor, &records).bytes;
+    assert_eq!(encoded.len(), length);
+    assert_eq!(encoded[..36], bytes[..36]);
+    assert_eq!(encoded[HEADER_BYTES..], bytes[HEADER_BYTES..length]);
 }
 
-fn whole(entry: &GroupEntry<'_>) -> Option<Record> {
+fn stored_record(entry: &GroupEntry<'_>) -> Option<Record> {
     let StoredPart::Whole { salt: meta_salt, bytes: meta } = entry.meta else { return None };
     let StoredPart::Whole { salt: data_salt, bytes: data } = entry.data else { return None };
     let salts = Salts { meta: meta_salt, data: data_salt };
@@ -85,7 +85,7 @@ fn whole(entry: &GroupEntry<'_>) -> Option<Record> {
 }
 
 /// Makes the checksums of the parts and of the head good, as far as the lengths lead to them.
-fn mend_frame(bytes: &mut [u8]) -> Option<()> {
+fn repair_checksums(bytes: &mut [u8]) -> Option<()> {
     let number =
         |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let count = number(bytes, 32)? as usize;
@@ -112,14 +112,14 @@ fn mend_frame(bytes: &mut [u8]) -> Option<()> {
 
 /// The identity file.
 pub fn identity(bytes: &[u8]) {
-    identity_as_it_is(bytes);
+    check_identity(bytes);
     if let Some(body) = bytes.len().checked_sub(16).map(|end| &bytes[..end]) {
         let line = format!("crc32c {:08x}\n", crc32c::crc32c(body));
-        identity_as_it_is(&[body, line.as_bytes()].concat());
+        check_identity(&[body, line.as_bytes()].concat());
     }
 }
 
-fn identity_as_it_is(bytes: &[u8]) {
+fn check_identity(bytes: &[u8]) {
     if let Ok(log) = identity::decode(bytes) {
         assert_eq!(identity::encode(log).as_bytes(), bytes);
     }
@@ -128,39 +128,40 @@ fn identity_as_it_is(bytes: &[u8]) {
 /// A slot of the mark.
 pub fn watermark(bytes: &[u8]) {
     watermark::fuzz(LOG, bytes);
-    let mut mended = bytes.to_vec();
-    if mended.len() >= 80 {
-        let crc = crc32c::crc32c_append(crc32c::crc32c(LOG.as_bytes()), &mended[..76]);
-        mended[76..80].copy_from_slice(&crc.to_le_bytes());
-        watermark::fuzz(LOG, &mended);
+    let mut repaired = bytes.to_vec();
+    if repaired.len() >= 80 {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(LOG.as_bytes()), &repaired[..76]);
+        repaired[76..80].copy_from_slice(&crc.to_le_bytes());
+        watermark::fuzz(LOG, &repaired);
     }
 }
 
 /// A checkpoint: its parts, and where the log is.
 pub fn snapshot(bytes: &[u8]) {
-    snapshot_as_it_is(bytes);
+    check_snapshot(bytes);
     if let Some((body, _)) = bytes.split_last_chunk::<4>() {
-        snapshot_as_it_is(&[body, &crc32c::crc32c(body).to_le_bytes()].concat());
+        check_snapshot(&[body, &crc32c::crc32c(body).to_le_bytes()].concat());
     }
 }
 
-fn snapshot_as_it_is(bytes: &[u8]) {
-    if let Ok(snapshot::SnapshotTrailer { head, chain, catalogue }) = snapshot::parts(bytes, LOG) {
-        let end = [&head.to_le_bytes()[..], &chain, catalogue.encode().as_slice()].concat();
+fn check_snapshot(bytes: &[u8]) {
+    if let Ok(snapshot::SnapshotTrailer { head, chain, index }) = snapshot::read_trailer(bytes, LOG)
+    {
+        let end = [&head.to_le_bytes()[..], &chain, index.encode().as_slice()].concat();
         assert!(bytes[..bytes.len() - 4].ends_with(&end));
     }
 }
 
 /// A place: all bytes are one. A run of places: there is one way to write it.
 pub fn location(bytes: &[u8]) {
-    if let Some((place, _)) = bytes.split_first_chunk::<PLACE_BYTES>() {
-        assert_eq!(&Location::decode(place).encode(), place);
+    if let Some((location, _)) = bytes.split_first_chunk::<LOCATION_BYTES>() {
+        assert_eq!(&Location::decode(location).encode(), location);
     }
-    let run = PackedList::read(bytes).map(|places| {
-        let mut run = PackedList::default();
-        places.iter().for_each(|place| run.push(place));
-        assert_eq!(run.bytes(), bytes);
-        (run, places.len() as u64)
+    let list = PackedList::read(bytes).map(|locations| {
+        let mut list = PackedList::default();
+        locations.iter().for_each(|location| list.push(location));
+        assert_eq!(list.bytes(), bytes);
+        (list, locations.len() as u64)
     });
-    assert_eq!(PackedList::decode(bytes), run);
+    assert_eq!(PackedList::decode(bytes), list);
 }

@@ -52,6 +52,6 @@ pub use open::opened::{OpenContext, OpenedJournal, TornTail};
 pub use open::snapshot::{Snapshot, SnapshotWriter};
 pub use open::unverified::UnverifiedSegments;
 pub use read::follower::Follower;
-pub use read::location::{LocatedRecord, Location, LocationError, PLACE_BYTES, PackedList};
+pub use read::location::{LOCATION_BYTES, LocatedRecord, Location, LocationError, PackedList};
 pub use read::reader::Reader;
 pub use write::writer::{Journal, JournalOptions};

@@ -137,7 +137,7 @@ impl<P: IdIndex> IdFinder<P> {
             // matches.
             let located = self.locate(seq)?;
             if located.meta().id == *id {
-                return self.reader.read_at(&located.place).map(Some);
+                return self.reader.read_at(&located.location).map(Some);
             }
         }
         Ok(None)
@@ -159,7 +159,7 @@ impl<P: IdIndex> IdFinder<P> {
             // After an error the next look-up starts again.
             let located = reading.follower.next_located(READ_BYTES_MAX)?;
             if located.is_empty() {
-                return Err(LocationError::Nowhere);
+                return Err(LocationError::OutsideLog);
             }
             reading.ahead = located.into();
         }
@@ -187,7 +187,7 @@ impl<P: IdIndex> RestoredIds for IdFinder<P> {
     }
 
     fn at(&mut self, seq: Seq) -> Result<Arc<Record>, ProposeError> {
-        let read = self.locate(seq).and_then(|located| self.reader.read_at(&located.place));
+        let read = self.locate(seq).and_then(|located| self.reader.read_at(&located.location));
         read.map(Arc::new).map_err(|error| {
             error!(%error, seq, "a durable record cannot be read back");
             ProposeError::IdsNotReady

@@ -125,7 +125,7 @@ impl SimulatedIndex {
                 assert_eq!(twice, None, "ids are unique in the log");
             }
             let chain = chain(&before, &located.leaf);
-            contents.entries.push(IdEntry { id, location: located.place, chain });
+            contents.entries.push(IdEntry { id, location: located.location, chain });
         }
         if random.random_bool(0.3) {
             contents.flushed = contents.entries.len();

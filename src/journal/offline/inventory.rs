@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::journal::error::DirError;
 use crate::journal::format::{segment, watermark};
 use crate::journal::offline::survey::Survey;
-use crate::journal::open::directory::{JOURNAL, LOCK, refused};
+use crate::journal::open::directory::{JOURNAL, LOCK, dir_error};
 use crate::journal::open::snapshot;
 
 /// Something in the directory and what it takes.
@@ -19,7 +19,7 @@ pub struct InventoryItem {
     /// Its path within the directory.
     pub name: String,
     /// What it is for.
-    pub part: ItemKind,
+    pub kind: ItemKind,
     /// Bytes of its files.
     pub bytes: u64,
 }
@@ -48,49 +48,49 @@ impl Survey {
     ///
     /// # Errors
     /// [`DirError`] when it cannot be listed.
-    pub fn pieces(&self) -> Result<Vec<InventoryItem>, DirError> {
-        let mut pieces = Vec::new();
+    pub fn inventory(&self) -> Result<Vec<InventoryItem>, DirError> {
+        let mut items = Vec::new();
         for name in names(self.path())? {
             if name == JOURNAL {
                 for name in names(&self.path().join(JOURNAL))? {
-                    let part = match name.as_str() {
+                    let kind = match name.as_str() {
                         watermark::NAME => ItemKind::Control,
-                        snapshot::NAME | snapshot::TEMPORARY => ItemKind::Snapshot,
+                        snapshot::NAME | snapshot::TEMPORARY_NAME => ItemKind::Snapshot,
                         name if segment::first_seq(name).is_some() => ItemKind::Segment,
                         name if name.starts_with("torn-") => ItemKind::Torn,
                         _ => ItemKind::Other,
                     };
-                    pieces.push(self.piece(format!("{JOURNAL}/{name}"), part));
+                    items.push(self.item(format!("{JOURNAL}/{name}"), kind));
                 }
                 continue;
             }
-            let part = match name.as_str() {
+            let kind = match name.as_str() {
                 "identity" | LOCK => ItemKind::Control,
                 "projection" => ItemKind::Projection,
                 name if name.starts_with("projection.quarantined-") => ItemKind::Quarantined,
                 _ => ItemKind::Other,
             };
-            pieces.push(self.piece(name, part));
+            items.push(self.item(name, kind));
         }
-        Ok(pieces)
+        Ok(items)
     }
 
-    fn piece(&self, name: String, part: ItemKind) -> InventoryItem {
+    fn item(&self, name: String, kind: ItemKind) -> InventoryItem {
         let bytes = bytes_below(&self.path().join(&name));
-        InventoryItem { name, part, bytes }
+        InventoryItem { name, kind, bytes }
     }
 }
 
 /// Bytes of the segments, for a progress bar: none when they cannot be listed.
 pub fn log_bytes(survey: &Survey) -> u64 {
-    let pieces = survey.pieces().unwrap_or_default();
-    pieces.iter().filter(|piece| piece.part == ItemKind::Segment).map(|piece| piece.bytes).sum()
+    let items = survey.inventory().unwrap_or_default();
+    items.iter().filter(|item| item.kind == ItemKind::Segment).map(|item| item.bytes).sum()
 }
 
 fn names(path: &Path) -> Result<Vec<String>, DirError> {
-    let entries = fs::read_dir(path).map_err(refused("listing", path))?;
+    let entries = fs::read_dir(path).map_err(dir_error("listing", path))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(refused("listing", path))?;
+    let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(dir_error("listing", path))?;
     names.sort();
     Ok(names)
 }

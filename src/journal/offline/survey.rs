@@ -26,7 +26,7 @@ use crate::journal::error::{DirError, JournalError, io_error};
 use crate::journal::format::watermark::{WatermarkContents, WatermarkFile};
 use crate::journal::format::{frame, watermark};
 use crate::journal::offline::inventory;
-use crate::journal::open::directory::{JOURNAL, LOCK, log_of, refused};
+use crate::journal::open::directory::{JOURNAL, LOCK, dir_error, read_log_id};
 use crate::journal::open::lock::ReadLock;
 use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart};
 use crate::journal::open::snapshot::Snapshot;
@@ -35,7 +35,7 @@ use crate::journal::read::reader::{LogState, Reader};
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
 /// How often a mark is read that is being written just then.
-const MARK_READS_MAX: u32 = 100;
+const WATERMARK_READS_MAX: u32 = 100;
 
 /// A directory to be read, and whether anybody may be writing it.
 #[derive(Debug)]
@@ -44,10 +44,10 @@ pub struct Survey {
     log: Uuid,
     used_by: Option<DirectoryUser>,
     /// Present when nobody can be writing it.
-    watch: Option<ReadLock>,
+    lock: Option<ReadLock>,
     /// What the next load does not see yet of what a writer has written.
     #[cfg(test)]
-    pub unseen: std::cell::Cell<Option<(usize, usize)>>,
+    pub hidden_bytes: std::cell::Cell<Option<(usize, usize)>>,
 }
 
 /// A process that uses a directory.
@@ -85,7 +85,7 @@ pub struct SurveyReport {
     /// nobody is writing.
     pub tail: Option<UnfinishedTail>,
     /// The high-water mark.
-    pub mark: WatermarkState,
+    pub watermark: WatermarkState,
     /// Reads what was surveyed.
     pub reader: Reader,
 }
@@ -112,7 +112,7 @@ pub struct WatermarkState {
 
 /// Where damage lies, as far as the damaged bytes still tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspect {
+pub struct FirstBadRecord {
     /// The first record that is not what it was.
     pub seq: Seq,
     /// Its event, version and audience, when its names are whole.
@@ -124,19 +124,19 @@ impl Survey {
     ///
     /// # Errors
     /// [`DirError`]: there is no log, it is in use, or it cannot be read.
-    pub fn alone(path: &Path) -> Result<Self, DirError> {
-        let survey = Self::look(path)?;
-        let watch = ReadLock::take(&survey.path, &survey.path.join(LOCK))?;
-        Ok(Self { watch: Some(watch), ..survey })
+    pub fn locked(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::find(path)?;
+        let lock = ReadLock::acquire(&survey.path, &survey.path.join(LOCK))?;
+        Ok(Self { lock: Some(lock), ..survey })
     }
 
     /// A survey beside whoever uses the directory.
     ///
     /// # Errors
     /// [`DirError`]: there is no log, or it cannot be read.
-    pub fn beside(path: &Path) -> Result<Self, DirError> {
-        let survey = Self::look(path)?;
-        match ReadLock::take(&survey.path, &survey.path.join(LOCK)) {
+    pub fn concurrent(path: &Path) -> Result<Self, DirError> {
+        let survey = Self::find(path)?;
+        match ReadLock::acquire(&survey.path, &survey.path.join(LOCK)) {
             Ok(_) => Ok(survey),
             Err(DirError::Locked { pid, .. }) => {
                 Ok(Self { used_by: Some(DirectoryUser { pid }), ..survey })
@@ -145,16 +145,16 @@ impl Survey {
         }
     }
 
-    fn look(path: &Path) -> Result<Self, DirError> {
-        let path = std::path::absolute(path).map_err(refused("finding it", path))?;
-        match log_of(&path)? {
+    fn find(path: &Path) -> Result<Self, DirError> {
+        let path = std::path::absolute(path).map_err(dir_error("finding it", path))?;
+        match read_log_id(&path)? {
             Some(log) => Ok(Self {
                 path,
                 log,
                 used_by: None,
-                watch: None,
+                lock: None,
                 #[cfg(test)]
-                unseen: std::cell::Cell::new(None),
+                hidden_bytes: std::cell::Cell::new(None),
             }),
             None => Err(DirError::NoLog { path }),
         }
@@ -190,48 +190,52 @@ impl Survey {
     /// [`JournalError`] as from [`crate::journal::write::writer::Journal::open`], and what `take` refuses with.
     pub fn read<E: From<JournalError>>(
         &self,
-        mut take: impl FnMut(VerifiedGroup<'_>) -> Result<(), E>,
+        mut visit: impl FnMut(VerifiedGroup<'_>) -> Result<(), E>,
     ) -> Result<SurveyReport, E> {
         let journal = self.path.join(JOURNAL);
         // The mark is older than the list, and the list older than what is read: whatever the mark
         // knows of is found.
-        let mark = self.mark()?;
-        let segments = segments(&journal)?;
+        let watermark = self.read_watermark()?;
+        let segments = list_segments(&journal)?;
         let taken = RefCell::new((Vec::new(), Vec::new()));
-        let mut visit = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
+        let mut collect = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
             let (records, chains) = &mut *taken.borrow_mut();
             records.push(Arc::new(stored.to_record()?));
             chains.push(*chain);
             Ok(())
         };
-        let evidence = DurabilityEvidence { mark: mark.watermark, proven: 0, prove: None };
-        let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
+        let evidence = DurabilityEvidence {
+            watermark: watermark.watermark,
+            durable_seq_min: 0,
+            confirm_durable: None,
+        };
+        let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut collect);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
         }
         let mut bytes = Vec::new();
         for (i, (first_seq, path)) in segments.iter().enumerate() {
             let followed = i + 1 < segments.len();
-            self.load(path, &mut bytes, followed)?;
-            scan.enter(path, *first_seq, &bytes)?;
-            let mut loaded_at = None;
-            while let Some(at) = scan.next_group(&bytes) {
+            self.read_segment(path, &mut bytes, followed)?;
+            scan.begin_segment(path, *first_seq, &bytes)?;
+            let mut reread_at = None;
+            while let Some(at) = scan.next_group_offset(&bytes) {
                 let offset = at as u64;
-                let group_bytes = match scan.step(&bytes, at, followed) {
+                let group_bytes = match scan.scan_group(&bytes, at, followed) {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => break,
                     // A writer may have been at work while the file was read, so that a later
                     // group was seen and this one was not. It was written before that one, so
                     // that it is there now.
-                    Err(JournalError::Damage { .. }) if loaded_at != Some(at) => {
-                        self.load(path, &mut bytes, followed)?;
-                        loaded_at = Some(at);
+                    Err(JournalError::Damage { .. }) if reread_at != Some(at) => {
+                        self.read_segment(path, &mut bytes, followed)?;
+                        reread_at = Some(at);
                         continue;
                     }
                     Err(error) => return Err(error.into()),
                 };
                 let (records, chains) = &mut *taken.borrow_mut();
-                take(VerifiedGroup { records, chains, file: path, offset, bytes: group_bytes })?;
+                visit(VerifiedGroup { records, chains, file: path, offset, bytes: group_bytes })?;
                 records.clear();
                 chains.clear();
             }
@@ -244,17 +248,17 @@ impl Survey {
             offset: torn.offset,
             bytes: torn.bytes,
         });
-        let catalogue = scan.catalogue;
+        let index = scan.index;
         Ok(SurveyReport {
             groups: group,
             head: seq,
             chain,
             tail,
-            mark: WatermarkState {
-                seq: mark.watermark.map(|mark| mark.seq),
-                damaged: mark.damaged,
+            watermark: WatermarkState {
+                seq: watermark.watermark.map(|mark| mark.seq),
+                damaged: watermark.damaged,
             },
-            reader: Reader::new(Arc::new(LogState::new(journal, self.log, seq, catalogue))),
+            reader: Reader::new(Arc::new(LogState::new(journal, self.log, seq, index))),
         })
     }
 
@@ -274,7 +278,7 @@ impl Survey {
 
     /// The record that damage was met in, read from the damaged place itself.
     #[must_use]
-    pub fn suspect(&self, error: &JournalError) -> Option<Suspect> {
+    pub fn first_bad_record(&self, error: &JournalError) -> Option<FirstBadRecord> {
         let (file, offset, first) = match error {
             JournalError::Damage { file, offset, last_good_seq, .. } => {
                 (file, *offset, last_good_seq + 1)
@@ -287,7 +291,7 @@ impl Survey {
         let bytes = fs::read(file).unwrap_or_default();
         let group = bytes.get(usize::try_from(offset).ok()?..);
         let group = group.and_then(|bytes| frame::decode(self.log, bytes).ok());
-        let Some(group) = group else { return Some(Suspect { seq: first, names: None }) };
+        let Some(group) = group else { return Some(FirstBadRecord { seq: first, names: None }) };
         let seq = match error {
             JournalError::Record { seq, .. } => *seq,
             _ => group.first_fault().map_or(group.first_seq, |(seq, _)| seq),
@@ -296,31 +300,36 @@ impl Survey {
             .meta(seq)
             .and_then(|meta| Meta::decode(meta).ok())
             .map(|meta| (meta.event.to_owned(), meta.version, meta.to.map(str::to_owned)));
-        Some(Suspect { seq, names })
+        Some(FirstBadRecord { seq, names })
     }
 
     /// Reads a segment. Of the last one a writer may have written more than it has synced.
-    fn load(&self, path: &Path, bytes: &mut Vec<u8>, followed: bool) -> Result<(), JournalError> {
+    fn read_segment(
+        &self,
+        path: &Path,
+        bytes: &mut Vec<u8>,
+        followed: bool,
+    ) -> Result<(), JournalError> {
         bytes.clear();
         let mut file = File::open(path).map_err(io_error("opening", path))?;
         file.read_to_end(bytes).map_err(io_error("reading", path))?;
-        if !followed && self.watch.is_none() {
+        if !followed && self.lock.is_none() {
             file.sync_data().map_err(io_error("syncing", path))?;
         }
         #[cfg(test)]
-        if let Some((from, to)) = self.unseen.take() {
+        if let Some((from, to)) = self.hidden_bytes.take() {
             bytes[from..to].fill(0);
         }
         Ok(())
     }
 
     /// The mark as it is; one of its slots may be written while it is read.
-    fn mark(&self) -> Result<WatermarkContents, JournalError> {
+    fn read_watermark(&self) -> Result<WatermarkContents, JournalError> {
         let path = self.path.join(JOURNAL).join(watermark::NAME);
         let mut found = WatermarkContents::default();
-        for _ in 0..MARK_READS_MAX {
+        for _ in 0..WATERMARK_READS_MAX {
             found = WatermarkFile::read(&path, self.log).map_err(io_error("reading", &path))?;
-            if !found.damaged || self.watch.is_some() {
+            if !found.damaged || self.lock.is_some() {
                 break;
             }
         }
@@ -329,10 +338,10 @@ impl Survey {
 }
 
 /// The segments that there were, without one missing, when this was called.
-fn segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
+fn list_segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
     // A directory that grows while it is listed may show a later segment and hide an earlier one.
-    let last = recovery::list(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
-    let mut segments = recovery::list(journal)?.segments;
+    let last = recovery::list_files(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
+    let mut segments = recovery::list_files(journal)?.segments;
     segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
     Ok(segments)
 }

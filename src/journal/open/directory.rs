@@ -76,20 +76,20 @@ impl DataDir {
         Self::open_as(path, segment_bytes, Uuid::now_v7())
     }
 
-    fn open_as(path: &Path, segment_bytes: u64, new: Uuid) -> Result<Self, DirError> {
-        let path = std::path::absolute(path).map_err(refused("finding it", path))?;
-        if log_of(&path)?.is_none() {
-            make_dirs(&path)?;
+    fn open_as(path: &Path, segment_bytes: u64, new_log: Uuid) -> Result<Self, DirError> {
+        let path = std::path::absolute(path).map_err(dir_error("finding it", path))?;
+        if read_log_id(&path)?.is_none() {
+            create_dirs(&path)?;
         }
-        let lock = Lock::take(&path, &path.join(LOCK))?;
+        let lock = Lock::acquire(&path, &path.join(LOCK))?;
         // Another process may have made the directory, or begun to, until the lock was ours.
-        let log = match log_of(&path)? {
+        let log = match read_log_id(&path)? {
             // Whoever made it may have ended before the identity's name was durable.
             Some(log) => {
-                Disk::default().sync_dir(&path).map_err(refused("syncing", &path))?;
+                Disk::default().sync_dir(&path).map_err(dir_error("syncing", &path))?;
                 log
             }
-            None => make(&path, segment_bytes, new)?,
+            None => create_log(&path, segment_bytes, new_log)?,
         };
         Ok(Self { path, log, lock: Arc::new(lock) })
     }
@@ -118,7 +118,7 @@ impl DataDir {
 }
 
 /// The log's id if the directory is ours; nothing if it can be made ours.
-pub fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
+pub fn read_log_id(path: &Path) -> Result<Option<Uuid>, DirError> {
     let file = path.join(IDENTITY);
     match fs::read(&file) {
         Ok(bytes) => match identity::decode(&bytes) {
@@ -126,39 +126,39 @@ pub fn log_of(path: &Path) -> Result<Option<Uuid>, DirError> {
             Err(IdentityError::Damaged(what)) => Err(DirError::Identity { path: file, what }),
             Err(IdentityError::Newer(format)) => Err(DirError::Newer { path: file, format }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match vacant(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match check_vacant(path) {
             // Another process has finished making it while we looked.
-            Err(_) if file.exists() => log_of(path),
+            Err(_) if file.exists() => read_log_id(path),
             vacant => vacant.map(|()| None),
         },
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(DirError::NotDirectory { path: path.to_owned() })
         }
-        Err(error) => Err(refused("reading", &file)(error)),
+        Err(error) => Err(dir_error("reading", &file)(error)),
     }
 }
 
 /// Refuses a directory that holds anything but what an interrupted making leaves.
-fn vacant(path: &Path) -> Result<(), DirError> {
+fn check_vacant(path: &Path) -> Result<(), DirError> {
     for name in names(path)? {
         let entry = path.join(&name);
-        let ours = match name.as_str() {
+        let is_expected = match name.as_str() {
             IDENTITY_NEW => entry.is_file(),
             JOURNAL if entry.is_dir() => {
                 for inner in names(&entry)? {
-                    if !vacant_journal_entry(&entry, &inner)? {
+                    if !is_vacant_journal_entry(&entry, &inner)? {
                         let entry = format!("{JOURNAL}/{inner}");
                         return Err(DirError::Foreign { path: path.to_owned(), entry });
                     }
                 }
                 true
             }
-            LOCK => Lock::is_lock(&entry),
+            LOCK => Lock::is_lock_file(&entry),
             LOST_AND_FOUND => entry.is_dir(),
             _ => false,
         };
         // What is gone by now was another process's, which is making the directory.
-        if !ours && entry.exists() {
+        if !is_expected && entry.exists() {
             return Err(DirError::Foreign { path: path.to_owned(), entry: name });
         }
     }
@@ -166,7 +166,7 @@ fn vacant(path: &Path) -> Result<(), DirError> {
 }
 
 /// Whether an entry of a journal without identity holds no record.
-fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
+fn is_vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
     let path = journal.join(name);
     if name == watermark::NAME || preallocate::is_leftover(name) {
         return Ok(path.is_file() || !path.exists());
@@ -177,7 +177,7 @@ fn vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(refused("reading", &path)(error)),
+        Err(error) => return Err(dir_error("reading", &path)(error)),
     };
     // A segment gets its name when its header is durable, so one without is somebody else's file.
     let is_segment = SegmentHeader::decode(&bytes).is_ok();
@@ -188,75 +188,76 @@ fn names(path: &Path) -> Result<Vec<String>, DirError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(refused("listing", path)(error)),
+        Err(error) => return Err(dir_error("listing", path)(error)),
     };
     entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()
-        .map_err(refused("listing", path))
+        .map_err(dir_error("listing", path))
 }
 
 /// Makes the directory and those above it, and makes their names durable.
-fn make_dirs(path: &Path) -> Result<(), DirError> {
+fn create_dirs(path: &Path) -> Result<(), DirError> {
     let disk = Disk::default();
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     for path in missing.into_iter().rev() {
         match disk.create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(refused("making it", path)(error));
+                return Err(dir_error("making it", path)(error));
             }
             _ => {}
         }
         if let Some(parent) = path.parent() {
-            disk.sync_dir(parent).map_err(refused("syncing", parent))?;
+            disk.sync_dir(parent).map_err(dir_error("syncing", parent))?;
         }
     }
     Ok(())
 }
 
 /// Makes everything in a vacant directory that is locked; the identity is last.
-fn make(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
+fn create_log(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
     let disk = Disk::default();
     let journal = path.join(JOURNAL);
     // Everything in it was found to be a leftover without records.
     match disk.remove_dir_all(&journal) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(refused("removing what an interrupted start left", &journal)(error));
+            return Err(dir_error("removing what an interrupted start left", &journal)(error));
         }
         _ => {}
     }
-    disk.create_dir(&journal).map_err(refused("making it", &journal))?;
-    make_journal(&disk, &journal, log, segment_bytes).map_err(refused("making it", &journal))?;
-    disk.sync_dir(path).map_err(refused("syncing", path))?;
+    disk.create_dir(&journal).map_err(dir_error("making it", &journal))?;
+    create_journal(&disk, &journal, log, segment_bytes)
+        .map_err(dir_error("making it", &journal))?;
+    disk.sync_dir(path).map_err(dir_error("syncing", path))?;
     let file = path.join(IDENTITY);
-    make_identity(&disk, path, &file, log).map_err(refused("writing", &file))?;
-    disk.sync_dir(path).map_err(refused("syncing", path))?;
+    write_identity(&disk, path, &file, log).map_err(dir_error("writing", &file))?;
+    disk.sync_dir(path).map_err(dir_error("syncing", path))?;
     Ok(log)
 }
 
 /// The first segment and the mark of an empty log. They are made with the directory, so that a
 /// journal without a segment, or without a mark, is one that lost it.
-fn make_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
+fn create_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
     let file_bytes = segment_bytes.max(FIRST_GROUP_AT).next_multiple_of(8);
     let chain_before = [0; 32];
     let header =
         SegmentHeader { log, number: 1, first_seq: 1, first_group: 1, file_bytes, chain_before };
     PreallocatedSegment::create_on_demand(disk, journal, file_bytes)?
         .into_segment(journal, &header)?;
-    let mut mark = WatermarkFile::open(
+    let mut watermark_file = WatermarkFile::open(
         disk,
         &journal.join(watermark::NAME),
         log,
         &WatermarkContents::default(),
     )?;
-    let nothing =
+    let empty =
         Watermark { group: 0, seq: 0, chain: chain_before, segment: 1, offset: FIRST_GROUP_AT };
-    mark.write(disk, &nothing)?;
-    mark.sync(disk)?;
+    watermark_file.write(disk, &empty)?;
+    watermark_file.sync(disk)?;
     disk.sync_dir(journal)
 }
 
-fn make_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Result<()> {
+fn write_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Result<()> {
     let new = path.join(IDENTITY_NEW);
     let out = disk.create(&new)?;
     disk.write(&out, identity::encode(log).as_bytes(), 0)?;
@@ -265,7 +266,7 @@ fn make_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Result
 }
 
 /// For `map_err`: a system's refusal as one that tells what to do, where that is known.
-pub fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
+pub fn dir_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
     use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let path = path.to_owned();
     move |source| match source.kind() {

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::journal::error::DirError;
-use crate::journal::open::directory::refused;
+use crate::journal::open::directory::dir_error;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
 
 /// How long a lock that is held is tried again: whoever only looks whether a directory is in use
 /// holds it for a moment, and must not keep a server from starting.
-const GLANCE: Duration = Duration::from_millis(100);
+const RETRY_DURATION: Duration = Duration::from_millis(100);
 
 /// The locked file; the system frees the lock when it is closed, also by the process's death.
 #[derive(Debug)]
@@ -42,27 +42,30 @@ pub struct Lease(Arc<Lock>);
 impl Lock {
     /// Locks the directory `dir` by its file `path`, and writes this process's id into the file
     /// for the one who is refused.
-    pub fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+    pub fn acquire(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(refused("opening", path))?;
+            .map_err(dir_error("opening", path))?;
         let began = Instant::now();
         let mut locked = file.try_lock();
-        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < GLANCE {
-            thread::sleep(GLANCE / 20);
+        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < RETRY_DURATION {
+            thread::sleep(RETRY_DURATION / 20);
             locked = file.try_lock();
         }
         match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 // Whoever only looks at the directory holds the lock without its id in it.
-                return Err(DirError::Locked { path: dir.to_owned(), pid: pid(path).filter(runs) });
+                return Err(DirError::Locked {
+                    path: dir.to_owned(),
+                    pid: read_pid(path).filter(is_running),
+                });
             }
-            Err(TryLockError::Error(error)) => return Err(refused("locking", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(dir_error("locking", path)(error)),
         }
         if let Err(error) = write_pid(&mut file) {
             // A full disk must not keep anybody from reading; only the message loses the id.
@@ -72,28 +75,31 @@ impl Lock {
     }
 
     /// Whether a file can be the lock of a directory that is being made.
-    pub fn is_lock(path: &Path) -> bool {
+    pub fn is_lock_file(path: &Path) -> bool {
         let bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
-        bytes.is_some_and(|bytes| bytes == 0 || bytes <= PID_LINE_BYTES_MAX && pid(path).is_some())
+        bytes.is_some_and(|bytes| {
+            bytes == 0 || bytes <= PID_LINE_BYTES_MAX && read_pid(path).is_some()
+        })
     }
 }
 
 impl ReadLock {
     /// Keeps others from using the directory `dir`, whose lock file is `path`.
-    pub fn take(dir: &Path, path: &Path) -> Result<Self, DirError> {
+    pub fn acquire(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self { _file: None });
             }
-            Err(error) => return Err(refused("opening", path)(error)),
+            Err(error) => return Err(dir_error("opening", path)(error)),
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(Self { _file: Some(file) }),
-            Err(TryLockError::WouldBlock) => {
-                Err(DirError::Locked { path: dir.to_owned(), pid: pid(path).filter(runs) })
-            }
-            Err(TryLockError::Error(error)) => Err(refused("locking", path)(error)),
+            Err(TryLockError::WouldBlock) => Err(DirError::Locked {
+                path: dir.to_owned(),
+                pid: read_pid(path).filter(is_running),
+            }),
+            Err(TryLockError::Error(error)) => Err(dir_error("locking", path)(error)),
         }
     }
 }
@@ -116,10 +122,10 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn pid(path: &Path) -> Option<u32> {
+fn read_pid(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim_end().parse().ok()
 }
 
-fn runs(pid: &u32) -> bool {
+fn is_running(pid: &u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }

@@ -26,7 +26,7 @@ use crate::journal::write::writer::{CurrentSegment, Journal, JournalOptions, Wri
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// What the name of a torn tail ends with until the tail is surely cut from its segment.
-const CUTTING: &str = ".cutting";
+const CUTTING_SUFFIX: &str = ".cutting";
 
 /// The tail is rewritten in pieces of this size.
 const REWRITE_BYTES: usize = 1024 * 1024;
@@ -44,37 +44,40 @@ pub struct JournalFiles {
 pub fn open(
     dir: &DataDir,
     options: JournalOptions,
-    known: &OpenContext<'_>,
+    context: &OpenContext<'_>,
     visit: &mut RecordVisitor<'_>,
 ) -> Result<OpenedJournal, JournalError> {
     let path = dir.path();
     let lease = dir.lease().ok_or_else(|| JournalError::InUse { path: path.to_owned() })?;
     let disk = Disk::default();
     let journal = dir.journal();
-    let mark_path = journal.join(watermark::NAME);
-    let found = read_mark(&mark_path, dir)?;
-    let files = list(&journal)?;
+    let watermark_path = journal.join(watermark::NAME);
+    let found = read_watermark(&watermark_path, dir)?;
+    let files = list_files(&journal)?;
 
     let mut records_read = 0;
     let mut counting = |record: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
         records_read += 1;
         visit(record, chain)
     };
-    let passed = known.snapshot.and_then(|snapshot| {
-        unverified::pass_over(dir.log_id(), &files.segments, snapshot, known.read_from)
+    let skipped = context.snapshot.and_then(|snapshot| {
+        unverified::skip_covered(dir.log_id(), &files.segments, snapshot, context.read_from)
     });
-    let (begin, beginning, earlier) = match passed {
-        Some((begin, beginning, earlier)) => (begin, beginning, Some(earlier)),
+    let (first, start, unverified) = match skipped {
+        Some((first, start, unverified)) => (first, start, Some(unverified)),
         None => (0, ScanStart::default(), None),
     };
-    let bytes_passed = beginning.catalogue.bytes();
-    let checkpointed = known.snapshot.map_or(0, Snapshot::head);
-    let proven = known.durable_seq_min.max(checkpointed);
-    let evidence =
-        DurabilityEvidence { mark: found.watermark, proven, prove: known.confirm_durable };
-    let mut scan = LogScan::new(dir.log_id(), evidence, beginning, &mut counting);
-    read_from(&mut scan, &journal, &files.segments[begin..])?;
-    let LogScan { end, catalogue, segment: last, torn, .. } = scan;
+    let bytes_skipped = start.index.bytes();
+    let snapshot_head = context.snapshot.map_or(0, Snapshot::head);
+    let durable_seq_min = context.durable_seq_min.max(snapshot_head);
+    let evidence = DurabilityEvidence {
+        watermark: found.watermark,
+        durable_seq_min,
+        confirm_durable: context.confirm_durable,
+    };
+    let mut scan = LogScan::new(dir.log_id(), evidence, start, &mut counting);
+    read_segments(&mut scan, &journal, &files.segments[first..])?;
+    let LogScan { end, index, segment: last, torn, .. } = scan;
 
     for path in &files.leftovers {
         disk.remove(path).map_err(io_error("removing", path))?;
@@ -82,20 +85,22 @@ pub fn open(
     let file = OpenOptions::new().read(true).write(true).open(&last.path);
     let file = file.map_err(io_error("opening", &last.path))?;
     let mut cutting = files.cutting.clone();
-    let torn = torn.map(|torn| keep(&disk, &journal, &file, &last, end.seq, torn)).transpose()?;
-    let kept = torn.iter().map(|torn| torn.kept_at.with_extension(&CUTTING[1..]));
-    cutting.extend(kept.filter(|path| !files.cutting.contains(path)));
-    cut(&disk, &journal, &file, &last, &cutting)?;
-    let rewritten_bytes = rewrite(&disk, &file, synced_to(&found, &last), &last)
+    let torn = torn
+        .map(|torn| quarantine_tail(&disk, &journal, &file, &last, end.seq, torn))
+        .transpose()?;
+    let quarantined = torn.iter().map(|torn| torn.kept_at.with_extension(&CUTTING_SUFFIX[1..]));
+    cutting.extend(quarantined.filter(|path| !files.cutting.contains(path)));
+    cut_tail(&disk, &journal, &file, &last, &cutting)?;
+    let rewritten_bytes = rewrite_tail(&disk, &file, synced_to(&found, &last), &last)
         .map_err(io_error("writing again what may not have been synced in", &last.path))?;
     // The last segment's name, too, may not have been durable.
     disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
-    let mark = WatermarkFile::open(&disk, &mark_path, dir.log_id(), &found)
-        .map_err(io_error("opening", &mark_path))?;
+    let watermark = WatermarkFile::open(&disk, &watermark_path, dir.log_id(), &found)
+        .map_err(io_error("opening", &watermark_path))?;
 
     let report = OpenReport {
         records_read,
-        bytes_read: catalogue.bytes() - bytes_passed,
+        bytes_read: index.bytes() - bytes_skipped,
         head: end.seq,
         groups: end.group,
         torn,
@@ -104,21 +109,21 @@ pub fn open(
     let SegmentEnd { number, file_bytes, offset, .. } = last;
     let current = CurrentSegment { file: file.into(), number, file_bytes, end: offset };
     let log = dir.log_id();
-    let start = WriterStart {
+    let writer = WriterStart {
         disk,
         journal,
         log,
         options,
         current,
         end,
-        index: catalogue,
-        watermark_file: mark,
+        index,
+        watermark_file: watermark,
         lease,
     };
-    Ok(OpenedJournal { journal: Journal::start(start), report, unverified: earlier })
+    Ok(OpenedJournal { journal: Journal::start(writer), report, unverified })
 }
 
-fn read_mark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, JournalError> {
+fn read_watermark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, JournalError> {
     let found = WatermarkFile::read(path, dir.log_id()).map_err(io_error("reading", path))?;
     if found.damaged || found.watermark.is_none() {
         tracing::warn!(
@@ -131,7 +136,7 @@ fn read_mark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, JournalErr
     Ok(found)
 }
 
-pub fn list(journal: &Path) -> Result<JournalFiles, JournalError> {
+pub fn list_files(journal: &Path) -> Result<JournalFiles, JournalError> {
     let mut files =
         JournalFiles { segments: Vec::new(), leftovers: Vec::new(), cutting: Vec::new() };
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
@@ -139,7 +144,7 @@ pub fn list(journal: &Path) -> Result<JournalFiles, JournalError> {
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
         if preallocate::is_leftover(&name) {
             files.leftovers.push(path);
-        } else if name.starts_with("torn-") && name.ends_with(CUTTING) {
+        } else if name.starts_with("torn-") && name.ends_with(CUTTING_SUFFIX) {
             files.cutting.push(path);
         } else if segment::is_segment(&name) {
             let Some(first_seq) = segment::first_seq(&name) else {
@@ -155,7 +160,7 @@ pub fn list(journal: &Path) -> Result<JournalFiles, JournalError> {
     Ok(files)
 }
 
-fn read_from(
+fn read_segments(
     scan: &mut LogScan<'_>,
     journal: &Path,
     segments: &[(Seq, PathBuf)],
@@ -166,13 +171,13 @@ fn read_from(
     let mut bytes = Vec::new();
     for (i, (first_seq, path)) in segments.iter().enumerate() {
         read_segment(path, &mut bytes)?;
-        scan.segment(path, *first_seq, &bytes, i + 1 < segments.len())?;
+        scan.scan_segment(path, *first_seq, &bytes, i + 1 < segments.len())?;
     }
     scan.finish()
 }
 
 /// Keeps a torn tail aside, durably, before anything of it is changed.
-fn keep(
+fn quarantine_tail(
     disk: &Disk,
     journal: &Path,
     file: &File,
@@ -183,14 +188,14 @@ fn keep(
     let TornGroup { offset, bytes } = torn;
     let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
     file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
-    let kept_at = keep_bytes(disk, journal, last_good_seq, &tail)?;
+    let kept_at = write_quarantined(disk, journal, last_good_seq, &tail)?;
     disk.sync_dir(journal).map_err(io_error("syncing", journal))?;
     Ok(TornTail { file: last.path.clone(), offset, bytes, kept_at, last_good_seq })
 }
 
 /// Writes a torn tail for the first name `torn-<last good seq>-<n>` that is free, and answers that
 /// name, which the file gets when the tail is cut.
-fn keep_bytes(
+fn write_quarantined(
     disk: &Disk,
     journal: &Path,
     last_good_seq: Seq,
@@ -201,13 +206,13 @@ fn keep_bytes(
         if kept_at.exists() {
             continue;
         }
-        let path = journal.join(format!("torn-{last_good_seq}-{n}{CUTTING}"));
+        let path = journal.join(format!("torn-{last_good_seq}-{n}{CUTTING_SUFFIX}"));
         let file = match disk.create_new(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Of an open that came no further: one copy is enough, if it is whole.
-                if is_same(&path, tail).map_err(io_error("reading", &path))? {
-                    sync_again(disk, &path).map_err(io_error("syncing", &path))?;
+                if has_content(&path, tail).map_err(io_error("reading", &path))? {
+                    rewrite_file(disk, &path).map_err(io_error("syncing", &path))?;
                     return Ok(kept_at);
                 }
                 continue;
@@ -224,12 +229,12 @@ fn keep_bytes(
     unreachable!("a directory does not hold so many files")
 }
 
-fn is_same(path: &Path, tail: &[u8]) -> io::Result<bool> {
-    fs::read(path).map(|kept| kept == tail)
+fn has_content(path: &Path, tail: &[u8]) -> io::Result<bool> {
+    fs::read(path).map(|bytes| bytes == tail)
 }
 
 /// Writes as well: a sync that failed may have dropped what the system holds as written.
-fn sync_again(disk: &Disk, path: &Path) -> io::Result<()> {
+fn rewrite_file(disk: &Disk, path: &Path) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let file = OpenOptions::new().write(true).open(path)?;
     disk.write(&file, &bytes, 0)?;
@@ -241,7 +246,7 @@ fn sync_again(disk: &Disk, path: &Path) -> io::Result<()> {
 /// Zeros that are read do not show that it is gone: if the sync of an earlier cut failed, the system
 /// holds them in memory and believes them written, and a power cut brings the tail back, behind what
 /// was appended meanwhile. The name of what was kept aside tells, and changes afterwards.
-fn cut(
+fn cut_tail(
     disk: &Disk,
     journal: &Path,
     file: &File,
@@ -262,8 +267,8 @@ fn cut(
 
 /// How far the mark shows that the last segment was synced.
 fn synced_to(found: &WatermarkContents, last: &SegmentEnd) -> u64 {
-    let marked = found.watermark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
-    marked.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
+    let offset = found.watermark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
+    offset.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
 }
 
 /// Writes and syncs again what lies between `from` and the end of the log.
@@ -271,13 +276,13 @@ fn synced_to(found: &WatermarkContents, last: &SegmentEnd) -> u64 {
 /// The process that wrote it may have died before its sync; or its sync failed, and the system
 /// now holds the bytes in memory and believes them written. Only the last segment can hold such
 /// bytes: a segment is begun after everything before it was synced.
-fn rewrite(disk: &Disk, file: &File, from: u64, last: &SegmentEnd) -> io::Result<u64> {
-    let mut piece = vec![0; REWRITE_BYTES];
+fn rewrite_tail(disk: &Disk, file: &File, from: u64, last: &SegmentEnd) -> io::Result<u64> {
+    let mut buffer = vec![0; REWRITE_BYTES];
     let mut at = from;
     while at < last.offset {
         let len = usize::try_from(last.offset - at).map_or(REWRITE_BYTES, |n| n.min(REWRITE_BYTES));
-        file.read_exact_at(&mut piece[..len], at)?;
-        disk.write(file, &piece[..len], at)?;
+        file.read_exact_at(&mut buffer[..len], at)?;
+        disk.write(file, &buffer[..len], at)?;
         at += len as u64;
     }
     disk.sync(file)?;

@@ -45,7 +45,7 @@ pub struct LogScan<'v> {
     /// Where what was read so far ends.
     pub end: LogEnd,
     /// Where everything is.
-    pub catalogue: LogIndex,
+    pub index: LogIndex,
     /// The last segment that was read.
     pub segment: SegmentEnd,
     /// What is to be cut from it.
@@ -58,7 +58,7 @@ pub struct ScanStart {
     /// Where the log before it ends.
     pub end: LogEnd,
     /// Where everything before it is.
-    pub catalogue: LogIndex,
+    pub index: LogIndex,
     /// How many segments are before it.
     pub segments: u64,
 }
@@ -67,11 +67,11 @@ pub struct ScanStart {
 #[derive(Clone, Copy)]
 pub struct DurabilityEvidence<'w> {
     /// The high-water mark.
-    pub mark: Option<Watermark>,
+    pub watermark: Option<Watermark>,
     /// A seq that somebody else knows to have been durable.
-    pub proven: Seq,
+    pub durable_seq_min: Seq,
     /// Knows better, and takes its time: asked where the mark leaves it open.
-    pub prove: Option<&'w dyn Fn() -> Seq>,
+    pub confirm_durable: Option<&'w dyn Fn() -> Seq>,
 }
 
 /// The last segment, and where its last group ends.
@@ -101,7 +101,7 @@ enum GroupDefect {
     /// It is not whole.
     Broken(String),
     /// It is whole, and not the one that the log goes on with.
-    Other(String),
+    OutOfSequence(String),
     /// The visitor refused a record.
     Refused(Seq, RecordError),
 }
@@ -116,25 +116,25 @@ impl<'v> LogScan<'v> {
     pub fn new(
         log: Uuid,
         evidence: DurabilityEvidence<'v>,
-        beginning: ScanStart,
+        start: ScanStart,
         visit: &'v mut RecordVisitor<'v>,
     ) -> Self {
-        let ScanStart { end, catalogue, segments } = beginning;
+        let ScanStart { end, index, segments } = start;
         let segment = SegmentEnd { number: segments, ..SegmentEnd::default() };
-        Self { log, evidence, visit, end, catalogue, segment, torn: None }
+        Self { log, evidence, visit, end, index, segment, torn: None }
     }
 
     /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.
-    pub fn segment(
+    pub fn scan_segment(
         &mut self,
         path: &Path,
         first_seq: Seq,
         bytes: &[u8],
         followed: bool,
     ) -> Result<(), JournalError> {
-        self.enter(path, first_seq, bytes)?;
-        while let Some(at) = self.next_group(bytes) {
-            if self.step(bytes, at, followed)?.is_none() {
+        self.begin_segment(path, first_seq, bytes)?;
+        while let Some(at) = self.next_group_offset(bytes) {
+            if self.scan_group(bytes, at, followed)?.is_none() {
                 break;
             }
         }
@@ -142,40 +142,48 @@ impl<'v> LogScan<'v> {
     }
 
     /// Begins a segment: its header must be the one that the log goes on with.
-    pub fn enter(&mut self, path: &Path, first_seq: Seq, bytes: &[u8]) -> Result<(), JournalError> {
-        let header = self.header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
+    pub fn begin_segment(
+        &mut self,
+        path: &Path,
+        first_seq: Seq,
+        bytes: &[u8],
+    ) -> Result<(), JournalError> {
+        let header =
+            self.read_header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
         self.segment = SegmentEnd {
             path: path.to_owned(),
             number: header.number,
             file_bytes: header.file_bytes,
             offset: HEADER_BYTES as u64,
         };
-        self.catalogue.enter(first_seq);
+        self.index.add_segment(first_seq);
         Ok(())
     }
 
     /// Where the next group of the segment begins; nothing when only zeros follow.
-    pub fn next_group(&self, bytes: &[u8]) -> Option<usize> {
+    pub fn next_group_offset(&self, bytes: &[u8]) -> Option<usize> {
         // An offset within bytes that are in memory.
         let at = self.segment.offset as usize;
         bytes.get(at..)?.iter().any(|byte| *byte != 0).then_some(at)
     }
 
     /// Takes the group at `at`, and tells its length; nothing when it is a torn tail.
-    pub fn step(
+    pub fn scan_group(
         &mut self,
         bytes: &[u8],
         at: usize,
         followed: bool,
     ) -> Result<Option<u64>, JournalError> {
         let (file, offset) = (self.segment.path.clone(), at as u64);
-        match self.group(&bytes[at..]) {
+        match self.take_group(&bytes[at..]) {
             Ok(frame_bytes) => {
                 self.segment.offset += frame_bytes;
                 Ok(Some(frame_bytes))
             }
-            Err(GroupDefect::Broken(what)) => self.judge(bytes, at, what, followed).map(|()| None),
-            Err(GroupDefect::Other(what)) => Err(self.damage(&file, offset, what)),
+            Err(GroupDefect::Broken(what)) => {
+                self.judge_broken_group(bytes, at, what, followed).map(|()| None)
+            }
+            Err(GroupDefect::OutOfSequence(what)) => Err(self.damage(&file, offset, what)),
             Err(GroupDefect::Refused(seq, source)) => {
                 Err(JournalError::Record { file, offset, seq, source })
             }
@@ -184,7 +192,7 @@ impl<'v> LogScan<'v> {
 
     /// After the last segment: nothing that was acknowledged may be missing.
     pub fn finish(&self) -> Result<(), JournalError> {
-        match self.acknowledged(self.torn.is_none()) {
+        match self.data_loss_evidence(self.torn.is_none()) {
             None => Ok(()),
             Some(why) => {
                 let what = format!("the log ends here, but {why}");
@@ -199,7 +207,7 @@ impl<'v> LogScan<'v> {
         JournalError::Damage { file, offset, last_good_seq: self.end.seq, what }
     }
 
-    fn header(&self, first_seq: Seq, bytes: &[u8]) -> Result<SegmentHeader, String> {
+    fn read_header(&self, first_seq: Seq, bytes: &[u8]) -> Result<SegmentHeader, String> {
         let header = SegmentHeader::decode(bytes).map_err(|error| match error {
             SegmentHeaderError::Damaged => "the segment's header is not whole".to_owned(),
             SegmentHeaderError::Newer(format) => {
@@ -244,11 +252,11 @@ impl<'v> LogScan<'v> {
     }
 
     /// Takes the group at the beginning of `bytes`, whole or not at all; returns its length.
-    fn group(&mut self, bytes: &[u8]) -> Result<u64, GroupDefect> {
+    fn take_group(&mut self, bytes: &[u8]) -> Result<u64, GroupDefect> {
         let group = frame::decode(self.log, bytes)?;
         let (number, first_seq) = (self.end.group + 1, self.end.seq + 1);
         if (group.number, group.first_seq) != (number, first_seq) {
-            return Err(GroupDefect::Other(format!(
+            return Err(GroupDefect::OutOfSequence(format!(
                 "group {} with seq {} stands where group {number} with seq {first_seq} should",
                 group.number, group.first_seq
             )));
@@ -260,7 +268,7 @@ impl<'v> LogScan<'v> {
         for entry in &entries {
             if entry.facts.time_ms < end.time_ms {
                 let seq = entry.facts.seq;
-                return Err(GroupDefect::Other(format!(
+                return Err(GroupDefect::OutOfSequence(format!(
                     "seq {seq} is earlier than the one before it"
                 )));
             }
@@ -269,30 +277,33 @@ impl<'v> LogScan<'v> {
             chains.push(end.chain);
         }
         if end.chain != group.chain_after {
-            return Err(GroupDefect::Other(format!("group {number} breaks the chain")));
+            return Err(GroupDefect::OutOfSequence(format!("group {number} breaks the chain")));
         }
-        self.compare_with_mark(&end)?;
+        self.compare_with_watermark(&end)?;
         for (record, chain) in records.iter().zip(&chains) {
             (self.visit)(record, chain)
                 .map_err(|error| GroupDefect::Refused(self.end.seq + 1, error))?;
             self.end.seq += 1;
         }
         self.end = end;
-        self.catalogue.push(first_seq, group.frame_bytes());
+        self.index.add_group(first_seq, group.frame_bytes());
         Ok(group.frame_bytes())
     }
 
     /// The mark's group, when it is reached, must be the one that the mark saw.
-    fn compare_with_mark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
-        let marked = self.evidence.mark.filter(|mark| mark.group == end.group);
-        if marked.is_none_or(|mark| (mark.seq, mark.chain) == (end.seq, end.chain)) {
+    fn compare_with_watermark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
+        let marked = self.evidence.watermark.filter(|watermark| watermark.group == end.group);
+        if marked.is_none_or(|watermark| (watermark.seq, watermark.chain) == (end.seq, end.chain)) {
             return Ok(());
         }
-        Err(GroupDefect::Other(format!("the high-water mark knows another group {}", end.group)))
+        Err(GroupDefect::OutOfSequence(format!(
+            "the high-water mark knows another group {}",
+            end.group
+        )))
     }
 
     /// Damage, or a torn tail? The group at `at` is not whole.
-    fn judge(
+    fn judge_broken_group(
         &mut self,
         bytes: &[u8],
         at: usize,
@@ -301,12 +312,12 @@ impl<'v> LogScan<'v> {
     ) -> Result<(), JournalError> {
         let why = if followed {
             Some("a later segment follows".to_owned())
-        } else if let Some((number, offset)) = self.later_group(bytes, at) {
+        } else if let Some((number, offset)) = self.find_later_group(bytes, at) {
             Some(format!("group {number} follows at byte {offset}"))
-        } else if let Some(offset) = Self::written_behind(bytes, at) {
+        } else if let Some(offset) = Self::find_bytes_behind(bytes, at) {
             Some(format!("something was written behind it, at byte {offset}"))
         } else {
-            self.acknowledged(false)
+            self.data_loss_evidence(false)
         };
         if let Some(why) = why {
             let path = self.segment.path.clone();
@@ -319,9 +330,9 @@ impl<'v> LogScan<'v> {
     }
 
     /// A group after `at` that was begun after the one that is not whole.
-    fn later_group(&self, bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-        let places = (at + ALIGN_BYTES..bytes.len()).step_by(ALIGN_BYTES);
-        places.filter(|at| bytes[*at..].starts_with(&frame::MAGIC)).find_map(|at| {
+    fn find_later_group(&self, bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+        let offsets = (at + ALIGN_BYTES..bytes.len()).step_by(ALIGN_BYTES);
+        offsets.filter(|at| bytes[*at..].starts_with(&frame::MAGIC)).find_map(|at| {
             let group = frame::decode(self.log, &bytes[at..]).ok()?;
             (group.number > self.end.group).then_some((group.number, at))
         })
@@ -329,7 +340,7 @@ impl<'v> LogScan<'v> {
 
     /// Where something stands behind the end that a group states. Its write ends there, so what is
     /// behind was begun later. An interrupted write leaves the length as it is or not at all.
-    fn written_behind(bytes: &[u8], at: usize) -> Option<usize> {
+    fn find_bytes_behind(bytes: &[u8], at: usize) -> Option<usize> {
         let header = bytes[at..].first_chunk()?;
         let end = at + usize::try_from(frame::frame_bytes(header).ok()?).ok()?;
         bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
@@ -337,19 +348,25 @@ impl<'v> LogScan<'v> {
 
     /// What shows that more was acknowledged than was read, of a log that ends with a whole group
     /// or not.
-    fn acknowledged(&self, ends_whole: bool) -> Option<String> {
-        let DurabilityEvidence { mark, proven, prove } = self.evidence;
-        let marked = mark.filter(|mark| mark.group > self.end.group || mark.seq > self.end.seq);
-        if let Some(mark) = marked {
-            return Some(format!("the high-water mark shows that seq {} was durable", mark.seq));
+    fn data_loss_evidence(&self, ends_whole: bool) -> Option<String> {
+        let DurabilityEvidence { watermark, durable_seq_min, confirm_durable } = self.evidence;
+        let ahead = watermark
+            .filter(|watermark| watermark.group > self.end.group || watermark.seq > self.end.seq);
+        if let Some(watermark) = ahead {
+            return Some(format!(
+                "the high-water mark shows that seq {} was durable",
+                watermark.seq
+            ));
         }
         // A killed process leaves one group behind the mark. More come of a power cut, which takes
         // the mark's last moves.
-        let is_marked = mark.is_some_and(|mark| mark.group + 1 >= self.end.group);
-        let prove = prove.filter(|_| proven <= self.end.seq && !(ends_whole && is_marked));
-        let proven = prove.map_or(proven, |prove| prove().max(proven));
-        (proven > self.end.seq)
-            .then(|| format!("it is known from elsewhere that seq {proven} was durable"))
+        let is_at_watermark =
+            watermark.is_some_and(|watermark| watermark.group + 1 >= self.end.group);
+        let confirm = confirm_durable
+            .filter(|_| durable_seq_min <= self.end.seq && !(ends_whole && is_at_watermark));
+        let durable = confirm.map_or(durable_seq_min, |confirm| confirm().max(durable_seq_min));
+        (durable > self.end.seq)
+            .then(|| format!("it is known from elsewhere that seq {durable} was durable"))
     }
 }
 

@@ -42,7 +42,7 @@ use crate::journal::read::reader::Reader;
 use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 pub const NAME: &str = "snapshot";
-pub const TEMPORARY: &str = "snapshot.tmp";
+pub const TEMPORARY_NAME: &str = "snapshot.tmp";
 const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;
@@ -63,7 +63,7 @@ pub struct Snapshot {
     path: PathBuf,
     head: Seq,
     chain: Digest,
-    pub catalogue: LogIndex,
+    pub index: LogIndex,
 }
 
 /// A checkpoint that is being written.
@@ -95,12 +95,12 @@ impl Snapshot {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let SnapshotTrailer { head, chain, catalogue } =
-            parts(file, log).map_err(|error| match error.kind() {
+        let SnapshotTrailer { head, chain, index } =
+            read_trailer(file, log).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
                 _ => error.to_string(),
             })?;
-        Ok(Some(Self { path, head, chain, catalogue }))
+        Ok(Some(Self { path, head, chain, index }))
     }
 
     /// Every record up to here is accounted for.
@@ -136,7 +136,7 @@ impl Snapshot {
         };
         let (mut bytes, mut offset) = (Vec::new(), HEADER_BYTES as u64);
         loop {
-            match next_record(&mut file, &mut bytes) {
+            match read_record(&mut file, &mut bytes) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => return Err(reading(error)),
@@ -156,7 +156,7 @@ impl SnapshotWriter {
     /// Those of the system.
     pub fn begin(reader: &Reader) -> io::Result<Self> {
         let journal = reader.journal().to_owned();
-        let path = journal.join(TEMPORARY);
+        let path = journal.join(TEMPORARY_NAME);
         let disk = Disk::default();
         let file = disk.create(&path)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, SequentialWriter { disk, file, at: 0 });
@@ -201,8 +201,8 @@ impl SnapshotWriter {
         self.put(&[0; 4])?;
         self.put(&head.to_le_bytes())?;
         self.put(&chain)?;
-        let catalogue = self.reader.catalogue();
-        self.put(&catalogue.encode())?;
+        let index = self.reader.index();
+        self.put(&index.encode())?;
         let crc = self.crc;
         self.put(&crc.to_le_bytes())?;
         let journal = self.journal.clone();
@@ -210,7 +210,7 @@ impl SnapshotWriter {
         file.flush()?;
         let SequentialWriter { disk, file, .. } = file.get_ref();
         disk.sync_all(file)?;
-        disk.rename(&journal.join(TEMPORARY), &path(&journal))?;
+        disk.rename(&journal.join(TEMPORARY_NAME), &path(&journal))?;
         disk.sync_dir(&journal)?;
         self.file = None;
         Ok(self.bytes)
@@ -234,7 +234,7 @@ impl Drop for SnapshotWriter {
             // Not written out: nothing of it is wanted.
             let (SequentialWriter { disk, .. }, _) = file.into_parts();
             // Were it to stay, the next open would remove it.
-            let _ = disk.remove(&self.journal.join(TEMPORARY));
+            let _ = disk.remove(&self.journal.join(TEMPORARY_NAME));
         }
     }
 }
@@ -243,12 +243,12 @@ impl Drop for SnapshotWriter {
 pub struct SnapshotTrailer {
     pub head: Seq,
     pub chain: Digest,
-    pub catalogue: LogIndex,
+    pub index: LogIndex,
 }
 
 /// What a checkpoint states, that is whole and of this log.
-pub fn parts(file: impl Read, log: Uuid) -> io::Result<SnapshotTrailer> {
-    ChecksummedFile { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.parts(log)
+pub fn read_trailer(file: impl Read, log: Uuid) -> io::Result<SnapshotTrailer> {
+    ChecksummedFile { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.read_trailer(log)
 }
 
 /// A file of which a checksum is kept.
@@ -258,33 +258,33 @@ struct ChecksummedFile<R> {
 }
 
 impl<R: Read> ChecksummedFile<R> {
-    fn parts(&mut self, log: Uuid) -> io::Result<SnapshotTrailer> {
-        if self.array()? != MAGIC {
+    fn read_trailer(&mut self, log: Uuid) -> io::Result<SnapshotTrailer> {
+        if self.read_array()? != MAGIC {
             return Err(io::Error::other("it is no checkpoint"));
         }
-        let format = u32::from_le_bytes(self.array()?);
-        if (format, self.array()?) != (FORMAT, [0; 4]) {
+        let format = u32::from_le_bytes(self.read_array()?);
+        if (format, self.read_array()?) != (FORMAT, [0; 4]) {
             return Err(io::Error::other("it has another format"));
         }
-        if Uuid::from_bytes(self.array()?) != log {
+        if Uuid::from_bytes(self.read_array()?) != log {
             return Err(io::Error::other("it belongs to another log"));
         }
         let mut bytes = Vec::new();
-        while next_record(self, &mut bytes)? {}
-        let head = u64::from_le_bytes(self.array()?);
-        let chain = self.array()?;
-        let catalogue = LogIndex::decode(self)?;
+        while read_record(self, &mut bytes)? {}
+        let head = u64::from_le_bytes(self.read_array()?);
+        let chain = self.read_array()?;
+        let index = LogIndex::decode(self)?;
         let crc = self.crc;
-        if u32::from_le_bytes(self.array()?) != crc {
+        if u32::from_le_bytes(self.read_array()?) != crc {
             return Err(io::Error::other("its checksum does not match"));
         }
         if !self.file.fill_buf()?.is_empty() {
             return Err(io::Error::other("something follows its end"));
         }
-        Ok(SnapshotTrailer { head, chain, catalogue })
+        Ok(SnapshotTrailer { head, chain, index })
     }
 
-    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+    fn read_array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.read_exact(&mut bytes)?;
         Ok(bytes)
@@ -300,7 +300,7 @@ impl<R: Read> Read for ChecksummedFile<R> {
 }
 
 /// The stored bytes of the next record; false after the last.
-fn next_record(file: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
+fn read_record(file: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut len = [0; 4];
     file.read_exact(&mut len)?;
     let len = u32::from_le_bytes(len);

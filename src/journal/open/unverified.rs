@@ -29,21 +29,21 @@ pub struct UnverifiedSegments {
 
 /// Where to begin, if the checkpoint allows to pass over anything: a segment before which all are
 /// in their places.
-pub fn pass_over(
+pub fn skip_covered(
     log: Uuid,
     segments: &[(Seq, PathBuf)],
     snapshot: &Snapshot,
     read_from: Seq,
 ) -> Option<(usize, ScanStart, UnverifiedSegments)> {
     let seq = snapshot.head().min(read_from);
-    let begin = segments.partition_point(|(first_seq, _)| *first_seq <= seq).checked_sub(1)?;
-    if begin == 0 || begin >= snapshot.catalogue.segments() {
+    let first = segments.partition_point(|(first_seq, _)| *first_seq <= seq).checked_sub(1)?;
+    if first == 0 || first >= snapshot.index.segments() {
         return None;
     }
     let mut header = None;
-    for (index, (first_seq, path)) in segments[..=begin].iter().enumerate() {
+    for (index, (first_seq, path)) in segments[..=first].iter().enumerate() {
         let number = index as u64 + 1;
-        let listed = snapshot.catalogue.first_seq(index) == *first_seq;
+        let listed = snapshot.index.first_seq(index) == *first_seq;
         let found = read_header(path).ok().flatten()?;
         if !listed || (found.log, found.number, found.first_seq) != (log, number, *first_seq) {
             return None;
@@ -58,9 +58,9 @@ pub fn pass_over(
         time_ms: 0,
         chain: header.chain_before,
     };
-    let catalogue = snapshot.catalogue.copy().first(begin);
-    let earlier = UnverifiedSegments { log, segments: segments[..begin].to_vec(), end };
-    Some((begin, ScanStart { end, catalogue, segments: begin as u64 }, earlier))
+    let index = snapshot.index.copy().truncated(first);
+    let unverified = UnverifiedSegments { log, segments: segments[..first].to_vec(), end };
+    Some((first, ScanStart { end, index, segments: first as u64 }, unverified))
 }
 
 /// The header of a segment that has the size that it states.
@@ -88,7 +88,8 @@ impl UnverifiedSegments {
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
-        let evidence = DurabilityEvidence { mark: None, proven: 0, prove: None };
+        let evidence =
+            DurabilityEvidence { watermark: None, durable_seq_min: 0, confirm_durable: None };
         let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
         let mut bytes = Vec::new();
         for (first_seq, path) in &self.segments {
@@ -96,7 +97,7 @@ impl UnverifiedSegments {
                 return Ok(false);
             }
             read_segment(path, &mut bytes)?;
-            scan.segment(path, *first_seq, &bytes, true)?;
+            scan.scan_segment(path, *first_seq, &bytes, true)?;
         }
         let LogEnd { group, seq, chain, .. } = scan.end;
         if (group, seq, chain) == (self.end.group, self.end.seq, self.end.chain) {

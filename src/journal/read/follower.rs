@@ -35,7 +35,7 @@ pub struct Follower {
 struct NextGroup {
     file: Arc<File>,
     /// Beginning of the next group.
-    spot: GroupOffset,
+    start: GroupOffset,
     /// Seq that this group begins with; nothing after a lookup, which may land before the position.
     first_seq: Option<Seq>,
     window: ReadAhead,
@@ -68,7 +68,7 @@ impl Follower {
     /// before the damage is returned first; the position stays before it, and so does every later
     /// call.
     pub fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, JournalError> {
-        self.next_as(bytes_max, &|entry, _| record(entry))
+        self.read_records(bytes_max, &|entry, _| record(entry))
     }
 
     /// As [`Follower::next`], for an index: what names each record, and where it lies. Of the
@@ -77,7 +77,7 @@ impl Follower {
     /// # Errors
     /// As [`Follower::next`].
     pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<LocatedRecord>, JournalError> {
-        self.next_as(bytes_max, &located)
+        self.read_records(bytes_max, &located)
     }
 
     /// The chain after the position, when that is the end of a group that was taken.
@@ -85,16 +85,16 @@ impl Follower {
         &self.chain
     }
 
-    fn next_as<T>(
+    fn read_records<T>(
         &mut self,
         bytes_max: usize,
-        make: RecordBuilder<'_, T>,
+        read: EntryReader<'_, T>,
     ) -> Result<Vec<T>, JournalError> {
         let durable = self.shared.durable();
         let mut records = Vec::new();
         let mut taken_bytes = 0;
         while self.position < durable && (records.is_empty() || taken_bytes < bytes_max) {
-            match self.group(bytes_max, make, &mut taken_bytes, &mut records) {
+            match self.read_group(bytes_max, read, &mut taken_bytes, &mut records) {
                 Ok(()) => {}
                 Err(error) if records.is_empty() => return Err(error),
                 // The next call meets it again: what was taken until now must not be lost.
@@ -102,16 +102,16 @@ impl Follower {
             }
         }
         if self.position >= durable {
-            self.rest();
+            self.release_buffer();
         }
         Ok(records)
     }
 
     /// Takes records from the next group, and moves on to the one after it if it was used up.
-    fn group<T>(
+    fn read_group<T>(
         &mut self,
         bytes_max: usize,
-        make: RecordBuilder<'_, T>,
+        read: EntryReader<'_, T>,
         taken_bytes: &mut usize,
         records: &mut Vec<T>,
     ) -> Result<(), JournalError> {
@@ -121,32 +121,32 @@ impl Follower {
             None => NextGroup::find(&shared, self.position + 1)
                 .map_err(|(segment, error)| io_error("opening", shared.path(segment))(error))?,
         };
-        let taken = self.take(&mut next, bytes_max, make, taken_bytes, records);
-        let spot = next.spot;
+        let taken = self.take_records(&mut next, bytes_max, read, taken_bytes, records);
+        let start = next.start;
         // After a refusal the next call looks and reads anew: what is held may be what was wrong.
         self.next = taken.is_ok().then_some(next);
         taken.map_err(|refusal| match refusal {
             FollowError::Damage(what) => JournalError::Damage {
-                file: shared.path(spot.segment),
-                offset: spot.offset,
+                file: shared.path(start.segment),
+                offset: start.offset,
                 last_good_seq: self.position,
                 what,
             },
-            FollowError::Io(error) => io_error("reading", shared.path(spot.segment))(error),
+            FollowError::Io(error) => io_error("reading", shared.path(start.segment))(error),
         })
     }
 
-    fn take<T>(
+    fn take_records<T>(
         &mut self,
         next: &mut NextGroup,
         bytes_max: usize,
-        make: RecordBuilder<'_, T>,
+        read: EntryReader<'_, T>,
         taken_bytes: &mut usize,
         records: &mut Vec<T>,
     ) -> Result<(), FollowError> {
-        next.enter(&self.shared)?;
-        let (expected, spot) = (next.first_seq, next.spot);
-        let bytes = next.frame(&self.shared)?;
+        next.enter_next_segment(&self.shared)?;
+        let (expected, start) = (next.first_seq, next.start);
+        let bytes = next.read_frame(&self.shared)?;
         let group = frame::decode(self.shared.log(), bytes)?;
         if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
             let what =
@@ -165,27 +165,27 @@ impl Follower {
                     return Ok(());
                 }
                 let entry = entry?;
-                records.push(make(&entry, spot)?);
+                records.push(read(&entry, start)?);
                 self.position = entry.facts.seq;
                 *taken_bytes += entry.stored_bytes;
             }
         }
         self.chain = group.chain_after;
         next.first_seq = Some(last_seq + 1);
-        next.spot.offset += frame_bytes;
+        next.start.offset += frame_bytes;
         Ok(())
     }
 
     /// Frees what was read ahead. The file stays open: it is the writer's, or soon left.
-    fn rest(&mut self) {
+    fn release_buffer(&mut self) {
         if let Some(next) = &mut self.next {
             next.window = ReadAhead::default();
         }
     }
 }
 
-/// Makes of a record in the group at a spot what the caller asked for.
-type RecordBuilder<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
+/// Makes of a record in the group at a location what the caller asked for.
+type EntryReader<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
 
 /// Why records could not be taken.
 enum FollowError {
@@ -208,29 +208,29 @@ impl From<io::Error> for FollowError {
 impl NextGroup {
     /// A group's beginning at or before the record with this seq, which is durable.
     fn find(shared: &LogState, seq: Seq) -> Result<Self, (usize, io::Error)> {
-        let spot = shared.locate(seq).expect("a durable record has a landmark before it");
-        let file = shared.file(spot.segment).map_err(|error| (spot.segment, error))?;
-        Ok(Self { file, spot, first_seq: None, window: ReadAhead::default() })
+        let start = shared.locate(seq).expect("a durable record has a landmark before it");
+        let file = shared.file(start.segment).map_err(|error| (start.segment, error))?;
+        Ok(Self { file, start, first_seq: None, window: ReadAhead::default() })
     }
 
     /// Goes to the next segment when this one is used up.
-    fn enter(&mut self, shared: &LogState) -> Result<(), FollowError> {
-        while let (end, true) = shared.extent(self.spot.segment) {
-            if self.spot.offset < end {
+    fn enter_next_segment(&mut self, shared: &LogState) -> Result<(), FollowError> {
+        while let (end, true) = shared.extent(self.start.segment) {
+            if self.start.offset < end {
                 break;
             }
-            let segment = self.spot.segment + 1;
+            let segment = self.start.segment + 1;
             self.file = shared.file(segment)?;
-            self.spot = GroupOffset { segment, offset: FIRST_GROUP_AT };
+            self.start = GroupOffset { segment, offset: FIRST_GROUP_AT };
             self.window = ReadAhead::default();
         }
         Ok(())
     }
 
     /// The bytes of the next group.
-    fn frame(&mut self, shared: &LogState) -> Result<&[u8], FollowError> {
-        let (end, _) = shared.extent(self.spot.segment);
-        let at = self.spot.offset;
+    fn read_frame(&mut self, shared: &LogState) -> Result<&[u8], FollowError> {
+        let (end, _) = shared.extent(self.start.segment);
+        let at = self.start.offset;
         let header = self.window.read(&self.file, at, HEADER_BYTES as u64, end)?;
         let header = header.first_chunk().expect("as many bytes as were asked for");
         let frame_bytes = frame::frame_bytes(header)?;
@@ -247,8 +247,8 @@ impl ReadAhead {
                 "a group reaches beyond the end of the log".to_owned(),
             ));
         }
-        let held = self.at..self.at + self.bytes.len() as u64;
-        if offset < held.start || offset + len > held.end {
+        let buffered = self.at..self.at + self.bytes.len() as u64;
+        if offset < buffered.start || offset + len > buffered.end {
             let wanted = len.max(WINDOW_BYTES).min(end - offset);
             // Lengths up to here lie within a file's extent, and so within memory's.
             self.bytes.resize(wanted as usize, 0);
@@ -276,7 +276,7 @@ fn record(entry: &GroupEntry<'_>) -> Result<Record, FollowError> {
     stored.to_record().map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))
 }
 
-fn located(entry: &GroupEntry<'_>, spot: GroupOffset) -> Result<LocatedRecord, FollowError> {
+fn located(entry: &GroupEntry<'_>, group: GroupOffset) -> Result<LocatedRecord, FollowError> {
     let seq = entry.facts.seq;
     let ((salt, meta), _) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
     if commit(&salt, meta) != entry.facts.meta {
@@ -284,7 +284,7 @@ fn located(entry: &GroupEntry<'_>, spot: GroupOffset) -> Result<LocatedRecord, F
         return Err(FollowError::Damage(what));
     }
     Meta::decode(meta).map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))?;
-    Ok(LocatedRecord::new(entry, meta, spot))
+    Ok(LocatedRecord::new(entry, meta, group))
 }
 
 /// Salt and bytes of a part. Nothing is erased by this version.

@@ -42,12 +42,12 @@ struct IndexedSegment {
 #[derive(Clone, Copy, Debug)]
 struct IndexEntry {
     first_seq: Seq,
-    spot: GroupOffset,
+    group: GroupOffset,
 }
 
 impl LogIndex {
     /// Adds an empty segment to the end.
-    pub fn enter(&mut self, first_seq: Seq) {
+    pub fn add_segment(&mut self, first_seq: Seq) {
         self.segments.push(IndexedSegment { first_seq, end: FIRST_GROUP_AT, file: Weak::new() });
     }
 
@@ -55,23 +55,23 @@ impl LogIndex {
     ///
     /// # Panics
     /// When there is no segment.
-    pub fn push(&mut self, first_seq: Seq, frame_bytes: u64) {
+    pub fn add_group(&mut self, first_seq: Seq, frame_bytes: u64) {
         let segment = self.segments.len() - 1;
         let last = &mut self.segments[segment];
-        let spot = GroupOffset { segment, offset: last.end };
+        let group = GroupOffset { segment, offset: last.end };
         last.end += frame_bytes;
-        let far = self.entries.last().is_none_or(|mark| {
-            mark.spot.segment != segment || spot.offset - mark.spot.offset >= INDEX_ENTRY_BYTES
+        let needs_entry = self.entries.last().is_none_or(|entry| {
+            entry.group.segment != segment || group.offset - entry.group.offset >= INDEX_ENTRY_BYTES
         });
-        if far {
-            self.entries.push(IndexEntry { first_seq, spot });
+        if needs_entry {
+            self.entries.push(IndexEntry { first_seq, group });
         }
     }
 
     /// A group's beginning at or before the record with this seq; nothing in an empty log.
     pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
-        let after = self.entries.partition_point(|mark| mark.first_seq <= seq);
-        self.entries.get(after.checked_sub(1)?).map(|mark| mark.spot)
+        let after = self.entries.partition_point(|entry| entry.first_seq <= seq);
+        self.entries.get(after.checked_sub(1)?).map(|entry| entry.group)
     }
 
     /// End of the last durable group of a segment.
@@ -90,9 +90,9 @@ impl LogIndex {
     }
 
     /// As much of it as the first segments need.
-    pub fn first(mut self, segments: usize) -> Self {
+    pub fn truncated(mut self, segments: usize) -> Self {
         self.segments.truncate(segments);
-        self.entries.retain(|mark| mark.spot.segment < segments);
+        self.entries.retain(|entry| entry.group.segment < segments);
         self
     }
 
@@ -112,10 +112,10 @@ impl LogIndex {
             put(segment.first_seq);
             put(segment.end);
         }
-        for IndexEntry { first_seq, spot } in &self.entries {
+        for IndexEntry { first_seq, group } in &self.entries {
             put(*first_seq);
-            put(spot.segment as u64);
-            put(spot.offset);
+            put(group.segment as u64);
+            put(group.offset);
         }
         bytes
     }
@@ -128,23 +128,23 @@ impl LogIndex {
             Ok::<u64, io::Error>(u64::from_le_bytes(bytes))
         };
         let (segments, entries) = (next()?, next()?);
-        let mut catalogue = Self::default();
+        let mut index = Self::default();
         for _ in 0..segments {
             let segment = IndexedSegment { first_seq: next()?, end: next()?, file: Weak::new() };
-            catalogue.segments.push(segment);
+            index.segments.push(segment);
         }
         for _ in 0..entries {
             let first_seq = next()?;
             let segment = usize::try_from(next()?).map_err(io::Error::other)?;
-            catalogue
+            index
                 .entries
-                .push(IndexEntry { first_seq, spot: GroupOffset { segment, offset: next()? } });
+                .push(IndexEntry { first_seq, group: GroupOffset { segment, offset: next()? } });
         }
-        Ok(catalogue)
+        Ok(index)
     }
 
     /// Whether all bytes up to `end` of a segment, counted from 0, belong to durable groups.
-    pub fn holds(&self, segment: usize, end: u64) -> bool {
+    pub fn contains(&self, segment: usize, end: u64) -> bool {
         self.segments.get(segment).is_some_and(|segment| end <= segment.end)
     }
 
@@ -169,30 +169,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seq_is_found_from_the_index_entry_at_or_before_it() {
-        let mut catalogue = LogIndex::default();
-        assert_eq!(catalogue.locate(1), None);
-        catalogue.enter(1);
-        assert_eq!(catalogue.locate(1), None);
+    fn seq_is_located_by_the_entry_at_or_before_it() {
+        let mut index = LogIndex::default();
+        assert_eq!(index.locate(1), None);
+        index.add_segment(1);
+        assert_eq!(index.locate(1), None);
         for first_seq in (1..100).step_by(10) {
-            catalogue.push(first_seq, INDEX_ENTRY_BYTES / 2);
+            index.add_group(first_seq, INDEX_ENTRY_BYTES / 2);
         }
-        catalogue.enter(101);
-        catalogue.push(101, 80);
-        assert_eq!(catalogue.locate(0), None);
+        index.add_segment(101);
+        index.add_group(101, 80);
+        assert_eq!(index.locate(0), None);
         let at = |half_mib: u64| {
             Some(GroupOffset {
                 segment: 0,
                 offset: FIRST_GROUP_AT + half_mib * INDEX_ENTRY_BYTES / 2,
             })
         };
-        assert_eq!(catalogue.locate(1), at(0));
-        assert_eq!(catalogue.locate(20), at(0));
-        assert_eq!(catalogue.locate(21), at(2));
-        assert_eq!(catalogue.locate(100), at(8));
+        assert_eq!(index.locate(1), at(0));
+        assert_eq!(index.locate(20), at(0));
+        assert_eq!(index.locate(21), at(2));
+        assert_eq!(index.locate(100), at(8));
         let second = Some(GroupOffset { segment: 1, offset: FIRST_GROUP_AT });
-        assert_eq!(catalogue.locate(101), second);
-        assert_eq!(catalogue.locate(u64::MAX), second);
-        assert_eq!(catalogue.end(1), FIRST_GROUP_AT + 80);
+        assert_eq!(index.locate(101), second);
+        assert_eq!(index.locate(u64::MAX), second);
+        assert_eq!(index.end(1), FIRST_GROUP_AT + 80);
     }
 }

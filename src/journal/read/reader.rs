@@ -25,7 +25,7 @@ use crate::record::{Record, Seq};
 
 /// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
 /// leads all over the log, and to open a file costs more than to read a record of it.
-const FILES_KEPT_MAX: usize = 128;
+const FILES_CACHED_MAX: usize = 128;
 
 /// Reads the log as far as it is durable. A clone is cheap.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Reader {
 pub struct LogState {
     journal: PathBuf,
     log: Uuid,
-    /// Written under the lock of `state`, after the catalogue; readable without it.
+    /// Written under the lock of `state`, after the index; readable without it.
     durable: AtomicU64,
     state: Mutex<DurablePosition>,
     advanced: Condvar,
@@ -48,9 +48,9 @@ pub struct LogState {
 
 #[derive(Debug)]
 struct DurablePosition {
-    catalogue: LogIndex,
+    index: LogIndex,
     /// Files that were opened to read by place, oldest first.
-    kept: VecDeque<Arc<File>>,
+    cached_files: VecDeque<Arc<File>>,
     /// Readers that wait now; without any, an append wakes nobody.
     waiting: usize,
     /// How often all were woken.
@@ -116,11 +116,11 @@ impl Reader {
     /// Bytes of the log's segments up to the end of the last durable group.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.shared.lock().catalogue.bytes()
+        self.shared.lock().index.bytes()
     }
 
-    pub fn catalogue(&self) -> LogIndex {
-        self.shared.lock().catalogue.copy()
+    pub fn index(&self) -> LogIndex {
+        self.shared.lock().index.copy()
     }
 
     pub fn journal(&self) -> &Path {
@@ -147,10 +147,10 @@ impl Reader {
     /// The record in a place, without the rest of its group; everything that is read is checked.
     ///
     /// # Errors
-    /// [`LocationError::Nowhere`]: no record of this log lies there. [`LocationError::Journal`]: the file
+    /// [`LocationError::OutsideLog`]: no record of this log lies there. [`LocationError::Journal`]: the file
     /// was damaged since it was opened, or cannot be read.
-    pub fn read_at(&self, place: &Location) -> Result<Record, LocationError> {
-        let mut records = self.read_all_at(std::slice::from_ref(place))?;
+    pub fn read_at(&self, location: &Location) -> Result<Record, LocationError> {
+        let mut records = self.read_all_at(std::slice::from_ref(location))?;
         Ok(records.pop().expect("a place has a record"))
     }
 
@@ -159,8 +159,8 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::read_at`], of any of them.
-    pub fn read_all_at(&self, places: &[Location]) -> Result<Vec<Record>, LocationError> {
-        location::records(&self.shared, places)
+    pub fn read_all_at(&self, locations: &[Location]) -> Result<Vec<Record>, LocationError> {
+        location::records(&self.shared, locations)
     }
 }
 
@@ -172,9 +172,13 @@ impl Clone for Reader {
 }
 
 impl LogState {
-    pub fn new(journal: PathBuf, log: Uuid, durable: Seq, catalogue: LogIndex) -> Self {
-        let state =
-            Mutex::new(DurablePosition { catalogue, kept: VecDeque::new(), waiting: 0, wakes: 0 });
+    pub fn new(journal: PathBuf, log: Uuid, durable: Seq, index: LogIndex) -> Self {
+        let state = Mutex::new(DurablePosition {
+            index,
+            cached_files: VecDeque::new(),
+            waiting: 0,
+            wakes: 0,
+        });
         Self { journal, log, durable: AtomicU64::new(durable), state, advanced: Condvar::new() }
     }
 
@@ -189,21 +193,21 @@ impl LogState {
 
     /// The writer has begun a segment.
     pub fn enter(&self, first_seq: Seq, file: &Arc<File>) {
-        let catalogue = &mut self.lock().catalogue;
-        catalogue.enter(first_seq);
-        catalogue.share(catalogue.segments() - 1, file);
+        let index = &mut self.lock().index;
+        index.add_segment(first_seq);
+        index.share(index.segments() - 1, file);
     }
 
     /// The writer has put another file in the place of the last segment, which was empty.
     pub fn replace(&self, file: &Arc<File>) {
-        let catalogue = &mut self.lock().catalogue;
-        catalogue.share(catalogue.segments() - 1, file);
+        let index = &mut self.lock().index;
+        index.share(index.segments() - 1, file);
     }
 
     /// The writer has synced a group.
     pub fn advance(&self, first_seq: Seq, last_seq: Seq, frame_bytes: u64) {
         let mut state = self.lock();
-        state.catalogue.push(first_seq, frame_bytes);
+        state.index.add_group(first_seq, frame_bytes);
         self.durable.store(last_seq, Ordering::Release);
         let waiting = state.waiting > 0;
         drop(state);
@@ -214,47 +218,47 @@ impl LogState {
 
     /// Where to begin to read for the record with this seq.
     pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
-        self.lock().catalogue.locate(seq)
+        self.lock().index.locate(seq)
     }
 
     /// How far a segment can be read, and whether another comes after it.
     pub fn extent(&self, segment: usize) -> (u64, bool) {
-        let catalogue = &self.lock().catalogue;
-        (catalogue.end(segment), segment + 1 < catalogue.segments())
+        let index = &self.lock().index;
+        (index.end(segment), segment + 1 < index.segments())
     }
 
     /// Path of a segment.
     pub fn path(&self, segment: usize) -> PathBuf {
-        segment::path(&self.journal, self.lock().catalogue.first_seq(segment))
+        segment::path(&self.journal, self.lock().index.first_seq(segment))
     }
 
     /// A segment's file, shared with whoever has it open.
     pub fn file(&self, segment: usize) -> io::Result<Arc<File>> {
-        if let Some(file) = self.lock().catalogue.file(segment) {
+        if let Some(file) = self.lock().index.file(segment) {
             return Ok(file);
         }
         let file = Arc::new(File::open(self.path(segment))?);
-        self.lock().catalogue.share(segment, &file);
+        self.lock().index.share(segment, &file);
         Ok(file)
     }
 
     /// A segment's file for whoever reads here and there: it stays open for a while.
-    pub fn file_kept(&self, segment: usize) -> io::Result<Arc<File>> {
-        if let Some(file) = self.lock().catalogue.file(segment) {
+    pub fn cached_file(&self, segment: usize) -> io::Result<Arc<File>> {
+        if let Some(file) = self.lock().index.file(segment) {
             return Ok(file);
         }
         let file = self.file(segment)?;
         let mut state = self.lock();
-        if state.kept.len() >= FILES_KEPT_MAX {
-            state.kept.pop_front();
+        if state.cached_files.len() >= FILES_CACHED_MAX {
+            state.cached_files.pop_front();
         }
-        state.kept.push_back(Arc::clone(&file));
+        state.cached_files.push_back(Arc::clone(&file));
         Ok(file)
     }
 
     /// Whether all bytes up to `end` of a segment, counted from 0, can be read.
-    pub fn holds(&self, segment: usize, end: u64) -> bool {
-        self.lock().catalogue.holds(segment, end)
+    pub fn contains(&self, segment: usize, end: u64) -> bool {
+        self.lock().index.contains(segment, end)
     }
 
     /// The state is whole after every step, so that a panic elsewhere does not spoil it.

@@ -7,10 +7,11 @@ use crate::journal::tests::*;
 type Tamper = fn(&TestDirectory);
 
 /// Five groups in three segments: 1 and 2, 3 and 4, 5.
-fn site() -> TestDirectory {
-    let site = TestDirectory::with_groups(&[&[1000, 10], &[1500], &[1600], &[1000, 10], &[700]]);
-    assert_eq!(site.segments().len(), 3);
-    site
+fn three_segments() -> TestDirectory {
+    let test_dir =
+        TestDirectory::with_groups(&[&[1000, 10], &[1500], &[1600], &[1000, 10], &[700]]);
+    assert_eq!(test_dir.segments().len(), 3);
+    test_dir
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -182,158 +183,158 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
 ];
 
 #[test]
-fn every_damage_is_refused_with_its_place_and_nothing_is_changed() {
+fn every_damage_is_refused_with_its_location_and_nothing_is_changed() {
     for (done, change, segment, last_good_seq, what) in DAMAGES {
-        let site = site();
-        change(&site);
-        let refused = site.refused(0);
-        assert_eq!(refused.file, site.segments()[segment], "{done}: {refused:?}");
+        let test_dir = three_segments();
+        change(&test_dir);
+        let refused = test_dir.refused(0);
+        assert_eq!(refused.file, test_dir.segments()[segment], "{done}: {refused:?}");
         assert_eq!(refused.last_good_seq, last_good_seq, "{done}: {refused:?}");
         assert!(refused.what.contains(what), "{done}: {refused:?}");
     }
 }
 
 #[test]
-fn without_any_segment_the_start_is_refused() {
-    let site = site();
-    for segment in site.segments() {
+fn log_without_segments_is_refused() {
+    let test_dir = three_segments();
+    for segment in test_dir.segments() {
         fs::remove_file(segment).unwrap();
     }
-    assert_eq!(site.refused(0).what, "there is no segment");
+    assert_eq!(test_dir.refused(0).what, "there is no segment");
 }
 
 #[test]
-fn an_older_copy_of_a_segment_is_refused() {
-    let site = TestDirectory::with_groups(&[&[1000, 10], &[900]]);
-    let older = fs::read(&site.segments()[0]).unwrap();
-    let mut journal = site.open().journal;
+fn older_copy_of_a_segment_is_refused() {
+    let test_dir = TestDirectory::with_groups(&[&[1000, 10], &[900]]);
+    let older = fs::read(&test_dir.segments()[0]).unwrap();
+    let mut journal = test_dir.open().journal;
     journal.append(&group(3, &[1000])).unwrap();
     journal.close().unwrap();
-    let newer = fs::read(&site.segments()[0]).unwrap();
-    fs::write(&site.segments()[0], &older).unwrap();
-    assert_eq!(site.refused(0).last_good_seq, 3);
+    let newer = fs::read(&test_dir.segments()[0]).unwrap();
+    fs::write(&test_dir.segments()[0], &older).unwrap();
+    assert_eq!(test_dir.refused(0).last_good_seq, 3);
 
-    fs::write(&site.segments()[0], newer).unwrap();
-    let mut journal = site.open().journal;
+    fs::write(&test_dir.segments()[0], newer).unwrap();
+    let mut journal = test_dir.open().journal;
     journal.append(&group(4, &[1000])).unwrap();
     journal.close().unwrap();
-    assert_eq!(site.segments().len(), 2);
-    fs::write(&site.segments()[0], older).unwrap();
-    let refused = site.refused(0);
-    assert_eq!((refused.file, refused.last_good_seq), (site.segments()[1].clone(), 3));
+    assert_eq!(test_dir.segments().len(), 2);
+    fs::write(&test_dir.segments()[0], older).unwrap();
+    let refused = test_dir.refused(0);
+    assert_eq!((refused.file, refused.last_good_seq), (test_dir.segments()[1].clone(), 3));
 }
 
 #[test]
-fn a_segment_or_frame_of_another_log_is_refused() {
-    let (site, other) = (site(), site_of_another_log());
-    let ours = fs::read(&site.segments()[2]).unwrap();
-    fs::copy(&other.segments()[2], &site.segments()[2]).unwrap();
-    assert!(site.refused(0).what.contains("belongs to another log"));
+fn segment_or_frame_of_another_log_is_refused() {
+    let (test_dir, other) = (three_segments(), other_log());
+    let ours = fs::read(&test_dir.segments()[2]).unwrap();
+    fs::copy(&other.segments()[2], &test_dir.segments()[2]).unwrap();
+    assert!(test_dir.refused(0).what.contains("belongs to another log"));
 
     let mut mixed = fs::read(&other.segments()[2]).unwrap();
     mixed[..104].copy_from_slice(&ours[..104]);
-    fs::write(&site.segments()[2], mixed).unwrap();
-    assert!(site.refused(0).what.contains("header and leaves differs"));
+    fs::write(&test_dir.segments()[2], mixed).unwrap();
+    assert!(test_dir.refused(0).what.contains("header and leaves differs"));
 }
 
-fn site_of_another_log() -> TestDirectory {
-    site()
+fn other_log() -> TestDirectory {
+    three_segments()
 }
 
 #[test]
-fn a_stale_mark_proves_less_and_a_mark_ahead_proves_a_loss() {
-    let site = TestDirectory::with_groups(&[&[1000, 10]]);
-    let stale = fs::read(site.mark()).unwrap();
-    let mut journal = site.open().journal;
+fn stale_watermark_is_accepted_and_a_watermark_ahead_of_the_log_is_refused() {
+    let test_dir = TestDirectory::with_groups(&[&[1000, 10]]);
+    let stale = fs::read(test_dir.watermark()).unwrap();
+    let mut journal = test_dir.open().journal;
     journal.append(&group(2, &[100])).unwrap();
     journal.close().unwrap();
-    let ahead = fs::read(site.mark()).unwrap();
-    fs::write(site.mark(), &stale).unwrap();
-    assert_eq!(site.open().records.len(), 3);
+    let ahead = fs::read(test_dir.watermark()).unwrap();
+    fs::write(test_dir.watermark(), &stale).unwrap();
+    assert_eq!(test_dir.open().records.len(), 3);
 
-    fs::write(site.mark(), &ahead).unwrap();
-    edit(&site.segments()[0], |bytes| {
+    fs::write(test_dir.watermark(), &ahead).unwrap();
+    edit(&test_dir.segments()[0], |bytes| {
         let last = frames(bytes).pop().unwrap();
         bytes[last].fill(0);
     });
-    assert!(site.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
+    assert!(test_dir.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
 }
 
 /// The power took the mark, and then the disk lost what ends the last group but one and begins the
 /// last: its remains show that the one before was whole once.
 #[test]
-fn remains_behind_a_group_show_that_it_was_synced() {
-    let site = TestDirectory::with_groups(&[&[300], &[300], &[300]]);
-    edit(&site.segments()[0], |bytes| {
+fn bytes_behind_a_broken_group_show_that_it_was_synced() {
+    let test_dir = TestDirectory::with_groups(&[&[300], &[300], &[300]]);
+    edit(&test_dir.segments()[0], |bytes| {
         let frames = frames(bytes);
         bytes[frames[1].start + 200..frames[2].start + 200].fill(0);
     });
-    fs::remove_file(site.mark()).unwrap();
-    let refused = site.refused(0);
+    fs::remove_file(test_dir.watermark()).unwrap();
+    let refused = test_dir.refused(0);
     assert_eq!(refused.last_good_seq, 1, "{refused:?}");
     assert!(refused.what.contains("something was written behind it, at byte"), "{refused:?}");
 }
 
 /// Two directories with one identity and different histories: a copy that lived on by itself.
 #[test]
-fn a_mark_of_another_history_is_refused() {
-    let site = TestDirectory::with_groups(&[&[100]]);
-    let before = site.contents();
-    let mut journal = site.open().journal;
+fn watermark_of_another_history_is_refused() {
+    let test_dir = TestDirectory::with_groups(&[&[100]]);
+    let before = test_dir.contents();
+    let mut journal = test_dir.open().journal;
     journal.append(&group(1, &[100])).unwrap();
     journal.close().unwrap();
-    let mark = fs::read(site.mark()).unwrap();
+    let watermark = fs::read(test_dir.watermark()).unwrap();
     for (name, bytes) in before {
-        fs::write(site.journal().join(name), bytes).unwrap();
+        fs::write(test_dir.journal().join(name), bytes).unwrap();
     }
-    let mut journal = site.open().journal;
+    let mut journal = test_dir.open().journal;
     journal.append(&group(1, &[101])).unwrap();
     journal.close().unwrap();
-    fs::write(site.mark(), mark).unwrap();
-    assert!(site.refused(0).what.contains("knows another group 2"));
+    fs::write(test_dir.watermark(), watermark).unwrap();
+    assert!(test_dir.refused(0).what.contains("knows another group 2"));
 }
 
 /// A record can be erased with its salts; this version never does, so an open says so.
 #[test]
-fn an_erased_part_is_refused_with_a_message_of_its_own() {
-    let site = TestDirectory::with_groups(&[&[100], &[50]]);
-    edit(&site.segments()[0], |bytes| {
+fn erased_part_is_refused_with_its_own_message() {
+    let test_dir = TestDirectory::with_groups(&[&[100], &[50]]);
+    edit(&test_dir.segments()[0], |bytes| {
         let (first, data_part) = (frames(bytes)[0].clone(), 20 + 102);
         let padding = bytes[first.clone()].iter().rev().take_while(|byte| **byte == 0).count();
         let end = first.end - padding;
         bytes[end - data_part..end].fill(0);
     });
-    let refused = site.refused(0);
+    let refused = test_dir.refused(0);
     assert_eq!(refused.what, "the data of seq 1 is all zeros, and group 2 follows at byte 448");
 }
 
 /// Every byte of every segment is zeroed, every aligned word, and bits of a sample are flipped.
 #[test]
-fn no_byte_of_a_small_journal_can_be_changed_unnoticed() {
-    let site = TestDirectory::with_groups(&[&[20, 0], &[7], &[3]]);
-    let segment = &site.segments()[0];
+fn every_changed_byte_of_a_small_journal_is_detected() {
+    let test_dir = TestDirectory::with_groups(&[&[20, 0], &[7], &[3]]);
+    let segment = &test_dir.segments()[0];
     let whole = fs::read(segment).unwrap();
     let used = frames(&whole).pop().unwrap().end;
-    let found = |bytes: &[u8], what: &str| {
+    let assert_detected = |bytes: &[u8], what: &str| {
         if bytes != whole {
             fs::write(segment, bytes).unwrap();
-            assert!(matches!(site.try_open(0), Err(JournalError::Damage { .. })), "{what}");
+            assert!(matches!(test_dir.try_open(0), Err(JournalError::Damage { .. })), "{what}");
         }
     };
     for at in 0..used {
         let mut bytes = whole.clone();
         bytes[at] = 0;
-        found(&bytes, &format!("byte {at} is zero"));
+        assert_detected(&bytes, &format!("byte {at} is zero"));
         bytes[at] = whole[at] ^ (1 << (at % 8));
-        found(&bytes, &format!("bit {} of byte {at} is flipped", at % 8));
+        assert_detected(&bytes, &format!("bit {} of byte {at} is flipped", at % 8));
     }
     for width in [8, 64] {
         for at in (0..used).step_by(width) {
             let mut bytes = whole.clone();
             bytes[at..at + width].fill(0);
-            found(&bytes, &format!("{width} bytes at {at} are zero"));
+            assert_detected(&bytes, &format!("{width} bytes at {at} are zero"));
         }
     }
     fs::write(segment, &whole).unwrap();
-    assert_eq!(site.open().records.len(), 4);
+    assert_eq!(test_dir.open().records.len(), 4);
 }

@@ -13,7 +13,7 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_missing_directory_is_made_with_those_above_it() {
+fn missing_directory_is_created_with_its_parents() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b");
     let made = DataDir::open(&path).unwrap();
@@ -25,34 +25,34 @@ fn a_missing_directory_is_made_with_those_above_it() {
 }
 
 #[test]
-fn a_second_open_is_refused_with_the_process_that_holds_the_lock() {
-    let site = TestDirectory::new();
-    let first = site.data_dir().unwrap();
-    let refused = site.data_dir().unwrap_err();
+fn second_open_is_refused_with_the_pid_of_the_lock_holder() {
+    let test_dir = TestDirectory::new();
+    let first = test_dir.data_dir().unwrap();
+    let refused = test_dir.data_dir().unwrap_err();
     let pid = std::process::id();
     assert!(matches!(refused, DirError::Locked { pid: Some(found), .. } if found == pid));
     assert!(refused.to_string().contains(&format!("in use by the process with id {pid}; stop it")));
     drop(first);
-    site.data_dir().unwrap();
+    test_dir.data_dir().unwrap();
 }
 
 #[test]
-fn an_open_journal_keeps_the_directory_locked_and_is_the_only_one() {
-    let site = TestDirectory::new();
-    let dir = site.data_dir().unwrap();
+fn open_journal_is_exclusive_and_keeps_the_directory_locked() {
+    let test_dir = TestDirectory::new();
+    let dir = test_dir.data_dir().unwrap();
     let open = || Journal::open(&dir, JournalOptions::default(), 0, &mut |_, _| Ok(()));
     let journal = open().unwrap().journal;
     assert!(matches!(open(), Err(JournalError::InUse { .. })));
     journal.close().unwrap();
     let journal = open().unwrap().journal;
     drop(dir);
-    assert!(matches!(site.data_dir(), Err(DirError::Locked { .. })));
+    assert!(matches!(test_dir.data_dir(), Err(DirError::Locked { .. })));
     drop(journal);
-    site.data_dir().unwrap();
+    test_dir.data_dir().unwrap();
 }
 
 #[test]
-fn a_foreign_directory_is_refused_and_not_touched() {
+fn foreign_directory_is_refused_unchanged() {
     for (entry, content) in [
         ("notes.txt", "mine"),
         ("lock", "somebody else's words"),
@@ -74,17 +74,17 @@ fn a_foreign_directory_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_journal_that_lost_its_identity_is_not_taken_for_a_new_one() {
-    let site = TestDirectory::with_groups(&[&[10]]);
-    fs::remove_file(site.path().join("identity")).unwrap();
-    let before = site.contents();
-    assert!(matches!(site.data_dir(), Err(DirError::Foreign { .. })));
-    assert_eq!(site.contents(), before);
+fn journal_without_its_identity_file_is_not_treated_as_new() {
+    let test_dir = TestDirectory::with_groups(&[&[10]]);
+    fs::remove_file(test_dir.path().join("identity")).unwrap();
+    let before = test_dir.contents();
+    assert!(matches!(test_dir.data_dir(), Err(DirError::Foreign { .. })));
+    assert_eq!(test_dir.contents(), before);
 }
 
 /// The crash comes between any two steps of the making.
 #[test]
-fn a_making_that_was_interrupted_is_completed() {
+fn interrupted_creation_is_completed() {
     for leftovers in [
         &[][..],
         &["lock"],
@@ -95,9 +95,9 @@ fn a_making_that_was_interrupted_is_completed() {
         &["lock", "journal/00000000000000000001.seg", "journal/mark"],
         &["lock", "journal/00000000000000000001.seg", "journal/mark", "identity.new"],
     ] {
-        let site = TestDirectory::new();
+        let test_dir = TestDirectory::new();
         for name in leftovers {
-            let path = site.path().join(name);
+            let path = test_dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             if name.ends_with('/') {
                 fs::create_dir_all(path).unwrap();
@@ -111,34 +111,34 @@ fn a_making_that_was_interrupted_is_completed() {
                 fs::write(path, "").unwrap();
             }
         }
-        let found = site.open();
-        assert_eq!(found.report.records_read, 0, "{leftovers:?}");
-        assert_eq!(site.names(), ["00000000000000000001.seg", "mark"]);
-        assert!(!site.path().join("identity.new").exists());
+        let opened = test_dir.open();
+        assert_eq!(opened.report.records_read, 0, "{leftovers:?}");
+        assert_eq!(test_dir.names(), ["00000000000000000001.seg", "mark"]);
+        assert!(!test_dir.path().join("identity.new").exists());
     }
 }
 
 #[test]
-fn a_damaged_or_newer_identity_is_refused_before_the_lock_is_taken() {
-    let site = TestDirectory::with_groups(&[&[10]]);
-    let identity = site.path().join("identity");
+fn damaged_or_newer_identity_is_refused_before_the_lock_is_taken() {
+    let test_dir = TestDirectory::with_groups(&[&[10]]);
+    let identity = test_dir.path().join("identity");
     let whole = fs::read_to_string(&identity).unwrap();
-    fs::remove_file(site.path().join("lock")).unwrap();
+    fs::remove_file(test_dir.path().join("lock")).unwrap();
     for damaged in ["", &whole[..40], &whole.replace("log 0", "log 1")] {
         fs::write(&identity, damaged).unwrap();
-        let refused = site.data_dir().unwrap_err();
+        let refused = test_dir.data_dir().unwrap_err();
         assert!(matches!(refused, DirError::Identity { .. }), "{refused}");
     }
     let body = whole.split_once("crc32c").unwrap().0.replace("format 0", "format 1");
     let crc = crc32c::crc32c(body.as_bytes());
     fs::write(&identity, format!("{body}crc32c {crc:08x}\n")).unwrap();
-    let refused = site.data_dir().unwrap_err();
+    let refused = test_dir.data_dir().unwrap_err();
     assert!(matches!(refused, DirError::Newer { format: 1, .. }), "{refused}");
-    assert_eq!(names(site.path()), ["identity", "journal"], "no lock was made");
+    assert_eq!(names(test_dir.path()), ["identity", "journal"], "no lock was made");
 }
 
 #[test]
-fn a_path_that_is_no_directory_is_refused() {
+fn path_that_is_not_a_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "mine").unwrap();

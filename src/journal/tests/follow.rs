@@ -14,17 +14,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_follower_sees_everything_after_its_start_in_any_portions(
+    fn follower_returns_everything_after_its_start_with_any_byte_limit(
         groups in prop::collection::vec(prop::collection::vec(0usize..900, 1..5), 1..12),
         after in 0u64..40, bytes_max in 0usize..5000,
     ) {
-        let site = TestDirectory::new();
-        let mut journal = site.open().journal;
+        let test_dir = TestDirectory::new();
+        let mut journal = test_dir.open().journal;
         let mut all = Vec::new();
         for lengths in groups {
             let group = group(journal.head(), &lengths);
             journal.append(&group).unwrap();
-            all.extend(plain(&[group]));
+            all.extend(flatten(&[group]));
         }
         let mut follower = journal.reader().follow(after);
         let mut seen = Vec::new();
@@ -43,10 +43,10 @@ proptest! {
 }
 
 #[test]
-fn a_follower_beside_the_writer_sees_every_record_once_and_in_order() {
+fn concurrent_follower_sees_every_record_once_and_in_order() {
     const RECORDS: u64 = 600;
-    let site = TestDirectory::new();
-    let mut journal = site.open().journal;
+    let test_dir = TestDirectory::new();
+    let mut journal = test_dir.open().journal;
     let reader = journal.reader();
     thread::scope(|scope| {
         let followers: Vec<_> = (0..3)
@@ -81,9 +81,9 @@ fn a_follower_beside_the_writer_sees_every_record_once_and_in_order() {
 }
 
 #[test]
-fn a_follower_that_waits_at_the_head_goes_on_into_new_segments() {
-    let site = TestDirectory::with_groups(&[&[10]]);
-    let mut journal = site.open().journal;
+fn follower_at_the_head_continues_into_new_segments() {
+    let test_dir = TestDirectory::with_groups(&[&[10]]);
+    let mut journal = test_dir.open().journal;
     let mut follower = journal.reader().follow(1);
     let mut ahead = journal.reader().follow(3);
     for seq in 2..=9 {
@@ -95,13 +95,13 @@ fn a_follower_that_waits_at_the_head_goes_on_into_new_segments() {
 }
 
 #[test]
-fn damage_that_comes_later_is_found_and_the_position_stays_before_it() {
-    let site = TestDirectory::with_groups(&[&[100], &[100], &[100]]);
-    let journal = site.open().journal;
+fn damage_after_the_open_is_detected_and_the_position_stays_before_it() {
+    let test_dir = TestDirectory::with_groups(&[&[100], &[100], &[100]]);
+    let journal = test_dir.open().journal;
     let mut follower = journal.reader().follow(0);
     assert_eq!(follower.next(1).unwrap().len(), 1);
     let mut fresh = journal.reader().follow(0);
-    let segment = &site.segments()[0];
+    let segment = &test_dir.segments()[0];
     let mut bytes = std::fs::read(segment).unwrap();
     let third = bytes.len() - bytes.iter().rev().position(|byte| *byte != 0).unwrap() - 20;
     bytes[third] ^= 1;
@@ -122,9 +122,9 @@ fn damage_that_comes_later_is_found_and_the_position_stays_before_it() {
 }
 
 #[test]
-fn a_wait_ends_with_the_append_that_passes_it() {
-    let site = TestDirectory::new();
-    let mut journal = site.open().journal;
+fn wait_ends_with_the_append_that_passes_its_seq() {
+    let test_dir = TestDirectory::new();
+    let mut journal = test_dir.open().journal;
     let reader = journal.reader();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| reader.wait_past(2, LONG));
@@ -137,9 +137,9 @@ fn a_wait_ends_with_the_append_that_passes_it() {
 }
 
 #[test]
-fn a_wait_ends_at_its_timeout() {
-    let site = TestDirectory::new();
-    let reader = site.open().journal.reader();
+fn wait_ends_at_its_timeout() {
+    let test_dir = TestDirectory::new();
+    let reader = test_dir.open().journal.reader();
     let timeout = Duration::from_millis(20);
     let begun = Instant::now();
     assert_eq!(reader.wait_past(0, timeout), 0);
@@ -147,9 +147,9 @@ fn a_wait_ends_at_its_timeout() {
 }
 
 #[test]
-fn waking_all_ends_each_wait_once_also_one_that_begins_later() {
-    let site = TestDirectory::new();
-    let journal = site.open().journal;
+fn wake_all_ends_one_wait_of_each_reader_even_a_later_one() {
+    let test_dir = TestDirectory::new();
+    let journal = test_dir.open().journal;
     let (reader, other) = (journal.reader(), journal.reader());
     thread::scope(|scope| {
         let waiting = scope.spawn(|| other.wait_past(0, LONG));

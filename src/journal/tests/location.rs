@@ -20,22 +20,22 @@ fn locate(reader: &Reader) -> Vec<LocatedRecord> {
 }
 
 /// Groups of one record and of many, in several segments, and the journal that holds them.
-fn site() -> (TestDirectory, Journal, Vec<Record>) {
-    let site = TestDirectory::new();
-    let mut journal = site.open().journal;
+fn journal_of_several_segments() -> (TestDirectory, Journal, Vec<Record>) {
+    let test_dir = TestDirectory::new();
+    let mut journal = test_dir.open().journal;
     let mut all = Vec::new();
     for lengths in [&[300][..], &[0, 700, 20], &[2500], &[1; 120], &[40, 40]] {
         let group = group(journal.head(), lengths);
         journal.append(&group).unwrap();
-        all.extend(plain(&[group]));
+        all.extend(flatten(&[group]));
     }
-    assert!(site.segments().len() > 2);
-    (site, journal, all)
+    assert!(test_dir.segments().len() > 2);
+    (test_dir, journal, all)
 }
 
 /// What is read where the log was changed, which must be damage or what was written.
-fn unchanged(reader: &Reader, place: &Location, record: &Record) -> bool {
-    match reader.read_at(place) {
+fn unchanged(reader: &Reader, location: &Location, record: &Record) -> bool {
+    match reader.read_at(location) {
         Ok(read) => {
             assert_eq!(read, *record);
             true
@@ -49,22 +49,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn every_record_is_read_by_its_place(
+    fn every_record_is_read_by_its_location(
         groups in prop::collection::vec(prop::collection::vec(0usize..900, 1..40), 1..12),
         restarted: bool,
     ) {
-        let site = TestDirectory::new();
-        let mut journal = site.open().journal;
+        let test_dir = TestDirectory::new();
+        let mut journal = test_dir.open().journal;
         let mut all = Vec::new();
         for lengths in groups {
             let group = group(journal.head(), &lengths);
             journal.append(&group).unwrap();
-            all.extend(plain(&[group]));
+            all.extend(flatten(&[group]));
         }
         let located = locate(&journal.reader());
         if restarted {
             journal.close().unwrap();
-            journal = site.open().journal;
+            journal = test_dir.open().journal;
         }
         let reader = journal.reader();
         prop_assert_eq!(located.len(), all.len());
@@ -72,43 +72,43 @@ proptest! {
             prop_assert_eq!((located.seq(), located.time()), (record.seq(), record.time()));
             prop_assert_eq!(located.meta(), record.meta());
             prop_assert_eq!(located.leaf, record.leaf().0.encode());
-            let place = Location::decode(&located.place.encode());
-            prop_assert_eq!(place, located.place);
-            prop_assert_eq!(&reader.read_at(&place).unwrap(), record);
-            prop_assert_eq!((place.seq(), place.time()), (record.seq(), record.time()));
+            let location = Location::decode(&located.location.encode());
+            prop_assert_eq!(location, located.location);
+            prop_assert_eq!(&reader.read_at(&location).unwrap(), record);
+            prop_assert_eq!((location.seq(), location.time()), (record.seq(), record.time()));
         }
         // Together, with gaps, and the wrong way round.
         for (step, descending) in [(1, false), (1, true), (3, false)] {
             let together = located.iter().zip(&all).step_by(step);
-            let (mut places, mut expected): (Vec<_>, Vec<_>) =
-                together.map(|(located, record)| (located.place, record.clone())).unzip();
+            let (mut locations, mut expected): (Vec<_>, Vec<_>) =
+                together.map(|(located, record)| (located.location, record.clone())).unzip();
             if descending {
-                places.reverse();
+                locations.reverse();
                 expected.reverse();
             }
-            prop_assert_eq!(reader.read_all_at(&places).unwrap(), expected);
+            prop_assert_eq!(reader.read_all_at(&locations).unwrap(), expected);
         }
         prop_assert_eq!(reader.read_all_at(&[]).unwrap(), []);
     }
 
     #[test]
-    fn bytes_that_are_no_place_of_the_log_read_nothing(bytes: [u8; PLACE_BYTES]) {
-        let (_site, journal, _) = site();
-        let place = Location::decode(&bytes);
-        prop_assert!(journal.reader().read_at(&place).is_err());
+    fn arbitrary_location_reads_nothing(bytes: [u8; LOCATION_BYTES]) {
+        let (_dir, journal, _) = journal_of_several_segments();
+        let location = Location::decode(&bytes);
+        prop_assert!(journal.reader().read_at(&location).is_err());
     }
 }
 
 #[test]
-fn a_place_with_any_byte_changed_reads_nothing() {
-    let (_site, journal, records) = site();
+fn location_with_any_byte_changed_reads_nothing() {
+    let (_dir, journal, records) = journal_of_several_segments();
     let reader = journal.reader();
     for (located, record) in locate(&reader).iter().zip(&records) {
-        let place = located.place.encode();
-        assert_eq!(reader.read_at(&located.place).unwrap(), *record);
-        for at in 0..PLACE_BYTES {
+        let location = located.location.encode();
+        assert_eq!(reader.read_at(&located.location).unwrap(), *record);
+        for at in 0..LOCATION_BYTES {
             for flip in [1, 0x80, 0xff] {
-                let mut changed = place;
+                let mut changed = location;
                 changed[at] ^= flip;
                 let read = reader.read_at(&Location::decode(&changed));
                 assert!(read.is_err(), "byte {at} of seq {}", record.seq());
@@ -120,15 +120,15 @@ fn a_place_with_any_byte_changed_reads_nothing() {
 /// Of a group only the record's own parts are read, and each byte of them is checked; its leaf is
 /// made again.
 #[test]
-fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
-    let (site, journal, records) = site();
+fn every_changed_byte_of_the_parts_is_detected_and_no_other_byte_matters() {
+    let (test_dir, journal, records) = journal_of_several_segments();
     let reader = journal.reader();
     let located = locate(&reader);
-    let paths = site.segments();
+    let paths = test_dir.segments();
     // One in a group of its own, one among others, one at the end of a large group.
     for seq in [1, 3, 125] {
         // In the same group.
-        let before = (seq > 1).then(|| located[seq - 2].place);
+        let before = (seq > 1).then(|| located[seq - 2].location);
         let (located, record) = (&located[seq - 1], &records[seq - 1]);
         let path = paths.iter().find(|path| {
             let bytes = fs::read(path).unwrap();
@@ -136,8 +136,8 @@ fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
         });
         let path = path.unwrap();
         let whole = fs::read(path).unwrap();
-        let place = located.place.encode();
-        let parts_at = u64::from_be_bytes(place[20..28].try_into().unwrap()) as usize;
+        let location = located.location.encode();
+        let parts_at = u64::from_be_bytes(location[20..28].try_into().unwrap()) as usize;
         let mut meta = Vec::new();
         record.meta().encode_into(&mut meta);
         let end = parts_at + 40 + meta.len() + record.data().len();
@@ -148,20 +148,20 @@ fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
             changed[at] ^= 0x10;
             fs::write(path, changed).unwrap();
             let own = is_own(&at);
-            assert_eq!(unchanged(&reader, &located.place, record), !own, "seq {seq}, byte {at}");
-            let together: Vec<_> = before.into_iter().chain([located.place]).collect();
+            assert_eq!(unchanged(&reader, &located.location, record), !own, "seq {seq}, byte {at}");
+            let together: Vec<_> = before.into_iter().chain([located.location]).collect();
             assert!(!own || reader.read_all_at(&together).is_err(), "seq {seq}, byte {at}");
         }
         let mut erased = whole.clone();
         erased[parts_at..end].fill(0);
         fs::write(path, erased).unwrap();
-        assert!(!unchanged(&reader, &located.place, record));
+        assert!(!unchanged(&reader, &located.location, record));
         fs::write(path, &whole[..end - 1]).unwrap();
-        assert!(!unchanged(&reader, &located.place, record));
+        assert!(!unchanged(&reader, &located.location, record));
         if let Some(before) = before {
             // Read together with one that is whole, it is still the one that is named.
             assert_eq!(reader.read_all_at(&[before]).unwrap().len(), 1);
-            match reader.read_all_at(&[before, located.place]) {
+            match reader.read_all_at(&[before, located.location]) {
                 Err(LocationError::Journal(JournalError::DamagedRecord { offset, .. })) => {
                     assert_eq!(offset, parts_at as u64);
                 }
@@ -169,37 +169,37 @@ fn any_changed_byte_of_the_parts_is_found_and_nothing_else_matters() {
             }
         }
         fs::write(path, &whole).unwrap();
-        assert!(unchanged(&reader, &located.place, record));
+        assert!(unchanged(&reader, &located.location, record));
     }
 }
 
 #[test]
-fn what_is_not_durable_has_no_place() {
-    let (_site, mut journal, _) = site();
+fn location_beyond_the_durable_end_is_refused() {
+    let (_dir, mut journal, _) = journal_of_several_segments();
     let head = journal.head();
     let reader = journal.reader();
     journal.append(&group(head, &[10])).unwrap();
-    let place = reader.follow(head).next_located(1).unwrap().remove(0).place;
-    let (behind, ahead) = (place.encode(), 8 * 1024u64);
+    let location = reader.follow(head).next_located(1).unwrap().remove(0).location;
+    let (behind, ahead) = (location.encode(), 8 * 1024u64);
     let mut beyond = behind;
     let parts_at = u64::from_be_bytes(behind[20..28].try_into().unwrap());
     beyond[20..28].copy_from_slice(&(parts_at + ahead).to_be_bytes());
     let beyond = reader.read_at(&Location::decode(&beyond));
-    assert!(matches!(beyond, Err(LocationError::Nowhere)), "{beyond:?}");
+    assert!(matches!(beyond, Err(LocationError::OutsideLog)), "{beyond:?}");
 }
 
 /// A history is spread over many segments; the descriptors that it takes are bounded.
 #[test]
-fn files_stay_open_for_a_while_and_are_not_many() {
-    let site = TestDirectory::new();
-    let mut journal = site.open().journal;
-    while site.segments().len() < 140 {
+fn number_of_open_segment_files_is_bounded() {
+    let test_dir = TestDirectory::new();
+    let mut journal = test_dir.open().journal;
+    while test_dir.segments().len() < 140 {
         let group = group(journal.head(), &[2500]);
         journal.append(&group).unwrap();
     }
     let reader = journal.reader();
     let open = || {
-        let here = site.journal().canonicalize().unwrap();
+        let here = test_dir.journal().canonicalize().unwrap();
         let descriptors = fs::read_dir("/proc/self/fd").unwrap();
         let targets = descriptors.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
         let segments =
@@ -211,7 +211,7 @@ fn files_stay_open_for_a_while_and_are_not_many() {
     assert_eq!(open(), before, "a follower at its end holds the writer's file");
     for _ in 0..2 {
         for located in &located {
-            let read = reader.read_at(&located.place).unwrap();
+            let read = reader.read_at(&located.location).unwrap();
             assert_eq!(read, *record(located.seq(), 2500));
         }
     }

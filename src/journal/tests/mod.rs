@@ -66,13 +66,13 @@ impl TestDirectory {
 
     /// A closed journal with one group for each list of lengths; all are appended in one life.
     pub fn with_groups(groups: &[&[usize]]) -> Self {
-        let site = Self::new();
-        let mut journal = site.open().journal;
+        let test_dir = Self::new();
+        let mut journal = test_dir.open().journal;
         for lengths in groups {
             journal.append(&group(journal.head(), lengths)).unwrap();
         }
         journal.close().unwrap();
-        site
+        test_dir
     }
 
     pub fn path(&self) -> &Path {
@@ -83,7 +83,7 @@ impl TestDirectory {
         self.path().join("journal")
     }
 
-    pub fn mark(&self) -> PathBuf {
+    pub fn watermark(&self) -> PathBuf {
         self.journal().join("mark")
     }
 
@@ -112,7 +112,7 @@ impl TestDirectory {
     }
 
     /// Opens the journal and checks everything that a visitor is shown.
-    pub fn try_open(&self, proven: Seq) -> Result<OpenedLog, JournalError> {
+    pub fn try_open(&self, durable_seq_min: Seq) -> Result<OpenedLog, JournalError> {
         let dir = self.data_dir().unwrap();
         let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
         let mut records = Vec::new();
@@ -125,7 +125,7 @@ impl TestDirectory {
             Ok(())
         };
         let OpenedJournal { journal, report, .. } =
-            Journal::open(&dir, options, proven, &mut visit)?;
+            Journal::open(&dir, options, durable_seq_min, &mut visit)?;
         assert_eq!(report.records_read, records.len() as u64);
         assert_eq!(report.head, records.last().map_or(0, Record::seq));
         Ok(OpenedLog { journal, report, records })
@@ -133,10 +133,10 @@ impl TestDirectory {
 
     /// The error of an open that must be refused as damage, after checking that it left
     /// everything as it was.
-    pub fn refused(&self, proven: Seq) -> RefusedOpen {
+    pub fn refused(&self, durable_seq_min: Seq) -> RefusedOpen {
         let before = self.contents();
-        match self.try_open(proven) {
-            Ok(found) => panic!("the journal was opened: {:?}", found.report),
+        match self.try_open(durable_seq_min) {
+            Ok(opened) => panic!("the journal was opened: {:?}", opened.report),
             Err(JournalError::Damage { file, offset, last_good_seq, what }) => {
                 assert_eq!(self.contents(), before, "a refused open changes nothing");
                 RefusedOpen { file, offset, last_good_seq, what }
@@ -162,6 +162,6 @@ pub struct RefusedOpen {
 }
 
 /// The records of groups, as owned values to compare with.
-pub fn plain(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
+pub fn flatten(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
     groups.iter().flatten().map(|record| Record::clone(record)).collect()
 }

@@ -7,7 +7,7 @@ use crate::journal::tests::*;
 const GROUPS: u64 = 60;
 
 /// An open that knows a checkpoint.
-struct OpenedBehindSnapshot {
+struct OpenedWithSnapshot {
     journal: Journal,
     earlier: Option<UnverifiedSegments>,
     read: Vec<Seq>,
@@ -21,22 +21,22 @@ fn write(journal: &Journal, records: &[Arc<Record>]) {
     writer.finish(reader.durable()).unwrap();
 }
 
-/// A log of several segments with a checkpoint after `checkpointed` groups, and some more.
-fn site(checkpointed: u64) -> TestDirectory {
-    let site = TestDirectory::new();
-    let mut journal = site.open().journal;
+/// A log of several segments with a checkpoint after `snapshot_head` groups, and some more.
+fn with_snapshot_at(snapshot_head: u64) -> TestDirectory {
+    let test_dir = TestDirectory::new();
+    let mut journal = test_dir.open().journal;
     for head in 0..GROUPS {
-        if head == checkpointed {
-            write(&journal, &[record(1, 5), record(checkpointed, 9)]);
+        if head == snapshot_head {
+            write(&journal, &[record(1, 5), record(snapshot_head, 9)]);
         }
         journal.append(&group(head, &[120])).unwrap();
     }
     journal.close().unwrap();
-    site
+    test_dir
 }
 
-fn try_open(site: &TestDirectory, read_from: Seq) -> Result<OpenedBehindSnapshot, JournalError> {
-    let dir = site.data_dir().unwrap();
+fn try_open(test_dir: &TestDirectory, read_from: Seq) -> Result<OpenedWithSnapshot, JournalError> {
+    let dir = test_dir.data_dir().unwrap();
     let snapshot = Journal::snapshot(&dir);
     let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
     let mut read = Vec::new();
@@ -44,37 +44,37 @@ fn try_open(site: &TestDirectory, read_from: Seq) -> Result<OpenedBehindSnapshot
         read.push(stored.to_record()?.seq());
         Ok(())
     };
-    let known = OpenContext {
+    let context = OpenContext {
         durable_seq_min: 0,
         confirm_durable: None,
         snapshot: snapshot.as_ref(),
         read_from,
     };
     let OpenedJournal { journal, report, unverified } =
-        Journal::open_with(&dir, options, &known, &mut visit)?;
+        Journal::open_with(&dir, options, &context, &mut visit)?;
     assert_eq!(report.head, GROUPS);
-    Ok(OpenedBehindSnapshot { journal, earlier: unverified, read })
+    Ok(OpenedWithSnapshot { journal, earlier: unverified, read })
 }
 
-fn open(site: &TestDirectory, read_from: Seq) -> OpenedBehindSnapshot {
-    try_open(site, read_from).unwrap()
+fn open(test_dir: &TestDirectory, read_from: Seq) -> OpenedWithSnapshot {
+    try_open(test_dir, read_from).unwrap()
 }
 
-/// Seqs that segments begin with.
-fn first_seqs(site: &TestDirectory) -> Vec<Seq> {
+/// Seqs that segments first_read with.
+fn first_seqs(test_dir: &TestDirectory) -> Vec<Seq> {
     let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    site.segments().into_iter().map(name).collect()
+    test_dir.segments().into_iter().map(name).collect()
 }
 
 #[test]
-fn what_comes_before_the_segment_of_the_head_is_passed_over_and_can_be_read_all_the_same() {
-    let site = site(40);
-    let begin = *first_seqs(&site).iter().rfind(|first| **first <= 40).unwrap();
-    assert!(begin > 1, "there is something to pass over");
-    let OpenedBehindSnapshot { mut journal, earlier, read } = open(&site, Seq::MAX);
-    assert_eq!(read, (begin..=GROUPS).collect::<Vec<_>>());
+fn segments_before_the_snapshot_head_are_skipped_and_remain_readable() {
+    let test_dir = with_snapshot_at(40);
+    let first_read = *first_seqs(&test_dir).iter().rfind(|first| **first <= 40).unwrap();
+    assert!(first_read > 1, "there is something to pass over");
+    let OpenedWithSnapshot { mut journal, earlier, read } = open(&test_dir, Seq::MAX);
+    assert_eq!(read, (first_read..=GROUPS).collect::<Vec<_>>());
     let earlier = earlier.unwrap();
-    assert_eq!(earlier.last_seq(), begin - 1);
+    assert_eq!(earlier.last_seq(), first_read - 1);
     assert!(earlier.verify(&mut |_| true).unwrap());
     let mut asked = 0;
     let stopped = earlier.verify(&mut |_| {
@@ -92,21 +92,21 @@ fn what_comes_before_the_segment_of_the_head_is_passed_over_and_can_be_read_all_
 }
 
 #[test]
-fn a_seq_that_is_asked_for_is_read_and_all_that_follows() {
-    let site = site(40);
-    let firsts = first_seqs(&site);
-    let second = firsts[1];
-    assert_eq!(open(&site, second).read, (second..=GROUPS).collect::<Vec<_>>());
-    let passed = open(&site, second - 1);
-    assert_eq!(passed.read, (1..=GROUPS).collect::<Vec<_>>());
-    assert!(passed.earlier.is_none());
+fn records_from_the_requested_seq_on_are_read() {
+    let test_dir = with_snapshot_at(40);
+    let first_seqs = first_seqs(&test_dir);
+    let second = first_seqs[1];
+    assert_eq!(open(&test_dir, second).read, (second..=GROUPS).collect::<Vec<_>>());
+    let opened = open(&test_dir, second - 1);
+    assert_eq!(opened.read, (1..=GROUPS).collect::<Vec<_>>());
+    assert!(opened.earlier.is_none());
 }
 
 #[test]
-fn its_records_are_shown_in_order() {
-    let site = site(40);
+fn snapshot_records_are_visited_in_order() {
+    let test_dir = with_snapshot_at(40);
     let mut shown = Vec::new();
-    let snapshot = Journal::snapshot(&site.data_dir().unwrap()).unwrap();
+    let snapshot = Journal::snapshot(&test_dir.data_dir().unwrap()).unwrap();
     assert_eq!(snapshot.head(), 40);
     let visited = snapshot.visit(&mut |stored| {
         shown.push(stored.to_record()?);
@@ -118,107 +118,107 @@ fn its_records_are_shown_in_order() {
 }
 
 #[test]
-fn whatever_is_changed_in_what_was_passed_over_is_found_and_named() {
-    let site = site(40);
-    let passed = first_seqs(&site).iter().filter(|first| **first <= 40).count() - 1;
-    for path in &site.segments()[..passed] {
+fn damage_in_skipped_segments_is_detected_and_located() {
+    let test_dir = with_snapshot_at(40);
+    let skipped = first_seqs(&test_dir).iter().filter(|first| **first <= 40).count() - 1;
+    for path in &test_dir.segments()[..skipped] {
         let whole = std::fs::read(path).unwrap();
         for at in (0..whole.len()).step_by(97) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(path, &bytes).unwrap();
-            let error = match try_open(&site, Seq::MAX) {
+            let error = match try_open(&test_dir, Seq::MAX) {
                 Err(error) => error,
-                Ok(OpenedBehindSnapshot { earlier, .. }) => {
+                Ok(OpenedWithSnapshot { earlier, .. }) => {
                     earlier.expect("it was passed over").verify(&mut |_| true).unwrap_err()
                 }
             };
             let JournalError::Damage { file, .. } = &error else { panic!("{at}: {error}") };
-            assert!(site.segments()[..=passed].contains(file), "{at}: {error}");
+            assert!(test_dir.segments()[..=skipped].contains(file), "{at}: {error}");
         }
         std::fs::write(path, whole).unwrap();
     }
-    assert!(open(&site, Seq::MAX).earlier.unwrap().verify(&mut |_| true).unwrap());
+    assert!(open(&test_dir, Seq::MAX).earlier.unwrap().verify(&mut |_| true).unwrap());
 }
 
 #[test]
-fn a_snapshot_that_is_not_whole_is_of_no_use_and_harms_nothing() {
-    let site = site(40);
-    let path = snapshot::path(&site.journal());
+fn damaged_snapshot_is_ignored() {
+    let test_dir = with_snapshot_at(40);
+    let path = snapshot::path(&test_dir.journal());
     let whole = std::fs::read(&path).unwrap();
     let read_all = || {
-        let passed = open(&site, Seq::MAX);
-        assert_eq!(passed.read, (1..=GROUPS).collect::<Vec<_>>());
+        let opened = open(&test_dir, Seq::MAX);
+        assert_eq!(opened.read, (1..=GROUPS).collect::<Vec<_>>());
     };
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Journal::snapshot(&site.data_dir().unwrap()).is_none(), "byte {at}");
+        assert!(Journal::snapshot(&test_dir.data_dir().unwrap()).is_none(), "byte {at}");
     }
     for len in 0..whole.len() {
         std::fs::write(&path, &whole[..len]).unwrap();
-        assert!(Journal::snapshot(&site.data_dir().unwrap()).is_none(), "length {len}");
+        assert!(Journal::snapshot(&test_dir.data_dir().unwrap()).is_none(), "length {len}");
     }
     read_all();
     std::fs::write(&path, [&whole[..], b"0"].concat()).unwrap();
     read_all();
-    let dir = site.data_dir().unwrap();
+    let dir = test_dir.data_dir().unwrap();
     Journal::remove_snapshot(&dir).unwrap();
     drop(dir);
     read_all();
 }
 
 #[test]
-fn a_log_that_ends_before_the_snapshot_is_damaged() {
-    let site = site(40);
-    let segments = site.segments();
-    let after = first_seqs(&site).iter().position(|first| *first > 40).unwrap();
+fn log_that_ends_before_the_snapshot_is_damaged() {
+    let test_dir = with_snapshot_at(40);
+    let segments = test_dir.segments();
+    let after = first_seqs(&test_dir).iter().position(|first| *first > 40).unwrap();
     for path in &segments[after - 1..] {
         std::fs::remove_file(path).unwrap();
     }
     // The mark alone would show it, too.
-    std::fs::write(site.mark(), [0; 8192]).unwrap();
-    let error = try_open(&site, Seq::MAX).err().unwrap();
+    std::fs::write(test_dir.watermark(), [0; 8192]).unwrap();
+    let error = try_open(&test_dir, Seq::MAX).err().unwrap();
     assert!(error.to_string().contains("seq 40"), "{error}");
 }
 
 #[test]
-fn a_segment_that_is_missing_or_foreign_lets_everything_be_read() {
-    let site = site(40);
-    let segments = site.segments();
+fn missing_segment_is_damage_and_a_foreign_snapshot_is_ignored() {
+    let test_dir = with_snapshot_at(40);
+    let segments = test_dir.segments();
     let second = std::fs::read(&segments[1]).unwrap();
     std::fs::remove_file(&segments[1]).unwrap();
-    assert!(matches!(try_open(&site, Seq::MAX), Err(JournalError::Damage { .. })));
+    assert!(matches!(try_open(&test_dir, Seq::MAX), Err(JournalError::Damage { .. })));
     std::fs::write(&segments[1], &second[..second.len() - 8]).unwrap();
-    assert!(matches!(try_open(&site, Seq::MAX), Err(JournalError::Damage { .. })));
+    assert!(matches!(try_open(&test_dir, Seq::MAX), Err(JournalError::Damage { .. })));
     std::fs::write(&segments[1], &second).unwrap();
-    open(&site, Seq::MAX);
+    open(&test_dir, Seq::MAX);
 
-    let other = super::snapshot::site(40);
-    let theirs = snapshot::path(&other.journal());
-    std::fs::copy(theirs, snapshot::path(&site.journal())).unwrap();
-    assert_eq!(open(&site, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
+    let other = with_snapshot_at(40);
+    let foreign = snapshot::path(&other.journal());
+    std::fs::copy(foreign, snapshot::path(&test_dir.journal())).unwrap();
+    assert_eq!(open(&test_dir, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
 }
 
 #[test]
-fn one_that_was_not_finished_leaves_no_file_and_the_one_before() {
-    let site = site(40);
-    let journal = site.open().journal;
-    let before = std::fs::read(snapshot::path(&site.journal())).unwrap();
+fn unfinished_snapshot_leaves_no_file_and_keeps_the_previous_one() {
+    let test_dir = with_snapshot_at(40);
+    let journal = test_dir.open().journal;
+    let before = std::fs::read(snapshot::path(&test_dir.journal())).unwrap();
     let reader = journal.reader();
     let mut writer = SnapshotWriter::begin(&reader).unwrap();
     writer.push(&record(1, 5)).unwrap();
     drop(writer);
-    assert_eq!(site.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
-    assert_eq!(std::fs::read(snapshot::path(&site.journal())).unwrap(), before);
+    assert_eq!(test_dir.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
+    assert_eq!(std::fs::read(snapshot::path(&test_dir.journal())).unwrap(), before);
 }
 
 #[test]
-fn it_states_the_chain_at_its_head() {
-    let site = TestDirectory::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
+fn snapshot_states_the_chain_at_its_head() {
+    let test_dir = TestDirectory::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
     let mut chains = vec![[0; 32]];
-    let dir = site.data_dir().unwrap();
+    let dir = test_dir.data_dir().unwrap();
     let mut visit = |_: &StoredRecord<'_>, after: &Digest| {
         chains.push(*after);
         Ok(())

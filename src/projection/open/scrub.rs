@@ -54,7 +54,7 @@ pub fn has_location_of(store: &Store, located: &LocatedRecord) -> Result<bool, S
     let meta = located.meta();
     keys::name_key_into(&mut key, &meta);
     let Some(mut locations) = VersionLocations::of(store, &key)? else { return Ok(false) };
-    Ok(locations.location(meta.version)? == located.place)
+    Ok(locations.location(meta.version)? == located.location)
 }
 
 /// A scan of the id index, between the steps of the same thread.

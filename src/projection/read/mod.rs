@@ -78,7 +78,7 @@ impl From<LocationError> for ReadRefusal {
     fn from(error: LocationError) -> Self {
         match error {
             LocationError::Journal(error) => Self::Log(error),
-            LocationError::Nowhere => {
+            LocationError::OutsideLog => {
                 Self::Index(StoreFault::Invalid("a location is not within the log"))
             }
         }

@@ -19,7 +19,7 @@
 
 use uuid::Uuid;
 
-use crate::journal::{LocatedRecord, Location, PLACE_BYTES};
+use crate::journal::{LOCATION_BYTES, LocatedRecord, Location};
 use crate::projection::store::StoreFault;
 use crate::record::{Identity, Meta, Name, User, is_self_locating};
 
@@ -36,14 +36,14 @@ pub const IDS: u8 = b'i';
 pub const NAMES: u8 = b'n';
 
 /// Length of the value of an id entry in bytes.
-const LOCATION_VALUE_BYTES: usize = PLACE_BYTES + 4;
+const LOCATION_VALUE_BYTES: usize = LOCATION_BYTES + 4;
 
 /// The value of an id entry.
 pub fn location_value(key: &[u8], location: &Location) -> [u8; LOCATION_VALUE_BYTES] {
     let mut value = [0; LOCATION_VALUE_BYTES];
-    value[..PLACE_BYTES].copy_from_slice(&location.encode());
-    let crc = checksum(key, &value[..PLACE_BYTES]);
-    value[PLACE_BYTES..].copy_from_slice(&crc.to_be_bytes());
+    value[..LOCATION_BYTES].copy_from_slice(&location.encode());
+    let crc = checksum(key, &value[..LOCATION_BYTES]);
+    value[LOCATION_BYTES..].copy_from_slice(&crc.to_be_bytes());
     value
 }
 
@@ -67,7 +67,7 @@ pub fn id_entry(located: &LocatedRecord) -> Option<([u8; 17], [u8; LOCATION_VALU
         return None;
     }
     let key = id_key(&id);
-    Some((key, location_value(&key, &located.place)))
+    Some((key, location_value(&key, &located.location)))
 }
 
 /// The key of an identity's pointer.
@@ -157,7 +157,7 @@ mod tests {
 
         #[test]
         fn location_reads_back_under_its_own_key_and_detects_any_flipped_bit(
-            bytes: [u8; PLACE_BYTES], mine: u128, other: u128,
+            bytes: [u8; LOCATION_BYTES], mine: u128, other: u128,
             bit in 0usize..LOCATION_VALUE_BYTES * 8,
         ) {
             let key = |id| id_key(&Uuid::from_u128(id));

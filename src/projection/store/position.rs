@@ -103,10 +103,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::PLACE_BYTES;
+    use crate::journal::LOCATION_BYTES;
 
     /// The value of an id entry.
-    type Value = [u8; PLACE_BYTES + 4];
+    type Value = [u8; LOCATION_BYTES + 4];
 
     proptest! {
         #[test]

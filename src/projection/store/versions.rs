@@ -133,7 +133,7 @@ impl HistoryHead {
             return Err(StoreFault::Invalid("a record does not continue its identity's versions"));
         }
         self.pointer = Pointer { version, last_time: located.time(), seq, ..self.pointer };
-        self.open.push(&located.place);
+        self.open.push(&located.location);
         if self.pointer.open_versions() > 0 {
             return Ok(None);
         }
@@ -236,10 +236,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::PLACE_BYTES;
+    use crate::journal::LOCATION_BYTES;
 
     fn any_head() -> impl Strategy<Value = HistoryHead> {
-        let locations = any::<[[u8; PLACE_BYTES]; BLOCK_VERSIONS as usize]>();
+        let locations = any::<[[u8; LOCATION_BYTES]; BLOCK_VERSIONS as usize]>();
         (any::<[u32; 5]>(), locations).prop_map(|(fields, locations)| {
             let [number, version, first, last, seq] = fields.map(u64::from);
             let pointer = Pointer {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
-use crate::journal::{Location, PLACE_BYTES, PackedList, Reader};
+use crate::journal::{LOCATION_BYTES, Location, PackedList, Reader};
 use crate::projection::follow::apply;
 use crate::projection::follow::pointers::Pointers;
 use crate::projection::read;
@@ -67,7 +67,7 @@ pub fn block_of(key: &[u8], locations: &[Location]) -> Vec<u8> {
 /// The only segment of the log, and the offsets in it of the record's meta and data parts.
 fn part_offsets(world: &ProjectionWorld, record: &Record) -> (PathBuf, [u64; 2]) {
     let mut follower = world.journal.reader().follow(record.seq() - 1);
-    let location = follower.next_located(1).unwrap().remove(0).place.encode();
+    let location = follower.next_located(1).unwrap().remove(0).location.encode();
     let parts_at = u64::from_be_bytes(*location[20..].first_chunk().unwrap());
     let meta = u16::from_be_bytes(*location[28..].first_chunk().unwrap());
     let path = world.data_dir.path().join("journal/00000000000000000001.seg");
@@ -104,7 +104,7 @@ fn entries_do_not_depend_on_step_sizes() {
         let list = |versions: usize| versions * 11..=versions * 12 + versions.min(1) * 7;
         let expected = match key[0] {
             keys::HISTORY => list(16),
-            keys::IDS => PLACE_BYTES..=PLACE_BYTES,
+            keys::IDS => LOCATION_BYTES..=LOCATION_BYTES,
             keys::NAMES => {
                 let versions = list(world.model[&keys::identity(&key).unwrap()].len() % 16);
                 40 + versions.start()..=40 + versions.end()
@@ -161,7 +161,7 @@ fn entry_with_a_wrong_location_is_an_index_fault() {
     let locations = versions::decode_block(&key, &value).unwrap();
     let put_locations = |locations: &[Location]| put(&store, &key, &block_of(&key, locations));
     let refused = || matches!(one(&store, &log, &records[2]), Err(ReadRefusal::Index(_)));
-    for location in [locations[0], Location::decode(&[0xff; PLACE_BYTES])] {
+    for location in [locations[0], Location::decode(&[0xff; LOCATION_BYTES])] {
         let mut changed = locations.clone();
         changed[2] = location;
         put_locations(&changed);
@@ -190,7 +190,7 @@ fn version_is_found_in_its_full_block_or_in_the_open_block() {
         let mut log = world.journal.reader().follow(0);
         let located = log.next_located(1 << 20).unwrap();
         for (version, located) in (1..).zip(&located) {
-            assert_eq!(locations.location(version).unwrap(), located.place);
+            assert_eq!(locations.location(version).unwrap(), located.location);
         }
         assert_eq!(located.len() as Version, versions);
         for no_version in [0, versions + 1, Version::MAX] {
@@ -205,7 +205,7 @@ fn version_is_found_in_its_full_block_or_in_the_open_block() {
         let unsealed = keys::unseal(&key, &value).unwrap();
         let more = [unsealed, &[0; 10]].concat();
         let first = versions as usize / 16 * 16;
-        let open = located[first..].iter().map(|located| located.place).collect::<Vec<_>>();
+        let open = located[first..].iter().map(|located| located.location).collect::<Vec<_>>();
         let fewer = open.split_last().map(|(_, fewer)| {
             let mut list = PackedList::default();
             fewer.iter().for_each(|location| list.push(location));

@@ -47,7 +47,7 @@ use crate::journal::read::reader::LogState;
 use crate::record::{Meta, Record, RecordWithoutLeaf, Seq, Timestamp};
 
 /// Length of an encoded place in bytes.
-pub const PLACE_BYTES: usize = 38;
+pub const LOCATION_BYTES: usize = 38;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct LocatedRecord {
     /// Its encoded leaf.
     pub leaf: [u8; LEAF_BYTES],
     /// Where it lies.
-    pub place: Location,
+    pub location: Location,
     meta: Box<[u8]>,
 }
 
@@ -79,14 +79,14 @@ pub enum LocationError {
     Journal(#[from] JournalError),
     /// The log has no such place: it is not one of this log's.
     #[error("a place is not within the log")]
-    Nowhere,
+    OutsideLog,
 }
 
 impl Location {
     /// The place's bytes, as drawn in the module documentation.
     #[must_use]
-    pub fn encode(&self) -> [u8; PLACE_BYTES] {
-        let mut bytes = [0; PLACE_BYTES];
+    pub fn encode(&self) -> [u8; LOCATION_BYTES] {
+        let mut bytes = [0; LOCATION_BYTES];
         bytes[0..8].copy_from_slice(&self.seq.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.time_ms.to_be_bytes());
         bytes[16..20].copy_from_slice(&self.segment.to_be_bytes());
@@ -99,7 +99,7 @@ impl Location {
 
     /// Reads a place back. All bytes are a place; whether anything lies there is another matter.
     #[must_use]
-    pub fn decode(bytes: &[u8; PLACE_BYTES]) -> Self {
+    pub fn decode(bytes: &[u8; LOCATION_BYTES]) -> Self {
         Self {
             seq: u64::from_be_bytes(field(bytes, 0)),
             time_ms: u64::from_be_bytes(field(bytes, 8)),
@@ -124,13 +124,13 @@ impl Location {
     }
 
     /// The place of a record in the group at `spot`, with that meta.
-    fn of(entry: &GroupEntry<'_>, meta: &[u8], spot: GroupOffset) -> Self {
+    fn new(entry: &GroupEntry<'_>, meta: &[u8], group: GroupOffset) -> Self {
         let data_bytes = entry.stored_bytes - frame::ENTRY_BYTES - 2 * PART_BYTES - meta.len();
         Self {
             seq: entry.facts.seq,
             time_ms: entry.facts.time_ms,
-            segment: u32::try_from(spot.segment + 1).expect("a log has less than 2^32 segments"),
-            parts_at: spot.offset + entry.parts_at as u64,
+            segment: u32::try_from(group.segment + 1).expect("a log has less than 2^32 segments"),
+            parts_at: group.offset + entry.parts_at as u64,
             meta_bytes: u16::try_from(meta.len()).expect("a meta is at most META_BYTES_MAX"),
             data_bytes: u32::try_from(data_bytes).expect("a part has less than 2^32 bytes"),
             leaf_crc: crc32c::crc32c(entry.leaf),
@@ -146,20 +146,20 @@ impl Location {
 
 impl LocatedRecord {
     /// Of a record in the group at `spot` whose meta was found whole.
-    pub fn new(entry: &GroupEntry<'_>, meta: &[u8], spot: GroupOffset) -> Self {
-        Self { leaf: *entry.leaf, place: Location::of(entry, meta, spot), meta: meta.into() }
+    pub fn new(entry: &GroupEntry<'_>, meta: &[u8], group: GroupOffset) -> Self {
+        Self { leaf: *entry.leaf, location: Location::new(entry, meta, group), meta: meta.into() }
     }
 
     /// Position in the whole log.
     #[must_use]
     pub fn seq(&self) -> Seq {
-        self.place.seq
+        self.location.seq
     }
 
     /// When it was decided.
     #[must_use]
     pub fn time(&self) -> Timestamp {
-        self.place.time()
+        self.location.time()
     }
 
     /// What names it.
@@ -169,19 +169,19 @@ impl LocatedRecord {
     }
 }
 
-/// The records in places, which are read together where they are neighbours that ascend.
-pub fn records(shared: &LogState, places: &[Location]) -> Result<Vec<Record>, LocationError> {
-    let mut records = Vec::with_capacity(places.len());
+/// The records in locations, which are read together where they are neighbours that ascend.
+pub fn records(shared: &LogState, locations: &[Location]) -> Result<Vec<Record>, LocationError> {
+    let mut records = Vec::with_capacity(locations.len());
     // One file after the other: a history may touch more of them than are kept open.
-    for places in places.chunk_by(|place, next| place.segment == next.segment) {
-        let mut spots: Vec<OpenLocation<'_>> = Vec::with_capacity(places.len());
-        for place in places {
-            spots.push(OpenLocation::new(shared, place, spots.last().map(|spot| &spot.file))?);
+    for locations in locations.chunk_by(|location, next| location.segment == next.segment) {
+        let mut open: Vec<OpenLocation<'_>> = Vec::with_capacity(locations.len());
+        for location in locations {
+            open.push(OpenLocation::new(shared, location, open.last().map(|open| &open.file))?);
         }
         let mut span = Span::default();
-        for (index, spot) in spots.iter().enumerate() {
-            let parts = span.read(spot, spots[index..].iter().map(OpenLocation::parts))?;
-            records.push(spot.record(parts)?);
+        for (index, current) in open.iter().enumerate() {
+            let parts = span.read(current, open[index..].iter().map(OpenLocation::parts))?;
+            records.push(current.record(parts)?);
         }
     }
     Ok(records)
@@ -190,7 +190,7 @@ pub fn records(shared: &LogState, places: &[Location]) -> Result<Vec<Record>, Lo
 /// A place in a file that is open.
 struct OpenLocation<'a> {
     shared: &'a LogState,
-    place: &'a Location,
+    location: &'a Location,
     segment: usize,
     file: Arc<File>,
 }
@@ -199,27 +199,27 @@ impl<'a> OpenLocation<'a> {
     /// With the segment's file, if that is open already.
     fn new(
         shared: &'a LogState,
-        place: &'a Location,
+        location: &'a Location,
         file: Option<&Arc<File>>,
     ) -> Result<Self, LocationError> {
         let within = || {
-            let segment = (place.segment as usize).checked_sub(1)?;
-            let end = place.parts_at.checked_add(place.parts_bytes())?;
-            shared.holds(segment, end).then_some(segment)
+            let segment = (location.segment as usize).checked_sub(1)?;
+            let end = location.parts_at.checked_add(location.parts_bytes())?;
+            shared.contains(segment, end).then_some(segment)
         };
-        let segment = within().ok_or(LocationError::Nowhere)?;
-        let file = file.map_or_else(|| shared.file_kept(segment), |file| Ok(file.clone()));
+        let segment = within().ok_or(LocationError::OutsideLog)?;
+        let file = file.map_or_else(|| shared.cached_file(segment), |file| Ok(file.clone()));
         let file = file.map_err(|error| io_error("opening", shared.path(segment))(error))?;
-        Ok(Self { shared, place, segment, file })
+        Ok(Self { shared, location, segment, file })
     }
 
     fn parts(&self) -> Range<u64> {
-        self.place.parts_at..self.place.parts_at + self.place.parts_bytes()
+        self.location.parts_at..self.location.parts_at + self.location.parts_bytes()
     }
 
     /// The record with these parts.
     fn record(&self, parts: &[u8]) -> Result<Record, JournalError> {
-        let Location { seq, time_ms, meta_bytes, leaf_crc, .. } = *self.place;
+        let Location { seq, time_ms, meta_bytes, leaf_crc, .. } = *self.location;
         let (meta, data) = parts.split_at(PART_BYTES + usize::from(meta_bytes));
         let (meta_salt, meta) = self.part(seq, PartKind::Meta, meta)?;
         let (data_salt, data) = self.part(seq, PartKind::Data, data)?;
@@ -259,13 +259,13 @@ impl<'a> OpenLocation<'a> {
     fn damage(&self, what: String) -> JournalError {
         JournalError::DamagedRecord {
             file: self.shared.path(self.segment),
-            offset: self.place.parts_at,
+            offset: self.location.parts_at,
             what,
         }
     }
 }
 
-fn field<const N: usize>(bytes: &[u8; PLACE_BYTES], at: usize) -> [u8; N] {
+fn field<const N: usize>(bytes: &[u8; LOCATION_BYTES], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[at..at + N]);
     out

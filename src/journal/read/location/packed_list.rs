@@ -39,33 +39,33 @@ impl PackedList {
     /// The places of a run; nothing when these bytes are none.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Vec<Location>> {
-        places(bytes).collect()
+        locations(bytes).collect()
     }
 
     /// Reads a run back, and counts its places; nothing when these bytes are none.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
         let (mut last, mut count) = (Location::default(), 0);
-        for place in places(bytes) {
-            last = place?;
+        for location in locations(bytes) {
+            last = location?;
             count += 1;
         }
         Some((Self { bytes: bytes.to_vec(), last }, count))
     }
 
     /// Adds a place behind the others.
-    pub fn push(&mut self, place: &Location) {
-        let before = std::mem::replace(&mut self.last, *place);
-        self.put(place.seq.wrapping_sub(before.seq));
-        self.put(place.time_ms.wrapping_sub(before.time_ms));
-        self.put(place.segment.wrapping_sub(before.segment).into());
-        let at = place.parts_at.wrapping_sub(before.parts_at).cast_signed();
+    pub fn push(&mut self, location: &Location) {
+        let before = std::mem::replace(&mut self.last, *location);
+        self.put(location.seq.wrapping_sub(before.seq));
+        self.put(location.time_ms.wrapping_sub(before.time_ms));
+        self.put(location.segment.wrapping_sub(before.segment).into());
+        let at = location.parts_at.wrapping_sub(before.parts_at).cast_signed();
         self.put(((at << 1) ^ (at >> 63)).cast_unsigned());
-        let meta = place.meta_bytes.wrapping_sub(before.meta_bytes).cast_signed();
+        let meta = location.meta_bytes.wrapping_sub(before.meta_bytes).cast_signed();
         self.put(((meta << 1) ^ (meta >> 15)).cast_unsigned().into());
-        let data = place.data_bytes.wrapping_sub(before.data_bytes).cast_signed();
+        let data = location.data_bytes.wrapping_sub(before.data_bytes).cast_signed();
         self.put(((data << 1) ^ (data >> 31)).cast_unsigned().into());
-        self.bytes.extend_from_slice(&place.leaf_crc.to_be_bytes());
+        self.bytes.extend_from_slice(&location.leaf_crc.to_be_bytes());
     }
 
     fn put(&mut self, number: u64) {
@@ -86,7 +86,7 @@ impl PackedList {
 }
 
 /// The places of a run; the last is nothing when the bytes do not end with a place.
-fn places(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
+fn locations(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
     let (mut before, mut rest) = (Location::default(), bytes);
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -94,7 +94,7 @@ fn places(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
         }
         let next = after(&before, rest);
         (before, rest) = next.unwrap_or_default();
-        Some(next.map(|(place, _)| place))
+        Some(next.map(|(location, _)| location))
     })
 }
 
@@ -110,7 +110,7 @@ fn after<'a>(before: &Location, bytes: &'a [u8]) -> Option<(Location, &'a [u8])>
     let at = (at >> 1) ^ (at & 1).wrapping_neg();
     let meta = (meta >> 1) ^ (meta & 1).wrapping_neg();
     let data = (data >> 1) ^ (data & 1).wrapping_neg();
-    let place = Location {
+    let location = Location {
         seq: before.seq.wrapping_add(seq),
         time_ms: before.time_ms.wrapping_add(time),
         segment: before.segment.wrapping_add(segment),
@@ -119,7 +119,7 @@ fn after<'a>(before: &Location, bytes: &'a [u8]) -> Option<(Location, &'a [u8])>
         data_bytes: before.data_bytes.wrapping_add(data),
         leaf_crc: u32::from_be_bytes(*leaf_crc),
     };
-    Some((place, rest))
+    Some((location, rest))
 }
 
 /// The number that these bytes begin with, and what follows it.
@@ -135,43 +135,43 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::read::location::PLACE_BYTES;
+    use crate::journal::read::location::LOCATION_BYTES;
 
-    fn run_of(places: &[Location]) -> PackedList {
-        let mut run = PackedList::default();
-        places.iter().for_each(|place| run.push(place));
-        run
+    fn list_of(locations: &[Location]) -> PackedList {
+        let mut list = PackedList::default();
+        locations.iter().for_each(|location| list.push(location));
+        list
     }
 
     proptest! {
         #[test]
-        fn any_places_read_back_and_are_added_to(
-            places in prop::collection::vec(any::<[u8; PLACE_BYTES]>(), 0..9),
+        fn any_locations_round_trip_and_can_be_appended_to(
+            locations in prop::collection::vec(any::<[u8; LOCATION_BYTES]>(), 0..9),
             add: prop::sample::Index,
         ) {
-            let places: Vec<_> = places.iter().map(Location::decode).collect();
-            let run = run_of(&places);
-            prop_assert_eq!(PackedList::read(run.bytes()).unwrap(), &places[..]);
-            let (begun, rest) = places.split_at(add.index(places.len() + 1));
-            let (mut read, count) = PackedList::decode(run_of(begun).bytes()).unwrap();
+            let locations: Vec<_> = locations.iter().map(Location::decode).collect();
+            let list = list_of(&locations);
+            prop_assert_eq!(PackedList::read(list.bytes()).unwrap(), &locations[..]);
+            let (begun, rest) = locations.split_at(add.index(locations.len() + 1));
+            let (mut read, count) = PackedList::decode(list_of(begun).bytes()).unwrap();
             prop_assert_eq!(count, begun.len() as u64);
-            rest.iter().for_each(|place| read.push(place));
-            prop_assert_eq!(read, run);
+            rest.iter().for_each(|location| read.push(location));
+            prop_assert_eq!(read, list);
         }
 
         #[test]
-        fn bytes_are_a_run_that_is_written_so_or_none(bytes: Vec<u8>) {
-            let places = PackedList::read(&bytes);
-            prop_assert_eq!(places.is_some(), PackedList::decode(&bytes).is_some());
-            if let Some(places) = places {
-                prop_assert_eq!(run_of(&places).into_bytes(), bytes);
+        fn accepted_bytes_are_the_canonical_encoding(bytes: Vec<u8>) {
+            let locations = PackedList::read(&bytes);
+            prop_assert_eq!(locations.is_some(), PackedList::decode(&bytes).is_some());
+            if let Some(locations) = locations {
+                prop_assert_eq!(list_of(&locations).into_bytes(), bytes);
             }
         }
     }
 
     /// One number in a place of zeros, the widest that its field takes among them.
     #[test]
-    fn a_number_is_taken_that_is_not_too_wide_and_as_short_as_it_can_be() {
+    fn number_must_fit_its_field_and_be_minimal() {
         let wide = |last| [&[0xff; 9][..], &[last]].concat();
         let long = (vec![wide(1)], vec![wide(2), wide(0x7f), wide(0xff)]);
         let int = |last| vec![0xff, 0xff, 0xff, 0xff, last];
@@ -180,15 +180,15 @@ mod tests {
         for (index, (taken, refused)) in
             [&long, &long, &int, &long, &short, &int].into_iter().enumerate()
         {
-            let run =
+            let encode =
                 |number: &[u8]| [&[0; 5][..index], number, &[0; 5][index..], &[0; 4]].concat();
             for number in taken.iter().chain([&vec![0]]) {
-                let bytes = run(number);
-                let places = PackedList::read(&bytes).unwrap();
-                assert_eq!(run_of(&places).bytes(), bytes, "field {index}");
+                let bytes = encode(number);
+                let locations = PackedList::read(&bytes).unwrap();
+                assert_eq!(list_of(&locations).bytes(), bytes, "field {index}");
             }
             for number in refused.iter().chain([&vec![0x80, 0]]) {
-                assert_eq!(PackedList::read(&run(number)), None, "field {index}: {number:x?}");
+                assert_eq!(PackedList::read(&encode(number)), None, "field {index}: {number:x?}");
             }
         }
     }
@@ -196,7 +196,7 @@ mod tests {
     /// As the format draws it: 16,384 records and 300 ms later in the next segment, further to the
     /// front, a byte more of data.
     #[test]
-    fn a_run_is_drawn_as_documented() {
+    fn packed_list_is_encoded_as_documented() {
         let first = Location {
             seq: 1,
             time_ms: 300,
@@ -215,15 +215,15 @@ mod tests {
             data_bytes: 103,
             leaf_crc: 0xb4eb_f588,
         };
-        let run = run_of(&[first, second]);
+        let list = list_of(&[first, second]);
         let expected = "01 ac02 01 9804 48 cc01 9be64a73 808001 ac02 01 03 00 02 b4ebf588";
-        let hex: String = run.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = list.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected.replace(' ', ""));
-        for len in 0..run.bytes().len() {
-            let at_a_place = [0, 13].contains(&len);
+        for len in 0..list.bytes().len() {
+            let at_a_boundary = [0, 13].contains(&len);
             assert_eq!(
-                PackedList::decode(&run.bytes()[..len]).is_some(),
-                at_a_place,
+                PackedList::decode(&list.bytes()[..len]).is_some(),
+                at_a_boundary,
                 "{len} bytes"
             );
         }

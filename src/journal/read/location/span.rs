@@ -22,26 +22,26 @@ impl Span {
     /// are read with it. All are of one segment, whenever this is called.
     pub fn read(
         &mut self,
-        spot: &OpenLocation<'_>,
+        location: &OpenLocation<'_>,
         mut ranges: impl Iterator<Item = Range<u64>>,
     ) -> Result<&[u8], JournalError> {
         let wanted = ranges.next().expect("the first is the spot's");
         let len = (wanted.end - wanted.start) as usize;
-        if !self.holds(&wanted) {
+        if !self.contains(&wanted) {
             self.at = wanted.start;
             // It lies within a segment, and so within memory.
             self.bytes.resize((end_of(&wanted, ranges) - wanted.start) as usize, 0);
-            if spot.read(self.at, &mut self.bytes).is_err() {
+            if location.read(self.at, &mut self.bytes).is_err() {
                 // It may be a neighbour's, or what lies between.
                 self.bytes.truncate(len);
-                spot.read(self.at, &mut self.bytes)?;
+                location.read(self.at, &mut self.bytes)?;
             }
         }
         let from = (wanted.start - self.at) as usize;
         Ok(&self.bytes[from..from + len])
     }
 
-    fn holds(&self, wanted: &Range<u64>) -> bool {
+    fn contains(&self, wanted: &Range<u64>) -> bool {
         let end = self.at + self.bytes.len() as u64;
         self.at <= wanted.start && wanted.end <= end
     }
