@@ -1,4 +1,4 @@
-//! The leaf: 84 bytes that stand for a record in the chain and in every proof.
+//! The leaf: 84 bytes that represent a record in the chain and in every proof.
 //!
 //! ```text
 //! offset  bytes  field
@@ -15,7 +15,7 @@ use thiserror::Error;
 /// Length of an encoded leaf in bytes.
 pub const LEAF_BYTES: usize = 84;
 
-/// Length of a salt in bytes: 128 random bits, so that an erased value cannot be guessed back.
+/// Length of a salt in bytes: 128 random bits, so that an erased value cannot be guessed.
 pub const SALT_BYTES: usize = 16;
 
 const FORMAT: u32 = 0;
@@ -23,7 +23,7 @@ const FORMAT: u32 = 0;
 /// A SHA-256 digest (FIPS 180-4).
 pub type Digest = [u8; 32];
 
-/// The random prefix of one commitment; erased together with what it hides.
+/// The random prefix of a commitment; erased together with the value that it hides.
 pub type Salt = [u8; SALT_BYTES];
 
 /// The salts of a record's two commitments.
@@ -35,7 +35,7 @@ pub struct Salts {
     pub data: Salt,
 }
 
-/// What is hashed, chained and proved of one record.
+/// The part of a record that is hashed, chained and proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// Position in the whole log, from 1.
@@ -51,13 +51,13 @@ pub struct Leaf {
 /// Why bytes are not a leaf of this format.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum LeafError {
-    /// The first four bytes name a format that this version does not know.
-    #[error("leaf format {0} is not known to this version")]
+    /// The first four bytes state a format that this version does not know.
+    #[error("this version does not know leaf format {0}")]
     Format(u32),
 }
 
 impl Leaf {
-    /// The leaf's bytes, as drawn in the module documentation.
+    /// The encoding shown in the module documentation.
     #[must_use]
     pub fn encode(&self) -> [u8; LEAF_BYTES] {
         let mut bytes = [0; LEAF_BYTES];
@@ -69,10 +69,10 @@ impl Leaf {
         bytes
     }
 
-    /// Reads a leaf back.
+    /// Decodes a leaf.
     ///
     /// # Errors
-    /// [`LeafError::Format`] when the format is not 0.
+    /// [`LeafError::Format`] if the format is not 0.
     pub fn decode(bytes: &[u8; LEAF_BYTES]) -> Result<Self, LeafError> {
         let format = u32::from_be_bytes(field(bytes, 0));
         if format != FORMAT {
@@ -99,7 +99,7 @@ pub fn commit(salt: &Salt, bytes: &[u8]) -> Digest {
     Sha256::new().chain_update(salt).chain_update(bytes).finalize().into()
 }
 
-/// The chain after `leaf`: `SHA-256(chain before ‖ leaf)`; all zeros stand before the first leaf.
+/// The chain after `leaf`: `SHA-256(chain before ‖ leaf)`. Before the first leaf it is all zeros.
 #[must_use]
 pub fn chain(before: &Digest, leaf: &[u8; LEAF_BYTES]) -> Digest {
     Sha256::new().chain_update(before).chain_update(leaf).finalize().into()

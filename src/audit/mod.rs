@@ -1,10 +1,12 @@
-//! Leaves, commitments and the chain: bytes in, verdicts out.
+//! Leaves, commitments and the chain.
 //!
-//! Owns the fixed-size [`Leaf`] that stands for one record in every hash, and the rolling chain
-//! over leaves that a journal group carries.
-//! Promises that data and names can be erased together with their salts while every hash stays
+//! **Owns** the fixed-size [`Leaf`] that represents a record in every hash, and the chain over the
+//! leaves, which each group of the journal carries.
+//!
+//! **Promises** that data and names can be erased together with their salts while every hash stays
 //! verifiable, because a leaf holds only salted commitments to them.
-//! Knows nothing of engines, HTTP or clocks, and does no I/O.
+//!
+//! **Does not** do I/O, read clocks, or know engines and HTTP.
 
 mod leaf;
 

@@ -1,4 +1,4 @@
-//! Properties of what the journal reads back, for the fuzzer and its corpora.
+//! Properties of the journal's decoders, for the fuzzer and its corpora.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::journal::open::snapshot;
 use crate::journal::read::location::{LOCATION_BYTES, Location, PackedList};
 use crate::record::{Record, StoredRecord};
 
-/// The log of all entries.
+/// The log that all corpus entries belong to.
 pub(crate) const LOG: Uuid = Uuid::from_u128(9);
 
-/// A segment's header.
+/// Fuzzes the header of a segment.
 pub fn header(bytes: &[u8]) {
     check_header(bytes);
     let mut repaired = bytes.to_vec();
@@ -36,7 +36,7 @@ fn check_header(bytes: &[u8]) {
     }
 }
 
-/// The name of a segment's file: there is one for a seq.
+/// Fuzzes the file name of a segment: each seq has exactly one.
 pub fn segment(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(first_seq) = segment::first_seq(text) {
@@ -45,7 +45,7 @@ pub fn segment(bytes: &[u8]) {
     }
 }
 
-/// A group, with its records.
+/// Fuzzes a group and its records.
 pub fn frame(bytes: &[u8]) {
     check_frame(bytes);
     let mut repaired = bytes.to_vec();
@@ -56,7 +56,7 @@ pub fn frame(bytes: &[u8]) {
 
 fn check_frame(bytes: &[u8]) {
     let Ok(group) = frame::decode(LOG, bytes) else { return };
-    let length = usize::try_from(group.frame_bytes()).expect("it is in memory");
+    let length = usize::try_from(group.frame_bytes()).expect("the frame is in memory");
     assert!(length <= bytes.len() && length.is_multiple_of(ALIGN_BYTES));
     assert_eq!(group.last_seq() - group.first_seq + 1, u64::from(group.count));
     let mut records = Vec::new();
@@ -65,7 +65,7 @@ fn check_frame(bytes: &[u8]) {
         records.push(Arc::new(record));
     }
     assert_eq!(records.len(), group.count as usize);
-    // The chain before it, which the chain and the checksum of the head rest on, is not in it.
+    // The chain and the head's checksum depend on the chain before the group, which is not in it.
     let predecessor = frame::Predecessor { log: LOG, group: group.number, chain_before: [0; 32] };
     let encoded = frame::encode(&predecessor, &records).bytes;
     assert_eq!(encoded.len(), length);
@@ -84,7 +84,7 @@ fn stored_record(entry: &GroupEntry<'_>) -> Option<Record> {
     Some(record)
 }
 
-/// Makes the checksums of the parts and of the head good, as far as the lengths lead to them.
+/// Corrects the checksums of the parts and of the head, as far as the lengths allow.
 fn repair_checksums(bytes: &mut [u8]) -> Option<()> {
     let number =
         |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
@@ -110,7 +110,7 @@ fn repair_checksums(bytes: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// The identity file.
+/// Fuzzes the identity file.
 pub fn identity(bytes: &[u8]) {
     check_identity(bytes);
     if let Some(body) = bytes.len().checked_sub(16).map(|end| &bytes[..end]) {
@@ -125,7 +125,7 @@ fn check_identity(bytes: &[u8]) {
     }
 }
 
-/// A slot of the mark.
+/// Fuzzes a slot of the watermark file.
 pub fn watermark(bytes: &[u8]) {
     watermark::fuzz(LOG, bytes);
     let mut repaired = bytes.to_vec();
@@ -136,7 +136,7 @@ pub fn watermark(bytes: &[u8]) {
     }
 }
 
-/// A checkpoint: its parts, and where the log is.
+/// Fuzzes a snapshot: its trailer must be the end of the file.
 pub fn snapshot(bytes: &[u8]) {
     check_snapshot(bytes);
     if let Some((body, _)) = bytes.split_last_chunk::<4>() {
@@ -152,7 +152,7 @@ fn check_snapshot(bytes: &[u8]) {
     }
 }
 
-/// A place: all bytes are one. A run of places: there is one way to write it.
+/// Fuzzes a location, which any bytes are, and a packed list, which has one encoding.
 pub fn location(bytes: &[u8]) {
     if let Some((location, _)) = bytes.split_first_chunk::<LOCATION_BYTES>() {
         assert_eq!(&Location::decode(location).encode(), location);

@@ -295,7 +295,7 @@ fn log_without_a_watermark_is_checked_against_the_projection_before_serving() {
     let Err(refusal) = Program::try_start(background_open(dir.path())) else {
         panic!("20 records are lost")
     };
-    assert!(refusal.stderr.contains("known from elsewhere"), "{refusal:?}");
+    assert!(refusal.stderr.contains("other evidence shows"), "{refusal:?}");
 }
 
 /// After each kill the store is opened in the background, and every read is correct meanwhile.

@@ -1,7 +1,6 @@
-//! What lies in a data directory, by what it is for.
+//! Lists what a data directory holds, by purpose, including what is not the journal's.
 //!
-//! Owns the names of everything that may be found there, also of what is not the journal's; reads
-//! no content. What comes and goes while it is looked at is counted or not.
+//! No file is opened. Files that appear or disappear during the listing may or may not be counted.
 
 use std::fs;
 use std::io;
@@ -13,41 +12,41 @@ use crate::journal::offline::survey::Survey;
 use crate::journal::open::directory::{JOURNAL, LOCK, dir_error};
 use crate::journal::open::snapshot;
 
-/// Something in the directory and what it takes.
+/// An entry of the directory and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryItem {
     /// Its path within the directory.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub kind: ItemKind,
-    /// Bytes of its files.
+    /// Total bytes of its files.
     pub bytes: u64,
 }
 
-/// What a piece of the directory is for.
+/// The purpose of an entry of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemKind {
-    /// A projection that was in doubt, kept aside.
+    /// A quarantined projection.
     Quarantined,
-    /// The newest records as of a seq, whole or being written.
+    /// The snapshot, finished or being written.
     Snapshot,
-    /// Identity, lock, mark.
+    /// Identity, lock or watermark.
     Control,
-    /// Anything that is not ours, or only there while something is made.
+    /// A foreign file, or a temporary one.
     Other,
     /// The projection.
     Projection,
-    /// A part of the log.
+    /// A segment of the log.
     Segment,
-    /// A torn tail that was kept aside.
+    /// A quarantined torn tail.
     Torn,
 }
 
 impl Survey {
-    /// What the directory holds.
+    /// Lists the entries of the directory.
     ///
     /// # Errors
-    /// [`DirError`] when it cannot be listed.
+    /// [`DirError`] if it cannot be listed.
     pub fn inventory(&self) -> Result<Vec<InventoryItem>, DirError> {
         let mut items = Vec::new();
         for name in names(self.path())? {
@@ -81,7 +80,7 @@ impl Survey {
     }
 }
 
-/// Bytes of the segments, for a progress bar: none when they cannot be listed.
+/// Total bytes of the segments, for a progress bar; 0 if they cannot be listed.
 pub fn log_bytes(survey: &Survey) -> u64 {
     let items = survey.inventory().unwrap_or_default();
     items.iter().filter(|item| item.kind == ItemKind::Segment).map(|item| item.bytes).sum()
@@ -95,7 +94,7 @@ fn names(path: &Path) -> Result<Vec<String>, DirError> {
     Ok(names)
 }
 
-/// Bytes of all files below; what goes away meanwhile has none.
+/// Total bytes of all files below; a file that disappears meanwhile counts 0.
 fn bytes_below(path: &Path) -> u64 {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => {

@@ -1,17 +1,11 @@
-//! Reading a log without opening it: nothing is changed, also beside the process that writes it.
+//! Reads a log without opening it, also while a process writes it. Nothing is changed.
 //!
-//! Owns what an operator's command may look at in somebody's directory: the log, record by
-//! record, and what lies beside it.
-//!
-//! **Promises**
-//! - that nothing is written, repaired or removed;
-//! - that what is handed out is whole and continues the log, by the judgement of `scan`;
-//! - beside a writer: that every group acknowledged before [`Survey::read`] was called is handed
-//!   out, that a group which is being written just then is no damage, and that what is handed out
-//!   is on stable storage in the surveyed directory, so that no copy holds what its source may
-//!   lose.
-//!
-//! **Does not** follow a writer to wherever it has come meanwhile: a survey ends.
+//! Every group that is passed on is intact and continues the log, by the rules of an open. While a
+//! process writes the log,
+//! - every group acknowledged before [`Survey::read`] was called is passed on;
+//! - a group that is just being written is not taken for damage;
+//! - every group that is passed on is on stable storage, so a copy never holds records that its
+//!   source may still lose.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -34,18 +28,18 @@ use crate::journal::open::{recovery, snapshot};
 use crate::journal::read::reader::{LogState, Reader};
 use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
 
-/// How often a mark is read that is being written just then.
+/// Maximum reads of the watermark while it appears damaged because it is being written.
 const WATERMARK_READS_MAX: u32 = 100;
 
-/// A directory to be read, and whether anybody may be writing it.
+/// A data directory to be read, and whether a process may be writing it.
 #[derive(Debug)]
 pub struct Survey {
     path: PathBuf,
     log: Uuid,
     used_by: Option<DirectoryUser>,
-    /// Present when nobody can be writing it.
+    /// `None` if a process may be writing the log.
     lock: Option<ReadLock>,
-    /// What the next load does not see yet of what a writer has written.
+    /// A range of bytes that the next read of a segment does not see yet.
     #[cfg(test)]
     pub hidden_bytes: std::cell::Cell<Option<(usize, usize)>>,
 }
@@ -53,11 +47,11 @@ pub struct Survey {
 /// A process that uses a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectoryUser {
-    /// Its id, when it has said so.
+    /// Its process id, if the lock file holds it.
     pub pid: Option<u32>,
 }
 
-/// One group, whole and in its place.
+/// An intact group that continues the log.
 #[derive(Debug)]
 pub struct VerifiedGroup<'a> {
     /// Its records, in order.
@@ -66,61 +60,61 @@ pub struct VerifiedGroup<'a> {
     pub chains: &'a [Digest],
     /// The segment.
     pub file: &'a Path,
-    /// Where in it the group begins.
+    /// Offset of the group in the segment's file.
     pub offset: u64,
-    /// Its length.
+    /// Length of the group.
     pub bytes: u64,
 }
 
-/// What a whole reading found.
+/// The result of reading the whole log.
 #[derive(Debug)]
 pub struct SurveyReport {
     /// Number of groups.
     pub groups: u64,
-    /// Seq of the last record, which is also their number.
+    /// Seq of the last record, which is also the number of records.
     pub head: Seq,
     /// Chain after the last record; zeros in an empty log.
     pub chain: Digest,
-    /// A last group that is not whole, that nothing shows to have been acknowledged, and that
-    /// nobody is writing.
+    /// A broken last group that no process is writing and that, as far as anything shows, was never
+    /// acknowledged.
     pub tail: Option<UnfinishedTail>,
-    /// The high-water mark.
+    /// The watermark.
     pub watermark: WatermarkState,
-    /// Reads what was surveyed.
+    /// Reads the surveyed log.
     pub reader: Reader,
 }
 
-/// What lies behind the last whole group.
+/// A broken group behind the last intact one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfinishedTail {
     /// The segment.
     pub file: PathBuf,
-    /// Where it begins.
+    /// Offset in the segment's file.
     pub offset: u64,
-    /// How long it is, without the zeros after it.
+    /// Length without the zeros after it.
     pub bytes: u64,
 }
 
-/// What the high-water mark says.
+/// The content of the watermark file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatermarkState {
-    /// Seq of the last record that it knows to be durable; nothing when it cannot be read.
+    /// Seq of the last record that it states as durable; `None` if both slots are unreadable.
     pub seq: Option<Seq>,
-    /// Whether some of it is damaged.
+    /// Whether a slot is damaged.
     pub damaged: bool,
 }
 
-/// Where damage lies, as far as the damaged bytes still tell.
+/// The first record affected by damage, as far as the damaged bytes identify it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstBadRecord {
-    /// The first record that is not what it was.
+    /// Its seq.
     pub seq: Seq,
-    /// Its event, version and audience, when its names are whole.
+    /// Its event, version and audience, if its meta is intact.
     pub names: Option<(String, u64, Option<String>)>,
 }
 
 impl Survey {
-    /// A survey that keeps everybody from using the directory while it lives.
+    /// A survey that keeps other processes from using the directory until it is dropped.
     ///
     /// # Errors
     /// [`DirError`]: there is no log, it is in use, or it cannot be read.
@@ -130,7 +124,7 @@ impl Survey {
         Ok(Self { lock: Some(lock), ..survey })
     }
 
-    /// A survey beside whoever uses the directory.
+    /// A survey of a directory that a process may be using.
     ///
     /// # Errors
     /// [`DirError`]: there is no log, or it cannot be read.
@@ -172,29 +166,31 @@ impl Survey {
         self.log
     }
 
-    /// Who used the directory when the survey began; it may be anybody's later.
+    /// The process that used the directory when the survey began. Another one may use it later.
     #[must_use]
     pub fn used_by(&self) -> Option<DirectoryUser> {
         self.used_by
     }
 
-    /// Bytes of the log's files: at least as many as there are to be read.
+    /// Total bytes of the log's files: an upper limit of the bytes to be read.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         inventory::log_bytes(self)
     }
 
-    /// Reads the log from its beginning, a group at a time, and judges its end.
+    /// Reads the log from its beginning, passes each group to `visit` and checks the end of the
+    /// log.
     ///
     /// # Errors
-    /// [`JournalError`] as from [`crate::journal::write::writer::Journal::open`], and what `take` refuses with.
+    /// [`JournalError`] as from [`Journal::open`](crate::journal::Journal::open), and those of
+    /// `visit`.
     pub fn read<E: From<JournalError>>(
         &self,
         mut visit: impl FnMut(VerifiedGroup<'_>) -> Result<(), E>,
     ) -> Result<SurveyReport, E> {
         let journal = self.path.join(JOURNAL);
-        // The mark is older than the list, and the list older than what is read: whatever the mark
-        // knows of is found.
+        // First the watermark is read, then the segments are listed, then they are read: every
+        // group that the watermark states is found.
         let watermark = self.read_watermark()?;
         let segments = list_segments(&journal)?;
         let taken = RefCell::new((Vec::new(), Vec::new()));
@@ -224,9 +220,9 @@ impl Survey {
                 let group_bytes = match scan.scan_group(&bytes, at, followed) {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => break,
-                    // A writer may have been at work while the file was read, so that a later
-                    // group was seen and this one was not. It was written before that one, so
-                    // that it is there now.
+                    // A writer may have written this group and a later one while the file was
+                    // read, so that only the later one was seen. This one was written first, so it
+                    // is there now.
                     Err(JournalError::Damage { .. }) if reread_at != Some(at) => {
                         self.read_segment(path, &mut bytes, followed)?;
                         reread_at = Some(at);
@@ -242,7 +238,7 @@ impl Survey {
         }
         scan.finish()?;
         let LogEnd { group, seq, chain, .. } = scan.end;
-        // Beside a writer it is the group that is being written just then.
+        // While a process writes the log, this is the group that it is writing.
         let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| UnfinishedTail {
             file: scan.segment.path.clone(),
             offset: torn.offset,
@@ -262,21 +258,21 @@ impl Survey {
         })
     }
 
-    /// The checkpoint, if there is one; it is read through.
+    /// Reads and checks the whole snapshot; `None` if there is none.
     ///
     /// # Errors
-    /// A sentence that says why it is of no use: an open ignores it.
+    /// The reason why it is unusable: an open ignores it.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, String> {
         Snapshot::read(&self.path.join(JOURNAL), self.log)
     }
 
-    /// Where the checkpoint is, if there is one.
+    /// Path of the snapshot, if there is one.
     #[must_use]
     pub fn snapshot_path(&self) -> PathBuf {
         snapshot::path(&self.path.join(JOURNAL))
     }
 
-    /// The record that damage was met in, read from the damaged place itself.
+    /// The first record affected by the damage that `error` reports, read from the damaged group.
     #[must_use]
     pub fn first_bad_record(&self, error: &JournalError) -> Option<FirstBadRecord> {
         let (file, offset, first) = match error {
@@ -303,7 +299,8 @@ impl Survey {
         Some(FirstBadRecord { seq, names })
     }
 
-    /// Reads a segment. Of the last one a writer may have written more than it has synced.
+    /// Reads a segment. The last one is synced as well: a writer may have written more than it has
+    /// synced.
     fn read_segment(
         &self,
         path: &Path,
@@ -323,7 +320,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The mark as it is; one of its slots may be written while it is read.
+    /// Reads the watermark; the writer may be writing a slot meanwhile.
     fn read_watermark(&self) -> Result<WatermarkContents, JournalError> {
         let path = self.path.join(JOURNAL).join(watermark::NAME);
         let mut found = WatermarkContents::default();
@@ -337,9 +334,9 @@ impl Survey {
     }
 }
 
-/// The segments that there were, without one missing, when this was called.
+/// The segments that existed when this was called, with none missing.
 fn list_segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
-    // A directory that grows while it is listed may show a later segment and hide an earlier one.
+    // Listing a directory that grows meanwhile may return a later segment and miss an earlier one.
     let last = recovery::list_files(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
     let mut segments = recovery::list_files(journal)?.segments;
     segments.retain(|(first_seq, _)| Some(*first_seq) <= last);

@@ -1,17 +1,16 @@
-//! The data directory: whose it is, and who uses it now.
+//! Creates, checks and locks a data directory.
 //!
 //! ```text
-//! identity      what log this is; see the module `identity`
-//! identity.new  only while the directory is being made
-//! lock          locked while a process uses the directory; the process's id, in decimal
-//! journal/      segments, mark, and torn tails that were kept aside
+//! identity      the log's id; see `format/identity.rs`
+//! identity.new  only while the directory is being created
+//! lock          locked while a process uses the directory; holds the process id, in decimal
+//! journal/      segments, watermark, snapshot, and quarantined torn tails
 //! ```
 //!
-//! Owns the making and the checking of the directory.
-//! Promises that a directory that is foreign, damaged, newer or in use is refused before anything
-//! in it is changed: the identity is checked before the lock is taken, and the lock is taken
-//! before anything is written. The identity is written last, so that a crash while the directory
-//! is made leaves something that the next open completes.
+//! A directory that is foreign, damaged, newer or in use is refused before anything in it changes:
+//! the identity is checked before the lock is taken, and the lock is taken before anything is
+//! written. The identity is written last, so the next open completes a creation that a crash
+//! interrupted.
 
 use std::fs;
 use std::io;
@@ -34,10 +33,10 @@ const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";
 pub const JOURNAL: &str = "journal";
 pub const LOCK: &str = "lock";
-/// Made by the system at the root of a new file system, which is a good data directory.
+/// Created by the system at the root of a new file system, which makes a good data directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// A data directory that is ours and locked, for as long as this or a journal opened from it lives.
+/// A checked data directory, locked until this and any journal opened from it are dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -46,9 +45,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory, or checks that it is ours, and locks it.
-    ///
-    /// A missing or empty directory is made anew; what a crash in that left behind is completed.
+    /// Checks and locks the directory. A missing or empty one is created, and a creation that a
+    /// crash interrupted is completed.
     ///
     /// # Errors
     /// [`DirError`]: the directory is foreign, damaged, of a newer format, in use, or cannot be
@@ -57,11 +55,11 @@ impl DataDir {
         Self::open_sized(path, FIRST_SEGMENT_BYTES)
     }
 
-    /// As [`DataDir::open`], for the log `log`: a directory that is made gets its id, and one that
-    /// is there must have it.
+    /// Like [`DataDir::open`], for the log `log`: a new directory gets this id, and an existing one
+    /// must have it.
     ///
     /// # Errors
-    /// As [`DataDir::open`], and [`DirError::OtherLog`].
+    /// Those of [`DataDir::open`], and [`DirError::OtherLog`].
     pub fn open_for(path: &Path, log: Uuid) -> Result<Self, DirError> {
         let dir = Self::open_as(path, FIRST_SEGMENT_BYTES, log)?;
         if dir.log == log {
@@ -71,7 +69,7 @@ impl DataDir {
         }
     }
 
-    /// As [`DataDir::open`], with a first segment of `segment_bytes` when it is made.
+    /// Like [`DataDir::open`]; a new log gets a first segment of `segment_bytes` bytes.
     pub(crate) fn open_sized(path: &Path, segment_bytes: u64) -> Result<Self, DirError> {
         Self::open_as(path, segment_bytes, Uuid::now_v7())
     }
@@ -82,9 +80,9 @@ impl DataDir {
             create_dirs(&path)?;
         }
         let lock = Lock::acquire(&path, &path.join(LOCK))?;
-        // Another process may have made the directory, or begun to, until the lock was ours.
+        // Another process may have created it before this one got the lock.
         let log = match read_log_id(&path)? {
-            // Whoever made it may have ended before the identity's name was durable.
+            // Its creator may have died before the identity's name was durable.
             Some(log) => {
                 Disk::default().sync_dir(&path).map_err(dir_error("syncing", &path))?;
                 log
@@ -100,24 +98,24 @@ impl DataDir {
         &self.path
     }
 
-    /// The id of the log, drawn when the directory was made.
+    /// The id of the log, drawn when the directory was created.
     #[must_use]
     pub fn log_id(&self) -> Uuid {
         self.log
     }
 
-    /// Where the journal's files are.
+    /// The directory of the journal's files.
     pub fn journal(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }
 
-    /// The right to open the journal; one at a time.
+    /// The right to open the journal; `None` while another one is open.
     pub fn lease(&self) -> Option<Lease> {
         Lease::take(&self.lock)
     }
 }
 
-/// The log's id if the directory is ours; nothing if it can be made ours.
+/// The log's id; `None` if a log can be created in the directory.
 pub fn read_log_id(path: &Path) -> Result<Option<Uuid>, DirError> {
     let file = path.join(IDENTITY);
     match fs::read(&file) {
@@ -127,7 +125,7 @@ pub fn read_log_id(path: &Path) -> Result<Option<Uuid>, DirError> {
             Err(IdentityError::Newer(format)) => Err(DirError::Newer { path: file, format }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => match check_vacant(path) {
-            // Another process has finished making it while we looked.
+            // Another process finished creating it in the meantime.
             Err(_) if file.exists() => read_log_id(path),
             vacant => vacant.map(|()| None),
         },
@@ -138,7 +136,7 @@ pub fn read_log_id(path: &Path) -> Result<Option<Uuid>, DirError> {
     }
 }
 
-/// Refuses a directory that holds anything but what an interrupted making leaves.
+/// Refuses a directory that holds anything other than an interrupted creation leaves behind.
 fn check_vacant(path: &Path) -> Result<(), DirError> {
     for name in names(path)? {
         let entry = path.join(&name);
@@ -157,7 +155,7 @@ fn check_vacant(path: &Path) -> Result<(), DirError> {
             LOST_AND_FOUND => entry.is_dir(),
             _ => false,
         };
-        // What is gone by now was another process's, which is making the directory.
+        // An entry that is gone by now was removed by another process that creates the log.
         if !is_expected && entry.exists() {
             return Err(DirError::Foreign { path: path.to_owned(), entry: name });
         }
@@ -165,7 +163,7 @@ fn check_vacant(path: &Path) -> Result<(), DirError> {
     Ok(())
 }
 
-/// Whether an entry of a journal without identity holds no record.
+/// Whether an entry of a journal without an identity holds no record.
 fn is_vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError> {
     let path = journal.join(name);
     if name == watermark::NAME || preallocate::is_leftover(name) {
@@ -179,7 +177,7 @@ fn is_vacant_journal_entry(journal: &Path, name: &str) -> Result<bool, DirError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(dir_error("reading", &path)(error)),
     };
-    // A segment gets its name when its header is durable, so one without is somebody else's file.
+    // A segment is named once its header is durable, so a file without one is not a segment.
     let is_segment = SegmentHeader::decode(&bytes).is_ok();
     Ok(is_segment && bytes.iter().skip(segment::HEADER_BYTES).all(|byte| *byte == 0))
 }
@@ -196,7 +194,7 @@ fn names(path: &Path) -> Result<Vec<String>, DirError> {
         .map_err(dir_error("listing", path))
 }
 
-/// Makes the directory and those above it, and makes their names durable.
+/// Creates the directory and its missing parents, and makes their names durable.
 fn create_dirs(path: &Path) -> Result<(), DirError> {
     let disk = Disk::default();
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
@@ -214,14 +212,16 @@ fn create_dirs(path: &Path) -> Result<(), DirError> {
     Ok(())
 }
 
-/// Makes everything in a vacant directory that is locked; the identity is last.
+/// Creates the log in a locked, vacant directory; the identity is written last.
 fn create_log(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirError> {
     let disk = Disk::default();
     let journal = path.join(JOURNAL);
-    // Everything in it was found to be a leftover without records.
+    // `check_vacant` found only leftovers without records in it.
     match disk.remove_dir_all(&journal) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(dir_error("removing what an interrupted start left", &journal)(error));
+            return Err(dir_error("removing what an interrupted start left behind", &journal)(
+                error,
+            ));
         }
         _ => {}
     }
@@ -235,8 +235,8 @@ fn create_log(path: &Path, segment_bytes: u64, log: Uuid) -> Result<Uuid, DirErr
     Ok(log)
 }
 
-/// The first segment and the mark of an empty log. They are made with the directory, so that a
-/// journal without a segment, or without a mark, is one that lost it.
+/// Creates the first segment and the watermark of an empty log. Every log has them from the
+/// beginning, so a journal without a segment or a watermark has lost it.
 fn create_journal(disk: &Disk, journal: &Path, log: Uuid, segment_bytes: u64) -> io::Result<()> {
     let file_bytes = segment_bytes.max(FIRST_GROUP_AT).next_multiple_of(8);
     let chain_before = [0; 32];
@@ -265,7 +265,7 @@ fn write_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Resul
     disk.rename(&new, file)
 }
 
-/// For `map_err`: a system's refusal as one that tells what to do, where that is known.
+/// For `map_err`: the error with advice on what to do about it, where that is known.
 pub fn dir_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
     use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let path = path.to_owned();

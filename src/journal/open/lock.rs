@@ -14,34 +14,34 @@ use crate::journal::open::directory::dir_error;
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
 
-/// How long a lock that is held is tried again: whoever only looks whether a directory is in use
-/// holds it for a moment, and must not keep a server from starting.
+/// How long a held lock is retried: a process that only checks whether the directory is in use
+/// holds it for a moment, which must not keep a server from starting.
 const RETRY_DURATION: Duration = Duration::from_millis(100);
 
-/// The locked file; the system frees the lock when it is closed, also by the process's death.
+/// The locked file. The system releases the lock when it is closed, even if the process is killed.
 #[derive(Debug)]
 pub struct Lock {
-    /// Held, never read: closing it is what frees the lock.
+    /// Never read; closing it releases the lock.
     _file: File,
     /// Whether a journal is open on the directory.
     leased: AtomicBool,
 }
 
-/// A directory that is only looked at: nobody can begin to use it meanwhile, and nothing in it is
-/// changed.
+/// A shared lock for reading: it changes nothing in the directory, and no other process can start
+/// to use it.
 #[derive(Debug)]
 pub struct ReadLock {
-    /// Held, never read; absent where there is no lock file, as in a copy.
+    /// Never read; absent if there is no lock file, as in a copy.
     _file: Option<File>,
 }
 
-/// The right to have the journal open. It keeps the directory locked.
+/// The right to have the journal open. It also keeps the directory locked.
 #[derive(Debug)]
 pub struct Lease(Arc<Lock>);
 
 impl Lock {
-    /// Locks the directory `dir` by its file `path`, and writes this process's id into the file
-    /// for the one who is refused.
+    /// Locks the directory `dir` through its lock file `path`, and writes this process's id into
+    /// the file, for the error message of a process that is refused.
     pub fn acquire(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -59,7 +59,7 @@ impl Lock {
         match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                // Whoever only looks at the directory holds the lock without its id in it.
+                // The file may hold the id of a dead process while a reader holds the lock.
                 return Err(DirError::Locked {
                     path: dir.to_owned(),
                     pid: read_pid(path).filter(is_running),
@@ -68,13 +68,13 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(dir_error("locking", path)(error)),
         }
         if let Err(error) = write_pid(&mut file) {
-            // A full disk must not keep anybody from reading; only the message loses the id.
+            // A full disk must not prevent reading; only the error message lacks the id.
             tracing::warn!(path = %path.display(), %error, "the process id could not be written");
         }
         Ok(Self { _file: file, leased: AtomicBool::new(false) })
     }
 
-    /// Whether a file can be the lock of a directory that is being made.
+    /// Whether a file can be the lock file of a directory that is being created.
     pub fn is_lock_file(path: &Path) -> bool {
         let bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
         bytes.is_some_and(|bytes| {
@@ -84,7 +84,7 @@ impl Lock {
 }
 
 impl ReadLock {
-    /// Keeps others from using the directory `dir`, whose lock file is `path`.
+    /// Keeps other processes from using the directory `dir`, whose lock file is `path`.
     pub fn acquire(dir: &Path, path: &Path) -> Result<Self, DirError> {
         let file = match File::open(path) {
             Ok(file) => file,

@@ -1,4 +1,12 @@
-//! Opening a log: whose directory it is, what a scan finds, and the repairs after a crash.
+//! Opening a log: identify and lock the data directory, scan the segments, repair after a crash.
+//!
+//! **Owns** creating, checking and locking the data directory, the decision whether a bad end of
+//! the log is damage or a torn tail, and the snapshot that lets an open skip segments.
+//!
+//! **Promises** that nothing in the log is changed before all that an open reads was found good,
+//! and that nothing is served before all of it is durable.
+//!
+//! **Does not** append, interpret records, or decide when a snapshot is due.
 
 pub mod directory;
 pub mod journal;

@@ -1,7 +1,7 @@
-//! Opening a journal: scan, then repair what a crash may have left, then go on.
+//! Opens a journal: scans it, repairs what a crash may have left, and starts the writer.
 //!
-//! Owns the order of these steps: nothing is changed before the whole log was found good, and
-//! nothing is served before all of it is durable.
+//! Nothing is changed before the whole scan succeeded, and nothing is served before all of it is
+//! durable.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -25,18 +25,18 @@ use crate::journal::write::preallocate;
 use crate::journal::write::writer::{CurrentSegment, Journal, JournalOptions, WriterStart};
 use crate::record::{RecordError, Seq, StoredRecord};
 
-/// What the name of a torn tail ends with until the tail is surely cut from its segment.
+/// Suffix of a quarantined tail until it is durably cut from its segment.
 const CUTTING_SUFFIX: &str = ".cutting";
 
-/// The tail is rewritten in pieces of this size.
+/// Size of the writes that rewrite the end of the log.
 const REWRITE_BYTES: usize = 1024 * 1024;
 
-/// The journal's files, by kind.
+/// The files of a journal, by kind.
 pub struct JournalFiles {
-    /// First seq and path, in the order of the log.
+    /// First seq and path, in log order.
     pub segments: Vec<(Seq, PathBuf)>,
     leftovers: Vec<PathBuf>,
-    /// Torn tails of which nobody knows that they were cut.
+    /// Quarantined tails that may still be in their segment.
     cutting: Vec<PathBuf>,
 }
 
@@ -92,8 +92,8 @@ pub fn open(
     cutting.extend(quarantined.filter(|path| !files.cutting.contains(path)));
     cut_tail(&disk, &journal, &file, &last, &cutting)?;
     let rewritten_bytes = rewrite_tail(&disk, &file, synced_to(&found, &last), &last)
-        .map_err(io_error("writing again what may not have been synced in", &last.path))?;
-    // The last segment's name, too, may not have been durable.
+        .map_err(io_error("rewriting the end of", &last.path))?;
+    // The name of the last segment may not have been durable either.
     disk.sync_dir(&journal).map_err(io_error("syncing", &journal))?;
     let watermark = WatermarkFile::open(&disk, &watermark_path, dir.log_id(), &found)
         .map_err(io_error("opening", &watermark_path))?;
@@ -130,7 +130,7 @@ fn read_watermark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, Journ
             file = %path.display(),
             usable = found.watermark.is_some(),
             "the journal's high-water mark is damaged or missing; without it, the loss of the \
-             last records may go unnoticed"
+             last records may go undetected"
         );
     }
     Ok(found)
@@ -148,7 +148,7 @@ pub fn list_files(journal: &Path) -> Result<JournalFiles, JournalError> {
             files.cutting.push(path);
         } else if segment::is_segment(&name) {
             let Some(first_seq) = segment::first_seq(&name) else {
-                let what = "the name ends as a segment's does, and states no seq".to_owned();
+                let what = "the file name ends in .seg but states no seq".to_owned();
                 let (offset, last_good_seq) = (0, 0);
                 return Err(JournalError::Damage { file: path, offset, last_good_seq, what });
             };
@@ -176,7 +176,7 @@ fn read_segments(
     scan.finish()
 }
 
-/// Keeps a torn tail aside, durably, before anything of it is changed.
+/// Copies a torn tail to a quarantine file and syncs it, before the segment is changed.
 fn quarantine_tail(
     disk: &Disk,
     journal: &Path,
@@ -186,15 +186,15 @@ fn quarantine_tail(
     torn: TornGroup,
 ) -> Result<TornTail, JournalError> {
     let TornGroup { offset, bytes } = torn;
-    let mut tail = vec![0; usize::try_from(bytes).expect("it was read into memory before")];
+    let mut tail = vec![0; usize::try_from(bytes).expect("the scan read it into memory")];
     file.read_exact_at(&mut tail, offset).map_err(io_error("reading", &last.path))?;
     let kept_at = write_quarantined(disk, journal, last_good_seq, &tail)?;
     disk.sync_dir(journal).map_err(io_error("syncing", journal))?;
     Ok(TornTail { file: last.path.clone(), offset, bytes, kept_at, last_good_seq })
 }
 
-/// Writes a torn tail for the first name `torn-<last good seq>-<n>` that is free, and answers that
-/// name, which the file gets when the tail is cut.
+/// Writes a torn tail under the first free name `torn-<last good seq>-<n>`, with the suffix
+/// `.cutting`. Returns the name without the suffix, which the file gets once the tail is cut.
 fn write_quarantined(
     disk: &Disk,
     journal: &Path,
@@ -210,30 +210,31 @@ fn write_quarantined(
         let file = match disk.create_new(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Of an open that came no further: one copy is enough, if it is whole.
+                // Left by an interrupted open; if it is complete, no second copy is needed.
                 if has_content(&path, tail).map_err(io_error("reading", &path))? {
                     rewrite_file(disk, &path).map_err(io_error("syncing", &path))?;
                     return Ok(kept_at);
                 }
                 continue;
             }
-            Err(error) => return Err(io_error("making", path)(error)),
+            Err(error) => return Err(io_error("creating", path)(error)),
         };
         if let Err(error) = disk.write(&file, tail, 0).and_then(|()| disk.sync_all(&file)) {
-            // A partial copy is worth nothing: the whole is still in the segment.
+            // A partial copy is useless: the whole tail is still in the segment.
             let _ = disk.remove(&path);
-            return Err(io_error("keeping a torn group in", path)(error));
+            return Err(io_error("quarantining a torn group in", path)(error));
         }
         return Ok(kept_at);
     }
-    unreachable!("a directory does not hold so many files")
+    unreachable!("a directory holds fewer than 2^32 files")
 }
 
 fn has_content(path: &Path, tail: &[u8]) -> io::Result<bool> {
     fs::read(path).map(|bytes| bytes == tail)
 }
 
-/// Writes as well: a sync that failed may have dropped what the system holds as written.
+/// Writes and syncs the file again: after a failed sync, the system may treat unwritten pages as
+/// clean.
 fn rewrite_file(disk: &Disk, path: &Path) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let file = OpenOptions::new().write(true).open(path)?;
@@ -241,11 +242,12 @@ fn rewrite_file(disk: &Disk, path: &Path) -> io::Result<()> {
     disk.sync_all(&file)
 }
 
-/// Overwrites what is behind the log with zeros and syncs it, while a torn tail may be there.
+/// If there is a tail to cut, overwrites everything behind the log with zeros and syncs it.
 ///
-/// Zeros that are read do not show that it is gone: if the sync of an earlier cut failed, the system
-/// holds them in memory and believes them written, and a power cut brings the tail back, behind what
-/// was appended meanwhile. The name of what was kept aside tells, and changes afterwards.
+/// Reading zeros does not show that a tail is gone: if the sync of an earlier cut failed, the
+/// system may hold the zeros in memory and treat them as written, and a power cut would bring the
+/// tail back behind records appended since. So the quarantine file keeps the suffix `.cutting`
+/// until the cut is durable.
 fn cut_tail(
     disk: &Disk,
     journal: &Path,
@@ -265,17 +267,17 @@ fn cut_tail(
     disk.sync_dir(journal).map_err(io_error("syncing", journal))
 }
 
-/// How far the mark shows that the last segment was synced.
+/// The offset up to which the watermark shows that the last segment was synced.
 fn synced_to(found: &WatermarkContents, last: &SegmentEnd) -> u64 {
     let offset = found.watermark.filter(|mark| mark.segment == last.number).map(|mark| mark.offset);
     offset.filter(|offset| *offset <= last.offset).unwrap_or(segment::FIRST_GROUP_AT)
 }
 
-/// Writes and syncs again what lies between `from` and the end of the log.
+/// Writes and syncs everything between `from` and the end of the log again.
 ///
-/// The process that wrote it may have died before its sync; or its sync failed, and the system
-/// now holds the bytes in memory and believes them written. Only the last segment can hold such
-/// bytes: a segment is begun after everything before it was synced.
+/// The process that wrote it may have died before its sync, or the sync failed and the system holds
+/// the bytes in memory and treats them as written. Only the last segment can hold such bytes: a
+/// segment is started after everything before it was synced.
 fn rewrite_tail(disk: &Disk, file: &File, from: u64, last: &SegmentEnd) -> io::Result<u64> {
     let mut buffer = vec![0; REWRITE_BYTES];
     let mut at = from;

@@ -1,12 +1,10 @@
-//! Reading a whole log and judging what is found. Changes nothing.
+//! Reads and checks a log, and distinguishes damage from a torn tail. Changes nothing.
 //!
-//! Owns the decision between damage and a torn tail:
-//! - a group that is whole by its checksums but does not continue the log is damage: no
-//!   interrupted write makes one;
-//! - a group that is not whole is damage when anything shows that it was acknowledged: a later
-//!   group or segment, the mark, or somebody else's proof; each group is begun only after the one
-//!   before it was synced;
-//! - any other last group that is not whole is a torn tail.
+//! - An intact group that does not continue the log is damage: no interrupted write makes one.
+//! - A broken group is damage if anything shows that it was acknowledged: a later group or segment,
+//!   the watermark, or other durability evidence. A group is only started after the previous one
+//!   was synced, so a later one shows that the broken one was complete once.
+//! - Any other broken last group is a torn tail.
 
 use std::path::{Path, PathBuf};
 
@@ -21,10 +19,10 @@ use crate::journal::format::watermark::Watermark;
 use crate::journal::read::index::LogIndex;
 use crate::record::{RecordError, Seq, StoredRecord};
 
-/// Sees every record in order, with the chain after it.
+/// Receives every record in order, with the chain after it.
 pub type RecordVisitor<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
 
-/// Where a log ends, or a part of it.
+/// The end of a log or of a prefix of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogEnd {
     /// Number of the last group, 0 when there is none.
@@ -37,49 +35,50 @@ pub struct LogEnd {
     pub chain: Digest,
 }
 
-/// A scan in progress; afterwards, what it found.
+/// A scan in progress and its results so far.
 pub struct LogScan<'v> {
     log: Uuid,
     evidence: DurabilityEvidence<'v>,
     visit: &'v mut RecordVisitor<'v>,
-    /// Where what was read so far ends.
+    /// The end of what was read so far.
     pub end: LogEnd,
-    /// Where everything is.
+    /// The index of what was read so far.
     pub index: LogIndex,
     /// The last segment that was read.
     pub segment: SegmentEnd,
-    /// What is to be cut from it.
+    /// The torn tail to be cut from it.
     pub torn: Option<TornGroup>,
 }
 
-/// Where a scan begins: at the beginning of the log, or of a segment.
+/// The start of a scan: the beginning of the log or of a segment.
 #[derive(Debug, Default)]
 pub struct ScanStart {
-    /// Where the log before it ends.
+    /// The end of the log before it.
     pub end: LogEnd,
-    /// Where everything before it is.
+    /// The index of the log before it.
     pub index: LogIndex,
-    /// How many segments are before it.
+    /// The number of segments before it.
     pub segments: u64,
 }
 
-/// What shows, beside the log itself, how far it was acknowledged.
+/// Evidence from outside the segments of how far the log was durable.
 #[derive(Clone, Copy)]
 pub struct DurabilityEvidence<'w> {
     /// The high-water mark.
     pub watermark: Option<Watermark>,
-    /// A seq that somebody else knows to have been durable.
+    /// A seq that is known to have been durable.
     pub durable_seq_min: Seq,
-    /// Knows better, and takes its time: asked where the mark leaves it open.
+    /// Returns a possibly higher seq that was durable. It may take seconds, so it is called only if
+    /// the watermark does not settle the question.
     pub confirm_durable: Option<&'w dyn Fn() -> Seq>,
 }
 
-/// The last segment, and where its last group ends.
+/// The last segment that was read, and the end of its last group.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentEnd {
     /// The file.
     pub path: PathBuf,
-    /// Its place among the segments, from 1.
+    /// Its number, from 1.
     pub number: u64,
     /// Size of the file.
     pub file_bytes: u64,
@@ -87,20 +86,20 @@ pub struct SegmentEnd {
     pub offset: u64,
 }
 
-/// A torn tail.
+/// A torn tail of the last segment.
 #[derive(Clone, Copy, Debug)]
 pub struct TornGroup {
-    /// Where it begins.
+    /// Offset in the segment's file.
     pub offset: u64,
-    /// How long it is, without the zeros after it.
+    /// Length without the zeros after it.
     pub bytes: u64,
 }
 
-/// Why a group cannot be taken.
+/// Why a group is not accepted.
 enum GroupDefect {
-    /// It is not whole.
+    /// It is incomplete or corrupt.
     Broken(String),
-    /// It is whole, and not the one that the log goes on with.
+    /// It is intact but does not continue the log.
     OutOfSequence(String),
     /// The visitor refused a record.
     Refused(Seq, RecordError),
@@ -124,7 +123,7 @@ impl<'v> LogScan<'v> {
         Self { log, evidence, visit, end, index, segment, torn: None }
     }
 
-    /// Reads the next segment, whose name states `first_seq`; `bytes` is all of the file.
+    /// Reads the next segment, whose name states `first_seq`; `bytes` is the whole file.
     pub fn scan_segment(
         &mut self,
         path: &Path,
@@ -141,7 +140,7 @@ impl<'v> LogScan<'v> {
         Ok(())
     }
 
-    /// Begins a segment: its header must be the one that the log goes on with.
+    /// Checks the header of the next segment, which must continue the log.
     pub fn begin_segment(
         &mut self,
         path: &Path,
@@ -160,14 +159,14 @@ impl<'v> LogScan<'v> {
         Ok(())
     }
 
-    /// Where the next group of the segment begins; nothing when only zeros follow.
+    /// Offset of the next group of the segment; `None` if only zeros follow.
     pub fn next_group_offset(&self, bytes: &[u8]) -> Option<usize> {
-        // An offset within bytes that are in memory.
+        // It fits: the offset is at most the length of bytes in memory.
         let at = self.segment.offset as usize;
         bytes.get(at..)?.iter().any(|byte| *byte != 0).then_some(at)
     }
 
-    /// Takes the group at `at`, and tells its length; nothing when it is a torn tail.
+    /// Checks the group at `at` and returns its length; `None` if it is a torn tail.
     pub fn scan_group(
         &mut self,
         bytes: &[u8],
@@ -190,7 +189,7 @@ impl<'v> LogScan<'v> {
         }
     }
 
-    /// After the last segment: nothing that was acknowledged may be missing.
+    /// To be called after the last segment: checks that no acknowledged record is missing.
     pub fn finish(&self) -> Result<(), JournalError> {
         match self.data_loss_evidence(self.torn.is_none()) {
             None => Ok(()),
@@ -201,7 +200,7 @@ impl<'v> LogScan<'v> {
         }
     }
 
-    /// Damage met in a file, after everything that was read so far.
+    /// An error for damage behind everything that was read so far.
     pub fn damage(&self, file: &Path, offset: u64, what: String) -> JournalError {
         let file = file.to_owned();
         JournalError::Damage { file, offset, last_good_seq: self.end.seq, what }
@@ -209,7 +208,7 @@ impl<'v> LogScan<'v> {
 
     fn read_header(&self, first_seq: Seq, bytes: &[u8]) -> Result<SegmentHeader, String> {
         let header = SegmentHeader::decode(bytes).map_err(|error| match error {
-            SegmentHeaderError::Damaged => "the segment's header is not whole".to_owned(),
+            SegmentHeaderError::Damaged => "the segment's header is corrupt".to_owned(),
             SegmentHeaderError::Newer(format) => {
                 format!("the segment has format {format}, which this version does not know")
             }
@@ -220,44 +219,44 @@ impl<'v> LogScan<'v> {
         }
         if header.first_seq != first_seq {
             return Err(format!(
-                "the segment begins with seq {}, and its name states {first_seq}: segments have \
-                 changed places or names",
+                "the segment begins with seq {}, but its name states {first_seq}: segment files \
+                 were swapped or renamed",
                 header.first_seq
             ));
         }
         let number = self.segment.number + 1;
         if header.number != number {
             return Err(format!(
-                "this is segment {}, and segment {number} should be here: one is missing",
+                "this is segment {}, but segment {number} is expected here: one is missing",
                 header.number
             ));
         }
         let end = self.end;
         if (header.first_seq, header.first_group) != (end.seq + 1, end.group + 1) {
             return Err(format!(
-                "the segment goes on with seq {} in group {}, but the log before it ends with seq \
-                 {} in group {}",
+                "the segment continues with seq {} in group {}, but the log before it ends with \
+                 seq {} in group {}",
                 header.first_seq, header.first_group, end.seq, end.group
             ));
         }
         if header.chain_before != end.chain {
-            return Err("the segment goes on from another chain".to_owned());
+            return Err("the segment continues another chain".to_owned());
         }
         let found = bytes.len() as u64;
         if header.file_bytes != found {
             let stated = header.file_bytes;
-            return Err(format!("the file has {found} bytes, and its header states {stated}"));
+            return Err(format!("the file has {found} bytes, but its header states {stated}"));
         }
         Ok(header)
     }
 
-    /// Takes the group at the beginning of `bytes`, whole or not at all; returns its length.
+    /// Accepts the group at the beginning of `bytes`, whole or not at all; returns its length.
     fn take_group(&mut self, bytes: &[u8]) -> Result<u64, GroupDefect> {
         let group = frame::decode(self.log, bytes)?;
         let (number, first_seq) = (self.end.group + 1, self.end.seq + 1);
         if (group.number, group.first_seq) != (number, first_seq) {
             return Err(GroupDefect::OutOfSequence(format!(
-                "group {} with seq {} stands where group {number} with seq {first_seq} should",
+                "found group {} with seq {}, expected group {number} with seq {first_seq}",
                 group.number, group.first_seq
             )));
         }
@@ -269,7 +268,7 @@ impl<'v> LogScan<'v> {
             if entry.facts.time_ms < end.time_ms {
                 let seq = entry.facts.seq;
                 return Err(GroupDefect::OutOfSequence(format!(
-                    "seq {seq} is earlier than the one before it"
+                    "the time of seq {seq} is before that of the previous record"
                 )));
             }
             (end.seq, end.time_ms) = (entry.facts.seq, entry.facts.time_ms);
@@ -277,7 +276,9 @@ impl<'v> LogScan<'v> {
             chains.push(end.chain);
         }
         if end.chain != group.chain_after {
-            return Err(GroupDefect::OutOfSequence(format!("group {number} breaks the chain")));
+            return Err(GroupDefect::OutOfSequence(format!(
+                "group {number} does not continue the chain"
+            )));
         }
         self.compare_with_watermark(&end)?;
         for (record, chain) in records.iter().zip(&chains) {
@@ -290,19 +291,19 @@ impl<'v> LogScan<'v> {
         Ok(group.frame_bytes())
     }
 
-    /// The mark's group, when it is reached, must be the one that the mark saw.
+    /// The group that the watermark names must be the one that it was written for.
     fn compare_with_watermark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
         let marked = self.evidence.watermark.filter(|watermark| watermark.group == end.group);
         if marked.is_none_or(|watermark| (watermark.seq, watermark.chain) == (end.seq, end.chain)) {
             return Ok(());
         }
         Err(GroupDefect::OutOfSequence(format!(
-            "the high-water mark knows another group {}",
+            "the high-water mark was written for a different group {}",
             end.group
         )))
     }
 
-    /// Damage, or a torn tail? The group at `at` is not whole.
+    /// Decides whether the broken group at `at` is damage or a torn tail.
     fn judge_broken_group(
         &mut self,
         bytes: &[u8],
@@ -315,7 +316,7 @@ impl<'v> LogScan<'v> {
         } else if let Some((number, offset)) = self.find_later_group(bytes, at) {
             Some(format!("group {number} follows at byte {offset}"))
         } else if let Some(offset) = Self::find_bytes_behind(bytes, at) {
-            Some(format!("something was written behind it, at byte {offset}"))
+            Some(format!("bytes were written behind it, at byte {offset}"))
         } else {
             self.data_loss_evidence(false)
         };
@@ -329,7 +330,7 @@ impl<'v> LogScan<'v> {
         Ok(())
     }
 
-    /// A group after `at` that was begun after the one that is not whole.
+    /// A group behind `at` that was started after the broken one: its number and offset.
     fn find_later_group(&self, bytes: &[u8], at: usize) -> Option<(u64, usize)> {
         let offsets = (at + ALIGN_BYTES..bytes.len()).step_by(ALIGN_BYTES);
         offsets.filter(|at| bytes[*at..].starts_with(&frame::MAGIC)).find_map(|at| {
@@ -338,16 +339,17 @@ impl<'v> LogScan<'v> {
         })
     }
 
-    /// Where something stands behind the end that a group states. Its write ends there, so what is
-    /// behind was begun later. An interrupted write leaves the length as it is or not at all.
+    /// Offset of the first byte behind the end that a broken group states. Its own write ended
+    /// there, so the byte was written later. An interrupted write leaves the length either intact
+    /// or unwritten.
     fn find_bytes_behind(bytes: &[u8], at: usize) -> Option<usize> {
         let header = bytes[at..].first_chunk()?;
         let end = at + usize::try_from(frame::frame_bytes(header).ok()?).ok()?;
         bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
     }
 
-    /// What shows that more was acknowledged than was read, of a log that ends with a whole group
-    /// or not.
+    /// Why more was acknowledged than was read, if anything shows that. `ends_whole` states whether
+    /// the log ends with an intact group.
     fn data_loss_evidence(&self, ends_whole: bool) -> Option<String> {
         let DurabilityEvidence { watermark, durable_seq_min, confirm_durable } = self.evidence;
         let ahead = watermark
@@ -358,20 +360,20 @@ impl<'v> LogScan<'v> {
                 watermark.seq
             ));
         }
-        // A killed process leaves one group behind the mark. More come of a power cut, which takes
-        // the mark's last moves.
+        // A killed process leaves at most one group behind the watermark. Only a power cut, which
+        // loses the last writes of the watermark, leaves more.
         let is_at_watermark =
             watermark.is_some_and(|watermark| watermark.group + 1 >= self.end.group);
         let confirm = confirm_durable
             .filter(|_| durable_seq_min <= self.end.seq && !(ends_whole && is_at_watermark));
         let durable = confirm.map_or(durable_seq_min, |confirm| confirm().max(durable_seq_min));
         (durable > self.end.seq)
-            .then(|| format!("it is known from elsewhere that seq {durable} was durable"))
+            .then(|| format!("other evidence shows that seq {durable} was durable"))
     }
 }
 
-/// The record of an entry that has both parts. This version records no erasure, so a part that is
-/// erased was not erased by us.
+/// The stored record of an entry with both parts. This version never erases a part, so one that is
+/// all zeros is corrupt.
 fn whole<'a>(entry: &GroupEntry<'a>) -> Result<StoredRecord<'a>, GroupDefect> {
     let seq = entry.facts.seq;
     let erased = |part: &str| GroupDefect::Broken(format!("the {part} of seq {seq} is all zeros"));

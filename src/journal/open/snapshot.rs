@@ -1,12 +1,11 @@
-//! A checkpoint: the newest records as of a seq, so that an open need not read what came before.
+//! The snapshot: the latest records as of a seq, so that an open can skip what came before.
 //!
-//! Owns the file `snapshot` and its format.
-//! Promises that a file that is read back is whole, byte for byte as it was written, and of this
-//! log; what it states is derived from the log, and what it lets an open pass over is read
-//! afterwards ([`crate::journal::open::unverified`]).
-//! Knows nothing of what records mean, nor of when a checkpoint is due.
+//! A snapshot that is read back is byte for byte as it was written and belongs to this log. It is
+//! derived from the log, and the segments that it lets an open skip are verified afterwards
+//! ([`crate::journal::open::unverified`]). The caller decides which records it holds and when it is
+//! written.
 //!
-//! All numbers little-endian:
+//! Format of the file `snapshot`, all numbers little-endian:
 //!
 //! ```text
 //! bytes  field
@@ -15,16 +14,16 @@
 //!     4  zeros
 //!    16  id of the log
 //!        for each record, ascending by seq:
-//!     4    length of what follows, at least 1
+//!     4    length of the record, at least 1
 //!     …    the record, as in `record/stored.rs`
-//!     4  zeros: no more records
-//!     8  head: every record up to here was looked at; of an identity that has several of them in
-//!        the file, the last is the newest
+//!     4  zeros: end of the records
+//!     8  head: every record up to this seq is covered; if an identity has several records in the
+//!        file, the last is the latest
 //!    32  chain after the record at the head
 //!     8  number of segments, s
-//!     8  number of landmarks, l
+//!     8  number of index entries, l
 //!  16 s  for each segment: seq of its first record, offset where its groups end
-//!  24 l  for each landmark: seq of a group's first record, index of its segment, its offset
+//!  24 l  for each index entry: seq of a group's first record, index of its segment, its offset
 //!     4  CRC-32C of everything before
 //! ```
 
@@ -47,17 +46,17 @@ const MAGIC: [u8; 8] = *b"\x8aBCHKP\r\n";
 const FORMAT: u32 = 0;
 const HEADER_BYTES: usize = 32;
 
-/// What is held in memory of the file while it is read or written.
+/// Buffer size for reading and writing the file.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Synced so often while it is written: one sync of hundreds of megabytes in the end would hold up
-/// those of the log.
+/// Bytes written between two syncs: a single sync of hundreds of megabytes at the end would hold up
+/// the syncs of the log.
 const SYNC_BYTES: u64 = 8 << 20;
 
-/// A longer record than any log takes is not one.
+/// No log accepts a longer record, so a larger length is corrupt.
 const RECORD_BYTES_MAX: u32 = 1 << 30;
 
-/// A checkpoint that was read back and is whole.
+/// A snapshot that was read back and found intact.
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
@@ -66,28 +65,28 @@ pub struct Snapshot {
     pub index: LogIndex,
 }
 
-/// A checkpoint that is being written.
+/// A snapshot that is being written.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     journal: PathBuf,
     reader: Reader,
-    /// Until it is finished.
+    /// `None` once it is finished.
     file: Option<BufWriter<SequentialWriter>>,
     crc: u32,
     bytes: u64,
     synced_bytes: u64,
 }
 
-/// Where the checkpoint of a journal is.
+/// Path of the snapshot of a journal.
 pub fn path(journal: &Path) -> PathBuf {
     journal.join(NAME)
 }
 
 impl Snapshot {
-    /// Reads the checkpoint of a log through, if there is one.
+    /// Reads and checks the whole snapshot of a log; `None` if there is none.
     ///
     /// # Errors
-    /// A sentence that says why it is of no use: the log is to be read from its beginning.
+    /// The reason why it is unusable: the log must be read from its beginning.
     pub fn read(journal: &Path, log: Uuid) -> Result<Option<Self>, String> {
         let path = path(journal);
         let file = match File::open(&path) {
@@ -97,29 +96,29 @@ impl Snapshot {
         };
         let SnapshotTrailer { head, chain, index } =
             read_trailer(file, log).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
+                io::ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
                 _ => error.to_string(),
             })?;
         Ok(Some(Self { path, head, chain, index }))
     }
 
-    /// Every record up to here is accounted for.
+    /// Seq up to which every record is covered.
     #[must_use]
     pub fn head(&self) -> Seq {
         self.head
     }
 
-    /// The log's chain after the record at its head: in a log where it is another, the checkpoint
-    /// stands for nothing.
+    /// The log's chain after the record at the head. If the log has another chain there, the
+    /// snapshot belongs to another history.
     #[must_use]
     pub fn chain(&self) -> &Digest {
         &self.chain
     }
 
-    /// Shows its records, ascending by seq. Their commitments are the visitor's to verify.
+    /// Passes every record to `visit`, ascending by seq. The visitor verifies their commitments.
     ///
     /// # Errors
-    /// [`JournalError`]: the system's, or the visitor's.
+    /// [`JournalError`]: the file cannot be read, or the visitor's error.
     pub fn visit(
         &self,
         visit: &mut dyn FnMut(&StoredRecord<'_>) -> Result<(), RecordError>,
@@ -150,10 +149,10 @@ impl Snapshot {
 }
 
 impl SnapshotWriter {
-    /// Begins a checkpoint beside the one that there is.
+    /// Starts a new snapshot; the existing one stays until this one is finished.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The file cannot be created or written.
     pub fn begin(reader: &Reader) -> io::Result<Self> {
         let journal = reader.journal().to_owned();
         let path = journal.join(TEMPORARY_NAME);
@@ -171,10 +170,10 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// Adds a record; seqs rise.
+    /// Adds a record, with a higher seq than the one before.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The file cannot be written or synced.
     pub fn push(&mut self, record: &Record) -> io::Result<()> {
         let stored = record.encode_stored();
         let len = u32::try_from(stored.len()).map_err(io::Error::other)?;
@@ -190,12 +189,12 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Makes it durable and puts it in the place of the one before; answers its size in bytes.
+    /// Makes the snapshot durable, replaces the previous one and returns the size in bytes.
     ///
-    /// Everything up to `head` was looked at, and is durable.
+    /// `head` is the seq up to which records are covered; they must be durable.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The log cannot be read at `head`, or the file cannot be written, synced or renamed.
     pub fn finish(mut self, head: Seq) -> io::Result<u64> {
         let chain = self.reader.chain_after(head).map_err(io::Error::other)?;
         self.put(&[0; 4])?;
@@ -223,35 +222,35 @@ impl SnapshotWriter {
     }
 
     fn file(&mut self) -> io::Result<&mut BufWriter<SequentialWriter>> {
-        self.file.as_mut().ok_or_else(|| io::Error::other("the checkpoint is finished"))
+        self.file.as_mut().ok_or_else(|| io::Error::other("the snapshot is already finished"))
     }
 }
 
 impl Drop for SnapshotWriter {
-    /// What was not finished would hold the space that the log needs.
+    /// Removes an unfinished file, which would take space that the log needs.
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
-            // Not written out: nothing of it is wanted.
+            // Discards the buffer without writing it.
             let (SequentialWriter { disk, .. }, _) = file.into_parts();
-            // Were it to stay, the next open would remove it.
+            // If this fails, the next open removes it.
             let _ = disk.remove(&self.journal.join(TEMPORARY_NAME));
         }
     }
 }
 
-/// What a checkpoint states behind its records.
+/// The fields of a snapshot behind its records.
 pub struct SnapshotTrailer {
     pub head: Seq,
     pub chain: Digest,
     pub index: LogIndex,
 }
 
-/// What a checkpoint states, that is whole and of this log.
+/// Reads and checks a whole snapshot of the log `log`, and returns its trailer.
 pub fn read_trailer(file: impl Read, log: Uuid) -> io::Result<SnapshotTrailer> {
     ChecksummedFile { file: BufReader::with_capacity(BUFFER_BYTES, file), crc: 0 }.read_trailer(log)
 }
 
-/// A file of which a checksum is kept.
+/// A reader that computes a checksum of everything it reads.
 struct ChecksummedFile<R> {
     file: BufReader<R>,
     crc: u32,
@@ -260,7 +259,7 @@ struct ChecksummedFile<R> {
 impl<R: Read> ChecksummedFile<R> {
     fn read_trailer(&mut self, log: Uuid) -> io::Result<SnapshotTrailer> {
         if self.read_array()? != MAGIC {
-            return Err(io::Error::other("it is no checkpoint"));
+            return Err(io::Error::other("it is not a snapshot"));
         }
         let format = u32::from_le_bytes(self.read_array()?);
         if (format, self.read_array()?) != (FORMAT, [0; 4]) {
@@ -279,7 +278,7 @@ impl<R: Read> ChecksummedFile<R> {
             return Err(io::Error::other("its checksum does not match"));
         }
         if !self.file.fill_buf()?.is_empty() {
-            return Err(io::Error::other("something follows its end"));
+            return Err(io::Error::other("bytes follow its end"));
         }
         Ok(SnapshotTrailer { head, chain, index })
     }
@@ -299,16 +298,16 @@ impl<R: Read> Read for ChecksummedFile<R> {
     }
 }
 
-/// The stored bytes of the next record; false after the last.
+/// Reads the stored bytes of the next record; returns false after the last one.
 fn read_record(file: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut len = [0; 4];
     file.read_exact(&mut len)?;
     let len = u32::from_le_bytes(len);
     if len > RECORD_BYTES_MAX {
-        return Err(io::Error::other("a record states a length that none has"));
+        return Err(io::Error::other("a record states an impossible length"));
     }
     bytes.clear();
-    // Grows with what is there, not with what a damaged length claims.
+    // The buffer grows with the bytes read, not with what a corrupt length claims.
     file.take(u64::from(len)).read_to_end(bytes)?;
     if bytes.len() != len as usize {
         return Err(io::ErrorKind::UnexpectedEof.into());

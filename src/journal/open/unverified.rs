@@ -1,9 +1,7 @@
-//! What an open may pass over, and the reading of it afterwards.
+//! The segments that an open skips because a snapshot covers them, and their verification.
 //!
-//! Owns where an open with a checkpoint begins to read: at the segment that holds the checkpoint's
-//! head, or an earlier seq that is asked for. Promises that what is passed over has been looked at
-//! as far as names, sizes and headers tell, and that [`UnverifiedSegments::verify`] finds whatever a whole
-//! open would have found there.
+//! Of skipped segments an open checks only names, sizes and headers.
+//! [`UnverifiedSegments::verify`] later detects everything that a full open would have detected.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -18,17 +16,18 @@ use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart}
 use crate::journal::open::snapshot::Snapshot;
 use crate::record::{RecordError, Seq, StoredRecord};
 
-/// The segments that an open passed over: they are to be read, beside the serving.
+/// The segments that an open skipped; they are to be verified in the background while serving.
 #[derive(Debug)]
 pub struct UnverifiedSegments {
     log: Uuid,
     segments: Vec<(Seq, PathBuf)>,
-    /// Where they must lead to.
+    /// The end that they must lead to.
     end: LogEnd,
 }
 
-/// Where to begin, if the checkpoint allows to pass over anything: a segment before which all are
-/// in their places.
+/// The segments that need not be read: those before the one with the snapshot's head, or with
+/// `read_from` if that is lower. `None` if there are none, or their headers do not fit the
+/// snapshot.
 pub fn skip_covered(
     log: Uuid,
     segments: &[(Seq, PathBuf)],
@@ -54,7 +53,7 @@ pub fn skip_covered(
     let end = LogEnd {
         group: header.first_group.checked_sub(1)?,
         seq: header.first_seq.checked_sub(1)?,
-        // Nothing before is read, so nothing tells; what follows is not earlier than that.
+        // The last time is unknown without reading the segment; no time is before 0.
         time_ms: 0,
         chain: header.chain_before,
     };
@@ -63,7 +62,7 @@ pub fn skip_covered(
     Some((first, ScanStart { end, index, segments: first as u64 }, unverified))
 }
 
-/// The header of a segment that has the size that it states.
+/// The header of a segment; `None` if it is corrupt or states another size than the file has.
 fn read_header(path: &Path) -> io::Result<Option<SegmentHeader>> {
     let mut file = File::open(path)?;
     let mut bytes = [0; HEADER_BYTES];
@@ -73,18 +72,18 @@ fn read_header(path: &Path) -> io::Result<Option<SegmentHeader>> {
 }
 
 impl UnverifiedSegments {
-    /// Seq of the last record that was passed over.
+    /// Seq of the last skipped record.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
         self.end.seq
     }
 
-    /// Reads it all, one segment after the other: every checksum, link of the chain and
-    /// commitment. `go_on` is asked before each segment with the last seq that was verified, and
-    /// may end it; the answer tells whether all was read.
+    /// Verifies every checksum, chain link and commitment, segment by segment. `go_on` is called
+    /// before each segment with the last verified seq, and stops the verification by returning
+    /// false. Returns whether everything was verified.
     ///
     /// # Errors
-    /// [`JournalError::Damage`] names the place, as an open that reads everything would.
+    /// [`JournalError::Damage`] with the location, as from an open that reads everything.
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
@@ -104,15 +103,15 @@ impl UnverifiedSegments {
             return Ok(true);
         }
         let what = format!(
-            "the log ends here with seq {seq} in group {group}, and the segment that follows goes \
-             on from seq {} in group {}",
+            "the log ends here with seq {seq} in group {group}, but the next segment continues \
+             seq {} in group {}",
             self.end.seq, self.end.group
         );
         Err(scan.damage(&scan.segment.path, scan.segment.offset, what))
     }
 }
 
-/// Reads a whole segment in the place of the one before: one at a time is in memory.
+/// Reads a whole segment into `bytes`, which is reused: one segment at a time is in memory.
 pub fn read_segment(path: &Path, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
     bytes.clear();
     File::open(path)

@@ -1,4 +1,4 @@
-//! Following the log from a position: the history first, then what is appended.
+//! Follows the log from a position: first its history, then new records.
 
 use std::fs::File;
 use std::io;
@@ -15,37 +15,37 @@ use crate::journal::read::location::LocatedRecord;
 use crate::journal::read::reader::LogState;
 use crate::record::{Meta, Record, Seq, StoredRecord};
 
-/// Read at least this much at once, if there is so much: many groups are small.
+/// Minimum bytes to read at once, if the log has them: many groups are small.
 const WINDOW_BYTES: u64 = 128 * 1024;
 
-/// A position in the log that moves on as records are taken.
+/// A position in the log that advances as records are read.
 ///
-/// At the head it holds no memory to speak of, and shares the file with all others there.
+/// At the head it holds almost no memory, and all followers there share one open file.
 #[derive(Debug)]
 pub struct Follower {
     shared: Arc<LogState>,
     position: Seq,
-    /// The chain after the last group that was used up.
+    /// The chain after the last group that was read to its end.
     chain: Digest,
-    /// The next group; absent until the first record is there to be read.
+    /// The next group; `None` before the first read and after a failed one.
     next: Option<NextGroup>,
 }
 
 #[derive(Debug)]
 struct NextGroup {
     file: Arc<File>,
-    /// Beginning of the next group.
+    /// Start of the group.
     start: GroupOffset,
-    /// Seq that this group begins with; nothing after a lookup, which may land before the position.
+    /// Its expected first seq; `None` after a lookup, which may find a group before the position.
     first_seq: Option<Seq>,
     window: ReadAhead,
 }
 
-/// Bytes that were read ahead.
+/// Buffered bytes of a segment.
 #[derive(Debug, Default)]
 struct ReadAhead {
     bytes: Vec<u8>,
-    /// Offset of the first of them.
+    /// Offset of the first byte in the file.
     at: u64,
 }
 
@@ -54,33 +54,32 @@ impl Follower {
         Self { shared, position: after, chain: Digest::default(), next: None }
     }
 
-    /// Seq of the last record that was taken, or where following began.
+    /// Seq of the last record that was read, or the start position.
     #[must_use]
     pub fn position(&self) -> Seq {
         self.position
     }
 
-    /// The next records: at least one when more is durable, until `bytes_max` of stored bytes are
-    /// reached; empty at the head. Every checksum on the way is checked.
+    /// The next records, until their stored bytes reach `bytes_max`: at least one if there are
+    /// more, none at the head. Every checksum is checked.
     ///
     /// # Errors
-    /// [`JournalError`]: the file was damaged since it was opened, or cannot be read. What is whole
-    /// before the damage is returned first; the position stays before it, and so does every later
-    /// call.
+    /// [`JournalError`]: the file was damaged since the open, or cannot be read. Intact records
+    /// before the damage are returned first; then the position stays there and every call fails.
     pub fn next(&mut self, bytes_max: usize) -> Result<Vec<Record>, JournalError> {
         self.read_records(bytes_max, &|entry, _| record(entry))
     }
 
-    /// As [`Follower::next`], for an index: what names each record, and where it lies. Of the
-    /// leaf's commitments only that to the meta is recomputed: the data is not looked at.
+    /// Like [`Follower::next`], but returns each record's meta and location, for an index. Only the
+    /// leaf's commitment to the meta is recomputed, not the one to the data.
     ///
     /// # Errors
-    /// As [`Follower::next`].
+    /// Those of [`Follower::next`].
     pub fn next_located(&mut self, bytes_max: usize) -> Result<Vec<LocatedRecord>, JournalError> {
         self.read_records(bytes_max, &located)
     }
 
-    /// The chain after the position, when that is the end of a group that was taken.
+    /// The chain after the position, if that is the end of a group that was read.
     pub fn chain(&self) -> &Digest {
         &self.chain
     }
@@ -97,7 +96,7 @@ impl Follower {
             match self.read_group(bytes_max, read, &mut taken_bytes, &mut records) {
                 Ok(()) => {}
                 Err(error) if records.is_empty() => return Err(error),
-                // The next call meets it again: what was taken until now must not be lost.
+                // The records read so far must not be lost; the next call fails again.
                 Err(_) => break,
             }
         }
@@ -107,7 +106,7 @@ impl Follower {
         Ok(records)
     }
 
-    /// Takes records from the next group, and moves on to the one after it if it was used up.
+    /// Reads records from the next group, and advances to the following one at its end.
     fn read_group<T>(
         &mut self,
         bytes_max: usize,
@@ -123,7 +122,7 @@ impl Follower {
         };
         let taken = self.take_records(&mut next, bytes_max, read, taken_bytes, records);
         let start = next.start;
-        // After a refusal the next call looks and reads anew: what is held may be what was wrong.
+        // After a failure the next call looks up and reads again: the buffered bytes may be stale.
         self.next = taken.is_ok().then_some(next);
         taken.map_err(|refusal| match refusal {
             FollowError::Damage(what) => JournalError::Damage {
@@ -150,7 +149,7 @@ impl Follower {
         let group = frame::decode(self.shared.log(), bytes)?;
         if expected.is_some_and(|first_seq| first_seq != group.first_seq) {
             let what =
-                format!("group {} with seq {} is out of place", group.number, group.first_seq);
+                format!("group {} with seq {} is out of order", group.number, group.first_seq);
             return Err(FollowError::Damage(what));
         }
         let (first_seq, last_seq) = (group.first_seq, group.last_seq());
@@ -176,7 +175,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Frees what was read ahead. The file stays open: it is the writer's, or soon left.
+    /// Frees the buffer. The file stays open: it is the writer's, or soon left behind.
     fn release_buffer(&mut self) {
         if let Some(next) = &mut self.next {
             next.window = ReadAhead::default();
@@ -184,10 +183,10 @@ impl Follower {
     }
 }
 
-/// Makes of a record in the group at a location what the caller asked for.
+/// Converts an entry of the group at an offset to the result of the follower's caller.
 type EntryReader<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
 
-/// Why records could not be taken.
+/// Why records cannot be read.
 enum FollowError {
     Damage(String),
     Io(io::Error),
@@ -206,14 +205,15 @@ impl From<io::Error> for FollowError {
 }
 
 impl NextGroup {
-    /// A group's beginning at or before the record with this seq, which is durable.
+    /// A group at or before the record with this seq, which must be durable.
     fn find(shared: &LogState, seq: Seq) -> Result<Self, (usize, io::Error)> {
-        let start = shared.locate(seq).expect("a durable record has a landmark before it");
+        let start =
+            shared.locate(seq).expect("a durable record has an index entry at or before it");
         let file = shared.file(start.segment).map_err(|error| (start.segment, error))?;
         Ok(Self { file, start, first_seq: None, window: ReadAhead::default() })
     }
 
-    /// Goes to the next segment when this one is used up.
+    /// Advances to the next segment at the end of this one.
     fn enter_next_segment(&mut self, shared: &LogState) -> Result<(), FollowError> {
         while let (end, true) = shared.extent(self.start.segment) {
             if self.start.offset < end {
@@ -227,30 +227,30 @@ impl NextGroup {
         Ok(())
     }
 
-    /// The bytes of the next group.
+    /// The bytes of the group.
     fn read_frame(&mut self, shared: &LogState) -> Result<&[u8], FollowError> {
         let (end, _) = shared.extent(self.start.segment);
         let at = self.start.offset;
         let header = self.window.read(&self.file, at, HEADER_BYTES as u64, end)?;
-        let header = header.first_chunk().expect("as many bytes as were asked for");
+        let header = header.first_chunk().expect("read returns the requested length");
         let frame_bytes = frame::frame_bytes(header)?;
         self.window.read(&self.file, at, frame_bytes, end)
     }
 }
 
 impl ReadAhead {
-    /// `len` bytes at `offset`, none of them at `end` or after it: beyond it the writer is at
-    /// work, and what was read there would be stale later.
+    /// `len` bytes at `offset`. Nothing at or behind `end` is read: the writer is still changing
+    /// it, so buffered bytes of it would become stale.
     fn read(&mut self, file: &File, offset: u64, len: u64, end: u64) -> Result<&[u8], FollowError> {
         if len > end.saturating_sub(offset) {
             return Err(FollowError::Damage(
-                "a group reaches beyond the end of the log".to_owned(),
+                "a group extends beyond the end of the log".to_owned(),
             ));
         }
         let buffered = self.at..self.at + self.bytes.len() as u64;
         if offset < buffered.start || offset + len > buffered.end {
             let wanted = len.max(WINDOW_BYTES).min(end - offset);
-            // Lengths up to here lie within a file's extent, and so within memory's.
+            // It fits: the length is within the file.
             self.bytes.resize(wanted as usize, 0);
             self.at = offset;
             if let Err(error) = file.read_exact_at(&mut self.bytes, offset) {
@@ -287,7 +287,7 @@ fn located(entry: &GroupEntry<'_>, group: GroupOffset) -> Result<LocatedRecord, 
     Ok(LocatedRecord::new(entry, meta, group))
 }
 
-/// Salt and bytes of a part. Nothing is erased by this version.
+/// Salt and bytes of a part. This version never erases a part, so an erased one is damage.
 fn whole(seq: Seq, part: StoredPart<'_>) -> Result<(Salt, &[u8]), FollowError> {
     match part {
         StoredPart::Whole { salt, bytes } => Ok((salt, bytes)),

@@ -1,7 +1,7 @@
-//! Where in the log a seq is: segments, and a landmark about every MiB.
+//! Maps a seq to an offset in the log: the segments, and an index entry about every MiB.
 //!
-//! Owns the one structure of the journal that grows with history: 24 bytes a landmark and 24 a
-//! segment, so 25 MB for a TiB.
+//! The only structure of the journal that grows with history: 24 bytes an entry and 24 a segment,
+//! so 25 MB for a TiB.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 use crate::journal::format::segment::FIRST_GROUP_AT;
 use crate::record::Seq;
 
-/// A landmark is set on the first group that begins this far after the one before, so that a
-/// reader that looks for a seq reads about this much in vain.
+/// Minimum distance of two entries of a segment. A reader that looks up a seq reads about this much
+/// before it.
 const INDEX_ENTRY_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub struct LogIndex {
     entries: Vec<IndexEntry>,
 }
 
-/// A place where a group begins, or will.
+/// The start of a group, or of the next one to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupOffset {
     /// Index of the segment.
@@ -34,8 +34,8 @@ struct IndexedSegment {
     first_seq: Seq,
     /// End of its last durable group.
     end: u64,
-    /// The open file, as long as anybody reads or writes it: any number of readers of one segment
-    /// hold one descriptor, and a segment that nobody reads holds none.
+    /// The open file while it is in use: all readers of a segment share one descriptor, and a
+    /// segment without readers has none.
     file: Weak<File>,
 }
 
@@ -68,7 +68,7 @@ impl LogIndex {
         }
     }
 
-    /// A group's beginning at or before the record with this seq; nothing in an empty log.
+    /// The start of a group at or before the record with this seq; `None` in an empty log.
     pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
         let after = self.entries.partition_point(|entry| entry.first_seq <= seq);
         self.entries.get(after.checked_sub(1)?).map(|entry| entry.group)
@@ -84,25 +84,25 @@ impl LogIndex {
         self.segments[segment].first_seq
     }
 
-    /// Bytes up to the end of the last group.
+    /// Bytes of all segments up to the end of their last groups.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.end).sum()
     }
 
-    /// As much of it as the first segments need.
+    /// The index of only the first `segments` segments.
     pub fn truncated(mut self, segments: usize) -> Self {
         self.segments.truncate(segments);
         self.entries.retain(|entry| entry.group.segment < segments);
         self
     }
 
-    /// Without the open files.
+    /// A copy without the open files.
     pub fn copy(&self) -> Self {
         let copy = |segment: &IndexedSegment| IndexedSegment { file: Weak::new(), ..*segment };
         Self { segments: self.segments.iter().map(copy).collect(), entries: self.entries.clone() }
     }
 
-    /// As it stands in a checkpoint.
+    /// The encoding for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
@@ -120,7 +120,7 @@ impl LogIndex {
         bytes
     }
 
-    /// Reads what [`LogIndex::encode`] wrote; a checksum is the caller's to check, afterwards.
+    /// Reads an index that [`LogIndex::encode`] wrote. The caller checks the checksum behind it.
     pub fn decode(file: &mut impl Read) -> io::Result<Self> {
         let mut next = || {
             let mut bytes = [0; 8];
@@ -153,12 +153,12 @@ impl LogIndex {
         self.segments.len()
     }
 
-    /// The open file of a segment, if anybody has it open.
+    /// The open file of a segment, if it is in use.
     pub fn file(&self, segment: usize) -> Option<Arc<File>> {
         self.segments[segment].file.upgrade()
     }
 
-    /// Shares an open file of a segment.
+    /// Makes an open file of a segment available to its other readers.
     pub fn share(&mut self, segment: usize, file: &Arc<File>) {
         self.segments[segment].file = Arc::downgrade(file);
     }

@@ -1,8 +1,7 @@
-//! Reading what is durable, beside the writer and from any thread.
+//! Reads durable records from any thread while the writer appends.
 //!
-//! Owns the durable position that writer and readers share, and the waiting for it.
-//! Promises that an append pays for a lock and nothing else while nobody waits, and that reading
-//! by place keeps a bounded number of files open.
+//! While no reader waits, an append pays for one lock and nothing else. Reading by location keeps a
+//! bounded number of files open.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,24 +22,25 @@ use crate::journal::read::location;
 use crate::journal::read::location::{Location, LocationError};
 use crate::record::{Record, Seq};
 
-/// Files that reading by place keeps open: 8 GiB of the largest segments. A page of an event's history
-/// leads all over the log, and to open a file costs more than to read a record of it.
+/// Files that reading by location keeps open: 8 GiB of the largest segments. A page of an event's
+/// history is spread over the log, and opening a file costs more than reading a record from it.
 const FILES_CACHED_MAX: usize = 128;
 
-/// Reads the log as far as it is durable. A clone is cheap.
+/// Reads the log up to the durable position. Cloning is cheap.
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<LogState>,
-    /// The last [`Reader::wake_all`] that this reader took notice of.
+    /// Calls of [`Reader::wake_all`] that this reader has seen.
     wakes_seen: AtomicU64,
 }
 
-/// What the writer tells readers.
+/// The state of the log that the writer publishes to readers.
 #[derive(Debug)]
 pub struct LogState {
     journal: PathBuf,
     log: Uuid,
-    /// Written under the lock of `state`, after the index; readable without it.
+    /// Seq of the last durable record. Written under the lock of `state`, after the index; read
+    /// without the lock.
     durable: AtomicU64,
     state: Mutex<DurablePosition>,
     advanced: Condvar,
@@ -49,11 +49,11 @@ pub struct LogState {
 #[derive(Debug)]
 struct DurablePosition {
     index: LogIndex,
-    /// Files that were opened to read by place, oldest first.
+    /// Files that were opened to read by location, oldest first.
     cached_files: VecDeque<Arc<File>>,
-    /// Readers that wait now; without any, an append wakes nobody.
+    /// Readers that are waiting; if there are none, an append does not notify.
     waiting: usize,
-    /// How often all were woken.
+    /// Calls of [`Reader::wake_all`].
     wakes: u64,
 }
 
@@ -70,15 +70,15 @@ impl Reader {
     }
 
     /// Blocks until [`Reader::durable`] is greater than `after`, until the timeout, or until
-    /// somebody calls [`Reader::wake_all`]; returns what is durable then.
+    /// [`Reader::wake_all`] is called; returns the durable seq at that time.
     ///
-    /// A wake is not lost on a reader that is not waiting at that moment: its next wait returns
-    /// at once. For that, each waiting thread has a clone of its own.
+    /// If `wake_all` is called while a reader is not waiting, its next wait returns at once. Each
+    /// waiting thread therefore needs its own clone.
     pub fn wait_past(&self, after: Seq, timeout: Duration) -> Seq {
         if self.durable() > after {
             return self.durable();
         }
-        // A timeout that no clock can express is none.
+        // A deadline that the clock cannot express means no timeout.
         let deadline = Instant::now().checked_add(timeout);
         let seen = self.wakes_seen.load(Ordering::Relaxed);
         let mut state = self.shared.lock();
@@ -102,10 +102,10 @@ impl Reader {
         self.durable()
     }
 
-    /// The chain after the last record of a group.
+    /// The chain after `seq`, which must be the last record of a group.
     ///
     /// # Errors
-    /// [`JournalError`] when the log cannot be read there.
+    /// [`JournalError`] if the log cannot be read there.
     pub fn chain_after(&self, seq: Seq) -> Result<Digest, JournalError> {
         let Some(before) = seq.checked_sub(1) else { return Ok(Digest::default()) };
         let mut follower = self.follow(before);
@@ -131,34 +131,34 @@ impl Reader {
         self.shared.log
     }
 
-    /// Ends the wait of every reader of this journal, once; for shutdown.
+    /// Ends one wait of every reader of this journal; for shutdown.
     pub fn wake_all(&self) {
         self.shared.lock().wakes += 1;
         self.shared.advanced.notify_all();
     }
 
-    /// Follows the log from the record after `after`. The place is looked up, not searched for:
-    /// reading begins at most about a MiB before it.
+    /// Follows the log from the record after `after`. The index is used to find it, so at most
+    /// about a MiB before it is read.
     #[must_use]
     pub fn follow(&self, after: Seq) -> Follower {
         Follower::new(Arc::clone(&self.shared), after)
     }
 
-    /// The record in a place, without the rest of its group; everything that is read is checked.
+    /// Reads and checks the record at a location, without the rest of its group.
     ///
     /// # Errors
-    /// [`LocationError::OutsideLog`]: no record of this log lies there. [`LocationError::Journal`]: the file
-    /// was damaged since it was opened, or cannot be read.
+    /// [`LocationError::OutsideLog`]: the log does not reach that far. [`LocationError::Journal`]:
+    /// the file was damaged since the open, or cannot be read.
     pub fn read_at(&self, location: &Location) -> Result<Record, LocationError> {
         let mut records = self.read_all_at(std::slice::from_ref(location))?;
-        Ok(records.pop().expect("a place has a record"))
+        Ok(records.pop().expect("one record a location"))
     }
 
-    /// The records in several places, in their order; those that lie close to one another, and
-    /// ascend, are read together.
+    /// Reads the records at several locations, in the given order. Neighbours in the file are read
+    /// together if the locations ascend.
     ///
     /// # Errors
-    /// As [`Reader::read_at`], of any of them.
+    /// Those of [`Reader::read_at`], for the first location that fails.
     pub fn read_all_at(&self, locations: &[Location]) -> Result<Vec<Record>, LocationError> {
         location::records(&self.shared, locations)
     }
@@ -191,14 +191,14 @@ impl LogState {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// The writer has begun a segment.
+    /// The writer has started a segment.
     pub fn enter(&self, first_seq: Seq, file: &Arc<File>) {
         let index = &mut self.lock().index;
         index.add_segment(first_seq);
         index.share(index.segments() - 1, file);
     }
 
-    /// The writer has put another file in the place of the last segment, which was empty.
+    /// The writer has replaced the file of the last segment, which was empty.
     pub fn replace(&self, file: &Arc<File>) {
         let index = &mut self.lock().index;
         index.share(index.segments() - 1, file);
@@ -216,12 +216,12 @@ impl LogState {
         }
     }
 
-    /// Where to begin to read for the record with this seq.
+    /// The start of a group at or before the record with this seq.
     pub fn locate(&self, seq: Seq) -> Option<GroupOffset> {
         self.lock().index.locate(seq)
     }
 
-    /// How far a segment can be read, and whether another comes after it.
+    /// The end of a segment's last durable group, and whether another segment follows.
     pub fn extent(&self, segment: usize) -> (u64, bool) {
         let index = &self.lock().index;
         (index.end(segment), segment + 1 < index.segments())
@@ -232,7 +232,7 @@ impl LogState {
         segment::path(&self.journal, self.lock().index.first_seq(segment))
     }
 
-    /// A segment's file, shared with whoever has it open.
+    /// A segment's open file, shared with its other users.
     pub fn file(&self, segment: usize) -> io::Result<Arc<File>> {
         if let Some(file) = self.lock().index.file(segment) {
             return Ok(file);
@@ -242,7 +242,7 @@ impl LogState {
         Ok(file)
     }
 
-    /// A segment's file for whoever reads here and there: it stays open for a while.
+    /// A segment's file for reading by location: the last `FILES_CACHED_MAX` stay open.
     pub fn cached_file(&self, segment: usize) -> io::Result<Arc<File>> {
         if let Some(file) = self.lock().index.file(segment) {
             return Ok(file);
@@ -261,7 +261,7 @@ impl LogState {
         self.lock().index.contains(segment, end)
     }
 
-    /// The state is whole after every step, so that a panic elsewhere does not spoil it.
+    /// The state is consistent after every step, so a panic elsewhere does not invalidate it.
     fn lock(&self) -> MutexGuard<'_, DurablePosition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Appending: what comes back, how segments are chosen, what a failure does.
+//! Appending: records read back, segment sizes, failures.
 
 use proptest::prelude::*;
 
@@ -77,7 +77,8 @@ fn group_larger_than_a_segment_gets_a_segment_of_its_own_size() {
     assert_eq!(test_dir.open().records.len(), 4);
 }
 
-/// It has the name that the larger one gets; once, the rename lost the first segment's number.
+/// The replacement has the name of the empty segment. A regression: the rename lost the first
+/// segment's number.
 #[test]
 fn large_group_replaces_a_segment_that_is_still_empty() {
     let test_dir = TestDirectory::with_groups(&[&[9000], &[10]]);
@@ -111,8 +112,8 @@ fn full_disk_stores_nothing_and_appends_succeed_once_space_returns() {
     assert_eq!(test_dir.open().records.len() as u64, appended + 1);
 }
 
-/// A write fails before its bytes are stored, a sync fails after them: both are final, and the
-/// next open tells which it was.
+/// A failed write stored nothing, a failed sync stored the group: both are final, and only the next
+/// open shows which it was.
 #[test]
 fn failed_write_or_sync_is_final_until_the_journal_is_reopened() {
     for (fault, stored) in [(InjectedFault::Write, 1), (InjectedFault::Sync, 2)] {
@@ -130,7 +131,7 @@ fn failed_write_or_sync_is_final_until_the_journal_is_reopened() {
 
         let opened = test_dir.open();
         assert_eq!(opened.records.len(), stored, "{fault:?}");
-        // What was written and not known to be synced was synced before it is served.
+        // Bytes that may not have been synced are synced before they are served.
         assert_eq!(opened.report.rewritten_bytes > 0, stored == 2);
     }
 }

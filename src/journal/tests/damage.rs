@@ -1,4 +1,4 @@
-//! Files that were changed behind the journal's back.
+//! Files that were changed while the journal was closed.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn swap_files(a: &Path, b: &Path) {
     fs::write(b, in_a).unwrap();
 }
 
-/// Where the frames of a segment begin and end.
+/// The byte ranges of a segment's frames.
 fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut at = 104;
     let mut frames = Vec::new();
@@ -38,15 +38,15 @@ fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     frames
 }
 
-/// What was done, how, which segment the refusal names (from 0), the last good seq, and a part of
-/// the explanation.
+/// A name, the change, the index of the segment that the error names, the last good seq, and a part
+/// of the error's text.
 const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
     (
         "the first segment is truncated",
         |s| edit(&s.segments()[0], |b| b.truncate(2000)),
         0,
         0,
-        "the file has 2000 bytes, and its header states 4096",
+        "the file has 2000 bytes, but its header states 4096",
     ),
     (
         "the last segment is truncated",
@@ -117,17 +117,17 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         },
         2,
         4,
-        "goes on with seq 7 in group 5, but the log before it ends with seq 4",
+        "continues with seq 7 in group 5, but the log before it ends with seq 4",
     ),
     (
-        "two segments have changed places",
+        "two segments are swapped",
         |s| swap_files(&s.segments()[0], &s.segments()[1]),
         0,
         0,
         "its name states 1",
     ),
     (
-        "two frames have changed places",
+        "two frames are swapped",
         |s| {
             edit(&s.segments()[1], |b| {
                 let (first, second) = (frames(b)[0].clone(), frames(b)[1].clone());
@@ -137,10 +137,10 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         },
         1,
         3,
-        "group 4 with seq 5 stands where group 3 with seq 4 should",
+        "found group 4 with seq 5, expected group 3 with seq 4",
     ),
     (
-        "a frame stands twice",
+        "a frame is duplicated",
         |s| {
             edit(&s.segments()[2], |b| {
                 let first = frames(b)[0].clone();
@@ -150,21 +150,21 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         },
         2,
         7,
-        "group 5 with seq 7 stands where group 6 with seq 8 should",
+        "found group 5 with seq 7, expected group 6 with seq 8",
     ),
     (
         "the first segment is deleted",
         |s| fs::remove_file(&s.segments()[0]).unwrap(),
         0,
         0,
-        "this is segment 2, and segment 1 should be here",
+        "this is segment 2, but segment 1 is expected here",
     ),
     (
         "a middle segment is deleted",
         |s| fs::remove_file(&s.segments()[1]).unwrap(),
         1,
         3,
-        "this is segment 3, and segment 2 should be here",
+        "this is segment 3, but segment 2 is expected here",
     ),
     (
         "the last segment is deleted",
@@ -178,7 +178,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         |s| edit(&s.segments()[1], |b| b[70] ^= 1),
         1,
         3,
-        "the segment's header is not whole",
+        "the segment's header is corrupt",
     ),
 ];
 
@@ -260,8 +260,8 @@ fn stale_watermark_is_accepted_and_a_watermark_ahead_of_the_log_is_refused() {
     assert!(test_dir.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
 }
 
-/// The power took the mark, and then the disk lost what ends the last group but one and begins the
-/// last: its remains show that the one before was whole once.
+/// A power cut lost the watermark, and the disk lost the end of the second to last group and the
+/// start of the last one. The rest of the last group shows that the one before was complete once.
 #[test]
 fn bytes_behind_a_broken_group_show_that_it_was_synced() {
     let test_dir = TestDirectory::with_groups(&[&[300], &[300], &[300]]);
@@ -272,10 +272,10 @@ fn bytes_behind_a_broken_group_show_that_it_was_synced() {
     fs::remove_file(test_dir.watermark()).unwrap();
     let refused = test_dir.refused(0);
     assert_eq!(refused.last_good_seq, 1, "{refused:?}");
-    assert!(refused.what.contains("something was written behind it, at byte"), "{refused:?}");
+    assert!(refused.what.contains("bytes were written behind it, at byte"), "{refused:?}");
 }
 
-/// Two directories with one identity and different histories: a copy that lived on by itself.
+/// Two directories with one identity and different histories: a copy that was appended to.
 #[test]
 fn watermark_of_another_history_is_refused() {
     let test_dir = TestDirectory::with_groups(&[&[100]]);
@@ -291,10 +291,10 @@ fn watermark_of_another_history_is_refused() {
     journal.append(&group(1, &[101])).unwrap();
     journal.close().unwrap();
     fs::write(test_dir.watermark(), watermark).unwrap();
-    assert!(test_dir.refused(0).what.contains("knows another group 2"));
+    assert!(test_dir.refused(0).what.contains("was written for a different group 2"));
 }
 
-/// A record can be erased with its salts; this version never does, so an open says so.
+/// The format allows erasing a part with its salt; this version never does, so it reports damage.
 #[test]
 fn erased_part_is_refused_with_its_own_message() {
     let test_dir = TestDirectory::with_groups(&[&[100], &[50]]);
@@ -308,7 +308,7 @@ fn erased_part_is_refused_with_its_own_message() {
     assert_eq!(refused.what, "the data of seq 1 is all zeros, and group 2 follows at byte 448");
 }
 
-/// Every byte of every segment is zeroed, every aligned word, and bits of a sample are flipped.
+/// Zeroes every byte and every aligned block of 8 and 64 bytes, and flips one bit of every byte.
 #[test]
 fn every_changed_byte_of_a_small_journal_is_detected() {
     let test_dir = TestDirectory::with_groups(&[&[20, 0], &[7], &[3]]);

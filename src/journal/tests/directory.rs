@@ -1,4 +1,4 @@
-//! Whose directory it is, and who may use it.
+//! Creating, checking and locking a data directory.
 
 use std::fs;
 
@@ -82,7 +82,7 @@ fn journal_without_its_identity_file_is_not_treated_as_new() {
     assert_eq!(test_dir.contents(), before);
 }
 
-/// The crash comes between any two steps of the making.
+/// The crash happens between any two steps of the creation.
 #[test]
 fn interrupted_creation_is_completed() {
     for leftovers in [
@@ -102,7 +102,7 @@ fn interrupted_creation_is_completed() {
             if name.ends_with('/') {
                 fs::create_dir_all(path).unwrap();
             } else if name.ends_with(".seg") {
-                // As another directory has it: it gets its name when its header is whole.
+                // A segment is named once its header is complete, so it has one.
                 let other = TestDirectory::with_groups(&[]);
                 let segment = fs::read(other.path().join(name)).unwrap();
                 let without_groups = [&segment[..104], &vec![0; segment.len() - 104]].concat();
@@ -134,7 +134,7 @@ fn damaged_or_newer_identity_is_refused_before_the_lock_is_taken() {
     fs::write(&identity, format!("{body}crc32c {crc:08x}\n")).unwrap();
     let refused = test_dir.data_dir().unwrap_err();
     assert!(matches!(refused, DirError::Newer { format: 1, .. }), "{refused}");
-    assert_eq!(names(test_dir.path()), ["identity", "journal"], "no lock was made");
+    assert_eq!(names(test_dir.path()), ["identity", "journal"], "no lock file was created");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Readers beside the writer.
+//! Readers while the writer appends.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::journal::tests::*;
 
-/// Longer than any test may take: a wait that ends by it has failed.
+/// Longer than any test may take: a wait that times out has failed.
 const LONG: Duration = Duration::from_secs(60);
 
 proptest! {
@@ -32,7 +32,7 @@ proptest! {
             let records = follower.next(bytes_max).unwrap();
             let Some(last) = records.last() else { break };
             prop_assert_eq!(follower.position(), last.seq());
-            // Only the last record may pass the limit.
+            // Only the last record may exceed the limit.
             let before: usize = records[..records.len() - 1].iter().map(|r| r.data().len()).sum();
             prop_assert!(before <= bytes_max);
             seen.extend(records);
@@ -106,7 +106,7 @@ fn damage_after_the_open_is_detected_and_the_position_stays_before_it() {
     let third = bytes.len() - bytes.iter().rev().position(|byte| *byte != 0).unwrap() - 20;
     bytes[third] ^= 1;
     std::fs::write(segment, bytes).unwrap();
-    assert_eq!(fresh.next(usize::MAX).unwrap().len(), 2, "what is whole is not lost");
+    assert_eq!(fresh.next(usize::MAX).unwrap().len(), 2, "intact records are not lost");
     for _ in 0..2 {
         assert_eq!(fresh.position(), 2);
         let error = match fresh.next(usize::MAX) {
@@ -161,5 +161,5 @@ fn wake_all_ends_one_wait_of_each_reader_even_a_later_one() {
     assert!(begun.elapsed() < LONG);
     let timeout = Duration::from_millis(5);
     reader.wait_past(0, timeout);
-    assert!(begun.elapsed() >= timeout, "a wake ends one wait");
+    assert!(begun.elapsed() >= timeout, "wake_all ends only one wait");
 }

@@ -1,4 +1,4 @@
-//! Reading one record by its place.
+//! Reading records by location.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::journal::tests::*;
 
-/// Every record of a log with its place, as a follower in small portions tells them.
+/// Every record of a log with its location, from a follower that reads little at a time.
 fn locate(reader: &Reader) -> Vec<LocatedRecord> {
     let mut follower = reader.follow(0);
     let mut all = Vec::new();
@@ -19,7 +19,7 @@ fn locate(reader: &Reader) -> Vec<LocatedRecord> {
     }
 }
 
-/// Groups of one record and of many, in several segments, and the journal that holds them.
+/// A journal with small and large groups in several segments, and its records.
 fn journal_of_several_segments() -> (TestDirectory, Journal, Vec<Record>) {
     let test_dir = TestDirectory::new();
     let mut journal = test_dir.open().journal;
@@ -33,7 +33,7 @@ fn journal_of_several_segments() -> (TestDirectory, Journal, Vec<Record>) {
     (test_dir, journal, all)
 }
 
-/// What is read where the log was changed, which must be damage or what was written.
+/// Whether a location in a changed log still reads the record; anything else must be damage.
 fn unchanged(reader: &Reader, location: &Location, record: &Record) -> bool {
     match reader.read_at(location) {
         Ok(read) => {
@@ -77,7 +77,7 @@ proptest! {
             prop_assert_eq!(&reader.read_at(&location).unwrap(), record);
             prop_assert_eq!((location.seq(), location.time()), (record.seq(), record.time()));
         }
-        // Together, with gaps, and the wrong way round.
+        // Adjacent, in reverse order, and with gaps.
         for (step, descending) in [(1, false), (1, true), (3, false)] {
             let together = located.iter().zip(&all).step_by(step);
             let (mut locations, mut expected): (Vec<_>, Vec<_>) =
@@ -117,17 +117,17 @@ fn location_with_any_byte_changed_reads_nothing() {
     }
 }
 
-/// Of a group only the record's own parts are read, and each byte of them is checked; its leaf is
-/// made again.
+/// Only the record's own parts are read from its group, and every byte of them is checked; the leaf
+/// is recomputed.
 #[test]
 fn every_changed_byte_of_the_parts_is_detected_and_no_other_byte_matters() {
     let (test_dir, journal, records) = journal_of_several_segments();
     let reader = journal.reader();
     let located = locate(&reader);
     let paths = test_dir.segments();
-    // One in a group of its own, one among others, one at the end of a large group.
+    // Alone in its group, among others, and at the end of a large group.
     for seq in [1, 3, 125] {
-        // In the same group.
+        // The previous record of the same group.
         let before = (seq > 1).then(|| located[seq - 2].location);
         let (located, record) = (&located[seq - 1], &records[seq - 1]);
         let path = paths.iter().find(|path| {
@@ -142,7 +142,7 @@ fn every_changed_byte_of_the_parts_is_detected_and_no_other_byte_matters() {
         record.meta().encode_into(&mut meta);
         let end = parts_at + 40 + meta.len() + record.data().len();
         let is_own = |at: &usize| (parts_at..end).contains(at);
-        // Of the others, some: each takes a write of the file.
+        // Only a sample of the other bytes: each takes a write of the file.
         for at in (104..whole.len()).filter(|at| is_own(at) || at.is_multiple_of(23)) {
             let mut changed = whole.clone();
             changed[at] ^= 0x10;
@@ -159,7 +159,7 @@ fn every_changed_byte_of_the_parts_is_detected_and_no_other_byte_matters() {
         fs::write(path, &whole[..end - 1]).unwrap();
         assert!(!unchanged(&reader, &located.location, record));
         if let Some(before) = before {
-            // Read together with one that is whole, it is still the one that is named.
+            // Read together with an intact one, the error still names the damaged one.
             assert_eq!(reader.read_all_at(&[before]).unwrap().len(), 1);
             match reader.read_all_at(&[before, located.location]) {
                 Err(LocationError::Journal(JournalError::DamagedRecord { offset, .. })) => {
@@ -188,7 +188,7 @@ fn location_beyond_the_durable_end_is_refused() {
     assert!(matches!(beyond, Err(LocationError::OutsideLog)), "{beyond:?}");
 }
 
-/// A history is spread over many segments; the descriptors that it takes are bounded.
+/// A history may be spread over many segments; the number of descriptors stays bounded.
 #[test]
 fn number_of_open_segment_files_is_bounded() {
     let test_dir = TestDirectory::new();
@@ -208,7 +208,7 @@ fn number_of_open_segment_files_is_bounded() {
     };
     let before = open();
     let located = locate(&reader);
-    assert_eq!(open(), before, "a follower at its end holds the writer's file");
+    assert_eq!(open(), before, "a follower at the head shares the writer's file");
     for _ in 0..2 {
         for located in &located {
             let read = reader.read_at(&located.location).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the journal as a whole; its parts are tested where they are.
+//! Tests of the journal as a whole; its parts have tests of their own.
 
 mod append;
 mod damage;
@@ -20,10 +20,10 @@ use crate::journal::open::opened::OpenReport;
 use crate::journal::*;
 use crate::record::{Identity, Name, Record, RecordParts, Seq, StoredRecord, Timestamp, User};
 
-/// Small enough that a few groups need several segments.
+/// Small, so that a few groups need several segments.
 pub const SEGMENT_BYTES: u64 = 4096;
 
-/// A record that is determined by its seq and the length of its data.
+/// A record that depends only on its seq and the length of its data.
 pub fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
     let data = format!("\"{}\"", "x".repeat(data_bytes));
     let byte = u8::try_from(seq % 255).unwrap() + 1;
@@ -42,17 +42,17 @@ pub fn record(seq: Seq, data_bytes: usize) -> Arc<Record> {
     }))
 }
 
-/// A group of records after `head`, one for each length of data.
+/// A group of records after `head`, one for each data length.
 pub fn group(head: Seq, data_bytes: &[usize]) -> Vec<Arc<Record>> {
     (head + 1..).zip(data_bytes).map(|(seq, bytes)| record(seq, *bytes)).collect()
 }
 
-/// A data directory to experiment with.
+/// A data directory in a temporary directory.
 pub struct TestDirectory {
     dir: TempDir,
 }
 
-/// What an open found.
+/// A journal that was opened, and its records.
 pub struct OpenedLog {
     pub journal: Journal,
     pub report: OpenReport,
@@ -64,7 +64,7 @@ impl TestDirectory {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// A closed journal with one group for each list of lengths; all are appended in one life.
+    /// A closed journal with one group for each list of data lengths, written in one session.
     pub fn with_groups(groups: &[&[usize]]) -> Self {
         let test_dir = Self::new();
         let mut journal = test_dir.open().journal;
@@ -87,14 +87,14 @@ impl TestDirectory {
         self.journal().join("mark")
     }
 
-    /// The segment files in the order of the log.
+    /// The segment files in log order.
     pub fn segments(&self) -> Vec<PathBuf> {
         let mut names = self.names();
         names.retain(|name| name.ends_with(".seg"));
         names.into_iter().map(|name| self.journal().join(name)).collect()
     }
 
-    /// Sorted names of what is in the journal's directory.
+    /// Sorted names of the files in the journal's directory.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.journal()).unwrap();
         let mut names: Vec<String> =
@@ -111,7 +111,7 @@ impl TestDirectory {
         self.try_open(0).unwrap()
     }
 
-    /// Opens the journal and checks everything that a visitor is shown.
+    /// Opens the journal and checks every record that the visitor receives.
     pub fn try_open(&self, durable_seq_min: Seq) -> Result<OpenedLog, JournalError> {
         let dir = self.data_dir().unwrap();
         let options = JournalOptions { segment_bytes_max: SEGMENT_BYTES };
@@ -131,8 +131,7 @@ impl TestDirectory {
         Ok(OpenedLog { journal, report, records })
     }
 
-    /// The error of an open that must be refused as damage, after checking that it left
-    /// everything as it was.
+    /// The error of an open that must be refused as damage; checks that the open changed nothing.
     pub fn refused(&self, durable_seq_min: Seq) -> RefusedOpen {
         let before = self.contents();
         match self.try_open(durable_seq_min) {
@@ -161,7 +160,7 @@ pub struct RefusedOpen {
     pub what: String,
 }
 
-/// The records of groups, as owned values to compare with.
+/// The records of groups, as owned values.
 pub fn flatten(groups: &[Vec<Arc<Record>>]) -> Vec<Record> {
     groups.iter().flatten().map(|record| Record::clone(record)).collect()
 }

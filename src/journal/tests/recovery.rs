@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use crate::journal::disk::simulated::{DiskFault, Image, SimulatedDisk};
 use crate::journal::tests::*;
 
-/// A closed journal of three groups in one segment, and where its last frame lies; the mark knows
-/// of the first two only.
+/// A closed journal of three groups in one segment, and the start and end of the last frame. The
+/// watermark covers only the first two.
 fn with_group_behind_watermark() -> (TestDirectory, usize, usize) {
     let test_dir = TestDirectory::with_groups(&[&[20, 30], &[40]]);
     let watermark = fs::read(test_dir.watermark()).unwrap();
@@ -20,7 +20,7 @@ fn with_group_behind_watermark() -> (TestDirectory, usize, usize) {
     (test_dir, from, to)
 }
 
-/// Bytes before the zeros at the end of a file, up to the alignment of frames.
+/// Length of a file without the zeros at its end, rounded up to the alignment of frames.
 fn used(path: &Path) -> usize {
     let bytes = fs::read(path).unwrap();
     let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
@@ -37,7 +37,7 @@ fn group_cut_at_any_byte_is_quarantined_and_the_log_continues() {
         let mut bytes = whole.clone();
         bytes[cut..].fill(0);
         if bytes == whole {
-            continue; // Only padding was cut off.
+            continue; // Only padding was cut.
         }
         fs::write(segment, &bytes).unwrap();
         fs::write(test_dir.watermark(), &watermark).unwrap();
@@ -59,7 +59,7 @@ fn group_cut_at_any_byte_is_quarantined_and_the_log_continues() {
     }
 }
 
-/// Blocks of a write reach the disk in any order: any part of the last frame may be missing.
+/// The blocks of a write reach the disk in any order, so any part of the last frame may be missing.
 #[test]
 fn last_group_with_any_part_missing_is_a_torn_tail() {
     let (test_dir, from, to) = with_group_behind_watermark();
@@ -122,14 +122,15 @@ fn broken_last_group_that_was_acknowledged_is_damage() {
     let refused = test_dir.refused(5);
     assert_eq!((refused.offset, refused.last_good_seq), (from as u64, 3));
     assert_eq!(&refused.file, segment);
-    assert!(refused.what.contains("elsewhere that seq 5"), "{}", refused.what);
+    assert!(refused.what.contains("other evidence shows that seq 5"), "{}", refused.what);
     bytes[from..].fill(0);
     fs::write(segment, &bytes).unwrap();
     assert!(test_dir.refused(4).what.starts_with("the log ends here"));
     assert_eq!(test_dir.try_open(3).unwrap().records.len(), 3);
 }
 
-/// Opens it beside a witness that knows of so many records: whether it was asked, and the head.
+/// Opens a log with evidence that `durable_seq` was durable. Returns whether it was queried, and
+/// the head.
 fn open_with_evidence(
     test_dir: &TestDirectory,
     durable_seq: Seq,
@@ -154,15 +155,15 @@ fn open_with_evidence(
 #[test]
 fn slow_evidence_is_not_queried_when_the_log_ends_as_after_a_kill() {
     let whole = TestDirectory::with_groups(&[&[20, 30], &[40], &[1]]);
-    assert!(matches!(open_with_evidence(&whole, 9), (false, Ok(4))), "it ends at the mark");
+    assert!(matches!(open_with_evidence(&whole, 9), (false, Ok(4))), "it ends at the watermark");
     let (test_dir, from, to) = with_group_behind_watermark();
     let (segment, watermark) = (&test_dir.segments()[0], fs::read(test_dir.watermark()).unwrap());
     assert!(
         matches!(open_with_evidence(&test_dir, 9), (false, Ok(5))),
-        "one whole group behind it"
+        "one intact group behind the watermark"
     );
 
-    // An open moves the mark.
+    // The open advanced the watermark.
     fs::remove_file(test_dir.watermark()).unwrap();
     assert!(matches!(open_with_evidence(&test_dir, 5), (true, Ok(5))));
     fs::remove_file(test_dir.watermark()).unwrap();
@@ -173,7 +174,7 @@ fn slow_evidence_is_not_queried_when_the_log_ends_as_after_a_kill() {
     fs::write(test_dir.watermark(), &watermark).unwrap();
     assert!(
         matches!(open_with_evidence(&test_dir, 6), (true, Ok(6))),
-        "two groups behind the mark"
+        "two groups behind the watermark"
     );
 
     let (torn, from_torn, _) = with_group_behind_watermark();
@@ -195,7 +196,7 @@ fn bytes_after_the_watermark_are_written_and_synced_again() {
     assert_eq!(opened.report.rewritten_bytes, (to - from) as u64);
     assert_eq!(opened.records.len(), 5);
     drop(opened);
-    // The open itself left a mark.
+    // The open itself wrote a watermark.
     assert_eq!(test_dir.open().report.rewritten_bytes, 0);
 }
 
@@ -215,7 +216,7 @@ fn last_segment_is_rewritten_if_the_watermark_is_missing() {
     assert_eq!((opened.records.len(), opened.report.torn), (3, None));
 }
 
-/// The crash comes after a segment was filled with zeros, and after it was named.
+/// The crash happens after a segment was filled with zeros, or after it was named.
 #[test]
 fn preallocated_segment_is_removed_and_a_named_one_is_used() {
     let test_dir = TestDirectory::with_groups(&[&[20]]);
@@ -255,9 +256,9 @@ fn visitor_error_refuses_the_open() {
     assert_eq!(test_dir.contents(), before);
 }
 
-/// Where a sync fails that makes the zeros of a cut durable, the system believes them written: the
-/// next open reads zeros, and a power cut later brought the tail back behind what was appended, or
-/// in a segment that another one followed.
+/// If the sync of a cut fails, the system may treat the zeros as written, so the next open reads
+/// zeros. A regression: a later power cut brought the tail back, behind records appended since or
+/// in a segment that was no longer the last.
 #[test]
 fn torn_tail_does_not_reappear_after_a_failed_cut() {
     let test_dir = TestDirectory::with_groups(&[&[20], &[20]]);
@@ -288,11 +289,11 @@ fn torn_tail_does_not_reappear_after_a_failed_cut() {
         assert_eq!(restored.open().records.len(), 4, "seed {seed}, operation {after}");
         SimulatedDisk::install(None);
     }
-    assert!(failed > 48, "syncs of the open failed: {failed}");
+    assert!(failed > 48, "only {failed} opens failed");
 }
 
-/// An open that dies before the cut finds the tail, and the copy of the one before, again: once it
-/// made another copy at each start.
+/// After an open that died before the cut, the next one finds both the tail and its copy. A
+/// regression: each start made another copy.
 #[test]
 fn torn_tail_is_quarantined_once_however_often_the_open_is_interrupted() {
     let torn = || {
@@ -318,12 +319,12 @@ fn torn_tail_is_quarantined_once_however_often_the_open_is_interrupted() {
     assert_eq!(
         quarantined_names(&test_dir),
         ["torn-1-1", "torn-1-2"],
-        "a copy that was cut short, and the whole"
+        "a truncated copy and a complete one"
     );
     assert_eq!(fs::read(test_dir.journal().join("torn-1-2")).unwrap(), [7; 900]);
 }
 
-/// The files of a data directory, as a simulated disk takes them.
+/// The files of a data directory as an image of a simulated disk.
 fn image(test_dir: &TestDirectory) -> Image {
     let mut image: Image = [("journal/".to_owned(), Vec::new())].into();
     image.insert("identity".to_owned(), fs::read(test_dir.path().join("identity")).unwrap());

@@ -1,19 +1,19 @@
-//! Opens that pass over what a checkpoint stands for.
+//! Opens that skip the segments covered by a snapshot.
 
 use crate::journal::open::snapshot;
 use crate::journal::tests::*;
 
-/// One group each, in several segments.
+/// Number of groups, each with one record.
 const GROUPS: u64 = 60;
 
-/// An open that knows a checkpoint.
+/// A journal that was opened with its snapshot.
 struct OpenedWithSnapshot {
     journal: Journal,
     earlier: Option<UnverifiedSegments>,
     read: Vec<Seq>,
 }
 
-/// Writes a checkpoint of what is durable; which records stand in it is not the journal's business.
+/// Writes a snapshot up to the durable seq. Its records are the caller's choice.
 fn write(journal: &Journal, records: &[Arc<Record>]) {
     let reader = journal.reader();
     let mut writer = SnapshotWriter::begin(&reader).unwrap();
@@ -21,7 +21,7 @@ fn write(journal: &Journal, records: &[Arc<Record>]) {
     writer.finish(reader.durable()).unwrap();
 }
 
-/// A log of several segments with a checkpoint after `snapshot_head` groups, and some more.
+/// A log of several segments with a snapshot after `snapshot_head` of its groups.
 fn with_snapshot_at(snapshot_head: u64) -> TestDirectory {
     let test_dir = TestDirectory::new();
     let mut journal = test_dir.open().journal;
@@ -60,7 +60,7 @@ fn open(test_dir: &TestDirectory, read_from: Seq) -> OpenedWithSnapshot {
     try_open(test_dir, read_from).unwrap()
 }
 
-/// Seqs that segments first_read with.
+/// The first seq of each segment.
 fn first_seqs(test_dir: &TestDirectory) -> Vec<Seq> {
     let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
     test_dir.segments().into_iter().map(name).collect()
@@ -70,7 +70,7 @@ fn first_seqs(test_dir: &TestDirectory) -> Vec<Seq> {
 fn segments_before_the_snapshot_head_are_skipped_and_remain_readable() {
     let test_dir = with_snapshot_at(40);
     let first_read = *first_seqs(&test_dir).iter().rfind(|first| **first <= 40).unwrap();
-    assert!(first_read > 1, "there is something to pass over");
+    assert!(first_read > 1, "there are segments to skip");
     let OpenedWithSnapshot { mut journal, earlier, read } = open(&test_dir, Seq::MAX);
     assert_eq!(read, (first_read..=GROUPS).collect::<Vec<_>>());
     let earlier = earlier.unwrap();
@@ -81,7 +81,7 @@ fn segments_before_the_snapshot_head_are_skipped_and_remain_readable() {
         asked += 1;
         asked < 2
     });
-    assert!(!stopped.unwrap(), "it was ended");
+    assert!(!stopped.unwrap(), "the verification was stopped");
 
     journal.append(&group(GROUPS, &[5])).unwrap();
     for after in 0..GROUPS {
@@ -130,7 +130,7 @@ fn damage_in_skipped_segments_is_detected_and_located() {
             let error = match try_open(&test_dir, Seq::MAX) {
                 Err(error) => error,
                 Ok(OpenedWithSnapshot { earlier, .. }) => {
-                    earlier.expect("it was passed over").verify(&mut |_| true).unwrap_err()
+                    earlier.expect("segments were skipped").verify(&mut |_| true).unwrap_err()
                 }
             };
             let JournalError::Damage { file, .. } = &error else { panic!("{at}: {error}") };
@@ -177,7 +177,7 @@ fn log_that_ends_before_the_snapshot_is_damaged() {
     for path in &segments[after - 1..] {
         std::fs::remove_file(path).unwrap();
     }
-    // The mark alone would show it, too.
+    // The watermark alone would show it too.
     std::fs::write(test_dir.watermark(), [0; 8192]).unwrap();
     let error = try_open(&test_dir, Seq::MAX).err().unwrap();
     assert!(error.to_string().contains("seq 40"), "{error}");
@@ -198,7 +198,7 @@ fn missing_segment_is_damage_and_a_foreign_snapshot_is_ignored() {
     let other = with_snapshot_at(40);
     let foreign = snapshot::path(&other.journal());
     std::fs::copy(foreign, snapshot::path(&test_dir.journal())).unwrap();
-    assert_eq!(open(&test_dir, Seq::MAX).read.len() as u64, GROUPS, "another log's checkpoint");
+    assert_eq!(open(&test_dir, Seq::MAX).read.len() as u64, GROUPS, "the snapshot of another log");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Reading beside the writer, and without changing anything.
+//! Surveys, also while a writer appends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::journal::tests::*;
 
-/// What a survey hands out.
+/// The records and the report of a survey.
 fn surveyed(survey: &Survey) -> Result<(Vec<Record>, SurveyReport), JournalError> {
     let mut records = Vec::new();
     let read = survey.read(|taken| {
@@ -16,7 +16,7 @@ fn surveyed(survey: &Survey) -> Result<(Vec<Record>, SurveyReport), JournalError
     read.map(|surveyed| (records, surveyed))
 }
 
-/// Small segments, so that the writer begins and replaces one all the time.
+/// The segments are small, so that the writer starts and replaces segments all the time.
 #[test]
 fn concurrent_survey_returns_everything_durable_before_it_without_damage() {
     const GROUPS: usize = 600;
@@ -51,7 +51,7 @@ fn concurrent_survey_returns_everything_durable_before_it_without_damage() {
     });
 }
 
-/// A file is not read in one moment: what was written first may be what was read too early.
+/// Reading a file is not atomic: the part with an earlier group may be read before it is written.
 #[test]
 fn group_written_while_the_file_is_read_is_not_damage() {
     let test_dir = TestDirectory::with_groups(&[&[10], &[20], &[30]]);
@@ -62,7 +62,7 @@ fn group_written_while_the_file_is_read_is_not_damage() {
         Ok::<_, JournalError>(())
     });
     assert_eq!(read.unwrap().head, 3);
-    // All but the last, which no later one shows to have been written.
+    // All except the last: no later group shows that it was written.
     for range in ranges.into_iter().take(2) {
         survey.hidden_bytes.set(Some(range));
         assert_eq!(surveyed(&survey).unwrap().1.head, 3, "{range:?}");
@@ -78,10 +78,7 @@ fn survey_and_its_reader_return_the_records_of_an_open() {
     assert_eq!(report.reader.follow(0).next(usize::MAX).unwrap(), records);
     assert_eq!((report.groups, report.head, report.tail), (4, 5, None));
     assert_eq!(test_dir.contents(), before);
-    assert!(
-        matches!(test_dir.data_dir(), Err(DirError::Locked { .. })),
-        "nobody may begin to write"
-    );
+    assert!(matches!(test_dir.data_dir(), Err(DirError::Locked { .. })), "no writer may start");
     drop(survey);
     assert_eq!(test_dir.open().records, records);
 }

@@ -1,16 +1,16 @@
-//! Places: where one record lies in the log, so that it is read without searching its group.
+//! Locations: where a record is in the log, so that it can be read without decoding its group.
 //!
-//! **Owns** what an index stores of a record, its codec where it stands alone (`run` has that of
-//! several), and reading by it.
+//! **Owns** the location of a record, its codec (`packed_list` has that of several), and reading
+//! records by location.
 //!
-//! **Promises** that a record that is read by its place is the one that the place was made for, as
-//! it was written: its parts have checksums, and the leaf that is made of them, with the seq and the
-//! time that are in the place, has the checksum that is there too. Neither the leaf in the group,
-//! which lies apart from the parts, nor the lengths there are read: what harms only those is found
-//! by whoever reads the whole log.
+//! **Promises** that a record read by its location is the one that the location was made for, as it
+//! was written: its parts have checksums, and the leaf computed from them and from the location's
+//! seq and time must match the checksum in the location. The leaf in the group, which is stored
+//! apart from the parts, and the lengths there are not read: damage to only those is detected by a
+//! read of the whole log.
 //!
-//! **Does not** protect the place itself: whoever stores it adds a checksum of its own, and so
-//! knows whether it is the place that was damaged or the log.
+//! **Does not** protect the location itself: an index that stores it adds a checksum, and so can
+//! tell a damaged location from a damaged log.
 //!
 //! ```text
 //! bytes  field, big-endian
@@ -23,7 +23,7 @@
 //!     4  CRC-32C of the leaf
 //! ```
 //!
-//! A place stays good for ever: groups are never moved.
+//! A location stays valid forever: groups are never moved.
 
 mod packed_list;
 mod span;
@@ -46,10 +46,10 @@ use crate::journal::read::location::span::Span;
 use crate::journal::read::reader::LogState;
 use crate::record::{Meta, Record, RecordWithoutLeaf, Seq, Timestamp};
 
-/// Length of an encoded place in bytes.
+/// Length of an encoded location in bytes.
 pub const LOCATION_BYTES: usize = 38;
 
-/// Where a record lies.
+/// Where a record is in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {
     seq: Seq,
@@ -61,29 +61,29 @@ pub struct Location {
     leaf_crc: u32,
 }
 
-/// What an index needs of a record: what names it, and where it lies.
+/// The parts of a record that an index needs: its leaf, meta and location.
 #[derive(Clone, Debug)]
 pub struct LocatedRecord {
     /// Its encoded leaf.
     pub leaf: [u8; LEAF_BYTES],
-    /// Where it lies.
+    /// Where it is in the log.
     pub location: Location,
     meta: Box<[u8]>,
 }
 
-/// Why no record was read.
+/// Why no record was read by its location.
 #[derive(Debug, Error)]
 pub enum LocationError {
-    /// The log is not what was written there, or cannot be read.
+    /// The log is damaged there or cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The log has no such place: it is not one of this log's.
-    #[error("a place is not within the log")]
+    /// The location is not within the durable log, so it belongs to another log.
+    #[error("a location is outside of the log")]
     OutsideLog,
 }
 
 impl Location {
-    /// The place's bytes, as drawn in the module documentation.
+    /// The encoding shown in the module documentation.
     #[must_use]
     pub fn encode(&self) -> [u8; LOCATION_BYTES] {
         let mut bytes = [0; LOCATION_BYTES];
@@ -97,7 +97,7 @@ impl Location {
         bytes
     }
 
-    /// Reads a place back. All bytes are a place; whether anything lies there is another matter.
+    /// Decodes a location. Any bytes decode; only reading shows whether the log has a record there.
     #[must_use]
     pub fn decode(bytes: &[u8; LOCATION_BYTES]) -> Self {
         Self {
@@ -111,19 +111,19 @@ impl Location {
         }
     }
 
-    /// Position of its record in the whole log.
+    /// Seq of the record.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// When its record was decided.
+    /// Time of the record.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         Timestamp::from_millis(self.time_ms)
     }
 
-    /// The place of a record in the group at `spot`, with that meta.
+    /// The location of an entry with this meta, in the group at `group`.
     fn new(entry: &GroupEntry<'_>, meta: &[u8], group: GroupOffset) -> Self {
         let data_bytes = entry.stored_bytes - frame::ENTRY_BYTES - 2 * PART_BYTES - meta.len();
         Self {
@@ -137,7 +137,7 @@ impl Location {
         }
     }
 
-    /// Bytes of the record's two parts, with a checksum and a salt each.
+    /// Bytes of the record's two parts, each with its checksum and salt.
     #[must_use]
     pub fn parts_bytes(&self) -> u64 {
         2 * PART_BYTES as u64 + u64::from(self.meta_bytes) + u64::from(self.data_bytes)
@@ -145,34 +145,34 @@ impl Location {
 }
 
 impl LocatedRecord {
-    /// Of a record in the group at `spot` whose meta was found whole.
+    /// For an entry of the group at `group`, whose meta was decoded before.
     pub fn new(entry: &GroupEntry<'_>, meta: &[u8], group: GroupOffset) -> Self {
         Self { leaf: *entry.leaf, location: Location::new(entry, meta, group), meta: meta.into() }
     }
 
-    /// Position in the whole log.
+    /// Seq of the record.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.location.seq
     }
 
-    /// When it was decided.
+    /// Time of the record.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.location.time()
     }
 
-    /// What names it.
+    /// Meta of the record.
     #[must_use]
     pub fn meta(&self) -> Meta<'_> {
-        Meta::decode(&self.meta).expect("it was decoded when it was located")
+        Meta::decode(&self.meta).expect("the follower decoded it before")
     }
 }
 
-/// The records in locations, which are read together where they are neighbours that ascend.
+/// Reads the records at these locations. Ascending neighbours in a segment are read together.
 pub fn records(shared: &LogState, locations: &[Location]) -> Result<Vec<Record>, LocationError> {
     let mut records = Vec::with_capacity(locations.len());
-    // One file after the other: a history may touch more of them than are kept open.
+    // One segment at a time: a history may use more files than the cache keeps open.
     for locations in locations.chunk_by(|location, next| location.segment == next.segment) {
         let mut open: Vec<OpenLocation<'_>> = Vec::with_capacity(locations.len());
         for location in locations {
@@ -187,7 +187,7 @@ pub fn records(shared: &LogState, locations: &[Location]) -> Result<Vec<Record>,
     Ok(records)
 }
 
-/// A place in a file that is open.
+/// A location within the durable log, and the open file of its segment.
 struct OpenLocation<'a> {
     shared: &'a LogState,
     location: &'a Location,
@@ -196,7 +196,7 @@ struct OpenLocation<'a> {
 }
 
 impl<'a> OpenLocation<'a> {
-    /// With the segment's file, if that is open already.
+    /// `file` is the segment's file if it is open already.
     fn new(
         shared: &'a LogState,
         location: &'a Location,
@@ -217,7 +217,7 @@ impl<'a> OpenLocation<'a> {
         self.location.parts_at..self.location.parts_at + self.location.parts_bytes()
     }
 
-    /// The record with these parts.
+    /// Checks the parts and returns the record.
     fn record(&self, parts: &[u8]) -> Result<Record, JournalError> {
         let Location { seq, time_ms, meta_bytes, leaf_crc, .. } = *self.location;
         let (meta, data) = parts.split_at(PART_BYTES + usize::from(meta_bytes));
@@ -226,9 +226,7 @@ impl<'a> OpenLocation<'a> {
         let salts = Salts { meta: meta_salt, data: data_salt };
         let stored = RecordWithoutLeaf { seq, time_ms, salts, meta, data };
         if crc32c::crc32c(&stored.leaf().encode()) != leaf_crc {
-            return Err(
-                self.damage(format!("seq {seq} makes another leaf than it was stored with"))
-            );
+            return Err(self.damage(format!("the parts of seq {seq} do not match its leaf")));
         }
         stored.record().map_err(|error| self.damage(format!("seq {seq}: {error}")))
     }

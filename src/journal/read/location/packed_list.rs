@@ -1,34 +1,29 @@
-//! Runs: places of ascending records one after the other, each told by what is different from the
-//! one before it.
+//! The packed list: several locations, each encoded as the difference to the previous one.
 //!
-//! **Owns** their one codec. The places of one identity's versions lie alike and not far apart, so
-//! that one takes 15 bytes or so in a run, 22 or so as its first, and 38 alone.
-//!
-//! **Promises** that any places can be in a run, in any order, and that there is one way only to
-//! write it.
-//!
-//! **Does not** protect a run: whoever stores it adds a checksum, as for a place.
+//! The versions of an identity have similar locations, so one takes about 15 bytes in a list, about
+//! 22 as its first, and 38 alone. A list can hold any locations in any order and has exactly one
+//! encoding. It has no checksum: an index that stores it adds one.
 //!
 //! ```text
-//! bytes    field, less that of the place before, which is all zeros before the first
+//! bytes    field, minus that of the previous location; all zeros before the first
 //!  1 - 10  seq
 //!  1 - 10  time, milliseconds since 1970-01-01T00:00:00Z
 //!  1 - 5   number of the segment
 //!  1 - 10  offset of the meta part, zigzag
 //!  1 - 3   length of the meta, zigzag
 //!  1 - 5   length of the data, zigzag
-//!       4  CRC-32C of the leaf, big-endian; no difference
+//!       4  CRC-32C of the leaf, big-endian; not a difference
 //! ```
 //!
-//! Differences wrap around at the width of their field, and are unsigned varints of the fewest
-//! bytes: seven bits a byte, the lowest first, the high bit set in all but the last (multiformats,
-//! unsigned-varint, but up to ten bytes). Zigzag turns 0, -1, 1, -2 to 0, 1, 2, 3.
+//! Differences wrap around at the width of their field and are minimal unsigned varints: seven bits
+//! a byte, the lowest first, the high bit set in all except the last byte (multiformats
+//! unsigned-varint, but up to ten bytes). Zigzag maps 0, -1, 1, -2 to 0, 1, 2, 3.
 
 use unsigned_varint::{decode, encode};
 
 use crate::journal::read::location::Location;
 
-/// Places one after the other, to be added to.
+/// An encoded list of locations that can be appended to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackedList {
     bytes: Vec<u8>,
@@ -36,13 +31,13 @@ pub struct PackedList {
 }
 
 impl PackedList {
-    /// The places of a run; nothing when these bytes are none.
+    /// Decodes all locations; `None` if the bytes are not a packed list.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Vec<Location>> {
         locations(bytes).collect()
     }
 
-    /// Reads a run back, and counts its places; nothing when these bytes are none.
+    /// Restores a list and counts its locations; `None` if the bytes are not a packed list.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
         let (mut last, mut count) = (Location::default(), 0);
@@ -53,7 +48,7 @@ impl PackedList {
         Some((Self { bytes: bytes.to_vec(), last }, count))
     }
 
-    /// Adds a place behind the others.
+    /// Appends a location.
     pub fn push(&mut self, location: &Location) {
         let before = std::mem::replace(&mut self.last, *location);
         self.put(location.seq.wrapping_sub(before.seq));
@@ -72,20 +67,20 @@ impl PackedList {
         self.bytes.extend_from_slice(encode::u64(number, &mut encode::u64_buffer()));
     }
 
-    /// The run as it is stored.
+    /// The encoded list.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The same, to be added to by whoever stores it.
+    /// The encoded list, by value.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// The places of a run; the last is nothing when the bytes do not end with a place.
+/// The locations of a list; the last item is `None` if the bytes do not end with a location.
 fn locations(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
     let (mut before, mut rest) = (Location::default(), bytes);
     std::iter::from_fn(move || {
@@ -98,7 +93,7 @@ fn locations(bytes: &[u8]) -> impl Iterator<Item = Option<Location>> {
     })
 }
 
-/// The place that these bytes begin with, and what follows it.
+/// Decodes the location at the start of `bytes`; returns it and the rest.
 fn after<'a>(before: &Location, bytes: &'a [u8]) -> Option<(Location, &'a [u8])> {
     let (seq, rest) = take::<u64>(bytes)?;
     let (time, rest) = take::<u64>(rest)?;
@@ -122,10 +117,10 @@ fn after<'a>(before: &Location, bytes: &'a [u8]) -> Option<(Location, &'a [u8])>
     Some((location, rest))
 }
 
-/// The number that these bytes begin with, and what follows it.
+/// Decodes the number at the start of `bytes`; returns it and the rest.
 fn take<T: TryFrom<u64>>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (number, rest) = decode::u64(bytes).ok()?;
-    // Of a tenth byte the decoder takes one bit, and drops the others.
+    // The decoder uses only one bit of a tenth byte and ignores the others.
     let has_more = bytes.len() - rest.len() == 10 && bytes[9] > 1;
     if has_more { None } else { Some((number.try_into().ok()?, rest)) }
 }
@@ -169,7 +164,7 @@ mod tests {
         }
     }
 
-    /// One number in a place of zeros, the widest that its field takes among them.
+    /// Encodes one number in a location of zeros, up to the widest that its field allows.
     #[test]
     fn number_must_fit_its_field_and_be_minimal() {
         let wide = |last| [&[0xff; 9][..], &[last]].concat();
@@ -193,8 +188,8 @@ mod tests {
         }
     }
 
-    /// As the format draws it: 16,384 records and 300 ms later in the next segment, further to the
-    /// front, a byte more of data.
+    /// The example of the format document: the second location is 16,384 records and 300 ms later,
+    /// in the next segment, two bytes nearer to its start, with one more byte of data.
     #[test]
     fn packed_list_is_encoded_as_documented() {
         let first = Location {

@@ -1,16 +1,16 @@
-//! Bytes of one segment that are read at once.
+//! Reads neighbouring records of a segment with one call.
 
 use std::ops::Range;
 
 use crate::journal::error::JournalError;
 use crate::journal::read::location::OpenLocation;
 
-/// What lies no further apart is read at once: what is between costs less than a second call.
+/// Maximum gap between records that are read together: reading it costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;
-/// Neighbours are read at once up to here: a call costs 1 us, and so many bytes 25.
+/// Maximum bytes read together: a call costs 1 us, and this many bytes 25 us.
 const SPAN_BYTES_MAX: u64 = 256 << 10;
 
-/// A record's bytes, and those of its neighbours.
+/// Buffered bytes of a record and of its neighbours.
 #[derive(Default)]
 pub struct Span {
     at: u64,
@@ -18,21 +18,21 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes of the first of these ranges, which is the spot's; those that follow it closely
-    /// are read with it. All are of one segment, whenever this is called.
+    /// The bytes of the first range, which is that of `location`. Ranges that follow it closely are
+    /// read with it. All calls must be for the same segment.
     pub fn read(
         &mut self,
         location: &OpenLocation<'_>,
         mut ranges: impl Iterator<Item = Range<u64>>,
     ) -> Result<&[u8], JournalError> {
-        let wanted = ranges.next().expect("the first is the spot's");
+        let wanted = ranges.next().expect("the first range is the location's");
         let len = (wanted.end - wanted.start) as usize;
         if !self.contains(&wanted) {
             self.at = wanted.start;
-            // It lies within a segment, and so within memory.
+            // It fits: the range is within a segment.
             self.bytes.resize((end_of(&wanted, ranges) - wanted.start) as usize, 0);
             if location.read(self.at, &mut self.bytes).is_err() {
-                // It may be a neighbour's, or what lies between.
+                // Only a neighbour or a gap may be unreadable.
                 self.bytes.truncate(len);
                 location.read(self.at, &mut self.bytes)?;
             }
@@ -47,7 +47,7 @@ impl Span {
     }
 }
 
-/// Where the last of those ends that are read with the one that is wanted.
+/// The end of the last range that is read together with `wanted`.
 fn end_of(wanted: &Range<u64>, following: impl Iterator<Item = Range<u64>>) -> u64 {
     let mut end = wanted.end;
     for next in following {
