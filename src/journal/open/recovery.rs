@@ -129,7 +129,7 @@ fn read_watermark(path: &Path, dir: &DataDir) -> Result<WatermarkContents, Journ
         tracing::warn!(
             file = %path.display(),
             usable = found.watermark.is_some(),
-            "the journal's high-water mark is damaged or missing; without it, the loss of the \
+            "the journal's watermark is damaged or missing; without it, the loss of the \
              last records may go undetected"
         );
     }

@@ -64,7 +64,7 @@ pub struct ScanStart {
 /// Evidence from outside the segments of how far the log was durable.
 #[derive(Clone, Copy)]
 pub struct DurabilityEvidence<'w> {
-    /// The high-water mark.
+    /// The watermark.
     pub watermark: Option<Watermark>,
     /// A seq that is known to have been durable.
     pub durable_seq_min: Seq,
@@ -298,7 +298,7 @@ impl<'v> LogScan<'v> {
             return Ok(());
         }
         Err(GroupDefect::OutOfSequence(format!(
-            "the high-water mark was written for a different group {}",
+            "the watermark was written for a different group {}",
             end.group
         )))
     }
@@ -355,10 +355,7 @@ impl<'v> LogScan<'v> {
         let ahead = watermark
             .filter(|watermark| watermark.group > self.end.group || watermark.seq > self.end.seq);
         if let Some(watermark) = ahead {
-            return Some(format!(
-                "the high-water mark shows that seq {} was durable",
-                watermark.seq
-            ));
+            return Some(format!("the watermark shows that seq {} was durable", watermark.seq));
         }
         // A killed process leaves at most one group behind the watermark. Only a power cut, which
         // loses the last writes of the watermark, leaves more.

@@ -105,7 +105,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         |s| edit(&s.segments()[2], |b| b[104..].fill(0)),
         2,
         6,
-        "the log ends here, but the high-water mark shows that seq 7",
+        "the log ends here, but the watermark shows that seq 7",
     ),
     (
         "the last frame of a middle segment is zeroed",
@@ -171,7 +171,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
         |s| fs::remove_file(&s.segments()[2]).unwrap(),
         1,
         6,
-        "the log ends here, but the high-water mark shows that seq 7",
+        "the log ends here, but the watermark shows that seq 7",
     ),
     (
         "a header bit is flipped",
@@ -257,7 +257,7 @@ fn stale_watermark_is_accepted_and_a_watermark_ahead_of_the_log_is_refused() {
         let last = frames(bytes).pop().unwrap();
         bytes[last].fill(0);
     });
-    assert!(test_dir.refused(0).what.contains("the high-water mark shows that seq 3 was durable"));
+    assert!(test_dir.refused(0).what.contains("the watermark shows that seq 3 was durable"));
 }
 
 /// A power cut lost the watermark, and the disk lost the end of the second to last group and the

@@ -231,7 +231,7 @@ fn preallocated_segment_is_removed_and_a_named_one_is_used() {
     let mut bytes = fs::read(&last).unwrap();
     bytes[104..].fill(0);
     fs::write(&last, &bytes).unwrap();
-    assert!(test_dir.refused(0).what.contains("mark shows that seq 2"));
+    assert!(test_dir.refused(0).what.contains("watermark shows that seq 2"));
     fs::remove_file(test_dir.watermark()).unwrap();
     let mut opened = test_dir.open();
     assert_eq!(opened.records.len(), 1);

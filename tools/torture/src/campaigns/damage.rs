@@ -37,7 +37,7 @@ const DAMAGES: usize = 40;
 const CHECKPOINT: &str = "journal/snapshot";
 /// Words of warnings, of a tail that is cut and of a mark.
 const CUT: &str = "it was cut and kept aside";
-pub const MARK: &str = "high-water mark is damaged or missing";
+pub const MARK: &str = "watermark is damaged or missing";
 
 /// A directory before it is damaged.
 struct Original {
