@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::audit::{LEAF_BYTES, Salts};
+use crate::audit::LEAF_BYTES;
 use crate::fuzzing::records::assert_matches_stored;
 use crate::journal::format::frame::{
-    ALIGN_BYTES, ENTRY_BYTES, GroupEntry, HEADER_BYTES, PART_BYTES, StoredPart,
+    ALIGN_BYTES, ENTRY_BYTES, GroupEntry, HEADER_BYTES, PART_BYTES,
 };
 use crate::journal::format::segment::SegmentHeader;
 use crate::journal::format::{frame, identity, segment, watermark};
 use crate::journal::open::snapshot;
 use crate::journal::read::location::{LOCATION_BYTES, Location, PackedList};
-use crate::record::{Record, StoredRecord};
+use crate::journal::read::stored_record::stored_record;
+use crate::record::Record;
 
 /// The log that all corpus entries belong to.
 pub(crate) const LOG: Uuid = Uuid::from_u128(9);
@@ -37,6 +38,9 @@ fn check_header(bytes: &[u8]) {
 }
 
 /// Fuzzes the file name of a segment: each seq has exactly one.
+///
+/// # Panics
+/// When the property does not hold.
 pub fn segment(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(first_seq) = segment::first_seq(text) {
@@ -61,7 +65,7 @@ fn check_frame(bytes: &[u8]) {
     assert_eq!(group.last_seq() - group.first_seq + 1, u64::from(group.count));
     let mut records = Vec::new();
     for entry in group.entries() {
-        let Some(record) = entry.ok().as_ref().and_then(stored_record) else { return };
+        let Some(record) = entry.ok().as_ref().and_then(record) else { return };
         records.push(Arc::new(record));
     }
     assert_eq!(records.len(), group.count as usize);
@@ -73,11 +77,8 @@ fn check_frame(bytes: &[u8]) {
     assert_eq!(encoded[HEADER_BYTES..], bytes[HEADER_BYTES..length]);
 }
 
-fn stored_record(entry: &GroupEntry<'_>) -> Option<Record> {
-    let StoredPart::Whole { salt: meta_salt, bytes: meta } = entry.meta else { return None };
-    let StoredPart::Whole { salt: data_salt, bytes: data } = entry.data else { return None };
-    let salts = Salts { meta: meta_salt, data: data_salt };
-    let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
+fn record(entry: &GroupEntry<'_>) -> Option<Record> {
+    let stored = stored_record(entry).ok()?;
     let record = stored.to_record().ok()?;
     assert_matches_stored(&record, &stored);
     assert_eq!(record.seq(), entry.facts.seq);
@@ -153,6 +154,9 @@ fn check_snapshot(bytes: &[u8]) {
 }
 
 /// Fuzzes a location, which any bytes are, and a packed list, which has one encoding.
+///
+/// # Panics
+/// When the property does not hold.
 pub fn location(bytes: &[u8]) {
     if let Some((location, _)) = bytes.split_first_chunk::<LOCATION_BYTES>() {
         assert_eq!(&Location::decode(location).encode(), location);

@@ -9,8 +9,10 @@ use std::path::Path;
 use crate::journal::error::DirError;
 use crate::journal::format::{segment, watermark};
 use crate::journal::offline::survey::Survey;
-use crate::journal::open::directory::{JOURNAL, LOCK, dir_error};
+use crate::journal::open::dir_error::dir_error;
+use crate::journal::open::directory::{IDENTITY, JOURNAL, LOCK};
 use crate::journal::open::snapshot;
+use crate::journal::open::tail::TORN_PREFIX;
 
 /// An entry of the directory and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,27 +53,24 @@ impl Survey {
         let mut items = Vec::new();
         for name in names(self.path())? {
             if name == JOURNAL {
-                for name in names(&self.path().join(JOURNAL))? {
-                    let kind = match name.as_str() {
-                        watermark::NAME => ItemKind::Control,
-                        snapshot::NAME | snapshot::TEMPORARY_NAME => ItemKind::Snapshot,
-                        name if segment::first_seq(name).is_some() => ItemKind::Segment,
-                        name if name.starts_with("torn-") => ItemKind::Torn,
-                        _ => ItemKind::Other,
-                    };
-                    items.push(self.item(format!("{JOURNAL}/{name}"), kind));
-                }
-                continue;
+                let files = names(&self.path().join(JOURNAL))?.into_iter();
+                items.extend(files.map(|file| {
+                    let kind = journal_file_kind(&file);
+                    self.item(format!("{JOURNAL}/{file}"), kind)
+                }));
+            } else {
+                let kind = entry_kind(&name);
+                items.push(self.item(name, kind));
             }
-            let kind = match name.as_str() {
-                "identity" | LOCK => ItemKind::Control,
-                "projection" => ItemKind::Projection,
-                name if name.starts_with("projection.quarantined-") => ItemKind::Quarantined,
-                _ => ItemKind::Other,
-            };
-            items.push(self.item(name, kind));
         }
         Ok(items)
+    }
+
+    /// Total bytes of the segments, for a progress bar; 0 if they cannot be listed.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        let items = self.inventory().unwrap_or_default();
+        items.iter().filter(|item| item.kind == ItemKind::Segment).map(|item| item.bytes).sum()
     }
 
     fn item(&self, name: String, kind: ItemKind) -> InventoryItem {
@@ -80,10 +79,23 @@ impl Survey {
     }
 }
 
-/// Total bytes of the segments, for a progress bar; 0 if they cannot be listed.
-pub fn log_bytes(survey: &Survey) -> u64 {
-    let items = survey.inventory().unwrap_or_default();
-    items.iter().filter(|item| item.kind == ItemKind::Segment).map(|item| item.bytes).sum()
+fn entry_kind(name: &str) -> ItemKind {
+    match name {
+        IDENTITY | LOCK => ItemKind::Control,
+        "projection" => ItemKind::Projection,
+        name if name.starts_with("projection.quarantined-") => ItemKind::Quarantined,
+        _ => ItemKind::Other,
+    }
+}
+
+fn journal_file_kind(name: &str) -> ItemKind {
+    match name {
+        watermark::NAME => ItemKind::Control,
+        snapshot::NAME | snapshot::TEMPORARY_NAME => ItemKind::Snapshot,
+        name if segment::first_seq(name).is_some() => ItemKind::Segment,
+        name if name.starts_with(TORN_PREFIX) => ItemKind::Torn,
+        _ => ItemKind::Other,
+    }
 }
 
 fn names(path: &Path) -> Result<Vec<String>, DirError> {

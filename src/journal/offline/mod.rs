@@ -7,5 +7,6 @@
 //!
 //! **Does not** follow a writer: a survey ends at the end that it finds.
 
+pub mod bad_record;
 pub mod inventory;
 pub mod survey;

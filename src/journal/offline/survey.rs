@@ -8,7 +8,7 @@
 //!   source may still lose.
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,16 +17,19 @@ use uuid::Uuid;
 
 use crate::audit::Digest;
 use crate::journal::error::{DirError, JournalError, io_error};
+use crate::journal::format::watermark;
 use crate::journal::format::watermark::{WatermarkContents, WatermarkFile};
-use crate::journal::format::{frame, watermark};
-use crate::journal::offline::inventory;
-use crate::journal::open::directory::{JOURNAL, LOCK, dir_error, read_log_id};
+use crate::journal::open::dir_error::dir_error;
+use crate::journal::open::directory::{JOURNAL, LOCK, read_log_id};
+use crate::journal::open::files::list_files;
 use crate::journal::open::lock::ReadLock;
-use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart};
+use crate::journal::open::log_end::DurabilityEvidence;
+use crate::journal::open::scan::{LogScan, ScanStart, SegmentFile};
+use crate::journal::open::snapshot;
 use crate::journal::open::snapshot::Snapshot;
-use crate::journal::open::{recovery, snapshot};
-use crate::journal::read::reader::{LogState, Reader};
-use crate::record::{Meta, Record, RecordError, Seq, StoredRecord};
+use crate::journal::read::durable::LogState;
+use crate::journal::read::reader::Reader;
+use crate::record::{Record, RecordError, Seq, StoredRecord};
 
 /// Maximum reads of the watermark while it appears damaged because it is being written.
 const WATERMARK_READS_MAX: u32 = 100;
@@ -104,15 +107,6 @@ pub struct WatermarkState {
     pub damaged: bool,
 }
 
-/// The first record affected by damage, as far as the damaged bytes identify it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstBadRecord {
-    /// Its seq.
-    pub seq: Seq,
-    /// Its event, version and audience, if its meta is intact.
-    pub names: Option<(String, u64, Option<String>)>,
-}
-
 impl Survey {
     /// A survey that keeps other processes from using the directory until it is dropped.
     ///
@@ -172,12 +166,6 @@ impl Survey {
         self.used_by
     }
 
-    /// Total bytes of the log's files: an upper limit of the bytes to be read.
-    #[must_use]
-    pub fn log_bytes(&self) -> u64 {
-        inventory::log_bytes(self)
-    }
-
     /// Reads the log from its beginning, passes each group to `visit` and checks the end of the
     /// log.
     ///
@@ -193,69 +181,37 @@ impl Survey {
         // group that the watermark states is found.
         let watermark = self.read_watermark()?;
         let segments = list_segments(&journal)?;
-        let taken = RefCell::new((Vec::new(), Vec::new()));
+        let scanned = RefCell::new((Vec::new(), Vec::new()));
         let mut collect = |stored: &StoredRecord<'_>, chain: &Digest| -> Result<(), RecordError> {
-            let (records, chains) = &mut *taken.borrow_mut();
+            let (records, chains) = &mut *scanned.borrow_mut();
             records.push(Arc::new(stored.to_record()?));
             chains.push(*chain);
             Ok(())
         };
-        let evidence = DurabilityEvidence {
-            watermark: watermark.watermark,
-            durable_seq_min: 0,
-            confirm_durable: None,
-        };
+        let evidence =
+            DurabilityEvidence { watermark: watermark.watermark, ..DurabilityEvidence::default() };
         let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut collect);
         if segments.is_empty() {
             return Err(scan.damage(&journal, 0, "there is no segment".to_owned()).into());
         }
         let mut bytes = Vec::new();
         for (i, (first_seq, path)) in segments.iter().enumerate() {
-            let followed = i + 1 < segments.len();
-            self.read_segment(path, &mut bytes, followed)?;
-            scan.begin_segment(path, *first_seq, &bytes)?;
-            let mut reread_at = None;
+            let is_last = i + 1 == segments.len();
+            let file = SegmentFile { path, first_seq: *first_seq, is_last };
+            self.read_segment(&file, &mut bytes)?;
+            scan.begin_segment(&file, &bytes)?;
             while let Some(at) = scan.next_group_offset(&bytes) {
+                let group_bytes = self.scan_group(&mut scan, &file, &mut bytes, at)?;
+                let Some(group_bytes) = group_bytes else { break };
+                let (records, chains) = &mut *scanned.borrow_mut();
                 let offset = at as u64;
-                let group_bytes = match scan.scan_group(&bytes, at, followed) {
-                    Ok(Some(bytes)) => bytes,
-                    Ok(None) => break,
-                    // A writer may have written this group and a later one while the file was
-                    // read, so that only the later one was seen. This one was written first, so it
-                    // is there now.
-                    Err(JournalError::Damage { .. }) if reread_at != Some(at) => {
-                        self.read_segment(path, &mut bytes, followed)?;
-                        reread_at = Some(at);
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                let (records, chains) = &mut *taken.borrow_mut();
                 visit(VerifiedGroup { records, chains, file: path, offset, bytes: group_bytes })?;
                 records.clear();
                 chains.clear();
             }
         }
         scan.finish()?;
-        let LogEnd { group, seq, chain, .. } = scan.end;
-        // While a process writes the log, this is the group that it is writing.
-        let tail = scan.torn.filter(|_| self.used_by.is_none()).map(|torn| UnfinishedTail {
-            file: scan.segment.path.clone(),
-            offset: torn.offset,
-            bytes: torn.bytes,
-        });
-        let index = scan.index;
-        Ok(SurveyReport {
-            groups: group,
-            head: seq,
-            chain,
-            tail,
-            watermark: WatermarkState {
-                seq: watermark.watermark.map(|mark| mark.seq),
-                damaged: watermark.damaged,
-            },
-            reader: Reader::new(Arc::new(LogState::new(journal, self.log, seq, index))),
-        })
+        Ok(self.report(journal, &watermark, scan))
     }
 
     /// Reads and checks the whole snapshot; `None` if there is none.
@@ -272,52 +228,73 @@ impl Survey {
         snapshot::path(&self.path.join(JOURNAL))
     }
 
-    /// The first record affected by the damage that `error` reports, read from the damaged group.
-    #[must_use]
-    pub fn first_bad_record(&self, error: &JournalError) -> Option<FirstBadRecord> {
-        let (file, offset, first) = match error {
-            JournalError::Damage { file, offset, last_good_seq, .. } => {
-                (file, *offset, last_good_seq + 1)
+    /// Scans the group at `at` and returns its length; `None` if no intact group follows.
+    fn scan_group(
+        &self,
+        scan: &mut LogScan<'_>,
+        file: &SegmentFile<'_>,
+        bytes: &mut Vec<u8>,
+        at: usize,
+    ) -> Result<Option<u64>, JournalError> {
+        match scan.scan_group(file, bytes, at) {
+            // A writer may have written this group and a later one while the file was read, so that
+            // only the later one was seen. This one was written first, so it is there now.
+            Err(JournalError::Damage { .. }) => {
+                self.read_segment(file, bytes)?;
+                match scan.next_group_offset(bytes) {
+                    Some(at) => scan.scan_group(file, bytes, at),
+                    None => Ok(None),
+                }
             }
-            JournalError::Record { file, offset, seq, .. } => (file, *offset, *seq),
-            JournalError::DamagedRecord { .. }
-            | JournalError::InUse { .. }
-            | JournalError::Io { .. } => return None,
-        };
-        let bytes = fs::read(file).unwrap_or_default();
-        let group = bytes.get(usize::try_from(offset).ok()?..);
-        let group = group.and_then(|bytes| frame::decode(self.log, bytes).ok());
-        let Some(group) = group else { return Some(FirstBadRecord { seq: first, names: None }) };
-        let seq = match error {
-            JournalError::Record { seq, .. } => *seq,
-            _ => group.first_fault().map_or(group.first_seq, |(seq, _)| seq),
-        };
-        let names = group
-            .meta(seq)
-            .and_then(|meta| Meta::decode(meta).ok())
-            .map(|meta| (meta.event.to_owned(), meta.version, meta.to.map(str::to_owned)));
-        Some(FirstBadRecord { seq, names })
+            scanned => scanned,
+        }
     }
 
     /// Reads a segment. The last one is synced as well: a writer may have written more than it has
     /// synced.
     fn read_segment(
         &self,
-        path: &Path,
+        file: &SegmentFile<'_>,
         bytes: &mut Vec<u8>,
-        followed: bool,
     ) -> Result<(), JournalError> {
         bytes.clear();
-        let mut file = File::open(path).map_err(io_error("opening", path))?;
-        file.read_to_end(bytes).map_err(io_error("reading", path))?;
-        if !followed && self.lock.is_none() {
-            file.sync_data().map_err(io_error("syncing", path))?;
+        let path = file.path;
+        let mut opened = File::open(path).map_err(io_error("opening", path))?;
+        opened.read_to_end(bytes).map_err(io_error("reading", path))?;
+        if file.is_last && self.lock.is_none() {
+            opened.sync_data().map_err(io_error("syncing", path))?;
         }
         #[cfg(test)]
         if let Some((from, to)) = self.hidden_bytes.take() {
             bytes[from..to].fill(0);
         }
         Ok(())
+    }
+
+    fn report(
+        &self,
+        journal: PathBuf,
+        watermark: &WatermarkContents,
+        scan: LogScan<'_>,
+    ) -> SurveyReport {
+        let LogScan { end, index, segment, torn, .. } = scan;
+        // While a process writes the log, this is the group that it is writing.
+        let torn = torn.filter(|_| self.used_by.is_none());
+        SurveyReport {
+            groups: end.group,
+            head: end.seq,
+            chain: end.chain,
+            tail: torn.map(|torn| UnfinishedTail {
+                file: segment.path,
+                offset: torn.offset,
+                bytes: torn.bytes,
+            }),
+            watermark: WatermarkState {
+                seq: watermark.watermark.map(|watermark| watermark.seq),
+                damaged: watermark.damaged,
+            },
+            reader: Reader::new(Arc::new(LogState::new(journal, self.log, end.seq, index))),
+        }
     }
 
     /// Reads the watermark; the writer may be writing a slot meanwhile.
@@ -337,8 +314,8 @@ impl Survey {
 /// The segments that existed when this was called, with none missing.
 fn list_segments(journal: &Path) -> Result<Vec<(Seq, PathBuf)>, JournalError> {
     // Listing a directory that grows meanwhile may return a later segment and miss an earlier one.
-    let last = recovery::list_files(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
-    let mut segments = recovery::list_files(journal)?.segments;
+    let last = list_files(journal)?.segments.last().map(|(first_seq, _)| *first_seq);
+    let mut segments = list_files(journal)?.segments;
     segments.retain(|(first_seq, _)| Some(*first_seq) <= last);
     Ok(segments)
 }

@@ -25,11 +25,12 @@ use crate::journal::format::identity::IdentityError;
 use crate::journal::format::segment::{FIRST_GROUP_AT, FIRST_SEGMENT_BYTES, SegmentHeader};
 use crate::journal::format::watermark::{Watermark, WatermarkContents, WatermarkFile};
 use crate::journal::format::{identity, segment, watermark};
+use crate::journal::open::dir_error::dir_error;
 use crate::journal::open::lock::{Lease, Lock};
 use crate::journal::write::preallocate;
 use crate::journal::write::preallocate::PreallocatedSegment;
 
-const IDENTITY: &str = "identity";
+pub const IDENTITY: &str = "identity";
 const IDENTITY_NEW: &str = "identity.new";
 pub const JOURNAL: &str = "journal";
 pub const LOCK: &str = "lock";
@@ -263,15 +264,4 @@ fn write_identity(disk: &Disk, path: &Path, file: &Path, log: Uuid) -> io::Resul
     disk.write(&out, identity::encode(log).as_bytes(), 0)?;
     disk.sync_all(&out)?;
     disk.rename(&new, file)
-}
-
-/// For `map_err`: the error with advice on what to do about it, where that is known.
-pub fn dir_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirError {
-    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    let path = path.to_owned();
-    move |source| match source.kind() {
-        NotADirectory => DirError::NotDirectory { path },
-        PermissionDenied | ReadOnlyFilesystem => DirError::Unwritable { path, source },
-        _ => DirError::Io { path, doing, source },
-    }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::journal::error::DirError;
-use crate::journal::open::directory::dir_error;
+use crate::journal::open::dir_error::dir_error;
 
 /// A process id, at most 10 digits, and a line feed.
 const PID_LINE_BYTES_MAX: u64 = 11;
@@ -62,7 +62,7 @@ impl Lock {
                 // The file may hold the id of a dead process while a reader holds the lock.
                 return Err(DirError::Locked {
                     path: dir.to_owned(),
-                    pid: read_pid(path).filter(is_running),
+                    pid: read_pid(path).filter(|pid| is_running(*pid)),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(dir_error("locking", path)(error)),
@@ -97,7 +97,7 @@ impl ReadLock {
             Ok(()) => Ok(Self { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(DirError::Locked {
                 path: dir.to_owned(),
-                pid: read_pid(path).filter(is_running),
+                pid: read_pid(path).filter(|pid| is_running(*pid)),
             }),
             Err(TryLockError::Error(error)) => Err(dir_error("locking", path)(error)),
         }
@@ -126,6 +126,6 @@ fn read_pid(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim_end().parse().ok()
 }
 
-fn is_running(pid: &u32) -> bool {
+fn is_running(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }

@@ -8,11 +8,15 @@
 //!
 //! **Does not** append, interpret records, or decide when a snapshot is due.
 
+pub mod dir_error;
 pub mod directory;
+pub mod files;
 pub mod journal;
 pub mod lock;
+pub mod log_end;
 pub mod opened;
 pub mod recovery;
 pub mod scan;
 pub mod snapshot;
+pub mod tail;
 pub mod unverified;

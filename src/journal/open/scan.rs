@@ -10,30 +10,18 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::audit::{Digest, Salts, chain};
+use crate::audit::{Digest, chain};
 use crate::journal::error::JournalError;
 use crate::journal::format::frame;
-use crate::journal::format::frame::{ALIGN_BYTES, FrameError, GroupEntry, StoredPart};
+use crate::journal::format::frame::{ALIGN_BYTES, FrameError};
 use crate::journal::format::segment::{HEADER_BYTES, SegmentHeader, SegmentHeaderError};
-use crate::journal::format::watermark::Watermark;
+use crate::journal::open::log_end::{DurabilityEvidence, LogEnd};
 use crate::journal::read::index::LogIndex;
+use crate::journal::read::stored_record::{ErasedPart, stored_record};
 use crate::record::{RecordError, Seq, StoredRecord};
 
 /// Receives every record in order, with the chain after it.
 pub type RecordVisitor<'v> = dyn FnMut(&StoredRecord<'_>, &Digest) -> Result<(), RecordError> + 'v;
-
-/// The end of a log or of a prefix of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogEnd {
-    /// Number of the last group, 0 when there is none.
-    pub group: u64,
-    /// Seq of the last record, 0 when there is none.
-    pub seq: Seq,
-    /// Time of the last record.
-    pub time_ms: u64,
-    /// Chain after the last record.
-    pub chain: Digest,
-}
 
 /// A scan in progress and its results so far.
 pub struct LogScan<'v> {
@@ -58,19 +46,7 @@ pub struct ScanStart {
     /// The index of the log before it.
     pub index: LogIndex,
     /// The number of segments before it.
-    pub segments: u64,
-}
-
-/// Evidence from outside the segments of how far the log was durable.
-#[derive(Clone, Copy)]
-pub struct DurabilityEvidence<'w> {
-    /// The watermark.
-    pub watermark: Option<Watermark>,
-    /// A seq that is known to have been durable.
-    pub durable_seq_min: Seq,
-    /// Returns a possibly higher seq that was durable. It may take seconds, so it is called only if
-    /// the watermark does not settle the question.
-    pub confirm_durable: Option<&'w dyn Fn() -> Seq>,
+    pub segments: usize,
 }
 
 /// The last segment that was read, and the end of its last group.
@@ -84,6 +60,17 @@ pub struct SegmentEnd {
     pub file_bytes: u64,
     /// End of its last group.
     pub offset: u64,
+}
+
+/// A segment to be scanned.
+#[derive(Clone, Copy)]
+pub struct SegmentFile<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The first seq that its name states.
+    pub first_seq: Seq,
+    /// Whether it is the last segment of the log.
+    pub is_last: bool,
 }
 
 /// A torn tail of the last segment.
@@ -105,6 +92,12 @@ enum GroupDefect {
     Refused(Seq, RecordError),
 }
 
+impl From<ErasedPart> for GroupDefect {
+    fn from(part: ErasedPart) -> Self {
+        Self::Broken(part.to_string())
+    }
+}
+
 impl From<FrameError> for GroupDefect {
     fn from(fault: FrameError) -> Self {
         Self::Broken(fault.to_string())
@@ -119,21 +112,19 @@ impl<'v> LogScan<'v> {
         visit: &'v mut RecordVisitor<'v>,
     ) -> Self {
         let ScanStart { end, index, segments } = start;
-        let segment = SegmentEnd { number: segments, ..SegmentEnd::default() };
+        let segment = SegmentEnd { number: segments as u64, ..SegmentEnd::default() };
         Self { log, evidence, visit, end, index, segment, torn: None }
     }
 
-    /// Reads the next segment, whose name states `first_seq`; `bytes` is the whole file.
+    /// Scans the next segment; `bytes` is the whole file.
     pub fn scan_segment(
         &mut self,
-        path: &Path,
-        first_seq: Seq,
+        file: &SegmentFile<'_>,
         bytes: &[u8],
-        followed: bool,
     ) -> Result<(), JournalError> {
-        self.begin_segment(path, first_seq, bytes)?;
+        self.begin_segment(file, bytes)?;
         while let Some(at) = self.next_group_offset(bytes) {
-            if self.scan_group(bytes, at, followed)?.is_none() {
+            if self.scan_group(file, bytes, at)?.is_none() {
                 break;
             }
         }
@@ -143,19 +134,18 @@ impl<'v> LogScan<'v> {
     /// Checks the header of the next segment, which must continue the log.
     pub fn begin_segment(
         &mut self,
-        path: &Path,
-        first_seq: Seq,
+        file: &SegmentFile<'_>,
         bytes: &[u8],
     ) -> Result<(), JournalError> {
-        let header =
-            self.read_header(first_seq, bytes).map_err(|what| self.damage(path, 0, what))?;
+        let header = self.read_header(file.first_seq, bytes);
+        let header = header.map_err(|what| self.damage(file.path, 0, what))?;
         self.segment = SegmentEnd {
-            path: path.to_owned(),
+            path: file.path.to_owned(),
             number: header.number,
             file_bytes: header.file_bytes,
             offset: HEADER_BYTES as u64,
         };
-        self.index.add_segment(first_seq);
+        self.index.add_segment(file.first_seq);
         Ok(())
     }
 
@@ -169,29 +159,29 @@ impl<'v> LogScan<'v> {
     /// Checks the group at `at` and returns its length; `None` if it is a torn tail.
     pub fn scan_group(
         &mut self,
+        file: &SegmentFile<'_>,
         bytes: &[u8],
         at: usize,
-        followed: bool,
     ) -> Result<Option<u64>, JournalError> {
-        let (file, offset) = (self.segment.path.clone(), at as u64);
+        let offset = at as u64;
         match self.take_group(&bytes[at..]) {
             Ok(frame_bytes) => {
                 self.segment.offset += frame_bytes;
                 Ok(Some(frame_bytes))
             }
             Err(GroupDefect::Broken(what)) => {
-                self.judge_broken_group(bytes, at, what, followed).map(|()| None)
+                self.judge_broken_group(file, bytes, at, &what).map(|()| None)
             }
-            Err(GroupDefect::OutOfSequence(what)) => Err(self.damage(&file, offset, what)),
+            Err(GroupDefect::OutOfSequence(what)) => Err(self.damage(file.path, offset, what)),
             Err(GroupDefect::Refused(seq, source)) => {
-                Err(JournalError::Record { file, offset, seq, source })
+                Err(JournalError::Record { file: file.path.to_owned(), offset, seq, source })
             }
         }
     }
 
     /// To be called after the last segment: checks that no acknowledged record is missing.
     pub fn finish(&self) -> Result<(), JournalError> {
-        match self.data_loss_evidence(self.torn.is_none()) {
+        match self.evidence.of_data_loss(&self.end, self.torn.is_none()) {
             None => Ok(()),
             Some(why) => {
                 let what = format!("the log ends here, but {why}");
@@ -242,9 +232,8 @@ impl<'v> LogScan<'v> {
         if header.chain_before != end.chain {
             return Err("the segment continues another chain".to_owned());
         }
-        let found = bytes.len() as u64;
-        if header.file_bytes != found {
-            let stated = header.file_bytes;
+        let (found, stated) = (bytes.len() as u64, header.file_bytes);
+        if found != stated {
             return Err(format!("the file has {found} bytes, but its header states {stated}"));
         }
         Ok(header)
@@ -261,7 +250,7 @@ impl<'v> LogScan<'v> {
             )));
         }
         let entries = group.entries().collect::<Result<Vec<_>, FrameError>>()?;
-        let records = entries.iter().map(whole).collect::<Result<Vec<_>, GroupDefect>>()?;
+        let records = entries.iter().map(stored_record).collect::<Result<Vec<_>, ErasedPart>>()?;
         let mut end = LogEnd { group: number, ..self.end };
         let mut chains = Vec::with_capacity(entries.len());
         for entry in &entries {
@@ -280,7 +269,11 @@ impl<'v> LogScan<'v> {
                 "group {number} does not continue the chain"
             )));
         }
-        self.compare_with_watermark(&end)?;
+        if !self.evidence.is_consistent_with(&end) {
+            return Err(GroupDefect::OutOfSequence(format!(
+                "the watermark was written for a different group {number}"
+            )));
+        }
         for (record, chain) in records.iter().zip(&chains) {
             (self.visit)(record, chain)
                 .map_err(|error| GroupDefect::Refused(self.end.seq + 1, error))?;
@@ -291,38 +284,25 @@ impl<'v> LogScan<'v> {
         Ok(group.frame_bytes())
     }
 
-    /// The group that the watermark names must be the one that it was written for.
-    fn compare_with_watermark(&self, end: &LogEnd) -> Result<(), GroupDefect> {
-        let marked = self.evidence.watermark.filter(|watermark| watermark.group == end.group);
-        if marked.is_none_or(|watermark| (watermark.seq, watermark.chain) == (end.seq, end.chain)) {
-            return Ok(());
-        }
-        Err(GroupDefect::OutOfSequence(format!(
-            "the watermark was written for a different group {}",
-            end.group
-        )))
-    }
-
     /// Decides whether the broken group at `at` is damage or a torn tail.
     fn judge_broken_group(
         &mut self,
+        file: &SegmentFile<'_>,
         bytes: &[u8],
         at: usize,
-        what: String,
-        followed: bool,
+        what: &str,
     ) -> Result<(), JournalError> {
-        let why = if followed {
+        let why = if !file.is_last {
             Some("a later segment follows".to_owned())
         } else if let Some((number, offset)) = self.find_later_group(bytes, at) {
             Some(format!("group {number} follows at byte {offset}"))
-        } else if let Some(offset) = Self::find_bytes_behind(bytes, at) {
+        } else if let Some(offset) = find_bytes_behind(bytes, at) {
             Some(format!("bytes were written behind it, at byte {offset}"))
         } else {
-            self.data_loss_evidence(false)
+            self.evidence.of_data_loss(&self.end, false)
         };
         if let Some(why) = why {
-            let path = self.segment.path.clone();
-            return Err(self.damage(&path, at as u64, format!("{what}, and {why}")));
+            return Err(self.damage(file.path, at as u64, format!("{what}, and {why}")));
         }
         let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
         let torn_bytes = (bytes.len() - zeros - at) as u64;
@@ -338,48 +318,13 @@ impl<'v> LogScan<'v> {
             (group.number > self.end.group).then_some((group.number, at))
         })
     }
-
-    /// Offset of the first byte behind the end that a broken group states. Its own write ended
-    /// there, so the byte was written later. An interrupted write leaves the length either intact
-    /// or unwritten.
-    fn find_bytes_behind(bytes: &[u8], at: usize) -> Option<usize> {
-        let header = bytes[at..].first_chunk()?;
-        let end = at + usize::try_from(frame::frame_bytes(header).ok()?).ok()?;
-        bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
-    }
-
-    /// Why more was acknowledged than was read, if anything shows that. `ends_whole` states whether
-    /// the log ends with an intact group.
-    fn data_loss_evidence(&self, ends_whole: bool) -> Option<String> {
-        let DurabilityEvidence { watermark, durable_seq_min, confirm_durable } = self.evidence;
-        let ahead = watermark
-            .filter(|watermark| watermark.group > self.end.group || watermark.seq > self.end.seq);
-        if let Some(watermark) = ahead {
-            return Some(format!("the watermark shows that seq {} was durable", watermark.seq));
-        }
-        // A killed process leaves at most one group behind the watermark. Only a power cut, which
-        // loses the last writes of the watermark, leaves more.
-        let is_at_watermark =
-            watermark.is_some_and(|watermark| watermark.group + 1 >= self.end.group);
-        let confirm = confirm_durable
-            .filter(|_| durable_seq_min <= self.end.seq && !(ends_whole && is_at_watermark));
-        let durable = confirm.map_or(durable_seq_min, |confirm| confirm().max(durable_seq_min));
-        (durable > self.end.seq)
-            .then(|| format!("other evidence shows that seq {durable} was durable"))
-    }
 }
 
-/// The stored record of an entry with both parts. This version never erases a part, so one that is
-/// all zeros is corrupt.
-fn whole<'a>(entry: &GroupEntry<'a>) -> Result<StoredRecord<'a>, GroupDefect> {
-    let seq = entry.facts.seq;
-    let erased = |part: &str| GroupDefect::Broken(format!("the {part} of seq {seq} is all zeros"));
-    let StoredPart::Whole { salt: meta_salt, bytes: meta } = entry.meta else {
-        return Err(erased("meta"));
-    };
-    let StoredPart::Whole { salt: data_salt, bytes: data } = entry.data else {
-        return Err(erased("data"));
-    };
-    let salts = Salts { meta: meta_salt, data: data_salt };
-    Ok(StoredRecord { leaf: entry.leaf, salts, meta, data })
+/// Offset of the first byte behind the end that a broken group states. Its own write ended there,
+/// so the byte was written later. An interrupted write leaves the length either intact or
+/// unwritten.
+fn find_bytes_behind(bytes: &[u8], at: usize) -> Option<usize> {
+    let header = bytes[at..].first_chunk()?;
+    let end = at + usize::try_from(frame::frame_bytes(header).ok()?).ok()?;
+    bytes.get(end..)?.iter().position(|byte| *byte != 0).map(|behind| end + behind)
 }

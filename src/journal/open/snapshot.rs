@@ -154,7 +154,7 @@ impl SnapshotWriter {
     /// # Errors
     /// The file cannot be created or written.
     pub fn begin(reader: &Reader) -> io::Result<Self> {
-        let journal = reader.journal().to_owned();
+        let journal = reader.state().journal().to_owned();
         let path = journal.join(TEMPORARY_NAME);
         let disk = Disk::default();
         let file = disk.create(&path)?;
@@ -165,7 +165,7 @@ impl SnapshotWriter {
         writer.put(&MAGIC)?;
         writer.put(&FORMAT.to_le_bytes())?;
         writer.put(&[0; 4])?;
-        let log = writer.reader.log();
+        let log = writer.reader.state().log();
         writer.put(log.as_bytes())?;
         Ok(writer)
     }
@@ -200,7 +200,7 @@ impl SnapshotWriter {
         self.put(&[0; 4])?;
         self.put(&head.to_le_bytes())?;
         self.put(&chain)?;
-        let index = self.reader.index();
+        let index = self.reader.state().index();
         self.put(&index.encode())?;
         let crc = self.crc;
         self.put(&crc.to_le_bytes())?;

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::audit::Digest;
 use crate::journal::error::{JournalError, io_error};
 use crate::journal::format::segment::{HEADER_BYTES, SegmentHeader};
-use crate::journal::open::scan::{DurabilityEvidence, LogEnd, LogScan, ScanStart};
+use crate::journal::open::log_end::{DurabilityEvidence, LogEnd};
+use crate::journal::open::scan::{LogScan, ScanStart, SegmentFile};
 use crate::journal::open::snapshot::Snapshot;
 use crate::record::{RecordError, Seq, StoredRecord};
 
@@ -33,7 +34,7 @@ pub fn skip_covered(
     segments: &[(Seq, PathBuf)],
     snapshot: &Snapshot,
     read_from: Seq,
-) -> Option<(usize, ScanStart, UnverifiedSegments)> {
+) -> Option<(ScanStart, UnverifiedSegments)> {
     let seq = snapshot.head().min(read_from);
     let first = segments.partition_point(|(first_seq, _)| *first_seq <= seq).checked_sub(1)?;
     if first == 0 || first >= snapshot.index.segments() {
@@ -59,7 +60,7 @@ pub fn skip_covered(
     };
     let index = snapshot.index.copy().truncated(first);
     let unverified = UnverifiedSegments { log, segments: segments[..first].to_vec(), end };
-    Some((first, ScanStart { end, index, segments: first as u64 }, unverified))
+    Some((ScanStart { end, index, segments: first }, unverified))
 }
 
 /// The header of a segment; `None` if it is corrupt or states another size than the file has.
@@ -87,8 +88,7 @@ impl UnverifiedSegments {
     pub fn verify(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Result<bool, JournalError> {
         let mut visit =
             |record: &StoredRecord<'_>, _: &Digest| -> Result<(), RecordError> { record.verify() };
-        let evidence =
-            DurabilityEvidence { watermark: None, durable_seq_min: 0, confirm_durable: None };
+        let evidence = DurabilityEvidence::default();
         let mut scan = LogScan::new(self.log, evidence, ScanStart::default(), &mut visit);
         let mut bytes = Vec::new();
         for (first_seq, path) in &self.segments {
@@ -96,7 +96,8 @@ impl UnverifiedSegments {
                 return Ok(false);
             }
             read_segment(path, &mut bytes)?;
-            scan.scan_segment(path, *first_seq, &bytes, true)?;
+            let file = SegmentFile { path, first_seq: *first_seq, is_last: false };
+            scan.scan_segment(&file, &bytes)?;
         }
         let LogEnd { group, seq, chain, .. } = scan.end;
         if (group, seq, chain) == (self.end.group, self.end.seq, self.end.chain) {
@@ -104,7 +105,7 @@ impl UnverifiedSegments {
         }
         let what = format!(
             "the log ends here with seq {seq} in group {group}, but the next segment continues \
-             seq {} in group {}",
+             from seq {} in group {}",
             self.end.seq, self.end.group
         );
         Err(scan.damage(&scan.segment.path, scan.segment.offset, what))

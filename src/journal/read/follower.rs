@@ -5,15 +5,16 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use crate::audit::{Digest, Salt, Salts, commit};
+use crate::audit::{Digest, commit};
 use crate::journal::error::{JournalError, io_error};
 use crate::journal::format::frame;
-use crate::journal::format::frame::{GroupEntry, HEADER_BYTES, StoredPart};
+use crate::journal::format::frame::{GroupEntry, HEADER_BYTES};
 use crate::journal::format::segment::FIRST_GROUP_AT;
+use crate::journal::read::durable::LogState;
 use crate::journal::read::index::GroupOffset;
 use crate::journal::read::location::LocatedRecord;
-use crate::journal::read::reader::LogState;
-use crate::record::{Meta, Record, Seq, StoredRecord};
+use crate::journal::read::stored_record::{ErasedPart, stored_record};
+use crate::record::{Meta, Record, Seq};
 
 /// Minimum bytes to read at once, if the log has them: many groups are small.
 const WINDOW_BYTES: u64 = 128 * 1024;
@@ -87,15 +88,14 @@ impl Follower {
     fn read_records<T>(
         &mut self,
         bytes_max: usize,
-        read: EntryReader<'_, T>,
+        convert: EntryConverter<'_, T>,
     ) -> Result<Vec<T>, JournalError> {
         let durable = self.shared.durable();
-        let mut records = Vec::new();
-        let mut taken_bytes = 0;
-        while self.position < durable && (records.is_empty() || taken_bytes < bytes_max) {
-            match self.read_group(bytes_max, read, &mut taken_bytes, &mut records) {
+        let mut batch = ReadBatch { records: Vec::new(), bytes: 0, bytes_max, convert };
+        while self.position < durable && !batch.is_full() {
+            match self.read_group(&mut batch) {
                 Ok(()) => {}
-                Err(error) if records.is_empty() => return Err(error),
+                Err(error) if batch.records.is_empty() => return Err(error),
                 // The records read so far must not be lost; the next call fails again.
                 Err(_) => break,
             }
@@ -103,28 +103,22 @@ impl Follower {
         if self.position >= durable {
             self.release_buffer();
         }
-        Ok(records)
+        Ok(batch.records)
     }
 
     /// Reads records from the next group, and advances to the following one at its end.
-    fn read_group<T>(
-        &mut self,
-        bytes_max: usize,
-        read: EntryReader<'_, T>,
-        taken_bytes: &mut usize,
-        records: &mut Vec<T>,
-    ) -> Result<(), JournalError> {
+    fn read_group<T>(&mut self, batch: &mut ReadBatch<'_, T>) -> Result<(), JournalError> {
         let shared = Arc::clone(&self.shared);
         let mut next = match self.next.take() {
             Some(next) => next,
             None => NextGroup::find(&shared, self.position + 1)
                 .map_err(|(segment, error)| io_error("opening", shared.path(segment))(error))?,
         };
-        let taken = self.take_records(&mut next, bytes_max, read, taken_bytes, records);
+        let taken = self.take_records(&mut next, batch);
         let start = next.start;
         // After a failure the next call looks up and reads again: the buffered bytes may be stale.
         self.next = taken.is_ok().then_some(next);
-        taken.map_err(|refusal| match refusal {
+        taken.map_err(|error| match error {
             FollowError::Damage(what) => JournalError::Damage {
                 file: shared.path(start.segment),
                 offset: start.offset,
@@ -138,10 +132,7 @@ impl Follower {
     fn take_records<T>(
         &mut self,
         next: &mut NextGroup,
-        bytes_max: usize,
-        read: EntryReader<'_, T>,
-        taken_bytes: &mut usize,
-        records: &mut Vec<T>,
+        batch: &mut ReadBatch<'_, T>,
     ) -> Result<(), FollowError> {
         next.enter_next_segment(&self.shared)?;
         let (expected, start) = (next.first_seq, next.start);
@@ -160,13 +151,13 @@ impl Follower {
         if last_seq > self.position {
             let skipped = usize::try_from(self.position + 1 - first_seq).unwrap_or(usize::MAX);
             for entry in group.entries_from(skipped) {
-                if !records.is_empty() && *taken_bytes >= bytes_max {
+                if batch.is_full() {
                     return Ok(());
                 }
                 let entry = entry?;
-                records.push(read(&entry, start)?);
+                batch.records.push((batch.convert)(&entry, start)?);
+                batch.bytes += entry.stored_bytes;
                 self.position = entry.facts.seq;
-                *taken_bytes += entry.stored_bytes;
             }
         }
         self.chain = group.chain_after;
@@ -183,13 +174,34 @@ impl Follower {
     }
 }
 
-/// Converts an entry of the group at an offset to the result of the follower's caller.
-type EntryReader<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
+/// The records of one call.
+struct ReadBatch<'a, T> {
+    records: Vec<T>,
+    /// Their stored bytes.
+    bytes: usize,
+    bytes_max: usize,
+    convert: EntryConverter<'a, T>,
+}
+
+/// Converts an entry of the group at an offset to the type that the caller wants.
+type EntryConverter<'a, T> = &'a dyn Fn(&GroupEntry<'_>, GroupOffset) -> Result<T, FollowError>;
+
+impl<T> ReadBatch<'_, T> {
+    fn is_full(&self) -> bool {
+        !self.records.is_empty() && self.bytes >= self.bytes_max
+    }
+}
 
 /// Why records cannot be read.
 enum FollowError {
     Damage(String),
     Io(io::Error),
+}
+
+impl From<ErasedPart> for FollowError {
+    fn from(part: ErasedPart) -> Self {
+        Self::Damage(part.to_string())
+    }
 }
 
 impl From<frame::FrameError> for FollowError {
@@ -269,28 +281,18 @@ impl ReadAhead {
 }
 
 fn record(entry: &GroupEntry<'_>) -> Result<Record, FollowError> {
-    let seq = entry.facts.seq;
-    let ((meta_salt, meta), (data_salt, data)) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
-    let salts = Salts { meta: meta_salt, data: data_salt };
-    let stored = StoredRecord { leaf: entry.leaf, salts, meta, data };
-    stored.to_record().map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))
+    stored_record(entry)?
+        .to_record()
+        .map_err(|error| FollowError::Damage(format!("seq {}: {error}", entry.facts.seq)))
 }
 
 fn located(entry: &GroupEntry<'_>, group: GroupOffset) -> Result<LocatedRecord, FollowError> {
-    let seq = entry.facts.seq;
-    let ((salt, meta), _) = (whole(seq, entry.meta)?, whole(seq, entry.data)?);
-    if commit(&salt, meta) != entry.facts.meta {
+    let (seq, stored) = (entry.facts.seq, stored_record(entry)?);
+    if commit(&stored.salts.meta, stored.meta) != entry.facts.meta {
         let what = format!("seq {seq}: the meta does not match the leaf's commitment");
         return Err(FollowError::Damage(what));
     }
-    Meta::decode(meta).map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))?;
-    Ok(LocatedRecord::new(entry, meta, group))
-}
-
-/// Salt and bytes of a part. This version never erases a part, so an erased one is damage.
-fn whole(seq: Seq, part: StoredPart<'_>) -> Result<(Salt, &[u8]), FollowError> {
-    match part {
-        StoredPart::Whole { salt, bytes } => Ok((salt, bytes)),
-        StoredPart::Erased => Err(FollowError::Damage(format!("a part of seq {seq} is all zeros"))),
-    }
+    Meta::decode(stored.meta)
+        .map_err(|error| FollowError::Damage(format!("seq {seq}: {error}")))?;
+    Ok(LocatedRecord::new(entry, stored.meta, group))
 }

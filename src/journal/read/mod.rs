@@ -8,7 +8,9 @@
 //!
 //! **Does not** write, repair, or know who reads.
 
+pub mod durable;
 pub mod follower;
 pub mod index;
 pub mod location;
 pub mod reader;
+pub mod stored_record;

@@ -82,7 +82,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
             edit(&s.segments()[1], |b| {
                 let last = frames(b).pop().unwrap();
                 b[last.start + 100] ^= 128;
-            })
+            });
         },
         1,
         4,
@@ -94,7 +94,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
             edit(&s.segments()[0], |b| {
                 let first = frames(b)[0].clone();
                 b[first].fill(0);
-            })
+            });
         },
         0,
         0,
@@ -113,7 +113,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
             edit(&s.segments()[1], |b| {
                 let last = frames(b)[1].clone();
                 b[last].fill(0);
-            })
+            });
         },
         2,
         4,
@@ -133,7 +133,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
                 let (first, second) = (frames(b)[0].clone(), frames(b)[1].clone());
                 let swapped = [&b[second.clone()], &b[first.clone()]].concat();
                 b[first.start..second.end].copy_from_slice(&swapped);
-            })
+            });
         },
         1,
         3,
@@ -146,7 +146,7 @@ const DAMAGES: [(&str, Tamper, usize, Seq, &str); 16] = [
                 let first = frames(b)[0].clone();
                 let copy = b[first.clone()].to_vec();
                 b[first.end..first.end + copy.len()].copy_from_slice(&copy);
-            })
+            });
         },
         2,
         7,

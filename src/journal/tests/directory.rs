@@ -101,7 +101,7 @@ fn interrupted_creation_is_completed() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             if name.ends_with('/') {
                 fs::create_dir_all(path).unwrap();
-            } else if name.ends_with(".seg") {
+            } else if path.extension().is_some_and(|suffix| suffix == "seg") {
                 // A segment is named once its header is complete, so it has one.
                 let other = TestDirectory::with_groups(&[]);
                 let segment = fs::read(other.path().join(name)).unwrap();

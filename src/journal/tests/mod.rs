@@ -89,9 +89,8 @@ impl TestDirectory {
 
     /// The segment files in log order.
     pub fn segments(&self) -> Vec<PathBuf> {
-        let mut names = self.names();
-        names.retain(|name| name.ends_with(".seg"));
-        names.into_iter().map(|name| self.journal().join(name)).collect()
+        let paths = self.names().into_iter().map(|name| self.journal().join(name));
+        paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "seg")).collect()
     }
 
     /// Sorted names of the files in the journal's directory.

@@ -9,7 +9,7 @@ const GROUPS: u64 = 60;
 /// A journal that was opened with its snapshot.
 struct OpenedWithSnapshot {
     journal: Journal,
-    earlier: Option<UnverifiedSegments>,
+    unverified: Option<UnverifiedSegments>,
     read: Vec<Seq>,
 }
 
@@ -53,7 +53,7 @@ fn try_open(test_dir: &TestDirectory, read_from: Seq) -> Result<OpenedWithSnapsh
     let OpenedJournal { journal, report, unverified } =
         Journal::open_with(&dir, options, &context, &mut visit)?;
     assert_eq!(report.head, GROUPS);
-    Ok(OpenedWithSnapshot { journal, earlier: unverified, read })
+    Ok(OpenedWithSnapshot { journal, unverified, read })
 }
 
 fn open(test_dir: &TestDirectory, read_from: Seq) -> OpenedWithSnapshot {
@@ -71,13 +71,13 @@ fn segments_before_the_snapshot_head_are_skipped_and_remain_readable() {
     let test_dir = with_snapshot_at(40);
     let first_read = *first_seqs(&test_dir).iter().rfind(|first| **first <= 40).unwrap();
     assert!(first_read > 1, "there are segments to skip");
-    let OpenedWithSnapshot { mut journal, earlier, read } = open(&test_dir, Seq::MAX);
+    let OpenedWithSnapshot { mut journal, unverified, read } = open(&test_dir, Seq::MAX);
     assert_eq!(read, (first_read..=GROUPS).collect::<Vec<_>>());
-    let earlier = earlier.unwrap();
-    assert_eq!(earlier.last_seq(), first_read - 1);
-    assert!(earlier.verify(&mut |_| true).unwrap());
+    let unverified = unverified.unwrap();
+    assert_eq!(unverified.last_seq(), first_read - 1);
+    assert!(unverified.verify(&mut |_| true).unwrap());
     let mut asked = 0;
-    let stopped = earlier.verify(&mut |_| {
+    let stopped = unverified.verify(&mut |_| {
         asked += 1;
         asked < 2
     });
@@ -99,7 +99,7 @@ fn records_from_the_requested_seq_on_are_read() {
     assert_eq!(open(&test_dir, second).read, (second..=GROUPS).collect::<Vec<_>>());
     let opened = open(&test_dir, second - 1);
     assert_eq!(opened.read, (1..=GROUPS).collect::<Vec<_>>());
-    assert!(opened.earlier.is_none());
+    assert!(opened.unverified.is_none());
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn damage_in_skipped_segments_is_detected_and_located() {
             std::fs::write(path, &bytes).unwrap();
             let error = match try_open(&test_dir, Seq::MAX) {
                 Err(error) => error,
-                Ok(OpenedWithSnapshot { earlier, .. }) => {
-                    earlier.expect("segments were skipped").verify(&mut |_| true).unwrap_err()
+                Ok(OpenedWithSnapshot { unverified, .. }) => {
+                    unverified.expect("segments were skipped").verify(&mut |_| true).unwrap_err()
                 }
             };
             let JournalError::Damage { file, .. } = &error else { panic!("{at}: {error}") };
@@ -138,7 +138,7 @@ fn damage_in_skipped_segments_is_detected_and_located() {
         }
         std::fs::write(path, whole).unwrap();
     }
-    assert!(open(&test_dir, Seq::MAX).earlier.unwrap().verify(&mut |_| true).unwrap());
+    assert!(open(&test_dir, Seq::MAX).unverified.unwrap().verify(&mut |_| true).unwrap());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn unfinished_snapshot_leaves_no_file_and_keeps_the_previous_one() {
     let mut writer = SnapshotWriter::begin(&reader).unwrap();
     writer.push(&record(1, 5)).unwrap();
     drop(writer);
-    assert_eq!(test_dir.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0);
+    assert!(!test_dir.journal().join(snapshot::TEMPORARY_NAME).exists());
     assert_eq!(std::fs::read(snapshot::path(&test_dir.journal())).unwrap(), before);
 }
 

@@ -15,9 +15,10 @@ use crate::journal::format::segment::{FIRST_GROUP_AT, SegmentHeader};
 use crate::journal::format::watermark::{Watermark, WatermarkFile};
 use crate::journal::format::{frame, segment, watermark};
 use crate::journal::open::lock::Lease;
-use crate::journal::open::scan::LogEnd;
+use crate::journal::open::log_end::LogEnd;
+use crate::journal::read::durable::LogState;
 use crate::journal::read::index::LogIndex;
-use crate::journal::read::reader::{LogState, Reader};
+use crate::journal::read::reader::Reader;
 use crate::journal::write::preallocate::{PreallocatedSegment, Preallocation};
 use crate::record::Record;
 

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::journal::error::JournalError;
-use crate::journal::read::location::OpenLocation;
 
 /// Maximum gap between records that are read together: reading it costs less than a second call.
 const READ_AT_ONCE_BYTES: u64 = 8 << 10;
@@ -18,23 +17,23 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes of the first range, which is that of `location`. Ranges that follow it closely are
-    /// read with it. All calls must be for the same segment.
+    /// The bytes of the first range, which `read_at` reads. Ranges that follow it closely are read
+    /// with it. All calls must be for the same segment.
     pub fn read(
         &mut self,
-        location: &OpenLocation<'_>,
         mut ranges: impl Iterator<Item = Range<u64>>,
+        read_at: impl Fn(u64, &mut [u8]) -> Result<(), JournalError>,
     ) -> Result<&[u8], JournalError> {
-        let wanted = ranges.next().expect("the first range is the location's");
+        let wanted = ranges.next().expect("there is a range to read");
         let len = (wanted.end - wanted.start) as usize;
         if !self.contains(&wanted) {
             self.at = wanted.start;
             // It fits: the range is within a segment.
             self.bytes.resize((end_of(&wanted, ranges) - wanted.start) as usize, 0);
-            if location.read(self.at, &mut self.bytes).is_err() {
+            if read_at(self.at, &mut self.bytes).is_err() {
                 // Only a neighbour or a gap may be unreadable.
                 self.bytes.truncate(len);
-                location.read(self.at, &mut self.bytes)?;
+                read_at(self.at, &mut self.bytes)?;
             }
         }
         let from = (wanted.start - self.at) as usize;
