@@ -9,12 +9,15 @@ use crate::journal::open::tail::is_cutting;
 use crate::journal::write::preallocate;
 use crate::record::Seq;
 
+/// Former name of the snapshot, written by an earlier build and never read.
+const FORMER_SNAPSHOT: &str = "checkpoint";
+
 /// The files of a journal, by kind.
 #[derive(Default)]
 pub struct JournalFiles {
     /// First seq and path of each segment, in log order.
     pub segments: Vec<(Seq, PathBuf)>,
-    /// Files that only a crash leaves behind.
+    /// Files that only a crash or an earlier build leaves behind.
     pub leftovers: Vec<PathBuf>,
     /// Quarantined tails that may still be in their segment.
     pub cutting: Vec<PathBuf>,
@@ -26,7 +29,7 @@ pub fn list_files(journal: &Path) -> Result<JournalFiles, JournalError> {
     for entry in fs::read_dir(journal).map_err(io_error("listing", journal))? {
         let entry = entry.map_err(io_error("listing", journal))?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        if preallocate::is_leftover(&name) {
+        if preallocate::is_leftover(&name) || name == FORMER_SNAPSHOT {
             files.leftovers.push(path);
         } else if is_cutting(&name) {
             files.cutting.push(path);

@@ -214,6 +214,18 @@ fn unfinished_snapshot_leaves_no_file_and_keeps_the_previous_one() {
     assert_eq!(std::fs::read(snapshot::path(&test_dir.journal())).unwrap(), before);
 }
 
+/// An earlier build wrote the snapshot to `checkpoint`, by way of `checkpoint.tmp`.
+#[test]
+fn snapshot_under_its_former_name_is_removed_by_an_open() {
+    let test_dir = TestDirectory::with_groups(&[&[5, 6], &[7]]);
+    for name in ["checkpoint", "checkpoint.tmp"] {
+        std::fs::write(test_dir.journal().join(name), "derived").unwrap();
+    }
+    let opened = test_dir.open();
+    assert_eq!((opened.records.len(), opened.report.torn), (3, None));
+    assert_eq!(test_dir.names(), ["00000000000000000001.seg", "mark"]);
+}
+
 #[test]
 fn snapshot_states_the_chain_at_its_head() {
     let test_dir = TestDirectory::with_groups(&[&[5, 6], &[7], &[8, 9, 10]]);
