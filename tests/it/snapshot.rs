@@ -193,7 +193,7 @@ fn snapshot_of_a_diverged_history_is_ignored() {
         fs::copy(&path, journal.join(path.file_name().expect("a name"))).expect("a copy");
     }
     let program = Program::start(self::command(dir.path()));
-    assert!(program.log().contains("of another history"), "{}", program.log());
+    assert!(program.log().contains("belongs to another history"), "{}", program.log());
     assert_eq!(latest(program.client), latest_there);
     assert_eq!(program.client.lines("/log")[..theirs.len()], theirs);
     program.stop();
