@@ -199,12 +199,12 @@ mod tests {
         Topics::after(7, FilterSet::nothing())
     }
 
-    struct World {
+    struct TableWorld {
         table: Table,
         now: Instant,
     }
 
-    impl World {
+    impl TableWorld {
         fn with_room_for(registrations_max: usize) -> Self {
             let registrations_max = NonZeroUsize::new(registrations_max).expect("a limit above 0");
             let limits = RelayLimits { registrations_max, disconnected_max: DISCONNECTED_MAX };
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn registration_that_never_connects_expires() {
-        let mut world = World::with_room_for(10);
+        let mut world = TableWorld::with_room_for(10);
         let id = world.register().expect("below the limit");
         world.pass(59);
         assert_eq!(world.len(), 1);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn connected_registration_does_not_expire_and_a_disconnected_one_does() {
-        let mut world = World::with_room_for(10);
+        let mut world = TableWorld::with_room_for(10);
         let id = world.register().expect("below the limit");
         let first = world.connect(id).expect("registered");
         world.pass(1_000);
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn limit_refuses_registrations_and_expiry_makes_room() {
-        let mut world = World::with_room_for(2);
+        let mut world = TableWorld::with_room_for(2);
         let first = world.register().expect("below the limit");
         world.register().expect("below the limit");
         assert_eq!(
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn new_connection_takes_over_at_the_position_of_the_old_one() {
-        let mut world = World::with_room_for(1);
+        let mut world = TableWorld::with_room_for(1);
         let id = world.register().expect("below the limit");
         let mut first = world.connect(id).expect("registered");
         first.position.store(20, Ordering::Relaxed);
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn reconnecting_client_keeps_its_topics_and_position() {
-        let mut world = World::with_room_for(1);
+        let mut world = TableWorld::with_room_for(1);
         let id = world.register().expect("below the limit");
         let first = world.connect(id).expect("registered");
         assert_eq!(first.position.load(Ordering::Relaxed), 7);
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn forgetting_a_registration_ends_its_connection() {
-        let mut world = World::with_room_for(1);
+        let mut world = TableWorld::with_room_for(1);
         let id = world.register().expect("below the limit");
         let mut taken = world.connect(id).expect("registered");
         assert!(world.table.forget(id, world.now));

@@ -25,18 +25,18 @@ use crate::subscription::subscriber::{
 /// Small, so that a few records are enough to lag.
 const WINDOW_BYTES: usize = 2_000;
 
-type Log = Arc<Mutex<Vec<Arc<Record>>>>;
+type SharedRecords = Arc<Mutex<Vec<Arc<Record>>>>;
 
 struct HubWorld {
     hub: Arc<Hub>,
     dispatcher: Dispatcher,
-    log: Log,
+    log: SharedRecords,
     versions: HashMap<Identity, Version>,
 }
 
 /// The log as a subscriber with `Replay::All` reads it.
 struct TestLog {
-    log: Log,
+    log: SharedRecords,
     position: Seq,
 }
 
@@ -59,7 +59,7 @@ impl HubWorld {
         let options = HubOptions { window_bytes_max: WINDOW_BYTES, epoch: Epoch(1) };
         let hub = Hub::new(LatestRecords::default(), options);
         let dispatcher = hub.dispatcher();
-        Self { hub, dispatcher, log: Log::default(), versions: HashMap::new() }
+        Self { hub, dispatcher, log: SharedRecords::default(), versions: HashMap::new() }
     }
 
     fn insert(&mut self, event: &str, to: Option<&str>) {

@@ -13,9 +13,9 @@ pub enum Call {
 }
 
 /// How many more calls fail, and with which error.
-type Faults = BTreeMap<(PathBuf, Call), (u32, io::ErrorKind)>;
+type StoreFaults = BTreeMap<(PathBuf, Call), (u32, io::ErrorKind)>;
 
-static FAULTS: Mutex<Faults> = Mutex::new(BTreeMap::new());
+static FAULTS: Mutex<StoreFaults> = Mutex::new(BTreeMap::new());
 
 /// Makes the next `times` calls below `dir` fail.
 pub fn set(dir: &Path, call: Call, times: u32, kind: io::ErrorKind) {

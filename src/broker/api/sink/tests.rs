@@ -414,8 +414,8 @@ fn producers_in_line_behind_a_hung_append_are_refused() {
     holding.start_send_unpin(event(next)).unwrap();
     assert!(holding.sent_last.is_some(), "it waits for room");
     world.broker.inner.fail_stop.refuse();
-    let told = [world.run(waiting.send(event(next))), world.run(holding.flush())];
-    for error in told.map(Result::unwrap_err) {
+    let outcomes = [world.run(waiting.send(event(next))), world.run(holding.flush())];
+    for error in outcomes.map(Result::unwrap_err) {
         assert!(matches!(error.failures()[0].error, ProposeError::StorageFailed), "{error}");
     }
     world.close();
