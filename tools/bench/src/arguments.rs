@@ -11,7 +11,7 @@ pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
   all|insert|burst|replay|memory
   sink     [--sent N]
   peers    --redis FILE --nats FILE --pocketbase FILE [--burst-seconds N]
-  history  [--records N] [--rounds N] [--lasting-seconds N]
+  history  [--records N] [--rounds N] [--sustained-seconds N]
   compare  peers and history, with the flags of both";
 
 /// What to run and where to write it, besides the table on standard output.
@@ -42,19 +42,19 @@ pub struct Arguments {
 
 impl Default for Arguments {
     fn default() -> Self {
-        let lasting = Duration::from_secs(120);
+        let sustained = Duration::from_secs(120);
         Self {
             what: String::new(),
             json: None,
             svg: None,
             file: None,
             index: None,
-            block: history::BROKERS_BLOCK,
+            block: history::BROKER_BLOCK,
             events: 10_000,
             sent: 1_000_000,
             programs: peers::Programs::default(),
             burst: Duration::from_secs(10),
-            history: history::Settings { records: 10_000_000, rounds: 1, lasting },
+            history: history::Settings { records: 10_000_000, rounds: 1, sustained },
         }
     }
 }
@@ -73,7 +73,7 @@ impl Arguments {
                 "--file" => arguments.file = Some(value.into()),
                 "--index" => arguments.index = Some(value.into()),
                 "--json" => arguments.json = Some(value.into()),
-                "--lasting-seconds" => arguments.history.lasting = seconds(&value)?,
+                "--sustained-seconds" => arguments.history.sustained = seconds(&value)?,
                 "--nats" => arguments.programs.nats = Some(value.into()),
                 "--pocketbase" => arguments.programs.pocketbase = Some(value.into()),
                 "--records" => arguments.history.records = count(&value)? as usize,

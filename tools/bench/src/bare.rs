@@ -14,10 +14,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::Result;
-use crate::appends::Appends;
-use crate::group::Group;
+use crate::group_commit::GroupCommit;
 use crate::history::sled_alone::Queue;
 use crate::insert::APPENDS;
+use crate::synced_file::SyncedFile;
 
 /// As long as the receipt of an insert of [`crate::workload`].
 const ANSWER: &str = "{\"seq\":100000,\"event\":\"bench.000000\",\"version\":100,\
@@ -31,50 +31,50 @@ struct Insert<'a> {
 }
 
 /// What is behind the handler.
-pub enum Behind {
+pub enum Storage {
     /// A file: the handler itself appends and syncs, which blocks its worker.
-    File(Mutex<Appends>),
+    File(Mutex<SyncedFile>),
     /// sled, which a thread of its own fills; the answer does not wait for it.
-    Index(Arc<Queue>),
+    Sled(Arc<Queue>),
     /// A log that syncs for all who wait, which the answer waits for, and sled.
-    Stored(Arc<Group>, Arc<Queue>),
+    FileAndSled(Arc<GroupCommit>, Arc<Queue>),
     /// Nothing.
     Nothing,
 }
 
-impl Behind {
+impl Storage {
     /// A new file.
     pub fn file(path: &Path) -> Result<Self> {
-        Ok(Self::File(Mutex::new(Appends::new(path, APPENDS)?)))
+        Ok(Self::File(Mutex::new(SyncedFile::new(path, APPENDS)?)))
     }
 
     /// A new database, with so many versions to an entry.
     pub fn index(path: &Path, block: u64) -> Result<Self> {
-        Ok(Self::Index(Queue::start(path, block)?))
+        Ok(Self::Sled(Queue::start(path, block)?))
     }
 
     /// Both, new.
     pub fn stored(file: &Path, path: &Path, block: u64) -> Result<Self> {
-        Ok(Self::Stored(Group::start(file)?, Queue::start(path, block)?))
+        Ok(Self::FileAndSled(GroupCommit::start(file)?, Queue::start(path, block)?))
     }
 
     /// What sled takes in.
     fn queue(&self) -> Option<&Queue> {
         match self {
-            Self::Index(queue) | Self::Stored(_, queue) => Some(queue),
+            Self::Sled(queue) | Self::FileAndSled(_, queue) => Some(queue),
             Self::File(_) | Self::Nothing => None,
         }
     }
 }
 
 /// Serves until it is killed; says where on standard output, as `broker` does.
-pub fn serve(behind: Behind) -> io::Result<()> {
-    let behind = web::Data::new(behind);
+pub fn serve(storage: Storage) -> io::Result<()> {
+    let storage = web::Data::new(storage);
     actix_rt::System::new().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let app = move || {
-            let app = App::new().app_data(behind.clone());
+            let app = App::new().app_data(storage.clone());
             app.route("/insert", web::post().to(insert)).route("/health", web::get().to(health))
         };
         let server = HttpServer::new(app).tcp_nodelay(true).listen(listener)?.run();
@@ -83,17 +83,17 @@ pub fn serve(behind: Behind) -> io::Result<()> {
     })
 }
 
-async fn insert(body: web::Bytes, behind: web::Data<Behind>) -> io::Result<HttpResponse> {
+async fn insert(body: web::Bytes, storage: web::Data<Storage>) -> io::Result<HttpResponse> {
     let insert = serde_json::from_slice::<Insert<'_>>(&body)?;
     if insert.event.is_empty() || insert.data.get().is_empty() {
         return Ok(HttpResponse::BadRequest().finish());
     }
-    match behind.get_ref() {
-        Behind::File(log) => log.lock().unwrap_or_else(PoisonError::into_inner).append()?,
-        Behind::Stored(log, _) => log.append().await?,
-        Behind::Index(_) | Behind::Nothing => {}
+    match storage.get_ref() {
+        Storage::File(log) => log.lock().unwrap_or_else(PoisonError::into_inner).append()?,
+        Storage::FileAndSled(log, _) => log.append().await?,
+        Storage::Sled(_) | Storage::Nothing => {}
     }
-    if let Some(queue) = behind.queue() {
+    if let Some(queue) = storage.queue() {
         let number = insert.event.rsplit('.').next().and_then(|number| number.parse().ok());
         let Some(number) = number else { return Ok(HttpResponse::BadRequest().finish()) };
         if !queue.take(number) {
@@ -106,7 +106,7 @@ async fn insert(body: web::Bytes, behind: web::Data<Behind>) -> io::Result<HttpR
 }
 
 /// As much of Broker's as is asked for.
-async fn health(behind: web::Data<Behind>) -> HttpResponse {
-    let Some(queue) = behind.queue() else { return HttpResponse::NotFound().finish() };
+async fn health(storage: web::Data<Storage>) -> HttpResponse {
+    let Some(queue) = storage.queue() else { return HttpResponse::NotFound().finish() };
     HttpResponse::Ok().json(json!({ "projection": { "seq": queue.applied() } }))
 }

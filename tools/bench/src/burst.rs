@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::load::{self, Outcome};
+use crate::process::{Scratch, Server};
+use crate::protocol::{HttpRequests, Protocol};
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, Server};
-use crate::wire::{Http, Wire};
 use crate::workload::Workload;
 
 const CONNECTIONS: usize = 64;
@@ -30,7 +30,8 @@ const ESTIMATE_BARE: f64 = 130_000.0;
 /// Measures and reports.
 pub fn run(report: &mut Report) -> Result<()> {
     let mut workload = Workload::new(2);
-    let requests = Http::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
+    let requests =
+        HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
     let (mut bare, mut broker) = (Runs::default(), Runs::default());
     for _ in 0..RUNS {
         bare.add(&Server::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;
@@ -71,10 +72,10 @@ impl Runs {
         server: &Server,
         connections: usize,
         duration: Duration,
-        wire: &dyn Wire,
+        protocol: &dyn Protocol,
     ) -> Result<()> {
         let before = server.cpu()?;
-        let outcome = load::run(server.address, connections, duration, wire)?;
+        let outcome = load::run(server.address, connections, duration, protocol)?;
         let used = (server.cpu()? - before).as_secs_f64() * 1e6;
         if outcome.refused > 0 {
             return Err(format!("{} inserts were refused", outcome.refused).into());

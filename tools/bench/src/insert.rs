@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use crate::Result;
-use crate::appends::Appends;
-use crate::client::Client;
+use crate::http::Client;
+use crate::process::{Scratch, Server};
 use crate::report::{Goal, Report, spread};
-use crate::server::{Scratch, Server};
+use crate::synced_file::SyncedFile;
 use crate::workload::Workload;
 
 /// All are measured in turn, for the machine drifts; each turn gives one median each.
@@ -30,12 +30,12 @@ const ESTIMATE_RATIO: f64 = 1.19;
 /// were measured apart need not add up.
 pub fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut appends = Appends::new(&scratch.path().join("floor"), APPENDS)?;
+    let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), APPENDS)?;
     let mut bare = Inserts::into(Server::bare()?)?;
     let mut synced = Inserts::into(Server::bare_synced(&scratch.path().join("synced"))?)?;
     let mut broker = Inserts::into(Server::broker(&scratch, &[])?)?;
     let mut round = || -> Result<[f64; 4]> {
-        let append = median_us(|| Ok(appends.append()?))?;
+        let append = median_us(|| Ok(synced_file.append()?))?;
         Ok([append, bare.median_us()?, synced.median_us()?, broker.median_us()?])
     };
     // The first of everything is slow, and not what is asked about.

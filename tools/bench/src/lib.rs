@@ -3,12 +3,12 @@
 //!
 //! The benches themselves stand in the binary; `broker-load` has its own.
 
-pub mod appends;
-pub mod client;
+pub mod synced_file;
+pub mod http;
 pub mod plot;
 pub mod quiet;
 pub mod report;
-pub mod server;
+pub mod process;
 pub mod workload;
 
 /// Whatever goes wrong ends a measurement, with a sentence about it.

@@ -11,8 +11,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::Result;
-use crate::server::cpu;
-use crate::wire::{Answer, Wire};
+use crate::process::cpu;
+use crate::protocol::{Answer, Protocol};
 
 /// After a refusal a connection waits so long before it asks again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -55,7 +55,7 @@ pub fn run(
     address: SocketAddr,
     connections: usize,
     duration: Duration,
-    wire: &dyn Wire,
+    protocol: &dyn Protocol,
 ) -> Result<Outcome> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(connections);
@@ -63,7 +63,7 @@ pub fn run(
     for index in 0..connections {
         let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        wire.greet(&mut stream, index)?;
+        protocol.prepare(&mut stream, index)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
@@ -71,7 +71,7 @@ pub fn run(
             stream,
             index,
             sent: Instant::now(),
-            next: index * wire.count() / connections,
+            next: index * protocol.count() / connections,
             request: Vec::with_capacity(1024),
             answer: Vec::with_capacity(1024),
         });
@@ -79,7 +79,7 @@ pub fn run(
     let cpu_before = cpu(std::process::id())?;
     let started = Instant::now();
     for connection in &mut open {
-        connection.send(wire)?;
+        connection.send(protocol)?;
     }
     let mut latencies_us = Vec::with_capacity(1 << 21);
     let mut refused = 0;
@@ -94,21 +94,21 @@ pub fn run(
         }
         for event in &events {
             let connection = &mut open[event.token().0];
-            match connection.receive(wire, &mut buffer)? {
+            match connection.receive(protocol, &mut buffer)? {
                 Answer::Busy => {
                     refused += 1;
                     waiting.push_back((Instant::now(), event.token().0));
                 }
                 Answer::Done => {
                     latencies_us.push(connection.sent.elapsed().as_micros() as u32);
-                    connection.send(wire)?;
+                    connection.send(protocol)?;
                 }
-                Answer::Part => {}
+                Answer::Incomplete => {}
             }
         }
         while waiting.front().is_some_and(|(since, _)| since.elapsed() >= PAUSE) {
             let (_, index) = waiting.pop_front().expect("there is a front");
-            open[index].send(wire)?;
+            open[index].send(protocol)?;
         }
     }
     if latencies_us.is_empty() {
@@ -123,9 +123,9 @@ pub fn run(
 
 impl Connection {
     /// A request is far smaller than a socket's buffer, so one write takes it whole.
-    fn send(&mut self, wire: &dyn Wire) -> Result<()> {
+    fn send(&mut self, protocol: &dyn Protocol) -> Result<()> {
         self.request.clear();
-        wire.request(self.index, self.next, &mut self.request);
+        protocol.request(self.index, self.next, &mut self.request);
         self.next += 1;
         self.sent = Instant::now();
         if self.stream.write(&self.request)? < self.request.len() {
@@ -136,18 +136,18 @@ impl Connection {
 
     /// What has arrived. The buffer holds more than one answer, so one read empties the socket,
     /// which is what the edge-triggered poll asks for.
-    fn receive(&mut self, wire: &dyn Wire, buffer: &mut [u8]) -> Result<Answer> {
+    fn receive(&mut self, protocol: &dyn Protocol, buffer: &mut [u8]) -> Result<Answer> {
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err("the server closed a connection".into()),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                return Ok(Answer::Part);
+                return Ok(Answer::Incomplete);
             }
             Err(error) => return Err(error.into()),
         };
         self.answer.extend_from_slice(&buffer[..read]);
-        let answer = wire.answer(&self.answer)?;
-        if answer != Answer::Part {
+        let answer = protocol.answer(&self.answer)?;
+        if answer != Answer::Incomplete {
             self.answer.clear();
         }
         Ok(answer)

@@ -10,7 +10,7 @@
 mod arguments;
 mod bare;
 mod burst;
-mod group;
+mod group_commit;
 mod history;
 mod insert;
 mod load;
@@ -19,14 +19,14 @@ mod panels;
 mod peers;
 mod replay;
 mod sink;
-mod wire;
+mod protocol;
 
 use std::process::ExitCode;
 
 use arguments::{Arguments, USAGE};
-use bare::Behind;
+use bare::Storage;
 use broker_bench::{
-    Result, appends, client, plot, quiet::Ticks, report, report::Report, server, workload,
+    Result, http, plot, process, quiet::CpuTicks, report, report::Report, synced_file, workload,
 };
 
 /// What is measured here, sled alone and bare handlers, has the allocator that the program has.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut report = Report::begin();
-    let before = Ticks::now()?;
+    let before = CpuTicks::now()?;
     match arguments.what.as_str() {
         "all" => {
             insert::run(&mut report)?;
@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             replay::run(&mut report)?;
             memory::run(&mut report)?;
         }
-        "bare-server" => return Ok(bare::serve(behind(arguments)?)?),
+        "bare-server" => return Ok(bare::serve(storage(arguments)?)?),
         "burst" => burst::run(&mut report)?,
         "compare" => {
             peers::run(&arguments.programs, arguments.burst, &mut report)?;
@@ -81,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         _ => return Err(USAGE.into()),
     }
     // All servers have ended by now, so they are counted as this program's.
-    let elsewhere = (Ticks::now()?.elsewhere_since(&before) * 100.0).round();
+    let elsewhere = (CpuTicks::now()?.others_since(&before) * 100.0).round();
     report.note("used_elsewhere", &format!("{elsewhere} %"));
     print!("{report}");
     if let Some(path) = &arguments.json {
@@ -93,11 +93,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn behind(arguments: &Arguments) -> Result<Behind> {
+fn storage(arguments: &Arguments) -> Result<Storage> {
     match (&arguments.file, &arguments.index) {
-        (Some(file), None) => Behind::file(file),
-        (None, Some(index)) => Behind::index(index, arguments.block),
-        (None, None) => Ok(Behind::Nothing),
-        (Some(file), Some(index)) => Behind::stored(file, index, arguments.block),
+        (Some(file), None) => Storage::file(file),
+        (None, Some(index)) => Storage::index(index, arguments.block),
+        (None, None) => Ok(Storage::Nothing),
+        (Some(file), Some(index)) => Storage::stored(file, index, arguments.block),
     }
 }

@@ -9,20 +9,20 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::Result;
-use crate::client::TIMEOUT;
+use crate::http::TIMEOUT;
+use crate::process::{Scratch, Server};
 use crate::replay::fill;
 use crate::report::Report;
-use crate::server::{Scratch, Server};
 use crate::workload::{DATA_BYTES, Workload};
 
-const NEWEST: usize = 100_000;
+const LATEST: usize = 100_000;
 const EVENTS: usize = 1_000;
 const HISTORY: [usize; 2] = [100_000, 500_000];
 const SUBSCRIBERS: usize = 1_000;
 
 /// The record's JSON 350, the record itself 200, its allocations' rounding 50; an index by name
 /// and one by seq, 120 and 30; what deciding holds of it, 100.
-const ESTIMATE_NEWEST: f64 = 850.0;
+const ESTIMATE_LATEST: f64 = 850.0;
 /// A sixteenth of sled's page table, and of a block in its cache while that fills; nothing of ours:
 /// recent ids and the window are bounded.
 const ESTIMATE_HISTORY: f64 = 38.0;
@@ -36,31 +36,31 @@ const ESTIMATE_SUBSCRIBER: f64 = 11_000.0;
 
 /// Measures and reports.
 pub fn run(report: &mut Report) -> Result<()> {
-    newest(report)?;
+    latest(report)?;
     history(report)?;
     subscribers(report)
 }
 
 /// The smallest cache, so that little of the difference is history; measured after a restart too,
 /// when nothing is left of the way in.
-fn newest(report: &mut Report) -> Result<()> {
+fn latest(report: &mut Report) -> Result<()> {
     const FLAGS: [&str; 2] = ["--cache-bytes", "1MiB"];
     let scratch = Scratch::new()?;
     let server = Server::broker(&scratch, &FLAGS)?;
     server.settle()?;
     let empty = server.memory()?;
-    fill(server.address, 0..NEWEST, &mut Workload::new(4))?;
+    fill(server.address, 0..LATEST, &mut Workload::new(4))?;
     server.settle()?;
     let inserted = server.memory()?;
     drop(server);
     let server = Server::broker(&scratch, &FLAGS)?;
     server.settle()?;
     let restarted = server.memory()?;
-    let each = |bytes: f64| [(bytes - empty) / NEWEST as f64];
+    let each = |bytes: f64| [(bytes - empty) / LATEST as f64];
     report.add("memory", "empty", "MB", &[empty / 1e6]).estimate(10.0);
     report.add("memory", "a newest value, just inserted", "B", &each(inserted));
     let settled = report.add("memory", "a newest value, after a restart", "B", &each(restarted));
-    settled.estimate(ESTIMATE_NEWEST);
+    settled.estimate(ESTIMATE_LATEST);
     Ok(())
 }
 

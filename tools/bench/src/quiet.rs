@@ -5,7 +5,7 @@ use std::fs;
 use crate::Result;
 
 /// Ticks since the machine started.
-pub struct Ticks {
+pub struct CpuTicks {
     /// Of processes, whoever's; steal counts as somebody's.
     used: f64,
     /// Of this process and of those that it started and waited for.
@@ -14,7 +14,7 @@ pub struct Ticks {
     all: f64,
 }
 
-impl Ticks {
+impl CpuTicks {
     /// As of now.
     pub fn now() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
@@ -35,7 +35,7 @@ impl Ticks {
     }
 
     /// The part of the machine that others used since then, kernel threads included.
-    pub fn elsewhere_since(&self, then: &Self) -> f64 {
+    pub fn others_since(&self, then: &Self) -> f64 {
         let others = (self.used - then.used) - (self.own - then.own);
         (others / (self.all - then.all)).max(0.0)
     }

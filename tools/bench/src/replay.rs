@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Instant;
 
 use crate::Result;
-use crate::client::{Client, TIMEOUT};
+use crate::http::{Client, TIMEOUT};
+use crate::process::{Scratch, Server};
 use crate::report::Report;
-use crate::server::{Scratch, Server};
 use crate::workload::Workload;
 
 const REQUEST: &[u8] =

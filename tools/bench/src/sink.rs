@@ -15,8 +15,8 @@ use broker::{Broker, Config, NewEvent};
 use futures_util::SinkExt as _;
 
 use crate::Result;
+use crate::process::{Scratch, pss};
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, memory};
 use crate::workload::{DATA_BYTES, name};
 
 /// Events of the producer between two samples of its memory.
@@ -59,7 +59,7 @@ pub fn run(records: usize, report: &mut Report) -> Result<()> {
 }
 
 /// What a producer took, in bytes.
-struct Taken {
+struct MemoryUse {
     empty: f64,
     /// When a tenth was sent, which is more than the queue holds.
     full: f64,
@@ -69,7 +69,7 @@ struct Taken {
     seconds: f64,
 }
 
-fn produce(what: &str, records: usize) -> Result<Taken> {
+fn produce(what: &str, records: usize) -> Result<MemoryUse> {
     let scratch = Scratch::new()?;
     let mut child = Command::new(std::env::current_exe()?)
         .args([what, "--records", &records.to_string(), "--index"])
@@ -87,7 +87,7 @@ fn produce(what: &str, records: usize) -> Result<Taken> {
         let (sent, durable) = line.split_once(' ').ok_or("two numbers")?;
         let (sent, durable): (u64, u64) = (sent.parse()?, durable.parse()?);
         ahead_max = ahead_max.max(sent - durable);
-        samples.push((sent as f64, memory(pid)?));
+        samples.push((sent as f64, pss(pid)?));
     }
     let seconds = began.elapsed().as_secs_f64();
     let status = child.wait()?;
@@ -98,7 +98,7 @@ fn produce(what: &str, records: usize) -> Result<Taken> {
     let (_, empty) = *samples.first().ok_or("it told of nothing")?;
     let after: Vec<_> = samples.into_iter().filter(|(sent, _)| *sent >= tenth).collect();
     let (_, full) = *after.first().ok_or("it sent few")?;
-    Ok(Taken { empty, full, growth: slope(&after), ahead_max, seconds })
+    Ok(MemoryUse { empty, full, growth: slope(&after), ahead_max, seconds })
 }
 
 /// Of the line through points that is nearest to them, by least squares.

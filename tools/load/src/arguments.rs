@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use broker_bench::Result;
 
+use crate::protocol::ServerKind;
 use crate::run::UNDELIVERED_MAX;
 use crate::scenarios::SCENARIOS;
-use crate::speech::Kind;
 
 /// What to run, how, and where to write it, besides the table on standard output.
 pub struct Arguments {
@@ -28,11 +28,11 @@ pub struct Settings {
     /// How often everything is measured.
     pub runs: usize,
     /// How many subscribe, where it is not for the scenario to say.
-    pub subscribers: Option<usize>,
+    pub subscriber_count: Option<usize>,
     /// The most values on their way to somebody while others follow as fast as they can.
     pub undelivered_max: usize,
     /// What is compared.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<ServerKind>,
 }
 
 impl Arguments {
@@ -40,9 +40,10 @@ impl Arguments {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let what = words.next().ok_or_else(usage)?;
         let duration = Duration::from_secs(3);
-        let kinds = Kind::ALL.to_vec();
+        let kinds = ServerKind::ALL.to_vec();
         let undelivered_max = UNDELIVERED_MAX;
-        let settings = Settings { duration, runs: 3, subscribers: None, undelivered_max, kinds };
+        let settings =
+            Settings { duration, runs: 3, subscriber_count: None, undelivered_max, kinds };
         let mut arguments = Self { what, json: None, svg: None, settings };
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(usage)?;
@@ -51,7 +52,7 @@ impl Arguments {
                 "--json" => arguments.json = Some(value.into()),
                 "--runs" => settings.runs = count(&value)?,
                 "--seconds" => settings.duration = Duration::from_secs(count(&value)? as u64),
-                "--subscribers" => settings.subscribers = Some(count(&value)?),
+                "--subscribers" => settings.subscriber_count = Some(count(&value)?),
                 "--svg" => arguments.svg = Some(value.into()),
                 "--targets" => settings.kinds = kinds_of(&value)?,
                 "--undelivered" => settings.undelivered_max = count(&value)?,
@@ -74,12 +75,12 @@ pub fn usage() -> Box<dyn std::error::Error> {
     .into()
 }
 
-fn kinds_of(names: &str) -> Result<Vec<Kind>> {
+fn kinds_of(names: &str) -> Result<Vec<ServerKind>> {
     let kind = |name: &str| match name {
-        "bare" => Ok(Kind::Bare),
-        "broker" => Ok(Kind::Broker),
-        "nchan" => Ok(Kind::Nchan),
-        "redis" => Ok(Kind::Redis),
+        "bare" => Ok(ServerKind::Bare),
+        "broker" => Ok(ServerKind::Broker),
+        "nchan" => Ok(ServerKind::Nchan),
+        "redis" => Ok(ServerKind::Redis),
         _ => Err(format!("{name} is none of bare, broker, nchan and redis").into()),
     };
     names.split(',').map(kind).collect()

@@ -31,26 +31,26 @@ pub fn serve() -> Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(EVENTS_AT_ONCE);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut room = Room { clients: Vec::new(), listening: Vec::new() };
+    let mut server = BareServer { clients: Vec::new(), subscribers: Vec::new() };
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
             match event.token() {
-                LISTENER => room.accept(&listener, &poll)?,
-                Token(index) => room.read(index)?,
+                LISTENER => server.accept(&listener, &poll)?,
+                Token(index) => server.read(index)?,
             }
         }
     }
 }
 
-struct Room {
+struct BareServer {
     /// By token; none where one has gone.
     clients: Vec<Option<TcpStream>>,
     /// Tokens of those who get what is published.
-    listening: Vec<usize>,
+    subscribers: Vec<usize>,
 }
 
-impl Room {
+impl BareServer {
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> Result<()> {
         loop {
             let (mut client, _) = match listener.accept() {
@@ -70,20 +70,20 @@ impl Room {
         let request = match client.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Ok(0) | Err(_) => {
-                self.listening.retain(|listening| *listening != index);
+                self.subscribers.retain(|subscriber| *subscriber != index);
                 self.clients[index] = None;
                 return Ok(());
             }
             Ok(read) => &buffer[..read],
         };
         if request.starts_with(b"GET ") {
-            self.listening.push(index);
+            self.subscribers.push(index);
             return write(client, HEAD);
         }
         let at = memchr::memmem::find(request, b"\r\n\r\n").ok_or("a request came in part")?;
         let block = [BEFORE, &request[at + 4..], AFTER].concat();
-        for listening in &self.listening {
-            if let Some(client) = &mut self.clients[*listening] {
+        for subscriber in &self.subscribers {
+            if let Some(client) = &mut self.clients[*subscriber] {
                 write(client, &block)?;
             }
         }

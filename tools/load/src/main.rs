@@ -6,15 +6,15 @@
 
 mod arguments;
 mod bare;
-mod crowd;
+mod subscribers;
 mod panels;
-mod pulse;
+mod periodic;
 mod rounds;
 mod run;
 mod scenarios;
-mod senders;
+mod publishers;
 mod socket;
-mod speech;
+mod protocol;
 mod target;
 mod value;
 
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use broker_bench::Result;
 use broker_bench::plot;
-use broker_bench::quiet::Ticks;
+use broker_bench::quiet::CpuTicks;
 use broker_bench::report::Report;
 
 use arguments::{Arguments, usage};
@@ -50,10 +50,10 @@ fn run() -> Result<()> {
     }
     socket::raise_descriptors()?;
     let mut report = Report::begin();
-    let first = Ticks::now()?;
+    let first = CpuTicks::now()?;
     let mut failed = Vec::new();
     for scenario in scenarios {
-        let before = Ticks::now()?;
+        let before = CpuTicks::now()?;
         // The others are worth their minutes all the same.
         if let Err(error) = (scenario.run)(&arguments.settings, &mut report) {
             report.note(&format!("failed, {}", scenario.name), &error.to_string());
@@ -77,8 +77,8 @@ fn run() -> Result<()> {
 
 /// What others used of the machine. The servers have ended by now, so they are counted as this
 /// program's.
-fn note_elsewhere(report: &mut Report, name: &str, before: &Ticks) -> Result<()> {
-    let elsewhere = (Ticks::now()?.elsewhere_since(before) * 100.0).round();
+fn note_elsewhere(report: &mut Report, name: &str, before: &CpuTicks) -> Result<()> {
+    let elsewhere = (CpuTicks::now()?.others_since(before) * 100.0).round();
     report.note(name, &format!("{elsewhere} %"));
     Ok(())
 }

@@ -4,13 +4,13 @@ use broker_bench::Result;
 use broker_bench::report::{Figure, Goal, Report};
 
 use crate::arguments::Settings;
+use crate::protocol::ServerKind;
 use crate::run::Outcome;
-use crate::speech::Kind;
 
 /// Outcomes by kind, in the order in which they were measured.
 pub struct Rounds<T = Outcome> {
     bench: String,
-    of: Vec<(Kind, Vec<T>)>,
+    of: Vec<(ServerKind, Vec<T>)>,
 }
 
 /// A figure, unless its kind is not among those that are measured.
@@ -21,8 +21,8 @@ impl<T> Rounds<T> {
     pub fn measure(
         bench: String,
         settings: &Settings,
-        kinds: &[Kind],
-        mut once: impl FnMut(Kind) -> Result<T>,
+        kinds: &[ServerKind],
+        mut once: impl FnMut(ServerKind) -> Result<T>,
     ) -> Result<Self> {
         let wanted = kinds.iter().filter(|kind| settings.kinds.contains(kind));
         let mut of: Vec<_> = wanted.map(|kind| (*kind, Vec::new())).collect();
@@ -39,7 +39,7 @@ impl<T> Rounds<T> {
     pub fn add<'a>(
         &self,
         report: &'a mut Report,
-        kind: Kind,
+        kind: ServerKind,
         what: &str,
         unit: &'static str,
         figure: impl Fn(&T) -> f64,
@@ -53,7 +53,7 @@ impl<T> Rounds<T> {
     pub fn ratio<'a>(
         &self,
         report: &'a mut Report,
-        [kind, other]: [Kind; 2],
+        [kind, other]: [ServerKind; 2],
         what: &str,
         figure: impl Fn(&T) -> f64,
     ) -> Measured<'a> {
@@ -64,7 +64,7 @@ impl<T> Rounds<T> {
     }
 
     /// What one kind has, run by run, unless it was not measured.
-    pub fn values(&self, kind: Kind, figure: impl Fn(&T) -> f64) -> Option<Vec<f64>> {
+    pub fn values(&self, kind: ServerKind, figure: impl Fn(&T) -> f64) -> Option<Vec<f64>> {
         let (_, outcomes) = self.of.iter().find(|(found, _)| *found == kind)?;
         Some(outcomes.iter().map(figure).collect())
     }
@@ -72,9 +72,9 @@ impl<T> Rounds<T> {
 
 impl Rounds<Outcome> {
     /// Whether all came that was published, each once: of the others it is told, of Broker asked.
-    pub fn add_whole(&self, report: &mut Report, kind: Kind) {
+    pub fn add_completeness(&self, report: &mut Report, kind: ServerKind) {
         let missing = self.add(report, kind, "deliveries missing", "%", Outcome::missing_percent);
-        if kind == Kind::Broker {
+        if kind == ServerKind::Broker {
             missing.goal(Goal::AtMost(0.0));
             let wrong = |outcome: &Outcome| outcome.incomplete as f64;
             let wrong = self.add(report, kind, "who got other than published", "", wrong);

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use broker_bench::Result;
-use broker_bench::server::cpu;
+use broker_bench::process::cpu;
 
-use crate::crowd::Crowd;
-use crate::senders::{Pace, Senders};
+use crate::publishers::{Pace, Publishers};
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 use crate::value::now;
 
@@ -17,7 +17,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Broker's window, and fits every server's socket buffer.
 pub const UNDELIVERED_MAX: usize = 64;
 /// Between two looks at the clock.
-const TURN_MAX: Duration = Duration::from_millis(100);
+const POLL_MAX: Duration = Duration::from_millis(100);
 
 /// What is published.
 #[derive(Clone, Copy)]
@@ -70,32 +70,32 @@ impl<'a> Plan<'a> {
     }
 
     /// Does it.
-    pub fn run(&self, crowd: &mut Crowd, target: &Target) -> Result<Outcome> {
-        crowd.forget();
-        crowd.heard.is_timed = true;
-        let mut senders = Senders::new(target, self);
+    pub fn run(&self, subscribers: &mut Subscribers, target: &Target) -> Result<Outcome> {
+        subscribers.reset();
+        subscribers.received.is_timed = true;
+        let mut publishers = Publishers::new(target, self);
         let (cpu_before, own_before) = (target.server.cpu()?, cpu(std::process::id())?);
         let started = now();
-        self.publish(crowd, &mut senders, started)?;
-        finish(crowd, &mut senders, self.listeners)?;
-        let last_at = if self.listeners == 0 { now() } else { crowd.heard.last_at };
+        self.publish(subscribers, &mut publishers, started)?;
+        finish(subscribers, &mut publishers, self.listeners)?;
+        let last_at = if self.listeners == 0 { now() } else { subscribers.received.last_at };
         let seconds = last_at.saturating_sub(started) as f64 / 1e9;
         let cpu_used = (target.server.cpu()? - cpu_before).as_secs_f64();
         let own_cpu = (cpu(std::process::id())? - own_before).as_secs_f64();
-        crowd.heard.is_timed = false;
-        let mut latencies_us = std::mem::take(&mut crowd.heard.latencies_us);
-        let mut answers_us = std::mem::take(&mut senders.answers_us);
+        subscribers.received.is_timed = false;
+        let mut latencies_us = std::mem::take(&mut subscribers.received.latencies_us);
+        let mut answers_us = std::mem::take(&mut publishers.answers_us);
         latencies_us.sort_unstable();
         answers_us.sort_unstable();
         // Those who listen to something else heard nothing, and are no fault.
-        let elsewhere = crowd.len() - self.listeners;
+        let elsewhere = subscribers.len() - self.listeners;
         Ok(Outcome {
-            published: senders.sent,
+            published: publishers.sent,
             seconds,
-            expected: u64::from(senders.sent) * self.listeners as u64,
-            delivered: crowd.heard.values,
-            incomplete: crowd.incomplete(senders.sent, senders.sum) - elsewhere,
-            outdated: self.listeners.saturating_sub(crowd.heard.up_to_date),
+            expected: u64::from(publishers.sent) * self.listeners as u64,
+            delivered: subscribers.received.values,
+            incomplete: subscribers.incomplete(publishers.sent, publishers.sum) - elsewhere,
+            outdated: self.listeners.saturating_sub(subscribers.received.up_to_date),
             latencies_us,
             answers_us,
             cpu: cpu_used,
@@ -103,61 +103,70 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn publish(&self, crowd: &mut Crowd, senders: &mut Senders, started: u64) -> Result<()> {
+    fn publish(
+        &self,
+        subscribers: &mut Subscribers,
+        publishers: &mut Publishers,
+        started: u64,
+    ) -> Result<()> {
         let until = started + self.duration.as_nanos() as u64;
         let (mut due, mut at) = (started, started);
         while at < until {
             let wait = match self.pace {
                 Pace::InFlight(_) => {
-                    while self.undelivered(crowd, senders) < self.undelivered_max as u64
-                        && senders.send(crowd)?
+                    while self.undelivered(subscribers, publishers) < self.undelivered_max as u64
+                        && publishers.send(subscribers)?
                     {}
-                    TURN_MAX
+                    POLL_MAX
                 }
                 Pace::PerSecond(rate) => {
-                    if at >= due && senders.send(crowd)? {
+                    if at >= due && publishers.send(subscribers)? {
                         due += (1e9 / rate) as u64;
                     }
-                    Duration::from_nanos(due.saturating_sub(at)).min(TURN_MAX)
+                    Duration::from_nanos(due.saturating_sub(at)).min(POLL_MAX)
                 }
             };
-            crowd.turn(wait.min(Duration::from_nanos(until - at)))?;
-            senders.take(crowd)?;
+            subscribers.poll_once(wait.min(Duration::from_nanos(until - at)))?;
+            publishers.take(subscribers)?;
             at = now();
         }
         Ok(())
     }
 
     /// How many values are on their way, as many as those who listen lack on average.
-    fn undelivered(&self, crowd: &Crowd, senders: &Senders) -> u64 {
-        let expected = u64::from(senders.sent) * self.listeners as u64;
-        expected.saturating_sub(crowd.heard.values).div_ceil(self.listeners.max(1) as u64)
+    fn undelivered(&self, subscribers: &Subscribers, publishers: &Publishers) -> u64 {
+        let expected = u64::from(publishers.sent) * self.listeners as u64;
+        expected.saturating_sub(subscribers.received.values).div_ceil(self.listeners.max(1) as u64)
     }
 }
 
 /// Waits for all answers, sends the last value, and waits until all have it, or for as long as
 /// values come; heartbeats do not count.
-fn finish(crowd: &mut Crowd, senders: &mut Senders, listeners: usize) -> Result<()> {
+fn finish(
+    subscribers: &mut Subscribers,
+    publishers: &mut Publishers,
+    listeners: usize,
+) -> Result<()> {
     let silence_max = SILENCE_MAX.as_nanos() as u64;
     let mut heard_at = now();
-    let mut heard = (crowd.heard.values, senders.waiting);
+    let mut received = (subscribers.received.values, publishers.waiting);
     loop {
-        if senders.waiting == 0 {
-            if crowd.heard.last_number.is_none() {
-                crowd.heard.last_number = Some(senders.next());
-                senders.send(crowd)?;
-            } else if crowd.heard.values >= u64::from(senders.sent) * listeners as u64
-                && crowd.heard.up_to_date >= listeners
+        if publishers.waiting == 0 {
+            if subscribers.received.last_number.is_none() {
+                subscribers.received.last_number = Some(publishers.next());
+                publishers.send(subscribers)?;
+            } else if subscribers.received.values >= u64::from(publishers.sent) * listeners as u64
+                && subscribers.received.up_to_date >= listeners
             {
                 return Ok(());
             }
         }
-        crowd.turn(TURN_MAX)?;
-        senders.take(crowd)?;
-        if heard != (crowd.heard.values, senders.waiting) {
-            (heard, heard_at) = ((crowd.heard.values, senders.waiting), now());
+        subscribers.poll_once(POLL_MAX)?;
+        publishers.take(subscribers)?;
+        if received != (subscribers.received.values, publishers.waiting) {
+            (received, heard_at) = ((subscribers.received.values, publishers.waiting), now());
         } else if now() - heard_at > silence_max {
-            return match senders.waiting {
+            return match publishers.waiting {
                 0 => Ok(()),
                 waiting => Err(format!("{waiting} values were never acknowledged").into()),
             };

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::process::Command;
 
 use broker_bench::Result;
-use broker_bench::server::{Scratch, Server, binary, free_port};
+use broker_bench::process::{Scratch, Server, binary, free_port};
 
-use crate::crowd::Guests;
-use crate::speech::Kind;
+use crate::protocol::ServerKind;
+use crate::subscribers::Clients;
 
 /// A server that runs.
 pub struct Target {
     /// How to speak to it.
-    pub kind: Kind,
+    pub kind: ServerKind,
     /// Its processes; they end before their directory does.
     pub server: Server,
     scratch: Scratch,
@@ -23,27 +23,29 @@ pub struct Target {
 
 /// What a subscriber of nchan gets at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
+pub enum FirstMessage {
     /// The newest value.
-    Newest,
+    Latest,
     /// Nothing.
     Nothing,
 }
 
 impl Target {
     /// Starts one.
-    pub fn start(kind: Kind) -> Result<Self> {
-        Self::start_with(kind, First::Nothing)
+    pub fn start(kind: ServerKind) -> Result<Self> {
+        Self::start_with(kind, FirstMessage::Nothing)
     }
 
     /// Starts one, of which nchan differs in what it sends first.
-    pub fn start_with(kind: Kind, first: First) -> Result<Self> {
+    pub fn start_with(kind: ServerKind, first: FirstMessage) -> Result<Self> {
         let scratch = Scratch::new()?;
         let server = match kind {
-            Kind::Bare => Server::start(Command::new(binary("broker-load")?).arg("bare-server"))?,
-            Kind::Broker | Kind::Sockets => Server::broker(&scratch, &[])?,
-            Kind::Nchan => nchan(&scratch, first)?,
-            Kind::Redis => redis(&scratch)?,
+            ServerKind::Bare => {
+                Server::start(Command::new(binary("broker-load")?).arg("bare-server"))?
+            }
+            ServerKind::Broker | ServerKind::WebSocket => Server::broker(&scratch, &[])?,
+            ServerKind::Nchan => nchan(&scratch, first)?,
+            ServerKind::Redis => redis(&scratch)?,
         };
         Ok(Self { kind, server, scratch })
     }
@@ -58,9 +60,9 @@ impl Target {
     }
 
     /// So many who join it, and get no value before they are greeted.
-    pub fn guests(&self, count: usize) -> Guests {
-        let (address, greeting) = (self.address(), self.kind.greeting());
-        Guests { address, count, greeting, first_values: 0 }
+    pub fn clients(&self, count: usize) -> Clients {
+        let (address, handshake) = (self.address(), self.kind.handshake());
+        Clients { address, count, handshake, first_values: 0 }
     }
 
     /// Where it listens.
@@ -88,9 +90,9 @@ fn redis(scratch: &Scratch) -> Result<Server> {
 }
 
 /// Two workers, which is as many as Broker has on two cores. It keeps the messages in memory.
-fn nchan(scratch: &Scratch, first: First) -> Result<Server> {
+fn nchan(scratch: &Scratch, first: FirstMessage) -> Result<Server> {
     let (port, path) = (free_port()?, scratch.path());
-    let first = if first == First::Newest { "-1" } else { "newest" };
+    let first = if first == FirstMessage::Latest { "-1" } else { "newest" };
     let (directory, conf) = (path.display(), path.join("nginx.conf"));
     let text = format!(
         "daemon off;

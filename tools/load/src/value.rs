@@ -16,7 +16,7 @@ const BYTES: usize = 200;
 /// Length of a stamp.
 pub const STAMP_BYTES: usize = 26;
 
-const MARK: u8 = b'~';
+const STAMP_BYTE: u8 = b'~';
 
 /// What a value says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +49,9 @@ pub fn value(stamp: Stamp) -> String {
 /// Hands out each stamp, and tells where the first one begins that is not all there yet.
 pub fn stamps(bytes: &[u8], mut each: impl FnMut(Stamp)) -> Result<usize> {
     let mut from = 0;
-    while let Some(found) = memchr::memchr(MARK, &bytes[from..]) {
+    while let Some(found) = memchr::memchr(STAMP_BYTE, &bytes[from..]) {
         let at = from + found;
-        if bytes.get(at + 1).is_some_and(|next| *next != MARK) {
+        if bytes.get(at + 1).is_some_and(|next| *next != STAMP_BYTE) {
             from = at + 1;
             continue;
         }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_has_its_length_and_its_stamp_is_found_however_it_arrives() {
+    fn value_has_its_length_and_its_stamp_is_found_when_split_anywhere() {
         let sent = Stamp { at: 0x0123_4567_89ab_cdef, number: 0x0700_0001 };
         let value = value(sent);
         assert_eq!(value.len(), BYTES);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_that_something_broke_in_two_is_an_error() {
+    fn stamp_interrupted_by_other_bytes_is_an_error() {
         let value = value(Stamp { at: 1, number: 2 }).replacen("00", "\r\n", 1);
         assert!(stamps(value.as_bytes(), |_| ()).is_err());
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 #[test]
-fn twenty_subscribers_receive_each_of_a_seconds_values_once_and_end_on_the_newest() {
+fn every_subscriber_receives_each_value_once_and_ends_on_the_latest() {
     let json = std::env::temp_dir().join(format!("broker-load-{}.json", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker-load"));
     command.args(["fan", "--targets", "bare,broker", "--subscribers", "20"]);

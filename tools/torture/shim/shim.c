@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* The words, as shim.rs knows them too. */
-enum { ARMED, CALLS, SCOPES, NTH, FAULT, STICKY, MATCHED, STRUCK, CLOCK_MS, COUNTS };
+enum { ARMED, CALLS, SCOPES, NTH, FAULT, STICKY, MATCHED, HITS, CLOCK_MS, COUNTS };
 /* Calls, as bits of CALLS and as rows of COUNTS. */
 enum { WRITE, FDATASYNC, FSYNC, OPEN, RENAME, TRUNCATE, ALLOCATE, SYNC_RANGE, READ, CALL_KINDS };
 /* Scopes, as bits of SCOPES and as columns of COUNTS. */
@@ -78,7 +78,7 @@ static int verdict(int call, int scope) {
   if (!(control[CALLS] >> call & 1) || !(control[SCOPES] >> scope & 1)) return NONE;
   int64_t n = ++control[MATCHED], nth = control[NTH];
   if (!nth || n < nth || (n > nth && !control[STICKY])) return NONE;
-  control[STRUCK]++;
+  control[HITS]++;
   int fault;
   struct timespec look = {0, 5 * 1000 * 1000};
   while ((fault = control[FAULT]) == STALL) nanosleep(&look, NULL);
@@ -90,7 +90,7 @@ static int verdict(int call, int scope) {
 static int fails(int fault) { return fault == FAIL_EIO || fault == FAIL_ENOSPC || fault == SHORT; }
 
 /* After a call that was made: a failure that is told although it did its work. */
-static ssize_t told(int fault, ssize_t result) {
+static ssize_t after_call(int fault, ssize_t result) {
   if (fault != DONE_BUT_EIO) return result;
   errno = EIO;
   return -1;
@@ -109,7 +109,7 @@ static ssize_t write_at(const char *name, int fd, const void *bytes, size_t len,
   if (fault == SHORT && len > 1) return real(fd, bytes, len / 2, at);
   if (fault == SKIP) return len;
   if (fails(fault)) return -1;
-  return told(fault, real(fd, bytes, len, at));
+  return after_call(fault, real(fd, bytes, len, at));
 }
 ssize_t pwrite(int fd, const void *b, size_t n, off_t at) { return write_at("pwrite", fd, b, n, at); }
 ssize_t pwrite64(int fd, const void *b, size_t n, off64_t at) { return write_at("pwrite64", fd, b, n, at); }
@@ -120,7 +120,7 @@ ssize_t write(int fd, const void *bytes, size_t len) {
   if (fault == SHORT && len > 1) return real(fd, bytes, len / 2);
   if (fault == SKIP) return len;
   if (fails(fault)) return -1;
-  return told(fault, real(fd, bytes, len));
+  return after_call(fault, real(fd, bytes, len));
 }
 
 ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) {
@@ -128,14 +128,14 @@ ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) {
   int fault = OF_FD(WRITE, fd);
   if (fault == SHORT) return real(fd, v, 1, at);
   if (fails(fault)) return -1;
-  return told(fault, real(fd, v, n, at));
+  return after_call(fault, real(fd, v, n, at));
 }
 
 static ssize_t read_at(const char *name, int fd, void *bytes, size_t len, off64_t at) {
   ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, name);
   int fault = OF_FD(READ, fd);
   if (fault == SHORT && len > 1) return real(fd, bytes, len / 2, at);
-  return fails(fault) ? -1 : told(fault, real(fd, bytes, len, at));
+  return fails(fault) ? -1 : after_call(fault, real(fd, bytes, len, at));
 }
 ssize_t pread(int fd, void *b, size_t n, off_t at) { return read_at("pread", fd, b, n, at); }
 ssize_t pread64(int fd, void *b, size_t n, off64_t at) { return read_at("pread64", fd, b, n, at); }
@@ -144,7 +144,7 @@ ssize_t read(int fd, void *bytes, size_t len) {
   REAL(read);
   int fault = fd > 2 ? OF_FD(READ, fd) : NONE;
   if (fault == SHORT && len > 1) return real(fd, bytes, len / 2);
-  return fails(fault) ? -1 : told(fault, real(fd, bytes, len));
+  return fails(fault) ? -1 : after_call(fault, real(fd, bytes, len));
 }
 
 #define SYNC(name, call, parameters, arguments)                 \
@@ -154,7 +154,7 @@ ssize_t read(int fd, void *bytes, size_t len) {
     if (fault == SKIP) return 0;                                \
     if (fault == SHORT) errno = EIO;                            \
     if (fails(fault)) return -1;                                \
-    return told(fault, real arguments);                         \
+    return after_call(fault, real arguments);                         \
   }
 SYNC(fdatasync, FDATASYNC, (int fd), (fd))
 SYNC(fsync, FSYNC, (int fd), (fd))
@@ -203,7 +203,7 @@ int openat64(int dir, const char *path, int flags, ...) { MODE(flags) return ope
     if (fault == SKIP) return 0;                                \
     if (fault == SHORT) errno = EIO;                            \
     if (fails(fault)) return -1;                                \
-    return told(fault, real arguments);                         \
+    return after_call(fault, real arguments);                         \
   }
 NAME(rename, to, (const char *from, const char *to), (from, to))
 NAME(renameat, to, (int a, const char *from, int b, const char *to), (a, from, b, to))

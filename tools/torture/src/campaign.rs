@@ -14,15 +14,15 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::disk::Disk;
-use crate::ledger::{Checks, Ledger};
-use crate::report::{Failure, Outcome, Report};
+use crate::ledger::{CheckCounts, Ledger};
+use crate::report::{CampaignOutcome, Failure, Report};
 use crate::shim::Tools;
 use crate::{Result, files, server};
 
 /// What `Campaign::hour` is for: a sixth of an hour of `make torture` is the simulation's.
 const HOUR: Duration = Duration::from_secs(3_000);
 /// Lives at a time: they wait for disks and for time-outs more than they compute.
-const LANES: usize = 5;
+const WORKERS: usize = 5;
 /// After so many failures a campaign has said what it has to say.
 const FAILURES_MAX: usize = 10;
 /// More than all lanes need.
@@ -44,14 +44,14 @@ pub struct Campaign {
     /// Whether it mounts file systems.
     pub mounts: bool,
     /// Where its directories lie.
-    pub ground: Ground,
+    pub storage: Storage,
     /// Lives one life.
-    pub live: fn(&mut Life<'_>) -> Result,
+    pub run: fn(&mut Case<'_>) -> Result,
 }
 
 /// Where directories lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
+pub enum Storage {
     /// Every other life in memory.
     Both,
     /// On the disk of the build.
@@ -69,13 +69,13 @@ pub struct Plan {
     /// All campaigns together take about this long.
     pub duration: Duration,
     /// Only this life.
-    pub life: Option<u64>,
+    pub case: Option<u64>,
     /// Everything random follows from it, but for the timing of processes.
     pub seed: u64,
 }
 
 /// One life, for a campaign to live.
-pub struct Life<'a> {
+pub struct Case<'a> {
     /// What the life is made of.
     pub random: StdRng,
     /// Which one it is.
@@ -84,11 +84,11 @@ pub struct Life<'a> {
     pub dir: PathBuf,
     /// What was compiled.
     pub tools: &'a Tools,
-    run: &'a Run<'a>,
+    run: &'a CampaignRun<'a>,
 }
 
 /// What lives of a campaign share.
-struct Run<'a> {
+struct CampaignRun<'a> {
     campaign: &'a Campaign,
     tools: &'a Tools,
     scratch: &'a Path,
@@ -98,21 +98,21 @@ struct Run<'a> {
     target: usize,
     deadline: Instant,
     done: AtomicUsize,
-    lives: AtomicU64,
+    cases: AtomicU64,
     tally: Mutex<BTreeMap<String, usize>>,
     failures: Mutex<Vec<Failure>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { ci: false, count: None, duration: HOUR, life: None, seed: rand::random() }
+        Self { ci: false, count: None, duration: HOUR, case: None, seed: rand::random() }
     }
 }
 
-impl Life<'_> {
+impl Case<'_> {
     /// Whether there is more to do.
-    pub fn goes_on(&self) -> bool {
-        self.run.goes_on()
+    pub fn has_more(&self) -> bool {
+        self.run.has_more()
     }
 
     /// One fault was gone through, and everything was right after it.
@@ -127,8 +127,8 @@ impl Life<'_> {
     }
 
     /// What was compared with a book since the last time.
-    pub fn checked(&self, ledger: &mut Ledger) {
-        let Checks { logs, pages } = std::mem::take(&mut ledger.checks);
+    pub fn count_checks(&self, ledger: &mut Ledger) {
+        let CheckCounts { logs, pages } = std::mem::take(&mut ledger.checks);
         self.note_many("whole logs compared with what was read before", logs);
         self.note_many("pages that came back and were brought to the newest", pages);
     }
@@ -152,8 +152,8 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     let memory_path = memory.as_ref().map(Disk::path);
     let shares: u32 = campaigns.iter().map(|campaign| campaign.share).sum();
     for campaign in campaigns {
-        let part = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
-        let outcome = run(campaign, plan, part, &tools, &scratch, memory_path);
+        let time = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
+        let outcome = run(campaign, plan, time, &tools, &scratch, memory_path);
         if campaigns.len() > 1 {
             print!("{outcome}");
         }
@@ -170,11 +170,11 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
 fn run(
     campaign: &Campaign,
     plan: &Plan,
-    part: Duration,
+    time: Duration,
     tools: &Tools,
     scratch: &Path,
     memory: Option<&Path>,
-) -> Outcome {
+) -> CampaignOutcome {
     let hours = plan.duration.as_secs_f64() / HOUR.as_secs_f64();
     let target = match (plan.count, plan.ci) {
         (Some(count), _) => count,
@@ -182,29 +182,30 @@ fn run(
         (None, false) => (campaign.hour as f64 * hours).ceil() as usize,
     };
     let started = Instant::now();
-    let run = Run {
+    let run = CampaignRun {
         campaign,
         tools,
         scratch,
         memory,
         seed: plan.seed,
         target,
-        deadline: started + if plan.ci || plan.life.is_some() { part.max(HOUR) } else { part },
+        deadline: started + if plan.ci || plan.case.is_some() { time.max(HOUR) } else { time },
         done: AtomicUsize::new(0),
-        lives: AtomicU64::new(plan.life.unwrap_or(0)),
+        cases: AtomicU64::new(plan.case.unwrap_or(0)),
         tally: Mutex::default(),
         failures: Mutex::default(),
     };
     let not_run = if campaign.mounts { cannot_mount(scratch) } else { None };
     if not_run.is_none() {
-        let lanes = if plan.life.is_some() { 1 } else { LANES };
+        let workers = if plan.case.is_some() { 1 } else { WORKERS };
         thread::scope(|scope| {
-            let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(|| run.lane(plan.life))).collect();
-            let mut told = Instant::now();
-            while lanes.iter().any(|lane| !lane.is_finished()) {
+            let workers: Vec<_> =
+                (0..workers).map(|_| scope.spawn(|| run.work(plan.case))).collect();
+            let mut last_progress = Instant::now();
+            while workers.iter().any(|work| !work.is_finished()) {
                 thread::park_timeout(Duration::from_millis(50));
-                if told.elapsed() >= PROGRESS_EVERY {
-                    told = Instant::now();
+                if last_progress.elapsed() >= PROGRESS_EVERY {
+                    last_progress = Instant::now();
                     let (done, failed) = (run.done.load(Ordering::Relaxed), run.failed());
                     let name = campaign.name;
                     println!("{name}: {done} of {target} {}, {failed} failed", campaign.unit);
@@ -213,12 +214,12 @@ fn run(
         });
     }
     let failures = run.failures.into_inner().expect("no panic here");
-    Outcome {
+    CampaignOutcome {
         name: campaign.name,
         unit: campaign.unit,
         target,
         done: run.done.into_inner(),
-        lives: run.lives.into_inner(),
+        cases: run.cases.into_inner(),
         elapsed: started.elapsed(),
         tally: run.tally.into_inner().expect("no panic here"),
         failures,
@@ -226,8 +227,8 @@ fn run(
     }
 }
 
-impl Run<'_> {
-    fn goes_on(&self) -> bool {
+impl CampaignRun<'_> {
+    fn has_more(&self) -> bool {
         self.done.load(Ordering::Relaxed) < self.target
             && Instant::now() < self.deadline
             && self.failed() < FAILURES_MAX
@@ -237,14 +238,14 @@ impl Run<'_> {
         self.failures.lock().expect("no panic here").len()
     }
 
-    fn lane(&self, only: Option<u64>) {
-        while self.goes_on() {
-            let index = self.lives.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = self.live(index) {
+    fn work(&self, only: Option<u64>) {
+        while self.has_more() {
+            let index = self.cases.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = self.run(index) {
                 let dir = self.keep(index);
                 let message = error.to_string();
                 let replay = format!(
-                    "broker-torture {} --seed {} --life {index}",
+                    "broker-torture {} --seed {} --case {index}",
                     self.campaign.name, self.seed
                 );
                 let failure = Failure { message, replay, kept: dir };
@@ -257,25 +258,25 @@ impl Run<'_> {
         }
     }
 
-    fn live(&self, index: u64) -> Result {
+    fn run(&self, index: u64) -> Result {
         let dir = self.dir(index);
         fs::create_dir(&dir)?;
         let name = self.campaign.name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
         let seed = self.seed ^ name.rotate_left(32) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let random = StdRng::seed_from_u64(seed);
-        let mut life = Life { random, index, dir: dir.clone(), tools: self.tools, run: self };
-        (self.campaign.live)(&mut life)?;
+        let mut case = Case { random, index, dir: dir.clone(), tools: self.tools, run: self };
+        (self.campaign.run)(&mut case)?;
         Ok(fs::remove_dir_all(&dir)?)
     }
 
     fn dir(&self, index: u64) -> PathBuf {
-        let in_memory = match self.campaign.ground {
-            Ground::Both => index.is_multiple_of(2),
-            Ground::Disk => false,
-            Ground::Memory => true,
+        let in_memory = match self.campaign.storage {
+            Storage::Both => index.is_multiple_of(2),
+            Storage::Disk => false,
+            Storage::Memory => true,
         };
-        let ground = self.memory.filter(|_| in_memory).unwrap_or(self.scratch);
-        ground.join(self.name(index))
+        let storage = self.memory.filter(|_| in_memory).unwrap_or(self.scratch);
+        storage.join(self.name(index))
     }
 
     fn name(&self, index: u64) -> String {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::http::Client;
 use crate::ledger::{Ledger, Outcome, Receipt, Request};
 use crate::log::{Log, receipt_of, record_of};
-use crate::viewer::Viewer;
+use crate::subscriber::Subscriber;
 use crate::{Result, ensure};
 
 /// The history is built from the log within this time where nothing is wrong.
@@ -20,7 +20,7 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// Acknowledged requests that each check sends again.
 const RETRIES: usize = 5;
 /// Pages that come back, beside the one that always watches.
-const VIEWERS: usize = 4;
+const SUBSCRIBERS: usize = 4;
 
 impl Ledger {
     /// Everything, on a server to which nothing happens now.
@@ -36,7 +36,7 @@ impl Ledger {
         self.retry_some(client, random)?;
         self.check_private(&log)?;
         check_reads(client, &log)?;
-        self.check_viewers(client, &log, random)
+        self.check_subscribers(client, &log, random)
     }
 
     /// While a fault lasts: each read is right, or refused explicitly, in time.
@@ -45,7 +45,7 @@ impl Ledger {
             Ok(answer) if answer.status == 200 => answer,
             Ok(answer) if answer.is_refusal() => return Ok(()),
             Ok(answer) => return Err(format!("/log is answered {answer:?}").into()),
-            Err(error) => return in_time(&error, "/log"),
+            Err(error) => return ensure_not_silent(&error, "/log"),
         };
         let log = Log::of(answer.body.lines().map(str::to_owned).collect(), &self.lines)?;
         self.compare(&log)?;
@@ -59,13 +59,13 @@ impl Ledger {
                     let right = answer.status == 200 && answer.body.lines().eq(expected);
                     ensure!(right, "{target} is not what the log says: {answer:?}");
                 }
-                Err(error) => in_time(&error, &target)?,
+                Err(error) => ensure_not_silent(&error, &target)?,
             }
         }
         match client.get("/latest") {
             Ok(answer) if answer.is_refusal() => Ok(()),
-            Ok(answer) => same_newest(&answer.body, &log),
-            Err(error) => in_time(&error, "/latest"),
+            Ok(answer) => check_latest(&answer.body, &log),
+            Err(error) => ensure_not_silent(&error, "/latest"),
         }
     }
 
@@ -113,7 +113,7 @@ impl Ledger {
                 _ => stored.is_none() && mismatch,
             };
             ensure!(right, "a retry is answered {answer:?}, stored: {stored:?}: {request:?}");
-            request.answered(&answer)?;
+            request.record_answer(&answer)?;
         }
         Ok(sent)
     }
@@ -128,7 +128,7 @@ impl Ledger {
                 continue;
             }
             let (mut again, answer) = (request.clone(), client.insert(&request.body())?);
-            again.answered(&answer)?;
+            again.record_answer(&answer)?;
             let same = answer.status == 200 && again.outcome == request.outcome;
             ensure!(same, "a retry is answered {answer:?}: {request:?}");
         }
@@ -159,14 +159,14 @@ impl Ledger {
         Ok(())
     }
 
-    fn check_viewers(&mut self, client: Client, log: &Log, random: &mut StdRng) -> Result {
-        if self.viewers.len() < VIEWERS {
-            self.viewers.push(Viewer::default());
+    fn check_subscribers(&mut self, client: Client, log: &Log, random: &mut StdRng) -> Result {
+        if self.subscribers.len() < SUBSCRIBERS {
+            self.subscribers.push(Subscriber::default());
         }
-        for (i, viewer) in self.viewers.iter_mut().enumerate() {
+        for (i, subscriber) in self.subscribers.iter_mut().enumerate() {
             if i == 0 || random.random_bool(0.4) {
-                let comes_back = viewer.cursor.is_some();
-                viewer.catch_up(client, log)?;
+                let comes_back = subscriber.cursor.is_some();
+                subscriber.catch_up(client, log)?;
                 self.checks.pages += usize::from(comes_back);
             }
         }
@@ -241,7 +241,7 @@ pub fn ready(client: Client) -> Result {
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct HistoryEntry {
     event: String,
     version: u64,
     count: u64,
@@ -250,7 +250,7 @@ struct Listed {
 /// `/audit` and `/latest` say what the log says.
 fn check_reads(client: Client, log: &Log) -> Result {
     let answer = client.get("/audit")?;
-    let listed: Vec<Listed> = serde_json::from_str(&answer.body)?;
+    let listed: Vec<HistoryEntry> = serde_json::from_str(&answer.body)?;
     let public = log.public().map(|event| (event, log.by_event[event].len() as u64));
     let same = listed.iter().map(|event| (event.event.as_str(), event.version)).eq(public);
     let counted = listed.iter().all(|event| event.version == event.count);
@@ -260,7 +260,7 @@ fn check_reads(client: Client, log: &Log) -> Result {
         let lines = client.lines(&target)?;
         ensure!(lines.iter().eq(lines_of(log, event)), "{target} is not what the log says");
     }
-    same_newest(&client.get("/latest")?.body, log)
+    check_latest(&client.get("/latest")?.body, log)
 }
 
 #[derive(Deserialize)]
@@ -269,10 +269,10 @@ struct Latest<'a> {
     records: Vec<&'a serde_json::value::RawValue>,
 }
 
-fn same_newest(body: &str, log: &Log) -> Result {
+fn check_latest(body: &str, log: &Log) -> Result {
     let latest: Latest<'_> = serde_json::from_str(body)?;
     let records = latest.records.iter().map(|record| &record.get()[..record.get().len() - 1]);
-    let same = records.eq(log.newest_after(0).into_iter().map(record_of));
+    let same = records.eq(log.latest_after(0).into_iter().map(record_of));
     ensure!(same, "/latest is not what the log says: {body}");
     Ok(())
 }
@@ -282,7 +282,7 @@ fn lines_of<'a>(log: &'a Log, event: &str) -> impl Iterator<Item = &'a String> {
 }
 
 /// A connection that ended is an explicit error; one that stays silent is none.
-fn in_time(error: &std::io::Error, target: &str) -> Result {
+fn ensure_not_silent(error: &std::io::Error, target: &str) -> Result {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
     let silent = matches!(error.kind(), TimedOut | WouldBlock);
     ensure!(!silent, "{target} gets neither an answer nor an end");

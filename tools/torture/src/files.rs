@@ -83,7 +83,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Every file below a directory with its bytes.
-pub fn snapshot(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+pub fn read_all(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     if !dir.is_dir() {
         return Ok(BTreeMap::new());
     }

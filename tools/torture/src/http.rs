@@ -41,8 +41,8 @@ impl Connection {
     }
 
     /// How long a read may wait.
-    pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(patience))
+    pub fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))
     }
 
     /// Sends a request.
@@ -115,7 +115,7 @@ impl Connection {
 
     /// The next chunk of a stream; `None` at its proper end. An error loses nothing that has come,
     /// so a wait that was too long can be gone on with.
-    pub fn part(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub fn stream_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|two| two == b"\r\n") {
                 let size = std::str::from_utf8(&self.buffer[..at]).map_err(io::Error::other)?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::http::Answer;
-use crate::viewer::Viewer;
+use crate::subscriber::Subscriber;
 use crate::{Result, ensure};
 
 /// How many of the inserts are large: one in so many.
@@ -21,23 +21,23 @@ pub struct Ledger {
     /// The log as it was read last: it may only grow.
     pub lines: Vec<String>,
     /// Whether a third of what is inserted is large, so that groups are.
-    pub heavy: bool,
+    pub is_heavy: bool,
     /// Pages that come back with the cursor that they have.
-    pub viewers: Vec<Viewer>,
+    pub subscribers: Vec<Subscriber>,
     /// How often it was compared, since it was last asked.
-    pub checks: Checks,
+    pub checks: CheckCounts,
 }
 
 /// How often the log was compared with a book.
 #[derive(Clone, Copy, Default)]
-pub struct Checks {
+pub struct CheckCounts {
     /// The whole log was read, and everything of it that was read before was there unchanged.
     pub logs: usize,
     /// A page came back with its cursor, and got exactly what was newer.
     pub pages: usize,
 }
 
-impl Checks {
+impl CheckCounts {
     /// Adds those of a copy.
     pub fn add(&mut self, other: Self) {
         self.logs += other.logs;
@@ -103,7 +103,7 @@ impl Receipt {
 impl Ledger {
     /// How many of the inserts are large: one in so many.
     pub fn large_one_in(&self) -> u32 {
-        if self.heavy { LARGE_ONE_IN_HEAVY } else { LARGE_ONE_IN }
+        if self.is_heavy { LARGE_ONE_IN_HEAVY } else { LARGE_ONE_IN }
     }
 }
 
@@ -169,7 +169,7 @@ impl Request {
     }
 
     /// Takes in an answer to it. Only the statuses that the protocol names are let through.
-    pub fn answered(&mut self, answer: &Answer) -> Result {
+    pub fn record_answer(&mut self, answer: &Answer) -> Result {
         self.outcome = match answer.status {
             200 | 201 => Outcome::Acknowledged(self.receipts(&answer.body)?),
             500 => Outcome::Unknown,

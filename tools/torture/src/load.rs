@@ -42,7 +42,7 @@ impl Progress {
     }
 
     /// Whether a writer still has a connection.
-    pub fn goes_on(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.writing.load(Ordering::Relaxed) > 0
     }
 
@@ -63,7 +63,7 @@ pub fn run<T>(
     let progress = Progress { writing: AtomicUsize::new(WRITERS), ..Progress::default() };
     let seeds: [u64; WRITERS] = std::array::from_fn(|_| random.random());
     let large_one_in = ledger.large_one_in();
-    let mut viewer = ledger.viewers.first().cloned().unwrap_or_default();
+    let mut subscriber = ledger.subscribers.first().cloned().unwrap_or_default();
     let (acted, written, watched) = thread::scope(|scope| {
         let progress = &progress;
         let writers = seeds.map(|seed| {
@@ -75,7 +75,7 @@ pub fn run<T>(
                 (requests, end)
             })
         });
-        let watcher = scope.spawn(|| viewer.watch(client, &progress.stop));
+        let watcher = scope.spawn(|| subscriber.watch(client, &progress.stop));
         let acted = act(progress);
         progress.stop.store(true, Ordering::Relaxed);
         let written = writers.map(|writer| writer.join().expect("no writer panics"));
@@ -86,9 +86,9 @@ pub fn run<T>(
         ledger.requests.extend(requests);
         ends.push(end);
     }
-    match ledger.viewers.first_mut() {
-        Some(first) => *first = viewer,
-        None => ledger.viewers.push(viewer),
+    match ledger.subscribers.first_mut() {
+        Some(first) => *first = subscriber,
+        None => ledger.subscribers.push(subscriber),
     }
     let acted = acted?;
     ends.into_iter().collect::<Result<Vec<()>>>()?;
@@ -101,7 +101,7 @@ pub fn bulk(ledger: &mut Ledger, client: Client, random: &mut StdRng) -> Result 
     for _ in 0..BULK {
         let mut request = Request::large(random);
         let answer = client.insert(&request.body())?;
-        request.answered(&answer)?;
+        request.record_answer(&answer)?;
         ledger.requests.push(request);
     }
     Ok(())
@@ -115,19 +115,19 @@ fn write(
     requests: &mut Vec<Request>,
 ) -> Result {
     let Ok(mut connection) = Connection::open(client.0) else { return Ok(()) };
-    let mut newest = 0;
+    let mut latest = 0;
     while !progress.stop.load(Ordering::Relaxed) {
         if random.random_bool(0.05) && !retry_one(&mut connection, &mut random, requests)? {
             return Ok(());
         }
-        let request = Request::random(&mut random, newest, large_one_in);
+        let request = Request::random(&mut random, latest, large_one_in);
         requests.push(request);
         let request = requests.last_mut().expect("it was pushed");
         let Some(answer) = post(&mut connection, &request.body())? else { return Ok(()) };
-        request.answered(&answer)?;
+        request.record_answer(&answer)?;
         match &request.outcome {
             Outcome::Acknowledged(receipts) => {
-                newest = Receipt::of(&receipts[0])?.version;
+                latest = Receipt::of(&receipts[0])?.version;
                 progress.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Refused(code) => {
@@ -167,7 +167,7 @@ fn retry_one(
         return Ok(true);
     }
     let mut again = request.clone();
-    again.answered(&answer)?;
+    again.record_answer(&answer)?;
     let same = answer.status == 200 && again.outcome == request.outcome;
     ensure!(same, "a retry is answered {answer:?} instead of 200 {before:?}");
     Ok(true)

@@ -21,7 +21,7 @@ pub struct Log {
     pub by_event: BTreeMap<String, Vec<usize>>,
     /// Seqs of records that only their user sees.
     pub private: Vec<u64>,
-    newest_time: String,
+    latest_time: String,
 }
 
 /// A line, as much as is needed of it.
@@ -64,12 +64,12 @@ impl Log {
             self.lines.push(raw);
             return Ok(());
         };
-        let right = is_known || line.made_hash().as_deref() == Some(line.hash);
+        let right = is_known || line.expected_hash().as_deref() == Some(line.hash);
         ensure!(right, "/log: the hash is wrong: {raw}");
         let time = line.timestamp.unwrap_or_default().to_owned();
-        let falls = (time.len(), &time) < (self.newest_time.len(), &self.newest_time);
-        ensure!(!falls, "/log: times fall after {}: {raw}", self.newest_time);
-        self.newest_time = time;
+        let falls = (time.len(), &time) < (self.latest_time.len(), &self.latest_time);
+        ensure!(!falls, "/log: times fall after {}: {raw}", self.latest_time);
+        self.latest_time = time;
         let versions = self.by_event.entry(event).or_default();
         versions.push(at);
         let version = Some(versions.len() as u64);
@@ -89,12 +89,12 @@ impl Log {
     }
 
     /// The newest public records after a seq, as lines, in the order of the log.
-    pub fn newest_after(&self, seq: u64) -> Vec<&str> {
-        let newest = self.public().filter_map(|event| self.by_event[event].last().copied());
-        let mut newest: Vec<usize> = newest.collect();
-        newest.retain(|at| *at as u64 + 1 > seq);
-        newest.sort_unstable();
-        newest.into_iter().map(|at| self.lines[at].as_str()).collect()
+    pub fn latest_after(&self, seq: u64) -> Vec<&str> {
+        let latest = self.public().filter_map(|event| self.by_event[event].last().copied());
+        let mut latest: Vec<usize> = latest.collect();
+        latest.retain(|at| *at as u64 + 1 > seq);
+        latest.sort_unstable();
+        latest.into_iter().map(|at| self.lines[at].as_str()).collect()
     }
 }
 
@@ -110,7 +110,7 @@ pub fn receipt_of(line: &str) -> &str {
 
 impl Line<'_> {
     /// PROTOCOL.md, section 4; there are no authors in open mode.
-    fn made_hash(&self) -> Option<String> {
+    fn expected_hash(&self) -> Option<String> {
         let [salt1, salt2] = self.salts?;
         let event = self.event.as_ref()?;
         let mut meta = vec![u8::try_from(event.len()).ok()?];
@@ -136,8 +136,8 @@ impl Line<'_> {
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pairs = (0..hex.len()).step_by(2);
-    pairs.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+    let calls_and_scopes = (0..hex.len()).step_by(2);
+    calls_and_scopes.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// Milliseconds since 1970 of `…-MM-DDThh:mm:ss.mmmZ`.

@@ -3,7 +3,7 @@
 //!
 //! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--seed N] [--json FILE]
 //! [--simulation FILE]`
-//! `broker-torture CAMPAIGN --seed N --life N` does again what one directory went through.
+//! `broker-torture CAMPAIGN --seed N --case N` does again what one directory went through.
 //!
 //! Campaigns are in `campaigns/`, each a list of lives of a data directory; `campaign` hands lives
 //! to threads and keeps the directory of one that failed. `load` writes and watches, `ledger` is the
@@ -22,7 +22,7 @@ mod report;
 mod segments;
 mod server;
 mod shim;
-mod viewer;
+mod subscriber;
 
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
@@ -46,7 +46,7 @@ macro_rules! ensure {
 }
 
 const USAGE: &str = "usage: broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] \
-                     [--seed N] [--life N] [--json FILE] [--simulation FILE]";
+                     [--seed N] [--case N] [--json FILE] [--simulation FILE]";
 
 /// Set in the process that has a mount namespace of its own.
 const INSIDE: &str = "BROKER_TORTURE_INSIDE";
@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<Report> {
     enter_namespace()?;
     let mut report = campaign::run_all(&arguments.campaigns, &arguments.plan)?;
     if let Some(path) = &arguments.simulation {
-        report.add(report::Outcome::of_simulation(path));
+        report.add(report::CampaignOutcome::of_simulation(path));
     }
     print!("{report}");
     if let Some(path) = &arguments.json {
@@ -111,7 +111,7 @@ impl Arguments {
                 "--ci" => plan.ci = true,
                 "--count" => plan.count = Some(number()? as usize),
                 "--duration" => plan.duration = Duration::from_secs(number()?),
-                "--life" => plan.life = Some(number()?),
+                "--case" => plan.case = Some(number()?),
                 "--seed" => plan.seed = number()?,
                 "--simulation" => {
                     simulation = Some(PathBuf::from(words.next().ok_or(USAGE)?));

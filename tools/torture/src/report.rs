@@ -17,11 +17,11 @@ const SHARES: usize = 4;
 /// All campaigns of a run.
 pub struct Report {
     seed: u64,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<CampaignOutcome>,
 }
 
 /// What came of one campaign.
-pub struct Outcome {
+pub struct CampaignOutcome {
     /// Its name.
     pub name: &'static str,
     /// What is counted.
@@ -31,7 +31,7 @@ pub struct Outcome {
     /// How many were survived.
     pub done: usize,
     /// How many directories were used.
-    pub lives: u64,
+    pub cases: u64,
     /// How long it took.
     pub elapsed: Duration,
     /// What happened, and how often.
@@ -68,13 +68,13 @@ impl Report {
     }
 
     /// Adds what came of a campaign.
-    pub fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: CampaignOutcome) {
         self.outcomes.push(outcome);
     }
 
     /// Whether every campaign ran and broke nothing. One that survived nothing did not run.
     pub fn passed(&self) -> bool {
-        let good = |outcome: &Outcome| {
+        let good = |outcome: &CampaignOutcome| {
             outcome.not_run.is_none() && outcome.failures.is_empty() && outcome.done > 0
         };
         !self.outcomes.is_empty() && self.outcomes.iter().all(good)
@@ -91,7 +91,7 @@ impl Report {
                 "unit": outcome.unit,
                 "target": outcome.target,
                 "survived": outcome.done,
-                "directories": outcome.lives,
+                "directories": outcome.cases,
                 "seconds": outcome.elapsed.as_secs_f64(),
                 "tally": outcome.tally,
                 "failures": failures.collect::<Vec<_>>(),
@@ -104,7 +104,7 @@ impl Report {
     }
 }
 
-impl Outcome {
+impl CampaignOutcome {
     /// What the simulation left in a file: a line for each of its tests, which run beside each other.
     pub fn of_simulation(path: &Path) -> Self {
         let mut outcome = Self {
@@ -112,17 +112,17 @@ impl Outcome {
             unit: "seeds, or the time,",
             target: SEEDS,
             done: 0,
-            lives: 0,
+            cases: 0,
             elapsed: Duration::ZERO,
             tally: BTreeMap::new(),
             failures: Vec::new(),
             not_run: Some(format!("{} has not what its tests say", path.display())),
         };
         let Ok(text) = fs::read_to_string(path) else { return outcome };
-        let mut said = 0;
+        let mut output = 0;
         for line in text.lines() {
             let Ok(seeds) = serde_json::from_str::<Seeds>(line) else { continue };
-            said += 1;
+            output += 1;
             outcome.done += seeds.lived;
             outcome.elapsed = outcome.elapsed.max(Duration::from_secs_f64(seeds.seconds));
             outcome.failures.extend(seeds.failed.map(|seed| Failure {
@@ -131,8 +131,8 @@ impl Outcome {
                 kept: path.to_owned(),
             }));
         }
-        outcome.lives = outcome.done as u64;
-        if said == SHARES {
+        outcome.cases = outcome.done as u64;
+        if output == SHARES {
             outcome.not_run = None;
         }
         outcome
@@ -165,9 +165,9 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for CampaignOutcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, target, done, lives, elapsed, .. } = self;
+        let Self { name, unit, target, done, cases, elapsed, .. } = self;
         if let Some(why) = &self.not_run {
             writeln!(out, "{name}: DID NOT RUN: {why}")?;
             return self.failures.iter().try_for_each(|failure| writeln!(out, "    {failure}"));
@@ -175,7 +175,7 @@ impl fmt::Display for Outcome {
         let (seconds, failed) = (elapsed.as_secs(), self.failures.len());
         writeln!(
             out,
-            "{name}: {done} of {target} {unit} survived on {lives} directories in {seconds} s, {failed} failed"
+            "{name}: {done} of {target} {unit} survived on {cases} directories in {seconds} s, {failed} failed"
         )?;
         let tally: Vec<_> =
             self.tally.iter().map(|(what, count)| format!("{count} {what}")).collect();

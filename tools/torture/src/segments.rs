@@ -80,14 +80,14 @@ impl Segment {
     }
 
     /// Where a check that meets a byte stops: the header, the group, or the end of the groups.
-    pub fn place_of(&self, at: usize) -> usize {
+    pub fn verified_offset(&self, at: usize) -> usize {
         let group = self.groups.iter().find(|group| (group.at..group.end).contains(&at));
         if at < HEADER_BYTES { 0 } else { group.map_or(self.end, |group| group.at) }
     }
 }
 
 /// Number of the last group that the mark of a data directory knows of.
-pub fn marked_group(data: &Path) -> Result<u64> {
+pub fn watermark_group(data: &Path) -> Result<u64> {
     let bytes = fs::read(data.join("journal/mark"))?;
     let slots = [0, 4096].map(|at| {
         let whole = bytes.get(at..at + 8) == Some(b"\x8aBMARK\r\n");

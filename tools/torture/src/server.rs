@@ -25,13 +25,13 @@ pub const STOP_MAX: Duration = Duration::from_secs(12);
 pub const START_MAX: Duration = Duration::from_secs(60);
 
 /// More than any run here writes, and less than any does.
-const OPEN_BESIDE_RECORDS: [&str; 2] = ["500000", "0"];
+const BACKGROUND_OPEN_RECORDS: [&str; 2] = ["500000", "0"];
 /// More than any run here writes, and so little that every look finds a checkpoint due.
-const CHECKPOINT_BYTES: [&str; 2] = ["1GiB", "4KiB"];
+const SNAPSHOT_BYTES: [&str; 2] = ["1GiB", "4KiB"];
 
 /// What a server is started on.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct ServerConfig<'a> {
     /// Holds `data`, and takes the log.
     pub dir: &'a Path,
     /// Where `data` is, when it is elsewhere.
@@ -43,7 +43,7 @@ pub struct Place<'a> {
     /// `BROKER_BACKGROUND_OPEN_RECORDS`.
     pub background_open_records: &'a str,
     /// `BROKER_SNAPSHOT_BYTES`.
-    pub checkpoint_bytes: &'a str,
+    pub snapshot_bytes: &'a str,
     /// `BROKER_MAX_PROJECTION_LAG`.
     pub max_projection_lag: &'a str,
 }
@@ -59,7 +59,7 @@ pub struct Server {
 
 /// How a process ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Exit {
     /// Its status.
     pub status: ExitStatus,
     /// All it said.
@@ -86,7 +86,7 @@ fn own_address() -> Ipv4Addr {
     Ipv4Addr::from_bits(first.to_bits() + nth % (last.to_bits() - first.to_bits() + 1))
 }
 
-impl<'a> Place<'a> {
+impl<'a> ServerConfig<'a> {
     /// `dir/data`, in small segments, without checkpoints and without a shim.
     pub fn new(dir: &'a Path) -> Self {
         Self {
@@ -94,22 +94,22 @@ impl<'a> Place<'a> {
             data: None,
             shim: None,
             segment_bytes: "64KiB",
-            background_open_records: OPEN_BESIDE_RECORDS[0],
-            checkpoint_bytes: CHECKPOINT_BYTES[0],
+            background_open_records: BACKGROUND_OPEN_RECORDS[0],
+            snapshot_bytes: SNAPSHOT_BYTES[0],
             max_projection_lag: "2000000",
         }
     }
 
     /// Waits for the history at a start, or opens it beside the serving; with checkpoints or not.
-    pub fn open_any(self, random: &mut StdRng) -> Self {
-        let background_open_records = OPEN_BESIDE_RECORDS[random.random_range(0..2)];
-        Self { background_open_records, ..self.checkpoint_any(random) }
+    pub fn any_open(self, random: &mut StdRng) -> Self {
+        let background_open_records = BACKGROUND_OPEN_RECORDS[random.random_range(0..2)];
+        Self { background_open_records, ..self.any_snapshots(random) }
     }
 
     /// Reads the whole log at a start, or what a checkpoint leaves of it, and the rest beside the
     /// serving.
-    pub fn checkpoint_any(self, random: &mut StdRng) -> Self {
-        Self { checkpoint_bytes: CHECKPOINT_BYTES[random.random_range(0..2)], ..self }
+    pub fn any_snapshots(self, random: &mut StdRng) -> Self {
+        Self { snapshot_bytes: SNAPSHOT_BYTES[random.random_range(0..2)], ..self }
     }
 
     /// With a shim.
@@ -132,7 +132,7 @@ impl<'a> Place<'a> {
         command.env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
         command.env("BROKER_BACKGROUND_OPEN_RECORDS", self.background_open_records);
-        command.env("BROKER_SNAPSHOT_BYTES", self.checkpoint_bytes);
+        command.env("BROKER_SNAPSHOT_BYTES", self.snapshot_bytes);
         command.env("BROKER_MAX_PROJECTION_LAG", self.max_projection_lag);
         if let Some(shim) = self.shim {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
@@ -156,23 +156,23 @@ impl<'a> Place<'a> {
     /// Starts it where nothing is wrong: it must serve.
     pub fn serve(&self) -> Result<Server> {
         let mut server = self.spawn()?;
-        match server.serving(START_MAX)? {
+        match server.wait_until_serving(START_MAX)? {
             None => Ok(server),
-            Some(ended) => Err(format!("it does not start: {ended:?}").into()),
+            Some(exit) => Err(format!("it does not start: {exit:?}").into()),
         }
     }
 }
 
 impl Server {
     /// Waits until it serves; `Some` when it ended instead.
-    pub fn serving(&mut self, limit: Duration) -> Result<Option<Ended>> {
+    pub fn wait_until_serving(&mut self, limit: Duration) -> Result<Option<Exit>> {
         match self.first_line.recv_timeout(limit) {
             Ok(line) => {
                 let address = line.trim().strip_prefix("listening on http://");
                 self.address = Some(address.ok_or("it says where it listens")?.parse()?);
                 Ok(None)
             }
-            Err(RecvTimeoutError::Disconnected) => self.ended(STOP_MAX).map(Some),
+            Err(RecvTimeoutError::Disconnected) => self.wait_for_exit(STOP_MAX).map(Some),
             Err(RecvTimeoutError::Timeout) => {
                 Err(format!("it neither serves nor ends within {limit:?}").into())
             }
@@ -190,16 +190,16 @@ impl Server {
     }
 
     /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> Result<bool> {
+    pub fn has_exited(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
     /// Waits for its end.
-    pub fn ended(&mut self, limit: Duration) -> Result<Ended> {
+    pub fn wait_for_exit(&mut self, limit: Duration) -> Result<Exit> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                return Ok(Ended { status, stderr: self.log() });
+                return Ok(Exit { status, stderr: self.log() });
             }
             ensure!(Instant::now() < deadline, "it did not end within {limit:?}: {}", self.log());
             thread::park_timeout(Duration::from_millis(1));
@@ -215,8 +215,8 @@ impl Server {
     /// SIGTERM, and an end that must be a good one.
     pub fn stop(mut self) -> Result {
         self.signal(Signal::TERM)?;
-        let ended = self.ended(STOP_MAX)?;
-        ensure!(ended.status.success(), "a stop ends badly: {ended:?}");
+        let exit = self.wait_for_exit(STOP_MAX)?;
+        ensure!(exit.status.success(), "a stop ends badly: {exit:?}");
         Ok(())
     }
 
@@ -232,13 +232,13 @@ impl Server {
         self.signal(Signal::STOP)?;
         let deadline = Instant::now() + STOP_MAX;
         loop {
-            let mut still = true;
+            let mut stalls = true;
             for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
                 let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
                 let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-                still &= matches!(state, Some('T') | None);
+                stalls &= matches!(state, Some('T') | None);
             }
-            if still {
+            if stalls {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "it does not stand still");
@@ -260,13 +260,13 @@ impl Drop for Server {
     }
 }
 
-impl Ended {
+impl Exit {
     /// A stop must be told: not a crash, and with a sentence for whoever must act.
-    pub fn explained(&self) -> Result<String> {
+    pub fn explanation(&self) -> Result<String> {
         let sentence = self.stderr.lines().find(|line| line.starts_with("broker: "));
-        let told = self.status.code().is_some_and(|code| code != 0);
+        let is_failure = self.status.code().is_some_and(|code| code != 0);
         match sentence {
-            Some(sentence) if told => Ok(sentence.to_owned()),
+            Some(sentence) if is_failure => Ok(sentence.to_owned()),
             _ => Err(format!("an end without an explanation: {self:?}").into()),
         }
     }

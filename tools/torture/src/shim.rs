@@ -30,7 +30,7 @@ pub struct Shim {
 const ARMED: u64 = 0;
 const FAULT_AT: u64 = 1;
 const KIND: u64 = 4;
-const STRUCK: u64 = 7;
+const HITS: u64 = 7;
 const CLOCK_MS: u64 = 8;
 const COUNTS: u64 = 9;
 const WORDS: u64 = COUNTS + (CALLS.len() * SCOPES.len()) as u64;
@@ -51,7 +51,7 @@ pub const CALLS: [&str; 9] = [
 pub const SCOPES: [&str; 3] = ["journal", "projection", "other"];
 /// Faults, in the order of `shim.c`, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FaultKind {
     /// Nothing is done, and EIO is told.
     Eio = 1,
     /// Nothing is done, and ENOSPC is told.
@@ -76,7 +76,7 @@ pub struct Fault {
     /// Which of these calls, from 1.
     pub nth: i64,
     /// How.
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// Whether all after it fail too.
     pub sticky: bool,
 }
@@ -106,7 +106,7 @@ impl Shim {
         let open =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&control);
         let shim = Self { library: tools.shim.clone(), control, words: open? };
-        shim.calm()?;
+        shim.disarm()?;
         Ok(shim)
     }
 
@@ -122,13 +122,13 @@ impl Shim {
 
     /// Counts from now on, from 0, and fails nothing.
     pub fn count(&self) -> Result {
-        self.calm()?;
+        self.disarm()?;
         self.put(ARMED, 1)
     }
 
     /// Counts from now on, from 0, and fails what is told.
     pub fn arm(&self, fault: Fault) -> Result {
-        self.calm()?;
+        self.disarm()?;
         let Fault { call, scope, nth, kind, sticky } = fault;
         let words = [1 << call, 1 << scope, nth, kind as i64, i64::from(sticky)];
         for (at, word) in (FAULT_AT..).zip(words) {
@@ -138,12 +138,12 @@ impl Shim {
     }
 
     /// What stalls goes on, and meets this, as does what comes after it.
-    pub fn release(&self, kind: Kind) -> Result {
+    pub fn release(&self, kind: FaultKind) -> Result {
         self.put(KIND, kind as i64)
     }
 
     /// Fails and counts nothing, and forgets; the clock stays.
-    pub fn calm(&self) -> Result {
+    pub fn disarm(&self) -> Result {
         for word in (0..WORDS).filter(|word| *word != CLOCK_MS) {
             self.put(word, 0)?;
         }
@@ -156,8 +156,8 @@ impl Shim {
     }
 
     /// How often it has struck.
-    pub fn struck(&self) -> Result<i64> {
-        self.get(STRUCK)
+    pub fn hits(&self) -> Result<i64> {
+        self.get(HITS)
     }
 
     /// How often a kind of call was made.

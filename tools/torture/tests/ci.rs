@@ -12,43 +12,43 @@ fn slice(campaign: &str) {
         command.args(["--seed", &seed]);
     }
     let output = command.output().expect("the tool starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    println!("{said}{complained}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    println!("{stdout}{stderr}");
     assert!(output.status.success(), "{campaign}: {}", output.status);
 }
 
 #[test]
-fn lies_are_found_by_the_checks_that_the_campaigns_use() {
+fn checks_detect_promises_broken_on_purpose() {
     slice("control");
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_by_kills_under_load_at_opens_rebuilds_and_shutdowns() {
+fn acknowledged_events_survive_kills_under_load_at_opens_rebuilds_and_shutdowns() {
     slice("kill");
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_by_power_cuts() {
+fn acknowledged_events_survive_power_cuts() {
     slice("power");
 }
 
 #[test]
-fn calls_that_fail_or_stall_lead_to_an_error_or_a_stop_and_lose_nothing() {
+fn failing_and_stalled_calls_lead_to_an_error_or_a_stop_and_lose_nothing() {
     slice("faults");
 }
 
 #[test]
-fn a_full_disk_refuses_inserts_answers_reads_and_is_well_when_there_is_space() {
+fn full_disk_refuses_inserts_answers_reads_and_recovers_when_space_is_back() {
     slice("full");
 }
 
 #[test]
-fn damaged_bytes_are_found_and_named_or_do_no_harm() {
+fn damaged_bytes_are_reported_with_file_and_offset_or_do_no_harm() {
     slice("damage");
 }
 
 #[test]
-fn clocks_second_processes_foreign_copied_and_rolled_back_directories_do_no_harm() {
+fn clock_jumps_second_processes_and_foreign_copied_or_rolled_back_directories_do_no_harm() {
     slice("directories");
 }

@@ -1,7 +1,7 @@
 //! What a long history costs: load that lasts, inserts and reads beside it, a start after a crash,
 //! a rebuild of what is derived, and the disk.
 
-mod lasting;
+mod sustained;
 mod reads;
 pub mod sled_alone;
 
@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::client::Client;
+use crate::http::Client;
 use crate::memory::{allocated, written};
+use crate::process::{Scratch, Server, sled_fill};
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, Server, sled_fill};
 use crate::workload::Workload;
 
 /// Length of a value, as the goal for the disk has it.
@@ -29,7 +29,7 @@ const CRASHES: usize = 3;
 const CRASH_BATCHES: usize = 100;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Longer than ten million records take.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const CATCH_UP_MAX: Duration = Duration::from_secs(3600);
 
 /// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 60,000 a
 /// second beside them, is never more than two million records behind.
@@ -52,8 +52,8 @@ const ESTIMATE_PROJECTION: f64 = 40.0;
 
 /// Versions of a full block in Broker's projection. sled alone is measured with them, and with an
 /// entry for each version, which is what the goals were set by.
-pub const BROKERS_BLOCK: u64 = 16;
-const SINGLE: u64 = 1;
+pub const BROKER_BLOCK: u64 = 16;
+const SINGLE_BLOCK: u64 = 1;
 
 /// How much history.
 #[derive(Clone, Copy)]
@@ -69,12 +69,12 @@ pub struct Settings {
     /// Of the lasting load and the rebuild, which take minutes each.
     pub rounds: usize,
     /// How long the lasting load lasts.
-    pub lasting: Duration,
+    pub sustained: Duration,
 }
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    lasting::run(settings.rounds, settings.lasting, report)?;
+    sustained::run(settings.rounds, settings.sustained, report)?;
     let records = settings.records.max(LITTLE.records);
     let much = Size { records, events: EVENTS_MAX.min(records / 100) };
     let (little_scratch, scratch) = (Scratch::new()?, Scratch::new()?);
@@ -87,7 +87,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let name = "history";
     report.add(name, "records of 300 B in batches", "/s", &[rate]).estimate(ESTIMATE_FILL);
     little_server.settle()?;
-    server.caught_up(PATIENCE)?;
+    server.caught_up(CATCH_UP_MAX)?;
     rustix::fs::sync();
     reads::run((&little_server, LITTLE), (&server, much), report)?;
     drop(little_server);
@@ -111,10 +111,10 @@ fn crashes(
         drop(server);
         let started = Instant::now();
         server = Server::broker(scratch, &[])?;
-        Client::connect(server.address)?.call(&call_path("/readyz"), 200)?;
+        Client::connect(server.address)?.call(&get("/readyz"), 200)?;
         let ready = started.elapsed().as_secs_f64();
         let lag = server.health()?["projection"]["lag"].as_f64().ok_or("a lag is a number")?;
-        server.caught_up(PATIENCE)?;
+        server.caught_up(CATCH_UP_MAX)?;
         let all = [ready, lag, started.elapsed().as_secs_f64()];
         runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
     }
@@ -150,11 +150,11 @@ fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) ->
             let seconds = sled_fill(&Scratch::new()?, block, size.records, size.events)?;
             Ok(size.records as f64 / seconds)
         };
-        let (single, sled) = (alone(SINGLE)?, alone(BROKERS_BLOCK)?);
+        let (single, sled) = (alone(SINGLE_BLOCK)?, alone(BROKER_BLOCK)?);
         rustix::fs::sync();
         let started = Instant::now();
         let server = Server::broker(scratch, &[])?;
-        server.caught_up(PATIENCE)?;
+        server.caught_up(CATCH_UP_MAX)?;
         let seconds = started.elapsed().as_secs_f64();
         let records = server.health()?["seq"].as_f64().ok_or("a seq is a number")?;
         let rebuilt = records / seconds;
@@ -189,8 +189,8 @@ fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
                 return Ok(());
             }
             let refused_since = Instant::now();
-            while !client.call_unless_busy(&requests[number % requests.len()], 201)? {
-                if refused_since.elapsed() > PATIENCE {
+            while !client.call_unless_unavailable(&requests[number % requests.len()], 201)? {
+                if refused_since.elapsed() > CATCH_UP_MAX {
                     return Err(std::io::ErrorKind::TimedOut.into());
                 }
                 thread::sleep(BUSY_PAUSE);
@@ -218,6 +218,6 @@ impl Size {
 }
 
 /// A request that reads.
-fn call_path(path: &str) -> Vec<u8> {
+fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }

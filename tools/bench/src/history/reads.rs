@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Size, call_path};
+use super::{Size, get};
 use crate::Result;
-use crate::client::Client;
+use crate::http::Client;
+use crate::process::Server;
 use crate::report::{Goal, Report, spread};
-use crate::server::Server;
 use crate::workload::{Workload, name};
 
 const ROUNDS: usize = 40;
-const TURN: usize = 25;
+const REQUESTS: usize = 25;
 const PAGE: usize = 100;
 
 /// Each kind of request in turn, on both stores.
@@ -22,21 +22,23 @@ pub fn run(
 ) -> Result<()> {
     let mut few = Reader::new(few, few_size);
     let mut many = Reader::new(many, many_size);
-    for kind in [Kind::Insert, Kind::Page, Kind::Newest] {
+    for operation in [Operation::Insert, Operation::Page, Operation::Latest] {
         let mut runs: [Vec<f64>; 3] = Default::default();
         for _ in 0..ROUNDS {
-            let (few, many) = (few.turn_us(kind)?, many.turn_us(kind)?);
+            let (few, many) = (few.round_us(operation)?, many.round_us(operation)?);
             let all = [few, many, many / few];
             runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
         }
         let [few, many, ratio] = &runs;
         // Sync and round trip; a hundred records that lie apart, read one by one; a look-up.
-        let (names, estimate) = match kind {
-            Kind::Insert => (["insert, little", "insert, much", "insert, much / little"], 160.0),
-            Kind::Page => {
+        let (names, estimate) = match operation {
+            Operation::Insert => {
+                (["insert, little", "insert, much", "insert, much / little"], 160.0)
+            }
+            Operation::Page => {
                 (["page of 100, little", "page of 100, much", "page of 100, much / little"], 900.0)
             }
-            Kind::Newest => {
+            Operation::Latest => {
                 (["newest read, little", "newest read, much", "newest read, much / little"], 60.0)
             }
         };
@@ -49,9 +51,9 @@ pub fn run(
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum Operation {
     Insert,
-    Newest,
+    Latest,
     Page,
 }
 
@@ -72,28 +74,28 @@ impl Reader {
     /// The median of a turn in microseconds, on a connection of its own: one whose worker happens to
     /// run on another processor than the client takes 100 us more for each request, for as long as
     /// it lasts.
-    fn turn_us(&mut self, kind: Kind) -> Result<f64> {
+    fn round_us(&mut self, operation: Operation) -> Result<f64> {
         let mut client = Client::connect(self.address)?;
-        let mut times = Vec::with_capacity(TURN);
-        for _ in 0..TURN {
+        let mut times = Vec::with_capacity(REQUESTS);
+        for _ in 0..REQUESTS {
             self.event = (self.event + 7_919) % self.size.events;
-            let request = match kind {
-                Kind::Insert => self.workload.insert(self.event),
-                Kind::Newest => call_path(&format!("/latest?event={}", name(self.event))),
-                Kind::Page => call_path(&format!("/audit/{}?limit={PAGE}", name(self.event))),
+            let request = match operation {
+                Operation::Insert => self.workload.insert(self.event),
+                Operation::Latest => get(&format!("/latest?event={}", name(self.event))),
+                Operation::Page => get(&format!("/audit/{}?limit={PAGE}", name(self.event))),
             };
             let started = Instant::now();
-            match kind {
-                Kind::Insert => drop(client.call(&request, 201)?),
-                Kind::Newest => {
+            match operation {
+                Operation::Insert => drop(client.call(&request, 201)?),
+                Operation::Latest => {
                     let found = name(self.event);
                     let body = client.call(&request, 200)?;
                     if !body.windows(found.len()).any(|window| window == found.as_bytes()) {
                         return Err("the newest value was not found".into());
                     }
                 }
-                Kind::Page => {
-                    let page = client.call_streamed(&request)?;
+                Operation::Page => {
+                    let page = client.call_chunked(&request)?;
                     let records = page.windows(8).filter(|eight| eight == b"\"event\":").count();
                     if records != PAGE {
                         return Err(format!("a page has {records} records").into());

@@ -35,7 +35,7 @@ struct Index {
 
 /// What lies under an identity's key: the number of its history, its newest version, and the places
 /// of the versions that fill no block yet.
-struct Line {
+struct IndexEntry {
     number: u64,
     version: u64,
     open: Vec<u8>,
@@ -51,7 +51,7 @@ impl Index {
     /// Applies a batch: a line for each event among them, every block that is full, a position.
     fn step(&mut self, events: &[usize]) -> Result<()> {
         let mut batch = sled::Batch::default();
-        let mut moved: HashMap<Vec<u8>, Line> = HashMap::new();
+        let mut moved: HashMap<Vec<u8>, IndexEntry> = HashMap::new();
         for &event in events {
             self.seq += 1;
             let mut key = vec![b'n'];
@@ -60,8 +60,8 @@ impl Index {
             let line = match moved.get_mut(&key) {
                 Some(line) => line,
                 None => {
-                    let known = self.db.get(&key)?.map(|value| Line::decode(&value));
-                    moved.entry(key).or_insert(known.unwrap_or(Line::unborn(self.seq)))
+                    let known = self.db.get(&key)?.map(|value| IndexEntry::decode(&value));
+                    moved.entry(key).or_insert(known.unwrap_or(IndexEntry::new(self.seq)))
                 }
             };
             if let Some((key, block)) = line.push(self.seq, self.block) {
@@ -78,8 +78,8 @@ impl Index {
     }
 }
 
-impl Line {
-    fn unborn(number: u64) -> Self {
+impl IndexEntry {
+    fn new(number: u64) -> Self {
         Self { number, version: 0, open: Vec::new() }
     }
 

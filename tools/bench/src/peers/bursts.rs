@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{EVENTS, Nats, Redis, broker, pocketbase};
 use crate::Result;
 use crate::burst::Runs;
+use crate::process::{Scratch, Server};
+use crate::protocol::Protocol;
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, Server};
-use crate::wire::Wire;
 use crate::workload::Workload;
 
 const ROUNDS: usize = 3;
@@ -46,25 +46,25 @@ pub struct Peers<'a> {
 /// Measures and reports; a burst takes so long.
 pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()> {
     let requests = broker(2);
-    let redis_wire = Redis::new(&mut Workload::new(2), EVENTS);
-    let nats_wire = Nats::new(&mut Workload::new(2), EVENTS);
-    let pocketbase_wire = pocketbase::requests(&mut Workload::new(2), EVENTS);
+    let redis_protocol = Redis::new(&mut Workload::new(2), EVENTS);
+    let nats_protocol = Nats::new(&mut Workload::new(2), EVENTS);
+    let pocketbase_protocol = pocketbase::requests(&mut Workload::new(2), EVENTS);
     let short = burst.min(SHORT_MAX);
     let [mut bare, mut ours, mut redis, mut nats, mut pocketbase] =
         [(); 5].map(|()| Runs::default());
     let [mut ours_many, mut redis_many] = [(); 2].map(|()| Runs::default());
     for _ in 0..ROUNDS {
-        turn(&mut bare, |_| Server::bare(), FEW, short, &requests)?;
+        run_once(&mut bare, |_| Server::bare(), FEW, short, &requests)?;
         let start_ours = |scratch: &Scratch| Server::broker(scratch, &[]);
         let start_redis = |scratch: &Scratch| Redis::start(peers.redis, scratch);
-        turn(&mut ours, start_ours, FEW, burst, &requests)?;
-        turn(&mut redis, start_redis, FEW, burst, &redis_wire)?;
-        turn(&mut ours_many, start_ours, MANY, burst, &requests)?;
-        turn(&mut redis_many, start_redis, MANY, burst, &redis_wire)?;
+        run_once(&mut ours, start_ours, FEW, burst, &requests)?;
+        run_once(&mut redis, start_redis, FEW, burst, &redis_protocol)?;
+        run_once(&mut ours_many, start_ours, MANY, burst, &requests)?;
+        run_once(&mut redis_many, start_redis, MANY, burst, &redis_protocol)?;
         let start_nats = |scratch: &Scratch| Nats::start(peers.nats, scratch);
-        turn(&mut nats, start_nats, FEW, short, &nats_wire)?;
+        run_once(&mut nats, start_nats, FEW, short, &nats_protocol)?;
         let start_pocketbase = |scratch: &Scratch| pocketbase::start(peers.pocketbase, scratch);
-        turn(&mut pocketbase, start_pocketbase, FEW, short, &pocketbase_wire)?;
+        run_once(&mut pocketbase, start_pocketbase, FEW, short, &pocketbase_protocol)?;
     }
     let rate = |runs: &Runs| runs.of(|outcome| outcome.per_second);
     let p99 = |runs: &Runs| runs.of(|outcome| outcome.quantile(0.99));
@@ -103,17 +103,17 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
 }
 
 /// One server on an empty directory, for a time.
-fn turn(
+fn run_once(
     runs: &mut Runs,
     start: impl Fn(&Scratch) -> Result<Server>,
     connections: usize,
     duration: Duration,
-    wire: &dyn Wire,
+    protocol: &dyn Protocol,
 ) -> Result<()> {
     // What the last one left to be written is not this one's.
     rustix::fs::sync();
     let scratch = Scratch::new()?;
-    runs.add(&start(&scratch)?, connections, duration, wire)
+    runs.add(&start(&scratch)?, connections, duration, protocol)
 }
 
 fn by_run(ours: &[f64], theirs: &[f64]) -> Vec<f64> {

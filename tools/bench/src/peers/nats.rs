@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
-use crate::client::TIMEOUT;
-use crate::server::{Scratch, Server, free_port};
-use crate::wire::{Answer, Wire, refusal};
+use crate::http::TIMEOUT;
+use crate::process::{Scratch, Server, free_port};
+use crate::protocol::{Answer, Protocol, refusal};
 use crate::workload::{Workload, name};
 
 /// One stream holds all events. It keeps everything, as Broker does.
@@ -47,7 +47,7 @@ impl Nats {
         let server = Server::foreign(scratch, command.args(["--config", "settings"]), port)?;
         let mut stream = TcpStream::connect(server.address)?;
         let nats = Self { requests: Vec::new() };
-        nats.greet(&mut stream, 0)?;
+        nats.prepare(&mut stream, 0)?;
         let len = STREAM.len();
         write!(stream, "PUB $JS.API.STREAM.CREATE.BENCH {} {len}\r\n{STREAM}\r\n", inbox(0))?;
         let answer = read_until(&mut stream, "}\r\n")?;
@@ -58,9 +58,9 @@ impl Nats {
     }
 }
 
-impl Wire for Nats {
+impl Protocol for Nats {
     /// Subscribes to the connection's inbox, and waits until all that is known.
-    fn greet(&self, stream: &mut TcpStream, connection: usize) -> Result<()> {
+    fn prepare(&self, stream: &mut TcpStream, connection: usize) -> Result<()> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         let connect = r#"CONNECT {"verbose":false,"pedantic":false}"#;
         write!(stream, "{connect}\r\nSUB {} 1\r\nPING\r\n", inbox(connection))?;
@@ -86,13 +86,13 @@ impl Wire for Nats {
             bytes = rest;
         }
         let Some(line_end) = bytes.windows(2).position(|two| two == b"\r\n") else {
-            return Ok(Answer::Part);
+            return Ok(Answer::Incomplete);
         };
         let line = std::str::from_utf8(&bytes[..line_end])?;
         let len = line.strip_prefix("MSG ").and_then(|rest| rest.rsplit(' ').next()?.parse().ok());
         let len: usize = len.ok_or_else(|| refusal(bytes))?;
         let Some(message) = bytes.get(line_end + 2..line_end + 2 + len + 2) else {
-            return Ok(Answer::Part);
+            return Ok(Answer::Incomplete);
         };
         if message.starts_with(br#"{"stream":"BENCH","#) {
             return Ok(Answer::Done);

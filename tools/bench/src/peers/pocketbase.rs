@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::client::Client;
-use crate::server::{Scratch, Server, free_port};
-use crate::wire::Http;
+use crate::http::Client;
+use crate::process::{Scratch, Server, free_port};
+use crate::protocol::HttpRequests;
 use crate::workload::{Workload, post};
 
 /// A commit is synced only with this; PocketBase's own setting is NORMAL, which does not survive a
@@ -30,10 +30,10 @@ const MAIL: &str = "bench@example.com";
 const PASSWORD: &str = "only-for-this-run";
 
 /// Requests that insert the values of `workload` for so many events.
-pub fn requests(workload: &mut Workload, events: usize) -> Http {
+pub fn requests(workload: &mut Workload, events: usize) -> HttpRequests {
     let path = "/api/collections/bench/records";
     let bodies = (0..events).map(|event| workload.body(event));
-    Http::new(bodies.map(|body| post(path, &body)).collect(), 200)
+    HttpRequests::new(bodies.map(|body| post(path, &body)).collect(), 200)
 }
 
 /// Starts a server that syncs each commit, and makes the collection, in which anybody may insert.

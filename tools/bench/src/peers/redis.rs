@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
-use crate::server::{Scratch, Server, free_port};
-use crate::wire::{Answer, Wire, refusal};
+use crate::process::{Scratch, Server, free_port};
+use crate::protocol::{Answer, Protocol, refusal};
 use crate::workload::{Workload, name};
 
 /// Inserts in the protocol of Redis.
@@ -35,7 +35,7 @@ impl Redis {
     }
 }
 
-impl Wire for Redis {
+impl Protocol for Redis {
     fn count(&self) -> usize {
         self.requests.len()
     }
@@ -50,7 +50,7 @@ impl Wire for Redis {
             return Err(refusal(bytes));
         }
         let lines = bytes.windows(2).filter(|two| two == b"\r\n").count();
-        Ok(if lines == 2 { Answer::Done } else { Answer::Part })
+        Ok(if lines == 2 { Answer::Done } else { Answer::Incomplete })
     }
 }
 

@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use broker_bench::Result;
-use broker_bench::client::TIMEOUT;
+use broker_bench::http::TIMEOUT;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::{Crowd, Guests};
+use crate::protocol::{Handshake, ServerKind::Broker, get};
 use crate::scenarios::{EVENT, fill};
-use crate::speech::{Greeting, Kind::Broker, get};
+use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
 const VERSIONS: usize = 100_000;
 const READS: usize = 3;
 /// An answer that is over: the last chunk.
-const WHOLE: Greeting = Greeting { start: b"HTTP/1.1 200", held: b"\r\n0\r\n\r\n" };
+const WHOLE: Handshake = Handshake { start: b"HTTP/1.1 200", ready: b"\r\n0\r\n\r\n" };
 
 /// A version is found in sled's page by its place (0.5 us), read from the log in pages (0.3),
 /// checked (CRC of 500 bytes, 0.1) and written as JSON with hash and salts (1 us): 2 us on one
@@ -33,11 +33,14 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let [_, before] = target.server.memory_peak()?;
     let (mut per_second, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..settings.runs * READS {
-        target.server.forget_memory_peak()?;
-        let mut crowd = Crowd::new()?;
-        let guests = Guests { first_values: VERSIONS as u32, greeting: &WHOLE, ..target.guests(1) };
+        target.server.reset_memory_peak()?;
+        let mut subscribers = Subscribers::new()?;
+        let clients =
+            Clients { first_values: VERSIONS as u32, handshake: &WHOLE, ..target.clients(1) };
         let started = Instant::now();
-        crowd.join(&guests, |_| get(&format!("/audit/{EVENT}"), "Accept: application/json\r\n"))?;
+        subscribers.connect(&clients, |_| {
+            get(&format!("/audit/{EVENT}"), "Accept: application/json\r\n")
+        })?;
         per_second.push(VERSIONS as f64 / started.elapsed().as_secs_f64());
         let [peak, _] = target.server.memory_peak()?;
         memory.push((peak - before) / 1e6);

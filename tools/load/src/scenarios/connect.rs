@@ -6,11 +6,11 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::{Crowd, Guests};
+use crate::protocol::ServerKind::{Broker, Nchan};
 use crate::rounds::Rounds;
-use crate::scenarios::{EVENT, once};
-use crate::speech::Kind::{Broker, Nchan};
-use crate::target::{First, Target};
+use crate::scenarios::{EVENT, warm_up};
+use crate::subscribers::{Clients, Subscribers};
+use crate::target::{FirstMessage, Target};
 
 const SUBSCRIBERS: usize = 10_000;
 
@@ -21,16 +21,16 @@ const ESTIMATE: f64 = 0.6;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     // The floor and Redis keep no value for those who come later.
     let kinds = [Broker, Nchan];
     let rounds = Rounds::measure("connect".to_owned(), settings, &kinds, |kind| {
-        let target = Target::start_with(kind, First::Newest)?;
-        let mut crowd = Crowd::new()?;
-        once(0, &mut crowd, &target)?;
-        let guests = Guests { first_values: 1, ..target.guests(subscribers) };
+        let target = Target::start_with(kind, FirstMessage::Latest)?;
+        let mut subscribers = Subscribers::new()?;
+        warm_up(0, &mut subscribers, &target)?;
+        let clients = Clients { first_values: 1, ..target.clients(count) };
         let started = Instant::now();
-        crowd.join(&guests, |_| kind.subscribe(EVENT))?;
+        subscribers.connect(&clients, |_| kind.subscribe(EVENT))?;
         Ok(started.elapsed().as_secs_f64())
     })?;
     for kind in kinds {

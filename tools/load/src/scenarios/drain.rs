@@ -7,14 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use broker_bench::Result;
-use broker_bench::client::Client;
+use broker_bench::http::Client;
 use broker_bench::report::{Goal, Report};
 use broker_bench::workload::post;
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::Broker;
 use crate::scenarios::EVENT;
-use crate::speech::Kind::Broker;
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
@@ -29,13 +29,13 @@ const ESTIMATE: f64 = 0.5;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let mut seconds = Vec::new();
     let mut acknowledged = 0;
     for _ in 0..settings.runs {
         let mut target = Target::start(Broker)?;
-        let mut crowd = Crowd::new()?;
-        crowd.join(&target.guests(subscribers), |_| Broker.subscribe(EVENT))?;
+        let mut subscribers = Subscribers::new()?;
+        subscribers.connect(&target.clients(count), |_| Broker.subscribe(EVENT))?;
         let counts: Vec<_> = (0..INSERTERS).map(|_| AtomicU64::new(0)).collect();
         let address = target.address();
         let ended = thread::scope(|scope| {
@@ -48,13 +48,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
                 }
                 thread::sleep(LOOK_EVERY);
             }
-            target.server.end()
+            target.server.stop()
         })?;
         seconds.push(ended.as_secs_f64());
         let target = target.restart()?;
         acknowledged += find(&target, &counts)?;
     }
-    let what = format!("broker, from SIGTERM to the end, {subscribers} streams");
+    let what = format!("broker, from SIGTERM to the end, {count} streams");
     let figure = report.add("drain", &what, "s", &seconds);
     figure.estimate(ESTIMATE).goal(Goal::AtMost(5.0));
     report.add("drain", "acknowledged before it and there after it", "", &[acknowledged as f64]);

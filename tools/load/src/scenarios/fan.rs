@@ -4,12 +4,12 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis};
+use crate::publishers::Pace;
 use crate::rounds::Rounds;
 use crate::run::{Outcome, Plan};
-use crate::scenarios::{EVENT, once};
-use crate::senders::Pace;
-use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis};
+use crate::scenarios::{EVENT, warm_up};
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: [usize; 2] = [1_000, 10_000];
@@ -19,13 +19,13 @@ const IN_FLIGHT: usize = 8;
 /// loop on one core, the crowd on the other, does 1,000,000 / 2.9 = 345,000, less what switching
 /// takes. nchan and Redis as others measured them on two cores: 170,000 and 420,000, and 140,000
 /// and 250,000 to 10,000, when the sockets no longer fit the caches.
-fn estimate(kind: Kind, subscribers: usize) -> f64 {
-    let many = subscribers > 1_000;
+fn estimate(kind: ServerKind, count: usize) -> f64 {
+    let many = count > 1_000;
     match kind {
         Bare => 300_000.0,
         // Two workers share the writes and the second core with the crowd; with eight values under
         // way two or three wait for each subscriber, and leave in one write.
-        Broker | Kind::Sockets => {
+        Broker | ServerKind::WebSocket => {
             if many {
                 500_000.0
             } else {
@@ -51,10 +51,10 @@ fn estimate(kind: Kind, subscribers: usize) -> f64 {
 
 /// Microseconds of CPU: 2.9 of the socket, and what each does beside it. nchan's 5.4 and Redis'
 /// 2.0, which joins, are of others' measurements.
-fn estimate_cpu_us(kind: Kind) -> f64 {
+fn estimate_cpu_us(kind: ServerKind) -> f64 {
     match kind {
         Bare => 3.0,
-        Broker | Kind::Sockets => 2.5,
+        Broker | ServerKind::WebSocket => 2.5,
         Nchan => 5.4,
         Redis => 2.0,
     }
@@ -62,39 +62,39 @@ fn estimate_cpu_us(kind: Kind) -> f64 {
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    match settings.subscribers {
-        Some(subscribers) => to(subscribers, settings, report),
+    match settings.subscriber_count {
+        Some(count) => to(count, settings, report),
         None => SUBSCRIBERS.iter().try_for_each(|count| to(*count, settings, report)),
     }
 }
 
-fn to(subscribers: usize, settings: &Settings, report: &mut Report) -> Result<()> {
-    let bench = format!("fan {subscribers}");
-    let rounds = Rounds::measure(bench, settings, &Kind::ALL, |kind| {
+fn to(count: usize, settings: &Settings, report: &mut Report) -> Result<()> {
+    let bench = format!("fan {count}");
+    let rounds = Rounds::measure(bench, settings, &ServerKind::ALL, |kind| {
         let target = Target::start(kind)?;
-        let mut crowd = Crowd::new()?;
-        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
-        once(subscribers, &mut crowd, &target)?;
+        let mut subscribers = Subscribers::new()?;
+        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        warm_up(count, &mut subscribers, &target)?;
         let pace = Pace::InFlight(IN_FLIGHT);
-        let plan = Plan::new(EVENT, pace, settings.duration, subscribers);
+        let plan = Plan::new(EVENT, pace, settings.duration, count);
         let undelivered_max = settings.undelivered_max;
-        Plan { undelivered_max, ..plan }.run(&mut crowd, &target)
+        Plan { undelivered_max, ..plan }.run(&mut subscribers, &target)
     })?;
-    for kind in Kind::ALL {
+    for kind in ServerKind::ALL {
         let per_second = rounds.add(report, kind, "deliveries", "/s", Outcome::per_second);
-        per_second.estimate(estimate(kind, subscribers));
+        per_second.estimate(estimate(kind, count));
         let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
         cpu.estimate(estimate_cpu_us(kind));
         rounds.add(report, kind, "crowd's CPU a delivery", "us", Outcome::own_cpu_us);
         rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
         rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
-        rounds.add_whole(report, kind);
+        rounds.add_completeness(report, kind);
     }
-    let at_least = if subscribers > 1_000 { 3.0 } else { 2.2 };
+    let at_least = if count > 1_000 { 3.0 } else { 2.2 };
     let of_nchan = rounds.ratio(report, [Broker, Nchan], "deliveries", Outcome::per_second);
     of_nchan.goal(Goal::AtLeast(at_least));
     let of_redis = rounds.ratio(report, [Broker, Redis], "deliveries", Outcome::per_second);
-    if subscribers <= 1_000 {
+    if count <= 1_000 {
         of_redis.goal(Goal::AtLeast(1.0));
     }
     rounds.ratio(report, [Broker, Bare], "deliveries", Outcome::per_second);

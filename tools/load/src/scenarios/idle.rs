@@ -4,10 +4,10 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::{self, Broker, Nchan, Redis};
 use crate::rounds::Rounds;
-use crate::scenarios::{EVENT, once};
-use crate::speech::Kind::{self, Broker, Nchan, Redis};
+use crate::scenarios::{EVENT, warm_up};
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
@@ -19,7 +19,7 @@ const GOAL_KB: f64 = 10.2;
 /// KB. actix has 8 KiB of read and of write buffer, partly touched, and 2 KB of tasks and
 /// timers; the stream's position, view and waker take under 1 KB. nchan as measured by others; a
 /// client of Redis has a struct of 1 KB and a reply buffer of 16 KiB, which shrinks to 1 KiB.
-fn estimate(kind: Kind) -> f64 {
+fn estimate(kind: ServerKind) -> f64 {
     match kind {
         Nchan => 10.2,
         Redis => 4.0,
@@ -32,19 +32,19 @@ const STAGES: [&str; 2] = ["memory a subscriber, connected", "the same, after a 
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let kinds = [Broker, Nchan, Redis];
     let rounds = Rounds::measure("idle".to_owned(), settings, &kinds, |kind| {
         let target = Target::start(kind)?;
-        let mut crowd = Crowd::new()?;
-        crowd.join(&target.guests(FIRST), |_| kind.subscribe(EVENT))?;
-        once(FIRST, &mut crowd, &target)?;
+        let mut subscribers = Subscribers::new()?;
+        subscribers.connect(&target.clients(FIRST), |_| kind.subscribe(EVENT))?;
+        warm_up(FIRST, &mut subscribers, &target)?;
         let before = target.server.memory()?;
-        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
+        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
         let connected = target.server.memory()? - before;
-        once(FIRST + subscribers, &mut crowd, &target)?;
+        warm_up(FIRST + count, &mut subscribers, &target)?;
         let after_a_delivery = target.server.memory()? - before;
-        let each = |bytes: f64| bytes / 1e3 / subscribers as f64;
+        let each = |bytes: f64| bytes / 1e3 / count as f64;
         Ok([connected, after_a_delivery].map(each))
     })?;
     for kind in kinds {

@@ -4,12 +4,12 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::Broker;
+use crate::publishers::Pace;
 use crate::rounds::ratios;
 use crate::run::{Plan, quantile};
 use crate::scenarios::EVENT;
-use crate::senders::Pace;
-use crate::speech::Kind::Broker;
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 1_000;
@@ -26,10 +26,11 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let (mut without, mut with, mut p99) = (vec![], vec![], vec![]);
     for _ in 0..settings.runs {
         let [alone, _] = inserts(0, settings)?;
-        let [beside, beside_p99] = inserts(settings.subscribers.unwrap_or(SUBSCRIBERS), settings)?;
+        let [subscribed, p99_with] =
+            inserts(settings.subscriber_count.unwrap_or(SUBSCRIBERS), settings)?;
         without.push(alone);
-        with.push(beside);
-        p99.push(beside_p99);
+        with.push(subscribed);
+        p99.push(p99_with);
     }
     let bench = "inserts";
     let figure = report.add(bench, "broker, inserts, nobody listens", "/s", &without);
@@ -46,9 +47,9 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 /// Acknowledged a second, and the milliseconds that 99 of 100 took.
 fn inserts(listeners_elsewhere: usize, settings: &Settings) -> Result<[f64; 2]> {
     let target = Target::start(Broker)?;
-    let mut crowd = Crowd::new()?;
-    crowd.join(&target.guests(listeners_elsewhere), |_| Broker.subscribe(OTHER_EVENT))?;
+    let mut subscribers = Subscribers::new()?;
+    subscribers.connect(&target.clients(listeners_elsewhere), |_| Broker.subscribe(OTHER_EVENT))?;
     let pace = Pace::InFlight(CONNECTIONS);
-    let outcome = Plan::new(EVENT, pace, settings.duration, 0).run(&mut crowd, &target)?;
+    let outcome = Plan::new(EVENT, pace, settings.duration, 0).run(&mut subscribers, &target)?;
     Ok([f64::from(outcome.published) / outcome.seconds, quantile(&outcome.answers_us, 0.99)])
 }

@@ -7,10 +7,10 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::{Broker, Nchan};
 use crate::rounds::Rounds;
 use crate::scenarios::EVENT;
-use crate::speech::Kind::{Broker, Nchan};
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 2_000;
@@ -23,15 +23,15 @@ const ESTIMATE: f64 = 0.03;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let kinds = [Broker, Nchan];
     let rounds = Rounds::measure("leave".to_owned(), settings, &kinds, |kind| {
         let target = Target::start(kind)?;
-        let mut crowd = Crowd::new()?;
-        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
-        let without = target.server.descriptors()?.saturating_sub(subscribers);
+        let mut subscribers = Subscribers::new()?;
+        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        let without = target.server.descriptors()?.saturating_sub(count);
         let started = Instant::now();
-        crowd.leave();
+        subscribers.disconnect();
         while target.server.descriptors()? > without {
             if started.elapsed() > WAIT_MAX {
                 return Err(format!("descriptors are not back after {WAIT_MAX:?}").into());

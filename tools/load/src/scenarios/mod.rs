@@ -12,20 +12,20 @@ mod replay;
 mod sockets;
 mod stalled;
 mod storm;
-mod views;
+mod selectors;
 
 use std::ops::Range;
 use std::time::Duration;
 
 use broker_bench::Result;
-use broker_bench::client::Client;
+use broker_bench::http::Client;
 use broker_bench::report::Report;
 use broker_bench::workload::post;
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::publishers::Pace;
 use crate::run::Plan;
-use crate::senders::Pace;
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 use crate::value::{self, Stamp, now};
 
@@ -74,7 +74,11 @@ pub const SCENARIOS: &[Scenario] = &[
         meaning: "SIGTERM while 10,000 listen and others insert",
         run: drain::run,
     },
-    Scenario { name: "views", meaning: "10,000 different views against one", run: views::run },
+    Scenario {
+        name: "selectors",
+        meaning: "10,000 different views against one",
+        run: selectors::run,
+    },
     Scenario {
         name: "inserts",
         meaning: "64 connections insert, with and without 1,000 who listen to something else",
@@ -100,10 +104,10 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Publishes a little, to so many, until all of them get it: nchan greets before a subscription
 /// holds in every worker.
-fn once(listeners: usize, crowd: &mut Crowd, target: &Target) -> Result<()> {
+fn warm_up(listeners: usize, subscribers: &mut Subscribers, target: &Target) -> Result<()> {
     let plan = Plan::new(EVENT, Pace::InFlight(1), Duration::from_millis(1), listeners);
     for _ in 0..TRIES {
-        if plan.run(crowd, target)?.incomplete == 0 {
+        if plan.run(subscribers, target)?.incomplete == 0 {
             return Ok(());
         }
     }

@@ -1,18 +1,18 @@
 //! What a delivery costs, and how late it is, when the servers are far from their limits.
 
 use broker_bench::Result;
-use broker_bench::appends::Appends;
+use broker_bench::process::Scratch;
 use broker_bench::report::{Goal, Report};
-use broker_bench::server::Scratch;
+use broker_bench::synced_file::SyncedFile;
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
-use crate::pulse::Pulse;
+use crate::periodic::Periodic;
+use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis, WebSocket};
+use crate::publishers::Pace;
 use crate::rounds::{Rounds, ratios};
 use crate::run::{Outcome, Plan, quantile};
-use crate::scenarios::{EVENT, once};
-use crate::senders::Pace;
-use crate::speech::Kind::{self, Bare, Broker, Nchan, Redis, Sockets};
+use crate::scenarios::{EVENT, warm_up};
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 /// Subscribers, and values a second: 20,000 deliveries a second in both.
@@ -23,10 +23,10 @@ const SYNCS_MAX: usize = 10_000;
 /// Microseconds of CPU a delivery. The engineering facts have 4.2 for a bare loop, whose sockets
 /// have gone to sleep between two values, 5.0 for Redis, 7.2 for actix and 9.8 for nchan. Broker is
 /// actix without the encoding, which is shared.
-fn estimate_cpu_us(kind: Kind) -> f64 {
+fn estimate_cpu_us(kind: ServerKind) -> f64 {
     match kind {
         Bare => 4.2,
-        Broker | Sockets => 6.5,
+        Broker | WebSocket => 6.5,
         Nchan => 9.8,
         Redis => 5.0,
     }
@@ -35,61 +35,65 @@ fn estimate_cpu_us(kind: Kind) -> f64 {
 /// Milliseconds: the last subscriber of a value waits until all before it were written to, half of
 /// that on two workers, and until the crowd has read as many, 1.5 us each, beside it. Broker adds a
 /// sync, of which one in a hundred takes 4 ms.
-fn estimate_p99_ms(kind: Kind, subscribers: usize) -> f64 {
-    let sync_ms = if matches!(kind, Broker | Sockets) { 4.0 } else { 0.0 };
-    let workers = if matches!(kind, Broker | Sockets | Nchan) { 2.0 } else { 1.0 };
+fn estimate_p99_ms(kind: ServerKind, count: usize) -> f64 {
+    let sync_ms = if matches!(kind, Broker | WebSocket) { 4.0 } else { 0.0 };
+    let workers = if matches!(kind, Broker | WebSocket | Nchan) { 2.0 } else { 1.0 };
     let writing_us =
         (estimate_cpu_us(kind) / workers).max(1.5) + if workers > 1.0 { 1.5 } else { 0.0 };
-    subscribers as f64 * writing_us / 1e3 + sync_ms
+    count as f64 * writing_us / 1e3 + sync_ms
 }
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    if let Some(subscribers) = settings.subscribers {
-        return at(subscribers, CASES[0].1, settings, report);
+    if let Some(count) = settings.subscriber_count {
+        return at(count, CASES[0].1, settings, report);
     }
-    CASES.iter().try_for_each(|(subscribers, rate)| at(*subscribers, *rate, settings, report))
+    CASES.iter().try_for_each(|(count, rate)| at(*count, *rate, settings, report))
 }
 
-fn at(subscribers: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
-    let bench = format!("rate {subscribers}");
+fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
+    let bench = format!("rate {count}");
     let mut syncs_ms = Vec::new();
-    let rounds = Rounds::measure(bench.clone(), settings, &Kind::ALL, |kind| {
+    let rounds = Rounds::measure(bench.clone(), settings, &ServerKind::ALL, |kind| {
         let target = Target::start(kind)?;
-        let mut crowd = Crowd::new()?;
-        crowd.join(&target.guests(subscribers), |_| kind.subscribe(EVENT))?;
-        once(subscribers, &mut crowd, &target)?;
-        let plan =
-            Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, subscribers);
+        let mut subscribers = Subscribers::new()?;
+        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        warm_up(count, &mut subscribers, &target)?;
+        let plan = Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, count);
         if kind != Nchan {
-            return plan.run(&mut crowd, &target);
+            return plan.run(&mut subscribers, &target);
         }
         // nchan stores nothing, so what a sync takes in such a run is measured beside its own.
         let scratch = Scratch::new()?;
-        let mut appends = Appends::new(&scratch.path().join("floor"), SYNCS_MAX)?;
-        let syncs = Pulse::start(per_second, move || appends.append());
-        let outcome = plan.run(&mut crowd, &target)?;
+        let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), SYNCS_MAX)?;
+        let syncs = Periodic::start(per_second, move || synced_file.append());
+        let outcome = plan.run(&mut subscribers, &target)?;
         syncs_ms.push(quantile(&syncs.end()?, 0.99));
         Ok(outcome)
     })?;
-    for kind in Kind::ALL {
+    for kind in ServerKind::ALL {
         let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
         cpu.estimate(estimate_cpu_us(kind));
         rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
         let p99 = rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
-        p99.estimate(estimate_p99_ms(kind, subscribers));
-        rounds.add_whole(report, kind);
+        p99.estimate(estimate_p99_ms(kind, count));
+        rounds.add_completeness(report, kind);
     }
     let cpu = rounds.ratio(report, [Broker, Nchan], "CPU a delivery", Outcome::cpu_us);
     if per_second > 2.0 {
         cpu.goal(Goal::AtMost(0.7));
     }
     rounds.ratio(report, [Broker, Bare], "CPU a delivery", Outcome::cpu_us);
-    late(&bench, &rounds, &syncs_ms, report)
+    add_latency_ratio(&bench, &rounds, &syncs_ms, report)
 }
 
 /// How much later than nchan's the worst of a hundred is, a sync's worst of a hundred aside.
-fn late(bench: &str, rounds: &Rounds, syncs_ms: &[f64], report: &mut Report) -> Result<()> {
+fn add_latency_ratio(
+    bench: &str,
+    rounds: &Rounds,
+    syncs_ms: &[f64],
+    report: &mut Report,
+) -> Result<()> {
     let [broker, nchan] = [Broker, Nchan].map(|kind| rounds.values(kind, Outcome::p99_ms));
     let (Some(broker), Some(nchan)) = (broker, nchan) else { return Ok(()) };
     report.add(bench, "append and sync p99, beside nchan", "ms", syncs_ms).estimate(4.0);

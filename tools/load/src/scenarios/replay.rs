@@ -6,17 +6,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use broker_bench::Result;
-use broker_bench::client::TIMEOUT;
+use broker_bench::http::TIMEOUT;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::{Crowd, Guests};
-use crate::pulse::Pulse;
+use crate::periodic::Periodic;
+use crate::protocol::ServerKind::Broker;
+use crate::publishers::Pace;
 use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::{EVENT, fill};
-use crate::senders::Pace;
-use crate::speech::Kind::Broker;
+use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
 const VALUES: usize = 10_000;
@@ -59,7 +59,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let [_, before] = target.server.memory_peak()?;
     let (mut many, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..settings.runs {
-        target.server.forget_memory_peak()?;
+        target.server.reset_memory_peak()?;
         many.push(read(&target, CLIENTS, VALUES_MANY)?);
         let [peak, _] = target.server.memory_peak()?;
         memory.push((peak - before) / 1e6);
@@ -68,28 +68,32 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     figure.estimate(ESTIMATE_MB_PER_SECOND);
     let figure = report.add(bench, "broker, most memory for that", "MB", &memory);
     figure.estimate(ESTIMATE_MB).goal(Goal::AtMost(GOAL_MB));
-    let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+    let (mut undisturbed, mut during_replays) = (Vec::new(), Vec::new());
     for _ in 0..settings.runs {
-        quiet.push(live(&target, settings)?.p99_ms());
+        undisturbed.push(live(&target, settings)?.p99_ms());
         let address = target.address();
-        let visits = Pulse::start(VISITS_PER_SECOND, move || visit(address));
-        beside.push(live(&target, settings)?.p99_ms());
+        let visits = Periodic::start(VISITS_PER_SECOND, move || visit(address));
+        during_replays.push(live(&target, settings)?.p99_ms());
         visits.end()?;
     }
-    report.add(bench, "broker, others' p99, no replay", "ms", &quiet);
-    report.add(bench, "broker, others' p99, beside replays", "ms", &beside);
-    let figure =
-        report.add(bench, "broker, others' p99, beside / without", "x", &ratios(&beside, &quiet));
+    report.add(bench, "broker, others' p99, no replay", "ms", &undisturbed);
+    report.add(bench, "broker, others' p99, beside replays", "ms", &during_replays);
+    let figure = report.add(
+        bench,
+        "broker, others' p99, beside / without",
+        "x",
+        &ratios(&during_replays, &undisturbed),
+    );
     figure.estimate(ESTIMATE_LIVE_RATIO);
     Ok(())
 }
 
 /// Values for those who listen already.
 fn live(target: &Target, settings: &Settings) -> Result<Outcome> {
-    let mut crowd = Crowd::new()?;
-    crowd.join(&target.guests(LISTENERS), |_| Broker.subscribe(EVENT))?;
+    let mut subscribers = Subscribers::new()?;
+    subscribers.connect(&target.clients(LISTENERS), |_| Broker.subscribe(EVENT))?;
     let pace = Pace::PerSecond(PER_SECOND);
-    Plan::new(EVENT, pace, settings.duration * 2, LISTENERS).run(&mut crowd, target)
+    Plan::new(EVENT, pace, settings.duration * 2, LISTENERS).run(&mut subscribers, target)
 }
 
 /// Reads all newest values, in the calling thread.
@@ -115,10 +119,10 @@ fn visit(address: SocketAddr) -> io::Result<()> {
 }
 
 /// MB a second, until every client has every value.
-fn read(target: &Target, clients: usize, values: usize) -> Result<f64> {
-    let mut crowd = Crowd::new()?;
-    let guests = Guests { first_values: values as u32, ..target.guests(clients) };
+fn read(target: &Target, count: usize, values: usize) -> Result<f64> {
+    let mut subscribers = Subscribers::new()?;
+    let clients = Clients { first_values: values as u32, ..target.clients(count) };
     let started = Instant::now();
-    crowd.join(&guests, |_| Broker.subscribe(ALL))?;
-    Ok(crowd.heard.bytes as f64 / 1e6 / started.elapsed().as_secs_f64())
+    subscribers.connect(&clients, |_| Broker.subscribe(ALL))?;
+    Ok(subscribers.received.bytes as f64 / 1e6 / started.elapsed().as_secs_f64())
 }

@@ -3,17 +3,17 @@
 use std::io::{Read as _, Write as _};
 
 use broker_bench::Result;
-use broker_bench::client::TIMEOUT;
+use broker_bench::http::TIMEOUT;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::{Crowd, Guests};
+use crate::protocol::ServerKind::{self, Broker, WebSocket};
+use crate::publishers::Pace;
 use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
-use crate::senders::Pace;
 use crate::socket;
-use crate::speech::Kind::{self, Broker, Sockets};
+use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 1_000;
@@ -21,12 +21,15 @@ const PER_SECOND: f64 = 20.0;
 
 /// Who listens, and the microseconds of CPU that a delivery is expected to cost: a frame's head of
 /// 4 bytes instead of a chunk's of 5, and an object around the record that is made once a view.
-const CASES: [(&str, &[Kind], f64); 3] =
-    [("streams", &[Broker], 6.5), ("sockets", &[Sockets], 7.0), ("both", &[Broker, Sockets], 6.7)];
+const CASES: [(&str, &[ServerKind], f64); 3] = [
+    ("streams", &[Broker], 6.5),
+    ("sockets", &[WebSocket], 7.0),
+    ("both", &[Broker, WebSocket], 6.7),
+];
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    if !is_there()? {
+    if !has_route()? {
         report.note("sockets", "GET /ws is not there: the server answered 404");
         eprintln!("sockets: GET /ws is not there: the server answered 404");
         return Ok(());
@@ -55,25 +58,25 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn deliver(kinds: &[Kind], settings: &Settings) -> Result<Outcome> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+fn deliver(kinds: &[ServerKind], settings: &Settings) -> Result<Outcome> {
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let target = Target::start(Broker)?;
-    let mut crowd = Crowd::new()?;
+    let mut subscribers = Subscribers::new()?;
     for kind in kinds {
-        let guests = Guests { greeting: kind.greeting(), ..target.guests(subscribers) };
-        crowd.join(&guests, |_| kind.subscribe(EVENT))?;
+        let clients = Clients { handshake: kind.handshake(), ..target.clients(count) };
+        subscribers.connect(&clients, |_| kind.subscribe(EVENT))?;
     }
-    let (pace, listeners) = (Pace::PerSecond(PER_SECOND), crowd.len());
-    Plan::new(EVENT, pace, settings.duration * 2, listeners).run(&mut crowd, &target)
+    let (pace, listeners) = (Pace::PerSecond(PER_SECOND), subscribers.len());
+    Plan::new(EVENT, pace, settings.duration * 2, listeners).run(&mut subscribers, &target)
 }
 
 /// Whether the server has the route.
-fn is_there() -> Result<bool> {
+fn has_route() -> Result<bool> {
     let target = Target::start(Broker)?;
     let mut stream = socket::connect(target.address(), 0)?;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(&Sockets.subscribe(EVENT))?;
+    stream.write_all(&WebSocket.subscribe(EVENT))?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
     match &start {

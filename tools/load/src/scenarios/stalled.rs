@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{io, thread};
 
 use broker_bench::Result;
-use broker_bench::client::Client;
+use broker_bench::http::Client;
 use broker_bench::report::{Goal, Report};
 use broker_bench::workload::Workload;
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
-use crate::pulse::Pulse;
+use crate::periodic::Periodic;
+use crate::protocol::ServerKind::Broker;
+use crate::publishers::Pace;
 use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
-use crate::senders::Pace;
 use crate::socket;
-use crate::speech::Kind::Broker;
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 1_000;
@@ -48,8 +48,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let (mut kernel, mut process) = (Vec::new(), Vec::new());
     let mut missing = Vec::new();
     for _ in 0..settings.runs {
-        let reading = beside(Reader::Reads, settings)?;
-        let stalled = beside(Reader::Stalls, settings)?;
+        let reading = measure(Reader::Reads, settings)?;
+        let stalled = measure(Reader::Stalls, settings)?;
         reading_ms.push(reading.outcome.p99_ms());
         stalled_ms.push(stalled.outcome.p99_ms());
         kernel.push(stalled.kernel_bytes / 1024.0);
@@ -80,24 +80,24 @@ enum Reader {
     Stalls,
 }
 
-struct Measured {
+struct StalledRun {
     outcome: Outcome,
     /// The most that the kernel held for the reader's socket on the server's side.
     kernel_bytes: f64,
     server_bytes: f64,
 }
 
-fn beside(reader: Reader, settings: &Settings) -> Result<Measured> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let target = Target::start(Broker)?;
-    let mut crowd = Crowd::new()?;
-    crowd.join(&target.guests(subscribers), |_| Broker.subscribe(EVENT))?;
+    let mut subscribers = Subscribers::new()?;
+    subscribers.connect(&target.clients(count), |_| Broker.subscribe(EVENT))?;
     let stream = socket::connect(target.address(), READER)?;
     stream.set_nonblocking(false)?;
     io::Write::write_all(&mut &stream, &Broker.subscribe(LARGE_EVENT))?;
     let most = Arc::new(AtomicU64::new(0));
     let (seen, from, to) = (most.clone(), target.address(), stream.local_addr()?);
-    let looks = Pulse::start(LOOKS_PER_SECOND, move || {
+    let looks = Periodic::start(LOOKS_PER_SECOND, move || {
         seen.fetch_max(kernel_bytes(from, to)?, Ordering::Relaxed);
         Ok(())
     });
@@ -108,19 +108,19 @@ fn beside(reader: Reader, settings: &Settings) -> Result<Measured> {
     }
     let large = Workload::sized(7, LARGE_BYTES).insert(0);
     let mut client = Client::connect(target.address())?;
-    let inserts = Pulse::start(LARGE_PER_SECOND, move || client.call(&large, 201).map(|_| ()));
+    let inserts = Periodic::start(LARGE_PER_SECOND, move || client.call(&large, 201).map(|_| ()));
     let pace = Pace::PerSecond(PER_SECOND);
-    let plan = Plan::new(EVENT, pace, settings.duration * 2, subscribers);
-    let outcome = plan.run(&mut crowd, &target)?;
+    let plan = Plan::new(EVENT, pace, settings.duration * 2, count);
+    let outcome = plan.run(&mut subscribers, &target)?;
     let server_bytes = target.server.memory()?;
     inserts.end()?;
     looks.end()?;
-    still_open(&stream)?;
-    Ok(Measured { outcome, kernel_bytes: most.load(Ordering::Relaxed) as f64, server_bytes })
+    ensure_open(&stream)?;
+    Ok(StalledRun { outcome, kernel_bytes: most.load(Ordering::Relaxed) as f64, server_bytes })
 }
 
 /// One that was closed early would cost nothing.
-fn still_open(stream: &TcpStream) -> Result<()> {
+fn ensure_open(stream: &TcpStream) -> Result<()> {
     stream.set_nonblocking(true)?;
     match stream.peek(&mut [0]) {
         Ok(0) => Err("the server closed the reader's stream".into()),

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use broker_bench::Result;
-use broker_bench::client::{Client, TIMEOUT};
+use broker_bench::http::{Client, TIMEOUT};
 use broker_bench::report::{Goal, Report};
 use broker_bench::workload::Workload;
 
 use crate::arguments::Settings;
-use crate::crowd::{Crowd, Guests};
-use crate::pulse::Pulse;
+use crate::periodic::Periodic;
+use crate::protocol::{ServerKind::Broker, get};
 use crate::run::quantile;
 use crate::scenarios::fill;
 use crate::socket;
-use crate::speech::{Kind::Broker, get};
+use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
@@ -40,8 +40,9 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = "storm";
     let figure = report.add(bench, "broker, until all are synced", "s", &runs(|s| s.seconds));
     figure.estimate(ESTIMATE);
-    let others = report.add(bench, "broker, who got other than was new", "", &runs(|s| s.wrong));
-    others.goal(Goal::AtMost(0.0));
+    let other_tokens =
+        report.add(bench, "broker, who got other than was new", "", &runs(|s| s.wrong));
+    other_tokens.goal(Goal::AtMost(0.0));
     report.add(bench, "broker, insert p99, before", "ms", &runs(|s| s.calm_p99_ms));
     let figure = report.add(bench, "broker, insert p99, in the storm", "ms", &runs(|s| s.p99_ms));
     figure.estimate(ESTIMATE_P99_MS);
@@ -58,37 +59,37 @@ struct Storm {
 
 fn storm(settings: &Settings) -> Result<Storm> {
     let target = Target::start(Broker)?;
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     fill(&target, 0..VALUES, |index| format!("storm.{index:03}"))?;
-    let mut crowd = Crowd::new()?;
-    crowd.join(&target.guests(subscribers), |_| get(TARGET, ""))?;
+    let mut subscribers = Subscribers::new()?;
+    subscribers.connect(&target.clients(count), |_| get(TARGET, ""))?;
     let cursor = cursor(&target)?;
-    crowd.leave();
+    subscribers.disconnect();
     fill(&target, VALUES..VALUES + 1, |_| "storm.000".to_owned())?;
     let calm = inserts(&target)?;
     thread::sleep(CALM);
     let calm = calm.end()?;
     let during = inserts(&target)?;
-    crowd.forget();
-    let guests = Guests { first_values: 1, ..target.guests(subscribers) };
+    subscribers.reset();
+    let clients = Clients { first_values: 1, ..target.clients(count) };
     let head = format!("Accept: text/event-stream\r\nLast-Event-ID: {cursor}\r\n");
     let started = Instant::now();
-    crowd.join(&guests, |_| get(TARGET, &head))?;
+    subscribers.connect(&clients, |_| get(TARGET, &head))?;
     let seconds = started.elapsed().as_secs_f64();
     let during = during.end()?;
     Ok(Storm {
         seconds,
-        wrong: crowd.incomplete(1, VALUES as u64) as f64,
+        wrong: subscribers.incomplete(1, VALUES as u64) as f64,
         calm_p99_ms: quantile(&calm, 0.99),
         p99_ms: quantile(&during, 0.99),
     })
 }
 
 /// Inserts of an event that nobody listens to.
-fn inserts(target: &Target) -> Result<Pulse> {
+fn inserts(target: &Target) -> Result<Periodic> {
     let insert = Workload::new(8).insert(0);
     let mut client = Client::connect(target.address())?;
-    Ok(Pulse::start(INSERTS_PER_SECOND, move || client.call(&insert, 201).map(|_| ())))
+    Ok(Periodic::start(INSERTS_PER_SECOND, move || client.call(&insert, 201).map(|_| ())))
 }
 
 /// Where a subscriber stands that has heard everything: the id of the block that says so. All have

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::campaign::{Campaign, Ground, Life};
+use crate::campaign::{Campaign, Case, Storage};
 use crate::campaigns::{damage, power};
 use crate::ledger::{Insert, Ledger, Outcome};
 use crate::load;
-use crate::server::{Place, Server};
-use crate::shim::{Fault, Kind, Shim};
+use crate::server::{Server, ServerConfig};
+use crate::shim::{Fault, FaultKind, Shim};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -19,44 +19,44 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 3 * CONTROLS.len(),
     share: 1,
     mounts: true,
-    ground: Ground::Disk,
-    live,
+    storage: Storage::Disk,
+    run,
 };
 
-type Control = fn(&mut Life<'_>) -> Result;
+type Control = fn(&mut Case<'_>) -> Result;
 
 const CONTROLS: [(&str, Control); 7] = [
-    ("power cut under syncs that lie", power::lies_are_found),
-    ("kill under writes that lie", |life| lying_writes(life, true)),
-    ("one write that lies", |life| lying_writes(life, false)),
-    ("book with a receipt that was never given", |life| {
-        forged(life, |insert, receipt| {
+    ("power cut under syncs that lie", power::lying_syncs_are_found),
+    ("kill under writes that lie", |case| lying_writes(case, true)),
+    ("one write that lies", |case| lying_writes(case, false)),
+    ("book with a receipt that was never given", |case| {
+        forged(case, |insert, receipt| {
             insert.tag = "never sent".to_owned();
             Some(receipt.to_owned())
         })
     }),
-    ("book with another byte", |life| {
-        forged(life, |insert, receipt| {
+    ("book with another byte", |case| {
+        forged(case, |insert, receipt| {
             insert.data = insert.data.replacen('"', "\"_", 1);
             Some(receipt.to_owned())
         })
     }),
-    ("book with another version", |life| {
-        forged(life, |_, receipt| Some(receipt.replacen("\"version\":", "\"version\":1", 1)))
+    ("book with another version", |case| {
+        forged(case, |_, receipt| Some(receipt.replacen("\"version\":", "\"version\":1", 1)))
     }),
-    ("book that knows of no acknowledgement", |life| forged(life, |_, _| None)),
+    ("book that knows of no acknowledgement", |case| forged(case, |_, _| None)),
 ];
 
-fn live(life: &mut Life<'_>) -> Result {
-    let (what, control) = CONTROLS[life.index as usize % CONTROLS.len()];
-    control(life).map_err(|error| format!("{what}: {error}"))?;
-    life.survived(what);
-    judge_is_just(life)
+fn run(case: &mut Case<'_>) -> Result {
+    let (what, control) = CONTROLS[case.index as usize % CONTROLS.len()];
+    control(case).map_err(|error| format!("{what}: {error}"))?;
+    case.survived(what);
+    sound_directory_is_rejected(case)
 }
 
-fn loaded(life: &mut Life<'_>, place: &Place<'_>, ledger: &mut Ledger) -> Result<Server> {
-    let server = place.serve()?;
-    load::run(ledger, server.client(), &mut life.random, |progress| {
+fn loaded(case: &mut Case<'_>, config: &ServerConfig<'_>, ledger: &mut Ledger) -> Result<Server> {
+    let server = config.serve()?;
+    load::run(ledger, server.client(), &mut case.random, |progress| {
         progress.until(30, Duration::from_secs(20));
         Ok(())
     })?;
@@ -64,27 +64,27 @@ fn loaded(life: &mut Life<'_>, place: &Place<'_>, ledger: &mut Ledger) -> Result
 }
 
 /// Writes to the journal that are told to be done and are not: all of them, or one in the middle.
-fn lying_writes(life: &mut Life<'_>, sticky: bool) -> Result {
-    let dir = life.dir.clone();
-    let shim = Shim::new(life.tools, &dir)?;
-    let place = Place::new(&dir).with(&shim);
+fn lying_writes(case: &mut Case<'_>, sticky: bool) -> Result {
+    let dir = case.dir.clone();
+    let shim = Shim::new(case.tools, &dir)?;
+    let config = ServerConfig::new(&dir).with(&shim);
     let mut ledger = Ledger::default();
-    loaded(life, &place, &mut ledger)?.stop()?;
-    shim.arm(Fault { call: 0, scope: 0, nth: 12, kind: Kind::Skip, sticky })?;
-    loaded(life, &place, &mut ledger)?.kill()?;
-    shim.calm()?;
-    let found = place.serve().and_then(|server| ledger.check(server.client(), &mut life.random));
+    loaded(case, &config, &mut ledger)?.stop()?;
+    shim.arm(Fault { call: 0, scope: 0, nth: 12, kind: FaultKind::Skip, sticky })?;
+    loaded(case, &config, &mut ledger)?.kill()?;
+    shim.disarm()?;
+    let found = config.serve().and_then(|server| ledger.check(server.client(), &mut case.random));
     ensure!(found.is_err(), "nothing was found");
     Ok(())
 }
 
 /// A sound server against a book in which one acknowledged insert is changed.
-fn forged(life: &mut Life<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -> Result {
-    let dir = life.dir.clone();
-    let place = Place::new(&dir);
+fn forged(case: &mut Case<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -> Result {
+    let dir = case.dir.clone();
+    let config = ServerConfig::new(&dir);
     let mut ledger = Ledger::default();
-    let server = loaded(life, &place, &mut ledger)?;
-    ledger.check(server.client(), &mut life.random)?;
+    let server = loaded(case, &config, &mut ledger)?;
+    ledger.check(server.client(), &mut case.random)?;
     let is_plain = |request: &&mut crate::ledger::Request| {
         let insert = &request.inserts[0];
         request.inserts.len() == 1
@@ -98,26 +98,26 @@ fn forged(life: &mut Life<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -
         Some(receipt) => Outcome::Acknowledged(vec![receipt]),
         None => Outcome::Refused("forged".to_owned()),
     };
-    let found = ledger.check(server.client(), &mut life.random);
+    let found = ledger.check(server.client(), &mut case.random);
     ensure!(found.is_err(), "nothing was found");
     server.stop()
 }
 
 /// A sound directory that is said to be damaged, and pages that are said to be strangers.
-fn judge_is_just(life: &mut Life<'_>) -> Result {
-    let dir = life.dir.join("sound");
+fn sound_directory_is_rejected(case: &mut Case<'_>) -> Result {
+    let dir = case.dir.join("sound");
     std::fs::create_dir(&dir)?;
-    let place = Place::new(&dir);
+    let config = ServerConfig::new(&dir);
     let mut ledger = Ledger::default();
-    let server = loaded(life, &place, &mut ledger)?;
-    ledger.check(server.client(), &mut life.random)?;
+    let server = loaded(case, &config, &mut ledger)?;
+    ledger.check(server.client(), &mut case.random)?;
     let log = ledger.read_log(server.client())?;
-    let taken = ledger.viewers[0].clone().must_be_reset(server.client(), &log);
+    let taken = ledger.subscribers[0].clone().expect_reset(server.client(), &log);
     ensure!(taken.is_err(), "a good cursor was said to be reset");
     server.stop()?;
     let somewhere = damage::Expected::RefusedSomewhere;
-    for expected in [somewhere, damage::Expected::WholeWithWarning(damage::MARK)] {
-        let judged = damage::judge(&dir, &expected, &mut ledger, &mut life.random);
+    for expected in [somewhere, damage::Expected::WholeWithWarning(damage::WATERMARK_WARNING)] {
+        let judged = damage::judge(&dir, &expected, &mut ledger, &mut case.random);
         ensure!(judged.is_err(), "a sound directory was said to be {expected:?}");
     }
     Ok(())

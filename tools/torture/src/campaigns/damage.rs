@@ -12,13 +12,13 @@ use std::time::Duration;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use crate::campaign::{Campaign, Ground, Life};
+use crate::campaign::{Campaign, Case, Storage};
 use crate::check;
-use crate::files::{change, change_file, copy_all, files, snapshot};
-use crate::ledger::{Checks, Ledger};
+use crate::files::{change, change_file, copy_all, files, read_all};
+use crate::ledger::{CheckCounts, Ledger};
 use crate::load;
-use crate::segments::{HEADER_BYTES, Segment, marked_group};
-use crate::server::{Ended, Place, START_MAX, Server};
+use crate::segments::{HEADER_BYTES, Segment, watermark_group};
+use crate::server::{Exit, START_MAX, Server, ServerConfig};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -29,15 +29,15 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 10_000,
     share: 26,
     mounts: false,
-    ground: Ground::Memory,
-    live,
+    storage: Storage::Memory,
+    run,
 };
 
 const DAMAGES: usize = 40;
-const CHECKPOINT: &str = "journal/snapshot";
+const SNAPSHOT: &str = "journal/snapshot";
 /// Words of warnings, of a tail that is cut and of a mark.
-const CUT: &str = "it was cut and kept aside";
-pub const MARK: &str = "watermark is damaged or missing";
+const TORN_TAIL_WARNING: &str = "it was cut and kept aside";
+pub const WATERMARK_WARNING: &str = "watermark is damaged or missing";
 
 /// A directory before it is damaged.
 struct Original {
@@ -45,7 +45,7 @@ struct Original {
     /// Its journal and projection as they were earlier.
     stale: PathBuf,
     segments: Vec<Segment>,
-    marked: u64,
+    watermark_group: u64,
     ledger: Ledger,
 }
 
@@ -62,46 +62,46 @@ pub enum Expected {
     WholeWithWarning(&'static str),
     /// A last group that nothing proves: kept aside with a warning, or refused. So much of the log
     /// stays.
-    Unproven { records: usize },
+    QuarantinedTail { records: usize },
 }
 
-fn live(life: &mut Life<'_>) -> Result {
-    let mut original = Original::make(life)?;
+fn run(case: &mut Case<'_>) -> Result {
+    let mut original = Original::make(case)?;
     for _ in 0..DAMAGES {
-        if !life.goes_on() {
+        if !case.has_more() {
             break;
         }
-        let copy = life.dir.join("copy");
+        let copy = case.dir.join("copy");
         let _ = fs::remove_dir_all(&copy);
         copy_all(&original.data, &copy.join("data"))?;
-        let (what, expected) = original.damage(&mut life.random, &copy.join("data"))?;
-        let outcome = judge(&copy, &expected, &mut original.ledger, &mut life.random)
+        let (what, expected) = original.damage(&mut case.random, &copy.join("data"))?;
+        let outcome = judge(&copy, &expected, &mut original.ledger, &mut case.random)
             .map_err(|error| format!("{what}, expected {expected:?}: {error}"))?;
-        life.survived(outcome);
+        case.survived(outcome);
     }
-    life.checked(&mut original.ledger);
+    case.count_checks(&mut original.ledger);
     Ok(())
 }
 
 impl Original {
     /// Several segments and restarts; ended well, or killed.
-    fn make(life: &mut Life<'_>) -> Result<Self> {
-        let dir = life.dir.join("original");
+    fn make(case: &mut Case<'_>) -> Result<Self> {
+        let dir = case.dir.join("original");
         fs::create_dir(&dir)?;
-        let (data, stale) = (dir.join("data"), life.dir.join("stale"));
-        let place = Place::new(&dir).open_any(&mut life.random);
+        let (data, stale) = (dir.join("data"), case.dir.join("stale"));
+        let config = ServerConfig::new(&dir).any_open(&mut case.random);
         let mut ledger = Ledger::default();
         for run in 0..3 {
-            let server = place.serve()?;
+            let server = config.serve()?;
             // While the history is opened beside the serving, what has an id is refused.
             check::ready(server.client())?;
-            load::bulk(&mut ledger, server.client(), &mut life.random)?;
-            load::run(&mut ledger, server.client(), &mut life.random, |progress| {
+            load::bulk(&mut ledger, server.client(), &mut case.random)?;
+            load::run(&mut ledger, server.client(), &mut case.random, |progress| {
                 progress.until(40, Duration::from_secs(20));
                 Ok(())
             })?;
-            ledger.check(server.client(), &mut life.random)?;
-            if run < 2 || life.random.random_bool(0.6) {
+            ledger.check(server.client(), &mut case.random)?;
+            if run < 2 || case.random.random_bool(0.6) {
                 server.stop()?
             } else {
                 server.kill()?
@@ -110,24 +110,24 @@ impl Original {
                 copy_all(&data, &stale)?;
             }
         }
-        let (segments, marked) = (Segment::all(&data)?, marked_group(&data)?);
+        let (segments, watermark_group) = (Segment::all(&data)?, watermark_group(&data)?);
         ensure!(segments.len() > 2, "there are segments to damage: {}", segments.len());
-        Ok(Self { data, stale, segments, marked, ledger })
+        Ok(Self { data, stale, segments, watermark_group, ledger })
     }
 
     /// Damages a copy of it; says what was done and what must come of it.
     fn damage(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         match random.random_range(0..22) {
             0..10 => self.damage_segment(random, copy),
-            20 => self.damage_unproven(random, copy),
+            20 => self.damage_unacknowledged_tail(random, copy),
             // Without it a start reads everything.
-            21 if copy.join(CHECKPOINT).is_file() => {
-                let (what, _) = change_file(random, &copy.join(CHECKPOINT))?;
+            21 if copy.join(SNAPSHOT).is_file() => {
+                let (what, _) = change_file(random, &copy.join(SNAPSHOT))?;
                 Ok((what, Expected::WholeWithWarning("the snapshot cannot be used")))
             }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
-            13 | 14 => damage_mark(random, copy),
+            13 | 14 => damage_watermark(random, copy),
             15 => {
                 let (what, _) = change_file(random, &copy.join("identity"))?;
                 Ok((what, Expected::Refused { file: "identity".to_owned(), at: None }))
@@ -167,33 +167,39 @@ impl Original {
             return Expected::Whole;
         };
         if is_last && first >= segment.end {
-            return Expected::WholeWithWarning(CUT);
+            return Expected::WholeWithWarning(TORN_TAIL_WARNING);
         }
         // The group after the mark, when there is one, is proven by nothing.
         let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
-        if let Some(last) = last.filter(|last| last.number > self.marked && first >= last.at) {
-            return Expected::Unproven { records: last.first_seq as usize - 1 };
+        if let Some(last) =
+            last.filter(|last| last.number > self.watermark_group && first >= last.at)
+        {
+            return Expected::QuarantinedTail { records: last.first_seq as usize - 1 };
         }
-        let at = Some((segment.place_of(first), segment.seq_before(first)));
+        let at = Some((segment.verified_offset(first), segment.seq_before(first)));
         Expected::Refused { file: segment.name.clone(), at }
     }
 
     /// Nothing but the log itself tells how far it was acknowledged, and its last group loses a bit.
-    fn damage_unproven(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+    fn damage_unacknowledged_tail(
+        &self,
+        random: &mut StdRng,
+        copy: &Path,
+    ) -> Result<(String, Expected)> {
         let segment = &self.segments[self.segments.len() - 1];
         // One that has just begun proves what is in those before.
         let Some(last) = segment.groups.last() else { return self.damage_segment(random, copy) };
         fs::remove_file(copy.join("journal/mark"))?;
         fs::remove_dir_all(copy.join("projection"))?;
-        if copy.join(CHECKPOINT).is_file() {
-            fs::remove_file(copy.join(CHECKPOINT))?;
+        if copy.join(SNAPSHOT).is_file() {
+            fs::remove_file(copy.join(SNAPSHOT))?;
         }
         let path = copy.join("journal").join(&segment.name);
         let (mut bytes, at) = (fs::read(&path)?, random.random_range(last.at..last.end));
         bytes[at] ^= 1 << random.random_range(0..8);
         fs::write(&path, &bytes)?;
         let what = format!("a bit at {at} of {}, and nothing beside the log", segment.name);
-        Ok((what, Expected::Unproven { records: last.first_seq as usize - 1 }))
+        Ok((what, Expected::QuarantinedTail { records: last.first_seq as usize - 1 }))
     }
 
     fn swap(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
@@ -226,9 +232,9 @@ impl Original {
             fs::copy(from, to)?;
             Ok(())
         };
-        let whats = ["journal", "projection", "journal/mark", "segment", CHECKPOINT];
-        let has_checkpoint = self.stale.join(CHECKPOINT).is_file();
-        let what = whats[random.random_range(0..if has_checkpoint { 5 } else { 4 })];
+        let whats = ["journal", "projection", "journal/mark", "segment", SNAPSHOT];
+        let has_snapshot = self.stale.join(SNAPSHOT).is_file();
+        let what = whats[random.random_range(0..if has_snapshot { 5 } else { 4 })];
         if what != "segment" {
             restore(what)?;
             // The history proves that there was more than a stale journal holds.
@@ -248,7 +254,7 @@ impl Original {
 
 /// docs/reference/FORMAT.md, section 5: a damaged slot counts as absent. What lies between the slots is read
 /// by nobody.
-fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
+fn damage_watermark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
     let path = copy.join("journal/mark");
     let before = fs::read(&path)?;
     let range = if random.random_bool(0.7) {
@@ -266,8 +272,9 @@ fn damage_mark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         let is_good = |after: &[u8]| whole.contains(&after) || after.iter().all(|byte| *byte == 0);
         !after.get(slot).is_some_and(is_good)
     };
-    let warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
-    let expected = if warned { Expected::WholeWithWarning(MARK) } else { Expected::Whole };
+    let is_warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
+    let expected =
+        if is_warned { Expected::WholeWithWarning(WATERMARK_WARNING) } else { Expected::Whole };
     Ok((format!("{what} of the mark"), expected))
 }
 
@@ -278,27 +285,28 @@ pub fn judge(
     ledger: &mut Ledger,
     random: &mut StdRng,
 ) -> Result<&'static str> {
-    let place = Place::new(dir).open_any(random);
-    let before = snapshot(&dir.join("data/journal"))?;
-    let mut server = place.spawn()?;
-    if let Some(ended) = server.serving(START_MAX)? {
-        let same = snapshot(&dir.join("data/journal"))? == before;
+    let config = ServerConfig::new(dir).any_open(random);
+    let before = read_all(&dir.join("data/journal"))?;
+    let mut server = config.spawn()?;
+    if let Some(exit) = server.wait_until_serving(START_MAX)? {
+        let same = read_all(&dir.join("data/journal"))? == before;
         ensure!(same, "the journal was changed by a start that was refused");
-        return refused(&ended, &dir.join("data"), expected);
+        return refused(&exit, &dir.join("data"), expected);
     }
     let may_start = !matches!(expected, Expected::Refused { .. } | Expected::RefusedSomewhere);
     if !may_start {
         // Only a checkpoint lets a start pass over anything.
-        ensure!(before.contains_key(&dir.join("data").join(CHECKPOINT)), "it starts");
-        return found_behind(&place, server, expected);
+        ensure!(before.contains_key(&dir.join("data").join(SNAPSHOT)), "it starts");
+        return found_by_verifier(&config, server, expected);
     }
-    if let Expected::Unproven { records } = expected {
-        let warned = server.log().contains(CUT);
-        ensure!(warned, "it cuts a group without a warning: {}", server.log());
-        let kept = fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
-        let mut kept =
-            kept.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"torn-"));
-        ensure!(kept.next().is_some(), "the group is not kept aside");
+    if let Expected::QuarantinedTail { records } = expected {
+        let is_warned = server.log().contains(TORN_TAIL_WARNING);
+        ensure!(is_warned, "it cuts a group without a warning: {}", server.log());
+        let quarantined =
+            fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
+        let mut quarantined =
+            quarantined.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"torn-"));
+        ensure!(quarantined.next().is_some(), "the group is not kept aside");
         let log = server.client().lines("/log")?;
         ensure!(log.len() == records + 1, "{} records, of {records} and an open", log.len());
         ensure!(log[..*records] == ledger.lines[..*records], "what was before the group changed");
@@ -306,48 +314,49 @@ pub fn judge(
         return Ok("an unproven last group was kept aside, with a warning");
     }
     let mut seen = ledger.clone();
-    seen.checks = Checks::default();
+    seen.checks = CheckCounts::default();
     seen.check(server.client(), random)?;
     ledger.checks.add(seen.checks);
     // Of a history that is opened beside the serving it may have come late.
     let log = server.log();
-    let warned = log.contains("\"WARN\"") || log.contains("WARN ");
-    let told = match expected {
+    let is_warned = log.contains("\"WARN\"") || log.contains("WARN ");
+    let is_expected = match expected {
         Expected::WholeWithWarning(words) => log.contains(words),
         _ => true,
     };
-    ensure!(told, "it starts without a warning: {log}");
+    ensure!(is_expected, "it starts without a warning: {log}");
     server.stop()?;
-    Ok(if warned { "started whole, with a warning" } else { "started whole" })
+    Ok(if is_warned { "started whole, with a warning" } else { "started whole" })
 }
 
 /// A start that takes what it serves from a checkpoint finds damage of what it passed over beside
 /// the serving.
-fn found_behind(
-    place: &Place<'_>,
+fn found_by_verifier(
+    config: &ServerConfig<'_>,
     mut server: Server,
     expected: &Expected,
 ) -> Result<&'static str> {
-    let checkpoint = place.data().join(CHECKPOINT);
-    let ended = server.ended(START_MAX).map_err(|error| format!("it starts, and: {error}"))?;
-    ended.explained()?;
-    let segments = place.data().join("journal");
-    ensure!(ended.stderr.contains(&segments.display().to_string()), "no file is named: {ended:?}");
-    ensure!(!checkpoint.exists(), "the next start may believe the checkpoint again");
-    let again = place.spawn()?.serving(START_MAX)?.ok_or("the next start serves")?;
-    refused(&again, &place.data(), expected)?;
+    let snapshot = config.data().join(SNAPSHOT);
+    let exit =
+        server.wait_for_exit(START_MAX).map_err(|error| format!("it starts, and: {error}"))?;
+    exit.explanation()?;
+    let segments = config.data().join("journal");
+    ensure!(exit.stderr.contains(&segments.display().to_string()), "no file is named: {exit:?}");
+    ensure!(!snapshot.exists(), "the next start may believe the checkpoint again");
+    let again = config.spawn()?.wait_until_serving(START_MAX)?.ok_or("the next start serves")?;
+    refused(&again, &config.data(), expected)?;
     Ok("found beside the serving of a checkpoint, and refused by the next start")
 }
 
-fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static str> {
-    let sentence = ended.explained()?;
-    ensure!(!ended.stderr.contains("panicked"), "it panicked: {}", ended.stderr);
+fn refused(exit: &Exit, data: &Path, expected: &Expected) -> Result<&'static str> {
+    let sentence = exit.explanation()?;
+    ensure!(!exit.stderr.contains("panicked"), "it panicked: {}", exit.stderr);
     ensure!(sentence.contains(&data.display().to_string()), "no file is named: {sentence}");
     match expected {
         Expected::Whole | Expected::WholeWithWarning(_) => {
             Err(format!("it is refused: {sentence}").into())
         }
-        Expected::RefusedSomewhere | Expected::Unproven { .. } => {
+        Expected::RefusedSomewhere | Expected::QuarantinedTail { .. } => {
             let file = sentence.contains(".seg") || sentence.contains("projection");
             ensure!(file, "neither a segment nor the history is named: {sentence}");
             Ok("refused")
@@ -357,12 +366,16 @@ fn refused(ended: &Ended, data: &Path, expected: &Expected) -> Result<&'static s
             Ok("refused")
         }
         Expected::Refused { file, at: Some((at, last_good_seq)) } => {
-            let place = sentence.contains(&format!("{file} at byte {at}:"));
+            let names_offset = sentence.contains(&format!("{file} at byte {at}:"));
             // Zeros up to the end of a segment look like its end; the next one tells.
-            let next = sentence.contains(".seg at byte 0:") && !sentence.contains(file);
-            let seq = sentence.contains(&format!("records up to seq {last_good_seq} "))
+            let names_next_segment =
+                sentence.contains(".seg at byte 0:") && !sentence.contains(file);
+            let names_seq = sentence.contains(&format!("records up to seq {last_good_seq} "))
                 || sentence.contains(&format!("up to seq {last_good_seq} are"));
-            ensure!((place || next) && seq, "not the place or the last good seq: {sentence}");
+            ensure!(
+                (names_offset || names_next_segment) && names_seq,
+                "not the place or the last good seq: {sentence}"
+            );
             Ok("refused with file, place and last good seq")
         }
     }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
-use crate::campaign::{Campaign, Ground, Life};
+use crate::campaign::{Campaign, Case, Storage};
 use crate::check;
 use crate::disk::Disk;
 use crate::http::Client;
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
-use crate::server::{Place, Server};
+use crate::server::{Server, ServerConfig};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -26,53 +26,53 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 200,
     share: 8,
     mounts: true,
-    ground: Ground::Disk,
-    live,
+    storage: Storage::Disk,
+    run,
 };
 
 const TIMES: usize = 4;
 const TMPFS_BYTES: u64 = 48 << 20;
 /// Space for some more groups, or none.
-const LEFT_BYTES_MAX: u64 = 3 << 20;
+const FREE_BYTES_MAX: u64 = 3 << 20;
 /// A disk this small is full of inserts before.
 const FULL_MAX: Duration = Duration::from_secs(60);
 /// What was waited for space is caught up in this time.
-const WELL_MAX: Duration = Duration::from_secs(30);
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
-fn live(life: &mut Life<'_>) -> Result {
-    let is_ext4 = life.index % 2 == 1;
-    let disk = if is_ext4 { Disk::ext4(&life.dir)? } else { Disk::tmpfs(&life.dir, TMPFS_BYTES)? };
-    let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-    let segment_bytes = ["64KiB", "256KiB"][life.random.random_range(0..2)];
-    let place = Place { data: Some(&data), segment_bytes, ..Place::new(&dir) };
-    let place = place.checkpoint_any(&mut life.random);
+fn run(case: &mut Case<'_>) -> Result {
+    let is_ext4 = case.index % 2 == 1;
+    let disk = if is_ext4 { Disk::ext4(&case.dir)? } else { Disk::tmpfs(&case.dir, TMPFS_BYTES)? };
+    let (dir, data) = (case.dir.clone(), disk.path().join("data"));
+    let segment_bytes = ["64KiB", "256KiB"][case.random.random_range(0..2)];
+    let config = ServerConfig { data: Some(&data), segment_bytes, ..ServerConfig::new(&dir) };
+    let config = config.any_snapshots(&mut case.random);
     let ballast = disk.path().join("ballast");
     let mut ledger = Ledger::default();
-    let mut server = place.serve()?;
+    let mut server = config.serve()?;
     for _ in 0..TIMES {
-        if !life.goes_on() {
+        if !case.has_more() {
             break;
         }
-        load::run(&mut ledger, server.client(), &mut life.random, |progress| {
+        load::run(&mut ledger, server.client(), &mut case.random, |progress| {
             progress.until(50, Duration::from_secs(20));
             Ok(())
         })?;
-        fill(&ballast, life.random.random_range(0..LEFT_BYTES_MAX))?;
-        full(life, &server, &mut ledger)?;
-        let restarts = life.random.random_bool(0.4);
+        fill(&ballast, case.random.random_range(0..FREE_BYTES_MAX))?;
+        fill_and_check(case, &server, &mut ledger)?;
+        let restarts = case.random.random_bool(0.4);
         if restarts {
-            server = restart_full(life, server, &place, &mut ledger, &ballast)?;
+            server = restart_full(case, server, &config, &mut ledger, &ballast)?;
         }
         fs::remove_file(&ballast)?;
-        well_again(life, &server, &mut ledger)?;
+        check_recovery(case, &server, &mut ledger)?;
         let file_system = if is_ext4 { "ext4" } else { "tmpfs" };
         let how = if restarts { ", restarted while full" } else { "" };
-        life.survived(format!("on {file_system}{how}"));
+        case.survived(format!("on {file_system}{how}"));
     }
     server.stop()?;
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
-    life.checked(&mut ledger);
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
+    case.count_checks(&mut ledger);
     server.stop()
 }
 
@@ -94,11 +94,14 @@ fn fill(ballast: &PathBuf, left: u64) -> Result {
 }
 
 /// Inserts until there is no space, and reads.
-fn full(life: &mut Life<'_>, server: &Server, ledger: &mut Ledger) -> Result {
+fn fill_and_check(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> Result {
     let client = server.client();
-    let refused = load::run(ledger, client, &mut life.random, |progress| {
+    let refused = load::run(ledger, client, &mut case.random, |progress| {
         let deadline = Instant::now() + FULL_MAX;
-        while progress.refused("disk-full") < 5 && progress.goes_on() && Instant::now() < deadline {
+        while progress.refused("disk-full") < 5
+            && progress.is_running()
+            && Instant::now() < deadline
+        {
             thread::park_timeout(Duration::from_millis(5));
         }
         Ok(progress.refused("disk-full"))
@@ -119,65 +122,65 @@ fn full(life: &mut Life<'_>, server: &Server, ledger: &mut Ledger) -> Result {
     }
     ledger.check_under_fault(client)?;
     let log = ledger.read_log(client)?;
-    ledger.viewers[0].catch_up(client, &log)
+    ledger.subscribers[0].catch_up(client, &log)
 }
 
 /// A start on a full disk serves what is there, or says why not.
 fn restart_full<'a>(
-    life: &mut Life<'_>,
+    case: &mut Case<'_>,
     server: Server,
-    place: &Place<'a>,
+    config: &ServerConfig<'a>,
     ledger: &mut Ledger,
     ballast: &PathBuf,
 ) -> Result<Server> {
-    if life.random.random_bool(0.5) {
+    if case.random.random_bool(0.5) {
         server.kill()?
     } else {
         server.stop()?
     }
-    let mut server = place.spawn()?;
-    match server.serving(crate::server::START_MAX)? {
+    let mut server = config.spawn()?;
+    match server.wait_until_serving(crate::server::START_MAX)? {
         None => {
             ledger.check_under_fault(server.client())?;
-            life.note("starts on a full disk that served");
+            case.note("starts on a full disk that served");
             Ok(server)
         }
-        Some(ended) => {
-            let sentence = ended.explained()?;
+        Some(exit) => {
+            let sentence = exit.explanation()?;
             ensure!(
                 sentence.contains("space"),
                 "it does not say that space is missing: {sentence}"
             );
-            life.note("starts on a full disk that were refused for it");
+            case.note("starts on a full disk that were refused for it");
             File::create(ballast)?;
-            place.serve()
+            config.serve()
         }
     }
 }
 
 /// There is space again.
-fn well_again(life: &mut Life<'_>, server: &Server, ledger: &mut Ledger) -> Result {
+fn check_recovery(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> Result {
     let client = server.client();
     let started = Instant::now();
     loop {
-        let mut request = Request::plain(&mut life.random, "e.0");
+        let mut request = Request::plain(&mut case.random, "e.0");
         let answer = client.insert(&request.body())?;
-        request.answered(&answer)?;
+        request.record_answer(&answer)?;
         let stored = matches!(request.outcome, Outcome::Acknowledged(_));
         ledger.requests.push(request);
         if stored {
             break;
         }
         ensure!(
-            started.elapsed() < WELL_MAX,
+            started.elapsed() < RECOVERY_MAX,
             "space is back, and inserts are still refused: {answer:?}"
         );
         thread::park_timeout(Duration::from_millis(20));
     }
-    caught_up(client)?;
-    ledger.check(client, &mut life.random)
+    wait_until_caught_up(client)?;
+    ledger.check(client, &mut case.random)
 }
 
-fn caught_up(client: Client) -> Result {
+fn wait_until_caught_up(client: Client) -> Result {
     check::ready(client).map_err(|error| format!("space is back: {error}").into())
 }

@@ -9,10 +9,10 @@ use rand::Rng as _;
 use rustix::process::Signal;
 
 use crate::Result;
-use crate::campaign::{Campaign, Ground, Life};
+use crate::campaign::{Campaign, Case, Storage};
 use crate::ledger::Ledger;
 use crate::load;
-use crate::server::Place;
+use crate::server::ServerConfig;
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -22,8 +22,8 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 5_000,
     share: 24,
     mounts: false,
-    ground: Ground::Both,
-    live,
+    storage: Storage::Both,
+    run,
 };
 
 const KILLS: usize = 40;
@@ -31,65 +31,70 @@ const KILLS: usize = 40;
 const MAKE_US: u64 = 30_000;
 const OPEN_US: u64 = 60_000;
 
-fn live(life: &mut Life<'_>) -> Result {
-    let dir = life.dir.clone();
+fn run(case: &mut Case<'_>) -> Result {
+    let dir = case.dir.clone();
     let sizes = ["64KiB", "256KiB", "1MiB"];
-    let segment_bytes = sizes[life.random.random_range(0..sizes.len())];
-    let place = Place { segment_bytes, ..Place::new(&dir) }.open_any(&mut life.random);
+    let segment_bytes = sizes[case.random.random_range(0..sizes.len())];
+    let config =
+        ServerConfig { segment_bytes, ..ServerConfig::new(&dir) }.any_open(&mut case.random);
     let mut ledger = Ledger::default();
-    for _ in 0..life.random.random_range(0..4) {
+    for _ in 0..case.random.random_range(0..4) {
         // A directory that is being made takes a few milliseconds.
-        let server = place.spawn()?;
-        thread::park_timeout(Duration::from_micros(life.random.random_range(0..MAKE_US)));
+        let server = config.spawn()?;
+        thread::park_timeout(Duration::from_micros(case.random.random_range(0..MAKE_US)));
         server.kill()?;
-        life.survived("while the directory was made");
+        case.survived("while the directory was made");
     }
     for _ in 0..KILLS {
-        if !life.goes_on() {
+        if !case.has_more() {
             break;
         }
-        let what = one(life, &place, &mut ledger)?;
-        life.survived(what);
+        let what = kill_once(case, &config, &mut ledger)?;
+        case.survived(what);
     }
     // Once more in peace: what the kills left is what a clean end keeps.
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
     server.stop()?;
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
-    life.checked(&mut ledger);
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
+    case.count_checks(&mut ledger);
     server.stop()
 }
 
 /// One kill; what it hit.
-fn one(life: &mut Life<'_>, place: &Place<'_>, ledger: &mut Ledger) -> Result<&'static str> {
-    let pause = Duration::from_micros(life.random.random_range(0..OPEN_US));
-    match life.random.random_range(0..10) {
+fn kill_once(
+    case: &mut Case<'_>,
+    config: &ServerConfig<'_>,
+    ledger: &mut Ledger,
+) -> Result<&'static str> {
+    let pause = Duration::from_micros(case.random.random_range(0..OPEN_US));
+    match case.random.random_range(0..10) {
         0 => {
-            let server = place.spawn()?;
+            let server = config.spawn()?;
             thread::park_timeout(pause);
             server.kill()?;
             return Ok("while it opened");
         }
         1 => {
             // The history is built from the log again, or was being built when the last kill came.
-            let _ = fs::remove_dir_all(place.data().join("projection"));
-            let server = place.spawn()?;
+            let _ = fs::remove_dir_all(config.data().join("projection"));
+            let server = config.spawn()?;
             thread::park_timeout(pause * 2);
             server.kill()?;
             return Ok("while it rebuilt");
         }
         _ => {}
     }
-    let server = place.serve()?;
+    let server = config.serve()?;
     let client = server.client();
-    ledger.check(client, &mut life.random)?;
-    if life.random.random_bool(0.1) {
-        load::bulk(ledger, client, &mut life.random)?;
+    ledger.check(client, &mut case.random)?;
+    if case.random.random_bool(0.1) {
+        load::bulk(ledger, client, &mut case.random)?;
     }
-    let enough = life.random.random_range(1..80);
-    let shuts_down = life.random.random_bool(0.2);
-    load::run(ledger, client, &mut life.random, |progress| {
+    let enough = case.random.random_range(1..80);
+    let shuts_down = case.random.random_bool(0.2);
+    load::run(ledger, client, &mut case.random, |progress| {
         progress.until(enough, Duration::from_secs(10));
         if shuts_down {
             server.signal(Signal::TERM)?;

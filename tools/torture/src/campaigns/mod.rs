@@ -7,7 +7,7 @@ mod faults;
 mod full;
 mod kill;
 mod power;
-mod still;
+mod stalls;
 
 use crate::campaign::Campaign;
 

@@ -12,13 +12,13 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use crate::campaign::{Campaign, Ground, Life};
+use crate::campaign::{Campaign, Case, Storage};
 use crate::disk::Disk;
-use crate::files::snapshot;
+use crate::files::read_all;
 use crate::ledger::Ledger;
 use crate::load;
-use crate::server::{Place, Server};
-use crate::shim::{Fault, Kind, Shim};
+use crate::server::{Server, ServerConfig};
+use crate::shim::{Fault, FaultKind, Shim};
 use crate::{Result, ensure};
 
 /// The campaign.
@@ -29,8 +29,8 @@ pub const CAMPAIGN: Campaign = Campaign {
     hour: 500,
     share: 7,
     mounts: true,
-    ground: Ground::Disk,
-    live,
+    storage: Storage::Disk,
+    run,
 };
 
 const CUTS: usize = 8;
@@ -39,72 +39,74 @@ const SECTOR: usize = 512;
 /// Some dozens of groups are written within this time.
 const SYNC_MAX: Duration = Duration::from_secs(10);
 
-fn live(life: &mut Life<'_>) -> Result {
-    let mut disk = Disk::ext4(&life.dir)?;
-    let heavy = life.random.random_bool(0.5);
-    let mut ledger = Ledger { heavy, ..Ledger::default() };
+fn run(case: &mut Case<'_>) -> Result {
+    let mut disk = Disk::ext4(&case.dir)?;
+    let is_heavy = case.random.random_bool(0.5);
+    let mut ledger = Ledger { is_heavy, ..Ledger::default() };
     for _ in 0..CUTS {
-        if !life.goes_on() {
+        if !case.has_more() {
             break;
         }
         let what;
-        (disk, what) = one(life, disk, &mut ledger)?;
+        (disk, what) = cut_once(case, disk, &mut ledger)?;
         // Without a check the next cut may come while this one is recovered from.
-        if life.random.random_bool(0.8) {
-            check(life, &disk, &mut ledger)?;
+        if case.random.random_bool(0.8) {
+            check(case, &disk, &mut ledger)?;
         }
-        life.survived(what);
+        case.survived(what);
     }
-    check(life, &disk, &mut ledger)?;
-    life.checked(&mut ledger);
+    check(case, &disk, &mut ledger)?;
+    case.count_checks(&mut ledger);
     Ok(())
 }
 
 /// What is there after the cut.
-fn check(life: &mut Life<'_>, disk: &Disk, ledger: &mut Ledger) -> Result {
-    let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-    let place = Place { data: Some(&data), ..Place::new(&dir) }.open_any(&mut life.random);
-    let server = place.serve()?;
+fn check(case: &mut Case<'_>, disk: &Disk, ledger: &mut Ledger) -> Result {
+    let (dir, data) = (case.dir.clone(), disk.path().join("data"));
+    let config =
+        ServerConfig { data: Some(&data), ..ServerConfig::new(&dir) }.any_open(&mut case.random);
+    let server = config.serve()?;
     if server.log().contains("torn-") {
-        life.note("torn tails kept aside");
+        case.note("torn tails kept aside");
     }
-    ledger.check(server.client(), &mut life.random)?;
-    if life.random.random_bool(0.5) { server.stop() } else { server.kill() }
+    ledger.check(server.client(), &mut case.random)?;
+    if case.random.random_bool(0.5) { server.stop() } else { server.kill() }
 }
 
 /// One cut; what it hit.
-fn one(life: &mut Life<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'static str)> {
-    let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-    let place = Place { data: Some(&data), ..Place::new(&dir) }.open_any(&mut life.random);
-    let pause = Duration::from_micros(life.random.random_range(0..OPEN_US));
-    if life.random.random_bool(0.2) {
-        let server = place.spawn()?;
+fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'static str)> {
+    let (dir, data) = (case.dir.clone(), disk.path().join("data"));
+    let config =
+        ServerConfig { data: Some(&data), ..ServerConfig::new(&dir) }.any_open(&mut case.random);
+    let pause = Duration::from_micros(case.random.random_range(0..OPEN_US));
+    if case.random.random_bool(0.2) {
+        let server = config.spawn()?;
         thread::park_timeout(pause);
-        return Ok((cut(life, disk, server)?, "while it opened"));
+        return Ok((cut(case, disk, server)?, "while it opened"));
     }
-    let shim = Shim::new(life.tools, &dir)?;
-    let server = place.with(&shim).serve()?;
-    let nth = life.random.random_range(1..30);
+    let shim = Shim::new(case.tools, &dir)?;
+    let server = config.with(&shim).serve()?;
+    let nth = case.random.random_range(1..30);
     // A disk that fails and then loses power: nothing that failed to sync may be acknowledged.
-    let fails = life.random.random_bool(0.2);
+    let fails = case.random.random_bool(0.2);
     if fails {
-        shim.arm(Fault { call: 1, scope: 0, nth, kind: Kind::Eio, sticky: false })?;
-    } else if life.random.random_bool(0.4) {
-        shim.arm(Fault { call: 1, scope: 0, nth, kind: Kind::Stall, sticky: true })?;
-        return Ok((cut_in_a_sync(life, disk, server, &shim, ledger)?, "in the middle of a sync"));
+        shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Eio, sticky: false })?;
+    } else if case.random.random_bool(0.4) {
+        shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Stall, sticky: true })?;
+        return Ok((cut_in_a_sync(case, disk, server, &shim, ledger)?, "in the middle of a sync"));
     }
-    let enough = life.random.random_range(1..120);
-    let shuts_down = life.random.random_bool(0.2);
-    let mut random = life.random.clone();
+    let enough = case.random.random_range(1..120);
+    let shuts_down = case.random.random_bool(0.2);
+    let mut random = case.random.clone();
     let disk = load::run(ledger, server.client(), &mut random, |progress| {
         progress.until(enough, Duration::from_secs(10));
         if shuts_down {
             server.signal(Signal::TERM)?;
         }
         thread::park_timeout(pause / 10);
-        cut(life, disk, server)
+        cut(case, disk, server)
     })?;
-    life.random = random;
+    case.random = random;
     Ok((
         disk,
         if fails {
@@ -121,14 +123,14 @@ fn one(life: &mut Life<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'
 ///
 /// In half of the cuts the server stands still before; in the others the cut comes in the middle of
 /// its calls, which end before it stands still, so that what they were told is in the copy too.
-fn cut(life: &mut Life<'_>, disk: Disk, mut server: Server) -> Result<Disk> {
-    let is_still = life.random.random_bool(0.5);
-    if is_still {
-        stand_still(&mut server)?;
+fn cut(case: &mut Case<'_>, disk: Disk, mut server: Server) -> Result<Disk> {
+    let freezes_first = case.random.random_bool(0.5);
+    if freezes_first {
+        freeze_if_running(&mut server)?;
     }
-    disk.cut_power(life.tools)?;
-    if !is_still {
-        stand_still(&mut server)?;
+    disk.cut_power(case.tools)?;
+    if !freezes_first {
+        freeze_if_running(&mut server)?;
     }
     disk.replace_by_copy(|| server.kill())
 }
@@ -136,71 +138,72 @@ fn cut(life: &mut Life<'_>, disk: Disk, mut server: Server) -> Result<Disk> {
 /// A group is written and its sync has begun: the disk may hold any part of it, sector by sector.
 /// What the page cache held and the copy lacks is put there by lot.
 fn cut_in_a_sync(
-    life: &mut Life<'_>,
+    case: &mut Case<'_>,
     disk: Disk,
     mut server: Server,
     shim: &Shim,
     ledger: &mut Ledger,
 ) -> Result<Disk> {
-    let mut random = life.random.clone();
+    let mut random = case.random.clone();
     let disk = load::run(ledger, server.client(), &mut random, |progress| {
         let deadline = Instant::now() + SYNC_MAX;
-        while shim.struck()? == 0 && progress.goes_on() && Instant::now() < deadline {
+        while shim.hits()? == 0 && progress.is_running() && Instant::now() < deadline {
             progress.until(usize::MAX, Duration::from_millis(1));
         }
-        stand_still(&mut server)?;
+        freeze_if_running(&mut server)?;
         let journal = disk.path().join("data/journal");
-        let held = snapshot(&journal)?;
-        disk.cut_power(life.tools)?;
+        let cached = read_all(&journal)?;
+        disk.cut_power(case.tools)?;
         let disk = disk.replace_by_copy(|| server.kill())?;
-        for (path, held) in held {
+        for (path, cached) in cached {
             // What has another length, or no name yet, would need more than its sectors.
-            let there = fs::read(&path).unwrap_or_default();
-            if there.len() == held.len() && there != held {
-                fs::write(&path, some_sectors(&mut life.random, &there, &held))?;
+            let stored = fs::read(&path).unwrap_or_default();
+            if stored.len() == cached.len() && stored != cached {
+                fs::write(&path, mix_sectors(&mut case.random, &stored, &cached))?;
             }
         }
         Ok(disk)
     })?;
-    life.random = random;
+    case.random = random;
     Ok(disk)
 }
 
 /// Sectors of either, with more of the one or of the other.
-fn some_sectors(random: &mut StdRng, there: &[u8], held: &[u8]) -> Vec<u8> {
+fn mix_sectors(random: &mut StdRng, stored: &[u8], cached: &[u8]) -> Vec<u8> {
     let share = [0.1, 0.5, 0.9, 1.0][random.random_range(0..4)];
-    let sectors = there.chunks(SECTOR).zip(held.chunks(SECTOR));
+    let sectors = stored.chunks(SECTOR).zip(cached.chunks(SECTOR));
     sectors
-        .flat_map(|(there, held)| if random.random_bool(share) { held } else { there })
+        .flat_map(|(stored, cached)| if random.random_bool(share) { cached } else { stored })
         .copied()
         .collect()
 }
 
-fn stand_still(server: &mut Server) -> Result {
-    if !server.has_ended()? {
+fn freeze_if_running(server: &mut Server) -> Result {
+    if !server.has_exited()? {
         // It may end in this moment.
         let frozen = server.freeze();
-        ensure!(frozen.is_ok() || server.has_ended()?, "{frozen:?}");
+        ensure!(frozen.is_ok() || server.has_exited()?, "{frozen:?}");
     }
     Ok(())
 }
 
 /// The control: under syncs that lie, acknowledged records must be found missing.
-pub fn lies_are_found(life: &mut Life<'_>) -> Result {
+pub fn lying_syncs_are_found(case: &mut Case<'_>) -> Result {
     for _ in 0..5 {
-        let disk = Disk::ext4(&life.dir)?;
-        let (dir, data) = (life.dir.clone(), disk.path().join("data"));
-        let shim = Shim::new(life.tools, &dir)?;
-        let server = Place { data: Some(&data), ..Place::new(&dir) }.with(&shim).serve()?;
-        shim.arm(Fault { call: 1, scope: 0, nth: 1, kind: Kind::Skip, sticky: true })?;
+        let disk = Disk::ext4(&case.dir)?;
+        let (dir, data) = (case.dir.clone(), disk.path().join("data"));
+        let shim = Shim::new(case.tools, &dir)?;
+        let server =
+            ServerConfig { data: Some(&data), ..ServerConfig::new(&dir) }.with(&shim).serve()?;
+        shim.arm(Fault { call: 1, scope: 0, nth: 1, kind: FaultKind::Skip, sticky: true })?;
         let mut ledger = Ledger::default();
-        let mut random = life.random.clone();
+        let mut random = case.random.clone();
         let disk = load::run(&mut ledger, server.client(), &mut random, |progress| {
             progress.until(30, Duration::from_secs(10));
-            cut(life, disk, server)
+            cut(case, disk, server)
         })?;
-        life.random = random;
-        match check(life, &disk, &mut ledger) {
+        case.random = random;
+        match check(case, &disk, &mut ledger) {
             Ok(()) => drop(disk),
             Err(_) => return Ok(()),
         }

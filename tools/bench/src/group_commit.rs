@@ -7,29 +7,30 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::appends::Appends;
+use crate::synced_file::SyncedFile;
 
 /// Frames of the file, which the log goes round in: a segment of Broker's.
 const FRAMES: usize = 150_000;
 
 /// Those who wait, and the thread that appends for them.
 #[derive(Default)]
-pub struct Group {
+pub struct GroupCommit {
     waiting: Mutex<Vec<oneshot::Sender<()>>>,
     arrived: Condvar,
 }
 
-impl Group {
+impl GroupCommit {
     /// Makes the file, and starts the thread for as long as this program runs.
     pub fn start(path: &Path) -> io::Result<Arc<Self>> {
-        let mut appends = Appends::new(path, FRAMES)?;
+        let mut synced_file = SyncedFile::new(path, FRAMES)?;
         let group = Arc::new(Self::default());
-        let ours = group.clone();
+        let shared = group.clone();
         thread::spawn(move || {
             loop {
-                let waited = ours.arrived.wait_while(ours.waiting(), |waiting| waiting.is_empty());
+                let waited =
+                    shared.arrived.wait_while(shared.waiting(), |waiting| waiting.is_empty());
                 let taken = std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner));
-                if let Err(error) = appends.append_group(taken.len()) {
+                if let Err(error) = synced_file.append_group(taken.len()) {
                     eprintln!("the log: {error}");
                     std::process::exit(1);
                 }

@@ -5,12 +5,12 @@ use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
 
 use crate::arguments::Settings;
-use crate::crowd::Crowd;
+use crate::protocol::ServerKind::Broker;
+use crate::publishers::Pace;
 use crate::rounds::ratios;
 use crate::run::{Outcome, Plan};
 use crate::scenarios::EVENT;
-use crate::senders::Pace;
-use crate::speech::Kind::Broker;
+use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
@@ -31,7 +31,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         |outcomes: &[Outcome]| outcomes.iter().map(Outcome::per_second).collect::<Vec<_>>();
     let (one_per_second, own_per_second) = (per_second(&one), per_second(&own));
     let missing: Vec<_> = one.iter().chain(&own).map(Outcome::missing_percent).collect();
-    let bench = "views";
+    let bench = "selectors";
     report.add(bench, "broker, one view, deliveries", "/s", &one_per_second);
     report.add(bench, "broker, views of their own, deliveries", "/s", &own_per_second);
     let missing = report.add(bench, "broker, deliveries missing", "%", &missing);
@@ -48,11 +48,11 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 
 /// Each subscriber asks for the event, and for one of its own that is never published.
 fn deliver(settings: &Settings, own: impl Fn(usize) -> usize) -> Result<Outcome> {
-    let subscribers = settings.subscribers.unwrap_or(SUBSCRIBERS);
+    let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let target = Target::start(Broker)?;
-    let mut crowd = Crowd::new()?;
+    let mut subscribers = Subscribers::new()?;
     let request = |index| Broker.subscribe(&format!("{EVENT},own.{:05}", own(index)));
-    crowd.join(&target.guests(subscribers), request)?;
+    subscribers.connect(&target.clients(count), request)?;
     let pace = Pace::InFlight(IN_FLIGHT);
-    Plan::new(EVENT, pace, settings.duration, subscribers).run(&mut crowd, &target)
+    Plan::new(EVENT, pace, settings.duration, count).run(&mut subscribers, &target)
 }

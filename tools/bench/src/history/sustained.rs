@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::{BROKERS_BLOCK, SINGLE};
+use super::{BROKER_BLOCK, SINGLE_BLOCK};
 use crate::Result;
 use crate::load;
+use crate::process::{Scratch, Server};
+use crate::protocol::HttpRequests;
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, Server};
-use crate::wire::Http;
 use crate::workload::Workload;
 
 const CONNECTIONS: usize = 64;
@@ -28,23 +28,25 @@ const ESTIMATE_BROKER: f64 = 49_000.0;
 /// Measures and reports: so many runs of so long.
 pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()> {
     let mut workload = Workload::new(6);
-    let wire = Http::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
+    let protocol =
+        HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
     let mut runs: [Vec<f64>; 10] = Default::default();
     for _ in 0..rounds {
         // Each is gone before the other begins: what it has not applied yet would go on.
         let alone = |block| {
             let scratch = Scratch::new()?;
             let server = Server::bare_indexed(&scratch.path().join("sled"), block)?;
-            measure(&server, duration, &wire)
+            measure(&server, duration, &protocol)
         };
-        let ((single, _, _), (sled, sled_answered, _)) = (alone(SINGLE)?, alone(BROKERS_BLOCK)?);
+        let ((single, _, _), (sled, sled_answered, _)) =
+            (alone(SINGLE_BLOCK)?, alone(BROKER_BLOCK)?);
         let (stored, _, _) = {
             let scratch = Scratch::new()?;
-            measure(&Server::bare_stored(scratch.path(), BROKERS_BLOCK)?, duration, &wire)?
+            measure(&Server::bare_stored(scratch.path(), BROKER_BLOCK)?, duration, &protocol)?
         };
         let (broker, acknowledged, refused) = {
             let scratch = Scratch::new()?;
-            measure(&Server::broker(&scratch, &[])?, duration, &wire)?
+            measure(&Server::broker(&scratch, &[])?, duration, &protocol)?
         };
         let ratios = [single, stored, sled].map(|alone| broker / alone);
         let rates = [single, stored, sled, sled_answered, broker, acknowledged, refused];
@@ -53,7 +55,7 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
     }
     let [single, stored, sled, sled_answered, broker, acknowledged, refused, ratios @ ..] = &runs;
     let [to_single, to_stored, to_sled] = ratios;
-    let name = "lasting";
+    let name = "sustained";
     let alone = report.add(name, "sled, an entry a version, applied", "/s", single);
     alone.estimate(ESTIMATE_SLED_SINGLE);
     report.add(name, "sled, the same entries, applied", "/s", sled).estimate(ESTIMATE_SLED);
@@ -74,9 +76,13 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
 }
 
 /// What a server applied, acknowledged and refused, each a second.
-fn measure(server: &Server, duration: Duration, wire: &Http) -> Result<(f64, f64, f64)> {
+fn measure(
+    server: &Server,
+    duration: Duration,
+    protocol: &HttpRequests,
+) -> Result<(f64, f64, f64)> {
     rustix::fs::sync();
-    let outcome = load::run(server.address, CONNECTIONS, duration, wire)?;
+    let outcome = load::run(server.address, CONNECTIONS, duration, protocol)?;
     let applied = server.health()?["projection"]["seq"].as_f64().ok_or("a seq is a number")?;
     let seconds = outcome.latencies_us.len() as f64 / outcome.per_second;
     Ok((applied / seconds, outcome.per_second, outcome.refused as f64 / seconds))

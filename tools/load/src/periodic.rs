@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use broker_bench::Result;
 
 /// A thread that does it until it is ended.
-pub struct Pulse {
+pub struct Periodic {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<Vec<u32>>>,
 }
 
-impl Pulse {
+impl Periodic {
     /// Begins to do it so often a second.
     pub fn start(per_second: f64, once: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let interval = Duration::from_secs_f64(1.0 / per_second);
         let over = is_over.clone();
-        Self { is_over, thread: thread::spawn(move || beat(&over, interval, once)) }
+        Self { is_over, thread: thread::spawn(move || repeat(&over, interval, once)) }
     }
 
     /// Ends it, and tells how many microseconds each time took, ascending.
@@ -32,7 +32,7 @@ impl Pulse {
     }
 }
 
-fn beat(
+fn repeat(
     is_over: &AtomicBool,
     interval: Duration,
     mut once: impl FnMut() -> io::Result<()>,

@@ -13,10 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::Result;
-use crate::client::{Client, TIMEOUT};
+use crate::http::{Client, TIMEOUT};
 
 /// So long a server with workers may take to end them.
-const END_MAX: Duration = Duration::from_secs(10);
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A directory beside the binaries, so on their file system; removed in the end.
 pub struct Scratch(PathBuf);
@@ -137,12 +137,12 @@ impl Server {
     }
 
     /// Asks it to end, and tells how long that took.
-    pub fn end(&mut self) -> Result<Duration> {
+    pub fn stop(&mut self) -> Result<Duration> {
         let started = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         while !self.has_ended()? {
-            if started.elapsed() > END_MAX {
-                return Err(format!("it has not ended after {END_MAX:?}").into());
+            if started.elapsed() > STOP_MAX {
+                return Err(format!("it has not ended after {STOP_MAX:?}").into());
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -157,7 +157,7 @@ impl Server {
     /// Its share of memory in bytes, and its workers': what only they use, and their part of what
     /// they share.
     pub fn memory(&self) -> Result<f64> {
-        self.processes()?.into_iter().map(memory).sum()
+        self.processes()?.into_iter().map(pss).sum()
     }
 
     /// Descriptors that it and its workers have open.
@@ -167,14 +167,14 @@ impl Server {
     }
 
     /// Forgets how much memory it ever had, for `memory_peak`.
-    pub fn forget_memory_peak(&self) -> Result<()> {
+    pub fn reset_memory_peak(&self) -> Result<()> {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
     /// The most memory that was in its hands, in bytes, and what is now; workers not included.
     pub fn memory_peak(&self) -> Result<[f64; 2]> {
-        let told = |name| told(self.child.id(), "status", name);
-        Ok([told("VmHWM:")?, told("VmRSS:")?])
+        let kib_field = |name| kib_field(self.child.id(), "status", name);
+        Ok([kib_field("VmHWM:")?, kib_field("VmRSS:")?])
     }
 
     /// Itself first, then its workers, which are the processes that it started.
@@ -220,7 +220,7 @@ impl Drop for Server {
             // Its workers would live on, and what they used would not be counted as its own.
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             let started = Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < END_MAX {
+            while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < STOP_MAX {
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -249,8 +249,8 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// A process's share of memory in bytes: what only it uses, and its part of what it shares.
-pub fn memory(pid: u32) -> Result<f64> {
-    told(pid, "smaps_rollup", "Pss:")
+pub fn pss(pid: u32) -> Result<f64> {
+    kib_field(pid, "smaps_rollup", "Pss:")
 }
 
 /// CPU that a process has used, in ticks of usually 10 ms.
@@ -264,7 +264,7 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 }
 
 /// The bytes that a line of a file about a process tells.
-fn told(pid: u32, file: &str, name: &str) -> Result<f64> {
+fn kib_field(pid: u32, file: &str, name: &str) -> Result<f64> {
     let lines = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
     let line = lines.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("memory is told")?;

@@ -13,19 +13,19 @@ use crate::{Result, ensure};
 
 /// What a page holds.
 #[derive(Clone, Default)]
-pub struct Viewer {
+pub struct Subscriber {
     /// Where it stands.
     pub cursor: Option<String>,
     /// Newest record of each event, by name.
-    values: BTreeMap<String, Told>,
+    values: BTreeMap<String, Delivery>,
     /// Everything it ever saw and that no reset took back: none of it may disappear.
-    seen: Vec<Told>,
+    seen: Vec<Delivery>,
     /// Resets so far.
     pub resets: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct Delivery {
     seq: u64,
     version: u64,
     record: String,
@@ -46,7 +46,7 @@ enum End {
     Synced,
 }
 
-impl Viewer {
+impl Subscriber {
     /// Seq of the cursor.
     pub fn seq(&self) -> u64 {
         let seq = self.cursor.as_ref().and_then(|cursor| cursor.split('-').nth(1)?.parse().ok());
@@ -56,7 +56,7 @@ impl Viewer {
     /// Follows a server until it is gone or `stop` is set.
     pub fn watch(&mut self, client: Client, stop: &AtomicBool) -> Result {
         let Ok(mut connection) = self.connect(client) else { return Ok(()) };
-        connection.set_patience(Duration::from_millis(50))?;
+        connection.set_read_timeout(Duration::from_millis(50))?;
         self.follow(&mut connection, stop, false, &mut Vec::new()).map(drop)
     }
 
@@ -64,44 +64,49 @@ impl Viewer {
     /// says, without a reset and without a word too many.
     pub fn catch_up(&mut self, client: Client, log: &Log) -> Result {
         let resets = self.resets;
-        let (before, came) = (self.seq(), self.come_back(client)?);
+        let (before, received) = (self.seq(), self.reconnect(client)?);
         ensure!(self.resets == resets, "a good cursor was reset, at seq {before}");
-        let expected: Vec<_> = log.newest_after(before).into_iter().map(record_of).collect();
-        let came: Vec<_> = came.iter().map(|told| &told.record[..told.record.len() - 1]).collect();
-        ensure!(came == expected, "after seq {before} came {came:?} instead of {expected:?}");
+        let expected: Vec<_> = log.latest_after(before).into_iter().map(record_of).collect();
+        let received: Vec<_> =
+            received.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
+        ensure!(
+            received == expected,
+            "after seq {before} came {received:?} instead of {expected:?}"
+        );
         self.compare(log)
     }
 
     /// Comes back to a server that cannot know the cursor, and must be reset.
-    pub fn must_be_reset(&mut self, client: Client, log: &Log) -> Result {
+    pub fn expect_reset(&mut self, client: Client, log: &Log) -> Result {
         let (resets, cursor) = (self.resets, self.cursor.clone());
-        self.come_back(client)?;
+        self.reconnect(client)?;
         ensure!(self.resets == resets + 1, "the cursor {cursor:?} of another history was taken");
         self.compare(log)
     }
 
     /// What it holds is what the log says, and nothing that it saw is gone.
     fn compare(&self, log: &Log) -> Result {
-        let newest: Vec<_> = log.newest_after(0).into_iter().map(record_of).collect();
+        let latest: Vec<_> = log.latest_after(0).into_iter().map(record_of).collect();
         let mut held: Vec<_> = self.values.values().collect();
-        held.sort_by_key(|told| told.seq);
-        let held: Vec<_> = held.iter().map(|told| &told.record[..told.record.len() - 1]).collect();
-        ensure!(held == newest, "a page ends on {held:?} instead of {newest:?}");
-        for told in &self.seen {
-            let line = log.lines.get(told.seq as usize - 1).map(|line| record_of(line));
-            let same = line == Some(&told.record[..told.record.len() - 1]);
-            ensure!(same, "shown and gone: {}; there is {line:?}", told.record);
+        held.sort_by_key(|delivery| delivery.seq);
+        let held: Vec<_> =
+            held.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
+        ensure!(held == latest, "a page ends on {held:?} instead of {latest:?}");
+        for delivery in &self.seen {
+            let line = log.lines.get(delivery.seq as usize - 1).map(|line| record_of(line));
+            let same = line == Some(&delivery.record[..delivery.record.len() - 1]);
+            ensure!(same, "shown and gone: {}; there is {line:?}", delivery.record);
         }
         Ok(())
     }
 
     /// Everything up to `synced`.
-    fn come_back(&mut self, client: Client) -> Result<Vec<Told>> {
+    fn reconnect(&mut self, client: Client) -> Result<Vec<Delivery>> {
         let mut connection = self.connect(client)?;
-        let (stop, mut came) = (AtomicBool::new(false), Vec::new());
-        let end = self.follow(&mut connection, &stop, true, &mut came)?;
+        let (stop, mut received) = (AtomicBool::new(false), Vec::new());
+        let end = self.follow(&mut connection, &stop, true, &mut received)?;
         ensure!(end == End::Synced, "a stream ended before it was synced");
-        Ok(came)
+        Ok(received)
     }
 
     fn connect(&self, client: Client) -> io::Result<Connection> {
@@ -119,7 +124,7 @@ impl Viewer {
         connection: &mut Connection,
         stop: &AtomicBool,
         until_synced: bool,
-        came: &mut Vec<Told>,
+        received: &mut Vec<Delivery>,
     ) -> Result<End> {
         let mut reader = Reader { connection, stop, pending: Vec::new() };
         let mut last = 0;
@@ -132,7 +137,7 @@ impl Viewer {
                     self.resets += 1;
                     self.values.clear();
                     self.seen.clear();
-                    came.clear();
+                    received.clear();
                 }
                 "broker:synced" if until_synced => {
                     self.cursor = Some(id);
@@ -140,26 +145,29 @@ impl Viewer {
                 }
                 "broker:synced" => {}
                 _ => {
-                    let told = self.take(&event, data)?;
-                    ensure!(told.seq > last, "seqs fall on a stream, after {last}: {told:?}");
-                    last = told.seq;
-                    came.push(told);
+                    let delivery = self.take(&event, data)?;
+                    ensure!(
+                        delivery.seq > last,
+                        "seqs fall on a stream, after {last}: {delivery:?}"
+                    );
+                    last = delivery.seq;
+                    received.push(delivery);
                 }
             }
             self.cursor = Some(id);
         }
     }
 
-    fn take(&mut self, event: &str, record: String) -> Result<Told> {
+    fn take(&mut self, event: &str, record: String) -> Result<Delivery> {
         let head: Head = serde_json::from_str(&record)?;
         ensure!(head.event == event, "a block of {event}: {record}");
-        let told = Told { seq: head.seq, version: head.version, record };
-        if let Some(before) = self.values.insert(head.event, told.clone()) {
-            let forwards = told.version > before.version && told.seq > before.seq;
-            ensure!(forwards, "a page goes backwards: {before:?}, then {told:?}");
+        let delivery = Delivery { seq: head.seq, version: head.version, record };
+        if let Some(before) = self.values.insert(head.event, delivery.clone()) {
+            let forwards = delivery.version > before.version && delivery.seq > before.seq;
+            ensure!(forwards, "a page goes backwards: {before:?}, then {delivery:?}");
         }
-        self.seen.push(told.clone());
-        Ok(told)
+        self.seen.push(delivery.clone());
+        Ok(delivery)
     }
 }
 
@@ -208,7 +216,7 @@ impl Reader<'_> {
     fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
         let started = Instant::now();
         loop {
-            match self.connection.part() {
+            match self.connection.stream_chunk() {
                 Ok(part) => return Ok(part),
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>

@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// As `call`, or tells that the server answered 503.
-    pub fn call_unless_busy(&mut self, request: &[u8], status: u16) -> io::Result<bool> {
+    pub fn call_unless_unavailable(&mut self, request: &[u8], status: u16) -> io::Result<bool> {
         let response = self.exchange(request)?;
         match response.status {
             503 => Ok(false),
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// As `call` with status 200, of an answer in chunks, which are left in it.
-    pub fn call_streamed(&mut self, request: &[u8]) -> io::Result<&[u8]> {
+    pub fn call_chunked(&mut self, request: &[u8]) -> io::Result<&[u8]> {
         self.stream.write_all(request)?;
         let mut len = 0;
         while !self.buffer[..len].ends_with(b"\r\n0\r\n\r\n") {

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::{EVENTS, Redis, broker};
 use crate::Result;
-use crate::appends::Appends;
-use crate::client::TIMEOUT;
+use crate::http::TIMEOUT;
 use crate::insert::{APPENDS, median_us};
+use crate::process::{Scratch, Server};
+use crate::protocol::{Answer, Protocol};
 use crate::report::{Goal, Report};
-use crate::server::{Scratch, Server};
-use crate::wire::{Answer, Wire};
+use crate::synced_file::SyncedFile;
 use crate::workload::Workload;
 
 /// As many as there are of [`APPENDS`], with the first, which is slow and not counted.
@@ -27,16 +27,16 @@ const ESTIMATE_REDIS_US: f64 = 180.0;
 /// Measures and reports.
 pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
     let (ours, theirs) = (Scratch::new()?, Scratch::new()?);
-    let mut appends = Appends::new(&ours.path().join("floor"), APPENDS)?;
+    let mut synced_file = SyncedFile::new(&ours.path().join("floor"), APPENDS)?;
     let requests = broker(1);
-    let wire = Redis::new(&mut Workload::new(1), EVENTS);
+    let protocol = Redis::new(&mut Workload::new(1), EVENTS);
     let (bare, broker) = (Server::bare()?, Server::broker(&ours, &[])?);
     let redis = Redis::start(redis, &theirs)?;
-    let mut bare = Alone::new(&bare, &requests)?;
-    let mut broker = Alone::new(&broker, &requests)?;
-    let mut redis = Alone::new(&redis, &wire)?;
+    let mut bare = SingleConnection::new(&bare, &requests)?;
+    let mut broker = SingleConnection::new(&broker, &requests)?;
+    let mut redis = SingleConnection::new(&redis, &protocol)?;
     let mut round = || -> Result<[f64; 4]> {
-        let append = median_us(|| Ok(appends.append()?))?;
+        let append = median_us(|| Ok(synced_file.append()?))?;
         let [bare, broker, redis] =
             [&mut bare, &mut broker, &mut redis].map(|alone| median_us(|| alone.insert()));
         Ok([append, bare?, broker?, redis?])
@@ -62,26 +62,26 @@ pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
 }
 
 /// One connection that blocks.
-struct Alone<'a> {
+struct SingleConnection<'a> {
     stream: TcpStream,
-    wire: &'a dyn Wire,
+    protocol: &'a dyn Protocol,
     next: usize,
     request: Vec<u8>,
     answer: Vec<u8>,
 }
 
-impl<'a> Alone<'a> {
-    fn new(server: &Server, wire: &'a dyn Wire) -> Result<Self> {
+impl<'a> SingleConnection<'a> {
+    fn new(server: &Server, protocol: &'a dyn Protocol) -> Result<Self> {
         let mut stream = TcpStream::connect(server.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        wire.greet(&mut stream, 0)?;
-        Ok(Self { stream, wire, next: 0, request: Vec::new(), answer: Vec::new() })
+        protocol.prepare(&mut stream, 0)?;
+        Ok(Self { stream, protocol, next: 0, request: Vec::new(), answer: Vec::new() })
     }
 
     fn insert(&mut self) -> Result<()> {
         self.request.clear();
-        self.wire.request(0, self.next, &mut self.request);
+        self.protocol.request(0, self.next, &mut self.request);
         self.next += 1;
         self.stream.write_all(&self.request)?;
         self.answer.clear();
@@ -92,10 +92,10 @@ impl<'a> Alone<'a> {
                 return Err("the server closed the connection".into());
             }
             self.answer.extend_from_slice(&buffer[..read]);
-            match self.wire.answer(&self.answer)? {
+            match self.protocol.answer(&self.answer)? {
                 Answer::Busy => return Err("one insert at a time was refused".into()),
                 Answer::Done => return Ok(()),
-                Answer::Part => {}
+                Answer::Incomplete => {}
             }
         }
     }

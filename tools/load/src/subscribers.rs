@@ -13,49 +13,49 @@ use mio::{Events, Interest, Poll, Token};
 
 use broker_bench::Result;
 
+use crate::protocol::Handshake;
 use crate::socket;
-use crate::speech::Greeting;
 use crate::value::{self, Stamp};
 
 /// So many are connected and not greeted at any time: fewer than any of the servers lets wait, so
 /// that the kernel drops none, which it would make up for only a second later.
-const UNGREETED_MAX: usize = 400;
+const HANDSHAKES_MAX: usize = 400;
 /// The most that ever waits for a greeting gets: 4.5 GB at 30 MB/s.
-const JOIN_MAX: Duration = Duration::from_secs(150);
+const CONNECT_MAX: Duration = Duration::from_secs(150);
 /// Tokens from here on are not the crowd's.
-pub const OTHERS_FROM: usize = 1 << 20;
+pub const OTHER_TOKENS_FROM: usize = 1 << 20;
 /// So few, that those who publish are not kept waiting for long.
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Who listens, and what they heard.
-pub struct Crowd {
+pub struct Subscribers {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
-    members: Vec<Member>,
-    greeted: usize,
+    subscribers: Vec<Subscriber>,
+    connected: usize,
     /// Tokens of others that something arrived for in the last turn.
-    pub others: Vec<usize>,
+    pub other_tokens: Vec<usize>,
     /// What was heard since it was last put to nothing.
-    pub heard: Heard,
+    pub received: Received,
 }
 
 /// Who is to join.
-pub struct Guests {
+pub struct Clients {
     /// Where.
     pub address: SocketAddr,
     /// How many.
     pub count: usize,
     /// How they are greeted.
-    pub greeting: &'static Greeting,
+    pub handshake: &'static Handshake,
     /// How many values each gets before it counts as greeted.
     pub first_values: u32,
 }
 
 /// What all heard together.
 #[derive(Default)]
-pub struct Heard {
+pub struct Received {
     /// Deliveries.
     pub values: u64,
     /// Bytes, all that came.
@@ -72,12 +72,12 @@ pub struct Heard {
     pub up_to_date: usize,
 }
 
-struct Member {
+struct Subscriber {
     stream: TcpStream,
-    greeting: &'static Greeting,
+    handshake: &'static Handshake,
     first_values: u32,
-    is_held: bool,
-    is_greeted: bool,
+    is_ready: bool,
+    is_connected: bool,
     has_started: bool,
     /// What could not be understood without what follows it.
     rest: Vec<u8>,
@@ -86,56 +86,60 @@ struct Member {
     sum: u64,
 }
 
-impl Crowd {
+impl Subscribers {
     /// Nobody.
     pub fn new() -> Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_AT_ONCE),
             buffer: vec![0; BUFFER_BYTES],
-            members: Vec::new(),
-            greeted: 0,
-            others: Vec::new(),
-            heard: Heard::default(),
+            subscribers: Vec::new(),
+            connected: 0,
+            other_tokens: Vec::new(),
+            received: Received::default(),
         })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.subscribers.len()
     }
 
     /// Lets more subscribe, each with a request of its own, and waits until all are greeted.
-    pub fn join(&mut self, guests: &Guests, request: impl Fn(usize) -> Vec<u8>) -> Result<()> {
-        let all = self.members.len() + guests.count;
+    pub fn connect(&mut self, clients: &Clients, request: impl Fn(usize) -> Vec<u8>) -> Result<()> {
+        let all = self.subscribers.len() + clients.count;
         let started = Instant::now();
-        while self.greeted < all {
-            while self.members.len() < all && self.members.len() - self.greeted < UNGREETED_MAX {
-                self.open(guests, &request(self.members.len()))?;
+        while self.connected < all {
+            while self.subscribers.len() < all
+                && self.subscribers.len() - self.connected < HANDSHAKES_MAX
+            {
+                self.open(clients, &request(self.subscribers.len()))?;
             }
-            self.turn(Duration::from_secs(1))?;
-            if started.elapsed() > JOIN_MAX {
-                let greeted = self.greeted;
-                return Err(format!("{greeted} of {all} are greeted after {JOIN_MAX:?}").into());
+            self.poll_once(Duration::from_secs(1))?;
+            if started.elapsed() > CONNECT_MAX {
+                let connected = self.connected;
+                return Err(
+                    format!("{connected} of {all} are greeted after {CONNECT_MAX:?}").into()
+                );
             }
         }
         Ok(())
     }
 
-    fn open(&mut self, guests: &Guests, request: &[u8]) -> Result<()> {
-        let index = self.members.len();
-        let mut stream = socket::connect(guests.address, index)?;
+    fn open(&mut self, clients: &Clients, request: &[u8]) -> Result<()> {
+        let index = self.subscribers.len();
+        let mut stream = socket::connect(clients.address, index)?;
         if stream.write(request)? < request.len() {
             return Err("a request was written in part".into());
         }
         let mut stream = TcpStream::from_std(stream);
         self.register(&mut stream, index)?;
-        self.members.push(Member {
+        self.subscribers.push(Subscriber {
             stream,
-            greeting: guests.greeting,
-            first_values: guests.first_values,
-            is_held: false,
-            is_greeted: false,
+            handshake: clients.handshake,
+            first_values: clients.first_values,
+            is_ready: false,
+            is_connected: false,
             has_started: false,
             rest: Vec::new(),
             values: 0,
@@ -150,49 +154,49 @@ impl Crowd {
     }
 
     /// Reads whatever arrived, or waits until something does.
-    pub fn turn(&mut self, timeout: Duration) -> Result<()> {
-        self.others.clear();
+    pub fn poll_once(&mut self, timeout: Duration) -> Result<()> {
+        self.other_tokens.clear();
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
         for event in &self.events {
             let Token(token) = event.token();
-            let Some(member) = self.members.get_mut(token) else {
-                self.others.push(token);
+            let Some(subscriber) = self.subscribers.get_mut(token) else {
+                self.other_tokens.push(token);
                 continue;
             };
-            let was_greeted = member.is_greeted;
-            member.read(&mut self.buffer, &mut self.heard)?;
-            self.greeted += usize::from(member.is_greeted && !was_greeted);
+            let was_connected = subscriber.is_connected;
+            subscriber.read(&mut self.buffer, &mut self.received)?;
+            self.connected += usize::from(subscriber.is_connected && !was_connected);
         }
         Ok(())
     }
 
     /// Forgets what was heard.
-    pub fn forget(&mut self) {
-        let is_timed = self.heard.is_timed;
-        self.heard = Heard { is_timed, ..Heard::default() };
-        for member in &mut self.members {
-            (member.values, member.sum) = (0, 0);
+    pub fn reset(&mut self) {
+        let is_timed = self.received.is_timed;
+        self.received = Received { is_timed, ..Received::default() };
+        for subscriber in &mut self.subscribers {
+            (subscriber.values, subscriber.sum) = (0, 0);
         }
     }
 
     /// How many heard anything else than values of this count and of numbers that add up to this.
     pub fn incomplete(&self, values: u32, sum: u64) -> usize {
-        self.members.iter().filter(|m| (m.values, m.sum) != (values, sum)).count()
+        self.subscribers.iter().filter(|m| (m.values, m.sum) != (values, sum)).count()
     }
 
     /// Leaves without a word.
-    pub fn leave(&mut self) {
-        self.members.clear();
-        self.greeted = 0;
+    pub fn disconnect(&mut self) {
+        self.subscribers.clear();
+        self.connected = 0;
     }
 }
 
-impl Member {
+impl Subscriber {
     /// Empties the socket, which is what the edge-triggered poll asks for.
-    fn read(&mut self, buffer: &mut [u8], heard: &mut Heard) -> Result<()> {
+    fn read(&mut self, buffer: &mut [u8], received: &mut Received) -> Result<()> {
         loop {
             let kept = self.rest.len();
             buffer[..kept].copy_from_slice(&self.rest);
@@ -202,17 +206,17 @@ impl Member {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            self.take(&buffer[..kept + read], heard)?;
-            heard.bytes += read as u64;
+            self.take(&buffer[..kept + read], received)?;
+            received.bytes += read as u64;
             if kept + read < buffer.len() {
                 return Ok(());
             }
         }
     }
 
-    fn take(&mut self, bytes: &[u8], heard: &mut Heard) -> Result<()> {
+    fn take(&mut self, bytes: &[u8], received: &mut Received) -> Result<()> {
         if !self.has_started {
-            let start = self.greeting.start;
+            let start = self.handshake.start;
             if bytes.len() >= start.len() && !bytes.starts_with(start) {
                 return Err(self.ended(bytes));
             }
@@ -223,14 +227,14 @@ impl Member {
         let mut kept_from = value::stamps(bytes, |stamp| {
             *values += 1;
             *sum += u64::from(stamp.number);
-            heard.take(stamp, now);
+            received.take(stamp, now);
         })?;
-        if !self.is_greeted {
-            let held = self.greeting.held;
-            self.is_held |= memchr::memmem::find(bytes, held).is_some();
-            self.is_greeted = self.is_held && self.values >= self.first_values;
+        if !self.is_connected {
+            let ready = self.handshake.ready;
+            self.is_ready |= memchr::memmem::find(bytes, ready).is_some();
+            self.is_connected = self.is_ready && self.values >= self.first_values;
             // Shorter than a stamp, so that none is found twice.
-            kept_from = kept_from.min(bytes.len().saturating_sub(held.len() - 1));
+            kept_from = kept_from.min(bytes.len().saturating_sub(ready.len() - 1));
         }
         if !self.has_started {
             kept_from = 0;
@@ -249,7 +253,7 @@ impl Member {
     }
 }
 
-impl Heard {
+impl Received {
     fn take(&mut self, stamp: Stamp, now: u64) {
         self.values += 1;
         self.last_at = now;

@@ -10,19 +10,19 @@ use std::path::Path;
 const FRAME_BYTES: usize = 448;
 
 /// Appends to a file of synced zeros, as the journal does, and begins again where it is full.
-pub struct Appends {
+pub struct SyncedFile {
     file: File,
-    end: u64,
+    offset: u64,
     frames: usize,
 }
 
-impl Appends {
+impl SyncedFile {
     /// Makes the file, with room for so many.
     pub fn new(path: &Path, frames: usize) -> io::Result<Self> {
         let file = File::create_new(path)?;
         file.write_all_at(&vec![0; frames * FRAME_BYTES], 0)?;
         file.sync_all()?;
-        Ok(Self { file, end: 0, frames })
+        Ok(Self { file, offset: 0, frames })
     }
 
     /// Appends a frame and syncs it.
@@ -33,12 +33,12 @@ impl Appends {
     /// Appends so many frames with one write, and syncs them.
     pub fn append_group(&mut self, frames: usize) -> io::Result<()> {
         let bytes = frames * FRAME_BYTES;
-        if self.end as usize + bytes > self.frames * FRAME_BYTES {
-            self.end = 0;
+        if self.offset as usize + bytes > self.frames * FRAME_BYTES {
+            self.offset = 0;
         }
-        self.file.write_all_at(&vec![0xa5; bytes], self.end)?;
+        self.file.write_all_at(&vec![0xa5; bytes], self.offset)?;
         self.file.sync_data()?;
-        self.end += bytes as u64;
+        self.offset += bytes as u64;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpStream;
 
 use crate::Result;
-use crate::client::parse;
+use crate::http::parse;
 
 /// What has arrived of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub enum Answer {
     /// All, and it was taken in.
     Done,
     /// Not all yet.
-    Part,
+    Incomplete,
 }
 
 /// How one server is asked to take in a value, and says that it did.
-pub trait Wire {
+pub trait Protocol {
     /// Makes a new connection, which blocks, ready for requests.
-    fn greet(&self, _stream: &mut TcpStream, _connection: usize) -> Result<()> {
+    fn prepare(&self, _stream: &mut TcpStream, _connection: usize) -> Result<()> {
         Ok(())
     }
 
@@ -35,19 +35,19 @@ pub trait Wire {
 }
 
 /// Requests of HTTP that are sent in turn.
-pub struct Http {
+pub struct HttpRequests {
     requests: Vec<Vec<u8>>,
     status: u16,
 }
 
-impl Http {
+impl HttpRequests {
     /// Requests that are answered with this status.
     pub fn new(requests: Vec<Vec<u8>>, status: u16) -> Self {
         Self { requests, status }
     }
 }
 
-impl Wire for Http {
+impl Protocol for HttpRequests {
     fn count(&self) -> usize {
         self.requests.len()
     }
@@ -57,7 +57,7 @@ impl Wire for Http {
     }
 
     fn answer(&self, bytes: &[u8]) -> Result<Answer> {
-        let Some(response) = parse(bytes) else { return Ok(Answer::Part) };
+        let Some(response) = parse(bytes) else { return Ok(Answer::Incomplete) };
         match response.status {
             503 => Ok(Answer::Busy),
             status if status == self.status && response.end == bytes.len() => Ok(Answer::Done),

@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::campaign::Life;
+use crate::campaign::Case;
 use crate::http::Client;
 use crate::ledger::{Ledger, Request};
-use crate::server::{Place, STOP_MAX};
-use crate::shim::{CALLS, Fault, Kind, Shim};
+use crate::server::{STOP_MAX, ServerConfig};
+use crate::shim::{CALLS, Fault, FaultKind, Shim};
 use crate::{Result, ensure};
 
 const LAG_MAX: u64 = 100;
 /// What a turn that began below the bound may have taken.
-const TURN_MAX: u64 = 10;
+const OVERSHOOT_MAX: u64 = 10;
 /// Some more than the bound: nothing is applied.
-const TAKEN_MAX: usize = 120;
+const ACCEPTED_MAX: usize = 120;
 /// Requests that are refused before memory is looked at: what a server keeps for the next one.
 const REFUSED_BEFORE: usize = 2_000;
 /// Requests that are refused while it is.
@@ -31,78 +31,78 @@ const REFUSED: usize = 10_000;
 const GROWTH_KIB_MAX: u64 = 1_024;
 
 /// Inserts while a checkpoint hangs: too few for another segment, which is synced as it is.
-const INSERTS_BESIDE: usize = 100;
+const INSERTS_DURING: usize = 100;
 
 /// A checkpoint is looked for twice a second.
-const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
+const SNAPSHOT_MAX: Duration = Duration::from_secs(60);
 
 /// Counts as one point of the campaign of faults. Only the checkpoint hangs, or the mark at the end
 /// does, too.
-pub fn checkpoint(life: &mut Life<'_>, sticky: bool) -> Result<&'static str> {
-    let dir = life.dir.join(if sticky { "checkpoint-and-mark" } else { "checkpoint" });
+pub fn stalled_snapshot(case: &mut Case<'_>, sticky: bool) -> Result<&'static str> {
+    let dir = case.dir.join(if sticky { "checkpoint-and-mark" } else { "checkpoint" });
     fs::create_dir(&dir)?;
-    let shim = Shim::new(life.tools, &dir)?;
-    let place = Place { checkpoint_bytes: "4KiB", ..Place::new(&dir) }.with(&shim);
+    let shim = Shim::new(case.tools, &dir)?;
+    let config = ServerConfig { snapshot_bytes: "4KiB", ..ServerConfig::new(&dir) }.with(&shim);
     let mut ledger = Ledger::default();
-    let mut server = place.serve()?;
+    let mut server = config.serve()?;
     // Appends use another call.
     shim.arm(stall("fsync", sticky)?)?;
-    let deadline = Instant::now() + CHECKPOINT_MAX;
-    while shim.struck()? == 0 {
+    let deadline = Instant::now() + SNAPSHOT_MAX;
+    while shim.hits()? == 0 {
         ensure!(Instant::now() < deadline, "no checkpoint is written");
-        let code = insert(life, server.client(), &mut ledger)?;
+        let code = insert(case, server.client(), &mut ledger)?;
         ensure!(code.is_none(), "before a checkpoint hangs: {code:?}");
         thread::park_timeout(Duration::from_millis(5));
     }
-    for _ in 0..INSERTS_BESIDE {
-        let code = insert(life, server.client(), &mut ledger)?;
+    for _ in 0..INSERTS_DURING {
+        let code = insert(case, server.client(), &mut ledger)?;
         ensure!(code.is_none(), "while a checkpoint hangs: {code:?}");
     }
-    ledger.check(server.client(), &mut life.random)?;
+    ledger.check(server.client(), &mut case.random)?;
     server.signal(Signal::TERM)?;
-    let ended = server.ended(STOP_MAX)?;
-    ensure!(ended.status.success(), "a stop ends badly: {ended:?}");
-    shim.calm()?;
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
-    life.checked(&mut ledger);
+    let exit = server.wait_for_exit(STOP_MAX)?;
+    ensure!(exit.status.success(), "a stop ends badly: {exit:?}");
+    shim.disarm()?;
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
+    case.count_checks(&mut ledger);
     server.stop()?;
     Ok("a checkpoint that hangs: inserted and read beside it, and stopped")
 }
 
 /// Counts as one point, too.
-pub fn log(life: &mut Life<'_>) -> Result<&'static str> {
-    let dir = life.dir.join("log");
+pub fn stalled_log(case: &mut Case<'_>) -> Result<&'static str> {
+    let dir = case.dir.join("log");
     fs::create_dir(&dir)?;
-    let shim = Shim::new(life.tools, &dir)?;
-    let place = Place::new(&dir).with(&shim);
+    let shim = Shim::new(case.tools, &dir)?;
+    let config = ServerConfig::new(&dir).with(&shim);
     let mut ledger = Ledger::default();
-    let mut server = place.serve()?;
+    let mut server = config.serve()?;
     let client = server.client();
     shim.arm(stall("fdatasync", true)?)?;
     // With an id, so that no thread which answers others appends it.
     let mut request = loop {
-        let request = Request::plain(&mut life.random, "e.0");
+        let request = Request::plain(&mut case.random, "e.0");
         if request.is_safe_to_retry() {
             break request;
         }
     };
     let body = request.body();
     let asked = thread::spawn(move || client.insert(&body));
-    until(|| Ok(shim.struck()? > 0))?;
+    until(|| Ok(shim.hits()? > 0))?;
     server.signal(Signal::TERM)?;
     until(|| Ok(client.get("/readyz").map_or(true, |answer| answer.code() == "shutting-down")))?;
-    shim.release(Kind::Eio)?;
-    server.ended(STOP_MAX)?.explained()?;
+    shim.release(FaultKind::Eio)?;
+    server.wait_for_exit(STOP_MAX)?.explanation()?;
     if let Ok(answer) = asked.join().map_err(|_| "the one who asks panicked")? {
         ensure!(answer.status == 500, "a sync failed, and the insert is answered {answer:?}");
-        request.answered(&answer)?;
+        request.record_answer(&answer)?;
     }
     ledger.requests.push(request);
-    shim.calm()?;
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
-    life.checked(&mut ledger);
+    shim.disarm()?;
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
+    case.count_checks(&mut ledger);
     server.stop()?;
     Ok("a log that failed while the server stopped: told")
 }
@@ -118,56 +118,56 @@ fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result {
 
 fn stall(call: &str, sticky: bool) -> Result<Fault> {
     let call = CALLS.iter().position(|name| *name == call).ok_or("it is wrapped")?;
-    Ok(Fault { call, scope: 0, nth: 1, kind: Kind::Stall, sticky })
+    Ok(Fault { call, scope: 0, nth: 1, kind: FaultKind::Stall, sticky })
 }
 
 /// Counts as one point, too.
-pub fn history(life: &mut Life<'_>) -> Result<&'static str> {
-    let dir = life.dir.join("still");
+pub fn stalled_history(case: &mut Case<'_>) -> Result<&'static str> {
+    let dir = case.dir.join("still");
     fs::create_dir(&dir)?;
-    let shim = Shim::new(life.tools, &dir)?;
-    let place = Place { max_projection_lag: "100", ..Place::new(&dir) }.with(&shim);
+    let shim = Shim::new(case.tools, &dir)?;
+    let config = ServerConfig { max_projection_lag: "100", ..ServerConfig::new(&dir) }.with(&shim);
     let mut ledger = Ledger::default();
-    let server = place.serve()?;
+    let server = config.serve()?;
     let client = server.client();
     shim.arm(stall("pread", false)?)?;
-    let mut taken = 0;
-    while insert(life, client, &mut ledger)?.is_none() {
-        taken += 1;
-        ensure!(taken < TAKEN_MAX, "nobody is told to wait");
+    let mut accepted = 0;
+    while insert(case, client, &mut ledger)?.is_none() {
+        accepted += 1;
+        ensure!(accepted < ACCEPTED_MAX, "nobody is told to wait");
     }
     let mut before = 0;
     for n in 0..REFUSED_BEFORE + REFUSED {
         if n == REFUSED_BEFORE {
             before = resident_kib(server.pid())?;
         }
-        let code = insert(life, client, &mut ledger)?;
+        let code = insert(case, client, &mut ledger)?;
         ensure!(code.as_deref() == Some("503 behind"), "past the bound: {code:?}");
     }
     let grown = resident_kib(server.pid())?.saturating_sub(before);
     ensure!(grown <= GROWTH_KIB_MAX, "{REFUSED} refused inserts took {grown} KiB");
     let behind = lag(client)?;
-    let bound = LAG_MAX..=LAG_MAX + TURN_MAX;
-    ensure!(bound.contains(&behind), "after {taken} inserts the metric says {behind}");
+    let bound = LAG_MAX..=LAG_MAX + OVERSHOOT_MAX;
+    ensure!(bound.contains(&behind), "after {accepted} inserts the metric says {behind}");
     ledger.check_under_fault(client)?;
     server.kill()?;
-    shim.calm()?;
-    let server = place.serve()?;
-    ledger.check(server.client(), &mut life.random)?;
+    shim.disarm()?;
+    let server = config.serve()?;
+    ledger.check(server.client(), &mut case.random)?;
     ensure!(lag(server.client())? == 0, "the history is at the head, and the metric is not");
-    life.checked(&mut ledger);
+    case.count_checks(&mut ledger);
     server.stop()?;
     Ok("a history that stands still: refused past the bound, in the same memory")
 }
 
 /// One insert; how it was refused.
-fn insert(life: &mut Life<'_>, client: Client, ledger: &mut Ledger) -> Result<Option<String>> {
-    let mut request = Request::plain(&mut life.random, "e.0");
+fn insert(case: &mut Case<'_>, client: Client, ledger: &mut Ledger) -> Result<Option<String>> {
+    let mut request = Request::plain(&mut case.random, "e.0");
     // An id that is chosen is looked up in the history. Large values leave buffers behind.
     let insert = &mut request.inserts[0];
     (insert.id, insert.data) = (None, format!("{{\"t\":\"{}\"}}", insert.tag));
     let answer = client.insert(&request.body())?;
-    request.answered(&answer)?;
+    request.record_answer(&answer)?;
     ledger.requests.push(request);
     let refused = answer.status != 201;
     Ok(refused.then(|| format!("{} {}", answer.status, answer.code())))

@@ -1,12 +1,12 @@
 //! How each server is spoken to, so that one crowd measures them all.
 
 use broker_bench::Result;
-use broker_bench::client::parse;
+use broker_bench::http::parse;
 use broker_bench::workload::post;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServerKind {
     /// A loop that does one `write` a delivery, and nothing else: the floor.
     Bare,
     /// Broker, over server-sent events.
@@ -16,19 +16,19 @@ pub enum Kind {
     /// Redis, which pushes what is published over its own protocol.
     Redis,
     /// Broker, over WebSockets.
-    Sockets,
+    WebSocket,
 }
 
 /// How a server begins to talk to a subscriber.
 #[derive(Debug)]
-pub struct Greeting {
+pub struct Handshake {
     /// The very first bytes.
     pub start: &'static [u8],
     /// Stands where the subscription holds.
-    pub held: &'static [u8],
+    pub ready: &'static [u8],
 }
 
-impl Kind {
+impl ServerKind {
     /// All that are compared.
     pub const ALL: [Self; 4] = [Self::Bare, Self::Broker, Self::Nchan, Self::Redis];
 
@@ -39,7 +39,7 @@ impl Kind {
             Self::Broker => "broker",
             Self::Nchan => "nchan",
             Self::Redis => "redis",
-            Self::Sockets => "broker, sockets",
+            Self::WebSocket => "broker, sockets",
         }
     }
 
@@ -51,25 +51,25 @@ impl Kind {
             Self::Broker => get(&format!("/events?{}", query()), ""),
             Self::Nchan => get("/events", ""),
             Self::Redis => format!("SUBSCRIBE {events}\r\n").into_bytes(),
-            Self::Sockets => get(&format!("/ws?{}", query()), UPGRADE),
+            Self::WebSocket => get(&format!("/ws?{}", query()), UPGRADE),
         }
     }
 
     /// How the answer to that begins.
-    pub fn greeting(self) -> &'static Greeting {
+    pub fn handshake(self) -> &'static Handshake {
         match self {
-            Self::Bare => &Greeting { start: OK, held: b": held" },
-            Self::Broker => &Greeting { start: OK, held: b"event:broker:synced" },
-            Self::Nchan => &Greeting { start: OK, held: b": hi" },
-            Self::Redis => &Greeting { start: b"*3\r\n", held: b":1\r\n" },
-            Self::Sockets => &Greeting { start: b"HTTP/1.1 101", held: b"{\"synced\"" },
+            Self::Bare => &Handshake { start: OK, ready: b": held" },
+            Self::Broker => &Handshake { start: OK, ready: b"event:broker:synced" },
+            Self::Nchan => &Handshake { start: OK, ready: b": hi" },
+            Self::Redis => &Handshake { start: b"*3\r\n", ready: b":1\r\n" },
+            Self::WebSocket => &Handshake { start: b"HTTP/1.1 101", ready: b"{\"synced\"" },
         }
     }
 
     /// What publishes a value.
     pub fn publish(self, event: &str, value: &str) -> Vec<u8> {
         match self {
-            Self::Broker | Self::Sockets => {
+            Self::Broker | Self::WebSocket => {
                 post("/insert", &format!("{{\"event\":\"{event}\",\"data\":{value}}}"))
             }
             Self::Bare | Self::Nchan => post("/publish", value),
@@ -82,7 +82,7 @@ impl Kind {
     }
 
     /// Whether the answer to that is there.
-    pub fn is_published(self, bytes: &[u8]) -> Result<bool> {
+    pub fn is_acknowledged(self, bytes: &[u8]) -> Result<bool> {
         let refused = || format!("not published: {}", String::from_utf8_lossy(bytes));
         if self == Self::Redis {
             return if bytes.starts_with(b":") {

@@ -8,10 +8,10 @@ use mio::net::TcpStream;
 
 use broker_bench::Result;
 
-use crate::crowd::{Crowd, OTHERS_FROM};
+use crate::protocol::ServerKind;
 use crate::run::Plan;
 use crate::socket;
-use crate::speech::Kind;
+use crate::subscribers::{OTHER_TOKENS_FROM, Subscribers};
 use crate::target::Target;
 use crate::value::{self, Stamp, now};
 
@@ -28,12 +28,12 @@ pub enum Pace {
 }
 
 /// The connections, and what was sent over them.
-pub struct Senders {
-    kind: Kind,
+pub struct Publishers {
+    kind: ServerKind,
     address: SocketAddr,
     event: String,
     /// A connection each, or room for one.
-    slots: Vec<Option<Sender>>,
+    slots: Vec<Option<Publisher>>,
     /// Values that were sent.
     pub sent: u32,
     /// The sum of their numbers.
@@ -44,14 +44,14 @@ pub struct Senders {
     pub answers_us: Vec<u32>,
 }
 
-struct Sender {
+struct Publisher {
     stream: TcpStream,
     /// Since when it waits.
     sent_at: Option<u64>,
     answer: Vec<u8>,
 }
 
-impl Senders {
+impl Publishers {
     /// None of them connected yet.
     pub fn new(target: &Target, plan: &Plan<'_>) -> Self {
         let count = match plan.pace {
@@ -77,23 +77,23 @@ impl Senders {
     }
 
     /// Sends a value over whichever connection is free, or over a new one; tells whether there was.
-    pub fn send(&mut self, crowd: &Crowd) -> Result<bool> {
-        let is_free = |slot: &Option<Sender>| slot.as_ref().is_none_or(|s| s.sent_at.is_none());
+    pub fn send(&mut self, subscribers: &Subscribers) -> Result<bool> {
+        let is_free = |slot: &Option<Publisher>| slot.as_ref().is_none_or(|s| s.sent_at.is_none());
         // The first one, so that none is used so seldom that the server closes it meanwhile.
         let Some(index) = self.slots.iter().position(is_free) else { return Ok(false) };
         let number = self.next();
-        let sender = match &mut self.slots[index] {
-            Some(sender) => sender,
-            slot => slot.insert(Sender::connect(crowd, self.address, index)?),
+        let publisher = match &mut self.slots[index] {
+            Some(publisher) => publisher,
+            slot => slot.insert(Publisher::connect(subscribers, self.address, index)?),
         };
         let at = now();
         let value = value::value(Stamp { at, number });
         let request = self.kind.publish(&self.event, &value);
         // Far smaller than a socket's buffer, so one write takes it whole.
-        if sender.stream.write(&request)? < request.len() {
+        if publisher.stream.write(&request)? < request.len() {
             return Err("a value was written in part".into());
         }
-        sender.sent_at = Some(at);
+        publisher.sent_at = Some(at);
         self.sent = number;
         self.sum += u64::from(number);
         self.waiting += 1;
@@ -101,24 +101,24 @@ impl Senders {
     }
 
     /// Takes the answers that arrived in the crowd's last turn.
-    pub fn take(&mut self, crowd: &Crowd) -> Result<()> {
-        for token in &crowd.others {
-            let slot = &mut self.slots[token - OTHERS_FROM];
-            let Some(sender) = slot else { continue };
+    pub fn take(&mut self, subscribers: &Subscribers) -> Result<()> {
+        for token in &subscribers.other_tokens {
+            let slot = &mut self.slots[token - OTHER_TOKENS_FROM];
+            let Some(publisher) = slot else { continue };
             let mut buffer = [0; 4096];
-            match sender.stream.read(&mut buffer) {
-                Ok(0) if sender.sent_at.is_none() => {
+            match publisher.stream.read(&mut buffer) {
+                Ok(0) if publisher.sent_at.is_none() => {
                     *slot = None;
                     continue;
                 }
                 Ok(0) => return Err("the server closed a publisher's connection".into()),
-                Ok(read) => sender.answer.extend_from_slice(&buffer[..read]),
+                Ok(read) => publisher.answer.extend_from_slice(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
             }
-            if self.kind.is_published(&sender.answer)? {
-                sender.answer.clear();
-                let sent_at = sender.sent_at.take().ok_or("an answer to nothing")?;
+            if self.kind.is_acknowledged(&publisher.answer)? {
+                publisher.answer.clear();
+                let sent_at = publisher.sent_at.take().ok_or("an answer to nothing")?;
                 self.answers_us.push((now().saturating_sub(sent_at) / 1_000) as u32);
                 self.waiting -= 1;
             }
@@ -127,10 +127,10 @@ impl Senders {
     }
 }
 
-impl Sender {
-    fn connect(crowd: &Crowd, address: SocketAddr, index: usize) -> Result<Self> {
+impl Publisher {
+    fn connect(subscribers: &Subscribers, address: SocketAddr, index: usize) -> Result<Self> {
         let mut stream = TcpStream::from_std(socket::connect(address, ADDRESSES_FROM + index)?);
-        crowd.register(&mut stream, OTHERS_FROM + index)?;
+        subscribers.register(&mut stream, OTHER_TOKENS_FROM + index)?;
         Ok(Self { stream, sent_at: None, answer: Vec::new() })
     }
 }
