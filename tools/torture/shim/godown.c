@@ -1,5 +1,5 @@
-/* Cuts the power of a file system: ext4 writes nothing more to its device, neither data nor
- * journal, as if the machine had lost power at this moment (FS_IOC_SHUTDOWN without a flush). */
+/* Cuts the power of a file system: from now on ext4 writes neither data nor journal to its device,
+ * as if the machine had lost power (FS_IOC_SHUTDOWN without a flush). */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,9 +1,8 @@
-/* Loaded into the server with LD_PRELOAD: counts its calls on files of its data directory, makes
- * the n-th of them fail, and moves its clock.
+/* Preloaded into the server (LD_PRELOAD): counts its calls on files of the data directory, makes
+ * the n-th of them fail, and moves the clock.
  *
- * TORTURE_DATA is the data directory. TORTURE_CONTROL names a file that the campaign and this share
- * as memory: the words below. The campaign arms it, at the start or under load, and reads how often
- * it struck.
+ * TORTURE_DATA is the data directory. TORTURE_CONTROL is a file of words, listed below, that this
+ * library and the campaign share as memory. The campaign arms the fault and reads how often it hit.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The words, as shim.rs knows them too. */
+/* The words of the control file, as in shim.rs. */
 enum { ARMED, CALLS, SCOPES, NTH, FAULT, STICKY, MATCHED, HITS, CLOCK_MS, COUNTS };
 /* Calls, as bits of CALLS and as rows of COUNTS. */
 enum { WRITE, FDATASYNC, FSYNC, OPEN, RENAME, TRUNCATE, ALLOCATE, SYNC_RANGE, READ, CALL_KINDS };
@@ -48,7 +47,8 @@ static void __attribute__((constructor)) load(void) {
   if (at != MAP_FAILED) control = at;
 }
 
-/* An exit lingers, so that threads which still end meet what it has taken down. */
+/* Delays the end of the process, so that a thread that still runs uses what the exit has freed, and
+ * crashes visibly. */
 static void __attribute__((destructor)) linger(void) {
   struct timespec while_they_end = {0, 20 * 1000 * 1000};
   nanosleep(&while_they_end, NULL);
@@ -71,7 +71,7 @@ static int scope_of_fd(int fd) {
   return scope_of(path);
 }
 
-/* What is to become of this call. */
+/* The fault of this call, or NONE. */
 static int verdict(int call, int scope) {
   if (scope == NOT_OURS || !control[ARMED]) return NONE;
   control[COUNTS + call * SCOPE_KINDS + scope]++;
@@ -89,7 +89,7 @@ static int verdict(int call, int scope) {
 
 static int fails(int fault) { return fault == FAIL_EIO || fault == FAIL_ENOSPC || fault == SHORT; }
 
-/* After a call that was made: a failure that is told although it did its work. */
+/* The result of a call that was made: an error, if the fault is to fail after the work is done. */
 static ssize_t after_call(int fault, ssize_t result) {
   if (fault != DONE_BUT_EIO) return result;
   errno = EIO;
@@ -99,7 +99,7 @@ static ssize_t after_call(int fault, ssize_t result) {
 #define REAL(name)                                              \
   static __typeof__(&name) real;                                \
   if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
-/* The descriptor is looked at only while armed, which is what costs. */
+/* The path of a descriptor is looked up only while armed, because that is slow. */
 #define OF_FD(call, fd) (control && control[ARMED] ? verdict(call, scope_of_fd(fd)) : NONE)
 #define OF_PATH(call, path) (control && control[ARMED] ? verdict(call, scope_of(path)) : NONE)
 
@@ -164,7 +164,7 @@ SYNC(fallocate, ALLOCATE, (int fd, int mode, off_t at, off_t len), (fd, mode, at
 SYNC(fallocate64, ALLOCATE, (int fd, int mode, off64_t at, off64_t len), (fd, mode, at, len))
 SYNC(sync_file_range, SYNC_RANGE, (int fd, off64_t at, off64_t len, unsigned f), (fd, at, len, f))
 
-/* This one returns its error. */
+/* posix_fallocate returns its error instead of setting errno. */
 static int allocate(const char *name, int fd, off64_t at, off64_t len) {
   int (*real)(int, off64_t, off64_t) = dlsym(RTLD_NEXT, name);
   int fault = OF_FD(ALLOCATE, fd);

@@ -1,5 +1,6 @@
-//! A campaign is a list of lives, each a data directory that goes through many faults. Lives are
-//! independent, and each has its own seed, so one that failed can be lived again.
+//! Runs campaigns: hands their cases to worker threads, and keeps the directories of failed cases.
+//!
+//! Cases are independent and each has its own seed, so that a failed one can be repeated.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,80 +20,80 @@ use crate::report::{CampaignOutcome, Failure, Report};
 use crate::shim::Tools;
 use crate::{Result, files, server};
 
-/// What `Campaign::hour` is for: a sixth of an hour of `make torture` is the simulation's.
+/// The duration that `Campaign::hour` refers to: the simulation takes a sixth of an hour.
 const HOUR: Duration = Duration::from_secs(3_000);
-/// Lives at a time: they wait for disks and for time-outs more than they compute.
+/// Cases at a time. They mostly wait for disks and timeouts, so there are more than processors.
 const WORKERS: usize = 5;
-/// After so many failures a campaign has said what it has to say.
+/// A campaign stops after this many failures.
 const FAILURES_MAX: usize = 10;
-/// More than all lanes need.
+/// Size of the memory file system; more than all workers need.
 const MEMORY_BYTES: u64 = 4 << 30;
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// One kind of fault.
 pub struct Campaign {
-    /// How it is called for.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// What is counted.
+    /// The unit of its counts.
     pub unit: &'static str,
-    /// How many of them `make test` does.
+    /// Count for `make test`.
     pub ci: usize,
-    /// How many of them an hour of `make torture` does.
+    /// Count for an hour of `make torture`.
     pub hour: usize,
-    /// Share of the time that it may take, in percent.
+    /// Its share of the total time, in percent.
     pub share: u32,
     /// Whether it mounts file systems.
     pub mounts: bool,
-    /// Where its directories lie.
+    /// Where the directories of its cases are.
     pub storage: Storage,
-    /// Lives one life.
+    /// Runs one case.
     pub run: fn(&mut Case<'_>) -> Result,
 }
 
-/// Where directories lie.
+/// Where the directories of cases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Every other life in memory.
+    /// Alternately in memory and on disk.
     Both,
-    /// On the disk of the build.
+    /// On the disk of the build directory.
     Disk,
-    /// In memory, where this run may mount: for faults that do not ask what a sync does.
+    /// In memory if mounting is permitted: for faults that do not depend on what a sync does.
     Memory,
 }
 
-/// How much is to be done.
+/// How much to run.
 pub struct Plan {
-    /// The slice of `make test`.
+    /// Whether to run the short slice of `make test`.
     pub ci: bool,
-    /// Instead of what the campaign says.
+    /// Overrides the count of each campaign.
     pub count: Option<usize>,
-    /// All campaigns together take about this long.
+    /// Approximate duration of all campaigns together.
     pub duration: Duration,
-    /// Only this life.
+    /// Runs only this case.
     pub case: Option<u64>,
-    /// Everything random follows from it, but for the timing of processes.
+    /// Determines everything random, except the timing of processes.
     pub seed: u64,
 }
 
-/// One life, for a campaign to live.
+/// One case of a campaign.
 pub struct Case<'a> {
-    /// What the life is made of.
+    /// The random source of the case.
     pub random: StdRng,
-    /// Which one it is.
+    /// Its number.
     pub index: u64,
     /// A directory of its own.
     pub dir: PathBuf,
-    /// What was compiled.
+    /// The compiled helpers.
     pub tools: &'a Tools,
     run: &'a CampaignRun<'a>,
 }
 
-/// What lives of a campaign share.
+/// What the cases of a campaign share.
 struct CampaignRun<'a> {
     campaign: &'a Campaign,
     tools: &'a Tools,
     scratch: &'a Path,
-    /// A file system in memory, if there is one.
+    /// A file system in memory, if it could be mounted.
     memory: Option<&'a Path>,
     seed: u64,
     target: usize,
@@ -110,27 +111,27 @@ impl Default for Plan {
 }
 
 impl Case<'_> {
-    /// Whether there is more to do.
+    /// Whether the campaign has to inject more faults.
     pub fn has_more(&self) -> bool {
         self.run.has_more()
     }
 
-    /// One fault was gone through, and everything was right after it.
+    /// Counts a fault after which every check passed.
     pub fn survived(&self, what: impl Into<String>) {
         self.run.done.fetch_add(1, Ordering::Relaxed);
         self.note(what);
     }
 
-    /// Something for the report that is no fault.
+    /// Counts something for the report that is not a fault.
     pub fn note(&self, what: impl Into<String>) {
         self.note_many(what, 1);
     }
 
-    /// What was compared with a book since the last time.
+    /// Adds the ledger's counts of checks to the report, and resets them.
     pub fn count_checks(&self, ledger: &mut Ledger) {
         let CheckCounts { logs, pages } = std::mem::take(&mut ledger.checks);
-        self.note_many("whole logs compared with what was read before", logs);
-        self.note_many("pages that came back and were brought to the newest", pages);
+        self.note_many("complete logs that contained everything read before", logs);
+        self.note_many("subscribers that reconnected and received exactly what was newer", pages);
     }
 
     fn note_many(&self, what: impl Into<String>, count: usize) {
@@ -141,8 +142,8 @@ impl Case<'_> {
 /// Runs campaigns one after the other.
 pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     server::binary()?;
-    let beside = std::env::current_exe()?;
-    let scratch = beside.with_file_name(format!("torture-{}", std::process::id()));
+    let program = std::env::current_exe()?;
+    let scratch = program.with_file_name(format!("torture-{}", std::process::id()));
     fs::create_dir(&scratch)?;
     let tools = Tools::build(&scratch);
     let mut report = Report::new(plan.seed);
@@ -160,7 +161,7 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
         report.add(outcome);
     }
     drop(memory);
-    // What failed stays; without it the directory is empty but for the tools.
+    // Failed cases stay; otherwise the directory contains only the helpers.
     if report.passed() {
         fs::remove_dir_all(&scratch)?;
     }
@@ -283,18 +284,18 @@ impl CampaignRun<'_> {
         format!("{}-{index}", self.campaign.name)
     }
 
-    /// Puts what is left of a life where it outlives this run.
+    /// Copies the directory of a failed case to a location that outlives this run.
     fn keep(&self, index: u64) -> PathBuf {
         let (dir, kept) = (self.dir(index), self.scratch.join(self.name(index)));
         if dir != kept && files::copy_all(&dir, &kept).is_ok() {
-            // It is kept elsewhere.
+            // The copy is kept.
             let _ = fs::remove_dir_all(&dir);
         }
         kept
     }
 }
 
-/// What is missing for campaigns that mount, as a sentence.
+/// Says what is missing for campaigns that mount file systems, if anything.
 fn cannot_mount(scratch: &Path) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it mounts file systems, which needs root: sudo make torture".to_owned());

@@ -1,6 +1,6 @@
-//! The rules, held against a server: what was acknowledged is there, once, the same, for ever; what
-//! is unknown is there at most once and its retry gets the original receipt; what was refused is
-//! not there; and every way of reading says the same.
+//! The rules, checked against a server. An acknowledged event is present once and never changes. An
+//! event with an unknown outcome is present at most once, and a retry gets the original receipt. A
+//! refused event is not present. All ways of reading agree.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use crate::log::{Log, receipt_of, record_of};
 use crate::subscriber::Subscriber;
 use crate::{Result, ensure};
 
-/// The history is built from the log within this time where nothing is wrong.
+/// Without a fault, the projection catches up with the log within this time.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Acknowledged requests that each check sends again.
 const RETRIES: usize = 5;
-/// Pages that come back, beside the one that always watches.
+/// Subscribers that reconnect with their cursor, including the one that follows the load.
 const SUBSCRIBERS: usize = 4;
 
 impl Ledger {
-    /// Everything, on a server to which nothing happens now.
+    /// Checks everything, on a server that is idle.
     pub fn check(&mut self, client: Client, random: &mut StdRng) -> Result {
         ready(client)?;
         self.checks.logs += usize::from(!self.lines.is_empty());
@@ -39,12 +39,13 @@ impl Ledger {
         self.check_subscribers(client, &log, random)
     }
 
-    /// While a fault lasts: each read is right, or refused explicitly, in time.
+    /// Checks a server while a fault lasts: each read is either right or explicitly refused, in
+    /// time.
     pub fn check_under_fault(&mut self, client: Client) -> Result {
         let answer = match client.get("/log") {
             Ok(answer) if answer.status == 200 => answer,
             Ok(answer) if answer.is_refusal() => return Ok(()),
-            Ok(answer) => return Err(format!("/log is answered {answer:?}").into()),
+            Ok(answer) => return Err(format!("unexpected answer of /log: {answer:?}").into()),
             Err(error) => return ensure_not_silent(&error, "/log"),
         };
         let log = Log::of(answer.body.lines().map(str::to_owned).collect(), &self.lines)?;
@@ -52,12 +53,12 @@ impl Ledger {
         for event in log.public() {
             let target = format!("/audit/{}", encoded(event));
             match client.get(&target) {
-                // Each such answer takes five seconds, and one says it for all.
+                // Each refusal takes five seconds, and one is enough.
                 Ok(answer) if answer.is_refusal() => break,
                 Ok(answer) => {
                     let expected = lines_of(&log, event);
                     let right = answer.status == 200 && answer.body.lines().eq(expected);
-                    ensure!(right, "{target} is not what the log says: {answer:?}");
+                    ensure!(right, "{target} differs from the log: {answer:?}");
                 }
                 Err(error) => ensure_not_silent(&error, &target)?,
             }
@@ -69,25 +70,26 @@ impl Ledger {
         }
     }
 
-    /// Reads the log from its first record: it may only have grown.
+    /// Reads the whole log, which may only have grown.
     pub fn read_log(&mut self, client: Client) -> Result<Log> {
         let log = Log::of(client.lines("/log")?, &self.lines)?;
         for (at, before) in self.lines.iter().enumerate() {
             let now = log.lines.get(at).map(String::as_str);
-            ensure!(now == Some(before), "seen before and gone: {before}; there is {now:?}");
+            ensure!(now == Some(before), "read before and gone: {before}; now {now:?}");
         }
         log.lines.clone_into(&mut self.lines);
         Ok(log)
     }
 
-    /// Every request against the log.
+    /// Compares every request with the log.
     pub fn compare(&self, log: &Log) -> Result {
         self.requests.iter().try_for_each(|request| compare(request, log).map(drop))
     }
 
-    /// After a restart nothing is under way: what is unknown is in the log or will never be, and a
-    /// retry finds out without storing it twice.
-    /// Whether it may have stored something.
+    /// Resolves unknown outcomes. After a restart nothing is in flight: an unknown request is in
+    /// the log or never will be, and a retry finds out without storing it twice.
+    ///
+    /// Returns whether anything was sent, which may have stored something.
     fn settle(&mut self, client: Client, log: &Log) -> Result<bool> {
         let mut sent = false;
         for request in &mut self.requests {
@@ -108,11 +110,11 @@ impl Ledger {
             let is_public = request.inserts.iter().any(|insert| insert.to.is_none());
             let right = match (answer.status, &stored) {
                 (200, Some(_)) | (201, None) => true,
-                // Whether a private one was stored, only this answer tells.
+                // Only this answer tells whether a private record was stored.
                 (200, None) => !is_public,
                 _ => stored.is_none() && mismatch,
             };
-            ensure!(right, "a retry is answered {answer:?}, stored: {stored:?}: {request:?}");
+            ensure!(right, "a retry got {answer:?}, stored: {stored:?}: {request:?}");
             request.record_answer(&answer)?;
         }
         Ok(sent)
@@ -130,12 +132,12 @@ impl Ledger {
             let (mut again, answer) = (request.clone(), client.insert(&request.body())?);
             again.record_answer(&answer)?;
             let same = answer.status == 200 && again.outcome == request.outcome;
-            ensure!(same, "a retry is answered {answer:?}: {request:?}");
+            ensure!(same, "a retry got {answer:?}: {request:?}");
         }
         Ok(())
     }
 
-    /// Private records: each seq in the log has one owner, and versions are 1 to n.
+    /// Checks private records: each seq in the log has one owner, and versions are 1 to n.
     fn check_private(&self, log: &Log) -> Result {
         let (mut seqs, mut versions) = (Vec::new(), Vec::new());
         for request in &self.requests {
@@ -149,12 +151,16 @@ impl Ledger {
             }
         }
         seqs.sort_unstable();
-        ensure!(seqs == log.private, "private records: {seqs:?} known, {:?} there", log.private);
+        ensure!(
+            seqs == log.private,
+            "seqs of private records: {seqs:?} acknowledged, {:?} in the log",
+            log.private
+        );
         versions.sort();
         for (i, (event, to, version)) in versions.iter().enumerate() {
             let before = versions[..i].iter().filter(|other| (&other.0, &other.1) == (event, to));
             let expected = before.count() as u64 + 1;
-            ensure!(*version == expected, "{event} of {to}: {version} should be {expected}");
+            ensure!(*version == expected, "{event} of {to}: version {version}, not {expected}");
         }
         Ok(())
     }
@@ -174,8 +180,8 @@ impl Ledger {
     }
 }
 
-/// Where a request stands in the log, as receipts; `None` when it is not there. Half of it, other
-/// bytes, or the wrong one of the two, is an error.
+/// The receipts of a request according to the log, or `None` when it is not there. Half of a batch,
+/// other bytes, or a contradiction to its outcome is an error.
 fn compare(request: &Request, log: &Log) -> Result<Option<Vec<String>>> {
     let receipts = match &request.outcome {
         Outcome::Acknowledged(receipts) => Some(receipts),
@@ -196,8 +202,11 @@ fn compare(request: &Request, log: &Log) -> Result<Option<Vec<String>>> {
             "not as sent: {insert:?}: {line}"
         );
         let receipt = format!("{}}}", receipt_of(line));
-        let told = receipts.map(|receipts| &receipts[i]);
-        ensure!(told.is_none_or(|told| *told == receipt), "acknowledged as {told:?}: {line}");
+        let acknowledged = receipts.map(|receipts| &receipts[i]);
+        ensure!(
+            acknowledged.is_none_or(|acknowledged| *acknowledged == receipt),
+            "acknowledged as {acknowledged:?}: {line}"
+        );
         found.push(receipt);
     }
     match &request.outcome {
@@ -210,16 +219,16 @@ fn compare(request: &Request, log: &Log) -> Result<Option<Vec<String>>> {
             }
         }
         Outcome::Refused(code) => {
-            ensure!(found.is_empty(), "refused with {code} and stored: {request:?}");
+            ensure!(found.is_empty(), "refused with {code} but stored: {request:?}");
         }
         Outcome::Unknown => {
-            ensure!(found.is_empty() || missing == 0, "half of a batch: {request:?}");
+            ensure!(found.is_empty() || missing == 0, "half of a batch is stored: {request:?}");
         }
     }
     Ok((!found.is_empty()).then_some(found))
 }
 
-/// Waits until the history is at the head and old ids can be looked up.
+/// Waits until the projection has caught up and old ids can be looked up.
 pub fn ready(client: Client) -> Result {
     let deadline = Instant::now() + READY_MAX;
     loop {
@@ -234,7 +243,7 @@ pub fn ready(client: Client) -> Result {
         }
         ensure!(
             Instant::now() < deadline,
-            "the history is not there after {READY_MAX:?}: {health}"
+            "the projection has not caught up after {READY_MAX:?}: {health}"
         );
         thread::park_timeout(Duration::from_millis(2));
     }
@@ -247,18 +256,18 @@ struct HistoryEntry {
     count: u64,
 }
 
-/// `/audit` and `/latest` say what the log says.
+/// Checks that `/audit` and `/latest` agree with the log.
 fn check_reads(client: Client, log: &Log) -> Result {
     let answer = client.get("/audit")?;
     let listed: Vec<HistoryEntry> = serde_json::from_str(&answer.body)?;
     let public = log.public().map(|event| (event, log.by_event[event].len() as u64));
     let same = listed.iter().map(|event| (event.event.as_str(), event.version)).eq(public);
     let counted = listed.iter().all(|event| event.version == event.count);
-    ensure!(same && counted, "/audit is not what the log says: {}", answer.body);
+    ensure!(same && counted, "/audit differs from the log: {}", answer.body);
     for event in log.public() {
         let target = format!("/audit/{}", encoded(event));
         let lines = client.lines(&target)?;
-        ensure!(lines.iter().eq(lines_of(log, event)), "{target} is not what the log says");
+        ensure!(lines.iter().eq(lines_of(log, event)), "{target} differs from the log");
     }
     check_latest(&client.get("/latest")?.body, log)
 }
@@ -273,7 +282,7 @@ fn check_latest(body: &str, log: &Log) -> Result {
     let latest: Latest<'_> = serde_json::from_str(body)?;
     let records = latest.records.iter().map(|record| &record.get()[..record.get().len() - 1]);
     let same = records.eq(log.latest_after(0).into_iter().map(record_of));
-    ensure!(same, "/latest is not what the log says: {body}");
+    ensure!(same, "/latest differs from the log: {body}");
     Ok(())
 }
 
@@ -281,11 +290,11 @@ fn lines_of<'a>(log: &'a Log, event: &str) -> impl Iterator<Item = &'a String> {
     log.by_event[event].iter().map(|at| &log.lines[*at])
 }
 
-/// A connection that ended is an explicit error; one that stays silent is none.
+/// A closed connection is an explicit error; silence is a broken rule.
 fn ensure_not_silent(error: &std::io::Error, target: &str) -> Result {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
     let silent = matches!(error.kind(), TimedOut | WouldBlock);
-    ensure!(!silent, "{target} gets neither an answer nor an end");
+    ensure!(!silent, "{target}: neither an answer nor a closed connection");
     Ok(())
 }
 

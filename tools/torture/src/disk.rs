@@ -1,7 +1,7 @@
-//! Small file systems, each on an image file of its own, mounted in this run's mount namespace.
+//! Small file systems, each in an image file and mounted in this run's mount namespace.
 //!
 //! `mount -o loop` sets up a loop device that detaches itself when its file system is unmounted, so
-//! no device is left behind, and none that somebody else set up is touched.
+//! no device is left behind, and no device of somebody else is touched.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A fresh ext4 in the file `dir/image`, mounted on `dir/disk`.
+    /// A new ext4 in the file `dir/image`, mounted on `dir/disk`.
     pub fn ext4(dir: &Path) -> Result<Self> {
         let image = dir.join("image");
         File::create(&image)?.set_len(EXT4_BYTES)?;
@@ -27,7 +27,7 @@ impl Disk {
         Self::mount(image, dir.join("disk"))
     }
 
-    /// A fresh tmpfs of so many bytes, mounted on `dir/disk`.
+    /// A new tmpfs of `bytes` bytes, mounted on `dir/disk`.
     pub fn tmpfs(dir: &Path, bytes: u64) -> Result<Self> {
         let at = dir.join("disk");
         fs::create_dir_all(&at)?;
@@ -36,7 +36,7 @@ impl Disk {
         Ok(Self { image: PathBuf::new(), at })
     }
 
-    /// Mounts what an image holds.
+    /// Mounts the file system in an image.
     fn mount(image: PathBuf, at: PathBuf) -> Result<Self> {
         fs::create_dir_all(&at)?;
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at))?;
@@ -48,14 +48,13 @@ impl Disk {
         &self.at
     }
 
-    /// Cuts the power: from this moment nothing more reaches the image, whatever the page cache
-    /// holds.
+    /// Cuts the power: from now on nothing in the page cache reaches the image.
     pub fn cut_power(&self, tools: &Tools) -> Result {
         run(Command::new(&tools.godown).arg(&self.at))
     }
 
-    /// After a cut: the image is copied as it is now, `last_words` ends what uses the file system,
-    /// and the copy is mounted in its place.
+    /// After a cut, copies the image as it is now, lets `last_words` end all users of the file
+    /// system, and mounts the copy in its place.
     pub fn replace_by_copy(self, last_words: impl FnOnce() -> Result) -> Result<Self> {
         let copy = self.image.with_extension("copy");
         fs::copy(&self.image, &copy)?;
@@ -71,7 +70,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         if let Err(error) = run(Command::new("umount").arg(&self.at)) {
             eprintln!("{error}");
-            // It goes when its last user does.
+            // A lazy unmount completes when the last user is gone.
             let _ = run(Command::new("umount").arg("--lazy").arg(&self.at));
         }
     }

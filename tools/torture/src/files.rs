@@ -1,4 +1,4 @@
-//! Files and directories that are copied, compared and damaged.
+//! Copies, compares and damages files and directories.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,8 @@ use crate::Result;
 
 const PAGE: usize = 4096;
 
-/// Changes something of a file that has any bytes.
+/// Damages a file somewhere, or writes a byte to it if it is empty. Returns what was done, and the
+/// file's new bytes.
 pub fn change_file(random: &mut StdRng, path: &Path) -> Result<(String, Vec<u8>)> {
     let before = fs::read(path)?;
     if before.is_empty() {
@@ -29,7 +30,7 @@ pub fn change_file(random: &mut StdRng, path: &Path) -> Result<(String, Vec<u8>)
     Ok((format!("{what} of {}", path.display()), after))
 }
 
-/// A bit, a page, or the end, somewhere in a range of a file.
+/// Damages a bit, some bytes or a page, or cuts the file, somewhere in `range`.
 pub fn change(random: &mut StdRng, before: &[u8], range: Range<usize>) -> (String, Vec<u8>) {
     let mut after = before.to_vec();
     let at = random.random_range(range);
@@ -49,12 +50,12 @@ pub fn change(random: &mut StdRng, before: &[u8], range: Range<usize>) -> (Strin
             format!("garbage at {page}")
         }
         4 => {
-            // A write that went to the wrong place.
+            // A misplaced write.
             let pages = before.len().div_ceil(PAGE);
             let from = random.random_range(0..pages) * PAGE;
             let len = (end - page).min(before.len() - from);
             after[page..page + len].copy_from_slice(&before[from..from + len]);
-            format!("the page at {from} at {page}")
+            format!("a copy of the page at {from} at {page}")
         }
         5 => {
             let len = random.random_range(1..=64.min(before.len() - at));
@@ -69,7 +70,7 @@ pub fn change(random: &mut StdRng, before: &[u8], range: Range<usize>) -> (Strin
     (what, after)
 }
 
-/// Every file below a directory.
+/// The paths of all files below a directory, sorted.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let (mut found, mut pending) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(at) = pending.pop() {
@@ -82,7 +83,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every file below a directory with its bytes.
+/// The bytes of all files below a directory; none if it does not exist.
 pub fn read_all(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     if !dir.is_dir() {
         return Ok(BTreeMap::new());
@@ -90,7 +91,7 @@ pub fn read_all(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     files(dir)?.into_iter().map(|path| Ok((path.clone(), fs::read(path)?))).collect()
 }
 
-/// Copies a directory.
+/// Copies a directory with everything in it.
 pub fn copy_all(from: &Path, to: &Path) -> Result {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

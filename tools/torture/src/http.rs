@@ -1,6 +1,7 @@
-//! As much of HTTP/1.1 as it takes to ask a server that may vanish, be cut or hang in the middle of
-//! an answer. The client of `bench` takes stated lengths only and ends at the first surprise, and
-//! here surprises are what is asked for.
+//! An HTTP/1.1 client for a server that may stop, be killed or hang in the middle of an answer.
+//!
+//! The HTTP client of the benches accepts only answers with a stated length and fails at the first
+//! surprise; this one has to report surprises.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,16 +9,17 @@ use std::time::Duration;
 
 use crate::{Result, ensure};
 
-/// After any fault there is an answer, an error or an end within 11 s; one more for this machine.
+/// After any fault there is an answer, an error or an exit within 11 s; one second is added for a
+/// busy machine.
 pub const ANSWER_MAX: Duration = Duration::from_secs(12);
 
-/// One connection that is kept alive.
+/// A keep-alive connection.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer that came whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -26,7 +28,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Where a server listens; each request has a connection of its own.
+/// The address of a server; each request uses a new connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Client(pub SocketAddr);
 
@@ -40,7 +42,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
-    /// How long a read may wait.
+    /// Sets the maximum duration of a read.
     pub fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(timeout))
     }
@@ -60,7 +62,7 @@ impl Connection {
         self.stream.write_all((head + body).as_bytes())
     }
 
-    /// The next line without its end.
+    /// The next line, without its line ending.
     pub fn line(&mut self) -> io::Result<String> {
         let mut searched = 0;
         loop {
@@ -75,7 +77,8 @@ impl Connection {
         }
     }
 
-    /// Status line and headers of an answer: the status, and whether and how its length is stated.
+    /// Reads the status line and the headers of an answer: the status, the stated length, and
+    /// whether the body is chunked.
     pub fn head(&mut self) -> io::Result<(u16, Option<usize>, bool)> {
         let line = self.line()?;
         let status = line.get(9..12).and_then(|code| code.parse().ok());
@@ -91,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// The next whole answer.
+    /// The next complete answer.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let (status, length, chunked) = self.head()?;
         let mut body = Vec::new();
@@ -105,7 +108,7 @@ impl Connection {
         Ok(Answer { status, body: String::from_utf8(body).map_err(io::Error::other)? })
     }
 
-    /// The next chunk; `None` at the proper end.
+    /// The next chunk; `None` at the regular end.
     fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let size = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
         let mut chunk = self.take(size + 2)?;
@@ -113,8 +116,8 @@ impl Connection {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// The next chunk of a stream; `None` at its proper end. An error loses nothing that has come,
-    /// so a wait that was too long can be gone on with.
+    /// The next chunk of a stream; `None` at its regular end. Nothing received is lost by an error,
+    /// so the read can be repeated after a timeout.
     pub fn stream_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|two| two == b"\r\n") {
@@ -152,7 +155,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The other end may be gone.
+        // The peer may be gone.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
@@ -164,14 +167,14 @@ impl Answer {
         problem["code"].as_str().unwrap_or("no code").to_owned()
     }
 
-    /// Whether it says explicitly that it cannot be answered now.
+    /// Whether it explicitly says that there is no answer now.
     pub fn is_refusal(&self) -> bool {
         self.status >= 500
     }
 }
 
 impl Client {
-    /// Asks once.
+    /// Sends one request.
     pub fn ask(self, method: &str, target: &str, headers: &str, body: &str) -> io::Result<Answer> {
         let mut connection = Connection::open(self.0)?;
         let headers = format!("{headers}Connection: close\r\n");
@@ -179,17 +182,17 @@ impl Client {
         connection.answer()
     }
 
-    /// A GET.
+    /// Sends a GET.
     pub fn get(self, target: &str) -> io::Result<Answer> {
         self.ask("GET", target, "Accept: application/x-ndjson\r\n", "")
     }
 
-    /// A POST to `/insert`.
+    /// Sends a POST to `/insert`.
     pub fn insert(self, body: &str) -> io::Result<Answer> {
         self.ask("POST", "/insert", "Content-Type: application/json\r\n", body)
     }
 
-    /// The lines of an answer that must be a good one.
+    /// The lines of an answer, which must have status 200 and be complete.
     pub fn lines(self, target: &str) -> Result<Vec<String>> {
         let answer = self.get(target)?;
         ensure!(answer.status == 200, "GET {target}: {} {}", answer.status, answer.body);
@@ -198,7 +201,7 @@ impl Client {
         Ok(answer.body.lines().map(str::to_owned).collect())
     }
 
-    /// What `/health` says.
+    /// The JSON of `/health`.
     pub fn health(self) -> Result<serde_json::Value> {
         let answer = self.get("/health")?;
         ensure!(answer.status == 200, "GET /health: {}", answer.status);

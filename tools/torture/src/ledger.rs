@@ -1,4 +1,4 @@
-//! What was sent, and what became of it: the campaign's own book, which the log must agree with.
+//! The ledger: what was sent and how it was answered. The log must agree with it.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -9,82 +9,82 @@ use crate::http::Answer;
 use crate::subscriber::Subscriber;
 use crate::{Result, ensure};
 
-/// How many of the inserts are large: one in so many.
+/// One insert in this many is large.
 const LARGE_ONE_IN: u32 = 30;
 const LARGE_ONE_IN_HEAVY: u32 = 3;
 
-/// The book of one data directory.
+/// The ledger of one data directory.
 #[derive(Clone, Default)]
 pub struct Ledger {
-    /// Every request that was sent, in no order.
+    /// Every request that was sent, in no particular order.
     pub requests: Vec<Request>,
-    /// The log as it was read last: it may only grow.
+    /// The log as it was last read. It may only grow.
     pub lines: Vec<String>,
-    /// Whether a third of what is inserted is large, so that groups are.
+    /// Whether a third of the inserts is large, so that groups are too.
     pub is_heavy: bool,
-    /// Pages that come back with the cursor that they have.
+    /// Subscribers that reconnect with their cursor.
     pub subscribers: Vec<Subscriber>,
-    /// How often it was compared, since it was last asked.
+    /// Comparisons with the log since they were last reported.
     pub checks: CheckCounts,
 }
 
-/// How often the log was compared with a book.
+/// How often the log was compared with a ledger.
 #[derive(Clone, Copy, Default)]
 pub struct CheckCounts {
-    /// The whole log was read, and everything of it that was read before was there unchanged.
+    /// Complete logs that contained everything read before, unchanged.
     pub logs: usize,
-    /// A page came back with its cursor, and got exactly what was newer.
+    /// Subscribers that reconnected with a cursor and received exactly what was newer.
     pub pages: usize,
 }
 
 impl CheckCounts {
-    /// Adds those of a copy.
+    /// Adds the counts of a copy of the ledger.
     pub fn add(&mut self, other: Self) {
         self.logs += other.logs;
         self.pages += other.pages;
     }
 }
 
-/// One POST.
+/// One POST to `/insert`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What it inserts, in order.
+    /// Its inserts, in order.
     pub inserts: Vec<Insert>,
     is_batch: bool,
-    /// What is known of it.
+    /// Its known outcome.
     pub outcome: Outcome,
 }
 
 /// One insert of a request.
 #[derive(Clone, Debug)]
 pub struct Insert {
-    /// Stands in the data, and nowhere else.
+    /// Part of the data and of nothing else, so that the insert can be found in the log.
     pub tag: String,
-    /// Chosen by the client.
+    /// The id that the client chose.
     pub id: Option<String>,
-    /// The name.
+    /// The name of the event.
     pub event: String,
-    /// The user that it is private to.
+    /// The user that the record is private to.
     pub to: Option<String>,
-    /// The value, byte for byte.
+    /// The data, byte for byte.
     pub data: String,
-    /// The version that has to be the newest.
+    /// The version that must be the latest one.
     pub expected_version: Option<u64>,
 }
 
-/// What is known of a request.
+/// The outcome of a request, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 201 or 200, with these receipts.
+    /// Status 200 or 201, with these receipts.
     Acknowledged(Vec<String>),
-    /// It is not in the log, and never will be: by this code, or because the process that might
-    /// have stored it is gone.
+    /// Not in the log, now or later: because of this code, or because the process that might have
+    /// stored it is gone.
     Refused(String),
-    /// No answer came, or one that does not know.
+    /// There was no answer, or one that says that the outcome is unknown.
     Unknown,
 }
 
-/// What a receipt says, as far as it is needed.
+/// The members of a receipt that are needed here.
 #[derive(Deserialize)]
 pub struct Receipt {
     /// Position in the log.
@@ -94,22 +94,22 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads one.
+    /// Parses a receipt.
     pub fn of(receipt: &str) -> Result<Self> {
         serde_json::from_str(receipt).map_err(|error| format!("{error}: {receipt}").into())
     }
 }
 
 impl Ledger {
-    /// How many of the inserts are large: one in so many.
+    /// One insert in this many is large.
     pub fn large_one_in(&self) -> u32 {
         if self.is_heavy { LARGE_ONE_IN_HEAVY } else { LARGE_ONE_IN }
     }
 }
 
 impl Request {
-    /// Some insert or batch, one of `large_one_in` large; `guess` is a version that may be the
-    /// newest.
+    /// A random insert or batch in which one insert in `large_one_in` is large. `guess` is a
+    /// version that may be the latest.
     pub fn random(random: &mut StdRng, guess: u64, large_one_in: u32) -> Self {
         let is_batch = random.random_bool(0.3);
         let count = if is_batch { random.random_range(2..=8) } else { 1 };
@@ -117,7 +117,7 @@ impl Request {
         let mut insert = |_| {
             let tag = format!("{:016x}", random.random::<u64>());
             let number = random.random_range(0..6);
-            // A private record is told apart by its id only.
+            // Only its id identifies a private record.
             let to = (has_ids && random.random_bool(0.15)).then(|| format!("user|{}", number % 2));
             let id = has_ids.then(|| {
                 let n: u128 = random.random();
@@ -139,7 +139,7 @@ impl Request {
         Self { inserts, is_batch, outcome: Outcome::Unknown }
     }
 
-    /// One plain insert of an event.
+    /// A single insert of an event, neither private nor with an expected version.
     pub fn plain(random: &mut StdRng, event: &str) -> Self {
         let mut request = Self::random(random, 0, LARGE_ONE_IN);
         request.inserts.truncate(1);
@@ -150,31 +150,31 @@ impl Request {
         request
     }
 
-    /// One large insert, of which some dozens fill a segment.
+    /// A large insert; some dozens of them fill a segment.
     pub fn large(random: &mut StdRng) -> Self {
         let mut request = Self::plain(random, "e.1");
         request.inserts[0].data = long(random, &request.inserts[0].tag);
         request
     }
 
-    /// The body to send.
+    /// The request's body.
     pub fn body(&self) -> String {
         let bodies: Vec<_> = self.inserts.iter().map(Insert::body).collect();
         if self.is_batch { format!("[{}]", bodies.join(",")) } else { bodies.concat() }
     }
 
-    /// Whether it may be sent again without storing it twice.
+    /// Whether sending it again cannot store it twice.
     pub fn is_safe_to_retry(&self) -> bool {
         self.inserts.iter().all(|insert| insert.id.is_some())
     }
 
-    /// Takes in an answer to it. Only the statuses that the protocol names are let through.
+    /// Takes the outcome from an answer. Statuses that the protocol does not name are errors.
     pub fn record_answer(&mut self, answer: &Answer) -> Result {
         self.outcome = match answer.status {
             200 | 201 => Outcome::Acknowledged(self.receipts(&answer.body)?),
             500 => Outcome::Unknown,
             409 | 503 | 507 => Outcome::Refused(answer.code()),
-            status => return Err(format!("an insert is answered {status}: {}", answer.body).into()),
+            status => return Err(format!("an insert got {status}: {}", answer.body).into()),
         };
         Ok(())
     }
@@ -187,14 +187,17 @@ impl Request {
                 .collect(),
             false => vec![body.to_owned()],
         };
-        ensure!(receipts.len() == self.inserts.len(), "a receipt for each: {body}");
+        ensure!(receipts.len() == self.inserts.len(), "not one receipt for each insert: {body}");
         let mut last = None;
         for (insert, receipt) in self.inserts.iter().zip(&receipts) {
             let Receipt { seq, version } = Receipt::of(receipt)?;
-            ensure!(last.is_none_or(|last| seq == last + 1), "seqs of a batch: {receipts:?}");
+            ensure!(
+                last.is_none_or(|last| seq == last + 1),
+                "seqs of a batch are not consecutive: {receipts:?}"
+            );
             last = Some(seq);
             let expected = insert.expected_version.is_none_or(|before| version == before + 1);
-            ensure!(expected, "not the version that was expected: {insert:?}: {receipt}");
+            ensure!(expected, "not the expected version: {insert:?}: {receipt}");
         }
         Ok(receipts)
     }
@@ -222,7 +225,7 @@ fn long(random: &mut StdRng, tag: &str) -> String {
     format!("{{\"t\":\"{tag}\",\"x\":\"{text}\"}}")
 }
 
-/// Numbers that no parser keeps, escapes, and now and then many kilobytes.
+/// Numbers that parsers do not preserve, escapes, and sometimes many kilobytes.
 fn data(random: &mut StdRng, tag: &str, large_one_in: u32) -> String {
     if random.random_ratio(1, large_one_in) {
         return long(random, tag);

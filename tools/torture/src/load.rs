@@ -1,4 +1,4 @@
-//! Clients that insert and a page that watches, while something else happens to the server.
+//! Clients that insert, and a subscriber that follows, while a campaign acts on the server.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -14,15 +14,15 @@ use crate::ledger::{Ledger, Outcome, Receipt, Request};
 use crate::{Result, ensure};
 
 const WRITERS: usize = 4;
-/// Large inserts of 40 KiB on average: three times, they are more than a first segment holds.
+/// Large inserts of 40 KiB on average: three times as many exceed the first segment.
 const BULK: usize = 12;
-/// After a refusal a client waits a little, as `Retry-After` would have it wait for longer.
+/// Pause of a client after a refusal; shorter than what `Retry-After` asks for.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
-/// How a load goes.
+/// The progress of a load.
 #[derive(Default)]
 pub struct Progress {
-    /// Requests that were acknowledged.
+    /// Acknowledged requests.
     pub acknowledged: AtomicUsize,
     writing: AtomicUsize,
     stop: AtomicBool,
@@ -30,7 +30,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Waits until so many were acknowledged, or no writer is left, or for the time.
+    /// Waits until `acknowledged` requests were acknowledged, no writer is left, or `limit` has
+    /// passed.
     pub fn until(&self, acknowledged: usize, limit: Duration) {
         let deadline = Instant::now() + limit;
         while self.acknowledged.load(Ordering::Relaxed) < acknowledged
@@ -46,14 +47,14 @@ impl Progress {
         self.writing.load(Ordering::Relaxed) > 0
     }
 
-    /// How often a code was answered.
+    /// How often a problem code was the answer.
     pub fn refused(&self, code: &str) -> usize {
-        self.refusals.lock().expect("no writer panics").get(code).copied().unwrap_or(0)
+        self.refusals.lock().expect("writers do not panic").get(code).copied().unwrap_or(0)
     }
 }
 
-/// Loads a server while `act` does what it does, and then until every client has its answer or
-/// lost its connection. All of it goes into the ledger.
+/// Loads a server during `act`, and until every client has its answer or lost its connection.
+/// Everything is recorded in the ledger.
 pub fn run<T>(
     ledger: &mut Ledger,
     client: Client,
@@ -78,8 +79,8 @@ pub fn run<T>(
         let watcher = scope.spawn(|| subscriber.watch(client, &progress.stop));
         let acted = act(progress);
         progress.stop.store(true, Ordering::Relaxed);
-        let written = writers.map(|writer| writer.join().expect("no writer panics"));
-        (acted, written, watcher.join().expect("no watcher panics"))
+        let written = writers.map(|writer| writer.join().expect("writers do not panic"));
+        (acted, written, watcher.join().expect("subscribers do not panic"))
     });
     let mut ends = Vec::new();
     for (requests, end) in written {
@@ -96,7 +97,7 @@ pub fn run<T>(
     Ok(acted)
 }
 
-/// Inserts large values, so that there are several segments.
+/// Inserts large values, so that the journal has several segments.
 pub fn bulk(ledger: &mut Ledger, client: Client, random: &mut StdRng) -> Result {
     for _ in 0..BULK {
         let mut request = Request::large(random);
@@ -122,7 +123,7 @@ fn write(
         }
         let request = Request::random(&mut random, latest, large_one_in);
         requests.push(request);
-        let request = requests.last_mut().expect("it was pushed");
+        let request = requests.last_mut().expect("it was just pushed");
         let Some(answer) = post(&mut connection, &request.body())? else { return Ok(()) };
         request.record_answer(&answer)?;
         match &request.outcome {
@@ -134,7 +135,7 @@ fn write(
                 *progress
                     .refusals
                     .lock()
-                    .expect("no writer panics")
+                    .expect("writers do not panic")
                     .entry(code.clone())
                     .or_default() += 1;
                 if answer.is_refusal() {
@@ -147,8 +148,8 @@ fn write(
     Ok(())
 }
 
-/// Sends again what was acknowledged: the same receipt, or an explicit error. False when the
-/// connection is gone.
+/// Sends an acknowledged request again, which must get the same receipt or an explicit error.
+/// Returns false when the connection is gone.
 fn retry_one(
     connection: &mut Connection,
     random: &mut StdRng,
@@ -169,12 +170,12 @@ fn retry_one(
     let mut again = request.clone();
     again.record_answer(&answer)?;
     let same = answer.status == 200 && again.outcome == request.outcome;
-    ensure!(same, "a retry is answered {answer:?} instead of 200 {before:?}");
+    ensure!(same, "a retry got {answer:?} instead of 200 {before:?}");
     Ok(true)
 }
 
-/// The answer; `None` when the connection ended before it came. None at all in time is an error:
-/// a server that hangs has to end.
+/// Inserts, and returns the answer, or `None` when the connection ended first. Neither of them in
+/// time is an error: a server that hangs has to stop.
 fn post(connection: &mut Connection, body: &str) -> Result<Option<crate::http::Answer>> {
     let headers = "Content-Type: application/json\r\n";
     let sent = Instant::now();
@@ -186,7 +187,7 @@ fn post(connection: &mut Connection, body: &str) -> Result<Option<crate::http::A
             let hung = sent.elapsed() >= crate::http::ANSWER_MAX;
             ensure!(
                 !hung,
-                "an insert got neither an answer nor an end in {:?}: {error}",
+                "an insert got neither an answer nor a closed connection in {:?}: {error}",
                 sent.elapsed()
             );
             Ok(None)

@@ -1,5 +1,5 @@
-//! The log as a reader sees it, checked line by line without anything of the server's code: seqs,
-//! versions, times, and the hash by PROTOCOL.md, section 4.
+//! Reads the log as a client does and checks each line without any of the server's code: seqs,
+//! versions, times, and the hash according to PROTOCOL.md, section 4.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -10,21 +10,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Result, ensure};
 
-/// A whole log.
+/// A complete log.
 #[derive(Default)]
 pub struct Log {
-    /// Each line as it came; the seq is the index and one.
+    /// The lines; each seq is the index plus one.
     pub lines: Vec<String>,
-    /// Where the insert with a tag stands.
+    /// The index of the insert with a tag.
     pub by_tag: HashMap<String, usize>,
-    /// Lines of each public event, by version.
+    /// The lines of each public event, by version.
     pub by_event: BTreeMap<String, Vec<usize>>,
     /// Seqs of records that only their user sees.
     pub private: Vec<u64>,
     latest_time: String,
 }
 
-/// A line, as much as is needed of it.
+/// The members of a line that are needed here.
 #[derive(Deserialize)]
 struct Line<'a> {
     seq: u64,
@@ -44,7 +44,7 @@ struct Tagged {
 }
 
 impl Log {
-    /// Checks and takes lines. The hashes of those that are the same as `known` were made before.
+    /// Checks and takes lines. Hashes of lines that equal `known` were checked before.
     pub fn of(lines: Vec<String>, known: &[String]) -> Result<Self> {
         let mut log = Self::default();
         for line in lines {
@@ -58,37 +58,37 @@ impl Log {
         let line: Line<'_> =
             serde_json::from_str(&raw).map_err(|error| format!("/log: {error}: {raw}"))?;
         let at = self.lines.len();
-        ensure!(line.seq == at as u64 + 1, "/log: seq {} stands at place {}", line.seq, at + 1);
+        ensure!(line.seq == at as u64 + 1, "/log: seq {} on line {}", line.seq, at + 1);
         let Some(event) = line.event.clone() else {
             self.private.push(line.seq);
             self.lines.push(raw);
             return Ok(());
         };
         let right = is_known || line.expected_hash().as_deref() == Some(line.hash);
-        ensure!(right, "/log: the hash is wrong: {raw}");
+        ensure!(right, "/log: wrong hash: {raw}");
         let time = line.timestamp.unwrap_or_default().to_owned();
         let falls = (time.len(), &time) < (self.latest_time.len(), &self.latest_time);
-        ensure!(!falls, "/log: times fall after {}: {raw}", self.latest_time);
+        ensure!(!falls, "/log: times go back after {}: {raw}", self.latest_time);
         self.latest_time = time;
         let versions = self.by_event.entry(event).or_default();
         versions.push(at);
         let version = Some(versions.len() as u64);
-        ensure!(line.version == version, "/log: version {version:?} should be here: {raw}");
+        ensure!(line.version == version, "/log: not version {version:?}: {raw}");
         let data = line.data.map(RawValue::get).unwrap_or_default();
         if let Ok(Tagged { t: Some(tag) }) = serde_json::from_str(data) {
             let twice = self.by_tag.insert(tag, at);
-            ensure!(twice.is_none(), "/log: one insert is present twice: {raw}");
+            ensure!(twice.is_none(), "/log: an insert is present twice: {raw}");
         }
         self.lines.push(raw);
         Ok(())
     }
 
-    /// Names that are not the system's.
+    /// Names of events that are not system events.
     pub fn public(&self) -> impl Iterator<Item = &str> {
         self.by_event.keys().map(String::as_str).filter(|event| !event.starts_with("broker:"))
     }
 
-    /// The newest public records after a seq, as lines, in the order of the log.
+    /// The lines of the latest public records after a seq, in log order.
     pub fn latest_after(&self, seq: u64) -> Vec<&str> {
         let latest = self.public().filter_map(|event| self.by_event[event].last().copied());
         let mut latest: Vec<usize> = latest.collect();
@@ -98,18 +98,18 @@ impl Log {
     }
 }
 
-/// A record as a stream sends it, from its line in the log.
+/// The record as a stream sends it, from its line in the log.
 pub fn record_of(line: &str) -> &str {
     line.rfind(",\"hash\":\"").map_or(line, |end| &line[..end])
 }
 
-/// A receipt, without its last brace, from its line in the log.
+/// The receipt without its closing brace, from its line in the log.
 pub fn receipt_of(line: &str) -> &str {
     line.find(",\"data\":").map_or(line, |end| &line[..end])
 }
 
 impl Line<'_> {
-    /// PROTOCOL.md, section 4; there are no authors in open mode.
+    /// The hash of PROTOCOL.md, section 4; there are no authors in open mode.
     fn expected_hash(&self) -> Option<String> {
         let [salt1, salt2] = self.salts?;
         let event = self.event.as_ref()?;
@@ -140,12 +140,12 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     calls_and_scopes.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
 }
 
-/// Milliseconds since 1970 of `…-MM-DDThh:mm:ss.mmmZ`.
+/// Milliseconds since 1970 from `…-MM-DDThh:mm:ss.mmmZ`.
 fn millis(timestamp: &str) -> Option<u64> {
     let (date, time) = timestamp.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.trim_start_matches('+').splitn(3, '-').map(str::parse::<i64>);
     let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    // Days from civil, by Howard Hinnant.
+    // `days_from_civil` by Howard Hinnant.
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

@@ -1,13 +1,13 @@
-//! Proof that no acknowledged event is ever lost or altered, by doing to the real binary what
-//! machines do.
+//! Injects faults into the real binary and checks that no acknowledged event is lost or altered.
 //!
-//! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--seed N] [--json FILE]
-//! [--simulation FILE]`
-//! `broker-torture CAMPAIGN --seed N --case N` does again what one directory went through.
+//! `broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] [--seed N] [--json FILE]
+//! [--simulation FILE]` runs campaigns; `broker-torture CAMPAIGN --seed N --case N` repeats one
+//! case.
 //!
-//! Campaigns are in `campaigns/`, each a list of lives of a data directory; `campaign` hands lives
-//! to threads and keeps the directory of one that failed. `load` writes and watches, `ledger` is the
-//! book of it, `log` and `check` hold the server against the book. README.md says what is proven.
+//! A campaign (`campaigns/`) injects one kind of fault. It consists of cases, each with a data
+//! directory of its own; `campaign` distributes them over worker threads and keeps the directories
+//! of failed ones. `load` generates traffic and records it in the `ledger`; `log`, `check` and
+//! `subscriber` compare the server with the ledger. README.md lists the rules that are checked.
 
 mod campaign;
 mod campaigns;
@@ -35,7 +35,7 @@ use crate::report::Report;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Ends the function with an error unless something holds.
+/// Returns an error from the function unless the condition holds.
 #[macro_export]
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
@@ -48,15 +48,15 @@ macro_rules! ensure {
 const USAGE: &str = "usage: broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] \
                      [--seed N] [--case N] [--json FILE] [--simulation FILE]";
 
-/// Set in the process that has a mount namespace of its own.
+/// Set in the process that runs in its own mount namespace.
 const INSIDE: &str = "BROKER_TORTURE_INSIDE";
 
-/// What to do.
+/// The parsed command line.
 struct Arguments {
     campaigns: Vec<&'static Campaign>,
     plan: Plan,
     json: Option<PathBuf>,
-    /// What the simulation said, for the report.
+    /// The simulation's results, to be included in the report.
     simulation: Option<PathBuf>,
 }
 
@@ -84,8 +84,9 @@ fn run(arguments: &Arguments) -> Result<Report> {
     Ok(report)
 }
 
-/// What is mounted here is gone when the last process of this run is, however it ends; loop devices
-/// go with their mounts. Without the right to it, campaigns that mount say that they did not run.
+/// Restarts this program in a mount namespace of its own, so that its mounts and their loop devices
+/// disappear with its last process, however it ends. Without the privilege for that, campaigns that
+/// need mounts report that they did not run.
 fn enter_namespace() -> Result {
     if !rustix::process::geteuid().is_root() || std::env::var_os(INSIDE).is_some() {
         return Ok(());

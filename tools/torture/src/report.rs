@@ -1,4 +1,4 @@
-//! What came of it, for people and for programs.
+//! The results, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,40 +9,40 @@ use serde::Deserialize;
 use serde_json::json;
 
 const SIMULATION: &str = "simulation";
-/// Seeds of the simulation that are asked for.
+/// More seeds than the simulation can run in its time.
 const SEEDS: usize = 1_000_000;
-/// Tests that share them.
+/// Tests of the simulation, which share the seeds.
 const SHARES: usize = 4;
 
-/// All campaigns of a run.
+/// The results of a run.
 pub struct Report {
     seed: u64,
     outcomes: Vec<CampaignOutcome>,
 }
 
-/// What came of one campaign.
+/// The results of one campaign.
 pub struct CampaignOutcome {
     /// Its name.
     pub name: &'static str,
-    /// What is counted.
+    /// The unit of its counts.
     pub unit: &'static str,
-    /// How many were asked for.
+    /// The number of faults to inject.
     pub target: usize,
-    /// How many were survived.
+    /// The number of faults that were survived.
     pub done: usize,
-    /// How many directories were used.
+    /// The number of data directories.
     pub cases: u64,
-    /// How long it took.
+    /// Its duration.
     pub elapsed: Duration,
     /// What happened, and how often.
     pub tally: BTreeMap<String, usize>,
-    /// What broke a rule.
+    /// The broken rules.
     pub failures: Vec<Failure>,
-    /// Why it did not run at all.
+    /// Why it did not run.
     pub not_run: Option<String>,
 }
 
-/// What one of the simulation's tests says of its seeds.
+/// What one of the simulation's tests reports of its seeds.
 #[derive(Deserialize)]
 struct Seeds {
     lived: usize,
@@ -50,29 +50,30 @@ struct Seeds {
     failed: Option<u64>,
 }
 
-/// One broken rule.
+/// A broken rule.
 #[derive(Debug)]
 pub struct Failure {
-    /// Which, and how.
+    /// Which rule, and how.
     pub message: String,
-    /// How to see it again.
+    /// The command that repeats it.
     pub replay: String,
-    /// Where everything is kept.
+    /// The directory that was kept.
     pub kept: PathBuf,
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty report.
     pub fn new(seed: u64) -> Self {
         Self { seed, outcomes: Vec::new() }
     }
 
-    /// Adds what came of a campaign.
+    /// Adds the results of a campaign.
     pub fn add(&mut self, outcome: CampaignOutcome) {
         self.outcomes.push(outcome);
     }
 
-    /// Whether every campaign ran and broke nothing. One that survived nothing did not run.
+    /// Whether every campaign ran and no rule was broken. A campaign that survived no fault did not
+    /// run.
     pub fn passed(&self) -> bool {
         let good = |outcome: &CampaignOutcome| {
             outcome.not_run.is_none() && outcome.failures.is_empty() && outcome.done > 0
@@ -80,7 +81,7 @@ impl Report {
         !self.outcomes.is_empty() && self.outcomes.iter().all(good)
     }
 
-    /// As JSON.
+    /// The report as JSON.
     pub fn json(&self) -> String {
         let campaigns = self.outcomes.iter().map(|outcome| {
             let failures = outcome.failures.iter().map(|failure| {
@@ -105,7 +106,7 @@ impl Report {
 }
 
 impl CampaignOutcome {
-    /// What the simulation left in a file: a line for each of its tests, which run beside each other.
+    /// Reads the file that the simulation wrote: a line for each of its parallel tests.
     pub fn of_simulation(path: &Path) -> Self {
         let mut outcome = Self {
             name: SIMULATION,
@@ -116,7 +117,7 @@ impl CampaignOutcome {
             elapsed: Duration::ZERO,
             tally: BTreeMap::new(),
             failures: Vec::new(),
-            not_run: Some(format!("{} has not what its tests say", path.display())),
+            not_run: Some(format!("{} lacks results of its tests", path.display())),
         };
         let Ok(text) = fs::read_to_string(path) else { return outcome };
         let mut output = 0;
@@ -126,7 +127,7 @@ impl CampaignOutcome {
             outcome.done += seeds.lived;
             outcome.elapsed = outcome.elapsed.max(Duration::from_secs_f64(seeds.seconds));
             outcome.failures.extend(seeds.failed.map(|seed| Failure {
-                message: format!("seed {seed} broke a rule; it is said above"),
+                message: format!("seed {seed} broke a rule, see above"),
                 replay: format!("BROKER_SIM_SEED={seed} cargo test --release --lib simulation"),
                 kept: path.to_owned(),
             }));
@@ -138,8 +139,8 @@ impl CampaignOutcome {
         outcome
     }
 
-    /// Whether the time was over before all was done. The simulation is asked for as many seeds or
-    /// for the time.
+    /// Whether time ran out before all faults were injected. The simulation runs for a time, not
+    /// for a number of seeds.
     fn is_short(&self) -> bool {
         self.done < self.target && self.name != SIMULATION
     }
@@ -160,7 +161,7 @@ impl fmt::Display for Report {
         )?;
         match short.as_slice() {
             [] => writeln!(out),
-            short => writeln!(out, ", short of the counts of {}", short.join(", ")),
+            short => writeln!(out, ", out of time in {}", short.join(", ")),
         }
     }
 }
@@ -191,7 +192,7 @@ impl fmt::Display for Failure {
         let shown: String = self.message.chars().take(3_000).collect();
         write!(
             out,
-            "FAILED: {shown}\n    again: {}\n    kept: {}",
+            "FAILED: {shown}\n    repeat: {}\n    kept: {}",
             self.replay,
             self.kept.display()
         )

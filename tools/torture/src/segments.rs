@@ -1,15 +1,15 @@
-//! Where everything stands in a journal, read by docs/reference/FORMAT.md and by nothing else, so that it can
-//! be said beforehand what a changed byte must lead to.
+//! Locates headers and groups in a journal by docs/reference/FORMAT.md alone, so that campaigns
+//! know in advance what a changed byte must lead to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Result, ensure};
 
-/// Bytes of a segment's header.
+/// Length of a segment's header.
 pub const HEADER_BYTES: usize = 104;
 
-/// One segment file.
+/// A segment file.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Its name.
@@ -18,24 +18,24 @@ pub struct Segment {
     pub first_seq: u64,
     /// Its groups, in order.
     pub groups: Vec<Group>,
-    /// Where the last of them ends.
+    /// Where the last group ends.
     pub end: usize,
     /// Length of the file.
     pub len: usize,
 }
 
-/// One group.
+/// A group of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
     /// Its number.
     pub number: u64,
-    /// Where it begins.
+    /// Offset of its first byte.
     pub at: usize,
-    /// Where the next one begins.
+    /// Offset behind its last byte.
     pub end: usize,
     /// Seq of its first record.
     pub first_seq: u64,
-    /// How many records it has.
+    /// Number of its records.
     pub records: u64,
 }
 
@@ -56,7 +56,7 @@ impl Segment {
     fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ensure!(bytes.starts_with(b"\x8aBSEGM\r\n"), "{name} is a segment");
+        ensure!(bytes.starts_with(b"\x8aBSEGM\r\n"), "{name} is not a segment");
         let (mut at, mut groups) = (HEADER_BYTES, Vec::new());
         while bytes[at..].starts_with(b"\x8aBGROUP\0") {
             let end = at + number(&bytes, at + 8) as usize;
@@ -69,24 +69,26 @@ impl Segment {
             });
             at = end;
         }
-        ensure!(bytes[at..].iter().all(|byte| *byte == 0), "{name} ends with zeros");
+        ensure!(bytes[at..].iter().all(|byte| *byte == 0), "{name} does not end with zeros");
         Ok(Self { name, first_seq: number(&bytes, 40), groups, end: at, len: bytes.len() })
     }
 
-    /// The last seq before the group that holds a byte; before the segment, for its header.
+    /// The last seq before the group with the byte at `at`; before the segment if that byte is in
+    /// the header.
     pub fn seq_before(&self, at: usize) -> u64 {
         let before = self.groups.iter().rfind(|group| group.end <= at);
         before.map_or(self.first_seq - 1, |group| group.first_seq + group.records - 1)
     }
 
-    /// Where a check that meets a byte stops: the header, the group, or the end of the groups.
+    /// The offset that a failed check of the byte at `at` names: that of the header, of the group,
+    /// or of the end of the groups.
     pub fn verified_offset(&self, at: usize) -> usize {
         let group = self.groups.iter().find(|group| (group.at..group.end).contains(&at));
         if at < HEADER_BYTES { 0 } else { group.map_or(self.end, |group| group.at) }
     }
 }
 
-/// Number of the last group that the mark of a data directory knows of.
+/// Number of the last group that the watermark of a data directory covers.
 pub fn watermark_group(data: &Path) -> Result<u64> {
     let bytes = fs::read(data.join("journal/mark"))?;
     let slots = [0, 4096].map(|at| {

@@ -1,5 +1,5 @@
-//! The real binary as a process: started, stopped, killed by its own handle. It dies with the
-//! thread that started it (`setpriv --pdeathsig`), so an interrupted campaign leaves none behind.
+//! The real binary as a process. It is started, stopped and killed by its own handle, and dies with
+//! the thread that started it (`setpriv --pdeathsig`), so an interrupted run leaves none behind.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -19,24 +19,24 @@ use crate::http::Client;
 use crate::shim::Shim;
 use crate::{Result, ensure};
 
-/// A stop after a fault takes at most this long; a second more for this machine.
+/// Maximum duration of a stop after a fault; one second is added for a busy machine.
 pub const STOP_MAX: Duration = Duration::from_secs(12);
-/// A start without a fault is a failure when it takes longer.
+/// Maximum duration of a start without a fault.
 pub const START_MAX: Duration = Duration::from_secs(60);
 
-/// More than any run here writes, and less than any does.
+/// More than any case writes, and none: the projection opens before or while serving.
 const BACKGROUND_OPEN_RECORDS: [&str; 2] = ["500000", "0"];
-/// More than any run here writes, and so little that every look finds a checkpoint due.
+/// More than any case writes, and so little that a snapshot is always due.
 const SNAPSHOT_BYTES: [&str; 2] = ["1GiB", "4KiB"];
 
-/// What a server is started on.
+/// How a server is started.
 #[derive(Clone, Copy)]
 pub struct ServerConfig<'a> {
-    /// Holds `data`, and takes the log.
+    /// Contains `data`, unless that is elsewhere, and the server's log.
     pub dir: &'a Path,
-    /// Where `data` is, when it is elsewhere.
+    /// The data directory, if it is elsewhere.
     pub data: Option<&'a Path>,
-    /// What is loaded into it.
+    /// Preloaded into the server.
     pub shim: Option<&'a Shim>,
     /// `BROKER_SEGMENT_BYTES`.
     pub segment_bytes: &'a str,
@@ -48,25 +48,25 @@ pub struct ServerConfig<'a> {
     pub max_projection_lag: &'a str,
 }
 
-/// A process that was started; killed when dropped.
+/// A server process; killed when dropped.
 pub struct Server {
     child: Child,
     stderr: PathBuf,
     first_line: Receiver<String>,
-    /// Where it listens, once it has said so.
+    /// Where it listens, once it serves.
     pub address: Option<SocketAddr>,
 }
 
 /// How a process ended.
 #[derive(Debug)]
 pub struct Exit {
-    /// Its status.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// All it said.
+    /// Everything it logged.
     pub stderr: String,
 }
 
-/// The binary that is tortured: `BROKER_BIN`, or the one beside this program.
+/// The binary to test: `BROKER_BIN`, or the one next to this program.
 pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("BROKER_BIN") {
         Some(path) => PathBuf::from(path),
@@ -76,18 +76,18 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A loopback address of its own for each server: one that ends frees its port before the client
-/// knows, and on a shared address another life's server may have it by then, and answer.
+/// A loopback address of its own for each server. A server that stops frees its port before its
+/// clients notice; on a shared address another case's server might take the port and answer them.
 fn own_address() -> Ipv4Addr {
     static SERVERS: AtomicU32 = AtomicU32::new(0);
-    // Two runs at a time begin at different places. 127.0.0.0/16 is everybody's.
+    // Concurrent runs start at different addresses. 127.0.0.0/16 is left to other programs.
     let nth = (std::process::id() << 12).wrapping_add(SERVERS.fetch_add(1, Ordering::Relaxed));
     let (first, last) = (Ipv4Addr::new(127, 1, 0, 0), Ipv4Addr::new(127, 255, 255, 254));
     Ipv4Addr::from_bits(first.to_bits() + nth % (last.to_bits() - first.to_bits() + 1))
 }
 
 impl<'a> ServerConfig<'a> {
-    /// `dir/data`, in small segments, without checkpoints and without a shim.
+    /// `dir/data` with small segments, and neither snapshots nor a shim.
     pub fn new(dir: &'a Path) -> Self {
         Self {
             dir,
@@ -100,19 +100,19 @@ impl<'a> ServerConfig<'a> {
         }
     }
 
-    /// Waits for the history at a start, or opens it beside the serving; with checkpoints or not.
+    /// Opens the projection either before or while serving, with or without snapshots.
     pub fn any_open(self, random: &mut StdRng) -> Self {
         let background_open_records = BACKGROUND_OPEN_RECORDS[random.random_range(0..2)];
         Self { background_open_records, ..self.any_snapshots(random) }
     }
 
-    /// Reads the whole log at a start, or what a checkpoint leaves of it, and the rest beside the
-    /// serving.
+    /// With snapshots, of which a start reads only what follows and verifies the rest in the
+    /// background, or without, when a start reads the whole log.
     pub fn any_snapshots(self, random: &mut StdRng) -> Self {
         Self { snapshot_bytes: SNAPSHOT_BYTES[random.random_range(0..2)], ..self }
     }
 
-    /// With a shim.
+    /// Preloads a shim.
     pub fn with(self, shim: &'a Shim) -> Self {
         Self { shim: Some(shim), ..self }
     }
@@ -122,7 +122,7 @@ impl<'a> ServerConfig<'a> {
         self.data.map_or_else(|| self.dir.join("data"), Path::to_owned)
     }
 
-    /// Starts the process and waits for nothing.
+    /// Starts the process without waiting for it.
     pub fn spawn(&self) -> Result<Server> {
         let stderr = self.dir.join("stderr");
         let mut command = Command::new("setpriv");
@@ -140,48 +140,48 @@ impl<'a> ServerConfig<'a> {
         }
         let mut child = command.stderr(File::create(&stderr)?).spawn()?;
         let stdout = child.stdout.take().ok_or("standard output is piped")?;
-        let (tell, first_line) = channel();
+        let (sender, first_line) = channel();
         thread::spawn(move || {
             let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
-            // An end of it is an end of the process, which is told by the closed channel.
+            // When stdout ends, the process ends: dropping the channel reports it.
             if stdout.read_line(&mut line).is_ok_and(|len| len > 0) {
-                let _ = tell.send(line);
+                let _ = sender.send(line);
             }
-            drop(tell);
+            drop(sender);
             let _ = stdout.read_to_end(&mut Vec::new());
         });
         Ok(Server { child, stderr, first_line, address: None })
     }
 
-    /// Starts it where nothing is wrong: it must serve.
+    /// Starts a server that must serve, because nothing is wrong.
     pub fn serve(&self) -> Result<Server> {
         let mut server = self.spawn()?;
         match server.wait_until_serving(START_MAX)? {
             None => Ok(server),
-            Some(exit) => Err(format!("it does not start: {exit:?}").into()),
+            Some(exit) => Err(format!("the server does not start: {exit:?}").into()),
         }
     }
 }
 
 impl Server {
-    /// Waits until it serves; `Some` when it ended instead.
+    /// Waits until it serves. Returns how it ended if it stopped instead.
     pub fn wait_until_serving(&mut self, limit: Duration) -> Result<Option<Exit>> {
         match self.first_line.recv_timeout(limit) {
             Ok(line) => {
                 let address = line.trim().strip_prefix("listening on http://");
-                self.address = Some(address.ok_or("it says where it listens")?.parse()?);
+                self.address = Some(address.ok_or("the first line has no address")?.parse()?);
                 Ok(None)
             }
             Err(RecvTimeoutError::Disconnected) => self.wait_for_exit(STOP_MAX).map(Some),
             Err(RecvTimeoutError::Timeout) => {
-                Err(format!("it neither serves nor ends within {limit:?}").into())
+                Err(format!("the server neither serves nor stops within {limit:?}").into())
             }
         }
     }
 
-    /// A client of it.
+    /// A client of this server.
     pub fn client(&self) -> Client {
-        Client(self.address.expect("it was waited for"))
+        Client(self.address.expect("the caller waited until it serves"))
     }
 
     /// Its process id.
@@ -189,7 +189,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the process has ended.
     pub fn has_exited(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
@@ -201,7 +201,11 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Exit { status, stderr: self.log() });
             }
-            ensure!(Instant::now() < deadline, "it did not end within {limit:?}: {}", self.log());
+            ensure!(
+                Instant::now() < deadline,
+                "the server did not stop within {limit:?}: {}",
+                self.log()
+            );
             thread::park_timeout(Duration::from_millis(1));
         }
     }
@@ -212,22 +216,22 @@ impl Server {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// SIGTERM, and an end that must be a good one.
+    /// Sends SIGTERM; the exit status must be success.
     pub fn stop(mut self) -> Result {
         self.signal(Signal::TERM)?;
         let exit = self.wait_for_exit(STOP_MAX)?;
-        ensure!(exit.status.success(), "a stop ends badly: {exit:?}");
+        ensure!(exit.status.success(), "a stop failed: {exit:?}");
         Ok(())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) -> Result {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// SIGSTOP, and the wait until every thread stands still: calls under way are finished first.
+    /// Sends SIGSTOP and waits until every thread is stopped, which finishes its system call first.
     pub fn freeze(&self) -> Result {
         self.signal(Signal::STOP)?;
         let deadline = Instant::now() + STOP_MAX;
@@ -241,12 +245,12 @@ impl Server {
             if stalls {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "it does not stand still");
+            ensure!(Instant::now() < deadline, "some threads are not stopped");
             thread::park_timeout(Duration::from_millis(1));
         }
     }
 
-    /// What it has said so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
@@ -254,20 +258,21 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Exit {
-    /// A stop must be told: not a crash, and with a sentence for whoever must act.
+    /// The sentence with which it stopped. A crash, or a stop without a sentence for the operator,
+    /// is an error.
     pub fn explanation(&self) -> Result<String> {
         let sentence = self.stderr.lines().find(|line| line.starts_with("broker: "));
         let is_failure = self.status.code().is_some_and(|code| code != 0);
         match sentence {
             Some(sentence) if is_failure => Ok(sentence.to_owned()),
-            _ => Err(format!("an end without an explanation: {self:?}").into()),
+            _ => Err(format!("a stop without an explanation: {self:?}").into()),
         }
     }
 }

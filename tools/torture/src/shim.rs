@@ -1,8 +1,7 @@
-//! The library that is loaded into a server to make its calls fail, and the words by which a
-//! campaign tells it what to do.
+//! The library that is preloaded into a server to make its calls fail, and its control.
 //!
-//! It is C, compiled by `cc` when a campaign starts: it wraps variadic calls of the C library, which
-//! stable Rust cannot define, and the rest would be `unsafe` throughout.
+//! It is written in C, and compiled by `cc` when a run starts: it wraps variadic functions of the C
+//! library, which stable Rust cannot define, and the rest would be `unsafe` throughout.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -11,22 +10,22 @@ use std::process::Command;
 
 use crate::{Result, ensure};
 
-/// What was compiled.
+/// The compiled helpers.
 #[derive(Clone)]
 pub struct Tools {
     shim: PathBuf,
-    /// Cuts the power of a file system.
+    /// The program that cuts the power of a file system.
     pub godown: PathBuf,
 }
 
-/// The control of one server's shim.
+/// Controls the shim of one server.
 pub struct Shim {
     library: PathBuf,
     control: PathBuf,
     words: File,
 }
 
-/// Words of the control, as in `shim.c`.
+/// Words of the control file, as in `shim.c`.
 const ARMED: u64 = 0;
 const FAULT_AT: u64 = 1;
 const KIND: u64 = 4;
@@ -47,42 +46,42 @@ pub const CALLS: [&str; 9] = [
     "sync_file_range",
     "pread",
 ];
-/// Files, in the order of `shim.c`.
+/// Groups of files, in the order of `shim.c`.
 pub const SCOPES: [&str; 3] = ["journal", "projection", "other"];
-/// Faults, in the order of `shim.c`, from 1.
+/// Kinds of faults, in the order of `shim.c`, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Nothing is done, and EIO is told.
+    /// Does nothing and returns EIO.
     Eio = 1,
-    /// Nothing is done, and ENOSPC is told.
+    /// Does nothing and returns ENOSPC.
     Enospc,
-    /// A write takes half; other calls fail.
+    /// Writes half of the bytes; other calls fail.
     Short,
-    /// The call does not return, unless it is released.
+    /// Does not return until it is released.
     Stall,
-    /// Nothing is done, and success is told: a lie, for controls.
+    /// Does nothing and reports success: a lie, for controls.
     Skip,
-    /// It is done, and EIO is told.
+    /// Does its work and returns EIO.
     DoneButEio,
 }
 
-/// What is to fail.
+/// Which calls fail, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     /// Index into [`CALLS`].
     pub call: usize,
     /// Index into [`SCOPES`].
     pub scope: usize,
-    /// Which of these calls, from 1.
+    /// Which of the matching calls, from 1.
     pub nth: i64,
-    /// How.
+    /// What happens to it.
     pub kind: FaultKind,
-    /// Whether all after it fail too.
+    /// Whether all later ones fail too.
     pub sticky: bool,
 }
 
 impl Tools {
-    /// Compiles them into `dir`.
+    /// Compiles the helpers into `dir`.
     pub fn build(dir: &Path) -> Result<Self> {
         let tools = Self { shim: dir.join("shim.so"), godown: dir.join("godown") };
         let shim = (&tools.shim, include_str!("../shim/shim.c"), &["-fPIC", "-shared"][..]);
@@ -100,7 +99,7 @@ impl Tools {
 }
 
 impl Shim {
-    /// One that does nothing yet; its words are a file in `dir`.
+    /// A disarmed shim, whose control file is in `dir`.
     pub fn new(tools: &Tools, dir: &Path) -> Result<Self> {
         let control = dir.join("control");
         let open =
@@ -110,23 +109,23 @@ impl Shim {
         Ok(shim)
     }
 
-    /// What to preload.
+    /// The library, for `LD_PRELOAD`.
     pub fn library(&self) -> &Path {
         &self.library
     }
 
-    /// What to name in `TORTURE_CONTROL`.
+    /// The control file, for `TORTURE_CONTROL`.
     pub fn control(&self) -> &Path {
         &self.control
     }
 
-    /// Counts from now on, from 0, and fails nothing.
+    /// Counts calls from now on, without failing any.
     pub fn count(&self) -> Result {
         self.disarm()?;
         self.put(ARMED, 1)
     }
 
-    /// Counts from now on, from 0, and fails what is told.
+    /// Counts calls from now on, and injects a fault.
     pub fn arm(&self, fault: Fault) -> Result {
         self.disarm()?;
         let Fault { call, scope, nth, kind, sticky } = fault;
@@ -137,12 +136,12 @@ impl Shim {
         self.put(ARMED, 1)
     }
 
-    /// What stalls goes on, and meets this, as does what comes after it.
+    /// Lets stalled calls, and those that follow, go on with another kind of fault.
     pub fn release(&self, kind: FaultKind) -> Result {
         self.put(KIND, kind as i64)
     }
 
-    /// Fails and counts nothing, and forgets; the clock stays.
+    /// Stops counting and failing, and resets the counts; the clock stays.
     pub fn disarm(&self) -> Result {
         for word in (0..WORDS).filter(|word| *word != CLOCK_MS) {
             self.put(word, 0)?;
@@ -150,12 +149,12 @@ impl Shim {
         Ok(())
     }
 
-    /// How far the clock is off, in milliseconds.
+    /// Sets the offset of the clock, in milliseconds.
     pub fn set_clock(&self, ms: i64) -> Result {
         self.put(CLOCK_MS, ms)
     }
 
-    /// How often it has struck.
+    /// How many calls the fault has hit.
     pub fn hits(&self) -> Result<i64> {
         self.get(HITS)
     }

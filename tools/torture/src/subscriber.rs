@@ -1,4 +1,4 @@
-//! A page that is open while things go wrong, and comes back with the cursor that it has.
+//! A subscriber that follows the stream under faults and reconnects with its cursor.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -11,16 +11,16 @@ use crate::http::{ANSWER_MAX, Client, Connection};
 use crate::log::{Log, record_of};
 use crate::{Result, ensure};
 
-/// What a page holds.
+/// A subscriber and what it has received.
 #[derive(Clone, Default)]
 pub struct Subscriber {
-    /// Where it stands.
+    /// The cursor of the last block.
     pub cursor: Option<String>,
-    /// Newest record of each event, by name.
+    /// The latest record of each event, by name.
     values: BTreeMap<String, Delivery>,
-    /// Everything it ever saw and that no reset took back: none of it may disappear.
+    /// Everything received since the last reset; none of it may disappear.
     seen: Vec<Delivery>,
-    /// Resets so far.
+    /// The number of resets.
     pub resets: usize,
 }
 
@@ -47,7 +47,7 @@ enum End {
 }
 
 impl Subscriber {
-    /// Seq of the cursor.
+    /// The seq in the cursor.
     pub fn seq(&self) -> u64 {
         let seq = self.cursor.as_ref().and_then(|cursor| cursor.split('-').nth(1)?.parse().ok());
         seq.unwrap_or(0)
@@ -60,52 +60,52 @@ impl Subscriber {
         self.follow(&mut connection, stop, false, &mut Vec::new()).map(drop)
     }
 
-    /// Comes back to a server where nothing happens, and must be brought to exactly what the log
-    /// says, without a reset and without a word too many.
+    /// Reconnects to an idle server, and must receive exactly the latest records after its cursor,
+    /// without a reset.
     pub fn catch_up(&mut self, client: Client, log: &Log) -> Result {
         let resets = self.resets;
         let (before, received) = (self.seq(), self.reconnect(client)?);
-        ensure!(self.resets == resets, "a good cursor was reset, at seq {before}");
+        ensure!(self.resets == resets, "a valid cursor was reset, at seq {before}");
         let expected: Vec<_> = log.latest_after(before).into_iter().map(record_of).collect();
         let received: Vec<_> =
             received.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
         ensure!(
             received == expected,
-            "after seq {before} came {received:?} instead of {expected:?}"
+            "after seq {before}: received {received:?} instead of {expected:?}"
         );
         self.compare(log)
     }
 
-    /// Comes back to a server that cannot know the cursor, and must be reset.
+    /// Reconnects to a server with another history, and must be reset.
     pub fn expect_reset(&mut self, client: Client, log: &Log) -> Result {
         let (resets, cursor) = (self.resets, self.cursor.clone());
         self.reconnect(client)?;
-        ensure!(self.resets == resets + 1, "the cursor {cursor:?} of another history was taken");
+        ensure!(self.resets == resets + 1, "the cursor {cursor:?} of another history was accepted");
         self.compare(log)
     }
 
-    /// What it holds is what the log says, and nothing that it saw is gone.
+    /// Checks that it holds the latest records of the log, and that nothing it received is gone.
     fn compare(&self, log: &Log) -> Result {
         let latest: Vec<_> = log.latest_after(0).into_iter().map(record_of).collect();
         let mut held: Vec<_> = self.values.values().collect();
         held.sort_by_key(|delivery| delivery.seq);
         let held: Vec<_> =
             held.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
-        ensure!(held == latest, "a page ends on {held:?} instead of {latest:?}");
+        ensure!(held == latest, "a subscriber holds {held:?} instead of {latest:?}");
         for delivery in &self.seen {
             let line = log.lines.get(delivery.seq as usize - 1).map(|line| record_of(line));
             let same = line == Some(&delivery.record[..delivery.record.len() - 1]);
-            ensure!(same, "shown and gone: {}; there is {line:?}", delivery.record);
+            ensure!(same, "received and gone: {}; the log has {line:?}", delivery.record);
         }
         Ok(())
     }
 
-    /// Everything up to `synced`.
+    /// Receives everything up to `synced`.
     fn reconnect(&mut self, client: Client) -> Result<Vec<Delivery>> {
         let mut connection = self.connect(client)?;
         let (stop, mut received) = (AtomicBool::new(false), Vec::new());
         let end = self.follow(&mut connection, &stop, true, &mut received)?;
-        ensure!(end == End::Synced, "a stream ended before it was synced");
+        ensure!(end == End::Synced, "a stream ended before `synced`");
         Ok(received)
     }
 
@@ -148,7 +148,7 @@ impl Subscriber {
                     let delivery = self.take(&event, data)?;
                     ensure!(
                         delivery.seq > last,
-                        "seqs fall on a stream, after {last}: {delivery:?}"
+                        "seqs go back on a stream, after {last}: {delivery:?}"
                     );
                     last = delivery.seq;
                     received.push(delivery);
@@ -164,14 +164,14 @@ impl Subscriber {
         let delivery = Delivery { seq: head.seq, version: head.version, record };
         if let Some(before) = self.values.insert(head.event, delivery.clone()) {
             let forwards = delivery.version > before.version && delivery.seq > before.seq;
-            ensure!(forwards, "a page goes backwards: {before:?}, then {delivery:?}");
+            ensure!(forwards, "a stream goes backwards: {before:?}, then {delivery:?}");
         }
         self.seen.push(delivery.clone());
         Ok(delivery)
     }
 }
 
-/// Lines of a chunked stream, which may stay away for long.
+/// Reads lines of a chunked stream, which may be silent for long.
 struct Reader<'a> {
     connection: &'a mut Connection,
     stop: &'a AtomicBool,
@@ -179,7 +179,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next block: id, event and data. `None` at the end, however it came.
+    /// The next block: id, event and data. `None` at the end of the stream, regular or not.
     fn block(&mut self) -> Result<Option<(String, String, String)>> {
         let (mut id, mut event, mut data) = (String::new(), String::new(), None);
         loop {
@@ -224,9 +224,9 @@ impl Reader<'_> {
                     if self.stop.load(Ordering::Relaxed) {
                         return Ok(None);
                     }
-                    // Silence is no fault by itself: heartbeats come every 15 s.
+                    // Silence alone is not a fault: heartbeats come every 15 s.
                     let silent = started.elapsed() > ANSWER_MAX * 2;
-                    ensure!(!silent, "a stream says nothing, not even a heartbeat");
+                    ensure!(!silent, "a stream sends nothing, not even a heartbeat");
                 }
                 Err(_) => return Ok(None),
             }

@@ -1,9 +1,9 @@
-//! The slice of each campaign that every change has to survive. `BROKER_TEST_SEED` repeats one.
+//! A short slice of each campaign, for every change. `BROKER_TEST_SEED` repeats one.
 
 use std::process::Command;
 
-/// Runs one; whatever it says, the seed first, is shown when it fails. A campaign that cannot run
-/// here says what is missing, and is no pass.
+/// Runs a slice. When it fails, its output is shown, which starts with the seed. A campaign that
+/// cannot run here fails and says what is missing.
 #[track_caller]
 fn slice(campaign: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker-torture"));

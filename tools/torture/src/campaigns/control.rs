@@ -1,5 +1,5 @@
-//! A campaign that cannot fail proves nothing: each of these breaks a promise on purpose, and the
-//! same checks that the campaigns use have to find it.
+//! Controls: each breaks a promise on purpose, and the checks that the campaigns use have to detect
+//! it. A campaign that cannot fail shows nothing.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{Result, ensure};
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
     name: "control",
-    unit: "lies found",
+    unit: "violations detected",
     ci: CONTROLS.len(),
     hour: 3 * CONTROLS.len(),
     share: 1,
@@ -29,22 +29,22 @@ const CONTROLS: [(&str, Control); 7] = [
     ("power cut under syncs that lie", power::lying_syncs_are_found),
     ("kill under writes that lie", |case| lying_writes(case, true)),
     ("one write that lies", |case| lying_writes(case, false)),
-    ("book with a receipt that was never given", |case| {
+    ("ledger with a receipt that was never given", |case| {
         forged(case, |insert, receipt| {
             insert.tag = "never sent".to_owned();
             Some(receipt.to_owned())
         })
     }),
-    ("book with another byte", |case| {
+    ("ledger with another byte", |case| {
         forged(case, |insert, receipt| {
             insert.data = insert.data.replacen('"', "\"_", 1);
             Some(receipt.to_owned())
         })
     }),
-    ("book with another version", |case| {
+    ("ledger with another version", |case| {
         forged(case, |_, receipt| Some(receipt.replacen("\"version\":", "\"version\":1", 1)))
     }),
-    ("book that knows of no acknowledgement", |case| forged(case, |_, _| None)),
+    ("ledger without an acknowledgement", |case| forged(case, |_, _| None)),
 ];
 
 fn run(case: &mut Case<'_>) -> Result {
@@ -63,7 +63,7 @@ fn loaded(case: &mut Case<'_>, config: &ServerConfig<'_>, ledger: &mut Ledger) -
     Ok(server)
 }
 
-/// Writes to the journal that are told to be done and are not: all of them, or one in the middle.
+/// Writes to the journal that report success without writing: all of them, or one in the middle.
 fn lying_writes(case: &mut Case<'_>, sticky: bool) -> Result {
     let dir = case.dir.clone();
     let shim = Shim::new(case.tools, &dir)?;
@@ -74,11 +74,11 @@ fn lying_writes(case: &mut Case<'_>, sticky: bool) -> Result {
     loaded(case, &config, &mut ledger)?.kill()?;
     shim.disarm()?;
     let found = config.serve().and_then(|server| ledger.check(server.client(), &mut case.random));
-    ensure!(found.is_err(), "nothing was found");
+    ensure!(found.is_err(), "the checks found nothing");
     Ok(())
 }
 
-/// A sound server against a book in which one acknowledged insert is changed.
+/// A correct server, compared with a ledger in which one acknowledged insert is changed.
 fn forged(case: &mut Case<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -> Result {
     let dir = case.dir.clone();
     let config = ServerConfig::new(&dir);
@@ -92,18 +92,21 @@ fn forged(case: &mut Case<'_>, forge: fn(&mut Insert, &str) -> Option<String>) -
             && insert.data.starts_with("{\"t\"")
             && matches!(request.outcome, Outcome::Acknowledged(_))
     };
-    let request = ledger.requests.iter_mut().find(is_plain).ok_or("there is a plain insert")?;
-    let Outcome::Acknowledged(receipts) = &request.outcome else { return Err("it is one".into()) };
+    let request = ledger.requests.iter_mut().find(is_plain).ok_or("no plain insert")?;
+    let Outcome::Acknowledged(receipts) = &request.outcome else {
+        return Err("the insert is not acknowledged".into());
+    };
     request.outcome = match forge(&mut request.inserts[0], &receipts[0]) {
         Some(receipt) => Outcome::Acknowledged(vec![receipt]),
         None => Outcome::Refused("forged".to_owned()),
     };
     let found = ledger.check(server.client(), &mut case.random);
-    ensure!(found.is_err(), "nothing was found");
+    ensure!(found.is_err(), "the checks found nothing");
     server.stop()
 }
 
-/// A sound directory that is said to be damaged, and pages that are said to be strangers.
+/// An undamaged directory that is claimed to be damaged, and a valid cursor that is claimed to be
+/// of another history.
 fn sound_directory_is_rejected(case: &mut Case<'_>) -> Result {
     let dir = case.dir.join("sound");
     std::fs::create_dir(&dir)?;
@@ -113,12 +116,12 @@ fn sound_directory_is_rejected(case: &mut Case<'_>) -> Result {
     ledger.check(server.client(), &mut case.random)?;
     let log = ledger.read_log(server.client())?;
     let taken = ledger.subscribers[0].clone().expect_reset(server.client(), &log);
-    ensure!(taken.is_err(), "a good cursor was said to be reset");
+    ensure!(taken.is_err(), "a valid cursor passed as one of another history");
     server.stop()?;
     let somewhere = damage::Expected::RefusedSomewhere;
     for expected in [somewhere, damage::Expected::WholeWithWarning(damage::WATERMARK_WARNING)] {
         let judged = damage::judge(&dir, &expected, &mut ledger, &mut case.random);
-        ensure!(judged.is_err(), "a sound directory was said to be {expected:?}");
+        ensure!(judged.is_err(), "an undamaged directory passed as {expected:?}");
     }
     Ok(())
 }

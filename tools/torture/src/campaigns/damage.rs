@@ -1,9 +1,13 @@
-//! Damaged files. What a changed byte must lead to is said beforehand, by docs/reference/FORMAT.md: every byte
-//! of a header or a group is covered, so the start is refused with the file, the place and the last
-//! good seq; what lies behind the last group is a torn tail, kept aside and warned about; the
-//! projection is rebuilt, the mark does without a slot and a start without its checkpoint, and every
-//! answer is right. What a checkpoint lets a start pass over is found beside the serving: the server
-//! ends, and the next start is refused as this one would have been.
+//! Damaged files. docs/reference/FORMAT.md alone determines in advance what a changed byte leads
+//! to:
+//!
+//! - in a header or a group: the start is refused and names file, offset and last good seq;
+//! - behind the last group: a torn tail, which is quarantined with a warning;
+//! - in the projection: it is rebuilt, or every answer is right;
+//! - in a slot of the watermark, or in the snapshot: a start does without it.
+//!
+//! Where a snapshot lets a start skip the damaged byte, the server verifies it in the background
+//! and stops, and the next start is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,33 +39,35 @@ pub const CAMPAIGN: Campaign = Campaign {
 
 const DAMAGES: usize = 40;
 const SNAPSHOT: &str = "journal/snapshot";
-/// Words of warnings, of a tail that is cut and of a mark.
+/// Parts of the server's warnings about a torn tail, the watermark and the snapshot.
+const SNAPSHOT_WARNING: &str = "the snapshot cannot be used";
 const TORN_TAIL_WARNING: &str = "it was cut and kept aside";
 pub const WATERMARK_WARNING: &str = "watermark is damaged or missing";
 
 /// A directory before it is damaged.
 struct Original {
     data: PathBuf,
-    /// Its journal and projection as they were earlier.
+    /// Its journal and projection at an earlier time.
     stale: PathBuf,
     segments: Vec<Segment>,
     watermark_group: u64,
     ledger: Ledger,
 }
 
-/// What must come of it.
+/// What a start must lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// No start; the sentence names this file of the journal, or the next, and the place.
+    /// The start is refused; the error names this file, or the next segment, and the offset and
+    /// last good seq.
     Refused { file: String, at: Option<(usize, u64)> },
-    /// No start, naming something of the directory.
+    /// The start is refused; the error names some file of the directory.
     RefusedSomewhere,
-    /// A start with everything there.
+    /// The server starts with all records.
     Whole,
-    /// The same, and a warning with these words.
+    /// The server starts with all records and a warning that contains this text.
     WholeWithWarning(&'static str),
-    /// A last group that nothing proves: kept aside with a warning, or refused. So much of the log
-    /// stays.
+    /// Only the log has evidence of the last group: it is quarantined with a warning, or the start
+    /// is refused. This many records stay.
     QuarantinedTail { records: usize },
 }
 
@@ -84,7 +90,7 @@ fn run(case: &mut Case<'_>) -> Result {
 }
 
 impl Original {
-    /// Several segments and restarts; ended well, or killed.
+    /// A directory with several segments and restarts, finally stopped or killed.
     fn make(case: &mut Case<'_>) -> Result<Self> {
         let dir = case.dir.join("original");
         fs::create_dir(&dir)?;
@@ -93,7 +99,7 @@ impl Original {
         let mut ledger = Ledger::default();
         for run in 0..3 {
             let server = config.serve()?;
-            // While the history is opened beside the serving, what has an id is refused.
+            // While the projection opens in the background, inserts with an id are refused.
             check::ready(server.client())?;
             load::bulk(&mut ledger, server.client(), &mut case.random)?;
             load::run(&mut ledger, server.client(), &mut case.random, |progress| {
@@ -111,19 +117,19 @@ impl Original {
             }
         }
         let (segments, watermark_group) = (Segment::all(&data)?, watermark_group(&data)?);
-        ensure!(segments.len() > 2, "there are segments to damage: {}", segments.len());
+        ensure!(segments.len() > 2, "too few segments to damage: {}", segments.len());
         Ok(Self { data, stale, segments, watermark_group, ledger })
     }
 
-    /// Damages a copy of it; says what was done and what must come of it.
+    /// Damages a copy of it. Returns what was done, and what must come of it.
     fn damage(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         match random.random_range(0..22) {
             0..10 => self.damage_segment(random, copy),
             20 => self.damage_unacknowledged_tail(random, copy),
-            // Without it a start reads everything.
+            // Without a snapshot, a start reads the whole log.
             21 if copy.join(SNAPSHOT).is_file() => {
                 let (what, _) = change_file(random, &copy.join(SNAPSHOT))?;
-                Ok((what, Expected::WholeWithWarning("the snapshot cannot be used")))
+                Ok((what, Expected::WholeWithWarning(SNAPSHOT_WARNING)))
             }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
@@ -146,7 +152,7 @@ impl Original {
         let segment = &self.segments[index];
         let path = copy.join("journal").join(&segment.name);
         let before = fs::read(&path)?;
-        // Mostly where something is written, and now and then behind it.
+        // Mostly in the groups, sometimes behind them.
         let behind = random.random_bool(0.2) && segment.end + 8 < segment.len;
         let range = if behind { segment.end..segment.len } else { 0..segment.end };
         let (what, after) = change(random, &before, range);
@@ -154,7 +160,7 @@ impl Original {
         Ok((format!("{what} of {}", segment.name), self.expected(index, &before, &after)))
     }
 
-    /// The rules of docs/reference/FORMAT.md, sections 3, 4 and 6, for one damaged segment.
+    /// The expectation for a damaged segment, by docs/reference/FORMAT.md, sections 3, 4 and 6.
     fn expected(&self, index: usize, before: &[u8], after: &[u8]) -> Expected {
         let segment = &self.segments[index];
         let is_last = index + 1 == self.segments.len();
@@ -169,7 +175,7 @@ impl Original {
         if is_last && first >= segment.end {
             return Expected::WholeWithWarning(TORN_TAIL_WARNING);
         }
-        // The group after the mark, when there is one, is proven by nothing.
+        // Nothing has evidence of a group after the watermark.
         let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
         if let Some(last) =
             last.filter(|last| last.number > self.watermark_group && first >= last.at)
@@ -180,14 +186,15 @@ impl Original {
         Expected::Refused { file: segment.name.clone(), at }
     }
 
-    /// Nothing but the log itself tells how far it was acknowledged, and its last group loses a bit.
+    /// Removes all evidence of acknowledgements except the log itself, and flips a bit in its last
+    /// group.
     fn damage_unacknowledged_tail(
         &self,
         random: &mut StdRng,
         copy: &Path,
     ) -> Result<(String, Expected)> {
         let segment = &self.segments[self.segments.len() - 1];
-        // One that has just begun proves what is in those before.
+        // A new segment is evidence of the groups in those before it.
         let Some(last) = segment.groups.last() else { return self.damage_segment(random, copy) };
         fs::remove_file(copy.join("journal/mark"))?;
         fs::remove_dir_all(copy.join("projection"))?;
@@ -198,7 +205,7 @@ impl Original {
         let (mut bytes, at) = (fs::read(&path)?, random.random_range(last.at..last.end));
         bytes[at] ^= 1 << random.random_range(0..8);
         fs::write(&path, &bytes)?;
-        let what = format!("a bit at {at} of {}, and nothing beside the log", segment.name);
+        let what = format!("a bit at {at} of {}, and only the log is left", segment.name);
         Ok((what, Expected::QuarantinedTail { records: last.first_seq as usize - 1 }))
     }
 
@@ -210,9 +217,9 @@ impl Original {
         let how = random.random_range(0..3);
         match how {
             0 => {
-                fs::rename(journal.join(one), journal.join("aside"))?;
+                fs::rename(journal.join(one), journal.join("swapped"))?;
                 fs::rename(journal.join(other), journal.join(one))?;
-                fs::rename(journal.join("aside"), journal.join(other))?;
+                fs::rename(journal.join("swapped"), journal.join(other))?;
             }
             1 => fs::copy(journal.join(one), journal.join(other)).map(drop)?,
             _ => fs::remove_file(journal.join(one))?,
@@ -221,7 +228,7 @@ impl Original {
         Ok((format!("{one} {how} {other}"), Expected::RefusedSomewhere))
     }
 
-    /// Files as they were before the last run, among those of now.
+    /// Puts older versions of some files among the current ones.
     fn make_stale(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         let restore = |name: &str| -> Result {
             let (from, to) = (self.stale.join(name), copy.join(name));
@@ -237,7 +244,7 @@ impl Original {
         let what = whats[random.random_range(0..if has_snapshot { 5 } else { 4 })];
         if what != "segment" {
             restore(what)?;
-            // The history proves that there was more than a stale journal holds.
+            // The projection is evidence of more records than a stale journal has.
             let stale_log = what == "journal";
             let expected = if stale_log { Expected::RefusedSomewhere } else { Expected::Whole };
             return Ok((format!("a stale {what}"), expected));
@@ -252,8 +259,8 @@ impl Original {
     }
 }
 
-/// docs/reference/FORMAT.md, section 5: a damaged slot counts as absent. What lies between the slots is read
-/// by nobody.
+/// docs/reference/FORMAT.md, section 5: a damaged slot counts as absent. Nobody reads what is
+/// between the slots.
 fn damage_watermark(random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
     let path = copy.join("journal/mark");
     let before = fs::read(&path)?;
@@ -267,7 +274,7 @@ fn damage_watermark(random: &mut StdRng, copy: &Path) -> Result<(String, Expecte
     fs::write(&path, &after)?;
     let slots = [0..80, 4096..4176];
     let whole = slots.clone().map(|slot| &before[slot]);
-    // Zeros are a slot that was never written, and a whole slot in the other's place is whole.
+    // Zeros are a slot that was never written; an intact slot may be in the other's position.
     let is_damaged = |slot: std::ops::Range<usize>| {
         let is_good = |after: &[u8]| whole.contains(&after) || after.iter().all(|byte| *byte == 0);
         !after.get(slot).is_some_and(is_good)
@@ -275,10 +282,11 @@ fn damage_watermark(random: &mut StdRng, copy: &Path) -> Result<(String, Expecte
     let is_warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
     let expected =
         if is_warned { Expected::WholeWithWarning(WATERMARK_WARNING) } else { Expected::Whole };
-    Ok((format!("{what} of the mark"), expected))
+    Ok((format!("{what} of the watermark"), expected))
 }
 
-/// Starts on a damaged directory and holds what comes of it against what must. Also the control's.
+/// Starts a server on a damaged directory and compares the outcome with the expected one. Also used
+/// by the controls.
 pub fn judge(
     dir: &Path,
     expected: &Expected,
@@ -290,47 +298,51 @@ pub fn judge(
     let mut server = config.spawn()?;
     if let Some(exit) = server.wait_until_serving(START_MAX)? {
         let same = read_all(&dir.join("data/journal"))? == before;
-        ensure!(same, "the journal was changed by a start that was refused");
+        ensure!(same, "a refused start changed the journal");
         return refused(&exit, &dir.join("data"), expected);
     }
     let may_start = !matches!(expected, Expected::Refused { .. } | Expected::RefusedSomewhere);
     if !may_start {
-        // Only a checkpoint lets a start pass over anything.
-        ensure!(before.contains_key(&dir.join("data").join(SNAPSHOT)), "it starts");
+        // Only a snapshot lets a start skip anything.
+        let has_snapshot = before.contains_key(&dir.join("data").join(SNAPSHOT));
+        ensure!(has_snapshot, "the server starts");
         return found_by_verifier(&config, server, expected);
     }
     if let Expected::QuarantinedTail { records } = expected {
         let is_warned = server.log().contains(TORN_TAIL_WARNING);
-        ensure!(is_warned, "it cuts a group without a warning: {}", server.log());
+        ensure!(is_warned, "a group is cut without a warning: {}", server.log());
         let quarantined =
             fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
         let mut quarantined =
             quarantined.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"torn-"));
-        ensure!(quarantined.next().is_some(), "the group is not kept aside");
+        ensure!(quarantined.next().is_some(), "the group is not quarantined");
         let log = server.client().lines("/log")?;
-        ensure!(log.len() == records + 1, "{} records, of {records} and an open", log.len());
-        ensure!(log[..*records] == ledger.lines[..*records], "what was before the group changed");
+        ensure!(log.len() == records + 1, "{} records, not {records} and an open", log.len());
+        ensure!(log[..*records] == ledger.lines[..*records], "records before the group changed");
         server.kill()?;
-        return Ok("an unproven last group was kept aside, with a warning");
+        return Ok("the last group, without evidence, was quarantined with a warning");
     }
     let mut seen = ledger.clone();
     seen.checks = CheckCounts::default();
     seen.check(server.client(), random)?;
     ledger.checks.add(seen.checks);
-    // Of a history that is opened beside the serving it may have come late.
+    // The projection may open in the background, so its warning may come late.
     let log = server.log();
     let is_warned = log.contains("\"WARN\"") || log.contains("WARN ");
     let is_expected = match expected {
         Expected::WholeWithWarning(words) => log.contains(words),
         _ => true,
     };
-    ensure!(is_expected, "it starts without a warning: {log}");
+    ensure!(is_expected, "the expected warning is missing: {log}");
     server.stop()?;
-    Ok(if is_warned { "started whole, with a warning" } else { "started whole" })
+    Ok(if is_warned {
+        "started with all records and a warning"
+    } else {
+        "started with all records"
+    })
 }
 
-/// A start that takes what it serves from a checkpoint finds damage of what it passed over beside
-/// the serving.
+/// A start from a snapshot skips the damaged byte; the background verifier must find it.
 fn found_by_verifier(
     config: &ServerConfig<'_>,
     mut server: Server,
@@ -338,27 +350,27 @@ fn found_by_verifier(
 ) -> Result<&'static str> {
     let snapshot = config.data().join(SNAPSHOT);
     let exit =
-        server.wait_for_exit(START_MAX).map_err(|error| format!("it starts, and: {error}"))?;
+        server.wait_for_exit(START_MAX).map_err(|error| format!("the server starts: {error}"))?;
     exit.explanation()?;
     let segments = config.data().join("journal");
     ensure!(exit.stderr.contains(&segments.display().to_string()), "no file is named: {exit:?}");
-    ensure!(!snapshot.exists(), "the next start may believe the checkpoint again");
+    ensure!(!snapshot.exists(), "the next start may use the snapshot again");
     let again = config.spawn()?.wait_until_serving(START_MAX)?.ok_or("the next start serves")?;
     refused(&again, &config.data(), expected)?;
-    Ok("found beside the serving of a checkpoint, and refused by the next start")
+    Ok("found in the background after a start from a snapshot, and refused by the next start")
 }
 
 fn refused(exit: &Exit, data: &Path, expected: &Expected) -> Result<&'static str> {
     let sentence = exit.explanation()?;
-    ensure!(!exit.stderr.contains("panicked"), "it panicked: {}", exit.stderr);
+    ensure!(!exit.stderr.contains("panicked"), "a panic: {}", exit.stderr);
     ensure!(sentence.contains(&data.display().to_string()), "no file is named: {sentence}");
     match expected {
         Expected::Whole | Expected::WholeWithWarning(_) => {
-            Err(format!("it is refused: {sentence}").into())
+            Err(format!("the start is refused: {sentence}").into())
         }
         Expected::RefusedSomewhere | Expected::QuarantinedTail { .. } => {
             let file = sentence.contains(".seg") || sentence.contains("projection");
-            ensure!(file, "neither a segment nor the history is named: {sentence}");
+            ensure!(file, "neither a segment nor the projection is named: {sentence}");
             Ok("refused")
         }
         Expected::Refused { file, at: None } => {
@@ -367,16 +379,16 @@ fn refused(exit: &Exit, data: &Path, expected: &Expected) -> Result<&'static str
         }
         Expected::Refused { file, at: Some((at, last_good_seq)) } => {
             let names_offset = sentence.contains(&format!("{file} at byte {at}:"));
-            // Zeros up to the end of a segment look like its end; the next one tells.
+            // Zeros up to the end of a segment look like its end; the next segment reveals it.
             let names_next_segment =
                 sentence.contains(".seg at byte 0:") && !sentence.contains(file);
             let names_seq = sentence.contains(&format!("records up to seq {last_good_seq} "))
                 || sentence.contains(&format!("up to seq {last_good_seq} are"));
             ensure!(
                 (names_offset || names_next_segment) && names_seq,
-                "not the place or the last good seq: {sentence}"
+                "not the offset or the last good seq: {sentence}"
             );
-            Ok("refused with file, place and last good seq")
+            Ok("refused with file, offset and last good seq")
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Clocks and directories that are not what they were: jumps of the clock, a second process,
-//! directories of others, copies, and copies that take the place of the original.
+//! Jumps of the clock, second processes, and directories that are foreign, copied, or rolled back
+//! to an earlier copy.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::{Result, ensure};
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
     name: "directories",
-    unit: "surprises",
+    unit: "scenarios",
     ci: 20,
     hour: 200,
     share: 4,
@@ -37,7 +37,7 @@ fn run(case: &mut Case<'_>) -> Result {
     let scenarios: [(&str, Scenario); 5] = [
         ("clock that jumps", clock_jumps),
         ("second process", second_process),
-        ("directory of somebody else", foreign),
+        ("foreign directory", foreign),
         ("copied directory", |case| diverging_copy(case, false)),
         ("directory rolled back", |case| diverging_copy(case, true)),
     ];
@@ -59,7 +59,7 @@ fn insert_some(
     })
 }
 
-/// Times never fall in the log (which `log` checks), under load and from start to start.
+/// Times in the log never go back (`log` checks that), under load and across starts.
 fn clock_jumps(case: &mut Case<'_>) -> Result {
     let dir = case.dir.clone();
     let shim = Shim::new(case.tools, &dir)?;
@@ -71,7 +71,7 @@ fn clock_jumps(case: &mut Case<'_>) -> Result {
             0 => case.random.random_range(-5_000..5_000),
             1 => case.random.random_range(-400 * DAY_MS..400 * DAY_MS),
             2 => case.random.random_range(-50 * 365 * DAY_MS..200 * 365 * DAY_MS),
-            // Before 1970: a machine whose clock was never set may be there for a moment.
+            // Before 1970, as on a machine whose clock was never set.
             _ => -57 * 365 * DAY_MS - case.random.random_range(0..DAY_MS),
         };
         load::run(&mut ledger, server.client(), &mut case.random, |progress| {
@@ -80,7 +80,7 @@ fn clock_jumps(case: &mut Case<'_>) -> Result {
             progress.until(30, Duration::from_secs(20));
             Ok(())
         })
-        .map_err(|error| format!("by {ms} ms: {error}"))?;
+        .map_err(|error| format!("clock moved by {ms} ms: {error}"))?;
         if case.random.random_bool(0.5) {
             if case.random.random_bool(0.5) {
                 server.stop()?
@@ -90,7 +90,10 @@ fn clock_jumps(case: &mut Case<'_>) -> Result {
             server = config.spawn()?;
             if let Some(exit) = server.wait_until_serving(START_MAX)? {
                 exit.explanation()?;
-                ensure!(ms < -56 * 365 * DAY_MS, "by {ms} ms it does not start: {exit:?}");
+                ensure!(
+                    ms < -56 * 365 * DAY_MS,
+                    "no start with the clock moved by {ms} ms: {exit:?}"
+                );
                 case.note("starts before 1970 that were refused");
                 shim.set_clock(0)?;
                 server = config.serve()?;
@@ -105,7 +108,7 @@ fn clock_jumps(case: &mut Case<'_>) -> Result {
     server.stop()
 }
 
-/// Whoever comes second is refused and told who is there; the first does not notice.
+/// A second process is refused and learns who uses the directory; the first is not disturbed.
 fn second_process(case: &mut Case<'_>) -> Result {
     let dir = case.dir.clone();
     let (one, other) = (dir.join("one"), dir.join("other"));
@@ -129,7 +132,7 @@ fn second_process(case: &mut Case<'_>) -> Result {
     })?;
     ledger.check(server.client(), &mut case.random)?;
     server.kill()?;
-    // Both at once, on what the kill left and on nothing at all: one serves, one is refused.
+    // Two starts at once, on the directory that the kill left and on an empty one: one serves.
     for fresh in [false, true] {
         if fresh {
             fs::remove_dir_all(&data)?;
@@ -144,7 +147,7 @@ fn second_process(case: &mut Case<'_>) -> Result {
         let (serving, exit) = match (ends.remove(0), ends.remove(0)) {
             (None, Some(exit)) => (a, exit),
             (Some(exit), None) => (b, exit),
-            ends => return Err(format!("of two at once: {ends:?}").into()),
+            ends => return Err(format!("of two concurrent starts: {ends:?}").into()),
         };
         exit.explanation()?;
         insert_some(case, &serving, &mut ledger, 20)?;
@@ -154,7 +157,7 @@ fn second_process(case: &mut Case<'_>) -> Result {
     Ok(())
 }
 
-/// What is not ours is refused and not touched.
+/// Foreign directories are refused and not touched.
 fn foreign(case: &mut Case<'_>) -> Result {
     let dir = case.dir.clone();
     let data = dir.join("data");
@@ -169,7 +172,7 @@ fn foreign(case: &mut Case<'_>) -> Result {
         ensure_refused_untouched(&config, &data, name)?;
         fs::remove_dir_all(&data)?;
     }
-    // A directory of ours without its identity is not taken for an empty one.
+    // A data directory without its identity is not treated as an empty one.
     let mut ledger = Ledger::default();
     let server = config.serve()?;
     insert_some(case, &server, &mut ledger, 20)?;
@@ -177,19 +180,19 @@ fn foreign(case: &mut Case<'_>) -> Result {
     let identity = fs::read(data.join("identity"))?;
     fs::remove_file(data.join("identity"))?;
     ensure_refused_untouched(&config, &data, "a directory without identity")?;
-    // Nor for that of another log.
+    // Neither with the identity of another log.
     let other = dir.join("other");
     fs::create_dir(&other)?;
     ServerConfig::new(&other).serve()?.stop()?;
     fs::copy(other.join("data/identity"), data.join("identity"))?;
-    // sled was opened before the journal was judged, so only the rest is as it was.
+    // sled is opened before the journal is checked, so only the journal must be unchanged.
     let journal = read_all(&data.join("journal"))?;
     let exit = config
         .spawn()?
         .wait_until_serving(START_MAX)?
-        .ok_or("it serves the log of another identity")?;
+        .ok_or("the log of another identity is served")?;
     ensure!(exit.explanation()?.contains("another log"), "{exit:?}");
-    ensure!(read_all(&data.join("journal"))? == journal, "the log of another identity was touched");
+    ensure!(read_all(&data.join("journal"))? == journal, "the log of another identity changed");
     fs::write(data.join("identity"), identity)?;
     let server = config.serve()?;
     ledger.check(server.client(), &mut case.random)?;
@@ -199,21 +202,21 @@ fn foreign(case: &mut Case<'_>) -> Result {
 fn ensure_refused_untouched(config: &ServerConfig<'_>, data: &Path, what: &str) -> Result {
     let before = read_all(data)?;
     let mut server = config.spawn()?;
-    let exit = server.wait_until_serving(START_MAX)?.ok_or_else(|| format!("{what}: it serves"))?;
+    let exit = server.wait_until_serving(START_MAX)?.ok_or_else(|| format!("{what}: served"))?;
     exit.explanation()?;
     let mut after = read_all(data)?;
-    // The lock holds the id of whoever looked last.
+    // The lock contains the id of the last process that looked.
     let lock = data.join("lock");
     if let Some(pid) = before.get(&lock) {
         after.insert(lock, pid.clone());
     }
-    ensure!(after == before, "{what}: it was touched");
+    ensure!(after == before, "{what}: changed");
     Ok(())
 }
 
-/// A directory is copied, of a stopped server or of one that stands still; original and copy go
-/// different ways. A cursor of the one is not good for the other, unless it is from before; a copy
-/// may also take the place of the original, which is then rolled back.
+/// Copies the directory of a stopped or frozen server; then original and copy diverge. A cursor of
+/// one must be reset by the other, unless it is older than the copy. The copy may also replace the
+/// original, which is a roll back.
 fn diverging_copy(case: &mut Case<'_>, rolls_back: bool) -> Result {
     let dir = case.dir.clone();
     let (original_dir, copy_dir) = (dir.join("home"), dir.join("away"));
@@ -227,7 +230,7 @@ fn diverging_copy(case: &mut Case<'_>, rolls_back: bool) -> Result {
     ledger.check(server.client(), &mut case.random)?;
     let running = case.random.random_bool(0.5);
     let server = if running {
-        // Of one moment, and the epoch goes on in the original.
+        // The copy is of one moment, and the epoch goes on in the original.
         server.freeze()?;
         copy_all(&original.data(), &copy.data())?;
         server.signal(rustix::process::Signal::CONT)?;
@@ -239,7 +242,7 @@ fn diverging_copy(case: &mut Case<'_>, rolls_back: bool) -> Result {
     };
     let mut copy_ledger = ledger.clone();
     insert_some(case, &server, &mut ledger, 30)?;
-    // Something that everybody sees, so that the cursor is of a place that the copy does not have.
+    // A record that everybody sees, so that the cursor has a position that the copy lacks.
     insert_public(case, &server, &mut ledger)?;
     ledger.check(server.client(), &mut case.random)?;
     let mut subscriber = ledger.subscribers[0].clone();
@@ -249,13 +252,13 @@ fn diverging_copy(case: &mut Case<'_>, rolls_back: bool) -> Result {
         fs::rename(copy.data(), original.data())?;
     }
     let server = if rolls_back { original.serve()? } else { copy.serve()? };
-    // As many inserts as the original had, so that seqs alone tell nothing.
+    // Sometimes as many inserts as in the original, so that seqs alone do not reveal the copy.
     let requests = if case.random.random_bool(0.5) { 40 } else { 1 };
     insert_some(case, &server, &mut copy_ledger, requests)?;
     copy_ledger.check(server.client(), &mut case.random)?;
     let log = copy_ledger.read_log(server.client())?;
     subscriber.expect_reset(server.client(), &log)?;
-    // And the other way.
+    // A cursor of the copy must be reset by the original, too.
     let mut back: Subscriber = copy_ledger.subscribers[0].clone();
     server.stop()?;
     if !rolls_back {

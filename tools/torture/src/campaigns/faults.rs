@@ -1,8 +1,8 @@
-//! The n-th call of a kind fails: with EIO, with ENOSPC, by half, after it did its work, or by
-//! never returning; once or from then on; on the journal's files, on sled's, and on the others.
+//! The n-th call of a kind fails: with EIO, with ENOSPC, half done, after its work is done, or by
+//! never returning; once or from then on; on files of the journal, of sled, or on others.
 //!
-//! Whatever happens then is right, an explicit error, or a stop that is told, within 11 s; and a
-//! start without the fault finds everything.
+//! The result must be a right answer, an explicit error, or a stop with an explanation, within 11
+//! s; and a start without the fault must find everything.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,27 +32,28 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 const POINTS: usize = 15;
-/// One of so many points stalls, for each costs what the watchdog waits.
+/// One point in this many stalls, because each takes as long as the watchdog waits.
 const STALLS: u32 = 40;
-/// Requests that a load has acknowledged.
+/// Acknowledged requests of a load.
 const LOAD: usize = 40;
-/// Calls beyond this one are as good as earlier ones.
+/// Calls beyond this number are like earlier ones.
 const NTH_MAX: i64 = 120;
 
-/// How often each kind of call is made up to serving, and after that.
+/// How often each kind of call is made until the server serves, and after that.
 struct CallCounts(Vec<(usize, usize, [i64; 2])>);
 
 fn run(case: &mut Case<'_>) -> Result {
-    // Every run has these, too.
+    // Every run has these points.
     let stalls = match case.index {
         2 => Some(
-            stalls::stalled_history(case).map_err(|error| format!("a still history: {error}"))?,
+            stalls::stalled_history(case)
+                .map_err(|error| format!("stalled projection: {error}"))?,
         ),
         3 | 4 => {
             let what = stalls::stalled_snapshot(case, case.index == 4);
-            Some(what.map_err(|error| format!("a still checkpoint: {error}"))?)
+            Some(what.map_err(|error| format!("stalled snapshot: {error}"))?)
         }
-        5 => Some(stalls::stalled_log(case).map_err(|error| format!("a still log: {error}"))?),
+        5 => Some(stalls::stalled_log(case).map_err(|error| format!("stalled log: {error}"))?),
         _ => None,
     };
     if let Some(what) = stalls {
@@ -70,7 +71,7 @@ fn run(case: &mut Case<'_>) -> Result {
         }
         let is_fresh = point % 5 == 4;
         if is_fresh {
-            // A directory that is made while calls fail.
+            // The directory is created while calls fail.
             let _ = std::fs::remove_dir_all(config.data());
             case.count_checks(&mut ledger);
             ledger = Ledger::default();
@@ -79,7 +80,7 @@ fn run(case: &mut Case<'_>) -> Result {
         }
         let census = if is_fresh { &fresh } else { &existing };
         let (fault, at_start) = match (case.index, point) {
-            // Every run has these two: a sync that hangs, under load and while the log is opened.
+            // Every run has a sync that hangs under load, and one that hangs while the log opens.
             (0, 0) => {
                 (Fault { call: 1, scope: 0, nth: 5, kind: FaultKind::Stall, sticky: true }, false)
             }
@@ -97,7 +98,7 @@ fn run(case: &mut Case<'_>) -> Result {
                 case.note(format!("{:?} at {call}", fault.kind));
                 case.survived(end);
             }
-            None => case.note("not struck"),
+            None => case.note("points that were not reached"),
         }
     }
     case.count_checks(&mut ledger);
@@ -105,7 +106,7 @@ fn run(case: &mut Case<'_>) -> Result {
 }
 
 impl CallCounts {
-    /// A start, a load and a stop without a fault.
+    /// Counts the calls of a start, a load and a stop without a fault.
     fn take(
         case: &mut Case<'_>,
         config: &ServerConfig<'_>,
@@ -135,7 +136,7 @@ impl CallCounts {
     }
 
     fn choose(&self, random: &mut StdRng) -> (Fault, bool) {
-        // What acknowledgements rest on is tried more often than the rest.
+        // Calls that acknowledgements depend on are tried more often.
         let journal: Vec<_> =
             self.0.iter().filter(|(call, scope, _)| *scope == 0 && *call < 3).collect();
         let (call, scope, [starting, serving]) = match random.random_bool(0.4) {
@@ -153,7 +154,7 @@ impl CallCounts {
             "pread" => &[FaultKind::Eio, FaultKind::Short],
             _ => &[FaultKind::Eio, FaultKind::Enospc, FaultKind::DoneButEio],
         };
-        // A disk that takes nothing has to be noticed; one that gives nothing answers nobody.
+        // A hanging write must be noticed; a hanging read only leaves its caller without an answer.
         let is_read = matches!(CALLS[call], "open" | "pread");
         let stalls = random.random_ratio(1, STALLS) && !is_read;
         let kind =
@@ -167,7 +168,8 @@ fn calls_and_scopes() -> impl Iterator<Item = (usize, usize)> {
     (0..CALLS.len()).flat_map(|call| (0..SCOPES.len()).map(move |scope| (call, scope)))
 }
 
-/// One point: the fault, what it led to, and a start without it. `None` when it did not come to it.
+/// Injects one fault, and starts the server without it afterwards. Returns how the fault ended, or
+/// `None` when the call was never made.
 fn inject(
     case: &mut Case<'_>,
     config: &ServerConfig<'_>,
@@ -200,7 +202,7 @@ fn inject(
     Ok(hits.then_some(end))
 }
 
-/// A server that serves while its calls fail; how it ended.
+/// Loads a server while its calls fail. Returns how it ended.
 fn under_fault(
     case: &mut Case<'_>,
     mut server: Server,
@@ -212,7 +214,7 @@ fn under_fault(
     if !stopped_by_itself(&mut server, shim)? {
         ledger.check_under_fault(client)?;
     }
-    // It may have ended meanwhile.
+    // It may have stopped in the meantime.
     if server.has_exited()? {
         server.wait_for_exit(STOP_MAX)?.explanation()?;
         return Ok("stopped by itself");
@@ -223,7 +225,7 @@ fn under_fault(
     }
     server.signal(Signal::TERM)?;
     let exit = server.wait_for_exit(STOP_MAX)?;
-    // What fails while it stops is told, too.
+    // A fault during the stop must be explained, too.
     if !exit.status.success() {
         exit.explanation()?;
         return Ok("went on, and its stop failed");
@@ -231,14 +233,14 @@ fn under_fault(
     Ok("went on, and was stopped")
 }
 
-/// Until enough is acknowledged, or nothing goes on any more.
+/// Waits until enough is acknowledged, or the load makes no progress.
 fn load_until_hit(progress: &Progress, shim: &Shim) -> Result {
     let deadline = Instant::now() + STOP_MAX;
     let mut acknowledged = 0;
     while progress.is_running() && acknowledged < LOAD && Instant::now() < deadline {
         acknowledged += 1;
         progress.until(acknowledged, Duration::from_millis(500));
-        // Refusals only: what is to happen has happened.
+        // Only refusals: the fault has had its effect.
         let refused = ["storage-failed", "disk-full", "behind", "ids-not-ready"];
         if shim.hits()? > 0 && refused.iter().any(|code| progress.refused(code) > 50) {
             break;
@@ -247,7 +249,8 @@ fn load_until_hit(progress: &Progress, shim: &Shim) -> Result {
     Ok(())
 }
 
-/// A server whose storage failed says so and ends; one that says that it is well may go on.
+/// Whether the server stopped by itself. After a failure of its storage it must; if it reports to
+/// be well it may go on.
 fn stopped_by_itself(server: &mut Server, shim: &Shim) -> Result<bool> {
     if shim.hits()? == 0 {
         return server.has_exited();
@@ -255,15 +258,15 @@ fn stopped_by_itself(server: &mut Server, shim: &Shim) -> Result<bool> {
     let deadline = Instant::now() + STOP_MAX;
     while !server.has_exited()? {
         let Ok(answer) = server.client().get("/readyz") else {
-            // Going: it must be gone soon.
-            ensure!(Instant::now() < deadline, "it neither answers nor ends");
+            // It is stopping, and must be gone soon.
+            ensure!(Instant::now() < deadline, "the server neither answers nor stops");
             thread::park_timeout(Duration::from_millis(5));
             continue;
         };
         if answer.code() != "storage-failed" && answer.code() != "shutting-down" {
             return Ok(false);
         }
-        ensure!(Instant::now() < deadline, "storage failed, and it does not end");
+        ensure!(Instant::now() < deadline, "storage failed, and the server does not stop");
         thread::park_timeout(Duration::from_millis(5));
     }
     Ok(true)

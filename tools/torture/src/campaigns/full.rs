@@ -1,5 +1,5 @@
-//! A full disk: inserts are refused with 507 `disk-full`, reads go on, the history is behind at
-//! most, and everything is well again once there is space, without a restart.
+//! A full disk: inserts are refused with 507 `disk-full`, reads go on, the projection may lag, and
+//! everything recovers without a restart when there is space again.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -32,11 +32,11 @@ pub const CAMPAIGN: Campaign = Campaign {
 
 const TIMES: usize = 4;
 const TMPFS_BYTES: u64 = 48 << 20;
-/// Space for some more groups, or none.
+/// At most this much space is left: none, or enough for a few groups.
 const FREE_BYTES_MAX: u64 = 3 << 20;
-/// A disk this small is full of inserts before.
+/// Inserts fill a disk this small within this time.
 const FULL_MAX: Duration = Duration::from_secs(60);
-/// What was waited for space is caught up in this time.
+/// Inserts and the projection recover within this time.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
 fn run(case: &mut Case<'_>) -> Result {
@@ -76,7 +76,7 @@ fn run(case: &mut Case<'_>) -> Result {
     server.stop()
 }
 
-/// Takes all space but so many bytes.
+/// Takes all space except `left` bytes.
 fn fill(ballast: &PathBuf, left: u64) -> Result {
     let mut file = File::create(ballast)?;
     let piece = vec![0x5a; 64 << 10];
@@ -88,12 +88,12 @@ fn fill(ballast: &PathBuf, left: u64) -> Result {
             Err(error) => return Err(error.into()),
         }
     }
-    // Allocation is delayed on ext4: what was taken in may still not be there.
+    // ext4 delays allocation, so only a sync takes the space.
     let _ = file.sync_all();
     Ok(file.set_len(len.saturating_sub(left))?)
 }
 
-/// Inserts until there is no space, and reads.
+/// Inserts until the disk is full, and reads.
 fn fill_and_check(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> Result {
     let client = server.client();
     let refused = load::run(ledger, client, &mut case.random, |progress| {
@@ -108,14 +108,14 @@ fn fill_and_check(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> 
     })?;
     ensure!(
         refused >= 5,
-        "the disk is full, and inserts are not refused with 507 disk-full: {}",
+        "the disk is full, but inserts are not refused with 507 disk-full: {}",
         server.log()
     );
     for route in ["/livez", "/readyz", "/health"] {
         let answer = client.get(route)?;
         ensure!(answer.status == 200, "{route} on a full disk: {answer:?}");
     }
-    // Reads of the log and of the newest values need no space at all.
+    // Reads of the log and of the latest values need no space.
     for route in ["/log", "/latest"] {
         let answer = client.get(route)?;
         ensure!(answer.status == 200, "{route} on a full disk: {}", answer.status);
@@ -125,7 +125,7 @@ fn fill_and_check(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> 
     ledger.subscribers[0].catch_up(client, &log)
 }
 
-/// A start on a full disk serves what is there, or says why not.
+/// A start on a full disk serves what is there, or says that space is missing.
 fn restart_full<'a>(
     case: &mut Case<'_>,
     server: Server,
@@ -149,7 +149,7 @@ fn restart_full<'a>(
             let sentence = exit.explanation()?;
             ensure!(
                 sentence.contains("space"),
-                "it does not say that space is missing: {sentence}"
+                "the error does not say that space is missing: {sentence}"
             );
             case.note("starts on a full disk that were refused for it");
             File::create(ballast)?;
@@ -158,7 +158,7 @@ fn restart_full<'a>(
     }
 }
 
-/// There is space again.
+/// Checks that everything recovers when there is space again.
 fn check_recovery(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> Result {
     let client = server.client();
     let started = Instant::now();
@@ -173,7 +173,7 @@ fn check_recovery(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> 
         }
         ensure!(
             started.elapsed() < RECOVERY_MAX,
-            "space is back, and inserts are still refused: {answer:?}"
+            "there is space again, but inserts are still refused: {answer:?}"
         );
         thread::park_timeout(Duration::from_millis(20));
     }
@@ -182,5 +182,5 @@ fn check_recovery(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> 
 }
 
 fn wait_until_caught_up(client: Client) -> Result {
-    check::ready(client).map_err(|error| format!("space is back: {error}").into())
+    check::ready(client).map_err(|error| format!("there is space again, but {error}").into())
 }

@@ -1,5 +1,5 @@
-//! kill -9 at any moment: under load, while the log is opened, while the history is built anew, and
-//! in the middle of a shutdown. One directory lives through many.
+//! kill -9 at any moment: under load, while the log opens, while the projection is rebuilt, and
+//! during a shutdown. Each directory goes through many kills.
 
 use std::fs;
 use std::thread;
@@ -27,7 +27,7 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 const KILLS: usize = 40;
-/// A kill comes within this time of a start or of the wish to stop.
+/// A kill comes within this time after a start, or after SIGTERM.
 const MAKE_US: u64 = 30_000;
 const OPEN_US: u64 = 60_000;
 
@@ -39,11 +39,11 @@ fn run(case: &mut Case<'_>) -> Result {
         ServerConfig { segment_bytes, ..ServerConfig::new(&dir) }.any_open(&mut case.random);
     let mut ledger = Ledger::default();
     for _ in 0..case.random.random_range(0..4) {
-        // A directory that is being made takes a few milliseconds.
+        // Creating a directory takes a few milliseconds.
         let server = config.spawn()?;
         thread::park_timeout(Duration::from_micros(case.random.random_range(0..MAKE_US)));
         server.kill()?;
-        case.survived("while the directory was made");
+        case.survived("while the directory was created");
     }
     for _ in 0..KILLS {
         if !case.has_more() {
@@ -52,7 +52,7 @@ fn run(case: &mut Case<'_>) -> Result {
         let what = kill_once(case, &config, &mut ledger)?;
         case.survived(what);
     }
-    // Once more in peace: what the kills left is what a clean end keeps.
+    // A regular stop must keep what the kills left.
     let server = config.serve()?;
     ledger.check(server.client(), &mut case.random)?;
     server.stop()?;
@@ -62,7 +62,7 @@ fn run(case: &mut Case<'_>) -> Result {
     server.stop()
 }
 
-/// One kill; what it hit.
+/// Kills a server once. Returns in which phase.
 fn kill_once(
     case: &mut Case<'_>,
     config: &ServerConfig<'_>,
@@ -74,15 +74,15 @@ fn kill_once(
             let server = config.spawn()?;
             thread::park_timeout(pause);
             server.kill()?;
-            return Ok("while it opened");
+            return Ok("while it opened the log");
         }
         1 => {
-            // The history is built from the log again, or was being built when the last kill came.
+            // The projection is rebuilt from the log, maybe for the second time.
             let _ = fs::remove_dir_all(config.data().join("projection"));
             let server = config.spawn()?;
             thread::park_timeout(pause * 2);
             server.kill()?;
-            return Ok("while it rebuilt");
+            return Ok("while it rebuilt the projection");
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! What is done to servers and their directories.
+//! The campaigns.
 
 mod control;
 mod damage;
@@ -11,7 +11,7 @@ mod stalls;
 
 use crate::campaign::Campaign;
 
-/// All of them; first the one that shows that the others can fail.
+/// All campaigns. The controls come first: they show that the checks of the others can fail.
 pub const ALL: &[Campaign] = &[
     control::CAMPAIGN,
     kill::CAMPAIGN,

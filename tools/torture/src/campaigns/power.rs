@@ -1,8 +1,8 @@
 //! Power cuts: an ext4 on a loop device loses everything that was not synced, at one moment.
 //!
-//! The cut stops the file system itself (`shim/godown.c`): what the page cache holds never reaches
-//! the image. The server stands still, and every acknowledgement of the book came before that, when
-//! the image is copied; so the copy is of one moment and not smeared.
+//! The cut stops the file system itself (`shim/godown.c`): nothing in the page cache reaches the
+//! image any more. The image is copied while the server is frozen and after the last
+//! acknowledgement in the ledger, so the copy shows a single moment.
 
 use std::fs;
 use std::thread;
@@ -49,7 +49,7 @@ fn run(case: &mut Case<'_>) -> Result {
         }
         let what;
         (disk, what) = cut_once(case, disk, &mut ledger)?;
-        // Without a check the next cut may come while this one is recovered from.
+        // Without a check the next cut may come during the recovery from this one.
         if case.random.random_bool(0.8) {
             check(case, &disk, &mut ledger)?;
         }
@@ -60,20 +60,20 @@ fn run(case: &mut Case<'_>) -> Result {
     Ok(())
 }
 
-/// What is there after the cut.
+/// Starts a server after the cut and checks everything.
 fn check(case: &mut Case<'_>, disk: &Disk, ledger: &mut Ledger) -> Result {
     let (dir, data) = (case.dir.clone(), disk.path().join("data"));
     let config =
         ServerConfig { data: Some(&data), ..ServerConfig::new(&dir) }.any_open(&mut case.random);
     let server = config.serve()?;
     if server.log().contains("torn-") {
-        case.note("torn tails kept aside");
+        case.note("torn tails quarantined");
     }
     ledger.check(server.client(), &mut case.random)?;
     if case.random.random_bool(0.5) { server.stop() } else { server.kill() }
 }
 
-/// One cut; what it hit.
+/// Cuts the power once. Returns in which phase.
 fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Disk, &'static str)> {
     let (dir, data) = (case.dir.clone(), disk.path().join("data"));
     let config =
@@ -82,18 +82,18 @@ fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Dis
     if case.random.random_bool(0.2) {
         let server = config.spawn()?;
         thread::park_timeout(pause);
-        return Ok((cut(case, disk, server)?, "while it opened"));
+        return Ok((cut(case, disk, server)?, "while it opened the log"));
     }
     let shim = Shim::new(case.tools, &dir)?;
     let server = config.with(&shim).serve()?;
     let nth = case.random.random_range(1..30);
-    // A disk that fails and then loses power: nothing that failed to sync may be acknowledged.
+    // A disk that fails and then loses power: a group whose sync failed is not acknowledged.
     let fails = case.random.random_bool(0.2);
     if fails {
         shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Eio, sticky: false })?;
     } else if case.random.random_bool(0.4) {
         shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Stall, sticky: true })?;
-        return Ok((cut_in_a_sync(case, disk, server, &shim, ledger)?, "in the middle of a sync"));
+        return Ok((cut_in_a_sync(case, disk, server, &shim, ledger)?, "during a sync"));
     }
     let enough = case.random.random_range(1..120);
     let shuts_down = case.random.random_bool(0.2);
@@ -110,7 +110,7 @@ fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Dis
     Ok((
         disk,
         if fails {
-            "as a sync failed"
+            "after a failed sync"
         } else if shuts_down {
             "while it shut down"
         } else {
@@ -119,10 +119,11 @@ fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Dis
     ))
 }
 
-/// The power is cut, and the image is copied when nothing is under way any more.
+/// Cuts the power, and copies the image when no call is running.
 ///
-/// In half of the cuts the server stands still before; in the others the cut comes in the middle of
-/// its calls, which end before it stands still, so that what they were told is in the copy too.
+/// In half of the cuts the server is frozen before. In the others the cut comes in the middle of
+/// its calls, which complete before the server is frozen, so that their effects are in the copy
+/// too.
 fn cut(case: &mut Case<'_>, disk: Disk, mut server: Server) -> Result<Disk> {
     let freezes_first = case.random.random_bool(0.5);
     if freezes_first {
@@ -135,8 +136,8 @@ fn cut(case: &mut Case<'_>, disk: Disk, mut server: Server) -> Result<Disk> {
     disk.replace_by_copy(|| server.kill())
 }
 
-/// A group is written and its sync has begun: the disk may hold any part of it, sector by sector.
-/// What the page cache held and the copy lacks is put there by lot.
+/// Cuts the power after a group was written and its sync began: the disk may hold any part of it.
+/// Random sectors that only the page cache held are put into the copy.
 fn cut_in_a_sync(
     case: &mut Case<'_>,
     disk: Disk,
@@ -156,7 +157,7 @@ fn cut_in_a_sync(
         disk.cut_power(case.tools)?;
         let disk = disk.replace_by_copy(|| server.kill())?;
         for (path, cached) in cached {
-            // What has another length, or no name yet, would need more than its sectors.
+            // A new file, or another length, would need more than sectors.
             let stored = fs::read(&path).unwrap_or_default();
             if stored.len() == cached.len() && stored != cached {
                 fs::write(&path, mix_sectors(&mut case.random, &stored, &cached))?;
@@ -168,7 +169,7 @@ fn cut_in_a_sync(
     Ok(disk)
 }
 
-/// Sectors of either, with more of the one or of the other.
+/// Random sectors of both, in a random proportion.
 fn mix_sectors(random: &mut StdRng, stored: &[u8], cached: &[u8]) -> Vec<u8> {
     let share = [0.1, 0.5, 0.9, 1.0][random.random_range(0..4)];
     let sectors = stored.chunks(SECTOR).zip(cached.chunks(SECTOR));
@@ -180,14 +181,14 @@ fn mix_sectors(random: &mut StdRng, stored: &[u8], cached: &[u8]) -> Vec<u8> {
 
 fn freeze_if_running(server: &mut Server) -> Result {
     if !server.has_exited()? {
-        // It may end in this moment.
+        // It may stop at this moment.
         let frozen = server.freeze();
         ensure!(frozen.is_ok() || server.has_exited()?, "{frozen:?}");
     }
     Ok(())
 }
 
-/// The control: under syncs that lie, acknowledged records must be found missing.
+/// The control: when syncs lie, the checks must find that acknowledged records are missing.
 pub fn lying_syncs_are_found(case: &mut Case<'_>) -> Result {
     for _ in 0..5 {
         let disk = Disk::ext4(&case.dir)?;
@@ -208,5 +209,5 @@ pub fn lying_syncs_are_found(case: &mut Case<'_>) -> Result {
             Err(_) => return Ok(()),
         }
     }
-    Err("five power cuts under syncs that lie lost nothing: the campaign proves nothing".into())
+    Err("five power cuts under lying syncs lost nothing: the campaign cannot fail".into())
 }
