@@ -1,4 +1,4 @@
-/* Loaded into a process with LD_PRELOAD: each fdatasync, which is how the journal syncs, takes
+/* Preloaded into a process (LD_PRELOAD): each fdatasync, with which the journal syncs, takes
  * SLOW_SYNC_US microseconds longer, as on a slow disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

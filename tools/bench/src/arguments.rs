@@ -1,4 +1,4 @@
-//! What is asked for on the command line.
+//! The command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::{history, peers};
 
-/// What there is to ask for.
+/// The usage text.
 pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
   all|insert|burst|replay|memory
   sink     [--sent N]
@@ -14,29 +14,29 @@ pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
   history  [--records N] [--rounds N] [--sustained-seconds N]
   compare  peers and history, with the flags of both";
 
-/// What to run and where to write it, besides the table on standard output.
+/// The parsed command line.
 pub struct Arguments {
-    /// Which bench.
+    /// The bench to run.
     pub what: String,
-    /// Where the figures go.
+    /// File for the figures as JSON.
     pub json: Option<PathBuf>,
-    /// Where the plot goes.
+    /// File for the plot.
     pub svg: Option<PathBuf>,
-    /// What `bare-server` appends to.
+    /// The file that `bare-server` appends to.
     pub file: Option<PathBuf>,
-    /// Where `bare-server`, `sled-fill` and `sink-fill` make a database.
+    /// Where `bare-server`, `sled-fill` and `sink-fill` create a database.
     pub index: Option<PathBuf>,
-    /// How many versions `bare-server` and `sled-fill` put into an entry of that.
+    /// Versions in an entry of the database of `bare-server` and `sled-fill`.
     pub block: u64,
-    /// How many events `sled-fill` has.
+    /// Number of events of `sled-fill`.
     pub events: usize,
-    /// How many events `sink` sends.
+    /// Number of events that `sink` sends.
     pub sent: usize,
-    /// What `peers` compares with.
+    /// The programs of `peers`.
     pub programs: peers::Programs,
-    /// How long a burst of `peers` is.
+    /// Duration of a burst of `peers`.
     pub burst: Duration,
-    /// How much `history` does.
+    /// The settings of `history`.
     pub history: history::Settings,
 }
 
@@ -60,7 +60,7 @@ impl Default for Arguments {
 }
 
 impl Arguments {
-    /// Reads them.
+    /// Parses the words of a command line.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let mut arguments = Self { what: words.next().ok_or(USAGE)?, ..Self::default() };
         while let Some(word) = words.next() {
@@ -88,10 +88,10 @@ impl Arguments {
     }
 }
 
-/// A number that is not zero.
+/// Parses a number that is not zero.
 fn count(value: &str) -> Result<u64> {
     match value.parse() {
         Ok(count) if count > 0 => Ok(count),
-        _ => Err(format!("{value} is no number above zero").into()),
+        _ => Err(format!("{value} is not a number above zero").into()),
     }
 }

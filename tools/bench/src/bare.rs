@@ -1,6 +1,6 @@
-//! The floor of HTTP: actix, a handler that parses the body and answers as many bytes as a
-//! receipt has. No queue, no check of the JSON beyond its syntax, and no disk unless it is given
-//! something behind it.
+//! The floor of HTTP: an actix handler that parses the body and answers as many bytes as a receipt
+//! has. It has no queue, checks only the syntax of the JSON, and uses a disk only when it is given
+//! a storage.
 
 use std::io::{self, Write as _};
 use std::net::TcpListener;
@@ -30,35 +30,35 @@ struct Insert<'a> {
     data: &'a RawValue,
 }
 
-/// What is behind the handler.
+/// The storage behind the handler.
 pub enum Storage {
-    /// A file: the handler itself appends and syncs, which blocks its worker.
+    /// A file. The handler itself appends and syncs, which blocks its worker.
     File(Mutex<SyncedFile>),
-    /// sled, which a thread of its own fills; the answer does not wait for it.
+    /// sled, filled by a thread of its own. The answer does not wait for it.
     Sled(Arc<Queue>),
-    /// A log that syncs for all who wait, which the answer waits for, and sled.
+    /// sled, and a log with a group commit that the answer waits for.
     FileAndSled(Arc<GroupCommit>, Arc<Queue>),
-    /// Nothing.
+    /// No storage.
     Nothing,
 }
 
 impl Storage {
-    /// A new file.
+    /// Creates a file.
     pub fn file(path: &Path) -> Result<Self> {
         Ok(Self::File(Mutex::new(SyncedFile::new(path, APPENDS)?)))
     }
 
-    /// A new database, with so many versions to an entry.
+    /// Creates a database with `block` versions in an entry.
     pub fn index(path: &Path, block: u64) -> Result<Self> {
         Ok(Self::Sled(Queue::start(path, block)?))
     }
 
-    /// Both, new.
+    /// Creates both.
     pub fn stored(file: &Path, path: &Path, block: u64) -> Result<Self> {
         Ok(Self::FileAndSled(GroupCommit::start(file)?, Queue::start(path, block)?))
     }
 
-    /// What sled takes in.
+    /// The queue of sled.
     fn queue(&self) -> Option<&Queue> {
         match self {
             Self::Sled(queue) | Self::FileAndSled(_, queue) => Some(queue),
@@ -67,7 +67,7 @@ impl Storage {
     }
 }
 
-/// Serves until it is killed; says where on standard output, as `broker` does.
+/// Serves until it is killed. Prints its address as `broker` does.
 pub fn serve(storage: Storage) -> io::Result<()> {
     let storage = web::Data::new(storage);
     actix_rt::System::new().block_on(async {
@@ -105,7 +105,7 @@ async fn insert(body: web::Bytes, storage: web::Data<Storage>) -> io::Result<Htt
     Ok(response.insert_header((header::LOCATION, "/audit/bench.000000/100")).body(ANSWER))
 }
 
-/// As much of Broker's as is asked for.
+/// The member of Broker's health that the benches read.
 async fn health(storage: web::Data<Storage>) -> HttpResponse {
     let Some(queue) = storage.queue() else { return HttpResponse::NotFound().finish() };
     HttpResponse::Ok().json(json!({ "projection": { "seq": queue.applied() } }))

@@ -1,4 +1,4 @@
-//! 64 connections for ten seconds, the load tool beside the server on the same cores.
+//! A burst: 64 connections for ten seconds, with the load on the same processors.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::workload::Workload;
 
 const CONNECTIONS: usize = 64;
 const DURATION: Duration = Duration::from_secs(10);
-/// The bare handler settles sooner: it has no disk.
+/// Shorter, because a server without a disk settles sooner.
 const BARE_DURATION: Duration = Duration::from_secs(4);
 const RUNS: usize = 3;
 const EVENTS: usize = 1_000;
 
-/// Two cores are 2,000,000 CPU-µs a second. An insert costs the bare handler's 8, the log's 3,
-/// 6 more for checking, hashing and encoding, and the load tool's 4: 21. The history gives way for
-/// as long as this lasts. So 95,000, and a third less for switching between threads, and for the
-/// time in which all wait for the disk. 64 inserts are then under way for 64 / 60,000 s.
+/// Two processors are 2,000,000 CPU-µs a second. An insert costs the bare handler's 8, the log's 3,
+/// 6 more for checking, hashing and encoding, and the load's 4: 21, because the projection pauses
+/// during a burst. That would be 95,000, less a third for switching between threads and for the
+/// time in which all wait for the disk. The 64 inserts in flight then take 64 / 60,000 s.
 const ESTIMATE_PER_SECOND: f64 = 60_000.0;
 const ESTIMATE_P50_US: f64 = 1_000.0;
-/// A sync that takes ten times the usual, now and then.
+/// Some syncs take ten times as long as usual.
 const ESTIMATE_P99_US: f64 = 4_000.0;
-/// The bare handler: 134,000 in the engineering facts, with a load tool of its own cost.
+/// 134,000 in the engineering facts, with another load tool.
 const ESTIMATE_BARE: f64 = 130_000.0;
 
 /// Measures and reports.
@@ -35,7 +35,7 @@ pub fn run(report: &mut Report) -> Result<()> {
     let (mut bare, mut broker) = (Runs::default(), Runs::default());
     for _ in 0..RUNS {
         bare.add(&Server::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;
-        // A fresh log each time, so that each run does the same.
+        // A new log each time, so that all runs do the same.
         let scratch = Scratch::new()?;
         broker.add(&Server::broker(&scratch, &[])?, CONNECTIONS, DURATION, &requests)?;
     }
@@ -57,16 +57,16 @@ pub fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What came of one server's runs.
+/// The outcomes of a server's runs.
 #[derive(Default)]
 pub struct Runs {
     outcomes: Vec<Outcome>,
-    /// CPU that the server took a request, of each run.
+    /// CPU time of the server for a request, by run.
     pub server_cpu_us: Vec<f64>,
 }
 
 impl Runs {
-    /// Loads a server for a time; it must refuse nothing.
+    /// Loads a server for a time; it must not refuse anything.
     pub fn add(
         &mut self,
         server: &Server,

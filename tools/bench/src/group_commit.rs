@@ -1,4 +1,4 @@
-//! The floor of being durable with many connections: a log that syncs once for all who wait.
+//! The floor of durability with many connections: a log that syncs once for all waiting inserts.
 
 use std::io;
 use std::path::Path;
@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use crate::synced_file::SyncedFile;
 
-/// Frames of the file, which the log goes round in: a segment of Broker's.
+/// Frames in the file, which is reused when full: as many as a segment of Broker has.
 const FRAMES: usize = 150_000;
 
-/// Those who wait, and the thread that appends for them.
+/// Waiting inserts, and the thread that appends them.
 #[derive(Default)]
 pub struct GroupCommit {
     waiting: Mutex<Vec<oneshot::Sender<()>>>,
@@ -20,7 +20,7 @@ pub struct GroupCommit {
 }
 
 impl GroupCommit {
-    /// Makes the file, and starts the thread for as long as this program runs.
+    /// Creates the file, and starts the thread, which runs until the program ends.
     pub fn start(path: &Path) -> io::Result<Arc<Self>> {
         let mut synced_file = SyncedFile::new(path, FRAMES)?;
         let group = Arc::new(Self::default());
@@ -35,7 +35,7 @@ impl GroupCommit {
                     std::process::exit(1);
                 }
                 for answer in taken {
-                    // Whoever has gone needs no answer.
+                    // A client that is gone needs no answer.
                     let _ = answer.send(());
                 }
             }
@@ -43,7 +43,7 @@ impl GroupCommit {
         Ok(group)
     }
 
-    /// Appends a frame, and comes back when it is synced.
+    /// Appends a frame, and returns when it is synced.
     pub async fn append(&self) -> io::Result<()> {
         let (answer, answered) = oneshot::channel();
         self.waiting().push(answer);

@@ -1,29 +1,29 @@
-//! As little of HTTP/1.1 as it takes to measure a server that is known.
+//! An HTTP/1.1 client that does no more than measuring a known server takes.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longer than anything here takes, so that a server that hangs ends the bench.
+/// Longer than anything here takes, so that a bench ends when a server hangs.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A response that has arrived whole.
+/// A complete response.
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Where the body begins.
+    /// Offset of the body.
     pub body_at: usize,
-    /// Where the response ends.
+    /// Offset of the end of the response.
     pub end: usize,
 }
 
-/// One keep-alive connection that blocks.
+/// A keep-alive connection with blocking calls.
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// Finds the response at the front of `bytes`; it has to state its length.
+/// Finds the response at the start of `bytes`, which must state its length.
 pub fn parse(bytes: &[u8]) -> Option<Response> {
     let body_at = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..body_at]).ok()?;
@@ -47,7 +47,7 @@ impl Client {
         Ok(Self { stream, buffer: vec![0; 1 << 20] })
     }
 
-    /// Sends a request and waits for the body of its answer, which must have the status.
+    /// Sends a request and returns the body of the response, which must have this status.
     pub fn call(&mut self, request: &[u8], status: u16) -> io::Result<&[u8]> {
         let response = self.exchange(request)?;
         let body = &self.buffer[response.body_at..response.end];
@@ -57,7 +57,7 @@ impl Client {
         Ok(body)
     }
 
-    /// As `call`, or tells that the server answered 503.
+    /// Like `call`, but returns false when the server answers 503.
     pub fn call_unless_unavailable(&mut self, request: &[u8], status: u16) -> io::Result<bool> {
         let response = self.exchange(request)?;
         match response.status {
@@ -67,7 +67,7 @@ impl Client {
         }
     }
 
-    /// As `call` with status 200, of an answer in chunks, which are left in it.
+    /// Like `call` with status 200 for a chunked response, which is returned with its framing.
     pub fn call_chunked(&mut self, request: &[u8]) -> io::Result<&[u8]> {
         self.stream.write_all(request)?;
         let mut len = 0;
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Reads on behind what was read.
+    /// Reads more bytes behind the first `len`.
     fn receive(&mut self, len: usize) -> io::Result<usize> {
         match self.stream.read(&mut self.buffer[len..])? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),

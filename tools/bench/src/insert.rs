@@ -1,4 +1,4 @@
-//! One insert alone, against the least that it must do: one append and sync, and one round trip.
+//! A single insert, compared with the least it can cost: one append and sync, and one round trip.
 
 use std::time::Instant;
 
@@ -9,25 +9,25 @@ use crate::report::{Goal, Report, spread};
 use crate::synced_file::SyncedFile;
 use crate::workload::Workload;
 
-/// All are measured in turn, for the machine drifts; each turn gives one median each.
+/// All are measured in turn, because the machine drifts. Each round gives one median of each.
 const ROUNDS: usize = 160;
-/// In each turn.
+/// In each round.
 const INSERTS: usize = 25;
-/// All that are appended.
+/// Appends in all rounds.
 pub const APPENDS: usize = (ROUNDS + 1) * INSERTS;
 const EVENTS: usize = 1_000;
 
 /// The sync takes 100 µs (engineering facts: 55 to 103 for such frames), the bare round trip 40:
-/// two wakes through loopback. Broker adds two more wakes of a thread, to the appending one and
-/// back, at 8 µs each, and some 10 µs of checking, hashing and encoding: 26 µs.
+/// two wakes through loopback. Broker adds two wakes, to the appending thread and back, of 8 µs
+/// each, and some 10 µs of checking, hashing and encoding: 26 µs.
 const ESTIMATE_US: f64 = 166.0;
 /// 166 / 140.
 const ESTIMATE_RATIO: f64 = 1.19;
 
 /// Measures and reports.
 ///
-/// A bare handler that appends and syncs before it answers is measured too, for two floors that
-/// were measured apart need not add up.
+/// A bare handler that appends and syncs before it answers is measured too, because two floors that
+/// are measured separately need not add up.
 pub fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
     let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), APPENDS)?;
@@ -38,7 +38,7 @@ pub fn run(report: &mut Report) -> Result<()> {
         let append = median_us(|| Ok(synced_file.append()?))?;
         Ok([append, bare.median_us()?, synced.median_us()?, broker.median_us()?])
     };
-    // The first of everything is slow, and not what is asked about.
+    // The first round is slow, and not counted.
     round()?;
     let mut runs: [Vec<f64>; 7] = Default::default();
     for _ in 0..ROUNDS {
@@ -66,7 +66,7 @@ struct Inserts {
     client: Client,
     requests: Vec<Vec<u8>>,
     next: usize,
-    /// Runs as long as this.
+    /// Kept running.
     _server: Server,
 }
 
@@ -86,7 +86,7 @@ impl Inserts {
     }
 }
 
-/// The median of so many times as one turn has, in microseconds.
+/// The median of a round's repetitions, in microseconds.
 pub fn median_us(mut once: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut times = Vec::with_capacity(INSERTS);
     for _ in 0..INSERTS {

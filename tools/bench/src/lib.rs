@@ -1,7 +1,5 @@
-//! What measurements of servers have in common: processes that serve, what is inserted, figures
-//! with their goals, their plot, and how quiet the machine was.
-//!
-//! The benches themselves stand in the binary; `broker-load` has its own.
+//! What measurements of servers share: server processes, values to insert, figures with goals,
+//! their plot, and how quiet the machine was.
 
 pub mod synced_file;
 pub mod http;
@@ -11,5 +9,5 @@ pub mod report;
 pub mod process;
 pub mod workload;
 
-/// Whatever goes wrong ends a measurement, with a sentence about it.
+/// An error ends the measurement.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

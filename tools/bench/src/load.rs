@@ -1,6 +1,6 @@
-//! The load: one thread, many connections, each sending its next request when the last is
-//! answered. It shares the machine with what it measures, so it does as little as it can, and the
-//! same for every server.
+//! The load: one thread with many connections, each of which sends its next request when the last
+//! one is answered. It shares the machine with the server, so it does as little as possible, and
+//! the same for every server.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -14,21 +14,21 @@ use crate::Result;
 use crate::process::cpu;
 use crate::protocol::{Answer, Protocol};
 
-/// After a refusal a connection waits so long before it asks again.
+/// After a refusal a connection waits this long before it tries again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Nothing that is measured here is silent for so long.
+/// No server that is measured here is silent for longer.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// What came of it.
+/// The outcome of a load.
 pub struct Outcome {
-    /// Taken in a second.
+    /// Accepted requests a second.
     pub per_second: f64,
-    /// Microseconds from a request to its answer, ascending; without refusals.
+    /// Latencies of the accepted requests in microseconds, ascending.
     pub latencies_us: Vec<u32>,
-    /// Refusals, each asked again.
+    /// Refusals, each of which was tried again.
     pub refused: u64,
-    /// CPU that the load itself took a request.
+    /// CPU time of the load for a request.
     pub cpu_us: f64,
 }
 
@@ -43,14 +43,14 @@ struct Connection {
 }
 
 impl Outcome {
-    /// The latency that so much of all requests stayed within.
+    /// The latency that this share of all requests did not exceed.
     pub fn quantile(&self, share: f64) -> f64 {
         let last = self.latencies_us.len() - 1;
         f64::from(self.latencies_us[(last as f64 * share) as usize])
     }
 }
 
-/// Asks over so many connections for a time; each begins with another of the requests.
+/// Loads a server for a time. Each connection starts with another of the requests.
 pub fn run(
     address: SocketAddr,
     connections: usize,
@@ -83,7 +83,7 @@ pub fn run(
     }
     let mut latencies_us = Vec::with_capacity(1 << 21);
     let mut refused = 0;
-    // Those that wait, in the order of their refusals.
+    // Refused connections, oldest refusal first.
     let mut waiting = VecDeque::new();
     let mut buffer = [0; 4096];
     while started.elapsed() < duration {
@@ -107,12 +107,12 @@ pub fn run(
             }
         }
         while waiting.front().is_some_and(|(since, _)| since.elapsed() >= PAUSE) {
-            let (_, index) = waiting.pop_front().expect("there is a front");
+            let (_, index) = waiting.pop_front().expect("the loop condition saw one");
             open[index].send(protocol)?;
         }
     }
     if latencies_us.is_empty() {
-        return Err("nothing was taken in".into());
+        return Err("no request was accepted".into());
     }
     let per_second = latencies_us.len() as f64 / started.elapsed().as_secs_f64();
     let cpu_used = cpu(std::process::id())? - cpu_before;
@@ -122,20 +122,20 @@ pub fn run(
 }
 
 impl Connection {
-    /// A request is far smaller than a socket's buffer, so one write takes it whole.
+    /// Sends the next request. It is far smaller than the socket's buffer, so one write takes it.
     fn send(&mut self, protocol: &dyn Protocol) -> Result<()> {
         self.request.clear();
         protocol.request(self.index, self.next, &mut self.request);
         self.next += 1;
         self.sent = Instant::now();
         if self.stream.write(&self.request)? < self.request.len() {
-            return Err("a request was written in part".into());
+            return Err("a request was only partly written".into());
         }
         Ok(())
     }
 
-    /// What has arrived. The buffer holds more than one answer, so one read empties the socket,
-    /// which is what the edge-triggered poll asks for.
+    /// Reads what has arrived. The buffer is larger than an answer, so one read empties the socket,
+    /// as the edge-triggered poll requires.
     fn receive(&mut self, protocol: &dyn Protocol, buffer: &mut [u8]) -> Result<Answer> {
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err("the server closed a connection".into()),

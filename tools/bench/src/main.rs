@@ -1,11 +1,13 @@
 //! Measures the real `broker` binary against floors and peers measured in the same run.
 //!
-//! `all` is `insert`, `burst`, `replay` and `memory`: Broker against floors. `compare` is `peers`,
-//! Broker beside Redis, NATS JetStream and PocketBase, and `history`, Broker with much behind it
-//! beside sled alone; it takes long. `sink` is the library's sink on a disk that is made slow. The
-//! estimate in each bench's comment was written before its first run. Everything is on loopback,
-//! every loop is bounded, random bytes have fixed seeds, and only processes that it started are
-//! ended.
+//! `all` compares Broker with floors: `insert`, `burst`, `replay` and `memory`. `compare` takes
+//! long: `peers` compares Broker with Redis, NATS JetStream and PocketBase, and `history` compares
+//! it with sled alone when there is much history. `sink` measures the library's sink on a slow
+//! disk.
+//!
+//! The estimate in the comments of each bench was written before its first run. Everything is on
+//! loopback, every loop is bounded, random bytes have fixed seeds, and only processes that were
+//! started here are ended.
 
 mod arguments;
 mod bare;
@@ -29,7 +31,7 @@ use broker_bench::{
     Result, http, plot, process, quiet::CpuTicks, report, report::Report, synced_file, workload,
 };
 
-/// What is measured here, sled alone and bare handlers, has the allocator that the program has.
+/// The program's allocator, also for sled alone and the bare handlers, which run in this program.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -80,7 +82,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         _ => return Err(USAGE.into()),
     }
-    // All servers have ended by now, so they are counted as this program's.
+    // All servers have ended, so their CPU time counts as this program's.
     let elsewhere = (CpuTicks::now()?.others_since(&before) * 100.0).round();
     report.note("used_elsewhere", &format!("{elsewhere} %"));
     print!("{report}");

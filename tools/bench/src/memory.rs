@@ -1,4 +1,4 @@
-//! What a newest value, a version of history and an idle subscriber take, in memory and on disk.
+//! Memory and disk space of a latest value, a version of history and an idle subscriber.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,18 +20,18 @@ const EVENTS: usize = 1_000;
 const HISTORY: [usize; 2] = [100_000, 500_000];
 const SUBSCRIBERS: usize = 1_000;
 
-/// The record's JSON 350, the record itself 200, its allocations' rounding 50; an index by name
-/// and one by seq, 120 and 30; what deciding holds of it, 100.
+/// The record's JSON 350, the record 200, rounding of its allocations 50, an index by name and one
+/// by seq 120 and 30, and what deciding keeps of it 100.
 const ESTIMATE_LATEST: f64 = 850.0;
-/// A sixteenth of sled's page table, and of a block in its cache while that fills; nothing of ours:
-/// recent ids and the window are bounded.
+/// A sixteenth of sled's page table and of a block in its cache, until that is full. Broker itself
+/// adds nothing, because recent ids and the window are bounded.
 const ESTIMATE_HISTORY: f64 = 38.0;
-/// 372 of leaf, salts, checksums, lengths, meta and data; the group's head is shared by many.
+/// 372 of leaf, salts, checksums, lengths, meta and data; many records share the group's head.
 const ESTIMATE_JOURNAL: f64 = 380.0;
-/// A place 15, a sixteenth of a key and of sled's page 5, and what it has not reclaimed of pointers
-/// that were rewritten, as much again.
+/// A location 15, a sixteenth of a key and of sled's page 5, and as much again for rewritten
+/// entries that sled has not reclaimed.
 const ESTIMATE_PROJECTION: f64 = 40.0;
-/// actix's read and write buffers 10.4 KB, the stream's position, view and timer under 1.
+/// actix's read and write buffers 10.4 KB; the stream's position, selector and timer less than 1.
 const ESTIMATE_SUBSCRIBER: f64 = 11_000.0;
 
 /// Measures and reports.
@@ -41,8 +41,8 @@ pub fn run(report: &mut Report) -> Result<()> {
     subscribers(report)
 }
 
-/// The smallest cache, so that little of the difference is history; measured after a restart too,
-/// when nothing is left of the way in.
+/// Measured with the smallest cache, so that history is little of the difference, and also after a
+/// restart, when nothing is left of the inserts.
 fn latest(report: &mut Report) -> Result<()> {
     const FLAGS: [&str; 2] = ["--cache-bytes", "1MiB"];
     let scratch = Scratch::new()?;
@@ -58,8 +58,8 @@ fn latest(report: &mut Report) -> Result<()> {
     let restarted = server.memory()?;
     let each = |bytes: f64| [(bytes - empty) / LATEST as f64];
     report.add("memory", "empty", "MB", &[empty / 1e6]).estimate(10.0);
-    report.add("memory", "a newest value, just inserted", "B", &each(inserted));
-    let settled = report.add("memory", "a newest value, after a restart", "B", &each(restarted));
+    report.add("memory", "a latest value, just inserted", "B", &each(inserted));
+    let settled = report.add("memory", "a latest value, after a restart", "B", &each(restarted));
     settled.estimate(ESTIMATE_LATEST);
     Ok(())
 }
@@ -100,7 +100,7 @@ fn subscribers(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
     let server = Server::broker(&scratch, &[])?;
     server.settle()?;
-    // The first hundred make what the others share.
+    // The first hundred allocate what all share.
     let mut streams = Vec::with_capacity(SUBSCRIBERS + 100);
     for _ in 0..100 {
         streams.push(subscribe(server.address)?);
@@ -115,7 +115,7 @@ fn subscribers(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A stream that was told that it is synced.
+/// A stream that has received `synced`.
 fn subscribe(address: SocketAddr) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -131,7 +131,7 @@ fn subscribe(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Bytes up to each file's last one that is not zero: the journal takes its files in advance.
+/// Bytes up to the last one of each file that is not zero, because the journal preallocates.
 pub fn written(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {
@@ -141,7 +141,7 @@ pub fn written(path: &Path) -> Result<u64> {
     Ok(total)
 }
 
-/// Bytes that the file system has given to everything below a directory.
+/// Bytes that the file system has allocated to everything in a directory.
 pub fn allocated(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {

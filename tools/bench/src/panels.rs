@@ -1,11 +1,11 @@
-//! What the plot of the benches shows.
+//! The plot of the benches.
 
 use broker_bench::plot::{BROKER, FLOOR, PEER, Panel};
 
-/// What the plot is called.
+/// The title of the plot.
 pub const TITLE: &str = "Broker against what was measured in the same run";
 
-/// Its groups of bars, from the top.
+/// Its panels, from the top.
 pub const PANELS: [Panel; 6] = [
     Panel {
         title: "One insert alone, median (shorter is better)",

@@ -1,4 +1,4 @@
-//! The figures as bars: one SVG, written by hand, that needs no script and no font of its own.
+//! Draws figures as bars in an SVG without scripts or fonts.
 
 use std::fmt::Write as _;
 
@@ -10,28 +10,28 @@ const BARS: f64 = 440.0;
 const ROW: f64 = 26.0;
 const TITLE: f64 = 44.0;
 
-/// The colour of what cannot be undercut.
+/// The colour of floors.
 pub const FLOOR: &str = "#b8c0cc";
 /// The colour of Broker.
 pub const BROKER: &str = "#2563eb";
-/// The colour of the others.
+/// The colour of peers.
 pub const PEER: &str = "#f59e0b";
 
-/// One group of bars of one unit.
+/// A group of bars with one unit.
 pub struct Panel {
-    /// What stands above it.
+    /// The title above it.
     pub title: &'static str,
-    /// Of which bench its figures are.
+    /// The bench of its figures.
     pub bench: &'static str,
-    /// What its figures are counted in.
+    /// The unit of its figures.
     pub unit: &'static str,
-    /// Figure, label and colour.
+    /// Figure, label and colour of each bar.
     pub bars: &'static [(&'static str, &'static str, &'static str)],
-    /// Where a line is drawn.
+    /// The value that a line marks.
     pub goal: Option<f64>,
 }
 
-/// The plot of what was measured; a panel whose bench did not run is left out.
+/// The plot of a report, without panels whose bench did not run.
 pub fn svg(title: &str, panels: &[Panel], report: &Report) -> String {
     let mut body = String::new();
     let mut top = 8.0;
@@ -47,12 +47,12 @@ pub fn svg(title: &str, panels: &[Panel], report: &Report) -> String {
     )
 }
 
-/// Draws a panel from `top` and tells where it ends.
+/// Draws a panel from `top`, and returns where it ends.
 fn draw(body: &mut String, panel: &Panel, report: &Report, top: f64) -> f64 {
     let values = panel.bars.iter().map(|(figure, ..)| report.median(panel.bench, figure));
     let Some(values) = values.collect::<Option<Vec<_>>>() else { return top };
     let greatest = values.iter().copied().fold(panel.goal.unwrap_or(0.0), f64::max);
-    let mut element = |text: String| writeln!(body, "{text}").expect("a string takes all text");
+    let mut element = |text: String| writeln!(body, "{text}").expect("writing to a string");
     let baseline = top + 28.0;
     element(format!(
         "<text x=\"16\" y=\"{baseline}\" font-weight=\"600\" fill=\"#111827\">{}</text>",

@@ -1,4 +1,4 @@
-//! Servers as processes: started, asked about, and ended by their own handle.
+//! Server processes: started, measured, and stopped by their own handle.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,23 +15,23 @@ use serde_json::Value;
 use crate::Result;
 use crate::http::{Client, TIMEOUT};
 
-/// So long a server with workers may take to end them.
+/// Maximum time for a server with workers to stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// A directory beside the binaries, so on their file system; removed in the end.
+/// A directory next to the binaries, and so on their file system; removed when dropped.
 pub struct Scratch(PathBuf);
 
-/// A process that serves; killed when dropped.
+/// A server process; killed when dropped.
 pub struct Server {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Held open, so that it can write.
+    /// Kept open, so that the server can write.
     _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Scratch {
-    /// Makes an empty one.
+    /// Creates an empty directory.
     pub fn new() -> Result<Self> {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -53,13 +53,13 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} is left behind: {error}", self.0.display());
+            eprintln!("{} could not be removed: {error}", self.0.display());
         }
     }
 }
 
 impl Server {
-    /// The release broker on `scratch`, with its defaults but for some flags.
+    /// The release build of Broker with defaults, except for these flags.
     pub fn broker(scratch: &Scratch, flags: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary("broker")?);
         command.args(["--port", "0", "--data-dir", "data", "--log", "warn"]).args(flags);
@@ -77,16 +77,15 @@ impl Server {
         Self::start(command.args(["bare-server", "--file"]).arg(file))
     }
 
-    /// The bare handler that has sled alone behind it, in a new directory, with so many versions to
-    /// an entry.
+    /// The bare handler with sled behind it in a new directory, with `block` versions in an entry.
     pub fn bare_indexed(directory: &Path, block: u64) -> Result<Self> {
         let mut command = Command::new(binary("broker-bench")?);
         command.args(["bare-server", "--block", &block.to_string(), "--index"]);
         Self::start(command.arg(directory))
     }
 
-    /// The bare handler that appends to a new file in a directory, whose syncs those who wait share,
-    /// and has sled behind it there, with so many versions to an entry.
+    /// The bare handler with a log that has a group commit, and sled with `block` versions in an
+    /// entry, both new in this directory.
     pub fn bare_stored(directory: &Path, block: u64) -> Result<Self> {
         let mut command = Command::new(binary("broker-bench")?);
         command.args(["bare-server", "--block", &block.to_string()]);
@@ -94,7 +93,7 @@ impl Server {
         Self::start(command.arg("--index").arg(directory.join("sled")))
     }
 
-    /// A foreign server, told to listen on `port` of loopback; what it says goes to a file `log` in
+    /// A peer, told to listen on `port` of loopback. Its output goes to the file `log` in
     /// `scratch`.
     pub fn foreign(scratch: &Scratch, command: &mut Command, port: u16) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -114,7 +113,7 @@ impl Server {
         Ok(server)
     }
 
-    /// A server that says where it listens as `broker` does.
+    /// A server that prints where it listens as `broker` does.
     pub fn start(command: &mut Command) -> Result<Self> {
         // Settings in the environment would change what is measured.
         let mut child = command.env_clear().stdout(Stdio::piped()).spawn()?;
@@ -128,56 +127,56 @@ impl Server {
             }
             line.clear();
         }
-        Err(format!("the server ended: {}", child.wait()?).into())
+        Err(format!("the server ended without listening: {}", child.wait()?).into())
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     pub fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Asks it to end, and tells how long that took.
+    /// Sends SIGTERM, and returns how long the server took to stop.
     pub fn stop(&mut self) -> Result<Duration> {
         let started = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         while !self.has_ended()? {
             if started.elapsed() > STOP_MAX {
-                return Err(format!("it has not ended after {STOP_MAX:?}").into());
+                return Err(format!("the server has not stopped after {STOP_MAX:?}").into());
             }
             thread::sleep(Duration::from_millis(1));
         }
         Ok(started.elapsed())
     }
 
-    /// CPU that it and its workers have used.
+    /// CPU time of the server and its workers.
     pub fn cpu(&self) -> Result<Duration> {
         self.processes()?.into_iter().map(cpu).sum()
     }
 
-    /// Its share of memory in bytes, and its workers': what only they use, and their part of what
-    /// they share.
+    /// Proportional memory of the server and its workers in bytes: what only they use, and their
+    /// share of what they have in common with others.
     pub fn memory(&self) -> Result<f64> {
         self.processes()?.into_iter().map(pss).sum()
     }
 
-    /// Descriptors that it and its workers have open.
+    /// Open descriptors of the server and its workers.
     pub fn descriptors(&self) -> Result<usize> {
         let open = |pid| Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count());
         self.processes()?.into_iter().map(open).sum()
     }
 
-    /// Forgets how much memory it ever had, for `memory_peak`.
+    /// Resets the peak of `memory_peak`.
     pub fn reset_memory_peak(&self) -> Result<()> {
         Ok(fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
-    /// The most memory that was in its hands, in bytes, and what is now; workers not included.
+    /// The peak of its resident memory and the current amount in bytes, without workers.
     pub fn memory_peak(&self) -> Result<[f64; 2]> {
         let kib_field = |name| kib_field(self.child.id(), "status", name);
         Ok([kib_field("VmHWM:")?, kib_field("VmRSS:")?])
     }
 
-    /// Itself first, then its workers, which are the processes that it started.
+    /// Its process id, followed by those of its workers, which are the processes it started.
     pub fn processes(&self) -> Result<Vec<u32>> {
         let own = self.child.id();
         let workers = fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
@@ -185,14 +184,14 @@ impl Server {
         Ok(std::iter::once(Ok(own)).chain(workers).collect::<std::result::Result<_, _>>()?)
     }
 
-    /// Waits until the history has taken in everything, and a little for what follows from that.
+    /// Waits until the projection has caught up, and a little for what follows from that.
     pub fn settle(&self) -> Result<()> {
         self.caught_up(TIMEOUT)?;
         thread::sleep(Duration::from_secs(1));
         Ok(())
     }
 
-    /// Waits until the history has taken in everything.
+    /// Waits until the projection has caught up.
     pub fn caught_up(&self, within: Duration) -> Result<()> {
         let started = Instant::now();
         while started.elapsed() < within {
@@ -202,10 +201,10 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Err("the history is still behind".into())
+        Err("the projection has not caught up".into())
     }
 
-    /// How it says that it is.
+    /// The JSON of `/health`.
     pub fn health(&self) -> Result<Value> {
         let mut client = Client::connect(self.address)?;
         let body = client.call(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200)?;
@@ -215,9 +214,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is gone already when any of this fails.
+        // All of this fails if the process has ended already.
         if self.processes().is_ok_and(|processes| processes.len() > 1) {
-            // Its workers would live on, and what they used would not be counted as its own.
+            // Workers would survive a kill, and their CPU time would not count as this program's.
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             let started = Instant::now();
             while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < STOP_MAX {
@@ -229,7 +228,7 @@ impl Drop for Server {
     }
 }
 
-/// Fills sled alone, in a process of its own, with so many versions to an entry, and tells the
+/// Fills sled alone in a process of its own, with `block` versions in an entry. Returns the
 /// seconds.
 pub fn sled_fill(scratch: &Scratch, block: u64, records: usize, events: usize) -> Result<f64> {
     let mut command = Command::new(binary("broker-bench")?);
@@ -243,35 +242,35 @@ pub fn sled_fill(scratch: &Scratch, block: u64, records: usize, events: usize) -
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
-/// A port of loopback that is free now.
+/// A free port of loopback.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A process's share of memory in bytes: what only it uses, and its part of what it shares.
+/// Proportional memory of a process in bytes.
 pub fn pss(pid: u32) -> Result<f64> {
     kib_field(pid, "smaps_rollup", "Pss:")
 }
 
-/// CPU that a process has used, in ticks of usually 10 ms.
+/// CPU time of a process, in ticks of usually 10 ms.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is a name in parentheses; user and system time are the 14th and 15th.
-    let (_, fields) = stat.rsplit_once(')').ok_or("a stat has a name")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in a stat")?;
     let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
     let ticks: f64 = ticks.sum::<std::result::Result<f64, _>>()?;
     Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
 }
 
-/// The bytes that a line of a file about a process tells.
+/// A field in KiB of a file about a process, in bytes.
 fn kib_field(pid: u32, file: &str, name: &str) -> Result<f64> {
     let lines = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
     let line = lines.lines().find_map(|line| line.strip_prefix(name));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("memory is told")?;
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")).ok_or("a field is missing")?;
     Ok(kib.trim().parse::<f64>()? * 1024.0)
 }
 
-/// A program beside this one.
+/// A program next to this one.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {

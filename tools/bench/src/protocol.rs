@@ -1,4 +1,4 @@
-//! What the load needs to know of a server's protocol, so that one load measures them all.
+//! The protocols of servers, so that one load measures them all.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,39 +9,39 @@ use crate::http::parse;
 /// What has arrived of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Refused for now: it is to be asked again.
+    /// A refusal: the request is to be sent again.
     Busy,
-    /// All, and it was taken in.
+    /// All of it: the request was accepted.
     Done,
-    /// Not all yet.
+    /// Only a part.
     Incomplete,
 }
 
-/// How one server is asked to take in a value, and says that it did.
+/// How a server is asked to store a value, and acknowledges it.
 pub trait Protocol {
-    /// Makes a new connection, which blocks, ready for requests.
+    /// Prepares a new connection, which blocks, for requests.
     fn prepare(&self, _stream: &mut TcpStream, _connection: usize) -> Result<()> {
         Ok(())
     }
 
-    /// How many different requests there are; they are sent in turn.
+    /// The number of different requests, which are sent in turn.
     fn count(&self) -> usize;
 
-    /// Appends a connection's request of this number to `out`.
+    /// Appends the request of this number to `out`.
     fn request(&self, connection: usize, number: usize, out: &mut Vec<u8>);
 
-    /// Looks at all that has arrived since the last answer.
+    /// Parses everything that has arrived since the last answer.
     fn answer(&self, bytes: &[u8]) -> Result<Answer>;
 }
 
-/// Requests of HTTP that are sent in turn.
+/// HTTP requests that are sent in turn.
 pub struct HttpRequests {
     requests: Vec<Vec<u8>>,
     status: u16,
 }
 
 impl HttpRequests {
-    /// Requests that are answered with this status.
+    /// Requests that are acknowledged with this status.
     pub fn new(requests: Vec<Vec<u8>>, status: u16) -> Self {
         Self { requests, status }
     }
@@ -66,7 +66,7 @@ impl Protocol for HttpRequests {
     }
 }
 
-/// The error for an answer that was not expected.
+/// The error for an unexpected answer.
 pub fn refusal(bytes: &[u8]) -> Box<dyn std::error::Error> {
     io::Error::other(format!("unexpected answer: {}", String::from_utf8_lossy(bytes))).into()
 }

@@ -1,4 +1,5 @@
-//! A first visit: every newest value to one client, against a loop that writes the same bytes.
+//! A first visit: every latest value to one client, compared with a loop that writes the same
+//! bytes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,14 +14,14 @@ use crate::workload::Workload;
 
 const REQUEST: &[u8] =
     b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
-/// Stands in the last block of a replay and in no value.
+/// Part of the last block of a replay, and of no value.
 const SYNCED: &[u8] = b"event:broker:synced";
-/// The last block, with what frames it, is shorter.
+/// The last block, including its framing, is shorter.
 const LAST_BLOCK_BYTES_MAX: usize = 320;
 const WRITE_BYTES: usize = 64 << 10;
 const BATCH: usize = 1_000;
 
-/// How many values, how often, and what is expected.
+/// The number of values and runs, and the estimates.
 struct Size {
     values: usize,
     runs: usize,
@@ -30,12 +31,12 @@ struct Size {
 }
 
 /// A value is a block of 450 bytes: 200 of data, 150 of the record around it, 70 of cursor, 30 of
-/// framing. Encoding one costs 0.4 µs; memory is copied three times on each side of the socket,
-/// which loopback does at 2 GB/s.
+/// framing. Encoding one takes 0.4 µs; memory is copied three times on each side of the socket, at
+/// 2 GB/s on loopback.
 ///
-/// 1,000 values: 0.45 MB take 0.4 ms of encoding and 0.3 ms of copying, beside 0.2 ms to connect.
-/// 100,000 values: 45 MB take 40 ms of encoding and 25 ms of copying, which do not overlap, for
-/// actix writes what it has before it asks for more.
+/// 1,000 values: 0.45 MB take 0.4 ms to encode, 0.3 ms to copy, and 0.2 ms to connect. 100,000
+/// values: 45 MB take 40 ms to encode and 25 ms to copy, which do not overlap, because actix writes
+/// what it has before it asks for more.
 const SIZES: [Size; 2] = [
     Size {
         values: 1_000,
@@ -109,7 +110,7 @@ pub fn fill(
     Ok(())
 }
 
-/// Seconds from the connect to the end of the replay, which is left in `into`.
+/// Reads a replay into `into`, and returns the seconds since connecting.
 fn read(address: SocketAddr, into: &mut Vec<u8>) -> Result<f64> {
     into.clear();
     let mut buffer = vec![0; 256 << 10];
@@ -131,7 +132,7 @@ fn read(address: SocketAddr, into: &mut Vec<u8>) -> Result<f64> {
     }
 }
 
-/// The floor: writes the bytes to whoever connects, for as long as this program runs.
+/// The floor: writes the bytes to every client, until the program ends.
 fn serve(bytes: Vec<u8>) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

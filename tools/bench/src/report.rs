@@ -1,16 +1,16 @@
-//! Figures, their table and their JSON.
+//! Figures, as a table and as JSON.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// Everything that was measured, in order.
+/// The figures, in the order in which they were measured.
 pub struct Report {
     machine: Value,
     figures: Vec<Figure>,
 }
 
-/// One measured number.
+/// A measured number.
 pub struct Figure {
     bench: String,
     what: String,
@@ -20,10 +20,10 @@ pub struct Figure {
     goal: Option<Goal>,
 }
 
-/// The median of several runs, and the least and greatest.
+/// The median, minimum and maximum of several runs.
 #[derive(Clone, Copy)]
 pub struct Spread {
-    /// The middle one.
+    /// The median.
     pub median: f64,
     low: f64,
     high: f64,
@@ -33,14 +33,14 @@ pub struct Spread {
 /// What a figure should reach.
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// It is good when it is so small.
+    /// At most this much.
     AtMost(f64),
-    /// It is good when it is so great.
+    /// At least this much.
     AtLeast(f64),
 }
 
 impl Report {
-    /// An empty one, with what the machine is.
+    /// An empty report that describes the machine.
     pub fn begin() -> Self {
         let system = rustix::system::uname();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -55,12 +55,12 @@ impl Report {
         Self { machine, figures: Vec::new() }
     }
 
-    /// Adds what else the machine has.
+    /// Adds to the description of the machine.
     pub fn note(&mut self, name: &str, what: &str) {
         self.machine[name] = what.into();
     }
 
-    /// Takes in a figure: of which bench, what, its unit, and the runs.
+    /// Adds a figure: its bench, what it is, its unit, and the value of each run.
     pub fn add(
         &mut self,
         bench: impl Into<String>,
@@ -75,13 +75,13 @@ impl Report {
         self.figures.last_mut().expect("it was just pushed")
     }
 
-    /// The median of a figure, when it was measured.
+    /// The median of a figure, if it was measured.
     pub fn median(&self, bench: &str, what: &str) -> Option<f64> {
         let found = self.figures.iter().find(|figure| figure.bench == bench && figure.what == what);
         found.map(|figure| figure.measured.median)
     }
 
-    /// Whether each goal was met, and whose it is.
+    /// For each goal, whether it was met, and the figure.
     pub fn goals(&self) -> impl Iterator<Item = (bool, String)> {
         let met = |figure: &Figure| {
             let is_met = figure.goal?.is_met(figure.measured.median);
@@ -90,7 +90,7 @@ impl Report {
         self.figures.iter().filter_map(met)
     }
 
-    /// The machine and the figures.
+    /// The machine and the figures as JSON.
     pub fn json(&self) -> String {
         let figures = self.figures.iter().map(|figure| {
             let Spread { median, low, high, runs } = figure.measured;
@@ -107,19 +107,19 @@ impl Report {
 }
 
 impl Figure {
-    /// What was expected before the first run.
+    /// Sets what was expected before the first run.
     pub fn estimate(&mut self, estimate: f64) -> &mut Self {
         self.estimate = Some(estimate);
         self
     }
 
-    /// What it should reach.
+    /// Sets what it should reach.
     pub fn goal(&mut self, goal: Goal) {
         self.goal = Some(goal);
     }
 }
 
-/// The median of runs, of which there is at least one.
+/// The spread of the values of at least one run.
 pub fn spread(runs: &[f64]) -> Spread {
     let mut sorted = runs.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -168,7 +168,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Three digits are all that a measurement on a shared machine can carry.
+/// Formats a value with about three digits, more than a shared machine can reproduce.
 pub fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

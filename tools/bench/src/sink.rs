@@ -1,9 +1,9 @@
-//! A producer that never pauses, into a sink whose disk is slow: what it takes in memory.
+//! Memory of a producer that never pauses and sends to a sink on a slow disk.
 //!
-//! The producer is a process of its own, this program again, with Broker as a library in it. Every
-//! sync of its journal is made slower by `shim/slow.c`. Beside it the same events come in batches
-//! that are awaited one after the other, so that nothing ever queues: what memory grows by there is
-//! the log's and the history's, whoever inserts.
+//! The producer is this program again in a process of its own, with Broker as a library.
+//! `shim/slow.c` slows down every sync of its journal. For comparison the same events are inserted
+//! in batches that are awaited one after the other, so that nothing queues: there, memory grows
+//! only by what the log and the projection take.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -21,15 +21,16 @@ use crate::workload::{DATA_BYTES, name};
 
 /// Events of the producer between two samples of its memory.
 const STEP: usize = 10_000;
-/// Few, so that newest values are nothing.
+/// Few, so that latest values take no memory.
 const EVENTS: usize = 100;
-/// Longer than any sync of a sound disk. A group is a MiB of the queue, 1,470 events, so the disk
-/// takes 29,000 a second: less than a producer makes, and than the history takes in.
+/// Longer than any sync of a healthy disk. A group is a MiB of the queue, 1,470 events, so the disk
+/// takes 29,000 a second: less than what the producer sends, and what the projection applies.
 const SYNC_US: &str = "50000";
 
-/// 47,000 events of 712 bytes are the sinks' half of the queue, 32 MiB, and take about 800 bytes
-/// each: what was sent 240, its value 200, the way back to the sink 150, the allocations' rounding
-/// 200; and the history of 100,000 takes 8 MB. Before the first run this was 85, of a whole queue.
+/// The sinks' half of the queue, 32 MiB, holds 47,000 events of 712 bytes, which take about 800
+/// bytes each: the sent event 240, its value 200, the way back to the sink 150, rounding of the
+/// allocations 200. The history of 100,000 takes 8 MB. Before the first run the estimate was 85,
+/// for a whole queue.
 const ESTIMATE_FULL_MB: f64 = 46.0;
 /// A recent id 16, sled's page table 60.
 const ESTIMATE_GROWTH: f64 = 80.0;
@@ -52,18 +53,18 @@ pub fn run(records: usize, report: &mut Report) -> Result<()> {
         "B",
         &[sink.growth - awaited.growth],
     );
-    // A hundredth of what an event is: noise of the allocator, and nothing that grows.
+    // A hundredth of an event: noise of the allocator, and no growth.
     own.estimate(0.0).goal(Goal::AtMost(8.0));
     report.add("sink", "events a second", "", &[records as f64 / sink.seconds]);
     Ok(())
 }
 
-/// What a producer took, in bytes.
+/// Memory of a producer, in bytes.
 struct MemoryUse {
     empty: f64,
-    /// When a tenth was sent, which is more than the queue holds.
+    /// After a tenth of the events, which is more than the queue holds.
     full: f64,
-    /// By each event after that, from the line that fits the samples best.
+    /// Growth by each event after that, fitted to all samples.
     growth: f64,
     ahead_max: u64,
     seconds: f64,
@@ -92,16 +93,16 @@ fn produce(what: &str, records: usize) -> Result<MemoryUse> {
     let seconds = began.elapsed().as_secs_f64();
     let status = child.wait()?;
     if !status.success() {
-        return Err(format!("{what} ended: {status}").into());
+        return Err(format!("{what} failed: {status}").into());
     }
     let tenth = records as f64 / 10.0;
-    let (_, empty) = *samples.first().ok_or("it told of nothing")?;
+    let (_, empty) = *samples.first().ok_or("the producer printed nothing")?;
     let after: Vec<_> = samples.into_iter().filter(|(sent, _)| *sent >= tenth).collect();
     let (_, full) = *after.first().ok_or("it sent few")?;
     Ok(MemoryUse { empty, full, growth: slope(&after), ahead_max, seconds })
 }
 
-/// Of the line through points that is nearest to them, by least squares.
+/// The slope of the line that fits points best, by least squares.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
@@ -110,7 +111,7 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     along / points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>()
 }
 
-/// Compiles it; `cc` is there wherever Rust links.
+/// Compiles the shim; `cc` is present wherever Rust links.
 fn shim(scratch: &Scratch) -> Result<PathBuf> {
     let (source, library) = (scratch.path().join("slow.c"), scratch.path().join("slow.so"));
     fs::write(&source, include_str!("../shim/slow.c"))?;
@@ -122,7 +123,7 @@ fn shim(scratch: &Scratch) -> Result<PathBuf> {
     Ok(library)
 }
 
-/// The producer: tells after every step how many it has sent, and how many are durable.
+/// The producer. After every step it prints how many events it has sent, and how many are durable.
 pub fn fill(directory: &Path, records: usize, is_awaited: bool) -> Result<()> {
     actix_rt::System::new().block_on(async {
         let config = Config::default().data_dir(directory).cache_bytes(1 << 20);

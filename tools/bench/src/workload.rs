@@ -1,8 +1,8 @@
-//! What is inserted: values of equal length under names of equal length, the same in every run.
+//! Values to insert, of equal length under names of equal length, and the same in every run.
 
 use std::fmt::Write as _;
 
-/// Length of a value in bytes, unless another is asked for.
+/// Default length of a value in bytes.
 pub const DATA_BYTES: usize = 200;
 
 /// A source of inserts; equal seeds give equal bytes.
@@ -11,44 +11,44 @@ pub struct Workload {
     data_bytes: usize,
 }
 
-/// The name of an event.
+/// The name of an event by number.
 pub fn name(event: usize) -> String {
     format!("bench.{event:06}")
 }
 
 impl Workload {
-    /// One that starts from a seed.
+    /// Values of the default length.
     pub fn new(seed: u64) -> Self {
         Self::sized(seed, DATA_BYTES)
     }
 
-    /// One with values of another length.
+    /// Values of another length.
     pub fn sized(seed: u64, data_bytes: usize) -> Self {
         Self { state: seed | 1, data_bytes }
     }
 
-    /// A whole request that inserts one value.
+    /// A request that inserts one value.
     pub fn insert(&mut self, event: usize) -> Vec<u8> {
         post("/insert", &self.body(event))
     }
 
-    /// A whole request that inserts one value of each event, atomically.
+    /// A request that inserts one value of each event, atomically.
     pub fn batch(&mut self, events: impl Iterator<Item = usize>) -> Vec<u8> {
         let bodies: Vec<_> = events.map(|event| self.body(event)).collect();
         post("/insert", &format!("[{}]", bodies.join(",")))
     }
 
-    /// The JSON that names an event and gives it a value.
+    /// The JSON of an insert.
     pub fn body(&mut self, event: usize) -> String {
         format!("{{\"event\":\"{}\",\"data\":{}}}", name(event), self.value())
     }
 
-    /// A value, which is JSON.
+    /// A JSON value.
     pub fn value(&mut self) -> String {
         let mut data = String::from("{\"text\":\"");
         while data.len() < self.data_bytes - 2 {
-            // Incompressible, and without anything to escape.
-            write!(data, "{:016x}", self.next()).expect("a string takes all text");
+            // Incompressible, and without characters to escape.
+            write!(data, "{:016x}", self.next()).expect("writing to a string");
         }
         data.truncate(self.data_bytes - 2);
         data.push_str("\"}");
@@ -64,7 +64,7 @@ impl Workload {
     }
 }
 
-/// A whole request that posts JSON.
+/// An HTTP request that posts JSON.
 pub fn post(path: &str, body: &str) -> Vec<u8> {
     let len = body.len();
     format!(

@@ -1,5 +1,5 @@
-//! What a long history costs: load that lasts, inserts and reads beside it, a start after a crash,
-//! a rebuild of what is derived, and the disk.
+//! What a long history costs: sustained load, inserts and reads, a start after a crash, a rebuild
+//! of the projection, and disk space.
 
 mod sustained;
 mod reads;
@@ -17,58 +17,58 @@ use crate::process::{Scratch, Server, sled_fill};
 use crate::report::{Goal, Report};
 use crate::workload::Workload;
 
-/// Length of a value, as the goal for the disk has it.
+/// Length of a value in the goal for disk space.
 const DATA_BYTES: usize = 300;
 const BATCH: usize = 1_000;
 const WRITERS: usize = 4;
 const EVENTS_MAX: usize = 10_000;
-/// What much history is compared with; an event has a page of versions there too.
+/// A short history to compare with; its events have a page of versions, too.
 const LITTLE: Size = Size { records: 10_000, events: 100 };
 const CRASHES: usize = 3;
-/// In the moment before a crash, so that the projection is behind.
+/// Just before a crash, so that the projection lags.
 const CRASH_BATCHES: usize = 100;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Longer than ten million records take.
 const CATCH_UP_MAX: Duration = Duration::from_secs(3600);
 
-/// The log takes a batch of 1,000 in 4 ms with four writers, but the projection, at 60,000 a
-/// second beside them, is never more than two million records behind.
+/// Four writers give the log a batch of 1,000 every 4 ms, but the projection, which then applies
+/// 60,000 a second, never lags by more than two million records.
 const ESTIMATE_FILL: f64 = 75_000.0;
-/// The checkpoint's 10,000 records, 32 MiB of log at most beside them, and sled's 0.4 GB
-/// opened from its last snapshot: 0.1, 0.1 and 0.3 s.
+/// The snapshot's 10,000 records 0.1 s, at most 32 MiB of log after it 0.1 s, and opening sled's
+/// 0.4 GB from its own last snapshot 0.3 s.
 const ESTIMATE_START_S: f64 = 0.5;
-/// 1.06 keys a record, for each step has 1,000 of 10,000 events, at 14 CPU-µs a key.
+/// 1.06 keys a record, because each step has 1,000 of 10,000 events, at 14 CPU-µs a key.
 const ESTIMATE_SLED: f64 = 67_000.0;
-/// Two keys a record: 30 CPU-µs on a core of its own.
+/// Two keys a record: 30 CPU-µs on a processor of its own.
 const ESTIMATE_SLED_SINGLE: f64 = 33_000.0;
-/// 3 CPU-µs more for reading, checksums and the chain, and 2 less, for a line that was moved lately
-/// is known.
+/// 3 CPU-µs more for reading, checksums and the chain, and 2 less, because recently changed entries
+/// are known.
 const ESTIMATE_REBUILD: f64 = 60_000.0;
-/// 159, the name's 12, and the data; a thousand share the head of a group.
+/// 159, the name's 12, and the data; a thousand records share the head of a group.
 const ESTIMATE_JOURNAL: f64 = 471.0;
-/// A place 15, a sixteenth of a key and of sled's page 5, and as much again that sled has not
+/// A location 15, a sixteenth of a key and of sled's page 5, and as much again that sled has not
 /// reclaimed.
 const ESTIMATE_PROJECTION: f64 = 40.0;
 
-/// Versions of a full block in Broker's projection. sled alone is measured with them, and with an
-/// entry for each version, which is what the goals were set by.
+/// Versions in a full block of Broker's projection. sled alone is measured with such blocks, and
+/// with an entry for each version, on which the goals were based.
 pub const BROKER_BLOCK: u64 = 16;
 const SINGLE_BLOCK: u64 = 1;
 
-/// How much history.
+/// The size of a history.
 #[derive(Clone, Copy)]
 struct Size {
     records: usize,
     events: usize,
 }
 
-/// How long and how often.
+/// How much to measure.
 pub struct Settings {
     /// Records of the long history.
     pub records: usize,
-    /// Of the lasting load and the rebuild, which take minutes each.
+    /// Rounds of the sustained load and of the rebuild, which take minutes each.
     pub rounds: usize,
-    /// How long the lasting load lasts.
+    /// Duration of the sustained load.
     pub sustained: Duration,
 }
 
@@ -97,7 +97,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     rebuild(settings.rounds, &scratch, much, report)
 }
 
-/// Kills the server while it takes in batches, and starts it again.
+/// Kills the server while it is filled, and starts it again.
 fn crashes(
     mut server: Server,
     scratch: &Scratch,
@@ -107,7 +107,7 @@ fn crashes(
     let mut runs: [Vec<f64>; 3] = Default::default();
     for _ in 0..CRASHES {
         fill(&server, CRASH_BATCHES, size)?;
-        // Killed, not asked to end.
+        // Kills the server.
         drop(server);
         let started = Instant::now();
         server = Server::broker(scratch, &[])?;
@@ -141,7 +141,7 @@ fn disk(server: &Server, scratch: &Scratch, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Removes the projection, and starts.
+/// Removes the projection, and measures how fast a start rebuilds it.
 fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) -> Result<()> {
     let mut runs: [Vec<f64>; 5] = Default::default();
     for _ in 0..rounds {
@@ -173,10 +173,10 @@ fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) ->
     Ok(())
 }
 
-/// Inserts so many batches over some connections; what is refused for now is asked again.
+/// Inserts this many batches over some connections; refused ones are tried again.
 fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
     let mut workload = size.workload(8);
-    // The same again and again: what is stored of a value does not depend on the others.
+    // The same requests repeat: what is stored of a value does not depend on other values.
     let firsts = (0..size.events).step_by(size.batch());
     let requests: Vec<_> =
         firsts.map(|first| workload.batch(first..first + size.batch())).collect();
@@ -199,8 +199,7 @@ fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
     };
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(write)).collect();
-        let ends =
-            writers.into_iter().map(|writer| writer.join().expect("a writer does not panic"));
+        let ends = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
         ends.collect::<std::io::Result<Vec<()>>>()
     })?;
     Ok(())
@@ -211,13 +210,13 @@ impl Size {
         Workload::sized(seed, DATA_BYTES)
     }
 
-    /// Records of a batch, which divides the events.
+    /// The size of a batch, which divides the number of events.
     fn batch(self) -> usize {
         (1..=BATCH.min(self.events)).rev().find(|len| self.events.is_multiple_of(*len)).unwrap_or(1)
     }
 }
 
-/// A request that reads.
+/// A GET request.
 fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What an insert, a page of history and a newest value cost with much history, against little.
+//! Inserts, pages of history and reads of a latest value, with a long history and with a short one.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,7 +14,7 @@ const ROUNDS: usize = 40;
 const REQUESTS: usize = 25;
 const PAGE: usize = 100;
 
-/// Each kind of request in turn, on both stores.
+/// Measures each kind of request in turn on both servers.
 pub fn run(
     (few, few_size): (&Server, Size),
     (many, many_size): (&Server, Size),
@@ -30,7 +30,7 @@ pub fn run(
             runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
         }
         let [few, many, ratio] = &runs;
-        // Sync and round trip; a hundred records that lie apart, read one by one; a look-up.
+        // A sync and a round trip; a hundred scattered records, read one by one; a look-up.
         let (names, estimate) = match operation {
             Operation::Insert => {
                 (["insert, little", "insert, much", "insert, much / little"], 160.0)
@@ -39,7 +39,7 @@ pub fn run(
                 (["page of 100, little", "page of 100, much", "page of 100, much / little"], 900.0)
             }
             Operation::Latest => {
-                (["newest read, little", "newest read, much", "newest read, much / little"], 60.0)
+                (["latest read, little", "latest read, much", "latest read, much / little"], 60.0)
             }
         };
         report.add("history", names[0], "us", few).estimate(estimate);
@@ -57,12 +57,12 @@ enum Operation {
     Page,
 }
 
-/// One who asks a store.
+/// A client of one server.
 struct Reader {
     address: SocketAddr,
     size: Size,
     workload: Workload,
-    /// Steps through the events without order, by a number that has no divisor in common.
+    /// Visits the events in a scattered order: the step is coprime to their number.
     event: usize,
 }
 
@@ -71,9 +71,8 @@ impl Reader {
         Self { address: server.address, size, workload: size.workload(7), event: 0 }
     }
 
-    /// The median of a turn in microseconds, on a connection of its own: one whose worker happens to
-    /// run on another processor than the client takes 100 us more for each request, for as long as
-    /// it lasts.
+    /// The median of a round in microseconds, on a new connection: if its worker happens to run on
+    /// another processor than the client, each request takes 100 us more as long as it lasts.
     fn round_us(&mut self, operation: Operation) -> Result<f64> {
         let mut client = Client::connect(self.address)?;
         let mut times = Vec::with_capacity(REQUESTS);
@@ -91,7 +90,7 @@ impl Reader {
                     let found = name(self.event);
                     let body = client.call(&request, 200)?;
                     if !body.windows(found.len()).any(|window| window == found.as_bytes()) {
-                        return Err("the newest value was not found".into());
+                        return Err("the latest value was not found".into());
                     }
                 }
                 Operation::Page => {

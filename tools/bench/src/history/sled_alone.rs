@@ -1,6 +1,6 @@
-//! sled with the entries that Broker's projection makes, or with an entry for each version, in the
-//! same batches, and nothing else: no log to read, nothing to check, no checksum, and what Broker
-//! knows of an event from an earlier batch is looked up.
+//! sled with the entries of Broker's projection, or with an entry for each version, in the same
+//! batches. Nothing else is done: no log is read, and nothing is checked. What Broker remembers of
+//! an event from an earlier batch is looked up.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -12,29 +12,29 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::workload::name;
 
-/// Broker's: records of a step, how long a short one waits for more, and how many may wait before
-/// one more is refused.
+/// As in Broker: records of a step, how long a short step waits for more, and how many records may
+/// wait before inserts are refused.
 const STEP_RECORDS_MAX: usize = 1_000;
 const REST: Duration = Duration::from_millis(50);
 const LAG_RECORDS_MAX: u64 = 2_000_000;
 
-/// Lengths in Broker's entries. The first place of a block takes some 7 more.
+/// Lengths in Broker's entries. The first location of a block takes some 7 more.
 const PLACE_IN_BLOCK_BYTES: usize = 15;
-/// Of one that has an entry of its own.
+/// Length of a location with an entry of its own.
 const PLACE_BYTES: usize = 38;
 const FIELDS_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 4;
 
-/// A database that is opened as Broker opens its own.
+/// A database with the settings of Broker's.
 struct Index {
     db: sled::Db,
-    /// Versions of a full block.
+    /// Versions in a full block.
     block: u64,
     seq: u64,
 }
 
-/// What lies under an identity's key: the number of its history, its newest version, and the places
-/// of the versions that fill no block yet.
+/// The entry of an event: the number of its history, its latest version, and the locations of the
+/// versions that do not fill a block yet.
 struct IndexEntry {
     number: u64,
     version: u64,
@@ -48,7 +48,7 @@ impl Index {
         Ok(Self { db, block, seq: 0 })
     }
 
-    /// Applies a batch: a line for each event among them, every block that is full, a position.
+    /// Applies a batch: the entry of each event in it, every full block, and a position.
     fn step(&mut self, events: &[usize]) -> Result<()> {
         let mut batch = sled::Batch::default();
         let mut moved: HashMap<Vec<u8>, IndexEntry> = HashMap::new();
@@ -83,11 +83,11 @@ impl IndexEntry {
         Self { number, version: 0, open: Vec::new() }
     }
 
-    /// Adds a version, and gives the block that it fills.
+    /// Adds a version, and returns the key and value of the block that it fills, if it does.
     fn push(&mut self, seq: u64, versions: u64) -> Option<([u8; 17], Vec<u8>)> {
         self.version += 1;
         let bytes = if versions == 1 { PLACE_BYTES } else { PLACE_IN_BLOCK_BYTES };
-        // Numbers that change little, and a checksum.
+        // As in Broker, numbers that change little, and a checksum.
         let checksum = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
         self.open.resize(self.open.len() + bytes - checksum.len(), 0);
         self.open.extend_from_slice(&checksum);
@@ -102,7 +102,7 @@ impl IndexEntry {
         Some((key, block))
     }
 
-    /// Two times and the seq stand between them.
+    /// Two times and the seq follow the version, and are not decoded.
     fn encode(&self, seq: u64) -> Vec<u8> {
         let mut value = Vec::with_capacity(FIELDS_BYTES + self.open.len() + CHECKSUM_BYTES);
         for field in [self.number, self.version, seq, seq, seq] {
@@ -123,7 +123,7 @@ impl IndexEntry {
     }
 }
 
-/// Applies so many records of so many events as fast as it can, and tells the seconds.
+/// Applies records of a number of events as fast as possible, and returns the seconds.
 pub fn fill(path: &Path, block: u64, records: usize, events: usize) -> Result<f64> {
     let mut index = Index::open(path, block)?;
     let started = Instant::now();
@@ -136,7 +136,7 @@ pub fn fill(path: &Path, block: u64, records: usize, events: usize) -> Result<f6
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Records that wait, and the thread that applies them.
+/// Waiting records, and the thread that applies them.
 pub struct Queue {
     waiting: Mutex<VecDeque<usize>>,
     filled: Condvar,
@@ -145,7 +145,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts with an empty database, for as long as this program runs.
+    /// Starts with an empty database, until the program ends.
     pub fn start(path: &Path, block: u64) -> Result<Arc<Self>> {
         let mut index = Index::open(path, block)?;
         let queue = Arc::new(Self {
@@ -182,12 +182,12 @@ impl Queue {
         true
     }
 
-    /// How many are applied.
+    /// The number of applied records.
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::Relaxed)
     }
 
-    /// How many wait.
+    /// The number of waiting records.
     pub fn lag(&self) -> u64 {
         let applied = self.applied();
         self.taken.load(Ordering::Relaxed).saturating_sub(applied)

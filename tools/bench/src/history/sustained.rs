@@ -1,5 +1,5 @@
-//! Load without pause: longer than a burst, so the projection and the inserts share the processors,
-//! and in the end it is the projection that says how much is taken in.
+//! Load without pause for longer than a burst: the projection and the inserts share the processors,
+//! and in the end the projection limits how much is accepted.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ const CONNECTIONS: usize = 64;
 const EVENTS: usize = 1_000;
 
 /// A step's 1,000 records are of 630 of the 1,000 events, and fill 63 blocks: 0.7 keys a record, 10
-/// CPU-µs, beside 25 for the load and its answer: 2,000,000 / 35.
+/// CPU-µs, and 25 for the load and its answer: 2,000,000 / 35.
 const ESTIMATE_SLED: f64 = 57_000.0;
 /// 1.6 keys a record, and so 25 CPU-µs: 2,000,000 / 50.
 const ESTIMATE_SLED_SINGLE: f64 = 40_000.0;
-/// The same entries took 20 CPU-µs with the load and its answer by then, not 35; 3 more for the log
-/// and for waking who waits, and a tenth of the time idle: 0.9 of 2,000,000 / 23.
+/// The same entries took 20 CPU-µs by then, with the load and its answer, not 35; 3 more for the
+/// log and for waking waiting inserts, and a tenth of the time idle: 0.9 of 2,000,000 / 23.
 const ESTIMATE_SLED_STORED: f64 = 78_000.0;
 /// 3 CPU-µs more for the log, and 3 for reading it back, checksums and the chain.
 const ESTIMATE_BROKER: f64 = 49_000.0;
 
-/// Measures and reports: so many runs of so long.
+/// Measures and reports this many runs of this duration.
 pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()> {
     let mut workload = Workload::new(6);
     let protocol =
         HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
     let mut runs: [Vec<f64>; 10] = Default::default();
     for _ in 0..rounds {
-        // Each is gone before the other begins: what it has not applied yet would go on.
+        // Each server ends before the next one starts: applying what is left would go on.
         let alone = |block| {
             let scratch = Scratch::new()?;
             let server = Server::bare_indexed(&scratch.path().join("sled"), block)?;
@@ -63,7 +63,7 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
     let stored = report.add(name, "sled, the same, and a synced log, applied", "/s", stored);
     stored.estimate(ESTIMATE_SLED_STORED);
     report.add(name, "broker, applied", "/s", broker).estimate(ESTIMATE_BROKER);
-    // The goal was set by an entry for each version, beside a load; that of Broker is stored.
+    // The goal was based on an entry for each version under load. Broker also stores the records.
     let to_single = report.add(name, "broker / sled, an entry a version", "x", to_single);
     to_single.estimate(ESTIMATE_BROKER / ESTIMATE_SLED_SINGLE).goal(Goal::AtLeast(0.8));
     let to_stored = report.add(name, "broker / sled, the same, and a synced log", "x", to_stored);
@@ -75,7 +75,7 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-/// What a server applied, acknowledged and refused, each a second.
+/// The applied, acknowledged and refused requests a second.
 fn measure(
     server: &Server,
     duration: Duration,

@@ -1,5 +1,5 @@
-//! Many connections at once, in short turns: each server anew in each round, so that all do the
-//! same on the same disk. More than Redis is the goal; 1.25 times as much is hoped for.
+//! Many connections for a short time. Each server is started again in each round, so that all do
+//! the same on the same disk. The goal is to beat Redis; 1.25 times as much is hoped for.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,34 +16,34 @@ const ROUNDS: usize = 3;
 const FEW: usize = 64;
 const MANY: usize = 256;
 
-/// The bare handler has no disk, and the slow ones nothing that gets better or worse: they settle
-/// sooner.
+/// Shorter for the bare handler, which has no disk, and for the slow servers, which change little:
+/// they settle sooner.
 const SHORT_MAX: Duration = Duration::from_secs(4);
 
-/// The burst bench's estimate of 60,000, less what it missed by: 55,600.
+/// The burst bench's estimate of 60,000, corrected by its error, 55,600.
 const ESTIMATE_BROKER: f64 = 56_000.0;
-/// With 256 more requests share a read, a group and a sync.
+/// With 256, more requests share a read, a group and a sync.
 const ESTIMATE_BROKER_MANY: f64 = 60_000.0;
-/// One thread takes 6 µs a command, and syncs once for those that wait: 64 take 400 µs, and 250 of
-/// syncing a file that grows, in which the load tool sends what it can: 64 / 650 µs is the most.
+/// One thread takes 6 µs a command, and syncs once for all waiting ones: 64 take 400 µs, and
+/// syncing a file that grows takes 250, while the load sends what it can: at most 64 / 650 µs.
 const ESTIMATE_REDIS: f64 = 80_000.0;
-/// 256 / 1,800 µs would be 140,000; the load tool's 4 µs, and both on two cores, make it less.
+/// 256 / 1,800 µs would be 140,000; less, because the load takes 4 µs on the same two processors.
 const ESTIMATE_REDIS_MANY: f64 = 100_000.0;
-/// A sync for each message, of a file that grows: 200 µs, and Go's 50.
+/// A sync of a file that grows for each message: 200 µs, and 50 of Go.
 const ESTIMATE_NATS: f64 = 4_000.0;
 /// A transaction for each record: 200 µs of sync, 400 of hooks, validation, JSON and SQLite.
 const ESTIMATE_POCKETBASE: f64 = 1_500.0;
-/// 64 under way at 56,000 a second are 1.1 ms, 3.5 times that now and then; Redis 0.8 and 3.
+/// 64 in flight at 56,000 a second take 1.1 ms, and sometimes 3.5 times that; Redis 0.8 and 3.
 const ESTIMATE_P99: f64 = 1.33;
 
-/// What Broker is compared with here.
+/// The programs that Broker is compared with.
 pub struct Peers<'a> {
     pub nats: &'a Path,
     pub pocketbase: &'a Path,
     pub redis: &'a Path,
 }
 
-/// Measures and reports; a burst takes so long.
+/// Measures and reports, with bursts of this duration.
 pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()> {
     let requests = broker(2);
     let redis_protocol = Redis::new(&mut Workload::new(2), EVENTS);
@@ -102,7 +102,7 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// One server on an empty directory, for a time.
+/// Loads one server on an empty directory for a time.
 fn run_once(
     runs: &mut Runs,
     start: impl Fn(&Scratch) -> Result<Server>,
@@ -110,7 +110,7 @@ fn run_once(
     duration: Duration,
     protocol: &dyn Protocol,
 ) -> Result<()> {
-    // What the last one left to be written is not this one's.
+    // What an earlier server left to be written must not disturb this one.
     rustix::fs::sync();
     let scratch = Scratch::new()?;
     runs.add(&start(&scratch)?, connections, duration, protocol)

@@ -1,9 +1,9 @@
-//! Broker beside what else one would take: Redis, NATS JetStream and PocketBase, each on loopback
-//! and set so that what it acknowledged survives a loss of power, under the load of one tool.
+//! Broker and alternatives to it: Redis, NATS JetStream and PocketBase, each on loopback, under the
+//! same load, and configured so that what it acknowledged survives a power loss.
 //!
-//! They are no equals: none of the others checks and numbers what it takes, chains it, or pushes
-//! the newest version to whoever comes. Each is given what is asked of all: the same values, and an
-//! answer when they are synced.
+//! They are not equivalent: none of the others checks, numbers and chains what it stores, or pushes
+//! the latest version to every new client. Each gets the same values, and answers when they are
+//! synced.
 
 mod single;
 mod bursts;
@@ -25,7 +25,7 @@ use crate::workload::Workload;
 
 const EVENTS: usize = 1_000;
 
-/// The programs that are compared with.
+/// The programs to compare with.
 #[derive(Default)]
 pub struct Programs {
     /// `nats-server`.
@@ -36,7 +36,7 @@ pub struct Programs {
     pub redis: Option<PathBuf>,
 }
 
-/// Measures and reports; a burst takes so long.
+/// Measures and reports, with bursts of this duration.
 pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<()> {
     let redis = absolute(&programs.redis, "redis-server: --redis")?;
     let nats = absolute(&programs.nats, "nats-server: --nats")?;
@@ -50,7 +50,7 @@ pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<
     bursts::run(&bursts::Peers { redis, nats, pocketbase }, burst, report)
 }
 
-/// Where a program is, wherever it will run. Links stay: Redis goes by the name that it is run by.
+/// The absolute path of a program. Links are kept, because Redis goes by the name it is run by.
 fn absolute(program: &Option<PathBuf>, wanted: &str) -> Result<PathBuf> {
     let program = program.as_ref().ok_or_else(|| format!("say where {wanted} FILE"))?;
     Ok(std::path::absolute(program)?)

@@ -1,5 +1,5 @@
-//! NATS JetStream with one stream on disk, and as little of its protocol as an acknowledged publish
-//! takes: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+//! NATS JetStream with one stream on disk, and what acknowledged publishing needs of its protocol:
+//! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,20 +13,20 @@ use crate::process::{Scratch, Server, free_port};
 use crate::protocol::{Answer, Protocol, refusal};
 use crate::workload::{Workload, name};
 
-/// One stream holds all events. It keeps everything, as Broker does.
+/// One stream holds all events, and keeps everything as Broker does.
 const STREAM: &str = concat!(
     r#"{"name":"BENCH","subjects":["bench.>"],"storage":"file","retention":"limits","#,
     r#""discard":"new","num_replicas":1,"allow_direct":true}"#
 );
 
-/// Publishes in the protocol of NATS.
+/// Publishes over the NATS protocol.
 pub struct Nats {
-    /// Of each event what stands before and after the inbox of a connection.
+    /// For each event, what precedes and follows the inbox of a connection.
     requests: Vec<(String, String)>,
 }
 
 impl Nats {
-    /// The values of `workload` under the subjects of so many events.
+    /// Publishes values of `workload` under the subjects of this many events.
     pub fn new(workload: &mut Workload, events: usize) -> Self {
         let request = |event| {
             let value = workload.value();
@@ -35,7 +35,7 @@ impl Nats {
         Self { requests: (0..events).map(request).collect() }
     }
 
-    /// Starts a server that syncs before it acknowledges, and makes the stream.
+    /// Starts a server that syncs before it acknowledges, and creates the stream.
     pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
         let port = free_port()?;
         let settings = format!(
@@ -59,7 +59,7 @@ impl Nats {
 }
 
 impl Protocol for Nats {
-    /// Subscribes to the connection's inbox, and waits until all that is known.
+    /// Subscribes to the connection's inbox, and waits until the server has confirmed it.
     fn prepare(&self, stream: &mut TcpStream, connection: usize) -> Result<()> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         let connect = r#"CONNECT {"verbose":false,"pedantic":false}"#;
@@ -79,8 +79,9 @@ impl Protocol for Nats {
         out.extend_from_slice(after.as_bytes());
     }
 
-    /// `MSG`, inbox, subscription and length in a line, then the acknowledgement. A `PING` may
-    /// stand before it; none is answered, since the server waits for that longer than a run takes.
+    /// An answer is `MSG`, inbox, subscription and length in a line, then the acknowledgement. A
+    /// `PING` may precede it, and needs no answer: the server waits for one longer than a run
+    /// takes.
     fn answer(&self, mut bytes: &[u8]) -> Result<Answer> {
         while let Some(rest) = bytes.strip_prefix(b"PING\r\n") {
             bytes = rest;
@@ -101,7 +102,7 @@ impl Protocol for Nats {
     }
 }
 
-/// Where a connection is told that its message was taken in.
+/// The subject on which a connection receives its acknowledgements.
 fn inbox(connection: usize) -> String {
     format!("_INBOX.{connection:04}")
 }

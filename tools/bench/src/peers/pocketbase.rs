@@ -12,8 +12,8 @@ use crate::process::{Scratch, Server, free_port};
 use crate::protocol::HttpRequests;
 use crate::workload::{Workload, post};
 
-/// A commit is synced only with this; PocketBase's own setting is NORMAL, which does not survive a
-/// loss of power. There is one connection that writes. The route tells what is set.
+/// A commit is synced only with this setting; PocketBase's own, NORMAL, does not survive a power
+/// loss. It has one connection that writes. The route returns the setting.
 const HOOK: &str = r#"
 onBootstrap((event) => {
   event.next()
@@ -29,15 +29,15 @@ routerAdd("GET", "/synchronous", (event) => {
 const MAIL: &str = "bench@example.com";
 const PASSWORD: &str = "only-for-this-run";
 
-/// Requests that insert the values of `workload` for so many events.
+/// Requests that insert values of `workload` for this many events.
 pub fn requests(workload: &mut Workload, events: usize) -> HttpRequests {
     let path = "/api/collections/bench/records";
     let bodies = (0..events).map(|event| workload.body(event));
     HttpRequests::new(bodies.map(|body| post(path, &body)).collect(), 200)
 }
 
-/// Starts a server that syncs each commit, and makes the collection, in which anybody may insert.
-/// It logs no requests.
+/// Starts a server that syncs each commit and logs no requests, and creates the collection, in
+/// which anybody may insert.
 pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
     fs::create_dir(scratch.path().join("hooks"))?;
     fs::write(scratch.path().join("hooks/sync.pb.js"), HOOK)?;
@@ -73,11 +73,11 @@ pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
     call("PATCH", "/api/settings", token, json!({ "logs": { "maxDays": 0 } }))?;
     let fields = json!([{ "name": "event", "type": "text" }, { "name": "data", "type": "json" }]);
     let collection = json!({ "name": "bench", "type": "base", "fields": fields, "createRule": "" });
-    // A longer answer would come in chunks.
+    // A longer answer would be chunked.
     call("POST", "/api/collections?fields=id", token, collection)?;
     let synchronous = &call("GET", "/synchronous", token, json!({}))?["synchronous"];
     if *synchronous != 2 {
-        return Err(format!("its commits are not synced: synchronous is {synchronous}").into());
+        return Err(format!("commits are not synced: synchronous is {synchronous}").into());
     }
     Ok(server)
 }

@@ -1,7 +1,7 @@
 //! Redis, which appends every command to a file.
 //!
-//! `XADD` is its nearest to an append: it makes an id of time and number, and keeps every entry of
-//! a stream for ranges. `RPUSH` would do less.
+//! `XADD` is its nearest equivalent of an append: it creates an id of time and number, and keeps
+//! all entries of a stream for range reads. `RPUSH` would do less.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,20 +11,20 @@ use crate::process::{Scratch, Server, free_port};
 use crate::protocol::{Answer, Protocol, refusal};
 use crate::workload::{Workload, name};
 
-/// Inserts in the protocol of Redis.
+/// Inserts over the Redis protocol.
 pub struct Redis {
     requests: Vec<Vec<u8>>,
 }
 
 impl Redis {
-    /// The values of `workload` in the streams of so many events.
+    /// Inserts values of `workload` into the streams of this many events.
     pub fn new(workload: &mut Workload, events: usize) -> Self {
         let request = |event| command(&["XADD", &name(event), "*", "data", &workload.value()]);
         Self { requests: (0..events).map(request).collect() }
     }
 
-    /// Starts a server that syncs before it answers. It makes no snapshots, and never rewrites its
-    /// file, so that nothing but the appending is measured.
+    /// Starts a server that syncs before it answers. It neither makes snapshots nor rewrites its
+    /// file, so that only appending is measured.
     pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
         let port = free_port()?;
         let mut command = Command::new(program);
@@ -44,7 +44,7 @@ impl Protocol for Redis {
         out.extend_from_slice(&self.requests[number % self.requests.len()]);
     }
 
-    /// The new id: its length in a line, then itself in another.
+    /// The answer is the new id: its length in a line, then the id in another.
     fn answer(&self, bytes: &[u8]) -> Result<Answer> {
         if !bytes.starts_with(b"$") {
             return Err(refusal(bytes));

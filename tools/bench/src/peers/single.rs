@@ -1,4 +1,4 @@
-//! One connection: Broker, what it must do at least, and Redis, in turn.
+//! One connection: Broker, the least an insert can cost, and Redis, in turn.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,14 +14,14 @@ use crate::report::{Goal, Report};
 use crate::synced_file::SyncedFile;
 use crate::workload::Workload;
 
-/// As many as there are of [`APPENDS`], with the first, which is slow and not counted.
+/// Together with the first round, which is slow and not counted, they make [`APPENDS`].
 const ROUNDS: usize = 160;
 
-/// The floor: 100 µs for append and sync, 40 for the round trip. Broker adds two wakes of 8 µs and
-/// 10 µs of work, or no wakes where the thread that brought the insert appends it: 150 to 166.
+/// The floor is 100 µs for append and sync, and 40 for the round trip. Broker adds two wakes of 8
+/// µs and 10 µs of work, or no wakes where the thread that read the insert appends it: 150 to 166.
 const ESTIMATE_BROKER_US: f64 = 160.0;
-/// A file that grows has its size synced too: 150 µs; 30 for the round trip, since reading,
-/// appending, syncing and answering are one thread.
+/// A growing file has its size synced too: 150 µs; 30 for the round trip, because one thread reads,
+/// appends, syncs and answers.
 const ESTIMATE_REDIS_US: f64 = 180.0;
 
 /// Measures and reports.
@@ -61,7 +61,7 @@ pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One connection that blocks.
+/// One connection with blocking calls.
 struct SingleConnection<'a> {
     stream: TcpStream,
     protocol: &'a dyn Protocol,
@@ -93,7 +93,7 @@ impl<'a> SingleConnection<'a> {
             }
             self.answer.extend_from_slice(&buffer[..read]);
             match self.protocol.answer(&self.answer)? {
-                Answer::Busy => return Err("one insert at a time was refused".into()),
+                Answer::Busy => return Err("a single insert was refused".into()),
                 Answer::Done => return Ok(()),
                 Answer::Incomplete => {}
             }
