@@ -35,7 +35,7 @@ if [ "$simulated" -gt 0 ]; then
     cargo test --locked --release --lib simulation -- --no-capture --test-threads 4 || status=1
 fi
 say "campaigns"
-# Several campaigns are several words.
+# CAMPAIGNS may be several words.
 # shellcheck disable=SC2086
 "$target/release/broker-torture" ${CAMPAIGNS:-all} --duration $((duration - simulated)) \
   --seed "$seed" --json "$target/torture.json" "${simulation[@]}" || status=1

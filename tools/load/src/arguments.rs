@@ -1,4 +1,4 @@
-//! What is asked for on the command line.
+//! The command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,34 +9,34 @@ use crate::protocol::ServerKind;
 use crate::run::UNDELIVERED_MAX;
 use crate::scenarios::SCENARIOS;
 
-/// What to run, how, and where to write it, besides the table on standard output.
+/// The parsed command line.
 pub struct Arguments {
-    /// Which scenario, or `all`.
+    /// The name of a scenario, or `all`.
     pub what: String,
-    /// Where the figures go.
+    /// File for the figures as JSON.
     pub json: Option<PathBuf>,
-    /// Where the plot goes.
+    /// File for the plot.
     pub svg: Option<PathBuf>,
-    /// How much is done.
+    /// How much to measure.
     pub settings: Settings,
 }
 
-/// How much is done.
+/// How much to measure.
 pub struct Settings {
-    /// How long values are published in a run.
+    /// How long a run publishes values.
     pub duration: Duration,
-    /// How often everything is measured.
+    /// Runs of each measurement.
     pub runs: usize,
-    /// How many subscribe, where it is not for the scenario to say.
+    /// Number of subscribers, instead of what the scenario chooses.
     pub subscriber_count: Option<usize>,
-    /// The most values on their way to somebody while others follow as fast as they can.
+    /// Maximum undelivered values of a subscriber while values are published as fast as possible.
     pub undelivered_max: usize,
-    /// What is compared.
+    /// The servers to compare.
     pub kinds: Vec<ServerKind>,
 }
 
 impl Arguments {
-    /// Reads them.
+    /// Parses the words of a command line.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let what = words.next().ok_or_else(usage)?;
         let duration = Duration::from_secs(3);
@@ -63,7 +63,7 @@ impl Arguments {
     }
 }
 
-/// What there is to ask for.
+/// The usage text.
 pub fn usage() -> Box<dyn std::error::Error> {
     let scenarios = SCENARIOS.iter().map(|s| format!("  {:<12}{}\n", s.name, s.meaning));
     format!(
@@ -86,10 +86,10 @@ fn kinds_of(names: &str) -> Result<Vec<ServerKind>> {
     names.split(',').map(kind).collect()
 }
 
-/// A number that is not zero.
+/// Parses a number that is not zero.
 fn count(value: &str) -> Result<usize> {
     match value.parse() {
         Ok(count) if count > 0 => Ok(count),
-        _ => Err(format!("{value} is no number above zero").into()),
+        _ => Err(format!("{value} is not a number above zero").into()),
     }
 }

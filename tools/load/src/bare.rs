@@ -1,5 +1,5 @@
-//! The floor: a server that does one `write` a delivery, and nothing else. One thread, one poll,
-//! no HTTP beyond what the crowd asks for, no checks, no queue, no disk.
+//! The floor: a server that does one `write` for each delivery. It has one thread and one poll,
+//! knows no more HTTP than its clients need, and has no checks, queue or disk.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -13,18 +13,18 @@ const EVENTS_AT_ONCE: usize = 256;
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: held\n";
 const PUBLISHED: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
-/// As long as what Broker puts around a value: cursor, name, and the record's other members.
+/// As long as what Broker puts around a value: cursor, name, and the other members of the record.
 const BEFORE: &[u8] = b"id:46f2790fd7178d57-100000-de2c9a771010fa4c\n\
     event:load.hot\ndata:{\"seq\":100000,\"event\":\"load.hot\",\"version\":100000,\
     \"id\":\"0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d\",\"timestamp\":\"2026-11-21T10:00:00.123Z\",\
     \"data\":";
 const AFTER: &[u8] = b"}\n\n";
 
-/// Serves until it is killed; says where on standard output, as `broker` does.
+/// Serves until it is killed. Prints its address as `broker` does.
 pub fn serve() -> Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     println!("listening on http://{}", listener.local_addr()?);
-    // It lets as many wait as nginx and Redis do.
+    // The same backlog as nginx and Redis have.
     rustix::net::listen(&listener, 511)?;
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
@@ -44,9 +44,9 @@ pub fn serve() -> Result<()> {
 }
 
 struct BareServer {
-    /// By token; none where one has gone.
+    /// The connections by token; `None` for those that are gone.
     clients: Vec<Option<TcpStream>>,
-    /// Tokens of those who get what is published.
+    /// The tokens of subscribers.
     subscribers: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ impl BareServer {
         }
     }
 
-    /// The crowd sends a request in one write, so it is read in one.
+    /// Reads a request. Clients send it with one write, so one read gets all of it.
     fn read(&mut self, index: usize) -> Result<()> {
         let mut buffer = [0; REQUEST_BYTES_MAX];
         let Some(client) = &mut self.clients[index] else { return Ok(()) };
@@ -80,7 +80,7 @@ impl BareServer {
             self.subscribers.push(index);
             return write(client, HEAD);
         }
-        let at = memchr::memmem::find(request, b"\r\n\r\n").ok_or("a request came in part")?;
+        let at = memchr::memmem::find(request, b"\r\n\r\n").ok_or("a request came in parts")?;
         let block = [BEFORE, &request[at + 4..], AFTER].concat();
         for subscriber in &self.subscribers {
             if let Some(client) = &mut self.clients[*subscriber] {
@@ -91,13 +91,11 @@ impl BareServer {
     }
 }
 
-/// Whoever has gone is found when it is read from.
+/// Writes to a client. If it is gone, the next read notices that.
 fn write(client: &mut TcpStream, bytes: &[u8]) -> Result<()> {
     match client.write(bytes) {
         Ok(written) if written == bytes.len() => Ok(()),
-        Ok(_) => {
-            Err("a subscriber does not keep up, which the floor makes no provision for".into())
-        }
+        Ok(_) => Err("a subscriber does not keep up, which the floor does not support".into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error.into()),
         Err(_) => Ok(()),
     }

@@ -1,8 +1,8 @@
-//! Puts thousands of subscribers on the real `broker` binary, on a bare loop of writes, and on the
-//! peers that Debian has packages of, in the same run with the same settings.
+//! Measures live delivery to thousands of subscribers by the real `broker` binary, by a bare loop
+//! of writes, and by peers that Debian packages, in the same run with the same settings.
 //!
-//! The estimate in each scenario's comment was written before its first run. Everything is on
-//! loopback, every loop is bounded, and only processes that it started are ended.
+//! The estimate in the comments of each scenario was written before its first run. Everything is on
+//! loopback, every loop is bounded, and only processes that were started here are ended.
 
 mod arguments;
 mod bare;
@@ -54,7 +54,7 @@ fn run() -> Result<()> {
     let mut failed = Vec::new();
     for scenario in scenarios {
         let before = CpuTicks::now()?;
-        // The others are worth their minutes all the same.
+        // If a scenario fails, the others are still run.
         if let Err(error) = (scenario.run)(&arguments.settings, &mut report) {
             report.note(&format!("failed, {}", scenario.name), &error.to_string());
             failed.push(format!("{}: {error}", scenario.name));
@@ -65,7 +65,7 @@ fn run() -> Result<()> {
     print!("{report}");
     let (met, missed): (Vec<_>, Vec<_>) = report.goals().partition(|(is_met, _)| *is_met);
     println!("goals: {} met, {} missed", met.len(), missed.len());
-    missed.iter().for_each(|(_, whose)| println!("missed: {whose}"));
+    missed.iter().for_each(|(_, figure)| println!("missed: {figure}"));
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json())?;
     }
@@ -75,7 +75,7 @@ fn run() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
-/// What others used of the machine. The servers have ended by now, so they are counted as this
+/// Notes the CPU time that other processes used. The servers have ended, so theirs counts as this
 /// program's.
 fn note_elsewhere(report: &mut Report, name: &str, before: &CpuTicks) -> Result<()> {
     let elsewhere = (CpuTicks::now()?.others_since(before) * 100.0).round();

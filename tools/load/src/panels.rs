@@ -1,11 +1,11 @@
-//! What the plot shows.
+//! The plot.
 
 use broker_bench::plot::{BROKER, FLOOR, PEER, Panel};
 
-/// What it is called.
+/// The title of the plot.
 pub const TITLE: &str = "Live delivery: Broker, a bare loop of writes, nchan and Redis in one run";
 
-/// Its groups of bars, from the top.
+/// Its panels, from the top.
 pub const PANELS: [Panel; 7] = [
     Panel {
         title: "Deliveries a second to 1,000, 8 inserts in flight (longer is better)",
@@ -79,7 +79,7 @@ pub const PANELS: [Panel; 7] = [
         goal: Some(10.2),
     },
     Panel {
-        title: "10,000 connect, until all have the newest value (shorter is better)",
+        title: "10,000 connect, until all have the latest value (shorter is better)",
         bench: "connect",
         unit: "s",
         bars: &[

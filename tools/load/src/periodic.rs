@@ -1,4 +1,4 @@
-//! Something that is done at a steady rate beside what is measured, and timed.
+//! Repeats an action at a steady rate during a measurement, and times it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use broker_bench::Result;
 
-/// A thread that does it until it is ended.
+/// A thread that repeats an action until it is ended.
 pub struct Periodic {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<Vec<u32>>>,
 }
 
 impl Periodic {
-    /// Begins to do it so often a second.
+    /// Starts to repeat the action this often a second.
     pub fn start(per_second: f64, once: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let interval = Duration::from_secs_f64(1.0 / per_second);
@@ -23,7 +23,7 @@ impl Periodic {
         Self { is_over, thread: thread::spawn(move || repeat(&over, interval, once)) }
     }
 
-    /// Ends it, and tells how many microseconds each time took, ascending.
+    /// Ends the thread. Returns the duration of each repetition in microseconds, ascending.
     pub fn end(self) -> Result<Vec<u32>> {
         self.is_over.store(true, Ordering::Relaxed);
         let mut took_us = self.thread.join().map_err(|_| "a thread panicked")??;

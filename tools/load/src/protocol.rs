@@ -1,38 +1,38 @@
-//! How each server is spoken to, so that one crowd measures them all.
+//! The protocol of each server, so that the same subscribers measure them all.
 
 use broker_bench::Result;
 use broker_bench::http::parse;
 use broker_bench::workload::post;
 
-/// What can be measured.
+/// The servers that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
-    /// A loop that does one `write` a delivery, and nothing else: the floor.
+    /// The floor: a loop that does one `write` for each delivery.
     Bare,
     /// Broker, over server-sent events.
     Broker,
     /// nginx with nchan, over server-sent events.
     Nchan,
-    /// Redis, which pushes what is published over its own protocol.
+    /// Redis pub/sub, over its own protocol.
     Redis,
     /// Broker, over WebSockets.
     WebSocket,
 }
 
-/// How a server begins to talk to a subscriber.
+/// How a server starts a subscriber's stream.
 #[derive(Debug)]
 pub struct Handshake {
-    /// The very first bytes.
+    /// The first bytes.
     pub start: &'static [u8],
-    /// Stands where the subscription holds.
+    /// Bytes that show that the subscription is active.
     pub ready: &'static [u8],
 }
 
 impl ServerKind {
-    /// All that are compared.
+    /// All servers that are compared.
     pub const ALL: [Self; 4] = [Self::Bare, Self::Broker, Self::Nchan, Self::Redis];
 
-    /// What it is called in the report and on the command line.
+    /// Its name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare loop",
@@ -43,7 +43,7 @@ impl ServerKind {
         }
     }
 
-    /// What asks for an event, or for several, separated by commas.
+    /// The request to subscribe to an event, or to several, separated by commas.
     pub fn subscribe(self, events: &str) -> Vec<u8> {
         let query = || format!("event={}", events.replace(',', "&event="));
         match self {
@@ -55,7 +55,7 @@ impl ServerKind {
         }
     }
 
-    /// How the answer to that begins.
+    /// The start of the answer to that request.
     pub fn handshake(self) -> &'static Handshake {
         match self {
             Self::Bare => &Handshake { start: OK, ready: b": held" },
@@ -66,7 +66,7 @@ impl ServerKind {
         }
     }
 
-    /// What publishes a value.
+    /// The request to publish a value.
     pub fn publish(self, event: &str, value: &str) -> Vec<u8> {
         match self {
             Self::Broker | Self::WebSocket => {
@@ -81,7 +81,7 @@ impl ServerKind {
         }
     }
 
-    /// Whether the answer to that is there.
+    /// Whether the answer to that request is complete.
     pub fn is_acknowledged(self, bytes: &[u8]) -> Result<bool> {
         let refused = || format!("not published: {}", String::from_utf8_lossy(bytes));
         if self == Self::Redis {
@@ -100,11 +100,11 @@ impl ServerKind {
 }
 
 const OK: &[u8] = b"HTTP/1.1 200";
-/// The key is that of RFC 6455, section 1.3; nobody here looks at what is made of it.
+/// The key is that of RFC 6455, section 1.3; the server's answer to it is not checked.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A request for a stream, with more lines in its head.
+/// A GET request for a stream, with further headers.
 pub fn get(target: &str, more: &str) -> Vec<u8> {
     let accept = if more.is_empty() { "Accept: text/event-stream\r\n" } else { "" };
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{accept}{more}\r\n").into_bytes()

@@ -1,5 +1,5 @@
-//! Those who publish: some connections, each with at most one value under way, in the crowd's own
-//! thread and poll.
+//! The publishers: connections that have at most one value in flight each, and share the thread and
+//! the poll of the subscribers.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -15,15 +15,15 @@ use crate::subscribers::{OTHER_TOKENS_FROM, Subscribers};
 use crate::target::Target;
 use crate::value::{self, Stamp, now};
 
-/// Source addresses of their own.
+/// Their own source addresses follow those of the subscribers.
 const ADDRESSES_FROM: usize = 15_000;
 
-/// How fast they publish.
+/// How fast values are published.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many values wait for their acknowledgement, unless too many are not delivered yet.
+    /// This many values in flight, unless too many are undelivered.
     InFlight(usize),
-    /// So many a second, whatever becomes of those before.
+    /// This many a second, even when earlier ones are not acknowledged.
     PerSecond(f64),
 }
 
@@ -32,31 +32,31 @@ pub struct Publishers {
     kind: ServerKind,
     address: SocketAddr,
     event: String,
-    /// A connection each, or room for one.
+    /// A slot for each connection.
     slots: Vec<Option<Publisher>>,
-    /// Values that were sent.
+    /// Number of values that were sent.
     pub sent: u32,
     /// The sum of their numbers.
     pub sum: u64,
-    /// Values that were sent and not answered.
+    /// Number of values that are not acknowledged.
     pub waiting: usize,
-    /// Microseconds from a value to its answer.
+    /// Microseconds from each value to its acknowledgement.
     pub answers_us: Vec<u32>,
 }
 
 struct Publisher {
     stream: TcpStream,
-    /// Since when it waits.
+    /// When its value was sent, if it waits for an answer.
     sent_at: Option<u64>,
     answer: Vec<u8>,
 }
 
 impl Publishers {
-    /// None of them connected yet.
+    /// Publishers that are not connected yet.
     pub fn new(target: &Target, plan: &Plan<'_>) -> Self {
         let count = match plan.pace {
             Pace::InFlight(count) => count,
-            // One that waits for its answer does not hold up the next.
+            // Enough that one which waits for its answer does not delay the next.
             Pace::PerSecond(_) => 8,
         };
         Self {
@@ -76,10 +76,10 @@ impl Publishers {
         self.sent + 1
     }
 
-    /// Sends a value over whichever connection is free, or over a new one; tells whether there was.
+    /// Sends a value over a free connection, or over a new one. Returns whether there was one.
     pub fn send(&mut self, subscribers: &Subscribers) -> Result<bool> {
         let is_free = |slot: &Option<Publisher>| slot.as_ref().is_none_or(|s| s.sent_at.is_none());
-        // The first one, so that none is used so seldom that the server closes it meanwhile.
+        // The first free one, so that none is idle until the server closes it.
         let Some(index) = self.slots.iter().position(is_free) else { return Ok(false) };
         let number = self.next();
         let publisher = match &mut self.slots[index] {
@@ -89,9 +89,9 @@ impl Publishers {
         let at = now();
         let value = value::value(Stamp { at, number });
         let request = self.kind.publish(&self.event, &value);
-        // Far smaller than a socket's buffer, so one write takes it whole.
+        // Far smaller than the socket's buffer, so one write takes all of it.
         if publisher.stream.write(&request)? < request.len() {
-            return Err("a value was written in part".into());
+            return Err("a value was only partly written".into());
         }
         publisher.sent_at = Some(at);
         self.sent = number;
@@ -100,7 +100,7 @@ impl Publishers {
         Ok(true)
     }
 
-    /// Takes the answers that arrived in the crowd's last turn.
+    /// Reads the answers that the subscribers' last poll reported.
     pub fn take(&mut self, subscribers: &Subscribers) -> Result<()> {
         for token in &subscribers.other_tokens {
             let slot = &mut self.slots[token - OTHER_TOKENS_FROM];
@@ -118,7 +118,7 @@ impl Publishers {
             }
             if self.kind.is_acknowledged(&publisher.answer)? {
                 publisher.answer.clear();
-                let sent_at = publisher.sent_at.take().ok_or("an answer to nothing")?;
+                let sent_at = publisher.sent_at.take().ok_or("an answer without a request")?;
                 self.answers_us.push((now().saturating_sub(sent_at) / 1_000) as u32);
                 self.waiting -= 1;
             }

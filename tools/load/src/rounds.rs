@@ -1,4 +1,4 @@
-//! The same for each kind of server in turn, several times, for the machine drifts.
+//! Measures each kind of server in turn, several times, because the machine drifts.
 
 use broker_bench::Result;
 use broker_bench::report::{Figure, Goal, Report};
@@ -7,17 +7,17 @@ use crate::arguments::Settings;
 use crate::protocol::ServerKind;
 use crate::run::Outcome;
 
-/// Outcomes by kind, in the order in which they were measured.
+/// Outcomes by kind of server, in the order in which they were measured.
 pub struct Rounds<T = Outcome> {
     bench: String,
     of: Vec<(ServerKind, Vec<T>)>,
 }
 
-/// A figure, unless its kind is not among those that are measured.
+/// A figure, unless its kind of server is not measured.
 pub struct Measured<'a>(Option<&'a mut Figure>);
 
 impl<T> Rounds<T> {
-    /// Measures.
+    /// Measures each kind that the settings name.
     pub fn measure(
         bench: String,
         settings: &Settings,
@@ -35,7 +35,7 @@ impl<T> Rounds<T> {
         Ok(Self { bench, of })
     }
 
-    /// A figure of one kind.
+    /// Adds a figure of one kind.
     pub fn add<'a>(
         &self,
         report: &'a mut Report,
@@ -49,7 +49,7 @@ impl<T> Rounds<T> {
         Measured(runs.map(|runs| report.add(self.bench.as_str(), what, unit, &runs)))
     }
 
-    /// What one kind has of what another has, run by run.
+    /// Adds the ratio of two kinds, run by run.
     pub fn ratio<'a>(
         &self,
         report: &'a mut Report,
@@ -63,7 +63,7 @@ impl<T> Rounds<T> {
         Measured(runs.map(|runs| report.add(self.bench.as_str(), what, "x", &runs)))
     }
 
-    /// What one kind has, run by run, unless it was not measured.
+    /// A figure of one kind, run by run, unless it was not measured.
     pub fn values(&self, kind: ServerKind, figure: impl Fn(&T) -> f64) -> Option<Vec<f64>> {
         let (_, outcomes) = self.of.iter().find(|(found, _)| *found == kind)?;
         Some(outcomes.iter().map(figure).collect())
@@ -71,28 +71,29 @@ impl<T> Rounds<T> {
 }
 
 impl Rounds<Outcome> {
-    /// Whether all came that was published, each once: of the others it is told, of Broker asked.
+    /// Adds whether everything was delivered once. Only Broker has to meet the goals.
     pub fn add_completeness(&self, report: &mut Report, kind: ServerKind) {
         let missing = self.add(report, kind, "deliveries missing", "%", Outcome::missing_percent);
         if kind == ServerKind::Broker {
             missing.goal(Goal::AtMost(0.0));
             let wrong = |outcome: &Outcome| outcome.incomplete as f64;
-            let wrong = self.add(report, kind, "who got other than published", "", wrong);
+            let wrong = self.add(report, kind, "subscribers with wrong values", "", wrong);
             wrong.goal(Goal::AtMost(0.0));
             let outdated = |outcome: &Outcome| outcome.outdated as f64;
-            let outdated = self.add(report, kind, "who missed the newest", "", outdated);
+            let outdated =
+                self.add(report, kind, "subscribers without the latest value", "", outdated);
             outdated.goal(Goal::AtMost(0.0));
         }
     }
 }
 
 impl Measured<'_> {
-    /// What was expected before the first run.
+    /// Sets what was expected before the first run.
     pub fn estimate(self, estimate: f64) -> Self {
         Self(self.0.map(|figure| figure.estimate(estimate)))
     }
 
-    /// What it should reach.
+    /// Sets what it should reach.
     pub fn goal(self, goal: Goal) {
         if let Some(figure) = self.0 {
             figure.goal(goal);
@@ -100,7 +101,7 @@ impl Measured<'_> {
     }
 }
 
-/// Run by run, what one is of the other.
+/// Ratios run by run.
 pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
     of.iter().zip(to).map(|(of, to)| of / to).collect()
 }

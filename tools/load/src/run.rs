@@ -1,5 +1,5 @@
-//! One measured run: values are published for a time, then one more when all are acknowledged, and
-//! the run is over when everyone has heard that one, or nothing more comes.
+//! A measured run. Values are published for a time, and a last one when all are acknowledged; the
+//! run ends when all listeners have received that one, or nothing more arrives.
 
 use std::time::Duration;
 
@@ -11,65 +11,64 @@ use crate::subscribers::Subscribers;
 use crate::target::Target;
 use crate::value::now;
 
-/// So long nothing comes to those who wait for something.
+/// A run ends when nothing arrives for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// Values on their way, unless others are asked for: 30 KB a subscriber, which is a hundredth of
-/// Broker's window, and fits every server's socket buffer.
+/// Default maximum of undelivered values. They are 30 KB a subscriber, a hundredth of Broker's
+/// window, and fit every server's socket buffer.
 pub const UNDELIVERED_MAX: usize = 64;
-/// Between two looks at the clock.
+/// Maximum time between two checks of the clock.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
 /// What is published.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// Under which name.
+    /// The name of the event.
     pub event: &'a str,
     /// How fast.
     pub pace: Pace,
     /// For how long.
     pub duration: Duration,
-    /// How many of the crowd listen to that event.
+    /// Number of subscribers that listen to that event.
     pub listeners: usize,
-    /// The most values that are on their way to somebody while more are published as fast as they
-    /// are acknowledged.
+    /// Maximum undelivered values of a subscriber while values are published as fast as they are
+    /// acknowledged.
     ///
-    /// Broker acknowledges what is durable, whoever has read it, so nothing else would keep
-    /// publishers from leaving subscribers behind, where values are superseded; and the deliveries
-    /// that are counted are those of every value.
+    /// Broker acknowledges durable values, even unread ones, so without this limit publishers would
+    /// outrun subscribers until values are superseded, but deliveries of every value are counted.
     pub undelivered_max: usize,
 }
 
-/// What came of it.
+/// The outcome of a run.
 pub struct Outcome {
     /// Values published and acknowledged.
     pub published: u32,
-    /// From the first value to the last delivery, or the last answer when nobody listens.
+    /// From the first value to the last delivery, or to the last answer when nobody listens.
     pub seconds: f64,
-    /// Deliveries that there should have been.
+    /// Deliveries that were expected.
     pub expected: u64,
-    /// Deliveries that there were.
+    /// Deliveries that arrived.
     pub delivered: u64,
-    /// Listeners who got other values than were published, or one twice, or not all.
+    /// Listeners that received wrong values, one twice, or not all.
     pub incomplete: usize,
-    /// Listeners who did not get the newest value.
+    /// Listeners that did not receive the latest value.
     pub outdated: usize,
-    /// From sending a value to reading it, in microseconds, ascending.
+    /// From sending a value to receiving it, in microseconds, ascending.
     pub latencies_us: Vec<u32>,
     /// From sending a value to its acknowledgement, in microseconds, ascending.
     pub answers_us: Vec<u32>,
-    /// CPU-seconds of the server, its workers included.
+    /// CPU time of the server and its workers in seconds.
     pub cpu: f64,
-    /// CPU-seconds of this process.
+    /// CPU time of this process in seconds.
     pub own_cpu: f64,
 }
 
 impl<'a> Plan<'a> {
-    /// With the usual number of values on their way.
+    /// A plan with the default maximum of undelivered values.
     pub fn new(event: &'a str, pace: Pace, duration: Duration, listeners: usize) -> Self {
         Self { event, pace, duration, listeners, undelivered_max: UNDELIVERED_MAX }
     }
 
-    /// Does it.
+    /// Runs the plan.
     pub fn run(&self, subscribers: &mut Subscribers, target: &Target) -> Result<Outcome> {
         subscribers.reset();
         subscribers.received.is_timed = true;
@@ -87,7 +86,7 @@ impl<'a> Plan<'a> {
         let mut answers_us = std::mem::take(&mut publishers.answers_us);
         latencies_us.sort_unstable();
         answers_us.sort_unstable();
-        // Those who listen to something else heard nothing, and are no fault.
+        // Subscribers of other events received nothing, and count as incomplete.
         let elsewhere = subscribers.len() - self.listeners;
         Ok(Outcome {
             published: publishers.sent,
@@ -133,22 +132,22 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// How many values are on their way, as many as those who listen lack on average.
+    /// Undelivered values of a listener, on average.
     fn undelivered(&self, subscribers: &Subscribers, publishers: &Publishers) -> u64 {
         let expected = u64::from(publishers.sent) * self.listeners as u64;
         expected.saturating_sub(subscribers.received.values).div_ceil(self.listeners.max(1) as u64)
     }
 }
 
-/// Waits for all answers, sends the last value, and waits until all have it, or for as long as
-/// values come; heartbeats do not count.
+/// Waits for all answers, sends the last value, and waits until all listeners have it, or no more
+/// values arrive; heartbeats do not count.
 fn finish(
     subscribers: &mut Subscribers,
     publishers: &mut Publishers,
     listeners: usize,
 ) -> Result<()> {
     let silence_max = SILENCE_MAX.as_nanos() as u64;
-    let mut heard_at = now();
+    let mut received_at = now();
     let mut received = (subscribers.received.values, publishers.waiting);
     loop {
         if publishers.waiting == 0 {
@@ -164,8 +163,8 @@ fn finish(
         subscribers.poll_once(POLL_MAX)?;
         publishers.take(subscribers)?;
         if received != (subscribers.received.values, publishers.waiting) {
-            (received, heard_at) = ((subscribers.received.values, publishers.waiting), now());
-        } else if now() - heard_at > silence_max {
+            (received, received_at) = ((subscribers.received.values, publishers.waiting), now());
+        } else if now() - received_at > silence_max {
             return match publishers.waiting {
                 0 => Ok(()),
                 waiting => Err(format!("{waiting} values were never acknowledged").into()),
@@ -180,34 +179,34 @@ impl Outcome {
         self.delivered as f64 / self.seconds
     }
 
-    /// The server's CPU a delivery, in microseconds.
+    /// CPU time of the server for a delivery, in microseconds.
     pub fn cpu_us(&self) -> f64 {
         self.cpu * 1e6 / self.delivered as f64
     }
 
-    /// The crowd's CPU a delivery, in microseconds.
+    /// CPU time of the subscribers for a delivery, in microseconds.
     pub fn own_cpu_us(&self) -> f64 {
         self.own_cpu * 1e6 / self.delivered as f64
     }
 
-    /// Milliseconds that half of all deliveries stayed within.
+    /// The median latency in milliseconds.
     pub fn p50_ms(&self) -> f64 {
         quantile(&self.latencies_us, 0.5)
     }
 
-    /// Milliseconds that 99 of 100 deliveries stayed within.
+    /// The 99th percentile of latencies in milliseconds.
     pub fn p99_ms(&self) -> f64 {
         quantile(&self.latencies_us, 0.99)
     }
 
-    /// Deliveries that did not come, of 100.
+    /// The share of deliveries that did not arrive, in percent.
     pub fn missing_percent(&self) -> f64 {
         let missing = self.expected as f64 - self.delivered as f64;
         100.0 * missing / self.expected as f64
     }
 }
 
-/// Of ascending microseconds, in milliseconds; not a number when there are none.
+/// A quantile of ascending microseconds, in milliseconds; not a number when there are none.
 pub fn quantile(ascending_us: &[u32], share: f64) -> f64 {
     let Some(last) = ascending_us.len().checked_sub(1) else { return f64::NAN };
     f64::from(ascending_us[(last as f64 * share) as usize]) / 1e3

@@ -1,5 +1,4 @@
-//! Sockets that come from many addresses, as those of ten thousand browsers do: one address of
-//! 127.0.0.0/8 each.
+//! Sockets from many addresses, as of ten thousand browsers: one address of 127.0.0.0/8 each.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 
@@ -8,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use broker_bench::Result;
 
-/// Connects from the address of the subscriber with this index. It blocks, which on loopback takes
-/// as long as the call itself; what comes back does not.
+/// Connects from the address of the subscriber with this index. The call blocks, which takes no
+/// time on loopback; the returned socket does not block.
 pub fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -21,13 +20,13 @@ pub fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Takes as many descriptors as this process may have.
+/// Raises this process's limit of descriptors to the maximum.
 pub fn raise_descriptors() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
-/// 127.1.0.1 and on, no octet above 250.
+/// 127.1.0.1 and following; no octet exceeds 250.
 fn source(index: usize) -> Ipv4Addr {
     let (high, low) = (index / 250, index % 250);
     Ipv4Addr::new(127, 1 + (high / 250) as u8, (high % 250) as u8, 1 + low as u8)

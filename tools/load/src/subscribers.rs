@@ -1,8 +1,7 @@
-//! The subscribers: as many sockets as are asked for, one thread, one poll, and one buffer that all
-//! read into, so that the crowd takes as little of the machine as it can, and the same for every
-//! server.
+//! The subscribers: many sockets that share one thread, one poll and one read buffer, so that they
+//! take as little of the machine as possible, and the same for every server.
 //!
-//! It counts what arrives; it does not look into it further than a value's stamp.
+//! They count what arrives, and read no more of it than the stamps of values.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -17,58 +16,58 @@ use crate::protocol::Handshake;
 use crate::socket;
 use crate::value::{self, Stamp};
 
-/// So many are connected and not greeted at any time: fewer than any of the servers lets wait, so
-/// that the kernel drops none, which it would make up for only a second later.
+/// Maximum connections that wait for their handshake: fewer than the backlog of any server, so that
+/// the kernel drops none, which would be retried only a second later.
 const HANDSHAKES_MAX: usize = 400;
-/// The most that ever waits for a greeting gets: 4.5 GB at 30 MB/s.
+/// Maximum time to connect all: 4.5 GB at 30 MB/s.
 const CONNECT_MAX: Duration = Duration::from_secs(150);
-/// Tokens from here on are not the crowd's.
+/// Tokens from here on belong to others.
 pub const OTHER_TOKENS_FROM: usize = 1 << 20;
-/// So few, that those who publish are not kept waiting for long.
+/// Few, so that publishers do not wait long.
 const EVENTS_AT_ONCE: usize = 256;
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Who listens, and what they heard.
+/// The connected subscribers, and what they received.
 pub struct Subscribers {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
     subscribers: Vec<Subscriber>,
     connected: usize,
-    /// Tokens of others that something arrived for in the last turn.
+    /// Tokens of others that the last poll reported.
     pub other_tokens: Vec<usize>,
-    /// What was heard since it was last put to nothing.
+    /// What was received since the last reset.
     pub received: Received,
 }
 
-/// Who is to join.
+/// Clients to connect.
 pub struct Clients {
-    /// Where.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// How many.
+    /// Their number.
     pub count: usize,
-    /// How they are greeted.
+    /// The handshake of the server.
     pub handshake: &'static Handshake,
-    /// How many values each gets before it counts as greeted.
+    /// Number of values that each receives before it counts as connected.
     pub first_values: u32,
 }
 
-/// What all heard together.
+/// What all subscribers received together.
 #[derive(Default)]
 pub struct Received {
-    /// Deliveries.
+    /// Number of deliveries.
     pub values: u64,
-    /// Bytes, all that came.
+    /// Number of bytes.
     pub bytes: u64,
-    /// From sending to reading, in microseconds; kept when `is_timed`.
+    /// From sending to reading, in microseconds, if `is_timed`.
     pub latencies_us: Vec<u32>,
-    /// Whether latencies are of interest.
+    /// Whether to keep latencies.
     pub is_timed: bool,
     /// When the last delivery was read.
     pub last_at: u64,
-    /// The number of the value that is sent last.
+    /// The number of the last value, once it is sent.
     pub last_number: Option<u32>,
-    /// How many have that one.
+    /// Subscribers that received the last value.
     pub up_to_date: usize,
 }
 
@@ -79,15 +78,15 @@ struct Subscriber {
     is_ready: bool,
     is_connected: bool,
     has_started: bool,
-    /// What could not be understood without what follows it.
+    /// Bytes that cannot be parsed without those that follow.
     rest: Vec<u8>,
     values: u32,
-    /// Of the numbers that it got: equal sums and equal counts are equal sets, near enough.
+    /// Sum of the numbers of its values: equal sums and counts show that the values are the same.
     sum: u64,
 }
 
 impl Subscribers {
-    /// Nobody.
+    /// No subscribers.
     pub fn new() -> Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
@@ -100,12 +99,12 @@ impl Subscribers {
         })
     }
 
-    /// How many there are.
+    /// Number of subscribers.
     pub fn len(&self) -> usize {
         self.subscribers.len()
     }
 
-    /// Lets more subscribe, each with a request of its own, and waits until all are greeted.
+    /// Connects clients, each with its own request, and waits until all are connected.
     pub fn connect(&mut self, clients: &Clients, request: impl Fn(usize) -> Vec<u8>) -> Result<()> {
         let all = self.subscribers.len() + clients.count;
         let started = Instant::now();
@@ -119,7 +118,7 @@ impl Subscribers {
             if started.elapsed() > CONNECT_MAX {
                 let connected = self.connected;
                 return Err(
-                    format!("{connected} of {all} are greeted after {CONNECT_MAX:?}").into()
+                    format!("{connected} of {all} are connected after {CONNECT_MAX:?}").into()
                 );
             }
         }
@@ -130,7 +129,7 @@ impl Subscribers {
         let index = self.subscribers.len();
         let mut stream = socket::connect(clients.address, index)?;
         if stream.write(request)? < request.len() {
-            return Err("a request was written in part".into());
+            return Err("a request was only partly written".into());
         }
         let mut stream = TcpStream::from_std(stream);
         self.register(&mut stream, index)?;
@@ -148,12 +147,12 @@ impl Subscribers {
         Ok(())
     }
 
-    /// Lets the poll look at a socket.
+    /// Registers a socket with the poll.
     pub fn register(&self, stream: &mut TcpStream, token: usize) -> Result<()> {
         Ok(self.poll.registry().register(stream, Token(token), Interest::READABLE)?)
     }
 
-    /// Reads whatever arrived, or waits until something does.
+    /// Reads everything that has arrived, or waits until something does.
     pub fn poll_once(&mut self, timeout: Duration) -> Result<()> {
         self.other_tokens.clear();
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -173,7 +172,7 @@ impl Subscribers {
         Ok(())
     }
 
-    /// Forgets what was heard.
+    /// Forgets what was received.
     pub fn reset(&mut self) {
         let is_timed = self.received.is_timed;
         self.received = Received { is_timed, ..Received::default() };
@@ -182,12 +181,12 @@ impl Subscribers {
         }
     }
 
-    /// How many heard anything else than values of this count and of numbers that add up to this.
+    /// Subscribers whose values differ from this count of values and this sum of their numbers.
     pub fn incomplete(&self, values: u32, sum: u64) -> usize {
         self.subscribers.iter().filter(|m| (m.values, m.sum) != (values, sum)).count()
     }
 
-    /// Leaves without a word.
+    /// Closes all connections.
     pub fn disconnect(&mut self) {
         self.subscribers.clear();
         self.connected = 0;
@@ -195,7 +194,7 @@ impl Subscribers {
 }
 
 impl Subscriber {
-    /// Empties the socket, which is what the edge-triggered poll asks for.
+    /// Reads until the socket is empty, as the edge-triggered poll requires.
     fn read(&mut self, buffer: &mut [u8], received: &mut Received) -> Result<()> {
         loop {
             let kept = self.rest.len();
@@ -233,7 +232,7 @@ impl Subscriber {
             let ready = self.handshake.ready;
             self.is_ready |= memchr::memmem::find(bytes, ready).is_some();
             self.is_connected = self.is_ready && self.values >= self.first_values;
-            // Shorter than a stamp, so that none is found twice.
+            // Shorter than a stamp, so that no stamp is found twice.
             kept_from = kept_from.min(bytes.len().saturating_sub(ready.len() - 1));
         }
         if !self.has_started {
@@ -248,8 +247,8 @@ impl Subscriber {
         if bytes.starts_with(b"HTTP/1.1 404") {
             return "the route is not there: the server answered 404".into();
         }
-        let said = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
-        format!("the server ended a stream; it said: {said}").into()
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
+        format!("the server ended a stream with: {start}").into()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The servers that are measured, each started afresh with the settings that a comparison needs,
-//! and otherwise with its defaults.
+//! The servers to measure, each newly started with the settings that the comparison needs and
+//! otherwise with its defaults.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,31 +12,31 @@ use broker_bench::process::{Scratch, Server, binary, free_port};
 use crate::protocol::ServerKind;
 use crate::subscribers::Clients;
 
-/// A server that runs.
+/// A running server.
 pub struct Target {
-    /// How to speak to it.
+    /// Its kind.
     pub kind: ServerKind,
-    /// Its processes; they end before their directory does.
+    /// Its processes; they end before their directory is removed.
     pub server: Server,
     scratch: Scratch,
 }
 
-/// What a subscriber of nchan gets at first.
+/// What nchan sends a new subscriber first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstMessage {
-    /// The newest value.
+    /// The latest value.
     Latest,
     /// Nothing.
     Nothing,
 }
 
 impl Target {
-    /// Starts one.
+    /// Starts a server.
     pub fn start(kind: ServerKind) -> Result<Self> {
         Self::start_with(kind, FirstMessage::Nothing)
     }
 
-    /// Starts one, of which nchan differs in what it sends first.
+    /// Starts a server. The first message only matters for nchan.
     pub fn start_with(kind: ServerKind, first: FirstMessage) -> Result<Self> {
         let scratch = Scratch::new()?;
         let server = match kind {
@@ -50,7 +50,7 @@ impl Target {
         Ok(Self { kind, server, scratch })
     }
 
-    /// Broker again on the same log, so that nothing is left in its memory of how that came to be.
+    /// Restarts Broker on the same log, so that its memory contains nothing of the inserts.
     pub fn restart(self) -> Result<Self> {
         let Self { kind, server, scratch } = self;
         drop(server);
@@ -59,19 +59,19 @@ impl Target {
         Ok(Self { kind, server, scratch })
     }
 
-    /// So many who join it, and get no value before they are greeted.
+    /// Clients of this server that need no value to count as connected.
     pub fn clients(&self, count: usize) -> Clients {
         let (address, handshake) = (self.address(), self.kind.handshake());
         Clients { address, count, handshake, first_values: 0 }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.server.address
     }
 }
 
-/// One that Debian's packages provide.
+/// A program from a package of Debian.
 fn program(path: &str) -> Result<Command> {
     if !Path::new(path).exists() {
         return Err(format!("{path} is missing: scripts/load.sh installs it").into());
@@ -79,17 +79,17 @@ fn program(path: &str) -> Result<Command> {
     Ok(Command::new(path))
 }
 
-/// Without persistence, so that publishing touches no disk.
+/// Redis without persistence, so that publishing does not use the disk.
 fn redis(scratch: &Scratch) -> Result<Server> {
     let port = free_port()?;
     let mut command = program("/usr/bin/redis-server")?;
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
-    // It takes addresses of 127.0.0.0/8 other than 127.0.0.1 for foreign ones.
+    // In protected mode it accepts connections from 127.0.0.1 only.
     command.args(["--appendonly", "no", "--maxclients", "12000", "--protected-mode", "no"]);
     Server::foreign(scratch, &mut command, port)
 }
 
-/// Two workers, which is as many as Broker has on two cores. It keeps the messages in memory.
+/// nchan with two workers, as many as Broker has on two processors, and messages in memory.
 fn nchan(scratch: &Scratch, first: FirstMessage) -> Result<Server> {
     let (port, path) = (free_port()?, scratch.path());
     let first = if first == FirstMessage::Latest { "-1" } else { "newest" };

@@ -1,9 +1,8 @@
-//! The values: JSON that says when it was sent, and which it is, where a reader finds it without
-//! parsing anything.
+//! The published values: JSON with a stamp that a reader finds without parsing anything.
 //!
-//! A stamp is `~~`, the sender's monotonic clock in 16 hexadecimal digits, and the value's number in
-//! 8. No protocol that is measured here has a `~~` of its own, for a WebSocket's length is below
-//! 0x7e00, or breaks a value in two.
+//! A stamp is `~~`, the sender's monotonic clock in 16 hexadecimal digits, and the value's number
+//! in 8. No protocol that is measured here contains `~~` itself (a WebSocket's length is below
+//! 0x7e00), or interrupts a value.
 
 use std::fmt::Write as _;
 
@@ -18,12 +17,12 @@ pub const STAMP_BYTES: usize = 26;
 
 const STAMP_BYTE: u8 = b'~';
 
-/// What a value says of itself.
+/// The stamp of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// When it was sent, on this machine's monotonic clock in nanoseconds.
+    /// When it was sent, in nanoseconds of this machine's monotonic clock.
     pub at: u64,
-    /// Which it is: no two of a run have the same.
+    /// Its number, which is unique in a run.
     pub number: u32,
 }
 
@@ -33,20 +32,21 @@ pub fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A value of 200 bytes.
+/// A value with a stamp, 200 bytes long.
 pub fn value(stamp: Stamp) -> String {
     const ENDS: usize = r#"{"at":"","text":""}"#.len();
     let Stamp { at, number } = stamp;
     let mut value = String::with_capacity(BYTES);
-    write!(value, "{{\"at\":\"~~{at:016x}{number:08x}\",\"text\":\"").expect("a string takes all");
-    // As little as it takes to be no run of equal letters.
+    write!(value, "{{\"at\":\"~~{at:016x}{number:08x}\",\"text\":\"").expect("writing to a string");
+    // Varied enough that it is not a run of equal letters.
     let letters = (0..BYTES - ENDS - STAMP_BYTES).map(|i| b'a' + (i * 7 % 26) as u8);
     value.extend(letters.map(char::from));
     value.push_str("\"}");
     value
 }
 
-/// Hands out each stamp, and tells where the first one begins that is not all there yet.
+/// Calls `each` with every complete stamp. Returns the offset of the first incomplete one, or the
+/// length.
 pub fn stamps(bytes: &[u8], mut each: impl FnMut(Stamp)) -> Result<usize> {
     let mut from = 0;
     while let Some(found) = memchr::memchr(STAMP_BYTE, &bytes[from..]) {
@@ -76,7 +76,7 @@ mod tests {
         let bytes = format!("data:{value}\n\n~\u{1}data:{value}\n\n").into_bytes();
         for cut in 0..bytes.len() {
             let mut found = Vec::new();
-            let kept = stamps(&bytes[..cut], |stamp| found.push(stamp)).expect("it is right");
+            let kept = stamps(&bytes[..cut], |stamp| found.push(stamp)).expect("valid stamps");
             let kept = stamps(&bytes[kept..], |stamp| found.push(stamp)).map(|end| kept + end);
             assert_eq!((found, kept.ok()), (vec![sent; 2], Some(bytes.len())), "cut at {cut}");
         }

@@ -1,4 +1,4 @@
-//! The load tool against the broker that was built beside it, as every change has to survive it.
+//! A short run of the load tool with the server of the same build, for every change.
 
 use std::process::Command;
 
@@ -15,18 +15,18 @@ fn every_subscriber_receives_each_value_once_and_ends_on_the_latest() {
     println!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}", output.status);
 
-    let report = std::fs::read(&json).expect("it wrote its figures");
-    std::fs::remove_file(&json).expect("it is there");
-    let report: Value = serde_json::from_slice(&report).expect("they are JSON");
+    let report = std::fs::read(&json).expect("the tool wrote its figures");
+    std::fs::remove_file(&json).expect("the file exists");
+    let report: Value = serde_json::from_slice(&report).expect("the figures are JSON");
     let median = |what: &str| {
-        let figures = report["figures"].as_array().expect("figures are a list");
+        let figures = report["figures"].as_array().expect("the figures are a list");
         let figure = figures.iter().find(|figure| figure["what"] == what);
         figure.and_then(|figure| figure["median"].as_f64()).unwrap_or_else(|| panic!("no {what}"))
     };
-    for who in ["bare loop", "broker"] {
-        assert!(median(&format!("{who}, deliveries")) >= 20.0, "{who}: something was delivered");
-        assert_eq!(median(&format!("{who}, deliveries missing")), 0.0, "received = expected");
+    for server in ["bare loop", "broker"] {
+        assert!(median(&format!("{server}, deliveries")) >= 20.0, "{server} delivered nothing");
+        assert_eq!(median(&format!("{server}, deliveries missing")), 0.0, "{server}");
     }
-    assert_eq!(median("broker, who got other than published"), 0.0);
-    assert_eq!(median("broker, who missed the newest"), 0.0);
+    assert_eq!(median("broker, subscribers with wrong values"), 0.0);
+    assert_eq!(median("broker, subscribers without the latest value"), 0.0);
 }

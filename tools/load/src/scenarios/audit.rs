@@ -1,4 +1,4 @@
-//! The whole history of an event that has much of it.
+//! The complete history of an event with many versions.
 
 use std::time::Instant;
 
@@ -14,14 +14,13 @@ use crate::target::Target;
 
 const VERSIONS: usize = 100_000;
 const READS: usize = 3;
-/// An answer that is over: the last chunk.
+/// The end of an answer is its last chunk.
 const WHOLE: Handshake = Handshake { start: b"HTTP/1.1 200", ready: b"\r\n0\r\n\r\n" };
 
-/// A version is found in sled's page by its place (0.5 us), read from the log in pages (0.3),
-/// checked (CRC of 500 bytes, 0.1) and written as JSON with hash and salts (1 us): 2 us on one
-/// core.
+/// A version is found in sled by its location (0.5 us), read from the log in pages (0.3), checked
+/// (CRC of 500 bytes, 0.1) and written as JSON with hash and salts (1 us): 2 us on one processor.
 const ESTIMATE_PER_SECOND: f64 = 500_000.0;
-/// MB: pages of the log and of the answer, and of the history, which it keeps.
+/// MB: pages of the log, of the answer, and of sled, which keeps them.
 const ESTIMATE_MB: f64 = 4.0;
 
 /// Measures and reports.
@@ -47,8 +46,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     }
     let figure = report.add("audit", "broker, 100,000 versions", "/s", &per_second);
     figure.estimate(ESTIMATE_PER_SECOND).goal(Goal::AtLeast(300_000.0));
-    // Of what it was before the first, so that nothing hides in what one read leaves to the next.
-    let figure = report.add("audit", "broker, most memory for that", "MB", &memory);
+    // Compared with the memory before all reads, so that what a read leaves behind is counted.
+    let figure = report.add("audit", "broker, peak memory of a read", "MB", &memory);
     figure.estimate(ESTIMATE_MB).goal(Goal::AtMost(8.0));
     Ok(())
 }

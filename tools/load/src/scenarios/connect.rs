@@ -1,4 +1,4 @@
-//! Ten thousand who come at the same time, to a server that has one value for them.
+//! Ten thousand clients connect at the same time, to a server with one value for them.
 
 use std::time::Instant;
 
@@ -14,15 +14,15 @@ use crate::target::{FirstMessage, Target};
 
 const SUBSCRIBERS: usize = 10_000;
 
-/// Seconds. On the server's side accepting and reading take 30 us, a stream's head and two blocks
-/// 20, and the poll 10, on two cores of which the crowd takes half: 10,000 x 60 us. nchan makes a
-/// subscriber for less, but its second worker asks the first for the channel.
+/// Seconds. The server takes 30 us to accept and read, 20 for a stream's head and two blocks, and
+/// 10 for the poll, on two processors of which the subscribers take half: 10,000 x 60 us. nchan
+/// creates a subscriber faster, but its second worker asks the first for the channel.
 const ESTIMATE: f64 = 0.6;
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
-    // The floor and Redis keep no value for those who come later.
+    // The floor and Redis keep no value for later subscribers.
     let kinds = [Broker, Nchan];
     let rounds = Rounds::measure("connect".to_owned(), settings, &kinds, |kind| {
         let target = Target::start_with(kind, FirstMessage::Latest)?;

@@ -1,5 +1,5 @@
-//! A server that is asked to end while ten thousand listen and others insert: how long that takes,
-//! and whether everything that was acknowledged is there after the next start.
+//! A stop while ten thousand listen and others insert: how long it takes, and whether everything
+//! that was acknowledged is there after the next start.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +19,12 @@ use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
 const INSERTERS: u64 = 8;
-/// Of each inserter, before the server is asked to end.
+/// Of each inserting client, before the stop.
 const INSERTS_MIN: u64 = 100;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Seconds: each stream is woken, writes its last line and is closed, 50 us, on two workers; then
-/// the log and the history are closed, 0.1 s.
+/// Seconds: each stream is woken, writes its last line and is closed, 50 us on two workers; closing
+/// log and projection takes 0.1 s.
 const ESTIMATE: f64 = 0.5;
 
 /// Measures and reports.
@@ -44,7 +44,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
             }
             while counts.iter().any(|count| count.load(Ordering::Relaxed) < INSERTS_MIN) {
                 if target.server.has_ended()? {
-                    return Err("the server ended before it was asked to".into());
+                    return Err("the server ended too early".into());
                 }
                 thread::sleep(LOOK_EVERY);
             }
@@ -61,7 +61,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Inserts, and counts what was acknowledged, until the server refuses or is gone.
+/// Inserts and counts acknowledgements, until the server refuses or is gone.
 fn insert(address: SocketAddr, inserter: usize, acknowledged: &AtomicU64) {
     let Ok(mut client) = Client::connect(address) else { return };
     let request = post("/insert", &format!("{{\"event\":\"{}\",\"data\":1}}", event(inserter)));
@@ -70,7 +70,7 @@ fn insert(address: SocketAddr, inserter: usize, acknowledged: &AtomicU64) {
     }
 }
 
-/// Each version up to the one that was acknowledged last must be there.
+/// Reads each version up to the last acknowledged one.
 fn find(target: &Target, counts: &[AtomicU64]) -> Result<u64> {
     let mut client = Client::connect(target.address())?;
     let mut found = 0;

@@ -1,4 +1,4 @@
-//! How many deliveries a second there can be: 8 values are under way at any time.
+//! Maximum deliveries a second, with 8 values in flight.
 
 use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
@@ -15,16 +15,16 @@ use crate::target::Target;
 const SUBSCRIBERS: [usize; 2] = [1_000, 10_000];
 const IN_FLIGHT: usize = 8;
 
-/// A woken socket costs 2.9 us of one core, and the crowd 1 to 1.5 us to read from it, so a bare
-/// loop on one core, the crowd on the other, does 1,000,000 / 2.9 = 345,000, less what switching
-/// takes. nchan and Redis as others measured them on two cores: 170,000 and 420,000, and 140,000
-/// and 250,000 to 10,000, when the sockets no longer fit the caches.
+/// The bare loop takes 2.9 us of one processor for each woken socket, and the subscribers read on
+/// the other, 1 to 1.5 us for each: 1,000,000 / 2.9 = 345,000, less what context switches take.
+/// nchan and Redis are others' measurements on two processors: 170,000 and 420,000, and to 10,000
+/// subscribers, whose sockets exceed the caches, 140,000 and 250,000.
 fn estimate(kind: ServerKind, count: usize) -> f64 {
     let many = count > 1_000;
     match kind {
         Bare => 300_000.0,
-        // Two workers share the writes and the second core with the crowd; with eight values under
-        // way two or three wait for each subscriber, and leave in one write.
+        // Two workers share the writes, and one processor with the subscribers. With eight values
+        // in flight, two or three wait for each subscriber and are sent in one write.
         Broker | ServerKind::WebSocket => {
             if many {
                 500_000.0
@@ -49,8 +49,8 @@ fn estimate(kind: ServerKind, count: usize) -> f64 {
     }
 }
 
-/// Microseconds of CPU: 2.9 of the socket, and what each does beside it. nchan's 5.4 and Redis'
-/// 2.0, which joins, are of others' measurements.
+/// Microseconds of CPU: 2.9 for the socket, and what each server adds. 5.4 for nchan and 2.0 for
+/// Redis, which joins values, are others' measurements.
 fn estimate_cpu_us(kind: ServerKind) -> f64 {
     match kind {
         Bare => 3.0,
@@ -85,7 +85,7 @@ fn to(count: usize, settings: &Settings, report: &mut Report) -> Result<()> {
         per_second.estimate(estimate(kind, count));
         let cpu = rounds.add(report, kind, "CPU a delivery", "us", Outcome::cpu_us);
         cpu.estimate(estimate_cpu_us(kind));
-        rounds.add(report, kind, "crowd's CPU a delivery", "us", Outcome::own_cpu_us);
+        rounds.add(report, kind, "subscribers' CPU a delivery", "us", Outcome::own_cpu_us);
         rounds.add(report, kind, "latency p50", "ms", Outcome::p50_ms);
         rounds.add(report, kind, "latency p99", "ms", Outcome::p99_ms);
         rounds.add_completeness(report, kind);

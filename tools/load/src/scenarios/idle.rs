@@ -1,4 +1,4 @@
-//! What a subscriber costs that only waits.
+//! Memory of an idle subscriber.
 
 use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
@@ -11,14 +11,14 @@ use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
-/// The first ones make what all share.
+/// The first subscribers allocate what all share.
 const FIRST: usize = 100;
-/// What nchan took when the goals were set.
+/// nchan's memory when the goals were set.
 const GOAL_KB: f64 = 10.2;
 
-/// KB. actix has 8 KiB of read and of write buffer, partly touched, and 2 KB of tasks and
-/// timers; the stream's position, view and waker take under 1 KB. nchan as measured by others; a
-/// client of Redis has a struct of 1 KB and a reply buffer of 16 KiB, which shrinks to 1 KiB.
+/// KB. actix has read and write buffers of 8 KiB, partly touched, and 2 KB of tasks and timers; the
+/// stream's position, selector and waker take less than 1 KB. nchan is others' measurement. A Redis
+/// client has a struct of 1 KB and a reply buffer of 16 KiB, which shrinks to 1 KiB.
 fn estimate(kind: ServerKind) -> f64 {
     match kind {
         Nchan => 10.2,
@@ -27,7 +27,7 @@ fn estimate(kind: ServerKind) -> f64 {
     }
 }
 
-/// When it is weighed: a delivery takes whatever it takes to send, and some of that stays.
+/// Measured when connected and after a delivery, which leaves some memory allocated.
 const STAGES: [&str; 2] = ["memory a subscriber, connected", "the same, after a delivery"];
 
 /// Measures and reports.

@@ -1,4 +1,4 @@
-//! Whether those who listen to something else slow down those who insert.
+//! Whether subscribers of other events slow down inserts.
 
 use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
@@ -16,9 +16,9 @@ const SUBSCRIBERS: usize = 1_000;
 const CONNECTIONS: usize = 64;
 const OTHER_EVENT: &str = "load.cold";
 
-/// As broker-bench's burst, whose load tool does the same: 60,000.
+/// As in broker-bench's burst, whose load does the same: 60,000.
 const ESTIMATE_PER_SECOND: f64 = 50_000.0;
-/// A view that does not match costs one look in a table a group.
+/// A selector that does not match costs one look-up in a table for each group.
 const ESTIMATE_RATIO: f64 = 0.99;
 
 /// Measures and reports.
@@ -37,14 +37,14 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     figure.estimate(ESTIMATE_PER_SECOND);
     let figure = report.add(bench, "broker, inserts, listeners elsewhere", "/s", &with);
     figure.estimate(ESTIMATE_PER_SECOND * ESTIMATE_RATIO);
-    report.add(bench, "the same, acknowledged, p99", "ms", &p99);
+    report.add(bench, "broker, inserts, listeners elsewhere, p99", "ms", &p99);
     let ratio =
         report.add(bench, "broker, with listeners / without", "x", &ratios(&with, &without));
     ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtLeast(0.9));
     Ok(())
 }
 
-/// Acknowledged a second, and the milliseconds that 99 of 100 took.
+/// Acknowledged inserts a second, and their 99th percentile in milliseconds.
 fn inserts(listeners_elsewhere: usize, settings: &Settings) -> Result<[f64; 2]> {
     let target = Target::start(Broker)?;
     let mut subscribers = Subscribers::new()?;

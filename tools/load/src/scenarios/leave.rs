@@ -1,4 +1,5 @@
-//! Two thousand who leave without a word, while nothing is inserted: how soon the server notices.
+//! Two thousand clients close their connections while nothing is inserted: how soon the server
+//! notices.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,11 +15,11 @@ use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 2_000;
-/// Whoever has not noticed by now never will.
+/// A server that has not noticed by now never will.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Seconds: a FIN wakes the connection, which costs 20 us to take apart, on either worker.
+/// Seconds: a FIN wakes the connection, which either worker takes apart in 20 us.
 const ESTIMATE: f64 = 0.03;
 
 /// Measures and reports.

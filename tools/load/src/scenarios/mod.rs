@@ -1,4 +1,4 @@
-//! What is measured: each scenario is a row of the one table, and can be run alone.
+//! The scenarios: each is a row of one table and can be run alone.
 
 mod audit;
 mod connect;
@@ -29,15 +29,15 @@ use crate::subscribers::Subscribers;
 use crate::target::Target;
 use crate::value::{self, Stamp, now};
 
-/// What most values are published as.
+/// The event of most values.
 const EVENT: &str = "load.hot";
 
 const BATCH: usize = 1_000;
 const TRIES: usize = 5;
 
-/// One of them.
+/// A scenario.
 pub struct Scenario {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     /// What it measures.
     pub meaning: &'static str,
@@ -45,7 +45,7 @@ pub struct Scenario {
     pub run: fn(&Settings, &mut Report) -> Result<()>,
 }
 
-/// All, in the order in which `all` runs them.
+/// All scenarios, in the order in which `all` runs them.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "fan",
@@ -57,18 +57,14 @@ pub const SCENARIOS: &[Scenario] = &[
         meaning: "CPU a delivery and p99 at 20 a second to 1,000, and 2 a second to 10,000",
         run: rate::run,
     },
-    Scenario {
-        name: "idle",
-        meaning: "memory of a subscriber that only waits, 10,000 of them",
-        run: idle::run,
-    },
+    Scenario { name: "idle", meaning: "memory of 10,000 idle subscribers", run: idle::run },
     Scenario {
         name: "stalled",
-        meaning: "one who does not read among 1,000 who do",
+        meaning: "one subscriber that does not read, among 1,000 that do",
         run: stalled::run,
     },
-    Scenario { name: "connect", meaning: "10,000 who come at the same time", run: connect::run },
-    Scenario { name: "leave", meaning: "2,000 who leave without a word", run: leave::run },
+    Scenario { name: "connect", meaning: "10,000 connect at the same time", run: connect::run },
+    Scenario { name: "leave", meaning: "2,000 close their connections", run: leave::run },
     Scenario {
         name: "drain",
         meaning: "SIGTERM while 10,000 listen and others insert",
@@ -76,34 +72,34 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "selectors",
-        meaning: "10,000 different views against one",
+        meaning: "10,000 different selectors, compared with one",
         run: selectors::run,
     },
     Scenario {
         name: "inserts",
-        meaning: "64 connections insert, with and without 1,000 who listen to something else",
+        meaning: "64 connections insert, with and without 1,000 subscribers of other events",
         run: inserts::run,
     },
     Scenario {
         name: "replay",
-        meaning: "10,000 newest values to one, 100,000 to 100 at once",
+        meaning: "10,000 latest values to one client, 100,000 to 100 at once",
         run: replay::run,
     },
-    Scenario { name: "audit", meaning: "the history of 100,000 versions", run: audit::run },
+    Scenario { name: "audit", meaning: "a history of 100,000 versions", run: audit::run },
     Scenario {
         name: "storm",
-        meaning: "10,000 come back with their cursors while others insert",
+        meaning: "10,000 reconnect with their cursors while others insert",
         run: storm::run,
     },
     Scenario {
         name: "sockets",
-        meaning: "1,000 WebSockets beside 1,000 streams",
+        meaning: "1,000 WebSockets compared with 1,000 streams",
         run: sockets::run,
     },
 ];
 
-/// Publishes a little, to so many, until all of them get it: nchan greets before a subscription
-/// holds in every worker.
+/// Publishes a few values until all listeners receive them, because nchan completes a handshake
+/// before the subscription is active in every worker.
 fn warm_up(listeners: usize, subscribers: &mut Subscribers, target: &Target) -> Result<()> {
     let plan = Plan::new(EVENT, Pace::InFlight(1), Duration::from_millis(1), listeners);
     for _ in 0..TRIES {
@@ -111,7 +107,7 @@ fn warm_up(listeners: usize, subscribers: &mut Subscribers, target: &Target) -> 
             return Ok(());
         }
     }
-    Err(format!("not all of {listeners} hear what is published").into())
+    Err(format!("not all of {listeners} receive what is published").into())
 }
 
 /// Inserts a value for each number, in batches.

@@ -1,4 +1,4 @@
-//! What a delivery costs, and how late it is, when the servers are far from their limits.
+//! CPU time and latency of a delivery, with servers far from their limits.
 
 use broker_bench::Result;
 use broker_bench::process::Scratch;
@@ -15,13 +15,13 @@ use crate::scenarios::{EVENT, warm_up};
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
-/// Subscribers, and values a second: 20,000 deliveries a second in both.
+/// Subscribers, and values a second: 20,000 deliveries a second in both cases.
 const CASES: [(usize, f64); 2] = [(1_000, 20.0), (10_000, 2.0)];
-/// Room for as many as any run syncs.
+/// More syncs than a run has.
 const SYNCS_MAX: usize = 10_000;
 
-/// Microseconds of CPU a delivery. The engineering facts have 4.2 for a bare loop, whose sockets
-/// have gone to sleep between two values, 5.0 for Redis, 7.2 for actix and 9.8 for nchan. Broker is
+/// Microseconds of CPU for a delivery. The engineering facts have 4.2 for a bare loop, whose
+/// sockets sleep between two values, 5.0 for Redis, 7.2 for actix and 9.8 for nchan. Broker is
 /// actix without the encoding, which is shared.
 fn estimate_cpu_us(kind: ServerKind) -> f64 {
     match kind {
@@ -32,9 +32,9 @@ fn estimate_cpu_us(kind: ServerKind) -> f64 {
     }
 }
 
-/// Milliseconds: the last subscriber of a value waits until all before it were written to, half of
-/// that on two workers, and until the crowd has read as many, 1.5 us each, beside it. Broker adds a
-/// sync, of which one in a hundred takes 4 ms.
+/// Milliseconds: the last subscriber waits until the server has written to all before it, half of
+/// them on each of two workers, and until the subscribers have read as many, 1.5 us each, at the
+/// same time. Broker adds a sync, of which one in a hundred takes 4 ms.
 fn estimate_p99_ms(kind: ServerKind, count: usize) -> f64 {
     let sync_ms = if matches!(kind, Broker | WebSocket) { 4.0 } else { 0.0 };
     let workers = if matches!(kind, Broker | WebSocket | Nchan) { 2.0 } else { 1.0 };
@@ -63,7 +63,7 @@ fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -
         if kind != Nchan {
             return plan.run(&mut subscribers, &target);
         }
-        // nchan stores nothing, so what a sync takes in such a run is measured beside its own.
+        // nchan stores nothing, so syncs are measured during its run, for comparison.
         let scratch = Scratch::new()?;
         let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), SYNCS_MAX)?;
         let syncs = Periodic::start(per_second, move || synced_file.append());
@@ -87,7 +87,7 @@ fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -
     add_latency_ratio(&bench, &rounds, &syncs_ms, report)
 }
 
-/// How much later than nchan's the worst of a hundred is, a sync's worst of a hundred aside.
+/// Compares Broker's p99 with the sum of nchan's and that of a sync.
 fn add_latency_ratio(
     bench: &str,
     rounds: &Rounds,
@@ -96,7 +96,7 @@ fn add_latency_ratio(
 ) -> Result<()> {
     let [broker, nchan] = [Broker, Nchan].map(|kind| rounds.values(kind, Outcome::p99_ms));
     let (Some(broker), Some(nchan)) = (broker, nchan) else { return Ok(()) };
-    report.add(bench, "append and sync p99, beside nchan", "ms", syncs_ms).estimate(4.0);
+    report.add(bench, "append and sync p99, during nchan", "ms", syncs_ms).estimate(4.0);
     let allowed: Vec<_> = nchan.iter().zip(syncs_ms).map(|(nchan, sync)| nchan + sync).collect();
     let ratio = ratios(&broker, &allowed);
     let figure = report.add(bench, "broker / (nchan + sync), latency p99", "x", &ratio);

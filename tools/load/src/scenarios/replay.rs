@@ -1,5 +1,5 @@
-//! First visits to a server that has much to tell: one of them, a hundred at once, and some beside
-//! those who listen already.
+//! First visits to a server with many latest values: one of them, a hundred at once, and some while
+//! others receive live values.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -25,22 +25,22 @@ const CLIENTS: usize = 100;
 /// Of 10,000 values, in a run.
 const READS: usize = 5;
 
-/// A value is a block of 450 bytes, which costs 0.4 us to encode and three copies on each side of
+/// A value is a block of 450 bytes, which takes 0.4 us to encode and three copies on each side of
 /// the socket; broker-bench measured 830 MB/s for 100,000.
 const ESTIMATE_MB_PER_SECOND: f64 = 600.0;
-/// MB: a hundred clients of which each has at most a write buffer and some slices under way.
+/// MB: each of a hundred clients has at most a write buffer and some slices in flight.
 const ESTIMATE_MB: f64 = 20.0;
-/// Those who listen already, values a second for them, and visits a second beside these.
+/// Live subscribers, values a second for them, and visits a second at the same time.
 const LISTENERS: usize = 1_000;
 const PER_SECOND: f64 = 20.0;
 const VISITS_PER_SECOND: f64 = 2.0;
 const ALL: &str = "replay.%3E";
 
-/// A visit takes 60 ms of one core, and reading it as much of the other: every eighth value comes
-/// in such a time, and waits for a slice of the visit's, 1 ms, before each worker gets to it; but
-/// the crowd has to share its core.
+/// A visit takes 60 ms of one processor, and reading it as much of the other. Every eighth value
+/// arrives during a visit, and each worker first finishes a slice of it, 1 ms; and the subscribers
+/// have to share their processor.
 const ESTIMATE_LIVE_RATIO: f64 = 2.0;
-/// MB: a hundred times what one stalled reader may cost, 512 KiB.
+/// MB: a hundred times what a stalled reader may take, 512 KiB.
 const GOAL_MB: f64 = CLIENTS as f64 * 0.512 * 1.024;
 
 /// Measures and reports.
@@ -66,7 +66,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     }
     let figure = report.add(bench, "broker, 100,000 values to 100", "MB/s", &many);
     figure.estimate(ESTIMATE_MB_PER_SECOND);
-    let figure = report.add(bench, "broker, most memory for that", "MB", &memory);
+    let figure = report.add(bench, "broker, peak memory for 100", "MB", &memory);
     figure.estimate(ESTIMATE_MB).goal(Goal::AtMost(GOAL_MB));
     let (mut undisturbed, mut during_replays) = (Vec::new(), Vec::new());
     for _ in 0..settings.runs {
@@ -77,10 +77,10 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         visits.end()?;
     }
     report.add(bench, "broker, others' p99, no replay", "ms", &undisturbed);
-    report.add(bench, "broker, others' p99, beside replays", "ms", &during_replays);
+    report.add(bench, "broker, others' p99, during replays", "ms", &during_replays);
     let figure = report.add(
         bench,
-        "broker, others' p99, beside / without",
+        "broker, others' p99, during / without",
         "x",
         &ratios(&during_replays, &undisturbed),
     );
@@ -88,7 +88,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Values for those who listen already.
+/// Publishes values to live subscribers.
 fn live(target: &Target, settings: &Settings) -> Result<Outcome> {
     let mut subscribers = Subscribers::new()?;
     subscribers.connect(&target.clients(LISTENERS), |_| Broker.subscribe(EVENT))?;
@@ -96,7 +96,7 @@ fn live(target: &Target, settings: &Settings) -> Result<Outcome> {
     Plan::new(EVENT, pace, settings.duration * 2, LISTENERS).run(&mut subscribers, target)
 }
 
-/// Reads all newest values, in the calling thread.
+/// Reads all latest values, in the calling thread.
 fn visit(address: SocketAddr) -> io::Result<()> {
     const SYNCED: &[u8] = b"event:broker:synced";
     let mut stream = TcpStream::connect(address)?;
@@ -112,13 +112,13 @@ fn visit(address: SocketAddr) -> io::Result<()> {
         if memchr::memmem::find(&buffer[..len], SYNCED).is_some() {
             return Ok(());
         }
-        // The mark may have come in part.
+        // The end may contain a part of it.
         kept = len.min(SYNCED.len() - 1);
         buffer.copy_within(len - kept..len, 0);
     }
 }
 
-/// MB a second, until every client has every value.
+/// MB a second until every client has every value.
 fn read(target: &Target, count: usize, values: usize) -> Result<f64> {
     let mut subscribers = Subscribers::new()?;
     let clients = Clients { first_values: values as u32, ..target.clients(count) };

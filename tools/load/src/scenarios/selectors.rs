@@ -1,5 +1,5 @@
-//! Ten thousand subscribers who each ask for something else besides, against as many who all ask
-//! for the same.
+//! Ten thousand subscribers that each select another event as well, compared with as many that all
+//! select the same.
 
 use broker_bench::Result;
 use broker_bench::report::{Goal, Report};
@@ -16,7 +16,7 @@ use crate::target::Target;
 const SUBSCRIBERS: usize = 10_000;
 const IN_FLIGHT: usize = 8;
 
-/// With a view of its own each subscriber costs a look at what matches, and an id line, which
+/// A selector of its own costs each subscriber a look-up of what matches, and an id line, which
 /// takes 0.2 us of 2.
 const ESTIMATE_RATIO: f64 = 0.9;
 
@@ -32,13 +32,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let (one_per_second, own_per_second) = (per_second(&one), per_second(&own));
     let missing: Vec<_> = one.iter().chain(&own).map(Outcome::missing_percent).collect();
     let bench = "selectors";
-    report.add(bench, "broker, one view, deliveries", "/s", &one_per_second);
-    report.add(bench, "broker, views of their own, deliveries", "/s", &own_per_second);
+    report.add(bench, "broker, one selector, deliveries", "/s", &one_per_second);
+    report.add(bench, "broker, distinct selectors, deliveries", "/s", &own_per_second);
     let missing = report.add(bench, "broker, deliveries missing", "%", &missing);
     missing.goal(Goal::AtMost(0.0));
     let ratio = report.add(
         bench,
-        "broker, views of their own / one view",
+        "broker, distinct selectors / one",
         "x",
         &ratios(&own_per_second, &one_per_second),
     );
@@ -46,7 +46,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Each subscriber asks for the event, and for one of its own that is never published.
+/// Each subscriber selects the event and one that is never published.
 fn deliver(settings: &Settings, own: impl Fn(usize) -> usize) -> Result<Outcome> {
     let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let target = Target::start(Broker)?;

@@ -1,4 +1,4 @@
-//! WebSockets beside server-sent events, at the same rate: each alone, then both.
+//! WebSockets and event streams at the same rate: each alone, then both.
 
 use std::io::{Read as _, Write as _};
 
@@ -19,8 +19,9 @@ use crate::target::Target;
 const SUBSCRIBERS: usize = 1_000;
 const PER_SECOND: f64 = 20.0;
 
-/// Who listens, and the microseconds of CPU that a delivery is expected to cost: a frame's head of
-/// 4 bytes instead of a chunk's of 5, and an object around the record that is made once a view.
+/// The subscribers, and the estimated microseconds of CPU for a delivery: a WebSocket has a frame's
+/// head of 4 bytes instead of a chunk's of 5, and an object around the record, encoded once for
+/// each selector.
 const CASES: [(&str, &[ServerKind], f64); 3] = [
     ("streams", &[Broker], 6.5),
     ("sockets", &[WebSocket], 7.0),
@@ -47,7 +48,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         cpu.estimate(*estimate_us);
         report.add(bench, format!("{who}, latency p99"), "ms", &runs(Outcome::p99_ms));
         let wrong = runs(|outcome| outcome.incomplete as f64);
-        let wrong = report.add(bench, format!("{who}, got other than published"), "", &wrong);
+        let wrong = report.add(bench, format!("{who}, with wrong values"), "", &wrong);
         wrong.goal(Goal::AtMost(0.0));
     }
     let [streams, sockets, _] = &outcomes;

@@ -1,7 +1,7 @@
-//! One who does not read, among 1,000 who do.
+//! A subscriber that does not read, among 1,000 that do.
 //!
-//! Beside the values that the others get, 1.6 MB a second of large ones are published under another
-//! name. One subscriber asked for these: in one run it reads them, in the other it never does.
+//! Apart from the values of the others, 1.6 MB a second of large ones are published as another
+//! event. One subscriber selects that event: in one run it reads, in the other it never does.
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -30,16 +30,16 @@ const SUBSCRIBERS: usize = 1_000;
 const PER_SECOND: f64 = 20.0;
 const LARGE_PER_SECOND: f64 = 50.0;
 const LARGE_BYTES: usize = 32 << 10;
-/// The workload's event with number 0.
+/// The first event of the workload.
 const LARGE_EVENT: &str = "bench.000000";
-/// Those of the crowd come before it.
+/// Its source address follows those of the other subscribers.
 const READER: usize = 14_000;
 const LOOKS_PER_SECOND: f64 = 4.0;
 
-/// A send buffer of 64 KiB, which the kernel doubles for what it needs itself and may overstep by
-/// one write: 288 KiB in the engineering facts.
+/// A send buffer of 64 KiB, which the kernel doubles for its own needs and one write may exceed:
+/// 288 KiB in the engineering facts.
 const ESTIMATE_KERNEL_KIB: f64 = 288.0;
-/// The reader takes no turn of its own, so the others should not notice.
+/// A stalled reader takes no CPU time, so the others should not notice it.
 const ESTIMATE_RATIO: f64 = 1.0;
 
 /// Measures and reports.
@@ -57,8 +57,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         missing.push(stalled.outcome.missing_percent());
     }
     let bench = "stalled";
-    report.add(bench, "broker, others' p99, it reads", "ms", &reading_ms);
-    report.add(bench, "broker, others' p99, it stalls", "ms", &stalled_ms);
+    report.add(bench, "broker, others' p99, one reads", "ms", &reading_ms);
+    report.add(bench, "broker, others' p99, one stalls", "ms", &stalled_ms);
     let ratio = report.add(
         bench,
         "broker, others' p99, stalls / reads",
@@ -68,7 +68,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     ratio.estimate(ESTIMATE_RATIO).goal(Goal::AtMost(1.2));
     let missing = report.add(bench, "broker, others' deliveries missing", "%", &missing);
     missing.goal(Goal::AtMost(0.0));
-    let kernel = report.add(bench, "broker, kernel memory for it", "KiB", &kernel);
+    let kernel = report.add(bench, "broker, kernel memory of its socket", "KiB", &kernel);
     kernel.estimate(ESTIMATE_KERNEL_KIB).goal(Goal::AtMost(512.0));
     report.add(bench, "broker, PSS, stalls - reads", "KiB", &process).estimate(64.0);
     Ok(())
@@ -82,7 +82,7 @@ enum Reader {
 
 struct StalledRun {
     outcome: Outcome,
-    /// The most that the kernel held for the reader's socket on the server's side.
+    /// Peak of the kernel's memory for the reader's socket on the server's side.
     kernel_bytes: f64,
     server_bytes: f64,
 }
@@ -103,7 +103,7 @@ fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     });
     if reader == Reader::Reads {
         let mut stream = stream.try_clone()?;
-        // It ends when the server does.
+        // The thread ends when the server does.
         thread::spawn(move || while matches!(stream.read(&mut [0; 64 << 10]), Ok(1..)) {});
     }
     let large = Workload::sized(7, LARGE_BYTES).insert(0);
@@ -119,7 +119,7 @@ fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     Ok(StalledRun { outcome, kernel_bytes: most.load(Ordering::Relaxed) as f64, server_bytes })
 }
 
-/// One that was closed early would cost nothing.
+/// Checks that the server has not closed the stream, which would make it free.
 fn ensure_open(stream: &TcpStream) -> Result<()> {
     stream.set_nonblocking(true)?;
     match stream.peek(&mut [0]) {
@@ -129,15 +129,15 @@ fn ensure_open(stream: &TcpStream) -> Result<()> {
     }
 }
 
-/// What `ss -m` tells of the socket at `from` towards `to`: all that is queued in either direction,
-/// and what is set aside for it.
+/// Memory of the socket from `from` to `to` according to `ss -m`: what is queued in either
+/// direction, and what is set apart for it.
 fn kernel_bytes(from: SocketAddr, to: SocketAddr) -> io::Result<u64> {
     let filter = format!("src {from} and dst {to}");
     let output = Command::new("ss").args(["-tmnH", &filter]).output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let memory = said.split_once("skmem:(").and_then(|(_, rest)| rest.split_once(')'));
-    let (memory, _) = memory.ok_or_else(|| io::Error::other(format!("ss said: {said}")))?;
-    // r and w are what is queued, f what is set aside; rb and tb are limits.
+    let output = String::from_utf8_lossy(&output.stdout);
+    let memory = output.split_once("skmem:(").and_then(|(_, rest)| rest.split_once(')'));
+    let (memory, _) = memory.ok_or_else(|| io::Error::other(format!("ss printed: {output}")))?;
+    // r and w are queued, f is set apart; rb and tb are limits.
     let parts = memory.split(',').filter_map(|part| part.split_at_checked(1));
     let parts = parts.filter(|(name, _)| ["r", "w", "f"].contains(name));
     Ok(parts.filter_map(|(_, bytes)| bytes.parse::<u64>().ok()).sum())

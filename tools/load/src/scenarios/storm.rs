@@ -1,5 +1,5 @@
-//! Ten thousand who were there, are cut off, and come back at once with their cursors, while others
-//! insert.
+//! Ten thousand subscribers lose their connections and reconnect at once with their cursors, while
+//! others insert.
 
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -19,18 +19,18 @@ use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
-/// So many newest values are there, of which those who come back lack one: whoever gets more was
-/// not taken up where it left.
+/// The number of latest values, of which reconnecting subscribers lack one: a subscriber that
+/// receives more was not resumed at its cursor.
 const VALUES: usize = 100;
 const TARGET: &str = "/events?event=storm.%3E";
 const INSERTS_PER_SECOND: f64 = 200.0;
 /// How long inserts are timed before the storm.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Seconds, as for those who connect for the first time: finding one value by index costs nothing
-/// beside accepting a connection.
+/// Seconds, as for new connections: finding one value by index costs nothing compared with
+/// accepting a connection.
 const ESTIMATE: f64 = 0.6;
-/// Milliseconds: an insert waits for the crowd and for streams that are being made.
+/// Milliseconds: an insert waits for the subscribers and for streams that are being created.
 const ESTIMATE_P99_MS: f64 = 10.0;
 
 /// Measures and reports.
@@ -41,7 +41,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let figure = report.add(bench, "broker, until all are synced", "s", &runs(|s| s.seconds));
     figure.estimate(ESTIMATE);
     let other_tokens =
-        report.add(bench, "broker, who got other than was new", "", &runs(|s| s.wrong));
+        report.add(bench, "broker, subscribers with wrong values", "", &runs(|s| s.wrong));
     other_tokens.goal(Goal::AtMost(0.0));
     report.add(bench, "broker, insert p99, before", "ms", &runs(|s| s.calm_p99_ms));
     let figure = report.add(bench, "broker, insert p99, in the storm", "ms", &runs(|s| s.p99_ms));
@@ -51,7 +51,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 
 struct Storm {
     seconds: f64,
-    /// How many were told anything else than the one new value.
+    /// Subscribers that received anything but the one new value.
     wrong: f64,
     calm_p99_ms: f64,
     p99_ms: f64,
@@ -85,29 +85,29 @@ fn storm(settings: &Settings) -> Result<Storm> {
     })
 }
 
-/// Inserts of an event that nobody listens to.
+/// Inserts an event that nobody listens to.
 fn inserts(target: &Target) -> Result<Periodic> {
     let insert = Workload::new(8).insert(0);
     let mut client = Client::connect(target.address())?;
     Ok(Periodic::start(INSERTS_PER_SECOND, move || client.call(&insert, 201).map(|_| ())))
 }
 
-/// Where a subscriber stands that has heard everything: the id of the block that says so. All have
-/// the same view, so it is everyone's.
+/// The cursor of a subscriber that has received everything: the id of the `synced` block. All have
+/// the same selector, so it is valid for all.
 fn cursor(target: &Target) -> Result<String> {
     let mut stream = socket::connect(target.address(), 0)?;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     io::Write::write_all(&mut stream, &get(TARGET, ""))?;
-    let (mut said, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
-    while memchr::memmem::find(&said, b"event:broker:synced").is_none() {
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    while memchr::memmem::find(&answer, b"event:broker:synced").is_none() {
         match io::Read::read(&mut stream, &mut buffer)? {
-            0 => return Err("a stream ended before it was synced".into()),
-            read => said.extend_from_slice(&buffer[..read]),
+            0 => return Err("a stream ended before `synced`".into()),
+            read => answer.extend_from_slice(&buffer[..read]),
         }
     }
-    let said = String::from_utf8(said)?;
-    let (before, _) = said.split_once("event:broker:synced").ok_or("it was found")?;
-    let (_, cursor) = before.rsplit_once("id:").ok_or("a block has an id")?;
+    let answer = String::from_utf8(answer)?;
+    let (before, _) = answer.split_once("event:broker:synced").ok_or("no `synced` block")?;
+    let (_, cursor) = before.rsplit_once("id:").ok_or("a block has no id")?;
     Ok(cursor.trim().to_owned())
 }
