@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Result;
-use crate::{history, peers};
+use broker_tools::Result;
+use broker_tools::cli::{Output, positive};
+
+use crate::history::{self, sled_alone::BROKER_BLOCK};
+use crate::peers;
 
 /// The usage text.
 pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
@@ -18,10 +21,8 @@ pub const USAGE: &str = "usage: broker-bench WHAT [--json FILE] [--svg FILE]
 pub struct Arguments {
     /// The bench to run.
     pub what: String,
-    /// File for the figures as JSON.
-    pub json: Option<PathBuf>,
-    /// File for the plot.
-    pub svg: Option<PathBuf>,
+    /// Where the report goes.
+    pub output: Output,
     /// The file that `bare-server` appends to.
     pub file: Option<PathBuf>,
     /// Where `bare-server`, `sled-fill` and `sink-fill` create a database.
@@ -45,11 +46,10 @@ impl Default for Arguments {
         let sustained = Duration::from_secs(120);
         Self {
             what: String::new(),
-            json: None,
-            svg: None,
+            output: Output::default(),
             file: None,
             index: None,
-            block: history::BROKER_BLOCK,
+            block: BROKER_BLOCK,
             events: 10_000,
             sent: 1_000_000,
             programs: peers::Programs::default(),
@@ -65,33 +65,25 @@ impl Arguments {
         let mut arguments = Self { what: words.next().ok_or(USAGE)?, ..Self::default() };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(USAGE)?;
-            let seconds = |value: &str| count(value).map(Duration::from_secs);
+            let seconds = |value: &str| positive(value).map(Duration::from_secs);
             match word.as_str() {
-                "--block" => arguments.block = count(&value)?,
+                "--block" => arguments.block = positive(&value)?,
                 "--burst-seconds" => arguments.burst = seconds(&value)?,
-                "--events" => arguments.events = count(&value)? as usize,
+                "--events" => arguments.events = positive(&value)? as usize,
                 "--file" => arguments.file = Some(value.into()),
                 "--index" => arguments.index = Some(value.into()),
-                "--json" => arguments.json = Some(value.into()),
+                "--json" => arguments.output.json = Some(value.into()),
                 "--sustained-seconds" => arguments.history.sustained = seconds(&value)?,
                 "--nats" => arguments.programs.nats = Some(value.into()),
                 "--pocketbase" => arguments.programs.pocketbase = Some(value.into()),
-                "--records" => arguments.history.records = count(&value)? as usize,
+                "--records" => arguments.history.records = positive(&value)? as usize,
                 "--redis" => arguments.programs.redis = Some(value.into()),
-                "--rounds" => arguments.history.rounds = count(&value)? as usize,
-                "--sent" => arguments.sent = count(&value)? as usize,
-                "--svg" => arguments.svg = Some(value.into()),
+                "--rounds" => arguments.history.rounds = positive(&value)? as usize,
+                "--sent" => arguments.sent = positive(&value)? as usize,
+                "--svg" => arguments.output.svg = Some(value.into()),
                 _ => return Err(USAGE.into()),
             }
         }
         Ok(arguments)
-    }
-}
-
-/// Parses a number that is not zero.
-fn count(value: &str) -> Result<u64> {
-    match value.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(format!("{value} is not a number above zero").into()),
     }
 }

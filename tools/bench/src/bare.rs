@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::header;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use broker_tools::Result;
+use broker_tools::synced_file::SyncedFile;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::Result;
 use crate::group_commit::GroupCommit;
 use crate::history::sled_alone::Queue;
 use crate::insert::APPENDS;
-use crate::synced_file::SyncedFile;
 
 /// As long as the receipt of an insert of [`crate::workload`].
 const ANSWER: &str = "{\"seq\":100000,\"event\":\"bench.000000\",\"version\":100,\
@@ -49,12 +49,12 @@ impl Storage {
     }
 
     /// Creates a database with `block` versions in an entry.
-    pub fn index(path: &Path, block: u64) -> Result<Self> {
+    pub fn sled(path: &Path, block: u64) -> Result<Self> {
         Ok(Self::Sled(Queue::start(path, block)?))
     }
 
     /// Creates both.
-    pub fn stored(file: &Path, path: &Path, block: u64) -> Result<Self> {
+    pub fn file_and_sled(file: &Path, path: &Path, block: u64) -> Result<Self> {
         Ok(Self::FileAndSled(GroupCommit::start(file)?, Queue::start(path, block)?))
     }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use crate::Result;
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::statistics::{quantile, ratios};
+use broker_tools::workload::Workload;
+
 use crate::load::{self, Outcome};
-use crate::process::{Scratch, Server};
 use crate::protocol::{HttpRequests, Protocol};
-use crate::report::{Goal, Report};
-use crate::workload::Workload;
+use crate::servers;
 
 const CONNECTIONS: usize = 64;
 const DURATION: Duration = Duration::from_secs(10);
@@ -34,14 +38,13 @@ pub fn run(report: &mut Report) -> Result<()> {
         HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
     let (mut bare, mut broker) = (Runs::default(), Runs::default());
     for _ in 0..RUNS {
-        bare.add(&Server::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;
+        bare.add(&servers::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;
         // A new log each time, so that all runs do the same.
         let scratch = Scratch::new()?;
         broker.add(&Server::broker(&scratch, &[])?, CONNECTIONS, DURATION, &requests)?;
     }
     let per_second = |runs: &Runs| runs.of(|outcome| outcome.per_second);
-    let pairs = per_second(&broker).into_iter().zip(per_second(&bare));
-    let ratio: Vec<_> = pairs.map(|(broker, bare)| broker / bare).collect();
+    let ratio = ratios(&per_second(&broker), &per_second(&bare));
     let name = "burst";
     report.add(name, "bare handler, answered", "/s", &per_second(&bare)).estimate(ESTIMATE_BARE);
     report.add(name, "bare handler, CPU a request", "us", &bare.server_cpu_us).estimate(8.0);
@@ -50,9 +53,9 @@ pub fn run(report: &mut Report) -> Result<()> {
     acknowledged.estimate(ESTIMATE_PER_SECOND).goal(Goal::AtLeast(40_000.0));
     report.add(name, "broker / bare handler", "x", &ratio).estimate(0.46);
     report.add(name, "broker, CPU an insert", "us", &broker.server_cpu_us).estimate(25.0);
-    let p50 = broker.of(|outcome| outcome.quantile(0.50));
+    let p50 = broker.of(|outcome| quantile(&outcome.latencies_us, 0.50));
     report.add(name, "broker, p50", "us", &p50).estimate(ESTIMATE_P50_US);
-    let p99 = broker.of(|outcome| outcome.quantile(0.99));
+    let p99 = broker.of(|outcome| quantile(&outcome.latencies_us, 0.99));
     report.add(name, "broker, p99", "us", &p99).estimate(ESTIMATE_P99_US);
     Ok(())
 }

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use broker_tools::synced_file::SyncedFile;
 use tokio::sync::oneshot;
-
-use crate::synced_file::SyncedFile;
 
 /// Frames in the file, which is reused when full: as many as a segment of Broker has.
 const FRAMES: usize = 150_000;

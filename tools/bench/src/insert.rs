@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
-use crate::Result;
-use crate::http::Client;
-use crate::process::{Scratch, Server};
-use crate::report::{Goal, Report, spread};
-use crate::synced_file::SyncedFile;
-use crate::workload::Workload;
+use broker_tools::Result;
+use broker_tools::http::Client;
+use broker_tools::report::{Goal, Report, spread};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::synced_file::SyncedFile;
+use broker_tools::workload::Workload;
+
+use crate::servers;
 
 /// All are measured in turn, because the machine drifts. Each round gives one median of each.
 const ROUNDS: usize = 160;
@@ -31,8 +34,8 @@ const ESTIMATE_RATIO: f64 = 1.19;
 pub fn run(report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
     let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), APPENDS)?;
-    let mut bare = Inserts::into(Server::bare()?)?;
-    let mut synced = Inserts::into(Server::bare_synced(&scratch.path().join("synced"))?)?;
+    let mut bare = Inserts::into(servers::bare()?)?;
+    let mut synced = Inserts::into(servers::bare_synced(&scratch.path().join("synced"))?)?;
     let mut broker = Inserts::into(Server::broker(&scratch, &[])?)?;
     let mut round = || -> Result<[f64; 4]> {
         let append = median_us(|| Ok(synced_file.append()?))?;

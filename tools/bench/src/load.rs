@@ -7,11 +7,11 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use broker_tools::Result;
+use broker_tools::process::cpu;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Result;
-use crate::process::cpu;
 use crate::protocol::{Answer, Protocol};
 
 /// After a refusal a connection waits this long before it tries again.
@@ -42,14 +42,6 @@ struct Connection {
     answer: Vec<u8>,
 }
 
-impl Outcome {
-    /// The latency that this share of all requests did not exceed.
-    pub fn quantile(&self, share: f64) -> f64 {
-        let last = self.latencies_us.len() - 1;
-        f64::from(self.latencies_us[(last as f64 * share) as usize])
-    }
-}
-
 /// Loads a server for a time. Each connection starts with another of the requests.
 pub fn run(
     address: SocketAddr,
@@ -61,20 +53,10 @@ pub fn run(
     let mut events = Events::with_capacity(connections);
     let mut open = Vec::with_capacity(connections);
     for index in 0..connections {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        protocol.prepare(&mut stream, index)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-        open.push(Connection {
-            stream,
-            index,
-            sent: Instant::now(),
-            next: index * protocol.count() / connections,
-            request: Vec::with_capacity(1024),
-            answer: Vec::with_capacity(1024),
-        });
+        let mut connection = Connection::open(address, index, protocol)?;
+        connection.next = index * protocol.count() / connections;
+        poll.registry().register(&mut connection.stream, Token(index), Interest::READABLE)?;
+        open.push(connection);
     }
     let cpu_before = cpu(std::process::id())?;
     let started = Instant::now();
@@ -122,6 +104,16 @@ pub fn run(
 }
 
 impl Connection {
+    fn open(address: SocketAddr, index: usize, protocol: &dyn Protocol) -> Result<Self> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        protocol.prepare(&mut stream, index)?;
+        stream.set_nonblocking(true)?;
+        let (request, answer) = (Vec::with_capacity(1024), Vec::with_capacity(1024));
+        let stream = TcpStream::from_std(stream);
+        Ok(Self { stream, index, sent: Instant::now(), next: 0, request, answer })
+    }
+
     /// Sends the next request. It is far smaller than the socket's buffer, so one write takes it.
     fn send(&mut self, protocol: &dyn Protocol) -> Result<()> {
         self.request.clear();

@@ -12,6 +12,7 @@
 mod arguments;
 mod bare;
 mod burst;
+mod disk_space;
 mod group_commit;
 mod history;
 mod insert;
@@ -19,17 +20,20 @@ mod load;
 mod memory;
 mod panels;
 mod peers;
-mod replay;
-mod sink;
 mod protocol;
+mod replay;
+mod servers;
+mod sink;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, USAGE};
-use bare::Storage;
-use broker_bench::{
-    Result, http, plot, process, quiet::CpuTicks, report, report::Report, synced_file, workload,
-};
+use broker_tools::Result;
+use broker_tools::cli::exit_code;
+use broker_tools::quiet::CpuTicks;
+use broker_tools::report::Report;
+
+use crate::arguments::{Arguments, USAGE};
+use crate::bare::Storage;
 
 /// The program's allocator, also for sled alone and the bare handlers, which run in this program.
 #[global_allocator]
@@ -37,18 +41,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let run = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments));
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("broker-bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("broker-bench", run)
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let mut report = Report::begin();
-    let before = CpuTicks::now()?;
+fn run(arguments: &Arguments) -> Result {
+    let (mut report, before) = (Report::begin(), CpuTicks::now()?);
     match arguments.what.as_str() {
         "all" => {
             insert::run(&mut report)?;
@@ -56,7 +53,6 @@ fn run(arguments: &Arguments) -> Result<()> {
             replay::run(&mut report)?;
             memory::run(&mut report)?;
         }
-        "bare-server" => return Ok(bare::serve(storage(arguments)?)?),
         "burst" => burst::run(&mut report)?,
         "compare" => {
             peers::run(&arguments.programs, arguments.burst, &mut report)?;
@@ -68,29 +64,25 @@ fn run(arguments: &Arguments) -> Result<()> {
         "peers" => peers::run(&arguments.programs, arguments.burst, &mut report)?,
         "replay" => replay::run(&mut report)?,
         "sink" => sink::run(arguments.sent, &mut report)?,
-        "sink-await" | "sink-fill" => {
-            let index = arguments.index.as_ref().ok_or(USAGE)?;
-            let records = arguments.history.records;
-            return sink::fill(index, records, arguments.what == "sink-await");
-        }
+        helper => return run_helper(helper, arguments),
+    }
+    before.note_others(&mut report, "used_elsewhere")?;
+    arguments.output.write(&report, &panels::PLOT)
+}
+
+/// Runs a process that the benches start.
+fn run_helper(helper: &str, arguments: &Arguments) -> Result {
+    let records = arguments.history.records;
+    let index = || arguments.index.as_ref().ok_or(USAGE);
+    match helper {
+        "bare-server" => bare::serve(storage(arguments)?)?,
+        "sink-await" => sink::fill(index()?, records, true)?,
+        "sink-fill" => sink::fill(index()?, records, false)?,
         "sled-fill" => {
-            let index = arguments.index.as_ref().ok_or(USAGE)?;
-            let records = arguments.history.records;
             let Arguments { events, block, .. } = arguments;
-            println!("{}", history::sled_alone::fill(index, *block, records, *events)?);
-            return Ok(());
+            println!("{}", history::sled_alone::fill(index()?, *block, records, *events)?);
         }
         _ => return Err(USAGE.into()),
-    }
-    // All servers have ended, so their CPU time counts as this program's.
-    let elsewhere = (CpuTicks::now()?.others_since(&before) * 100.0).round();
-    report.note("used_elsewhere", &format!("{elsewhere} %"));
-    print!("{report}");
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, report.json())?;
-    }
-    if let Some(path) = &arguments.svg {
-        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
     }
     Ok(())
 }
@@ -98,8 +90,8 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn storage(arguments: &Arguments) -> Result<Storage> {
     match (&arguments.file, &arguments.index) {
         (Some(file), None) => Storage::file(file),
-        (None, Some(index)) => Storage::index(index, arguments.block),
+        (None, Some(index)) => Storage::sled(index, arguments.block),
         (None, None) => Ok(Storage::Nothing),
-        (Some(file), Some(index)) => Storage::stored(file, index, arguments.block),
+        (Some(file), Some(index)) => Storage::file_and_sled(file, index, arguments.block),
     }
 }

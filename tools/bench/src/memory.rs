@@ -1,19 +1,17 @@
 //! Memory and disk space of a latest value, a version of history and an idle subscriber.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use broker_tools::Result;
+use broker_tools::http::{TIMEOUT, get, read_until};
+use broker_tools::process::raise_descriptor_limit;
+use broker_tools::report::Report;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::{DATA_BYTES, Workload, insert_all};
 
-use crate::Result;
-use crate::http::TIMEOUT;
-use crate::process::{Scratch, Server};
-use crate::replay::fill;
-use crate::report::Report;
-use crate::workload::{DATA_BYTES, Workload};
+use crate::disk_space::{allocated, written};
 
 const LATEST: usize = 100_000;
 const EVENTS: usize = 1_000;
@@ -49,7 +47,8 @@ fn latest(report: &mut Report) -> Result<()> {
     let server = Server::broker(&scratch, &FLAGS)?;
     server.settle()?;
     let empty = server.memory()?;
-    fill(server.address, 0..LATEST, &mut Workload::new(4))?;
+    let mut workload = Workload::new(4);
+    insert_all(server.address, (0..LATEST).map(|event| workload.body(event)))?;
     server.settle()?;
     let inserted = server.memory()?;
     drop(server);
@@ -70,7 +69,7 @@ fn history(report: &mut Report) -> Result<()> {
     let mut workload = Workload::new(5);
     let mut insert = |versions: usize| -> Result<f64> {
         for _ in 0..versions / EVENTS {
-            fill(server.address, 0..EVENTS, &mut workload)?;
+            insert_all(server.address, (0..EVENTS).map(|event| workload.body(event)))?;
         }
         server.settle()?;
         server.memory()
@@ -95,8 +94,7 @@ fn history(report: &mut Report) -> Result<()> {
 }
 
 fn subscribers(report: &mut Report) -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit })?;
+    raise_descriptor_limit()?;
     let scratch = Scratch::new()?;
     let server = Server::broker(&scratch, &[])?;
     server.settle()?;
@@ -119,36 +117,7 @@ fn subscribers(report: &mut Report) -> Result<()> {
 fn subscribe(address: SocketAddr) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-    let (mut buffer, mut len) = ([0; 2048], 0);
-    while !buffer[..len].ends_with(b"\n\n\r\n") {
-        let read = stream.read(&mut buffer[len..])?;
-        if read == 0 {
-            return Err("a subscription ended early".into());
-        }
-        len += read;
-    }
+    stream.write_all(&get("/events", ""))?;
+    read_until(&mut stream, |bytes| bytes.ends_with(b"\n\n\r\n"))?;
     Ok(stream)
-}
-
-/// Bytes up to the last one of each file that is not zero, because the journal preallocates.
-pub fn written(path: &Path) -> Result<u64> {
-    let mut total = 0;
-    for entry in fs::read_dir(path)? {
-        let bytes = fs::read(entry?.path())?;
-        total += bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    }
-    Ok(total)
-}
-
-/// Bytes that the file system has allocated to everything in a directory.
-pub fn allocated(path: &Path) -> Result<u64> {
-    let mut total = 0;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        total +=
-            if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * 512 };
-    }
-    Ok(total)
 }

@@ -1,12 +1,12 @@
 //! The plot of the benches.
 
-use broker_bench::plot::{BROKER, FLOOR, PEER, Panel};
+use broker_tools::plot::{BROKER, FLOOR, PEER, Panel, Plot};
 
-/// The title of the plot.
-pub const TITLE: &str = "Broker against what was measured in the same run";
+/// The plot.
+pub const PLOT: Plot =
+    Plot { title: "Broker against what was measured in the same run", panels: &PANELS };
 
-/// Its panels, from the top.
-pub const PANELS: [Panel; 6] = [
+const PANELS: [Panel; 6] = [
     Panel {
         title: "One insert alone, median (shorter is better)",
         bench: "insert",

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::TcpStream;
 
-use crate::Result;
-use crate::http::parse;
+use broker_tools::http::parse;
+use broker_tools::{Error, Result};
 
 /// What has arrived of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,6 @@ impl Protocol for HttpRequests {
 }
 
 /// The error for an unexpected answer.
-pub fn refusal(bytes: &[u8]) -> Box<dyn std::error::Error> {
+pub fn refusal(bytes: &[u8]) -> Error {
     io::Error::other(format!("unexpected answer: {}", String::from_utf8_lossy(bytes))).into()
 }

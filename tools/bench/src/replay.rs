@@ -6,20 +6,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
-use crate::Result;
-use crate::http::{Client, TIMEOUT};
-use crate::process::{Scratch, Server};
-use crate::report::Report;
-use crate::workload::Workload;
+use broker_tools::Result;
+use broker_tools::http::{ACCEPT_EVENTS, TIMEOUT, get, read_until};
+use broker_tools::report::Report;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::{Workload, insert_all};
 
-const REQUEST: &[u8] =
-    b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
 /// Part of the last block of a replay, and of no value.
 const SYNCED: &[u8] = b"event:broker:synced";
 /// The last block, including its framing, is shorter.
 const LAST_BLOCK_BYTES_MAX: usize = 320;
 const WRITE_BYTES: usize = 64 << 10;
-const BATCH: usize = 1_000;
 
 /// The number of values and runs, and the estimates.
 struct Size {
@@ -70,7 +68,8 @@ pub fn run(report: &mut Report) -> Result<()> {
     let broker = Server::broker(&scratch, &[])?;
     let mut filled = 0;
     for size in &SIZES {
-        fill(broker.address, filled..size.values, &mut Workload::new(3))?;
+        let mut workload = Workload::new(3);
+        insert_all(broker.address, (filled..size.values).map(|event| workload.body(event)))?;
         filled = size.values;
         broker.settle()?;
         let mut bytes = Vec::new();
@@ -97,19 +96,6 @@ pub fn run(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Inserts one value of each event, in batches.
-pub fn fill(
-    address: SocketAddr,
-    events: std::ops::Range<usize>,
-    workload: &mut Workload,
-) -> Result<()> {
-    let mut client = Client::connect(address)?;
-    for first in events.clone().step_by(BATCH) {
-        client.call(&workload.batch(first..events.end.min(first + BATCH)), 201)?;
-    }
-    Ok(())
-}
-
 /// Reads a replay into `into`, and returns the seconds since connecting.
 fn read(address: SocketAddr, into: &mut Vec<u8>) -> Result<f64> {
     into.clear();
@@ -117,7 +103,7 @@ fn read(address: SocketAddr, into: &mut Vec<u8>) -> Result<f64> {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(REQUEST)?;
+    stream.write_all(&get("/events", ACCEPT_EVENTS))?;
     loop {
         let read = stream.read(&mut buffer)?;
         if read == 0 {
@@ -139,8 +125,7 @@ fn serve(bytes: Vec<u8>) -> Result<SocketAddr> {
     thread::spawn(move || -> std::io::Result<()> {
         for stream in listener.incoming() {
             let mut stream = stream?;
-            let mut request = [0; REQUEST.len()];
-            stream.read_exact(&mut request)?;
+            read_until(&mut stream, |request| request.ends_with(b"\r\n\r\n"))?;
             for chunk in bytes.chunks(WRITE_BYTES) {
                 stream.write_all(chunk)?;
             }

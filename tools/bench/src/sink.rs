@@ -5,19 +5,19 @@
 //! in batches that are awaited one after the other, so that nothing queues: there, memory grows
 //! only by what the log and the projection take.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use broker::{Broker, Config, NewEvent};
+use broker_tools::Result;
+use broker_tools::compile::{LIBRARY, compile};
+use broker_tools::process::proportional_memory;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::workload::{DATA_BYTES, name};
 use futures_util::SinkExt as _;
-
-use crate::Result;
-use crate::process::{Scratch, pss};
-use crate::report::{Goal, Report};
-use crate::workload::{DATA_BYTES, name};
 
 /// Events of the producer between two samples of its memory.
 const STEP: usize = 10_000;
@@ -72,11 +72,13 @@ struct MemoryUse {
 
 fn produce(what: &str, records: usize) -> Result<MemoryUse> {
     let scratch = Scratch::new()?;
+    let shim = scratch.path().join("slow.so");
+    compile(include_str!("../shim/slow.c"), LIBRARY, &shim)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args([what, "--records", &records.to_string(), "--index"])
         .arg(scratch.path().join("data"))
         .env_clear()
-        .env("LD_PRELOAD", shim(&scratch)?)
+        .env("LD_PRELOAD", &shim)
         .env("SLOW_SYNC_US", SYNC_US)
         .stdout(Stdio::piped())
         .spawn()?;
@@ -88,7 +90,7 @@ fn produce(what: &str, records: usize) -> Result<MemoryUse> {
         let (sent, durable) = line.split_once(' ').ok_or("two numbers")?;
         let (sent, durable): (u64, u64) = (sent.parse()?, durable.parse()?);
         ahead_max = ahead_max.max(sent - durable);
-        samples.push((sent as f64, pss(pid)?));
+        samples.push((sent as f64, proportional_memory(pid)?));
     }
     let seconds = began.elapsed().as_secs_f64();
     let status = child.wait()?;
@@ -109,18 +111,6 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     let (mean_x, mean_y) = (mean(|point| point.0), mean(|point| point.1));
     let along: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
     along / points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>()
-}
-
-/// Compiles the shim; `cc` is present wherever Rust links.
-fn shim(scratch: &Scratch) -> Result<PathBuf> {
-    let (source, library) = (scratch.path().join("slow.c"), scratch.path().join("slow.so"));
-    fs::write(&source, include_str!("../shim/slow.c"))?;
-    let mut made = Command::new("cc");
-    let made = made.args(["-O2", "-fPIC", "-shared", "-o"]).arg(&library).arg(&source).output()?;
-    if !made.status.success() {
-        return Err(format!("cc: {}", String::from_utf8_lossy(&made.stderr)).into());
-    }
-    Ok(library)
 }
 
 /// The producer. After every step it prints how many events it has sent, and how many are durable.

@@ -3,10 +3,9 @@
 
 use std::io::{self, Read as _, Write as _};
 
+use broker_tools::Result;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-
-use broker_bench::Result;
 
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS_AT_ONCE: usize = 256;

@@ -6,39 +6,37 @@
 
 mod arguments;
 mod bare;
-mod subscribers;
+mod outcome;
 mod panels;
 mod periodic;
+mod plan;
+mod protocol;
+mod publishers;
 mod rounds;
 mod run;
 mod scenarios;
-mod publishers;
+mod settings;
 mod socket;
-mod protocol;
+mod subscribers;
 mod target;
 mod value;
 
 use std::process::ExitCode;
 
-use broker_bench::Result;
-use broker_bench::plot;
-use broker_bench::quiet::CpuTicks;
-use broker_bench::report::Report;
+use broker_tools::Result;
+use broker_tools::cli::exit_code;
+use broker_tools::process::raise_descriptor_limit;
+use broker_tools::quiet::CpuTicks;
+use broker_tools::report::Report;
 
-use arguments::{Arguments, usage};
-use scenarios::SCENARIOS;
+use crate::arguments::{Arguments, usage};
+use crate::scenarios::SCENARIOS;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("broker-load: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("broker-load", run())
 }
 
-fn run() -> Result<()> {
+fn run() -> Result {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     if arguments.what == "bare-server" {
         return bare::serve();
@@ -48,9 +46,8 @@ fn run() -> Result<()> {
     if scenarios.is_empty() {
         return Err(usage());
     }
-    socket::raise_descriptors()?;
-    let mut report = Report::begin();
-    let first = CpuTicks::now()?;
+    raise_descriptor_limit()?;
+    let (mut report, before) = (Report::begin(), CpuTicks::now()?);
     let mut failed = Vec::new();
     for scenario in scenarios {
         let before = CpuTicks::now()?;
@@ -59,26 +56,12 @@ fn run() -> Result<()> {
             report.note(&format!("failed, {}", scenario.name), &error.to_string());
             failed.push(format!("{}: {error}", scenario.name));
         }
-        note_elsewhere(&mut report, &format!("used_elsewhere, {}", scenario.name), &before)?;
+        before.note_others(&mut report, &format!("used_elsewhere, {}", scenario.name))?;
     }
-    note_elsewhere(&mut report, "used_elsewhere", &first)?;
-    print!("{report}");
+    before.note_others(&mut report, "used_elsewhere")?;
+    arguments.output.write(&report, &panels::PLOT)?;
     let (met, missed): (Vec<_>, Vec<_>) = report.goals().partition(|(is_met, _)| *is_met);
     println!("goals: {} met, {} missed", met.len(), missed.len());
     missed.iter().for_each(|(_, figure)| println!("missed: {figure}"));
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, report.json())?;
-    }
-    if let Some(path) = &arguments.svg {
-        std::fs::write(path, plot::svg(panels::TITLE, &panels::PANELS, &report))?;
-    }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
-}
-
-/// Notes the CPU time that other processes used. The servers have ended, so theirs counts as this
-/// program's.
-fn note_elsewhere(report: &mut Report, name: &str, before: &CpuTicks) -> Result<()> {
-    let elsewhere = (CpuTicks::now()?.others_since(before) * 100.0).round();
-    report.note(name, &format!("{elsewhere} %"));
-    Ok(())
 }

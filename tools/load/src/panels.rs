@@ -1,12 +1,14 @@
 //! The plot.
 
-use broker_bench::plot::{BROKER, FLOOR, PEER, Panel};
+use broker_tools::plot::{BROKER, FLOOR, PEER, Panel, Plot};
 
-/// The title of the plot.
-pub const TITLE: &str = "Live delivery: Broker, a bare loop of writes, nchan and Redis in one run";
+/// The plot.
+pub const PLOT: Plot = Plot {
+    title: "Live delivery: Broker, a bare loop of writes, nchan and Redis in one run",
+    panels: &PANELS,
+};
 
-/// Its panels, from the top.
-pub const PANELS: [Panel; 7] = [
+const PANELS: [Panel; 7] = [
     Panel {
         title: "Deliveries a second to 1,000, 8 inserts in flight (longer is better)",
         bench: "fan 1000",

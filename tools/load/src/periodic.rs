@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use broker_bench::Result;
+use broker_tools::Result;
 
 /// A thread that repeats an action until it is ended.
 pub struct Periodic {

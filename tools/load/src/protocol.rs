@@ -1,8 +1,7 @@
 //! The protocol of each server, so that the same subscribers measure them all.
 
-use broker_bench::Result;
-use broker_bench::http::parse;
-use broker_bench::workload::post;
+use broker_tools::Result;
+use broker_tools::http::{ACCEPT_EVENTS, get, parse, post};
 
 /// The servers that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +46,9 @@ impl ServerKind {
     pub fn subscribe(self, events: &str) -> Vec<u8> {
         let query = || format!("event={}", events.replace(',', "&event="));
         match self {
-            Self::Bare => get("/events", ""),
-            Self::Broker => get(&format!("/events?{}", query()), ""),
-            Self::Nchan => get("/events", ""),
+            Self::Bare => get("/events", ACCEPT_EVENTS),
+            Self::Broker => get(&format!("/events?{}", query()), ACCEPT_EVENTS),
+            Self::Nchan => get("/events", ACCEPT_EVENTS),
             Self::Redis => format!("SUBSCRIBE {events}\r\n").into_bytes(),
             Self::WebSocket => get(&format!("/ws?{}", query()), UPGRADE),
         }
@@ -103,9 +102,3 @@ const OK: &[u8] = b"HTTP/1.1 200";
 /// The key is that of RFC 6455, section 1.3; the server's answer to it is not checked.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-
-/// A GET request for a stream, with further headers.
-pub fn get(target: &str, more: &str) -> Vec<u8> {
-    let accept = if more.is_empty() { "Accept: text/event-stream\r\n" } else { "" };
-    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{accept}{more}\r\n").into_bytes()
-}

@@ -4,12 +4,11 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 
+use broker_tools::Result;
 use mio::net::TcpStream;
 
-use broker_bench::Result;
-
+use crate::plan::{EVENT, Pace};
 use crate::protocol::ServerKind;
-use crate::run::Plan;
 use crate::socket;
 use crate::subscribers::{OTHER_TOKENS_FROM, Subscribers};
 use crate::target::Target;
@@ -18,20 +17,10 @@ use crate::value::{self, Stamp, now};
 /// Their own source addresses follow those of the subscribers.
 const ADDRESSES_FROM: usize = 15_000;
 
-/// How fast values are published.
-#[derive(Clone, Copy, Debug)]
-pub enum Pace {
-    /// This many values in flight, unless too many are undelivered.
-    InFlight(usize),
-    /// This many a second, even when earlier ones are not acknowledged.
-    PerSecond(f64),
-}
-
 /// The connections, and what was sent over them.
 pub struct Publishers {
     kind: ServerKind,
     address: SocketAddr,
-    event: String,
     /// A slot for each connection.
     slots: Vec<Option<Publisher>>,
     /// Number of values that were sent.
@@ -53,8 +42,8 @@ struct Publisher {
 
 impl Publishers {
     /// Publishers that are not connected yet.
-    pub fn new(target: &Target, plan: &Plan<'_>) -> Self {
-        let count = match plan.pace {
+    pub fn new(target: &Target, pace: Pace) -> Self {
+        let count = match pace {
             Pace::InFlight(count) => count,
             // Enough that one which waits for its answer does not delay the next.
             Pace::PerSecond(_) => 8,
@@ -62,7 +51,6 @@ impl Publishers {
         Self {
             kind: target.kind,
             address: target.address(),
-            event: plan.event.to_owned(),
             slots: (0..count).map(|_| None).collect(),
             sent: 0,
             sum: 0,
@@ -88,7 +76,7 @@ impl Publishers {
         };
         let at = now();
         let value = value::value(Stamp { at, number });
-        let request = self.kind.publish(&self.event, &value);
+        let request = self.kind.publish(EVENT, &value);
         // Far smaller than the socket's buffer, so one write takes all of it.
         if publisher.stream.write(&request)? < request.len() {
             return Err("a value was only partly written".into());

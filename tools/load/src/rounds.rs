@@ -1,11 +1,12 @@
 //! Measures each kind of server in turn, several times, because the machine drifts.
 
-use broker_bench::Result;
-use broker_bench::report::{Figure, Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Figure, Goal, Report};
+use broker_tools::statistics::ratios;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
 use crate::protocol::ServerKind;
-use crate::run::Outcome;
+use crate::settings::Settings;
 
 /// Outcomes by kind of server, in the order in which they were measured.
 pub struct Rounds<T = Outcome> {
@@ -99,9 +100,4 @@ impl Measured<'_> {
             figure.goal(goal);
         }
     }
-}
-
-/// Ratios run by run.
-pub fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
-    of.iter().zip(to).map(|(of, to)| of / to).collect()
 }

@@ -3,76 +3,28 @@
 
 use std::time::Duration;
 
-use broker_bench::Result;
-use broker_bench::process::cpu;
+use broker_tools::Result;
+use broker_tools::process::cpu;
 
-use crate::publishers::{Pace, Publishers};
+use crate::outcome::Outcome;
+use crate::plan::{Pace, Plan};
+use crate::publishers::Publishers;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 use crate::value::now;
 
 /// A run ends when nothing arrives for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// Default maximum of undelivered values. They are 30 KB a subscriber, a hundredth of Broker's
-/// window, and fit every server's socket buffer.
-pub const UNDELIVERED_MAX: usize = 64;
+const WARM_UP_TRIES: usize = 5;
 /// Maximum time between two checks of the clock.
 const POLL_MAX: Duration = Duration::from_millis(100);
 
-/// What is published.
-#[derive(Clone, Copy)]
-pub struct Plan<'a> {
-    /// The name of the event.
-    pub event: &'a str,
-    /// How fast.
-    pub pace: Pace,
-    /// For how long.
-    pub duration: Duration,
-    /// Number of subscribers that listen to that event.
-    pub listeners: usize,
-    /// Maximum undelivered values of a subscriber while values are published as fast as they are
-    /// acknowledged.
-    ///
-    /// Broker acknowledges durable values, even unread ones, so without this limit publishers would
-    /// outrun subscribers until values are superseded, but deliveries of every value are counted.
-    pub undelivered_max: usize,
-}
-
-/// The outcome of a run.
-pub struct Outcome {
-    /// Values published and acknowledged.
-    pub published: u32,
-    /// From the first value to the last delivery, or to the last answer when nobody listens.
-    pub seconds: f64,
-    /// Deliveries that were expected.
-    pub expected: u64,
-    /// Deliveries that arrived.
-    pub delivered: u64,
-    /// Listeners that received wrong values, one twice, or not all.
-    pub incomplete: usize,
-    /// Listeners that did not receive the latest value.
-    pub outdated: usize,
-    /// From sending a value to receiving it, in microseconds, ascending.
-    pub latencies_us: Vec<u32>,
-    /// From sending a value to its acknowledgement, in microseconds, ascending.
-    pub answers_us: Vec<u32>,
-    /// CPU time of the server and its workers in seconds.
-    pub cpu: f64,
-    /// CPU time of this process in seconds.
-    pub own_cpu: f64,
-}
-
-impl<'a> Plan<'a> {
-    /// A plan with the default maximum of undelivered values.
-    pub fn new(event: &'a str, pace: Pace, duration: Duration, listeners: usize) -> Self {
-        Self { event, pace, duration, listeners, undelivered_max: UNDELIVERED_MAX }
-    }
-
+impl Plan {
     /// Runs the plan.
     pub fn run(&self, subscribers: &mut Subscribers, target: &Target) -> Result<Outcome> {
         subscribers.reset();
         subscribers.received.is_timed = true;
-        let mut publishers = Publishers::new(target, self);
+        let mut publishers = Publishers::new(target, self.pace);
         let (cpu_before, own_before) = (target.server.cpu()?, cpu(std::process::id())?);
         let started = now();
         self.publish(subscribers, &mut publishers, started)?;
@@ -173,41 +125,14 @@ fn finish(
     }
 }
 
-impl Outcome {
-    /// Deliveries a second.
-    pub fn per_second(&self) -> f64 {
-        self.delivered as f64 / self.seconds
+/// Publishes a few values until all listeners receive them, because nchan completes a handshake before
+/// the subscription is active in every worker.
+pub fn warm_up(listeners: usize, subscribers: &mut Subscribers, target: &Target) -> Result {
+    let plan = Plan::new(Pace::InFlight(1), Duration::from_millis(1), listeners);
+    for _ in 0..WARM_UP_TRIES {
+        if plan.run(subscribers, target)?.incomplete == 0 {
+            return Ok(());
+        }
     }
-
-    /// CPU time of the server for a delivery, in microseconds.
-    pub fn cpu_us(&self) -> f64 {
-        self.cpu * 1e6 / self.delivered as f64
-    }
-
-    /// CPU time of the subscribers for a delivery, in microseconds.
-    pub fn own_cpu_us(&self) -> f64 {
-        self.own_cpu * 1e6 / self.delivered as f64
-    }
-
-    /// The median latency in milliseconds.
-    pub fn p50_ms(&self) -> f64 {
-        quantile(&self.latencies_us, 0.5)
-    }
-
-    /// The 99th percentile of latencies in milliseconds.
-    pub fn p99_ms(&self) -> f64 {
-        quantile(&self.latencies_us, 0.99)
-    }
-
-    /// The share of deliveries that did not arrive, in percent.
-    pub fn missing_percent(&self) -> f64 {
-        let missing = self.expected as f64 - self.delivered as f64;
-        100.0 * missing / self.expected as f64
-    }
-}
-
-/// A quantile of ascending microseconds, in milliseconds; not a number when there are none.
-pub fn quantile(ascending_us: &[u32], share: f64) -> f64 {
-    let Some(last) = ascending_us.len().checked_sub(1) else { return f64::NAN };
-    f64::from(ascending_us[(last as f64 * share) as usize]) / 1e3
+    Err(format!("not all of {listeners} receive what is published").into())
 }

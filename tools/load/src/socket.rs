@@ -2,10 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 
+use broker_tools::Result;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect as reach, socket_with};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use broker_bench::Result;
 
 /// Connects from the address of the subscriber with this index. The call blocks, which takes no
 /// time on loopback; the returned socket does not block.
@@ -18,12 +16,6 @@ pub fn connect(address: SocketAddr, index: usize) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;
     Ok(stream)
-}
-
-/// Raises this process's limit of descriptors to the maximum.
-pub fn raise_descriptors() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// 127.1.0.1 and following; no octet exceeds 250.

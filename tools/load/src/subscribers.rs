@@ -7,10 +7,9 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Error, Result};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-
-use broker_bench::Result;
 
 use crate::protocol::Handshake;
 use crate::socket;
@@ -243,7 +242,7 @@ impl Subscriber {
         Ok(())
     }
 
-    fn ended(&self, bytes: &[u8]) -> Box<dyn std::error::Error> {
+    fn ended(&self, bytes: &[u8]) -> Error {
         if bytes.starts_with(b"HTTP/1.1 404") {
             return "the route is not there: the server answered 404".into();
         }

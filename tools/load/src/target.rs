@@ -3,14 +3,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
-use broker_bench::Result;
-use broker_bench::process::{Scratch, Server, binary, free_port};
+use broker_tools::Result;
+use broker_tools::process::binary;
+use broker_tools::process::free_port;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::insert_all;
 
 use crate::protocol::ServerKind;
 use crate::subscribers::Clients;
+use crate::value::{self, Stamp, now};
 
 /// A running server.
 pub struct Target {
@@ -65,6 +71,15 @@ impl Target {
         Clients { address, count, handshake, first_values: 0 }
     }
 
+    /// Inserts a value for each number.
+    pub fn fill(&self, numbers: Range<usize>, event: impl Fn(usize) -> String) -> Result {
+        let insert = |number| {
+            let value = value::value(Stamp { at: now(), number: number as u32 });
+            format!("{{\"event\":\"{}\",\"data\":{value}}}", event(number))
+        };
+        insert_all(self.address(), numbers.map(insert))
+    }
+
     /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.server.address
@@ -86,7 +101,7 @@ fn redis(scratch: &Scratch) -> Result<Server> {
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
     // In protected mode it accepts connections from 127.0.0.1 only.
     command.args(["--appendonly", "no", "--maxclients", "12000", "--protected-mode", "no"]);
-    Server::foreign(scratch, &mut command, port)
+    Server::peer(scratch, &mut command, port)
 }
 
 /// nchan with two workers, as many as Broker has on two processors, and messages in memory.
@@ -129,5 +144,5 @@ http {{
     fs::write(&conf, text)?;
     let mut command = program("/usr/sbin/nginx")?;
     command.arg("-c").arg(&conf).arg("-p").arg(path);
-    Server::foreign(scratch, &mut command, port)
+    Server::peer(scratch, &mut command, port)
 }

@@ -6,9 +6,8 @@
 
 use std::fmt::Write as _;
 
+use broker_tools::Result;
 use rustix::time::{ClockId, clock_gettime};
-
-use broker_bench::Result;
 
 /// Length of a value.
 const BYTES: usize = 200;

@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::Result;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::disk::Disk;
+use crate::files;
 use crate::ledger::{CheckCounts, Ledger};
 use crate::report::{CampaignOutcome, Failure, Report};
+use crate::server;
 use crate::shim::Tools;
-use crate::{Result, files, server};
 
 /// The duration that `Campaign::hour` refers to: the simulation takes a sixth of an hour.
 const HOUR: Duration = Duration::from_secs(3_000);

@@ -5,6 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde::Deserialize;
@@ -13,7 +14,6 @@ use crate::http::Client;
 use crate::ledger::{Ledger, Outcome, Receipt, Request};
 use crate::log::{Log, receipt_of, record_of};
 use crate::subscriber::Subscriber;
-use crate::{Result, ensure};
 
 /// Without a fault, the projection catches up with the log within this time.
 const READY_MAX: Duration = Duration::from_secs(30);

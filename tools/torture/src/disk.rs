@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use broker_tools::{Result, ensure};
+
 use crate::shim::Tools;
-use crate::{Result, ensure};
 
 const EXT4_BYTES: u64 = 64 << 20;
 

@@ -5,10 +5,9 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use broker_tools::Result;
 use rand::Rng as _;
 use rand::rngs::StdRng;
-
-use crate::Result;
 
 const PAGE: usize = 4096;
 

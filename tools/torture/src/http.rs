@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::{Result, ensure};
+use broker_tools::{Result, ensure};
 
 /// After any fault there is an answer, an error or an exit within 11 s; one second is added for a
 /// busy machine.

@@ -1,5 +1,6 @@
 //! The ledger: what was sent and how it was answered. The log must agree with it.
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde::Deserialize;
@@ -7,7 +8,6 @@ use serde_json::value::RawValue;
 
 use crate::http::Answer;
 use crate::subscriber::Subscriber;
-use crate::{Result, ensure};
 
 /// One insert in this many is large.
 const LARGE_ONE_IN: u32 = 30;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::http::{Client, Connection};
 use crate::ledger::{Ledger, Outcome, Receipt, Request};
-use crate::{Result, ensure};
 
 const WRITERS: usize = 4;
 /// Large inserts of 40 KiB on average: three times as many exceed the first segment.

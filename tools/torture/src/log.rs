@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
+use broker_tools::{Result, ensure};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-
-use crate::{Result, ensure};
 
 /// A complete log.
 #[derive(Default)]

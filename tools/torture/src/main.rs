@@ -24,26 +24,15 @@ mod server;
 mod shim;
 mod subscriber;
 
-use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use broker_tools::{Result, ensure};
+
 use crate::campaign::{Campaign, Plan};
 use crate::report::Report;
-
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Returns an error from the function unless the condition holds.
-#[macro_export]
-macro_rules! ensure {
-    ($holds:expr, $($message:tt)+) => {
-        if !$holds {
-            return Err(format!($($message)+).into());
-        }
-    };
-}
 
 const USAGE: &str = "usage: broker-torture all|CAMPAIGN… [--ci] [--duration SECONDS] [--count N] \
                      [--seed N] [--case N] [--json FILE] [--simulation FILE]";

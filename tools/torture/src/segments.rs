@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Result, ensure};
+use broker_tools::{Result, ensure};
 
 /// Length of a segment's header.
 pub const HEADER_BYTES: usize = 104;

@@ -2,22 +2,22 @@
 //! the thread that started it (`setpriv --pdeathsig`), so an interrupted run leaves none behind.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::process::{self, Process};
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::http::Client;
 use crate::shim::Shim;
-use crate::{Result, ensure};
 
 /// Maximum duration of a stop after a fault; one second is added for a busy machine.
 pub const STOP_MAX: Duration = Duration::from_secs(12);
@@ -50,9 +50,9 @@ pub struct ServerConfig<'a> {
 
 /// A server process; killed when dropped.
 pub struct Server {
-    child: Child,
+    process: Process,
     stderr: PathBuf,
-    first_line: Receiver<String>,
+    listening: Receiver<SocketAddr>,
     /// Where it listens, once it serves.
     pub address: Option<SocketAddr>,
 }
@@ -68,11 +68,9 @@ pub struct Exit {
 
 /// The binary to test: `BROKER_BIN`, or the one next to this program.
 pub fn binary() -> Result<PathBuf> {
-    let path = match std::env::var_os("BROKER_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => std::env::current_exe()?.with_file_name("broker"),
-    };
-    ensure!(path.is_file(), "{} is missing: cargo build --workspace --bins", path.display());
+    let Some(path) = std::env::var_os("BROKER_BIN") else { return process::binary("broker") };
+    let path = PathBuf::from(path);
+    ensure!(path.is_file(), "BROKER_BIN: {} is missing", path.display());
     Ok(path)
 }
 
@@ -127,7 +125,7 @@ impl<'a> ServerConfig<'a> {
         let stderr = self.dir.join("stderr");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).env_clear();
-        command.current_dir(self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.current_dir(self.dir).stdin(Stdio::null());
         command.env("PORT", "0").env("BROKER_HOST", own_address().to_string());
         command.env("BROKER_DATA_DIR", self.data()).env("BROKER_LOG", "warn");
         command.env("BROKER_SEGMENT_BYTES", self.segment_bytes).env("BROKER_CACHE_BYTES", "1MiB");
@@ -138,19 +136,9 @@ impl<'a> ServerConfig<'a> {
             command.env("LD_PRELOAD", shim.library()).env("TORTURE_CONTROL", shim.control());
             command.env("TORTURE_DATA", self.data());
         }
-        let mut child = command.stderr(File::create(&stderr)?).spawn()?;
-        let stdout = child.stdout.take().ok_or("standard output is piped")?;
-        let (sender, first_line) = channel();
-        thread::spawn(move || {
-            let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
-            // When stdout ends, the process ends: dropping the channel reports it.
-            if stdout.read_line(&mut line).is_ok_and(|len| len > 0) {
-                let _ = sender.send(line);
-            }
-            drop(sender);
-            let _ = stdout.read_to_end(&mut Vec::new());
-        });
-        Ok(Server { child, stderr, first_line, address: None })
+        let command = command.stderr(File::create(&stderr)?);
+        let (process, listening) = Process::spawn_server(command)?;
+        Ok(Server { process, stderr, listening, address: None })
     }
 
     /// Starts a server that must serve, because nothing is wrong.
@@ -166,10 +154,9 @@ impl<'a> ServerConfig<'a> {
 impl Server {
     /// Waits until it serves. Returns how it ended if it stopped instead.
     pub fn wait_until_serving(&mut self, limit: Duration) -> Result<Option<Exit>> {
-        match self.first_line.recv_timeout(limit) {
-            Ok(line) => {
-                let address = line.trim().strip_prefix("listening on http://");
-                self.address = Some(address.ok_or("the first line has no address")?.parse()?);
+        match self.listening.recv_timeout(limit) {
+            Ok(address) => {
+                self.address = Some(address);
                 Ok(None)
             }
             Err(RecvTimeoutError::Disconnected) => self.wait_for_exit(STOP_MAX).map(Some),
@@ -186,34 +173,25 @@ impl Server {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Whether the process has ended.
     pub fn has_exited(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
+        self.process.has_exited()
     }
 
     /// Waits for its end.
     pub fn wait_for_exit(&mut self, limit: Duration) -> Result<Exit> {
-        let deadline = Instant::now() + limit;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Exit { status, stderr: self.log() });
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "the server did not stop within {limit:?}: {}",
-                self.log()
-            );
-            thread::park_timeout(Duration::from_millis(1));
+        match self.process.wait(limit)? {
+            Some(status) => Ok(Exit { status, stderr: self.log() }),
+            None => Err(format!("no stop within {limit:?}: {}", self.log()).into()),
         }
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result {
-        let pid = Pid::from_raw(self.child.id().try_into()?).ok_or("a process has an id")?;
-        Ok(kill_process(pid, signal)?)
+        self.process.signal(signal)
     }
 
     /// Sends SIGTERM; the exit status must be success.
@@ -226,9 +204,7 @@ impl Server {
 
     /// Sends SIGKILL.
     pub fn kill(mut self) -> Result {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.process.kill()
     }
 
     /// Sends SIGSTOP and waits until every thread is stopped, which finishes its system call first.
@@ -236,13 +212,13 @@ impl Server {
         self.signal(Signal::STOP)?;
         let deadline = Instant::now() + STOP_MAX;
         loop {
-            let mut stalls = true;
+            let mut are_stopped = true;
             for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
                 let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
                 let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-                stalls &= matches!(state, Some('T') | None);
+                are_stopped &= matches!(state, Some('T') | None);
             }
-            if stalls {
+            if are_stopped {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "some threads are not stopped");
@@ -253,14 +229,6 @@ impl Server {
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The process may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

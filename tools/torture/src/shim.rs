@@ -3,12 +3,12 @@
 //! It is written in C, and compiled by `cc` when a run starts: it wraps variadic functions of the C
 //! library, which stable Rust cannot define, and the rest would be `unsafe` throughout.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::{Result, ensure};
+use broker_tools::Result;
+use broker_tools::compile::{LIBRARY, compile};
 
 /// The compiled helpers.
 #[derive(Clone)]
@@ -84,16 +84,8 @@ impl Tools {
     /// Compiles the helpers into `dir`.
     pub fn build(dir: &Path) -> Result<Self> {
         let tools = Self { shim: dir.join("shim.so"), godown: dir.join("godown") };
-        let shim = (&tools.shim, include_str!("../shim/shim.c"), &["-fPIC", "-shared"][..]);
-        let godown = (&tools.godown, include_str!("../shim/godown.c"), &[][..]);
-        for (out, source, flags) in [shim, godown] {
-            let file = out.with_extension("c");
-            fs::write(&file, source)?;
-            let mut made = Command::new("cc");
-            let made = made.arg("-O2").args(flags).arg("-o").arg(out).arg(&file).output();
-            let made = made.map_err(|error| format!("cc (apt install gcc): {error}"))?;
-            ensure!(made.status.success(), "cc: {}", String::from_utf8_lossy(&made.stderr));
-        }
+        compile(include_str!("../shim/shim.c"), LIBRARY, &tools.shim)?;
+        compile(include_str!("../shim/godown.c"), &[], &tools.godown)?;
         Ok(tools)
     }
 }

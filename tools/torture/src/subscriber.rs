@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use serde::Deserialize;
 
 use crate::http::{ANSWER_MAX, Client, Connection};
 use crate::log::{Log, record_of};
-use crate::{Result, ensure};
 
 /// A subscriber and what it has received.
 #[derive(Clone, Default)]

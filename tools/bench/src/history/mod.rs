@@ -3,6 +3,7 @@
 
 mod sustained;
 mod reads;
+mod size;
 pub mod sled_alone;
 
 use std::fs;
@@ -10,20 +11,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::http::Client;
-use crate::memory::{allocated, written};
-use crate::process::{Scratch, Server, sled_fill};
-use crate::report::{Goal, Report};
-use crate::workload::Workload;
+use broker_tools::Result;
+use broker_tools::http::{Client, get};
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
 
-/// Length of a value in the goal for disk space.
-const DATA_BYTES: usize = 300;
-const BATCH: usize = 1_000;
+use crate::disk_space::{allocated, written};
+use crate::history::size::{DATA_BYTES, LITTLE, Size};
+use crate::history::sled_alone::{BROKER_BLOCK, SINGLE_BLOCK};
+use crate::servers::sled_fill;
+
 const WRITERS: usize = 4;
 const EVENTS_MAX: usize = 10_000;
-/// A short history to compare with; its events have a page of versions, too.
-const LITTLE: Size = Size { records: 10_000, events: 100 };
 const CRASHES: usize = 3;
 /// Just before a crash, so that the projection lags.
 const CRASH_BATCHES: usize = 100;
@@ -49,18 +49,6 @@ const ESTIMATE_JOURNAL: f64 = 471.0;
 /// A location 15, a sixteenth of a key and of sled's page 5, and as much again that sled has not
 /// reclaimed.
 const ESTIMATE_PROJECTION: f64 = 40.0;
-
-/// Versions in a full block of Broker's projection. sled alone is measured with such blocks, and
-/// with an entry for each version, on which the goals were based.
-pub const BROKER_BLOCK: u64 = 16;
-const SINGLE_BLOCK: u64 = 1;
-
-/// The size of a history.
-#[derive(Clone, Copy)]
-struct Size {
-    records: usize,
-    events: usize,
-}
 
 /// How much to measure.
 pub struct Settings {
@@ -111,7 +99,7 @@ fn crashes(
         drop(server);
         let started = Instant::now();
         server = Server::broker(scratch, &[])?;
-        Client::connect(server.address)?.call(&get("/readyz"), 200)?;
+        Client::connect(server.address)?.call(&get("/readyz", ""), 200)?;
         let ready = started.elapsed().as_secs_f64();
         let lag = server.health()?["projection"]["lag"].as_f64().ok_or("a lag is a number")?;
         server.caught_up(CATCH_UP_MAX)?;
@@ -203,20 +191,4 @@ fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
         ends.collect::<std::io::Result<Vec<()>>>()
     })?;
     Ok(())
-}
-
-impl Size {
-    fn workload(self, seed: u64) -> Workload {
-        Workload::sized(seed, DATA_BYTES)
-    }
-
-    /// The size of a batch, which divides the number of events.
-    fn batch(self) -> usize {
-        (1..=BATCH.min(self.events)).rev().find(|len| self.events.is_multiple_of(*len)).unwrap_or(1)
-    }
-}
-
-/// A GET request.
-fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Size, get};
-use crate::Result;
-use crate::http::Client;
-use crate::process::Server;
-use crate::report::{Goal, Report, spread};
-use crate::workload::{Workload, name};
+use broker_tools::Result;
+use broker_tools::http::{Client, get};
+use broker_tools::report::{Goal, Report, spread};
+use broker_tools::server::Server;
+use broker_tools::workload::{Workload, name};
+
+use crate::history::size::Size;
 
 const ROUNDS: usize = 40;
 const REQUESTS: usize = 25;
@@ -80,8 +81,8 @@ impl Reader {
             self.event = (self.event + 7_919) % self.size.events;
             let request = match operation {
                 Operation::Insert => self.workload.insert(self.event),
-                Operation::Latest => get(&format!("/latest?event={}", name(self.event))),
-                Operation::Page => get(&format!("/audit/{}?limit={PAGE}", name(self.event))),
+                Operation::Latest => get(&format!("/latest?event={}", name(self.event)), ""),
+                Operation::Page => get(&format!("/audit/{}?limit={PAGE}", name(self.event)), ""),
             };
             let started = Instant::now();
             match operation {

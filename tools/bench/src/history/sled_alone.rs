@@ -9,8 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::workload::name;
+use broker_tools::Result;
+use broker_tools::workload::name;
+
+/// Versions in a full block of Broker's projection. sled alone is measured with such blocks, and
+/// with an entry for each version, on which the goals were based.
+pub const BROKER_BLOCK: u64 = 16;
+/// An entry for each version.
+pub const SINGLE_BLOCK: u64 = 1;
 
 /// As in Broker: records of a step, how long a short step waits for more, and how many records may
 /// wait before inserts are refused.

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use super::{BROKER_BLOCK, SINGLE_BLOCK};
-use crate::Result;
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::Workload;
+
+use crate::history::sled_alone::{BROKER_BLOCK, SINGLE_BLOCK};
 use crate::load;
-use crate::process::{Scratch, Server};
 use crate::protocol::HttpRequests;
-use crate::report::{Goal, Report};
-use crate::workload::Workload;
+use crate::servers;
 
 const CONNECTIONS: usize = 64;
 const EVENTS: usize = 1_000;
@@ -35,14 +38,14 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
         // Each server ends before the next one starts: applying what is left would go on.
         let alone = |block| {
             let scratch = Scratch::new()?;
-            let server = Server::bare_indexed(&scratch.path().join("sled"), block)?;
+            let server = servers::bare_indexed(&scratch.path().join("sled"), block)?;
             measure(&server, duration, &protocol)
         };
         let ((single, _, _), (sled, sled_answered, _)) =
             (alone(SINGLE_BLOCK)?, alone(BROKER_BLOCK)?);
         let (stored, _, _) = {
             let scratch = Scratch::new()?;
-            measure(&Server::bare_stored(scratch.path(), BROKER_BLOCK)?, duration, &protocol)?
+            measure(&servers::bare_stored(scratch.path(), BROKER_BLOCK)?, duration, &protocol)?
         };
         let (broker, acknowledged, refused) = {
             let scratch = Scratch::new()?;

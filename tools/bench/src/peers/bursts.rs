@@ -4,13 +4,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{EVENTS, Nats, Redis, broker, pocketbase};
-use crate::Result;
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::statistics::{quantile, ratios};
+use broker_tools::workload::Workload;
+
 use crate::burst::Runs;
-use crate::process::{Scratch, Server};
+use crate::peers::broker::{self, EVENTS};
+use crate::peers::nats::Nats;
+use crate::peers::pocketbase;
+use crate::peers::redis::Redis;
 use crate::protocol::Protocol;
-use crate::report::{Goal, Report};
-use crate::workload::Workload;
+use crate::servers;
 
 const ROUNDS: usize = 3;
 const FEW: usize = 64;
@@ -45,7 +52,7 @@ pub struct Peers<'a> {
 
 /// Measures and reports, with bursts of this duration.
 pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()> {
-    let requests = broker(2);
+    let requests = broker::requests(2);
     let redis_protocol = Redis::new(&mut Workload::new(2), EVENTS);
     let nats_protocol = Nats::new(&mut Workload::new(2), EVENTS);
     let pocketbase_protocol = pocketbase::requests(&mut Workload::new(2), EVENTS);
@@ -54,7 +61,7 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
         [(); 5].map(|()| Runs::default());
     let [mut ours_many, mut redis_many] = [(); 2].map(|()| Runs::default());
     for _ in 0..ROUNDS {
-        run_once(&mut bare, |_| Server::bare(), FEW, short, &requests)?;
+        run_once(&mut bare, |_| servers::bare(), FEW, short, &requests)?;
         let start_ours = |scratch: &Scratch| Server::broker(scratch, &[]);
         let start_redis = |scratch: &Scratch| Redis::start(peers.redis, scratch);
         run_once(&mut ours, start_ours, FEW, burst, &requests)?;
@@ -67,7 +74,7 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
         run_once(&mut pocketbase, start_pocketbase, FEW, short, &pocketbase_protocol)?;
     }
     let rate = |runs: &Runs| runs.of(|outcome| outcome.per_second);
-    let p99 = |runs: &Runs| runs.of(|outcome| outcome.quantile(0.99));
+    let p99 = |runs: &Runs| runs.of(|outcome| quantile(&outcome.latencies_us, 0.99));
     let name = "64 conn";
     let (bare, broker, redis_rate) = (rate(&bare), rate(&ours), rate(&redis));
     report.add(name, "bare handler, no disk", "/s", &bare).estimate(130_000.0);
@@ -75,20 +82,20 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
     report.add(name, "redis", "/s", &redis_rate).estimate(ESTIMATE_REDIS);
     report.add(name, "nats jetstream", "/s", &rate(&nats)).estimate(ESTIMATE_NATS);
     report.add(name, "pocketbase", "/s", &rate(&pocketbase)).estimate(ESTIMATE_POCKETBASE);
-    let ratios = [
+    let compared = [
         ("broker / bare handler", &bare, 130_000.0, 0.5),
         ("broker / redis", &redis_rate, ESTIMATE_REDIS, 1.0),
         ("broker / nats jetstream", &rate(&nats), ESTIMATE_NATS, 10.0),
         ("broker / pocketbase", &rate(&pocketbase), ESTIMATE_POCKETBASE, 10.0),
     ];
-    for (what, theirs, estimate, goal) in ratios {
-        let ratio = report.add(name, what, "x", &by_run(&broker, theirs));
+    for (what, theirs, estimate, goal) in compared {
+        let ratio = report.add(name, what, "x", &ratios(&broker, theirs));
         ratio.estimate(ESTIMATE_BROKER / estimate).goal(Goal::AtLeast(goal));
     }
     let (ours_p99, redis_p99) = (p99(&ours), p99(&redis));
     report.add(name, "broker, p99", "us", &ours_p99).estimate(4_000.0);
     report.add(name, "redis, p99", "us", &redis_p99).estimate(3_000.0);
-    let ratio = report.add(name, "broker / redis, p99", "x", &by_run(&ours_p99, &redis_p99));
+    let ratio = report.add(name, "broker / redis, p99", "x", &ratios(&ours_p99, &redis_p99));
     ratio.estimate(ESTIMATE_P99).goal(Goal::AtMost(1.5));
     report.add(name, "broker, CPU an insert", "us", &ours.server_cpu_us).estimate(25.0);
     report.add(name, "redis, CPU an insert", "us", &redis.server_cpu_us).estimate(8.0);
@@ -97,7 +104,7 @@ pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()
     let (broker, redis) = (rate(&ours_many), rate(&redis_many));
     report.add(name, "broker", "/s", &broker).estimate(ESTIMATE_BROKER_MANY);
     report.add(name, "redis", "/s", &redis).estimate(ESTIMATE_REDIS_MANY);
-    let ratio = report.add(name, "broker / redis", "x", &by_run(&broker, &redis));
+    let ratio = report.add(name, "broker / redis", "x", &ratios(&broker, &redis));
     ratio.estimate(ESTIMATE_BROKER_MANY / ESTIMATE_REDIS_MANY).goal(Goal::AtLeast(1.0));
     Ok(())
 }
@@ -114,8 +121,4 @@ fn run_once(
     rustix::fs::sync();
     let scratch = Scratch::new()?;
     runs.add(&start(&scratch)?, connections, duration, protocol)
-}
-
-fn by_run(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
-    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
 }

@@ -6,6 +6,7 @@
 //! synced.
 
 mod single;
+mod broker;
 mod bursts;
 mod nats;
 mod pocketbase;
@@ -15,15 +16,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use nats::Nats;
-use redis::Redis;
-
-use crate::Result;
-use crate::protocol::HttpRequests;
-use crate::report::Report;
-use crate::workload::Workload;
-
-const EVENTS: usize = 1_000;
+use broker_tools::Result;
+use broker_tools::report::Report;
 
 /// The programs to compare with.
 #[derive(Default)]
@@ -54,10 +48,4 @@ pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<
 fn absolute(program: &Option<PathBuf>, wanted: &str) -> Result<PathBuf> {
     let program = program.as_ref().ok_or_else(|| format!("say where {wanted} FILE"))?;
     Ok(std::path::absolute(program)?)
-}
-
-/// Requests for Broker and the bare handler.
-fn broker(seed: u64) -> HttpRequests {
-    let mut workload = Workload::new(seed);
-    HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201)
 }

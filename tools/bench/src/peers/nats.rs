@@ -2,16 +2,19 @@
 //! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Result;
-use crate::http::TIMEOUT;
-use crate::process::{Scratch, Server, free_port};
+use broker_tools::Result;
+use broker_tools::http::{TIMEOUT, read_until};
+use broker_tools::process::free_port;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::{Workload, name};
+
 use crate::protocol::{Answer, Protocol, refusal};
-use crate::workload::{Workload, name};
 
 /// One stream holds all events, and keeps everything as Broker does.
 const STREAM: &str = concat!(
@@ -44,15 +47,16 @@ impl Nats {
         );
         fs::write(scratch.path().join("settings"), settings)?;
         let mut command = Command::new(program);
-        let server = Server::foreign(scratch, command.args(["--config", "settings"]), port)?;
+        let server = Server::peer(scratch, command.args(["--config", "settings"]), port)?;
         let mut stream = TcpStream::connect(server.address)?;
         let nats = Self { requests: Vec::new() };
         nats.prepare(&mut stream, 0)?;
         let len = STREAM.len();
         write!(stream, "PUB $JS.API.STREAM.CREATE.BENCH {} {len}\r\n{STREAM}\r\n", inbox(0))?;
-        let answer = read_until(&mut stream, "}\r\n")?;
-        if answer.contains("\"error\"") || !answer.contains("\"config\"") {
-            return Err(refusal(answer.as_bytes()));
+        let answer = read_until(&mut stream, |bytes| bytes.ends_with(b"}\r\n"))?;
+        let text = String::from_utf8_lossy(&answer);
+        if text.contains("\"error\"") || !text.contains("\"config\"") {
+            return Err(refusal(&answer));
         }
         Ok(server)
     }
@@ -64,7 +68,7 @@ impl Protocol for Nats {
         stream.set_read_timeout(Some(TIMEOUT))?;
         let connect = r#"CONNECT {"verbose":false,"pedantic":false}"#;
         write!(stream, "{connect}\r\nSUB {} 1\r\nPING\r\n", inbox(connection))?;
-        read_until(stream, "PONG\r\n")?;
+        read_until(stream, |bytes| bytes.ends_with(b"PONG\r\n"))?;
         Ok(())
     }
 
@@ -105,16 +109,4 @@ impl Protocol for Nats {
 /// The subject on which a connection receives its acknowledgements.
 fn inbox(connection: usize) -> String {
     format!("_INBOX.{connection:04}")
-}
-
-fn read_until(stream: &mut TcpStream, end: &str) -> Result<String> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    while !bytes.ends_with(end.as_bytes()) {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            return Err(refusal(&bytes));
-        }
-        bytes.extend_from_slice(&buffer[..read]);
-    }
-    Ok(String::from_utf8(bytes)?)
 }

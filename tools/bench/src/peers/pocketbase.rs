@@ -4,13 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use broker_tools::Result;
+use broker_tools::http::Client;
+use broker_tools::http::post;
+use broker_tools::process::free_port;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::Workload;
 use serde_json::{Value, json};
 
-use crate::Result;
-use crate::http::Client;
-use crate::process::{Scratch, Server, free_port};
 use crate::protocol::HttpRequests;
-use crate::workload::{Workload, post};
 
 /// A commit is synced only with this setting; PocketBase's own, NORMAL, does not survive a power
 /// loss. It has one connection that writes. The route returns the setting.
@@ -55,7 +58,7 @@ pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
     let port = free_port()?;
     let mut command = program();
     command.args(["serve", "--http", &format!("127.0.0.1:{port}")]);
-    let server = Server::foreign(scratch, &mut command, port)?;
+    let server = Server::peer(scratch, &mut command, port)?;
 
     let mut client = Client::connect(server.address)?;
     let mut call = |method: &str, path: &str, token: &str, body: Value| -> Result<Value> {

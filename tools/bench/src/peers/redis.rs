@@ -6,10 +6,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Result;
-use crate::process::{Scratch, Server, free_port};
+use broker_tools::Result;
+use broker_tools::process::free_port;
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::workload::{Workload, name};
+
 use crate::protocol::{Answer, Protocol, refusal};
-use crate::workload::{Workload, name};
 
 /// Inserts over the Redis protocol.
 pub struct Redis {
@@ -31,7 +34,7 @@ impl Redis {
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         command.args(["--auto-aof-rewrite-percentage", "0"]);
-        Server::foreign(scratch, &mut command, port)
+        Server::peer(scratch, &mut command, port)
     }
 }
 

@@ -4,15 +4,19 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use super::{EVENTS, Redis, broker};
-use crate::Result;
-use crate::http::TIMEOUT;
+use broker_tools::Result;
+use broker_tools::http::TIMEOUT;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::server::Server;
+use broker_tools::synced_file::SyncedFile;
+use broker_tools::workload::Workload;
+
 use crate::insert::{APPENDS, median_us};
-use crate::process::{Scratch, Server};
+use crate::peers::broker::{self, EVENTS};
+use crate::peers::redis::Redis;
 use crate::protocol::{Answer, Protocol};
-use crate::report::{Goal, Report};
-use crate::synced_file::SyncedFile;
-use crate::workload::Workload;
+use crate::servers;
 
 /// Together with the first round, which is slow and not counted, they make [`APPENDS`].
 const ROUNDS: usize = 160;
@@ -28,9 +32,9 @@ const ESTIMATE_REDIS_US: f64 = 180.0;
 pub fn run(redis: &Path, report: &mut Report) -> Result<()> {
     let (ours, theirs) = (Scratch::new()?, Scratch::new()?);
     let mut synced_file = SyncedFile::new(&ours.path().join("floor"), APPENDS)?;
-    let requests = broker(1);
+    let requests = broker::requests(1);
     let protocol = Redis::new(&mut Workload::new(1), EVENTS);
-    let (bare, broker) = (Server::bare()?, Server::broker(&ours, &[])?);
+    let (bare, broker) = (servers::bare()?, Server::broker(&ours, &[])?);
     let redis = Redis::start(redis, &theirs)?;
     let mut bare = SingleConnection::new(&bare, &requests)?;
     let mut broker = SingleConnection::new(&broker, &requests)?;

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use broker_bench::Result;
-use broker_bench::http::TIMEOUT;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::http::{TIMEOUT, get};
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
-use crate::protocol::{Handshake, ServerKind::Broker, get};
-use crate::scenarios::{EVENT, fill};
+use crate::plan::EVENT;
+use crate::protocol::{Handshake, ServerKind::Broker};
+use crate::settings::Settings;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
@@ -26,7 +26,7 @@ const ESTIMATE_MB: f64 = 4.0;
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let target = Target::start(Broker)?;
-    fill(&target, 0..VERSIONS, |_| EVENT.to_owned())?;
+    target.fill(0..VERSIONS, |_| EVENT.to_owned())?;
     target.server.caught_up(TIMEOUT)?;
     let target = target.restart()?;
     let [_, before] = target.server.memory_peak()?;

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
+use crate::plan::EVENT;
 use crate::protocol::ServerKind::{Broker, Nchan};
 use crate::rounds::Rounds;
-use crate::scenarios::{EVENT, warm_up};
+use crate::run::warm_up;
+use crate::settings::Settings;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::{FirstMessage, Target};
 

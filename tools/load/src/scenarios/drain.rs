@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use broker_bench::Result;
-use broker_bench::http::Client;
-use broker_bench::report::{Goal, Report};
-use broker_bench::workload::post;
+use broker_tools::Result;
+use broker_tools::http::{Client, get, post};
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
+use crate::plan::EVENT;
 use crate::protocol::ServerKind::Broker;
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
@@ -43,7 +42,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
                 scope.spawn(move || insert(address, inserter, count));
             }
             while counts.iter().any(|count| count.load(Ordering::Relaxed) < INSERTS_MIN) {
-                if target.server.has_ended()? {
+                if target.server.has_exited()? {
                     return Err("the server ended too early".into());
                 }
                 thread::sleep(LOOK_EVERY);
@@ -77,8 +76,7 @@ fn find(target: &Target, counts: &[AtomicU64]) -> Result<u64> {
     for (inserter, count) in counts.iter().enumerate() {
         for version in 1..=count.load(Ordering::Relaxed) {
             let path = format!("/audit/{}/{version}", event(inserter));
-            client
-                .call(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes(), 200)?;
+            client.call(&get(&path, ""), 200)?;
             found += 1;
         }
     }

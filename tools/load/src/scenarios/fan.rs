@@ -1,14 +1,14 @@
 //! Maximum deliveries a second, with 8 values in flight.
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis};
-use crate::publishers::Pace;
 use crate::rounds::Rounds;
-use crate::run::{Outcome, Plan};
-use crate::scenarios::{EVENT, warm_up};
+use crate::run::warm_up;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
@@ -76,7 +76,7 @@ fn to(count: usize, settings: &Settings, report: &mut Report) -> Result<()> {
         subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
         warm_up(count, &mut subscribers, &target)?;
         let pace = Pace::InFlight(IN_FLIGHT);
-        let plan = Plan::new(EVENT, pace, settings.duration, count);
+        let plan = Plan::new(pace, settings.duration, count);
         let undelivered_max = settings.undelivered_max;
         Plan { undelivered_max, ..plan }.run(&mut subscribers, &target)
     })?;

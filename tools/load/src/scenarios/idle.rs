@@ -1,12 +1,13 @@
 //! Memory of an idle subscriber.
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
+use crate::plan::EVENT;
 use crate::protocol::ServerKind::{self, Broker, Nchan, Redis};
 use crate::rounds::Rounds;
-use crate::scenarios::{EVENT, warm_up};
+use crate::run::warm_up;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 

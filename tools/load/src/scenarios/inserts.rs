@@ -1,14 +1,13 @@
 //! Whether subscribers of other events slow down inserts.
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::quantile;
+use broker_tools::statistics::ratios;
 
-use crate::arguments::Settings;
+use crate::plan::{Pace, Plan};
 use crate::protocol::ServerKind::Broker;
-use crate::publishers::Pace;
-use crate::rounds::ratios;
-use crate::run::{Plan, quantile};
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
@@ -50,6 +49,6 @@ fn inserts(listeners_elsewhere: usize, settings: &Settings) -> Result<[f64; 2]> 
     let mut subscribers = Subscribers::new()?;
     subscribers.connect(&target.clients(listeners_elsewhere), |_| Broker.subscribe(OTHER_EVENT))?;
     let pace = Pace::InFlight(CONNECTIONS);
-    let outcome = Plan::new(EVENT, pace, settings.duration, 0).run(&mut subscribers, &target)?;
-    Ok([f64::from(outcome.published) / outcome.seconds, quantile(&outcome.answers_us, 0.99)])
+    let outcome = Plan::new(pace, settings.duration, 0).run(&mut subscribers, &target)?;
+    Ok([f64::from(outcome.published) / outcome.seconds, quantile(&outcome.answers_us, 0.99) / 1e3])
 }

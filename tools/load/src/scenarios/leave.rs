@@ -4,13 +4,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
 
-use crate::arguments::Settings;
+use crate::plan::EVENT;
 use crate::protocol::ServerKind::{Broker, Nchan};
 use crate::rounds::Rounds;
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 

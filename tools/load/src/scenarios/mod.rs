@@ -14,26 +14,10 @@ mod stalled;
 mod storm;
 mod selectors;
 
-use std::ops::Range;
-use std::time::Duration;
+use broker_tools::Result;
+use broker_tools::report::Report;
 
-use broker_bench::Result;
-use broker_bench::http::Client;
-use broker_bench::report::Report;
-use broker_bench::workload::post;
-
-use crate::arguments::Settings;
-use crate::publishers::Pace;
-use crate::run::Plan;
-use crate::subscribers::Subscribers;
-use crate::target::Target;
-use crate::value::{self, Stamp, now};
-
-/// The event of most values.
-const EVENT: &str = "load.hot";
-
-const BATCH: usize = 1_000;
-const TRIES: usize = 5;
+use crate::settings::Settings;
 
 /// A scenario.
 pub struct Scenario {
@@ -97,30 +81,3 @@ pub const SCENARIOS: &[Scenario] = &[
         run: sockets::run,
     },
 ];
-
-/// Publishes a few values until all listeners receive them, because nchan completes a handshake
-/// before the subscription is active in every worker.
-fn warm_up(listeners: usize, subscribers: &mut Subscribers, target: &Target) -> Result<()> {
-    let plan = Plan::new(EVENT, Pace::InFlight(1), Duration::from_millis(1), listeners);
-    for _ in 0..TRIES {
-        if plan.run(subscribers, target)?.incomplete == 0 {
-            return Ok(());
-        }
-    }
-    Err(format!("not all of {listeners} receive what is published").into())
-}
-
-/// Inserts a value for each number, in batches.
-fn fill(target: &Target, numbers: Range<usize>, event: impl Fn(usize) -> String) -> Result<()> {
-    let mut client = Client::connect(target.address())?;
-    for first in numbers.clone().step_by(BATCH) {
-        let batch = (first..numbers.end.min(first + BATCH)).map(|number| {
-            let stamp = Stamp { at: now(), number: number as u32 };
-            let value = value::value(stamp);
-            format!("{{\"event\":\"{}\",\"data\":{value}}}", event(number))
-        });
-        let batch = batch.collect::<Vec<_>>().join(",");
-        client.call(&post("/insert", &format!("[{batch}]")), 201)?;
-    }
-    Ok(())
-}

@@ -1,17 +1,19 @@
 //! CPU time and latency of a delivery, with servers far from their limits.
 
-use broker_bench::Result;
-use broker_bench::process::Scratch;
-use broker_bench::report::{Goal, Report};
-use broker_bench::synced_file::SyncedFile;
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::scratch::Scratch;
+use broker_tools::statistics::quantile;
+use broker_tools::statistics::ratios;
+use broker_tools::synced_file::SyncedFile;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
 use crate::periodic::Periodic;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis, WebSocket};
-use crate::publishers::Pace;
-use crate::rounds::{Rounds, ratios};
-use crate::run::{Outcome, Plan, quantile};
-use crate::scenarios::{EVENT, warm_up};
+use crate::rounds::Rounds;
+use crate::run::warm_up;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
@@ -59,7 +61,7 @@ fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -
         let mut subscribers = Subscribers::new()?;
         subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
         warm_up(count, &mut subscribers, &target)?;
-        let plan = Plan::new(EVENT, Pace::PerSecond(per_second), settings.duration * 2, count);
+        let plan = Plan::new(Pace::PerSecond(per_second), settings.duration * 2, count);
         if kind != Nchan {
             return plan.run(&mut subscribers, &target);
         }
@@ -68,7 +70,7 @@ fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -
         let mut synced_file = SyncedFile::new(&scratch.path().join("floor"), SYNCS_MAX)?;
         let syncs = Periodic::start(per_second, move || synced_file.append());
         let outcome = plan.run(&mut subscribers, &target)?;
-        syncs_ms.push(quantile(&syncs.end()?, 0.99));
+        syncs_ms.push(quantile(&syncs.end()?, 0.99) / 1e3);
         Ok(outcome)
     })?;
     for kind in ServerKind::ALL {

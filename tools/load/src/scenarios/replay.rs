@@ -5,17 +5,16 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use broker_bench::Result;
-use broker_bench::http::TIMEOUT;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::http::TIMEOUT;
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::ratios;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
 use crate::periodic::Periodic;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::Broker;
-use crate::publishers::Pace;
-use crate::rounds::ratios;
-use crate::run::{Outcome, Plan};
-use crate::scenarios::{EVENT, fill};
+use crate::settings::Settings;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
@@ -47,14 +46,14 @@ const GOAL_MB: f64 = CLIENTS as f64 * 0.512 * 1.024;
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let target = Target::start(Broker)?;
     let bench = "replay";
-    fill(&target, 0..VALUES, |index| format!("replay.{index:06}"))?;
+    target.fill(0..VALUES, |index| format!("replay.{index:06}"))?;
     let mut one = Vec::new();
     for _ in 0..settings.runs * READS {
         one.push(read(&target, 1, VALUES)?);
     }
     let figure = report.add(bench, "broker, 10,000 values to one", "MB/s", &one);
     figure.estimate(ESTIMATE_MB_PER_SECOND).goal(Goal::AtLeast(150.0));
-    fill(&target, VALUES..VALUES_MANY, |index| format!("replay.{index:06}"))?;
+    target.fill(VALUES..VALUES_MANY, |index| format!("replay.{index:06}"))?;
     let target = target.restart()?;
     let [_, before] = target.server.memory_peak()?;
     let (mut many, mut memory) = (Vec::new(), Vec::new());
@@ -93,7 +92,7 @@ fn live(target: &Target, settings: &Settings) -> Result<Outcome> {
     let mut subscribers = Subscribers::new()?;
     subscribers.connect(&target.clients(LISTENERS), |_| Broker.subscribe(EVENT))?;
     let pace = Pace::PerSecond(PER_SECOND);
-    Plan::new(EVENT, pace, settings.duration * 2, LISTENERS).run(&mut subscribers, target)
+    Plan::new(pace, settings.duration * 2, LISTENERS).run(&mut subscribers, target)
 }
 
 /// Reads all latest values, in the calling thread.

@@ -1,15 +1,14 @@
 //! Ten thousand subscribers that each select another event as well, compared with as many that all
 //! select the same.
 
-use broker_bench::Result;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::ratios;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::Broker;
-use crate::publishers::Pace;
-use crate::rounds::ratios;
-use crate::run::{Outcome, Plan};
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
 
@@ -54,5 +53,5 @@ fn deliver(settings: &Settings, own: impl Fn(usize) -> usize) -> Result<Outcome>
     let request = |index| Broker.subscribe(&format!("{EVENT},own.{:05}", own(index)));
     subscribers.connect(&target.clients(count), request)?;
     let pace = Pace::InFlight(IN_FLIGHT);
-    Plan::new(EVENT, pace, settings.duration, count).run(&mut subscribers, &target)
+    Plan::new(pace, settings.duration, count).run(&mut subscribers, &target)
 }

@@ -2,16 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 
-use broker_bench::Result;
-use broker_bench::http::TIMEOUT;
-use broker_bench::report::{Goal, Report};
+use broker_tools::Result;
+use broker_tools::http::TIMEOUT;
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::ratios;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::{self, Broker, WebSocket};
-use crate::publishers::Pace;
-use crate::rounds::ratios;
-use crate::run::{Outcome, Plan};
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::socket;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
@@ -68,7 +67,7 @@ fn deliver(kinds: &[ServerKind], settings: &Settings) -> Result<Outcome> {
         subscribers.connect(&clients, |_| kind.subscribe(EVENT))?;
     }
     let (pace, listeners) = (Pace::PerSecond(PER_SECOND), subscribers.len());
-    Plan::new(EVENT, pace, settings.duration * 2, listeners).run(&mut subscribers, &target)
+    Plan::new(pace, settings.duration * 2, listeners).run(&mut subscribers, &target)
 }
 
 /// Whether the server has the route.

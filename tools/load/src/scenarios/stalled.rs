@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{io, thread};
 
-use broker_bench::Result;
-use broker_bench::http::Client;
-use broker_bench::report::{Goal, Report};
-use broker_bench::workload::Workload;
+use broker_tools::Result;
+use broker_tools::http::Client;
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::ratios;
+use broker_tools::workload::Workload;
 
-use crate::arguments::Settings;
+use crate::outcome::Outcome;
 use crate::periodic::Periodic;
+use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::Broker;
-use crate::publishers::Pace;
-use crate::rounds::ratios;
-use crate::run::{Outcome, Plan};
-use crate::scenarios::EVENT;
+use crate::settings::Settings;
 use crate::socket;
 use crate::subscribers::Subscribers;
 use crate::target::Target;
@@ -110,7 +109,7 @@ fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     let mut client = Client::connect(target.address())?;
     let inserts = Periodic::start(LARGE_PER_SECOND, move || client.call(&large, 201).map(|_| ()));
     let pace = Pace::PerSecond(PER_SECOND);
-    let plan = Plan::new(EVENT, pace, settings.duration * 2, count);
+    let plan = Plan::new(pace, settings.duration * 2, count);
     let outcome = plan.run(&mut subscribers, &target)?;
     let server_bytes = target.server.memory()?;
     inserts.end()?;

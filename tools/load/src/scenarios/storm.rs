@@ -1,19 +1,19 @@
 //! Ten thousand subscribers lose their connections and reconnect at once with their cursors, while
 //! others insert.
 
+use std::io::Write as _;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
-use broker_bench::Result;
-use broker_bench::http::{Client, TIMEOUT};
-use broker_bench::report::{Goal, Report};
-use broker_bench::workload::Workload;
+use broker_tools::Result;
+use broker_tools::http::{ACCEPT_EVENTS, Client, TIMEOUT, get, read_until};
+use broker_tools::report::{Goal, Report};
+use broker_tools::statistics::quantile;
+use broker_tools::workload::Workload;
 
-use crate::arguments::Settings;
 use crate::periodic::Periodic;
-use crate::protocol::{ServerKind::Broker, get};
-use crate::run::quantile;
-use crate::scenarios::fill;
+use crate::protocol::ServerKind::Broker;
+use crate::settings::Settings;
 use crate::socket;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
@@ -60,28 +60,28 @@ struct Storm {
 fn storm(settings: &Settings) -> Result<Storm> {
     let target = Target::start(Broker)?;
     let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
-    fill(&target, 0..VALUES, |index| format!("storm.{index:03}"))?;
+    target.fill(0..VALUES, |index| format!("storm.{index:03}"))?;
     let mut subscribers = Subscribers::new()?;
-    subscribers.connect(&target.clients(count), |_| get(TARGET, ""))?;
+    subscribers.connect(&target.clients(count), |_| get(TARGET, ACCEPT_EVENTS))?;
     let cursor = cursor(&target)?;
     subscribers.disconnect();
-    fill(&target, VALUES..VALUES + 1, |_| "storm.000".to_owned())?;
+    target.fill(VALUES..VALUES + 1, |_| "storm.000".to_owned())?;
     let calm = inserts(&target)?;
     thread::sleep(CALM);
     let calm = calm.end()?;
     let during = inserts(&target)?;
     subscribers.reset();
     let clients = Clients { first_values: 1, ..target.clients(count) };
-    let head = format!("Accept: text/event-stream\r\nLast-Event-ID: {cursor}\r\n");
+    let headers = format!("{ACCEPT_EVENTS}Last-Event-ID: {cursor}\r\n");
     let started = Instant::now();
-    subscribers.connect(&clients, |_| get(TARGET, &head))?;
+    subscribers.connect(&clients, |_| get(TARGET, &headers))?;
     let seconds = started.elapsed().as_secs_f64();
     let during = during.end()?;
     Ok(Storm {
         seconds,
         wrong: subscribers.incomplete(1, VALUES as u64) as f64,
-        calm_p99_ms: quantile(&calm, 0.99),
-        p99_ms: quantile(&during, 0.99),
+        calm_p99_ms: quantile(&calm, 0.99) / 1e3,
+        p99_ms: quantile(&during, 0.99) / 1e3,
     })
 }
 
@@ -98,14 +98,9 @@ fn cursor(target: &Target) -> Result<String> {
     let mut stream = socket::connect(target.address(), 0)?;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    io::Write::write_all(&mut stream, &get(TARGET, ""))?;
-    let (mut answer, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
-    while memchr::memmem::find(&answer, b"event:broker:synced").is_none() {
-        match io::Read::read(&mut stream, &mut buffer)? {
-            0 => return Err("a stream ended before `synced`".into()),
-            read => answer.extend_from_slice(&buffer[..read]),
-        }
-    }
+    stream.write_all(&get(TARGET, ACCEPT_EVENTS))?;
+    let is_synced = |bytes: &[u8]| memchr::memmem::find(bytes, b"event:broker:synced").is_some();
+    let answer = read_until(&mut stream, is_synced)?;
     let answer = String::from_utf8(answer)?;
     let (before, _) = answer.split_once("event:broker:synced").ok_or("no `synced` block")?;
     let (_, cursor) = before.rsplit_once("id:").ok_or("a block has no id")?;

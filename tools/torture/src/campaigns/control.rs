@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use broker_tools::{Result, ensure};
+
 use crate::campaign::{Campaign, Case, Storage};
 use crate::campaigns::{damage, power};
 use crate::ledger::{Insert, Ledger, Outcome};
 use crate::load;
 use crate::server::{Server, ServerConfig};
 use crate::shim::{Fault, FaultKind, Shim};
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
@@ -23,7 +24,6 @@ use crate::ledger::{CheckCounts, Ledger};
 use crate::load;
 use crate::segments::{HEADER_BYTES, Segment, watermark_group};
 use crate::server::{Exit, START_MAX, Server, ServerConfig};
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 
 use crate::campaign::{Campaign, Case, Storage};
@@ -14,7 +15,6 @@ use crate::load;
 use crate::server::{START_MAX, Server, ServerConfig};
 use crate::shim::Shim;
 use crate::subscriber::Subscriber;
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -7,6 +7,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
@@ -17,7 +18,6 @@ use crate::ledger::Ledger;
 use crate::load::{self, Progress};
 use crate::server::{STOP_MAX, Server, ServerConfig};
 use crate::shim::{CALLS, Fault, FaultKind, SCOPES, Shim};
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -44,7 +44,7 @@ struct CallCounts(Vec<(usize, usize, [i64; 2])>);
 
 fn run(case: &mut Case<'_>) -> Result {
     // Every run has these points.
-    let stalls = match case.index {
+    let fixed = match case.index {
         2 => Some(
             stalls::stalled_history(case)
                 .map_err(|error| format!("stalled projection: {error}"))?,
@@ -56,7 +56,7 @@ fn run(case: &mut Case<'_>) -> Result {
         5 => Some(stalls::stalled_log(case).map_err(|error| format!("stalled log: {error}"))?),
         _ => None,
     };
-    if let Some(what) = stalls {
+    if let Some(what) = fixed {
         case.survived(what);
     }
     let dir = case.dir.clone();

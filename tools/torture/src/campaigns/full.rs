@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 
 use crate::campaign::{Campaign, Case, Storage};
@@ -16,7 +17,6 @@ use crate::http::Client;
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
 use crate::server::{Server, ServerConfig};
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -5,10 +5,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use broker_tools::Result;
 use rand::Rng as _;
 use rustix::process::Signal;
 
-use crate::Result;
 use crate::campaign::{Campaign, Case, Storage};
 use crate::ledger::Ledger;
 use crate::load;

@@ -8,6 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::{Result, ensure};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
@@ -19,7 +20,6 @@ use crate::ledger::Ledger;
 use crate::load;
 use crate::server::{Server, ServerConfig};
 use crate::shim::{Fault, FaultKind, Shim};
-use crate::{Result, ensure};
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {

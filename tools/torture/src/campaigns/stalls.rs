@@ -10,6 +10,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker_tools::process::resident_memory;
+use broker_tools::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::campaign::Case;
@@ -17,7 +19,6 @@ use crate::http::Client;
 use crate::ledger::{Ledger, Request};
 use crate::server::{STOP_MAX, ServerConfig};
 use crate::shim::{CALLS, Fault, FaultKind, Shim};
-use crate::{Result, ensure};
 
 const LAG_MAX: u64 = 100;
 /// An append that started below the bound may exceed it by this much.
@@ -29,7 +30,7 @@ const REFUSED_BEFORE: usize = 2_000;
 /// Refusals while memory is measured.
 const REFUSED: usize = 10_000;
 /// A fifth of what the queue would count for as many of the smallest inserts.
-const GROWTH_KIB_MAX: u64 = 1_024;
+const GROWTH_BYTES_MAX: f64 = 1_024.0 * 1_024.0;
 
 /// Inserts while a snapshot hangs: too few for a new segment, which is synced with the same call.
 const INSERTS_DURING: usize = 100;
@@ -136,16 +137,16 @@ pub fn stalled_history(case: &mut Case<'_>) -> Result<&'static str> {
         accepted += 1;
         ensure!(accepted < ACCEPTED_MAX, "no insert is refused");
     }
-    let mut before = 0;
+    let mut before = 0.0;
     for n in 0..REFUSED_BEFORE + REFUSED {
         if n == REFUSED_BEFORE {
-            before = resident_kib(server.pid())?;
+            before = resident_memory(server.pid())?;
         }
         let code = insert(case, client, &mut ledger)?;
         ensure!(code.as_deref() == Some("503 behind"), "beyond the bound: {code:?}");
     }
-    let grown = resident_kib(server.pid())?.saturating_sub(before);
-    ensure!(grown <= GROWTH_KIB_MAX, "{REFUSED} refused inserts took {grown} KiB");
+    let grown = resident_memory(server.pid())? - before;
+    ensure!(grown <= GROWTH_BYTES_MAX, "{REFUSED} refused inserts took {grown} bytes");
     let behind = lag(client)?;
     let bound = LAG_MAX..=LAG_MAX + OVERSHOOT_MAX;
     ensure!(bound.contains(&behind), "after {accepted} inserts the metric is {behind}");
@@ -177,11 +178,4 @@ fn lag(client: Client) -> Result<u64> {
     let metrics = client.get("/metrics")?.body;
     let value = metrics.lines().find_map(|line| line.strip_prefix("broker_projection_lag "));
     Ok(value.ok_or("the metric is missing")?.trim().parse()?)
-}
-
-/// Resident memory of a process.
-fn resident_kib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    Ok(line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmRSS")?.parse()?)
 }

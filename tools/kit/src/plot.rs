@@ -17,6 +17,14 @@ pub const BROKER: &str = "#2563eb";
 /// The colour of peers.
 pub const PEER: &str = "#f59e0b";
 
+/// A plot of panels, from the top.
+pub struct Plot {
+    /// Its title.
+    pub title: &'static str,
+    /// Its panels. Those whose bench did not run are left out.
+    pub panels: &'static [Panel],
+}
+
 /// A group of bars with one unit.
 pub struct Panel {
     /// The title above it.
@@ -31,19 +39,20 @@ pub struct Panel {
     pub goal: Option<f64>,
 }
 
-/// The plot of a report, without panels whose bench did not run.
-pub fn svg(title: &str, panels: &[Panel], report: &Report) -> String {
+/// Draws the plot of a report as SVG.
+pub fn svg(plot: &Plot, report: &Report) -> String {
     let mut body = String::new();
     let mut top = 8.0;
-    for panel in panels {
+    for panel in plot.panels {
         top = draw(&mut body, panel, report, top);
     }
     let height = top + 12.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <title>{title}</title>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
+         <title>{}</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n",
+        plot.title
     )
 }
 

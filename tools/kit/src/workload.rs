@@ -1,9 +1,15 @@
 //! Values to insert, of equal length under names of equal length, and the same in every run.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::error::Result;
+use crate::http::{Client, post};
 
 /// Default length of a value in bytes.
 pub const DATA_BYTES: usize = 200;
+/// Maximum events of a batch.
+const BATCH: usize = 1_000;
 
 /// A source of inserts; equal seeds give equal bytes.
 pub struct Workload {
@@ -64,12 +70,13 @@ impl Workload {
     }
 }
 
-/// An HTTP request that posts JSON.
-pub fn post(path: &str, body: &str) -> Vec<u8> {
-    let len = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Content-Length: {len}\r\n\r\n{body}"
-    )
-    .into_bytes()
+/// Inserts events, given as JSON, in batches.
+pub fn insert_all(address: SocketAddr, inserts: impl Iterator<Item = String>) -> Result {
+    let mut client = Client::connect(address)?;
+    let mut inserts = inserts.peekable();
+    while inserts.peek().is_some() {
+        let batch: Vec<_> = inserts.by_ref().take(BATCH).collect();
+        client.call(&post("/insert", &format!("[{}]", batch.join(","))), 201)?;
+    }
+    Ok(())
 }

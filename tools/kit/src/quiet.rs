@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::Result;
+use crate::error::Result;
+use crate::report::Report;
 
 /// CPU ticks since the machine started.
 pub struct CpuTicks {
@@ -34,8 +35,16 @@ impl CpuTicks {
         Ok(Self { used: user + nice + system + steal, own, all: fields.iter().sum() })
     }
 
+    /// Notes the share of the machine that others have used since then. Servers must have ended, so
+    /// that their CPU time counts as this program's.
+    pub fn note_others(&self, report: &mut Report, name: &str) -> Result {
+        let percent = (Self::now()?.others_since(self) * 100.0).round();
+        report.note(name, &format!("{percent} %"));
+        Ok(())
+    }
+
     /// The share of the machine that other processes and kernel threads used since `then`.
-    pub fn others_since(&self, then: &Self) -> f64 {
+    fn others_since(&self, then: &Self) -> f64 {
         let others = (self.used - then.used) - (self.own - then.own);
         (others / (self.all - then.all)).max(0.0)
     }

@@ -1,8 +1,11 @@
-//! An HTTP/1.1 client that does no more than measuring a known server takes.
+//! HTTP/1.1 requests, and a client that does no more than measuring a known server takes.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// The header of a request for an event stream.
+pub const ACCEPT_EVENTS: &str = "Accept: text/event-stream\r\n";
 
 /// Longer than anything here takes, so that a bench ends when a server hangs.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -98,6 +101,36 @@ impl Client {
             read => Ok(read),
         }
     }
+}
+
+/// A GET request with further headers, each of which ends its line.
+pub fn get(target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
+}
+
+/// A request that posts JSON.
+pub fn post(target: &str, body: &str) -> Vec<u8> {
+    let len = body.len();
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Reads from a stream until `is_complete` holds for everything that was read.
+pub fn read_until(
+    stream: &mut TcpStream,
+    is_complete: impl Fn(&[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    while !is_complete(&bytes) {
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => bytes.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(bytes)
 }
 
 fn refused(status: u16, body: &[u8]) -> io::Error {

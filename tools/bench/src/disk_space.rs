@@ -1,0 +1,29 @@
+//! Disk space of a data directory.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use broker_tools::Result;
+
+/// Bytes up to the last one of each file that is not zero, because the journal preallocates.
+pub fn written(path: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(path)? {
+        let bytes = fs::read(entry?.path())?;
+        total += bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    }
+    Ok(total)
+}
+
+/// Bytes that the file system has allocated to everything in a directory.
+pub fn allocated(path: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        total +=
+            if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * 512 };
+    }
+    Ok(total)
+}
