@@ -15,11 +15,11 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::connection::REPETITIONS_ALL;
 use crate::group_commit::GroupCommit;
 use crate::history::sled_alone::Queue;
-use crate::insert::APPENDS;
 
-/// As long as the receipt of an insert of [`crate::workload`].
+/// As long as the receipt of an insert of [`broker_tools::workload`].
 const ANSWER: &str = "{\"seq\":100000,\"event\":\"bench.000000\",\"version\":100,\
     \"id\":\"0198c0de-7a31-7cc2-9f0e-1d2f3a4b5c6d\",\"timestamp\":\"2026-11-21T10:00:00.123Z\"}";
 
@@ -45,7 +45,7 @@ pub enum Storage {
 impl Storage {
     /// Creates a file.
     pub fn file(path: &Path) -> Result<Self> {
-        Ok(Self::File(Mutex::new(SyncedFile::new(path, APPENDS)?)))
+        Ok(Self::File(Mutex::new(SyncedFile::new(path, REPETITIONS_ALL)?)))
     }
 
     /// Creates a database with `block` versions in an entry.

@@ -7,7 +7,6 @@ use broker_tools::report::{Goal, Report};
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::statistics::{quantile, ratios};
-use broker_tools::workload::Workload;
 
 use crate::load::{self, Outcome};
 use crate::protocol::{HttpRequests, Protocol};
@@ -18,7 +17,6 @@ const DURATION: Duration = Duration::from_secs(10);
 /// Shorter, because a server without a disk settles sooner.
 const BARE_DURATION: Duration = Duration::from_secs(4);
 const RUNS: usize = 3;
-const EVENTS: usize = 1_000;
 
 /// Two processors are 2,000,000 CPU-µs a second. An insert costs the bare handler's 8, the log's 3,
 /// 6 more for checking, hashing and encoding, and the load's 4: 21, because the projection pauses
@@ -33,9 +31,7 @@ const ESTIMATE_BARE: f64 = 130_000.0;
 
 /// Measures and reports.
 pub fn run(report: &mut Report) -> Result<()> {
-    let mut workload = Workload::new(2);
-    let requests =
-        HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
+    let requests = HttpRequests::inserts(2);
     let (mut bare, mut broker) = (Runs::default(), Runs::default());
     for _ in 0..RUNS {
         bare.add(&servers::bare()?, CONNECTIONS, BARE_DURATION, &requests)?;

@@ -6,8 +6,14 @@ use std::path::Path;
 
 use broker_tools::Result;
 
+/// Bytes of journal and projection for each of this many records in a data directory.
+pub fn bytes_a_record(data: &Path, records: f64) -> Result<[f64; 2]> {
+    let journal = written(&data.join("journal"))? as f64;
+    Ok([journal / records, allocated(&data.join("projection"))? as f64 / records])
+}
+
 /// Bytes up to the last one of each file that is not zero, because the journal preallocates.
-pub fn written(path: &Path) -> Result<u64> {
+fn written(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {
         let bytes = fs::read(entry?.path())?;
@@ -17,7 +23,7 @@ pub fn written(path: &Path) -> Result<u64> {
 }
 
 /// Bytes that the file system has allocated to everything in a directory.
-pub fn allocated(path: &Path) -> Result<u64> {
+fn allocated(path: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;

@@ -12,6 +12,7 @@
 mod arguments;
 mod bare;
 mod burst;
+mod connection;
 mod disk_space;
 mod group_commit;
 mod history;

@@ -11,7 +11,7 @@ use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::workload::{DATA_BYTES, Workload, insert_all};
 
-use crate::disk_space::{allocated, written};
+use crate::disk_space::bytes_a_record;
 
 const LATEST: usize = 100_000;
 const EVENTS: usize = 1_000;
@@ -82,9 +82,7 @@ fn history(report: &mut Report) -> Result<()> {
     report.add("memory", "1,000 events, 100,000 versions", "MB", &[few / 1e6]);
     report.add("memory", "1,000 events, 500,000 versions", "MB", &[many / 1e6]);
     report.add("memory", "a further version", "B", &[growth]).estimate(ESTIMATE_HISTORY);
-    let data = scratch.path().join("data");
-    let journal = written(&data.join("journal"))? as f64 / records;
-    let projection = allocated(&data.join("projection"))? as f64 / records;
+    let [journal, projection] = bytes_a_record(&scratch.path().join("data"), records)?;
     report.add("disk", "a record, journal", "B", &[journal]).estimate(ESTIMATE_JOURNAL);
     report.add("disk", "a record, projection", "B", &[projection]).estimate(ESTIMATE_PROJECTION);
     let ratio = (journal + projection) / DATA_BYTES as f64;

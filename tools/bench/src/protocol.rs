@@ -4,7 +4,11 @@ use std::io;
 use std::net::TcpStream;
 
 use broker_tools::http::parse;
+use broker_tools::workload::Workload;
 use broker_tools::{Error, Result};
+
+/// Events that the inserts of a load are spread over.
+pub const EVENTS: usize = 1_000;
 
 /// What has arrived of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,12 @@ pub struct HttpRequests {
 }
 
 impl HttpRequests {
+    /// Inserts into Broker or the bare handler.
+    pub fn inserts(seed: u64) -> Self {
+        let mut workload = Workload::new(seed);
+        Self::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201)
+    }
+
     /// Requests that are acknowledged with this status.
     pub fn new(requests: Vec<Vec<u8>>, status: u16) -> Self {
         Self { requests, status }

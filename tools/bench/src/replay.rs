@@ -20,7 +20,7 @@ const LAST_BLOCK_BYTES_MAX: usize = 320;
 const WRITE_BYTES: usize = 64 << 10;
 
 /// The number of values and runs, and the estimates.
-struct Size {
+struct ReplaySize {
     values: usize,
     runs: usize,
     names: [&'static str; 4],
@@ -35,8 +35,8 @@ struct Size {
 /// 1,000 values: 0.45 MB take 0.4 ms to encode, 0.3 ms to copy, and 0.2 ms to connect. 100,000
 /// values: 45 MB take 40 ms to encode and 25 ms to copy, which do not overlap, because actix writes
 /// what it has before it asks for more.
-const SIZES: [Size; 2] = [
-    Size {
+const SIZES: [ReplaySize; 2] = [
+    ReplaySize {
         values: 1_000,
         runs: 40,
         names: [
@@ -48,7 +48,7 @@ const SIZES: [Size; 2] = [
         estimate_ms: 0.9,
         estimate_mb_per_second: 500.0,
     },
-    Size {
+    ReplaySize {
         values: 100_000,
         runs: 10,
         names: [

@@ -10,3 +10,8 @@ pub fn quantile(ascending: &[u32], share: f64) -> f64 {
 pub fn ratios(values: &[f64], others: &[f64]) -> Vec<f64> {
     values.iter().zip(others).map(|(value, other)| value / other).collect()
 }
+
+/// Appends a run's values, each to the list of its figure.
+pub fn push_each(figures: &mut [Vec<f64>], values: impl IntoIterator<Item = f64>) {
+    figures.iter_mut().zip(values).for_each(|(runs, value)| runs.push(value));
+}

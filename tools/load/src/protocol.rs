@@ -46,9 +46,8 @@ impl ServerKind {
     pub fn subscribe(self, events: &str) -> Vec<u8> {
         let query = || format!("event={}", events.replace(',', "&event="));
         match self {
-            Self::Bare => get("/events", ACCEPT_EVENTS),
+            Self::Bare | Self::Nchan => get("/events", ACCEPT_EVENTS),
             Self::Broker => get(&format!("/events?{}", query()), ACCEPT_EVENTS),
-            Self::Nchan => get("/events", ACCEPT_EVENTS),
             Self::Redis => format!("SUBSCRIBE {events}\r\n").into_bytes(),
             Self::WebSocket => get(&format!("/ws?{}", query()), UPGRADE),
         }

@@ -31,8 +31,8 @@ impl Plan {
         finish(subscribers, &mut publishers, self.listeners)?;
         let last_at = if self.listeners == 0 { now() } else { subscribers.received.last_at };
         let seconds = last_at.saturating_sub(started) as f64 / 1e9;
-        let cpu_used = (target.server.cpu()? - cpu_before).as_secs_f64();
-        let own_cpu = (cpu(std::process::id())? - own_before).as_secs_f64();
+        let cpu_used = target.server.cpu()?.saturating_sub(cpu_before).as_secs_f64();
+        let own_cpu = cpu(std::process::id())?.saturating_sub(own_before).as_secs_f64();
         subscribers.received.is_timed = false;
         let mut latencies_us = std::mem::take(&mut subscribers.received.latencies_us);
         let mut answers_us = std::mem::take(&mut publishers.answers_us);

@@ -31,7 +31,7 @@ pub struct Subscribers {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
-    subscribers: Vec<Subscriber>,
+    connections: Vec<Subscriber>,
     connected: usize,
     /// Tokens of others that the last poll reported.
     pub other_tokens: Vec<usize>,
@@ -91,7 +91,7 @@ impl Subscribers {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_AT_ONCE),
             buffer: vec![0; BUFFER_BYTES],
-            subscribers: Vec::new(),
+            connections: Vec::new(),
             connected: 0,
             other_tokens: Vec::new(),
             received: Received::default(),
@@ -100,18 +100,18 @@ impl Subscribers {
 
     /// Number of subscribers.
     pub fn len(&self) -> usize {
-        self.subscribers.len()
+        self.connections.len()
     }
 
     /// Connects clients, each with its own request, and waits until all are connected.
     pub fn connect(&mut self, clients: &Clients, request: impl Fn(usize) -> Vec<u8>) -> Result<()> {
-        let all = self.subscribers.len() + clients.count;
+        let all = self.connections.len() + clients.count;
         let started = Instant::now();
         while self.connected < all {
-            while self.subscribers.len() < all
-                && self.subscribers.len() - self.connected < HANDSHAKES_MAX
+            while self.connections.len() < all
+                && self.connections.len() - self.connected < HANDSHAKES_MAX
             {
-                self.open(clients, &request(self.subscribers.len()))?;
+                self.open(clients, &request(self.connections.len()))?;
             }
             self.poll_once(Duration::from_secs(1))?;
             if started.elapsed() > CONNECT_MAX {
@@ -125,14 +125,14 @@ impl Subscribers {
     }
 
     fn open(&mut self, clients: &Clients, request: &[u8]) -> Result<()> {
-        let index = self.subscribers.len();
+        let index = self.connections.len();
         let mut stream = socket::connect(clients.address, index)?;
         if stream.write(request)? < request.len() {
             return Err("a request was only partly written".into());
         }
         let mut stream = TcpStream::from_std(stream);
         self.register(&mut stream, index)?;
-        self.subscribers.push(Subscriber {
+        self.connections.push(Subscriber {
             stream,
             handshake: clients.handshake,
             first_values: clients.first_values,
@@ -160,7 +160,7 @@ impl Subscribers {
         }
         for event in &self.events {
             let Token(token) = event.token();
-            let Some(subscriber) = self.subscribers.get_mut(token) else {
+            let Some(subscriber) = self.connections.get_mut(token) else {
                 self.other_tokens.push(token);
                 continue;
             };
@@ -175,19 +175,19 @@ impl Subscribers {
     pub fn reset(&mut self) {
         let is_timed = self.received.is_timed;
         self.received = Received { is_timed, ..Received::default() };
-        for subscriber in &mut self.subscribers {
+        for subscriber in &mut self.connections {
             (subscriber.values, subscriber.sum) = (0, 0);
         }
     }
 
     /// Subscribers whose values differ from this count of values and this sum of their numbers.
     pub fn incomplete(&self, values: u32, sum: u64) -> usize {
-        self.subscribers.iter().filter(|m| (m.values, m.sum) != (values, sum)).count()
+        self.connections.iter().filter(|one| (one.values, one.sum) != (values, sum)).count()
     }
 
     /// Closes all connections.
     pub fn disconnect(&mut self) {
-        self.subscribers.clear();
+        self.connections.clear();
         self.connected = 0;
     }
 }
@@ -199,7 +199,7 @@ impl Subscriber {
             let kept = self.rest.len();
             buffer[..kept].copy_from_slice(&self.rest);
             let read = match self.stream.read(&mut buffer[kept..]) {
-                Ok(0) => return Err(self.ended(&buffer[..kept])),
+                Ok(0) => return Err(ended(&buffer[..kept])),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -216,7 +216,7 @@ impl Subscriber {
         if !self.has_started {
             let start = self.handshake.start;
             if bytes.len() >= start.len() && !bytes.starts_with(start) {
-                return Err(self.ended(bytes));
+                return Err(ended(bytes));
             }
             self.has_started = bytes.len() >= start.len();
         }
@@ -241,14 +241,6 @@ impl Subscriber {
         self.rest.extend_from_slice(&bytes[kept_from..]);
         Ok(())
     }
-
-    fn ended(&self, bytes: &[u8]) -> Error {
-        if bytes.starts_with(b"HTTP/1.1 404") {
-            return "the route is not there: the server answered 404".into();
-        }
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
-        format!("the server ended a stream with: {start}").into()
-    }
 }
 
 impl Received {
@@ -262,4 +254,9 @@ impl Received {
             self.up_to_date += 1;
         }
     }
+}
+
+fn ended(bytes: &[u8]) -> Error {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
+    format!("the server ended a stream with: {start}").into()
 }

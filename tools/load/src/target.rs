@@ -8,14 +8,14 @@ use std::path::Path;
 use std::process::Command;
 
 use broker_tools::Result;
-use broker_tools::process::binary;
-use broker_tools::process::free_port;
+use broker_tools::process::{binary, free_port};
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::workload::insert_all;
 
+use crate::plan::EVENT;
 use crate::protocol::ServerKind;
-use crate::subscribers::Clients;
+use crate::subscribers::{Clients, Subscribers};
 use crate::value::{self, Stamp, now};
 
 /// A running server.
@@ -40,6 +40,13 @@ impl Target {
     /// Starts a server.
     pub fn start(kind: ServerKind) -> Result<Self> {
         Self::start_with(kind, FirstMessage::Nothing)
+    }
+
+    /// Starts a server, and subscribes to [`EVENT`] this often.
+    pub fn subscribed(kind: ServerKind, count: usize) -> Result<(Self, Subscribers)> {
+        let (target, mut subscribers) = (Self::start(kind)?, Subscribers::new()?);
+        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        Ok((target, subscribers))
     }
 
     /// Starts a server. The first message only matters for nchan.

@@ -1,10 +1,10 @@
 //! What a long history costs: sustained load, inserts and reads, a start after a crash, a rebuild
 //! of the projection, and disk space.
 
-mod sustained;
 mod reads;
 mod size;
 pub mod sled_alone;
+mod sustained;
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,9 @@ use broker_tools::http::{Client, get};
 use broker_tools::report::{Goal, Report};
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
+use broker_tools::statistics::push_each;
 
-use crate::disk_space::{allocated, written};
+use crate::disk_space::bytes_a_record;
 use crate::history::size::{DATA_BYTES, LITTLE, Size};
 use crate::history::sled_alone::{BROKER_BLOCK, SINGLE_BLOCK};
 use crate::servers::sled_fill;
@@ -101,10 +102,10 @@ fn crashes(
         server = Server::broker(scratch, &[])?;
         Client::connect(server.address)?.call(&get("/readyz", ""), 200)?;
         let ready = started.elapsed().as_secs_f64();
-        let lag = server.health()?["projection"]["lag"].as_f64().ok_or("a lag is a number")?;
+        let lag = server.health()?["projection"]["lag"].as_f64().ok_or("no lag")?;
         server.caught_up(CATCH_UP_MAX)?;
         let all = [ready, lag, started.elapsed().as_secs_f64()];
-        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+        push_each(&mut runs, all);
     }
     let [ready, lag, caught_up] = &runs;
     let ready = report.add("crash", "kill -9 to ready", "s", ready);
@@ -115,10 +116,8 @@ fn crashes(
 }
 
 fn disk(server: &Server, scratch: &Scratch, report: &mut Report) -> Result<()> {
-    let records = server.health()?["seq"].as_f64().ok_or("a seq is a number")?;
-    let data = scratch.path().join("data");
-    let journal = written(&data.join("journal"))? as f64 / records;
-    let projection = allocated(&data.join("projection"))? as f64 / records;
+    let records = server.health()?["seq"].as_f64().ok_or("no seq")?;
+    let [journal, projection] = bytes_a_record(&scratch.path().join("data"), records)?;
     report.add("disk", "a record of 300 B, journal", "B", &[journal]).estimate(ESTIMATE_JOURNAL);
     let what = "a record of 300 B, projection";
     report.add("disk", what, "B", &[projection]).estimate(ESTIMATE_PROJECTION);
@@ -144,10 +143,10 @@ fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) ->
         let server = Server::broker(scratch, &[])?;
         server.caught_up(CATCH_UP_MAX)?;
         let seconds = started.elapsed().as_secs_f64();
-        let records = server.health()?["seq"].as_f64().ok_or("a seq is a number")?;
+        let records = server.health()?["seq"].as_f64().ok_or("no seq")?;
         let rebuilt = records / seconds;
         let all = [single, sled, rebuilt, rebuilt / single, rebuilt / sled];
-        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+        push_each(&mut runs, all);
     }
     let [single, sled, rebuilt, to_single, ratio] = &runs;
     let name = "rebuild";

@@ -7,6 +7,7 @@ use broker_tools::Result;
 use broker_tools::http::{Client, get};
 use broker_tools::report::{Goal, Report, spread};
 use broker_tools::server::Server;
+use broker_tools::statistics::push_each;
 use broker_tools::workload::{Workload, name};
 
 use crate::history::size::Size;
@@ -28,7 +29,7 @@ pub fn run(
         for _ in 0..ROUNDS {
             let (few, many) = (few.round_us(operation)?, many.round_us(operation)?);
             let all = [few, many, many / few];
-            runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+            push_each(&mut runs, all);
         }
         let [few, many, ratio] = &runs;
         // A sync and a round trip; a hundred scattered records, read one by one; a look-up.

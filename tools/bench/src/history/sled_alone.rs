@@ -2,7 +2,8 @@
 //! batches. Nothing else is done: no log is read, and nothing is checked. What Broker remembers of
 //! an event from an earlier batch is looked up.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,9 +26,9 @@ const REST: Duration = Duration::from_millis(50);
 const LAG_RECORDS_MAX: u64 = 2_000_000;
 
 /// Lengths in Broker's entries. The first location of a block takes some 7 more.
-const PLACE_IN_BLOCK_BYTES: usize = 15;
+const LOCATION_IN_BLOCK_BYTES: usize = 15;
 /// Length of a location with an entry of its own.
-const PLACE_BYTES: usize = 38;
+const LOCATION_BYTES: usize = 38;
 const FIELDS_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 4;
 
@@ -57,25 +58,26 @@ impl Index {
     /// Applies a batch: the entry of each event in it, every full block, and a position.
     fn step(&mut self, events: &[usize]) -> Result<()> {
         let mut batch = sled::Batch::default();
-        let mut moved: HashMap<Vec<u8>, IndexEntry> = HashMap::new();
+        let mut changed: HashMap<Vec<u8>, IndexEntry> = HashMap::new();
         for &event in events {
             self.seq += 1;
             let mut key = vec![b'n'];
             key.extend_from_slice(name(event).as_bytes());
             key.push(0);
-            let line = match moved.get_mut(&key) {
-                Some(line) => line,
-                None => {
-                    let known = self.db.get(&key)?.map(|value| IndexEntry::decode(&value));
-                    moved.entry(key).or_insert(known.unwrap_or(IndexEntry::new(self.seq)))
+            let entry = match changed.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let stored = self.db.get(unknown.key())?;
+                    let stored = stored.map(|value| IndexEntry::decode(&value));
+                    unknown.insert(stored.unwrap_or(IndexEntry::new(self.seq)))
                 }
             };
-            if let Some((key, block)) = line.push(self.seq, self.block) {
+            if let Some((key, block)) = entry.push(self.seq, self.block) {
                 batch.insert(&key, block);
             }
         }
-        for (key, line) in &moved {
-            batch.insert(key.as_slice(), line.encode(self.seq));
+        for (key, entry) in &changed {
+            batch.insert(key.as_slice(), entry.encode(self.seq));
         }
         let mut position = [0x5a; 85];
         position[..8].copy_from_slice(&self.seq.to_be_bytes());
@@ -92,7 +94,7 @@ impl IndexEntry {
     /// Adds a version, and returns the key and value of the block that it fills, if it does.
     fn push(&mut self, seq: u64, versions: u64) -> Option<([u8; 17], Vec<u8>)> {
         self.version += 1;
-        let bytes = if versions == 1 { PLACE_BYTES } else { PLACE_IN_BLOCK_BYTES };
+        let bytes = if versions == 1 { LOCATION_BYTES } else { LOCATION_IN_BLOCK_BYTES };
         // As in Broker, numbers that change little, and a checksum.
         let checksum = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
         self.open.resize(self.open.len() + bytes - checksum.len(), 0);
@@ -160,15 +162,15 @@ impl Queue {
             taken: AtomicU64::new(0),
             applied: AtomicU64::new(0),
         });
-        let ours = queue.clone();
+        let shared = queue.clone();
         thread::spawn(move || {
             loop {
-                let step = ours.next();
+                let step = shared.next();
                 if let Err(error) = index.step(&step) {
                     eprintln!("sled: {error}");
                     std::process::exit(1);
                 }
-                ours.applied.fetch_add(step.len() as u64, Ordering::Relaxed);
+                shared.applied.fetch_add(step.len() as u64, Ordering::Relaxed);
             }
         });
         Ok(queue)

@@ -7,7 +7,7 @@ use broker_tools::Result;
 use broker_tools::report::{Goal, Report};
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
-use broker_tools::workload::Workload;
+use broker_tools::statistics::push_each;
 
 use crate::history::sled_alone::{BROKER_BLOCK, SINGLE_BLOCK};
 use crate::load;
@@ -15,7 +15,6 @@ use crate::protocol::HttpRequests;
 use crate::servers;
 
 const CONNECTIONS: usize = 64;
-const EVENTS: usize = 1_000;
 
 /// A step's 1,000 records are of 630 of the 1,000 events, and fill 63 blocks: 0.7 keys a record, 10
 /// CPU-µs, and 25 for the load and its answer: 2,000,000 / 35.
@@ -30,9 +29,7 @@ const ESTIMATE_BROKER: f64 = 49_000.0;
 
 /// Measures and reports this many runs of this duration.
 pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()> {
-    let mut workload = Workload::new(6);
-    let protocol =
-        HttpRequests::new((0..EVENTS).map(|event| workload.insert(event)).collect(), 201);
+    let protocol = HttpRequests::inserts(6);
     let mut runs: [Vec<f64>; 10] = Default::default();
     for _ in 0..rounds {
         // Each server ends before the next one starts: applying what is left would go on.
@@ -54,7 +51,7 @@ pub fn run(rounds: usize, duration: Duration, report: &mut Report) -> Result<()>
         let ratios = [single, stored, sled].map(|alone| broker / alone);
         let rates = [single, stored, sled, sled_answered, broker, acknowledged, refused];
         let all = rates.into_iter().chain(ratios);
-        runs.iter_mut().zip(all).for_each(|(runs, value)| runs.push(value));
+        push_each(&mut runs, all);
     }
     let [single, stored, sled, sled_answered, broker, acknowledged, refused, ratios @ ..] = &runs;
     let [to_single, to_stored, to_sled] = ratios;
@@ -86,7 +83,7 @@ fn measure(
 ) -> Result<(f64, f64, f64)> {
     rustix::fs::sync();
     let outcome = load::run(server.address, CONNECTIONS, duration, protocol)?;
-    let applied = server.health()?["projection"]["seq"].as_f64().ok_or("a seq is a number")?;
+    let applied = server.health()?["projection"]["seq"].as_f64().ok_or("no seq")?;
     let seconds = outcome.latencies_us.len() as f64 / outcome.per_second;
     Ok((applied / seconds, outcome.per_second, outcome.refused as f64 / seconds))
 }

@@ -9,14 +9,12 @@ use broker_tools::report::{Goal, Report};
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::statistics::{quantile, ratios};
-use broker_tools::workload::Workload;
 
 use crate::burst::Runs;
-use crate::peers::broker::{self, EVENTS};
 use crate::peers::nats::Nats;
 use crate::peers::pocketbase;
 use crate::peers::redis::Redis;
-use crate::protocol::Protocol;
+use crate::protocol::{HttpRequests, Protocol};
 use crate::servers;
 
 const ROUNDS: usize = 3;
@@ -45,17 +43,20 @@ const ESTIMATE_P99: f64 = 1.33;
 
 /// The programs that Broker is compared with.
 pub struct Peers<'a> {
+    /// `nats-server`.
     pub nats: &'a Path,
+    /// `pocketbase`.
     pub pocketbase: &'a Path,
+    /// `redis-server`.
     pub redis: &'a Path,
 }
 
 /// Measures and reports, with bursts of this duration.
 pub fn run(peers: &Peers<'_>, burst: Duration, report: &mut Report) -> Result<()> {
-    let requests = broker::requests(2);
-    let redis_protocol = Redis::new(&mut Workload::new(2), EVENTS);
-    let nats_protocol = Nats::new(&mut Workload::new(2), EVENTS);
-    let pocketbase_protocol = pocketbase::requests(&mut Workload::new(2), EVENTS);
+    let requests = HttpRequests::inserts(2);
+    let redis_protocol = Redis::new(2);
+    let nats_protocol = Nats::new(2);
+    let pocketbase_protocol = pocketbase::requests(2);
     let short = burst.min(SHORT_MAX);
     let [mut bare, mut ours, mut redis, mut nats, mut pocketbase] =
         [(); 5].map(|()| Runs::default());

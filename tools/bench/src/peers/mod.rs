@@ -5,12 +5,11 @@
 //! the latest version to every new client. Each gets the same values, and answers when they are
 //! synced.
 
-mod single;
-mod broker;
 mod bursts;
 mod nats;
 mod pocketbase;
 mod redis;
+mod single;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,9 +31,9 @@ pub struct Programs {
 
 /// Measures and reports, with bursts of this duration.
 pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<()> {
-    let redis = absolute(&programs.redis, "redis-server: --redis")?;
-    let nats = absolute(&programs.nats, "nats-server: --nats")?;
-    let pocketbase = absolute(&programs.pocketbase, "pocketbase: --pocketbase")?;
+    let redis = absolute(programs.redis.as_ref(), "redis-server: --redis")?;
+    let nats = absolute(programs.nats.as_ref(), "nats-server: --nats")?;
+    let pocketbase = absolute(programs.pocketbase.as_ref(), "pocketbase: --pocketbase")?;
     let (redis, nats, pocketbase) = (redis.as_path(), nats.as_path(), pocketbase.as_path());
     for (name, program) in [("redis", redis), ("nats", nats), ("pocketbase", pocketbase)] {
         let output = Command::new(program).arg("--version").output()?;
@@ -45,7 +44,7 @@ pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<
 }
 
 /// The absolute path of a program. Links are kept, because Redis goes by the name it is run by.
-fn absolute(program: &Option<PathBuf>, wanted: &str) -> Result<PathBuf> {
-    let program = program.as_ref().ok_or_else(|| format!("say where {wanted} FILE"))?;
+fn absolute(program: Option<&PathBuf>, wanted: &str) -> Result<PathBuf> {
+    let program = program.ok_or_else(|| format!("say where {wanted} FILE"))?;
     Ok(std::path::absolute(program)?)
 }

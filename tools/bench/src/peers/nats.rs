@@ -14,7 +14,7 @@ use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::workload::{Workload, name};
 
-use crate::protocol::{Answer, Protocol, refusal};
+use crate::protocol::{Answer, EVENTS, Protocol, refusal};
 
 /// One stream holds all events, and keeps everything as Broker does.
 const STREAM: &str = concat!(
@@ -29,13 +29,14 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Publishes values of `workload` under the subjects of this many events.
-    pub fn new(workload: &mut Workload, events: usize) -> Self {
+    /// Publishes under a subject for each event.
+    pub fn new(seed: u64) -> Self {
+        let mut workload = Workload::new(seed);
         let request = |event| {
             let value = workload.value();
             (format!("PUB {} ", name(event)), format!(" {}\r\n{value}\r\n", value.len()))
         };
-        Self { requests: (0..events).map(request).collect() }
+        Self { requests: (0..EVENTS).map(request).collect() }
     }
 
     /// Starts a server that syncs before it acknowledges, and creates the stream.

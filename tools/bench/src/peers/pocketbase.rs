@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use broker_tools::Result;
 use broker_tools::http::Client;
 use broker_tools::http::post;
 use broker_tools::process::free_port;
 use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::workload::Workload;
+use broker_tools::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::protocol::HttpRequests;
+use crate::protocol::{EVENTS, HttpRequests};
 
 /// A commit is synced only with this setting; PocketBase's own, NORMAL, does not survive a power
 /// loss. It has one connection that writes. The route returns the setting.
@@ -32,10 +32,11 @@ routerAdd("GET", "/synchronous", (event) => {
 const MAIL: &str = "bench@example.com";
 const PASSWORD: &str = "only-for-this-run";
 
-/// Requests that insert values of `workload` for this many events.
-pub fn requests(workload: &mut Workload, events: usize) -> HttpRequests {
+/// Inserts into the collection.
+pub fn requests(seed: u64) -> HttpRequests {
+    let mut workload = Workload::new(seed);
     let path = "/api/collections/bench/records";
-    let bodies = (0..events).map(|event| workload.body(event));
+    let bodies = (0..EVENTS).map(|event| workload.body(event));
     HttpRequests::new(bodies.map(|body| post(path, &body)).collect(), 200)
 }
 
@@ -52,9 +53,7 @@ pub fn start(program: &Path, scratch: &Scratch) -> Result<Server> {
         command
     };
     let made = program().args(["superuser", "upsert", MAIL, PASSWORD]).output()?;
-    if !made.status.success() {
-        return Err(String::from_utf8_lossy(&made.stderr).into());
-    }
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let port = free_port()?;
     let mut command = program();
     command.args(["serve", "--http", &format!("127.0.0.1:{port}")]);

@@ -12,7 +12,7 @@ use broker_tools::scratch::Scratch;
 use broker_tools::server::Server;
 use broker_tools::workload::{Workload, name};
 
-use crate::protocol::{Answer, Protocol, refusal};
+use crate::protocol::{Answer, EVENTS, Protocol, refusal};
 
 /// Inserts over the Redis protocol.
 pub struct Redis {
@@ -20,10 +20,11 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Inserts values of `workload` into the streams of this many events.
-    pub fn new(workload: &mut Workload, events: usize) -> Self {
+    /// Inserts into a stream for each event.
+    pub fn new(seed: u64) -> Self {
+        let mut workload = Workload::new(seed);
         let request = |event| command(&["XADD", &name(event), "*", "data", &workload.value()]);
-        Self { requests: (0..events).map(request).collect() }
+        Self { requests: (0..EVENTS).map(request).collect() }
     }
 
     /// Starts a server that syncs before it answers. It neither makes snapshots nor rewrites its

@@ -10,17 +10,15 @@ use broker_tools::Result;
 use broker_tools::http::{Client, get, post};
 use broker_tools::report::{Goal, Report};
 
-use crate::plan::EVENT;
 use crate::protocol::ServerKind::Broker;
 use crate::settings::Settings;
-use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
 const INSERTERS: u64 = 8;
 /// Of each inserting client, before the stop.
 const INSERTS_MIN: u64 = 100;
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// Seconds: each stream is woken, writes its last line and is closed, 50 us on two workers; closing
 /// log and projection takes 0.1 s.
@@ -32,9 +30,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut seconds = Vec::new();
     let mut acknowledged = 0;
     for _ in 0..settings.runs {
-        let mut target = Target::start(Broker)?;
-        let mut subscribers = Subscribers::new()?;
-        subscribers.connect(&target.clients(count), |_| Broker.subscribe(EVENT))?;
+        // The subscribers stay connected until the server stops.
+        let (mut target, _subscribers) = Target::subscribed(Broker, count)?;
         let counts: Vec<_> = (0..INSERTERS).map(|_| AtomicU64::new(0)).collect();
         let address = target.address();
         let ended = thread::scope(|scope| {
@@ -45,7 +42,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
                 if target.server.has_exited()? {
                     return Err("the server ended too early".into());
                 }
-                thread::sleep(LOOK_EVERY);
+                thread::sleep(POLL_EVERY);
             }
             target.server.stop()
         })?;

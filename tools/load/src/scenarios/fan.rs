@@ -4,12 +4,11 @@ use broker_tools::Result;
 use broker_tools::report::{Goal, Report};
 
 use crate::outcome::Outcome;
-use crate::plan::{EVENT, Pace, Plan};
+use crate::plan::{Pace, Plan};
 use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis};
 use crate::rounds::Rounds;
 use crate::run::warm_up;
 use crate::settings::Settings;
-use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: [usize; 2] = [1_000, 10_000];
@@ -63,17 +62,15 @@ fn estimate_cpu_us(kind: ServerKind) -> f64 {
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     match settings.subscriber_count {
-        Some(count) => to(count, settings, report),
-        None => SUBSCRIBERS.iter().try_for_each(|count| to(*count, settings, report)),
+        Some(count) => measure(count, settings, report),
+        None => SUBSCRIBERS.iter().try_for_each(|count| measure(*count, settings, report)),
     }
 }
 
-fn to(count: usize, settings: &Settings, report: &mut Report) -> Result<()> {
+fn measure(count: usize, settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = format!("fan {count}");
     let rounds = Rounds::measure(bench, settings, &ServerKind::ALL, |kind| {
-        let target = Target::start(kind)?;
-        let mut subscribers = Subscribers::new()?;
-        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        let (target, mut subscribers) = Target::subscribed(kind, count)?;
         warm_up(count, &mut subscribers, &target)?;
         let pace = Pace::InFlight(IN_FLIGHT);
         let plan = Plan::new(pace, settings.duration, count);

@@ -8,7 +8,6 @@ use crate::protocol::ServerKind::{self, Broker, Nchan, Redis};
 use crate::rounds::Rounds;
 use crate::run::warm_up;
 use crate::settings::Settings;
-use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 10_000;
@@ -36,9 +35,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
     let kinds = [Broker, Nchan, Redis];
     let rounds = Rounds::measure("idle".to_owned(), settings, &kinds, |kind| {
-        let target = Target::start(kind)?;
-        let mut subscribers = Subscribers::new()?;
-        subscribers.connect(&target.clients(FIRST), |_| kind.subscribe(EVENT))?;
+        let (target, mut subscribers) = Target::subscribed(kind, FIRST)?;
         warm_up(FIRST, &mut subscribers, &target)?;
         let before = target.server.memory()?;
         subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
@@ -50,13 +47,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     })?;
     for kind in kinds {
         for (stage, what) in STAGES.iter().enumerate() {
-            let figure = rounds.add(report, kind, what, "KB", |weighed| weighed[stage]);
+            let figure = rounds.add(report, kind, what, "KB", |memory| memory[stage]);
             let figure = figure.estimate(estimate(kind));
             if kind == Broker {
                 figure.goal(Goal::AtMost(GOAL_KB));
             }
         }
     }
-    rounds.ratio(report, [Broker, Nchan], "memory", |weighed| weighed[1]);
+    rounds.ratio(report, [Broker, Nchan], "memory", |memory| memory[1]);
     Ok(())
 }

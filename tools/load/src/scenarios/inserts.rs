@@ -2,8 +2,7 @@
 
 use broker_tools::Result;
 use broker_tools::report::{Goal, Report};
-use broker_tools::statistics::quantile;
-use broker_tools::statistics::ratios;
+use broker_tools::statistics::{quantile, ratios};
 
 use crate::plan::{Pace, Plan};
 use crate::protocol::ServerKind::Broker;

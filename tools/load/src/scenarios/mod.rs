@@ -9,10 +9,10 @@ mod inserts;
 mod leave;
 mod rate;
 mod replay;
+mod selectors;
 mod sockets;
 mod stalled;
 mod storm;
-mod selectors;
 
 use broker_tools::Result;
 use broker_tools::report::Report;

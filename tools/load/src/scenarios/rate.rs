@@ -3,18 +3,16 @@
 use broker_tools::Result;
 use broker_tools::report::{Goal, Report};
 use broker_tools::scratch::Scratch;
-use broker_tools::statistics::quantile;
-use broker_tools::statistics::ratios;
+use broker_tools::statistics::{quantile, ratios};
 use broker_tools::synced_file::SyncedFile;
 
 use crate::outcome::Outcome;
 use crate::periodic::Periodic;
-use crate::plan::{EVENT, Pace, Plan};
+use crate::plan::{Pace, Plan};
 use crate::protocol::ServerKind::{self, Bare, Broker, Nchan, Redis, WebSocket};
 use crate::rounds::Rounds;
 use crate::run::warm_up;
 use crate::settings::Settings;
-use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 /// Subscribers, and values a second: 20,000 deliveries a second in both cases.
@@ -48,18 +46,16 @@ fn estimate_p99_ms(kind: ServerKind, count: usize) -> f64 {
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     if let Some(count) = settings.subscriber_count {
-        return at(count, CASES[0].1, settings, report);
+        return measure(count, CASES[0].1, settings, report);
     }
-    CASES.iter().try_for_each(|(count, rate)| at(*count, *rate, settings, report))
+    CASES.iter().try_for_each(|(count, rate)| measure(*count, *rate, settings, report))
 }
 
-fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
+fn measure(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = format!("rate {count}");
     let mut syncs_ms = Vec::new();
     let rounds = Rounds::measure(bench.clone(), settings, &ServerKind::ALL, |kind| {
-        let target = Target::start(kind)?;
-        let mut subscribers = Subscribers::new()?;
-        subscribers.connect(&target.clients(count), |_| kind.subscribe(EVENT))?;
+        let (target, mut subscribers) = Target::subscribed(kind, count)?;
         warm_up(count, &mut subscribers, &target)?;
         let plan = Plan::new(Pace::PerSecond(per_second), settings.duration * 2, count);
         if kind != Nchan {
@@ -86,22 +82,17 @@ fn at(count: usize, per_second: f64, settings: &Settings, report: &mut Report) -
         cpu.goal(Goal::AtMost(0.7));
     }
     rounds.ratio(report, [Broker, Bare], "CPU a delivery", Outcome::cpu_us);
-    add_latency_ratio(&bench, &rounds, &syncs_ms, report)
+    add_latency_ratio(&bench, &rounds, &syncs_ms, report);
+    Ok(())
 }
 
 /// Compares Broker's p99 with the sum of nchan's and that of a sync.
-fn add_latency_ratio(
-    bench: &str,
-    rounds: &Rounds,
-    syncs_ms: &[f64],
-    report: &mut Report,
-) -> Result<()> {
+fn add_latency_ratio(bench: &str, rounds: &Rounds, syncs_ms: &[f64], report: &mut Report) {
     let [broker, nchan] = [Broker, Nchan].map(|kind| rounds.values(kind, Outcome::p99_ms));
-    let (Some(broker), Some(nchan)) = (broker, nchan) else { return Ok(()) };
+    let (Some(broker), Some(nchan)) = (broker, nchan) else { return };
     report.add(bench, "append and sync p99, during nchan", "ms", syncs_ms).estimate(4.0);
     let allowed: Vec<_> = nchan.iter().zip(syncs_ms).map(|(nchan, sync)| nchan + sync).collect();
     let ratio = ratios(&broker, &allowed);
     let figure = report.add(bench, "broker / (nchan + sync), latency p99", "x", &ratio);
     figure.goal(Goal::AtMost(1.0));
-    Ok(())
 }

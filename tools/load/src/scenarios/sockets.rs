@@ -1,9 +1,6 @@
 //! WebSockets and event streams at the same rate: each alone, then both.
 
-use std::io::{Read as _, Write as _};
-
 use broker_tools::Result;
-use broker_tools::http::TIMEOUT;
 use broker_tools::report::{Goal, Report};
 use broker_tools::statistics::ratios;
 
@@ -11,7 +8,6 @@ use crate::outcome::Outcome;
 use crate::plan::{EVENT, Pace, Plan};
 use crate::protocol::ServerKind::{self, Broker, WebSocket};
 use crate::settings::Settings;
-use crate::socket;
 use crate::subscribers::{Clients, Subscribers};
 use crate::target::Target;
 
@@ -29,25 +25,21 @@ const CASES: [(&str, &[ServerKind], f64); 3] = [
 
 /// Measures and reports.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    if !has_route()? {
-        report.note("sockets", "GET /ws is not there: the server answered 404");
-        eprintln!("sockets: GET /ws is not there: the server answered 404");
-        return Ok(());
-    }
     let mut outcomes: [Vec<Outcome>; CASES.len()] = Default::default();
     for _ in 0..settings.runs {
         for ((_, kinds, _), outcomes) in CASES.iter().zip(&mut outcomes) {
             outcomes.push(deliver(kinds, settings)?);
         }
     }
-    for ((who, _, estimate_us), outcomes) in CASES.iter().zip(&outcomes) {
+    for ((name, _, estimate_us), outcomes) in CASES.iter().zip(&outcomes) {
         let runs = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).collect::<Vec<_>>();
         let bench = "sockets";
-        let cpu = report.add(bench, format!("{who}, CPU a delivery"), "us", &runs(Outcome::cpu_us));
+        let cpu =
+            report.add(bench, format!("{name}, CPU a delivery"), "us", &runs(Outcome::cpu_us));
         cpu.estimate(*estimate_us);
-        report.add(bench, format!("{who}, latency p99"), "ms", &runs(Outcome::p99_ms));
+        report.add(bench, format!("{name}, latency p99"), "ms", &runs(Outcome::p99_ms));
         let wrong = runs(|outcome| outcome.incomplete as f64);
-        let wrong = report.add(bench, format!("{who}, with wrong values"), "", &wrong);
+        let wrong = report.add(bench, format!("{name}, with wrong values"), "", &wrong);
         wrong.goal(Goal::AtMost(0.0));
     }
     let [streams, sockets, _] = &outcomes;
@@ -68,20 +60,4 @@ fn deliver(kinds: &[ServerKind], settings: &Settings) -> Result<Outcome> {
     }
     let (pace, listeners) = (Pace::PerSecond(PER_SECOND), subscribers.len());
     Plan::new(pace, settings.duration * 2, listeners).run(&mut subscribers, &target)
-}
-
-/// Whether the server has the route.
-fn has_route() -> Result<bool> {
-    let target = Target::start(Broker)?;
-    let mut stream = socket::connect(target.address(), 0)?;
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(&WebSocket.subscribe(EVENT))?;
-    let mut start = [0; 12];
-    stream.read_exact(&mut start)?;
-    match &start {
-        b"HTTP/1.1 101" => Ok(true),
-        b"HTTP/1.1 404" => Ok(false),
-        _ => Err(format!("GET /ws was answered {}", String::from_utf8_lossy(&start)).into()),
-    }
 }

@@ -18,11 +18,10 @@ use broker_tools::workload::Workload;
 
 use crate::outcome::Outcome;
 use crate::periodic::Periodic;
-use crate::plan::{EVENT, Pace, Plan};
+use crate::plan::{Pace, Plan};
 use crate::protocol::ServerKind::Broker;
 use crate::settings::Settings;
 use crate::socket;
-use crate::subscribers::Subscribers;
 use crate::target::Target;
 
 const SUBSCRIBERS: usize = 1_000;
@@ -33,7 +32,7 @@ const LARGE_BYTES: usize = 32 << 10;
 const LARGE_EVENT: &str = "bench.000000";
 /// Its source address follows those of the other subscribers.
 const READER: usize = 14_000;
-const LOOKS_PER_SECOND: f64 = 4.0;
+const SAMPLES_PER_SECOND: f64 = 4.0;
 
 /// A send buffer of 64 KiB, which the kernel doubles for its own needs and one write may exceed:
 /// 288 KiB in the engineering facts.
@@ -88,15 +87,13 @@ struct StalledRun {
 
 fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     let count = settings.subscriber_count.unwrap_or(SUBSCRIBERS);
-    let target = Target::start(Broker)?;
-    let mut subscribers = Subscribers::new()?;
-    subscribers.connect(&target.clients(count), |_| Broker.subscribe(EVENT))?;
+    let (target, mut subscribers) = Target::subscribed(Broker, count)?;
     let stream = socket::connect(target.address(), READER)?;
     stream.set_nonblocking(false)?;
     io::Write::write_all(&mut &stream, &Broker.subscribe(LARGE_EVENT))?;
     let most = Arc::new(AtomicU64::new(0));
     let (seen, from, to) = (most.clone(), target.address(), stream.local_addr()?);
-    let looks = Periodic::start(LOOKS_PER_SECOND, move || {
+    let samples = Periodic::start(SAMPLES_PER_SECOND, move || {
         seen.fetch_max(kernel_bytes(from, to)?, Ordering::Relaxed);
         Ok(())
     });
@@ -113,7 +110,7 @@ fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     let outcome = plan.run(&mut subscribers, &target)?;
     let server_bytes = target.server.memory()?;
     inserts.end()?;
-    looks.end()?;
+    samples.end()?;
     ensure_open(&stream)?;
     Ok(StalledRun { outcome, kernel_bytes: most.load(Ordering::Relaxed) as f64, server_bytes })
 }

@@ -40,9 +40,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = "storm";
     let figure = report.add(bench, "broker, until all are synced", "s", &runs(|s| s.seconds));
     figure.estimate(ESTIMATE);
-    let other_tokens =
-        report.add(bench, "broker, subscribers with wrong values", "", &runs(|s| s.wrong));
-    other_tokens.goal(Goal::AtMost(0.0));
+    let wrong = report.add(bench, "broker, subscribers with wrong values", "", &runs(|s| s.wrong));
+    wrong.goal(Goal::AtMost(0.0));
     report.add(bench, "broker, insert p99, before", "ms", &runs(|s| s.calm_p99_ms));
     let figure = report.add(bench, "broker, insert p99, in the storm", "ms", &runs(|s| s.p99_ms));
     figure.estimate(ESTIMATE_P99_MS);
