@@ -75,7 +75,7 @@ impl Runs {
     ) -> Result<()> {
         let before = server.cpu()?;
         let outcome = load::run(server.address, connections, duration, protocol)?;
-        let used = (server.cpu()? - before).as_secs_f64() * 1e6;
+        let used = server.cpu()?.saturating_sub(before).as_secs_f64() * 1e6;
         if outcome.refused > 0 {
             return Err(format!("{} inserts were refused", outcome.refused).into());
         }

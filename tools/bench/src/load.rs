@@ -97,7 +97,7 @@ pub fn run(
         return Err("no request was accepted".into());
     }
     let per_second = latencies_us.len() as f64 / started.elapsed().as_secs_f64();
-    let cpu_used = cpu(std::process::id())? - cpu_before;
+    let cpu_used = cpu(std::process::id())?.saturating_sub(cpu_before);
     let cpu_us = cpu_used.as_secs_f64() * 1e6 / latencies_us.len() as f64;
     latencies_us.sort_unstable();
     Ok(Outcome { per_second, latencies_us, refused, cpu_us })

@@ -136,3 +136,17 @@ pub fn read_until(
 fn refused(status: u16, body: &[u8]) -> io::Error {
     io::Error::other(format!("{status}: {}", String::from_utf8_lossy(body)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_is_found_when_its_stated_length_has_arrived() {
+        let bytes = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1";
+        let body_at = bytes.len() - "{}HTTP/1.1".len();
+        let response = parse(bytes).expect("it is complete");
+        assert_eq!((response.status, response.body_at, response.end), (201, body_at, body_at + 2));
+        assert!((0..response.end).all(|end| parse(&bytes[..end]).is_none()));
+    }
+}

@@ -90,3 +90,36 @@ fn draw(body: &mut String, panel: &Panel, report: &Report, top: f64) -> f64 {
     }
     y
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PANELS: &[Panel] = &[
+        Panel {
+            title: "measured",
+            bench: "a",
+            unit: "us",
+            bars: &[("broker", "Broker", BROKER), ("floor", "Floor", FLOOR)],
+            goal: Some(4.0),
+        },
+        Panel {
+            title: "not measured",
+            bench: "b",
+            unit: "us",
+            bars: &[("broker", "Broker", BROKER)],
+            goal: None,
+        },
+    ];
+
+    #[test]
+    fn panels_whose_bench_did_not_run_are_left_out() {
+        let mut report = Report::begin();
+        report.add("a", "broker", "us", &[2.0]);
+        report.add("a", "floor", "us", &[1.0]);
+        let svg = svg(&Plot { title: "Title", panels: PANELS }, &report);
+        assert!(svg.contains(">measured<") && !svg.contains("not measured"), "{svg}");
+        // Half of the goal, which is the longest.
+        assert!(svg.contains("width=\"220.0\""), "{svg}");
+    }
+}

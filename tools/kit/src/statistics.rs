@@ -15,3 +15,18 @@ pub fn ratios(values: &[f64], others: &[f64]) -> Vec<f64> {
 pub fn push_each(figures: &mut [Vec<f64>], values: impl IntoIterator<Item = f64>) {
     figures.iter_mut().zip(values).for_each(|(runs, value)| runs.push(value));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantile_is_a_measured_value() {
+        let ascending: Vec<_> = (1..=101).collect();
+        assert_eq!(
+            [0.0, 0.5, 0.99, 1.0].map(|share| quantile(&ascending, share)),
+            [1.0, 51.0, 100.0, 101.0]
+        );
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+}

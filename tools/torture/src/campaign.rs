@@ -90,13 +90,18 @@ pub struct Case<'a> {
     run: &'a CampaignRun<'a>,
 }
 
+/// What all campaigns share.
+struct Environment<'a> {
+    tools: Tools,
+    scratch: &'a Path,
+    /// A file system in memory, if it could be mounted.
+    memory: Option<Disk>,
+}
+
 /// What the cases of a campaign share.
 struct CampaignRun<'a> {
     campaign: &'a Campaign,
-    tools: &'a Tools,
-    scratch: &'a Path,
-    /// A file system in memory, if it could be mounted.
-    memory: Option<&'a Path>,
+    environment: &'a Environment<'a>,
     seed: u64,
     target: usize,
     deadline: Instant,
@@ -131,13 +136,17 @@ impl Case<'_> {
 
     /// Adds the ledger's counts of checks to the report, and resets them.
     pub fn count_checks(&self, ledger: &mut Ledger) {
-        let CheckCounts { logs, pages } = std::mem::take(&mut ledger.checks);
+        let CheckCounts { logs, reconnects } = std::mem::take(&mut ledger.checks);
         self.note_many("complete logs that contained everything read before", logs);
-        self.note_many("subscribers that reconnected and received exactly what was newer", pages);
+        self.note_many(
+            "subscribers that reconnected and received exactly what was newer",
+            reconnects,
+        );
     }
 
     fn note_many(&self, what: impl Into<String>, count: usize) {
-        *self.run.tally.lock().expect("no panic here").entry(what.into()).or_default() += count;
+        *self.run.tally.lock().expect("workers do not panic").entry(what.into()).or_default() +=
+            count;
     }
 }
 
@@ -147,22 +156,20 @@ pub fn run_all(campaigns: &[&Campaign], plan: &Plan) -> Result<Report> {
     let program = std::env::current_exe()?;
     let scratch = program.with_file_name(format!("torture-{}", std::process::id()));
     fs::create_dir(&scratch)?;
-    let tools = Tools::build(&scratch);
-    let mut report = Report::new(plan.seed);
     println!("seed {}", plan.seed);
-    let tools = tools?;
-    let memory = Disk::tmpfs(&scratch, MEMORY_BYTES).ok();
-    let memory_path = memory.as_ref().map(Disk::path);
+    let (tools, memory) = (Tools::build(&scratch)?, Disk::tmpfs(&scratch, MEMORY_BYTES).ok());
+    let environment = Environment { tools, scratch: &scratch, memory };
+    let mut report = Report::new(plan.seed);
     let shares: u32 = campaigns.iter().map(|campaign| campaign.share).sum();
     for campaign in campaigns {
         let time = plan.duration.mul_f64(f64::from(campaign.share) / f64::from(shares));
-        let outcome = run(campaign, plan, time, &tools, &scratch, memory_path);
+        let outcome = run(campaign, plan, time, &environment);
         if campaigns.len() > 1 {
             print!("{outcome}");
         }
         report.add(outcome);
     }
-    drop(memory);
+    drop(environment);
     // Failed cases stay; otherwise the directory contains only the helpers.
     if report.passed() {
         fs::remove_dir_all(&scratch)?;
@@ -174,9 +181,7 @@ fn run(
     campaign: &Campaign,
     plan: &Plan,
     time: Duration,
-    tools: &Tools,
-    scratch: &Path,
-    memory: Option<&Path>,
+    environment: &Environment<'_>,
 ) -> CampaignOutcome {
     let hours = plan.duration.as_secs_f64() / HOUR.as_secs_f64();
     let target = match (plan.count, plan.ci) {
@@ -187,9 +192,7 @@ fn run(
     let started = Instant::now();
     let run = CampaignRun {
         campaign,
-        tools,
-        scratch,
-        memory,
+        environment,
         seed: plan.seed,
         target,
         deadline: started + if plan.ci || plan.case.is_some() { time.max(HOUR) } else { time },
@@ -198,14 +201,14 @@ fn run(
         tally: Mutex::default(),
         failures: Mutex::default(),
     };
-    let not_run = if campaign.mounts { cannot_mount(scratch) } else { None };
+    let not_run = if campaign.mounts { cannot_mount(environment.scratch) } else { None };
     if not_run.is_none() {
         let workers = if plan.case.is_some() { 1 } else { WORKERS };
         thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..workers).map(|_| scope.spawn(|| run.work(plan.case))).collect();
             let mut last_progress = Instant::now();
-            while workers.iter().any(|work| !work.is_finished()) {
+            while workers.iter().any(|worker| !worker.is_finished()) {
                 thread::park_timeout(Duration::from_millis(50));
                 if last_progress.elapsed() >= PROGRESS_EVERY {
                     last_progress = Instant::now();
@@ -216,7 +219,7 @@ fn run(
             }
         });
     }
-    let failures = run.failures.into_inner().expect("no panic here");
+    let failures = run.failures.into_inner().expect("workers do not panic");
     CampaignOutcome {
         name: campaign.name,
         unit: campaign.unit,
@@ -224,7 +227,7 @@ fn run(
         done: run.done.into_inner(),
         cases: run.cases.into_inner(),
         elapsed: started.elapsed(),
-        tally: run.tally.into_inner().expect("no panic here"),
+        tally: run.tally.into_inner().expect("workers do not panic"),
         failures,
         not_run,
     }
@@ -238,7 +241,7 @@ impl CampaignRun<'_> {
     }
 
     fn failed(&self) -> usize {
-        self.failures.lock().expect("no panic here").len()
+        self.failures.lock().expect("workers do not panic").len()
     }
 
     fn work(&self, only: Option<u64>) {
@@ -253,7 +256,7 @@ impl CampaignRun<'_> {
                 );
                 let failure = Failure { message, replay, kept: dir };
                 println!("{}: {failure}", self.campaign.name);
-                self.failures.lock().expect("no panic here").push(failure);
+                self.failures.lock().expect("workers do not panic").push(failure);
             }
             if only.is_some() {
                 return;
@@ -267,7 +270,8 @@ impl CampaignRun<'_> {
         let name = self.campaign.name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
         let seed = self.seed ^ name.rotate_left(32) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let random = StdRng::seed_from_u64(seed);
-        let mut case = Case { random, index, dir: dir.clone(), tools: self.tools, run: self };
+        let mut case =
+            Case { random, index, dir: dir.clone(), tools: &self.environment.tools, run: self };
         (self.campaign.run)(&mut case)?;
         Ok(fs::remove_dir_all(&dir)?)
     }
@@ -278,8 +282,9 @@ impl CampaignRun<'_> {
             Storage::Disk => false,
             Storage::Memory => true,
         };
-        let storage = self.memory.filter(|_| in_memory).unwrap_or(self.scratch);
-        storage.join(self.name(index))
+        let Environment { scratch, memory, .. } = self.environment;
+        let memory = memory.as_ref().map(Disk::path).filter(|_| in_memory);
+        memory.unwrap_or(scratch).join(self.name(index))
     }
 
     fn name(&self, index: u64) -> String {
@@ -288,7 +293,7 @@ impl CampaignRun<'_> {
 
     /// Copies the directory of a failed case to a location that outlives this run.
     fn keep(&self, index: u64) -> PathBuf {
-        let (dir, kept) = (self.dir(index), self.scratch.join(self.name(index)));
+        let (dir, kept) = (self.dir(index), self.environment.scratch.join(self.name(index)));
         if dir != kept && files::copy_all(&dir, &kept).is_ok() {
             // The copy is kept.
             let _ = fs::remove_dir_all(&dir);

@@ -173,7 +173,7 @@ impl Ledger {
             if i == 0 || random.random_bool(0.4) {
                 let comes_back = subscriber.cursor.is_some();
                 subscriber.catch_up(client, log)?;
-                self.checks.pages += usize::from(comes_back);
+                self.checks.reconnects += usize::from(comes_back);
             }
         }
         Ok(())

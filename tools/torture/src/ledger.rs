@@ -34,14 +34,14 @@ pub struct CheckCounts {
     /// Complete logs that contained everything read before, unchanged.
     pub logs: usize,
     /// Subscribers that reconnected with a cursor and received exactly what was newer.
-    pub pages: usize,
+    pub reconnects: usize,
 }
 
 impl CheckCounts {
     /// Adds the counts of a copy of the ledger.
     pub fn add(&mut self, other: Self) {
         self.logs += other.logs;
-        self.pages += other.pages;
+        self.reconnects += other.reconnects;
     }
 }
 
@@ -206,17 +206,11 @@ impl Request {
 impl Insert {
     fn body(&self) -> String {
         let Self { id, event, to, data, expected_version, .. } = self;
-        let mut body = format!("{{\"event\":\"{event}\",\"data\":{data}");
-        if let Some(id) = id {
-            body += &format!(",\"id\":\"{id}\"");
-        }
-        if let Some(to) = to {
-            body += &format!(",\"to\":\"{to}\"");
-        }
-        if let Some(version) = expected_version {
-            body += &format!(",\"expected_version\":{version}");
-        }
-        body + "}"
+        let id = id.as_ref().map_or_else(String::new, |id| format!(",\"id\":\"{id}\""));
+        let to = to.as_ref().map_or_else(String::new, |to| format!(",\"to\":\"{to}\""));
+        let version = expected_version
+            .map_or_else(String::new, |version| format!(",\"expected_version\":{version}"));
+        format!("{{\"event\":\"{event}\",\"data\":{data}{id}{to}{version}}}")
     }
 }
 

@@ -14,6 +14,7 @@ use crate::http::{Client, Connection};
 use crate::ledger::{Ledger, Outcome, Receipt, Request};
 
 const WRITERS: usize = 4;
+const LOAD_MAX: Duration = Duration::from_secs(20);
 /// Large inserts of 40 KiB on average: three times as many exceed the first segment.
 const BULK: usize = 12;
 /// Pause of a client after a refusal; shorter than what `Retry-After` asks for.
@@ -95,6 +96,19 @@ pub fn run<T>(
     ends.into_iter().collect::<Result<Vec<()>>>()?;
     watched?;
     Ok(acted)
+}
+
+/// Loads a server until this many requests are acknowledged.
+pub fn until_acknowledged(
+    ledger: &mut Ledger,
+    client: Client,
+    random: &mut StdRng,
+    requests: usize,
+) -> Result {
+    run(ledger, client, random, |progress| {
+        progress.until(requests, LOAD_MAX);
+        Ok(())
+    })
 }
 
 /// Inserts large values, so that the journal has several segments.

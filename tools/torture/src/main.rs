@@ -21,6 +21,7 @@ mod log;
 mod report;
 mod segments;
 mod server;
+mod server_texts;
 mod shim;
 mod subscriber;
 

@@ -162,7 +162,7 @@ fn rebuild(rounds: usize, scratch: &Scratch, size: Size, report: &mut Report) ->
 
 /// Inserts this many batches over some connections; refused ones are tried again.
 fn fill(server: &Server, batches: usize, size: Size) -> Result<()> {
-    let mut workload = size.workload(8);
+    let mut workload = size::workload(8);
     // The same requests repeat: what is stored of a value does not depend on other values.
     let firsts = (0..size.events).step_by(size.batch());
     let requests: Vec<_> =

@@ -10,7 +10,7 @@ use broker_tools::server::Server;
 use broker_tools::statistics::push_each;
 use broker_tools::workload::{Workload, name};
 
-use crate::history::size::Size;
+use crate::history::size::{Size, workload};
 
 const ROUNDS: usize = 40;
 const REQUESTS: usize = 25;
@@ -70,7 +70,7 @@ struct Reader {
 
 impl Reader {
     fn new(server: &Server, size: Size) -> Self {
-        Self { address: server.address, size, workload: size.workload(7), event: 0 }
+        Self { address: server.address, size, workload: workload(7), event: 0 }
     }
 
     /// The median of a round in microseconds, on a new connection: if its worker happens to run on

@@ -18,12 +18,12 @@ pub struct Size {
 /// A short history to compare with; its events have a page of versions, too.
 pub const LITTLE: Size = Size { records: 10_000, events: 100 };
 
-impl Size {
-    /// Values for such a history.
-    pub fn workload(self, seed: u64) -> Workload {
-        Workload::sized(seed, DATA_BYTES)
-    }
+/// Values of [`DATA_BYTES`].
+pub fn workload(seed: u64) -> Workload {
+    Workload::sized(seed, DATA_BYTES)
+}
 
+impl Size {
     /// The size of a batch, which divides the number of events.
     pub fn batch(self) -> usize {
         (1..=BATCH.min(self.events)).rev().find(|len| self.events.is_multiple_of(*len)).unwrap_or(1)

@@ -2,8 +2,8 @@
 //! batches. Nothing else is done: no log is read, and nothing is checked. What Broker remembers of
 //! an event from an earlier batch is looked up.
 
-use std::collections::hash_map::{Entry, HashMap};
 use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

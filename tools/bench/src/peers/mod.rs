@@ -40,7 +40,7 @@ pub fn run(programs: &Programs, burst: Duration, report: &mut Report) -> Result<
         report.note(name, String::from_utf8_lossy(&output.stdout).trim());
     }
     single::run(redis, report)?;
-    bursts::run(&bursts::Peers { redis, nats, pocketbase }, burst, report)
+    bursts::run(&bursts::Peers { nats, pocketbase, redis }, burst, report)
 }
 
 /// The absolute path of a program. Links are kept, because Redis goes by the name it is run by.

@@ -1,8 +1,6 @@
 //! Controls: each breaks a promise on purpose, and the checks that the campaigns use have to detect
 //! it. A campaign that cannot fail shows nothing.
 
-use std::time::Duration;
-
 use broker_tools::{Result, ensure};
 
 use crate::campaign::{Campaign, Case, Storage};
@@ -10,6 +8,7 @@ use crate::campaigns::{damage, power};
 use crate::ledger::{Insert, Ledger, Outcome};
 use crate::load;
 use crate::server::{Server, ServerConfig};
+use crate::server_texts;
 use crate::shim::{Fault, FaultKind, Shim};
 
 /// The campaign.
@@ -32,7 +31,7 @@ const CONTROLS: [(&str, Control); 7] = [
     ("one write that lies", |case| lying_writes(case, false)),
     ("ledger with a receipt that was never given", |case| {
         forged(case, |insert, receipt| {
-            insert.tag = "never sent".to_owned();
+            "never sent".clone_into(&mut insert.tag);
             Some(receipt.to_owned())
         })
     }),
@@ -57,10 +56,7 @@ fn run(case: &mut Case<'_>) -> Result {
 
 fn loaded(case: &mut Case<'_>, config: &ServerConfig<'_>, ledger: &mut Ledger) -> Result<Server> {
     let server = config.serve()?;
-    load::run(ledger, server.client(), &mut case.random, |progress| {
-        progress.until(30, Duration::from_secs(20));
-        Ok(())
-    })?;
+    load::until_acknowledged(ledger, server.client(), &mut case.random, 30)?;
     Ok(server)
 }
 
@@ -120,7 +116,7 @@ fn sound_directory_is_rejected(case: &mut Case<'_>) -> Result {
     ensure!(taken.is_err(), "a valid cursor passed as one of another history");
     server.stop()?;
     let somewhere = damage::Expected::RefusedSomewhere;
-    for expected in [somewhere, damage::Expected::WholeWithWarning(damage::WATERMARK_WARNING)] {
+    for expected in [somewhere, damage::Expected::WholeWithWarning(server_texts::WATERMARK)] {
         let judged = damage::judge(&dir, &expected, &mut ledger, &mut case.random);
         ensure!(judged.is_err(), "an undamaged directory passed as {expected:?}");
     }

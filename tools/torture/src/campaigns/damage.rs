@@ -11,7 +11,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use broker_tools::{Result, ensure};
 use rand::Rng as _;
@@ -24,6 +23,7 @@ use crate::ledger::{CheckCounts, Ledger};
 use crate::load;
 use crate::segments::{HEADER_BYTES, Segment, watermark_group};
 use crate::server::{Exit, START_MAX, Server, ServerConfig};
+use crate::server_texts;
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -39,10 +39,6 @@ pub const CAMPAIGN: Campaign = Campaign {
 
 const DAMAGES: usize = 40;
 const SNAPSHOT: &str = "journal/snapshot";
-/// Parts of the server's warnings about a torn tail, the watermark and the snapshot.
-const SNAPSHOT_WARNING: &str = "the snapshot cannot be used";
-const TORN_TAIL_WARNING: &str = "it was cut and kept aside";
-pub const WATERMARK_WARNING: &str = "watermark is damaged or missing";
 
 /// A directory before it is damaged.
 struct Original {
@@ -102,15 +98,12 @@ impl Original {
             // While the projection opens in the background, inserts with an id are refused.
             check::ready(server.client())?;
             load::bulk(&mut ledger, server.client(), &mut case.random)?;
-            load::run(&mut ledger, server.client(), &mut case.random, |progress| {
-                progress.until(40, Duration::from_secs(20));
-                Ok(())
-            })?;
+            load::until_acknowledged(&mut ledger, server.client(), &mut case.random, 40)?;
             ledger.check(server.client(), &mut case.random)?;
             if run < 2 || case.random.random_bool(0.6) {
-                server.stop()?
+                server.stop()?;
             } else {
-                server.kill()?
+                server.kill()?;
             }
             if run == 1 {
                 copy_all(&data, &stale)?;
@@ -125,11 +118,11 @@ impl Original {
     fn damage(&self, random: &mut StdRng, copy: &Path) -> Result<(String, Expected)> {
         match random.random_range(0..22) {
             0..10 => self.damage_segment(random, copy),
-            20 => self.damage_unacknowledged_tail(random, copy),
+            20 => self.damage_tail_without_evidence(random, copy),
             // Without a snapshot, a start reads the whole log.
             21 if copy.join(SNAPSHOT).is_file() => {
                 let (what, _) = change_file(random, &copy.join(SNAPSHOT))?;
-                Ok((what, Expected::WholeWithWarning(SNAPSHOT_WARNING)))
+                Ok((what, Expected::WholeWithWarning(server_texts::SNAPSHOT)))
             }
             10 => self.swap(random, copy),
             11 | 12 => self.make_stale(random, copy),
@@ -173,7 +166,7 @@ impl Original {
             return Expected::Whole;
         };
         if is_last && first >= segment.end {
-            return Expected::WholeWithWarning(TORN_TAIL_WARNING);
+            return Expected::WholeWithWarning(server_texts::TORN_TAIL);
         }
         // Nothing has evidence of a group after the watermark.
         let last = segment.groups.last().filter(|_| is_last && first >= HEADER_BYTES);
@@ -188,7 +181,7 @@ impl Original {
 
     /// Removes all evidence of acknowledgements except the log itself, and flips a bit in its last
     /// group.
-    fn damage_unacknowledged_tail(
+    fn damage_tail_without_evidence(
         &self,
         random: &mut StdRng,
         copy: &Path,
@@ -280,8 +273,11 @@ fn damage_watermark(random: &mut StdRng, copy: &Path) -> Result<(String, Expecte
         !after.get(slot).is_some_and(is_good)
     };
     let is_warned = after.len() != before.len() || slots.into_iter().any(is_damaged);
-    let expected =
-        if is_warned { Expected::WholeWithWarning(WATERMARK_WARNING) } else { Expected::Whole };
+    let expected = if is_warned {
+        Expected::WholeWithWarning(server_texts::WATERMARK)
+    } else {
+        Expected::Whole
+    };
     Ok((format!("{what} of the watermark"), expected))
 }
 
@@ -309,7 +305,7 @@ pub fn judge(
         return found_by_verifier(&config, server, expected);
     }
     if let Expected::QuarantinedTail { records } = expected {
-        let is_warned = server.log().contains(TORN_TAIL_WARNING);
+        let is_warned = server.log().contains(server_texts::TORN_TAIL);
         ensure!(is_warned, "a group is cut without a warning: {}", server.log());
         let quarantined =
             fs::read_dir(dir.join("data/journal"))?.filter_map(std::result::Result::ok);
@@ -328,7 +324,7 @@ pub fn judge(
     ledger.checks.add(seen.checks);
     // The projection may open in the background, so its warning may come late.
     let log = server.log();
-    let is_warned = log.contains("\"WARN\"") || log.contains("WARN ");
+    let is_warned = server_texts::has_warning(&log);
     let is_expected = match expected {
         Expected::WholeWithWarning(words) => log.contains(words),
         _ => true,
@@ -352,8 +348,8 @@ fn found_by_verifier(
     let exit =
         server.wait_for_exit(START_MAX).map_err(|error| format!("the server starts: {error}"))?;
     exit.explanation()?;
-    let segments = config.data().join("journal");
-    ensure!(exit.stderr.contains(&segments.display().to_string()), "no file is named: {exit:?}");
+    let is_named = server_texts::names(&exit.stderr, &config.data().join("journal"));
+    ensure!(is_named, "no file is named: {exit:?}");
     ensure!(!snapshot.exists(), "the next start may use the snapshot again");
     let again = config.spawn()?.wait_until_serving(START_MAX)?.ok_or("the next start serves")?;
     refused(&again, &config.data(), expected)?;
@@ -363,7 +359,7 @@ fn found_by_verifier(
 fn refused(exit: &Exit, data: &Path, expected: &Expected) -> Result<&'static str> {
     let sentence = exit.explanation()?;
     ensure!(!exit.stderr.contains("panicked"), "a panic: {}", exit.stderr);
-    ensure!(sentence.contains(&data.display().to_string()), "no file is named: {sentence}");
+    ensure!(server_texts::names(&sentence, data), "no file is named: {sentence}");
     match expected {
         Expected::Whole | Expected::WholeWithWarning(_) => {
             Err(format!("the start is refused: {sentence}").into())
@@ -378,14 +374,12 @@ fn refused(exit: &Exit, data: &Path, expected: &Expected) -> Result<&'static str
             Ok("refused")
         }
         Expected::Refused { file, at: Some((at, last_good_seq)) } => {
-            let names_offset = sentence.contains(&format!("{file} at byte {at}:"));
             // Zeros up to the end of a segment look like its end; the next segment reveals it.
-            let names_next_segment =
-                sentence.contains(".seg at byte 0:") && !sentence.contains(file);
-            let names_seq = sentence.contains(&format!("records up to seq {last_good_seq} "))
-                || sentence.contains(&format!("up to seq {last_good_seq} are"));
+            let is_next = !sentence.contains(file);
+            let names_offset = server_texts::names_offset(&sentence, file, *at)
+                || is_next && server_texts::names_offset(&sentence, ".seg", 0);
             ensure!(
-                (names_offset || names_next_segment) && names_seq,
+                names_offset && server_texts::names_last_good_seq(&sentence, *last_good_seq),
                 "not the offset or the last good seq: {sentence}"
             );
             Ok("refused with file, offset and last good seq")

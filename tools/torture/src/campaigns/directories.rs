@@ -13,6 +13,7 @@ use crate::files::{copy_all, read_all};
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
 use crate::server::{START_MAX, Server, ServerConfig};
+use crate::server_texts;
 use crate::shim::Shim;
 use crate::subscriber::Subscriber;
 
@@ -53,10 +54,7 @@ fn insert_some(
     ledger: &mut Ledger,
     requests: usize,
 ) -> Result {
-    load::run(ledger, server.client(), &mut case.random, |progress| {
-        progress.until(requests, Duration::from_secs(20));
-        Ok(())
-    })
+    load::until_acknowledged(ledger, server.client(), &mut case.random, requests)
 }
 
 /// Times in the log never go back (`log` checks that), under load and across starts.
@@ -83,9 +81,9 @@ fn clock_jumps(case: &mut Case<'_>) -> Result {
         .map_err(|error| format!("clock moved by {ms} ms: {error}"))?;
         if case.random.random_bool(0.5) {
             if case.random.random_bool(0.5) {
-                server.stop()?
+                server.stop()?;
             } else {
-                server.kill()?
+                server.kill()?;
             }
             server = config.spawn()?;
             if let Some(exit) = server.wait_until_serving(START_MAX)? {
@@ -126,7 +124,10 @@ fn second_process(case: &mut Case<'_>) -> Result {
             let mut late = second.spawn()?;
             let exit = late.wait_until_serving(START_MAX)?.ok_or("a second process serves")?;
             let sentence = exit.explanation()?;
-            ensure!(sentence.contains("in use") && sentence.contains(&pid), "{sentence}");
+            ensure!(
+                sentence.contains(server_texts::IN_USE) && sentence.contains(&pid),
+                "{sentence}"
+            );
         }
         Ok(())
     })?;
@@ -191,7 +192,7 @@ fn foreign(case: &mut Case<'_>) -> Result {
         .spawn()?
         .wait_until_serving(START_MAX)?
         .ok_or("the log of another identity is served")?;
-    ensure!(exit.explanation()?.contains("another log"), "{exit:?}");
+    ensure!(exit.explanation()?.contains(server_texts::ANOTHER_LOG), "{exit:?}");
     ensure!(read_all(&data.join("journal"))? == journal, "the log of another identity changed");
     fs::write(data.join("identity"), identity)?;
     let server = config.serve()?;

@@ -119,10 +119,7 @@ impl CallCounts {
         for (call, scope) in calls_and_scopes() {
             starts.push(shim.counted(call, scope)?);
         }
-        load::run(ledger, server.client(), &mut case.random, |progress| {
-            progress.until(LOAD, Duration::from_secs(20));
-            Ok(())
-        })?;
+        load::until_acknowledged(ledger, server.client(), &mut case.random, LOAD)?;
         load::bulk(ledger, server.client(), &mut case.random)?;
         server.stop()?;
         let mut counts = Vec::new();
@@ -182,24 +179,21 @@ fn inject(
         shim.arm(fault)?;
     }
     let mut server = config.spawn()?;
-    let end = match server.wait_until_serving(STOP_MAX)? {
-        Some(exit) => {
-            exit.explanation()?;
-            "refused to start"
+    let end = if let Some(exit) = server.wait_until_serving(STOP_MAX)? {
+        exit.explanation()?;
+        "refused to start"
+    } else {
+        if !at_start {
+            shim.arm(fault)?;
         }
-        None => {
-            if !at_start {
-                shim.arm(fault)?;
-            }
-            under_fault(case, server, shim, ledger)?
-        }
+        under_fault(case, server, shim, ledger)?
     };
-    let hits = shim.hits()? > 0;
+    let was_hit = shim.hits()? > 0;
     shim.disarm()?;
     let server = config.serve()?;
     ledger.check(server.client(), &mut case.random)?;
     server.stop()?;
-    Ok(hits.then_some(end))
+    Ok(was_hit.then_some(end))
 }
 
 /// Loads a server while its calls fail. Returns how it ended.

@@ -16,7 +16,8 @@ use crate::disk::Disk;
 use crate::http::Client;
 use crate::ledger::{Ledger, Outcome, Request};
 use crate::load;
-use crate::server::{Server, ServerConfig};
+use crate::server::{START_MAX, Server, ServerConfig};
+use crate::server_texts;
 
 /// The campaign.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -53,10 +54,7 @@ fn run(case: &mut Case<'_>) -> Result {
         if !case.has_more() {
             break;
         }
-        load::run(&mut ledger, server.client(), &mut case.random, |progress| {
-            progress.until(50, Duration::from_secs(20));
-            Ok(())
-        })?;
+        load::until_acknowledged(&mut ledger, server.client(), &mut case.random, 50)?;
         fill(&ballast, case.random.random_range(0..FREE_BYTES_MAX))?;
         fill_and_check(case, &server, &mut ledger)?;
         let restarts = case.random.random_bool(0.4);
@@ -126,20 +124,20 @@ fn fill_and_check(case: &mut Case<'_>, server: &Server, ledger: &mut Ledger) -> 
 }
 
 /// A start on a full disk serves what is there, or says that space is missing.
-fn restart_full<'a>(
+fn restart_full(
     case: &mut Case<'_>,
     server: Server,
-    config: &ServerConfig<'a>,
+    config: &ServerConfig<'_>,
     ledger: &mut Ledger,
     ballast: &PathBuf,
 ) -> Result<Server> {
     if case.random.random_bool(0.5) {
-        server.kill()?
+        server.kill()?;
     } else {
-        server.stop()?
+        server.stop()?;
     }
     let mut server = config.spawn()?;
-    match server.wait_until_serving(crate::server::START_MAX)? {
+    match server.wait_until_serving(START_MAX)? {
         None => {
             ledger.check_under_fault(server.client())?;
             case.note("starts on a full disk that served");
@@ -148,7 +146,7 @@ fn restart_full<'a>(
         Some(exit) => {
             let sentence = exit.explanation()?;
             ensure!(
-                sentence.contains("space"),
+                sentence.contains(server_texts::NO_SPACE),
                 "the error does not say that space is missing: {sentence}"
             );
             case.note("starts on a full disk that were refused for it");
