@@ -97,7 +97,7 @@ impl Log {
     }
 }
 
-/// The record as a stream sends it, from its line in the log.
+/// The record as a stream sends it, without its closing brace, from its line in the log.
 pub fn record_of(line: &str) -> &str {
     line.rfind(",\"hash\":\"").map_or(line, |end| &line[..end])
 }

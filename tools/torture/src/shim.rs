@@ -167,6 +167,14 @@ impl Shim {
     }
 }
 
+impl Fault {
+    /// A fault of a call on the journal's files.
+    pub fn in_journal(call: &str, nth: i64, kind: FaultKind, sticky: bool) -> Self {
+        let call = CALLS.iter().position(|name| *name == call).expect("the call is wrapped");
+        Self { call, scope: 0, nth, kind, sticky }
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { call, scope, nth, kind, sticky } = *self;

@@ -67,8 +67,7 @@ impl Subscriber {
         let (before, received) = (self.seq(), self.reconnect(client)?);
         ensure!(self.resets == resets, "a valid cursor was reset, at seq {before}");
         let expected: Vec<_> = log.latest_after(before).into_iter().map(record_of).collect();
-        let received: Vec<_> =
-            received.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
+        let received: Vec<_> = received.iter().map(Delivery::in_log).collect();
         ensure!(
             received == expected,
             "after seq {before}: received {received:?} instead of {expected:?}"
@@ -89,12 +88,11 @@ impl Subscriber {
         let latest: Vec<_> = log.latest_after(0).into_iter().map(record_of).collect();
         let mut held: Vec<_> = self.values.values().collect();
         held.sort_by_key(|delivery| delivery.seq);
-        let held: Vec<_> =
-            held.iter().map(|delivery| &delivery.record[..delivery.record.len() - 1]).collect();
+        let held: Vec<_> = held.into_iter().map(Delivery::in_log).collect();
         ensure!(held == latest, "a subscriber holds {held:?} instead of {latest:?}");
         for delivery in &self.seen {
             let line = log.lines.get(delivery.seq as usize - 1).map(|line| record_of(line));
-            let same = line == Some(&delivery.record[..delivery.record.len() - 1]);
+            let same = line == Some(delivery.in_log());
             ensure!(same, "received and gone: {}; the log has {line:?}", delivery.record);
         }
         Ok(())
@@ -168,6 +166,13 @@ impl Subscriber {
         }
         self.seen.push(delivery.clone());
         Ok(delivery)
+    }
+}
+
+impl Delivery {
+    /// The record as [`record_of`] finds it in the log: without its closing brace.
+    fn in_log(&self) -> &str {
+        &self.record[..self.record.len() - 1]
     }
 }
 

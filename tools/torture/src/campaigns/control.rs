@@ -67,7 +67,7 @@ fn lying_writes(case: &mut Case<'_>, sticky: bool) -> Result {
     let config = ServerConfig::new(&dir).with(&shim);
     let mut ledger = Ledger::default();
     loaded(case, &config, &mut ledger)?.stop()?;
-    shim.arm(Fault { call: 0, scope: 0, nth: 12, kind: FaultKind::Skip, sticky })?;
+    shim.arm(Fault::in_journal("pwrite", 12, FaultKind::Skip, sticky))?;
     loaded(case, &config, &mut ledger)?.kill()?;
     shim.disarm()?;
     let found = config.serve().and_then(|server| ledger.check(server.client(), &mut case.random));

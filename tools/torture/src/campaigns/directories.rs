@@ -220,7 +220,7 @@ fn ensure_refused_untouched(config: &ServerConfig<'_>, data: &Path, what: &str) 
 /// original, which is a roll back.
 fn diverging_copy(case: &mut Case<'_>, rolls_back: bool) -> Result {
     let dir = case.dir.clone();
-    let (original_dir, copy_dir) = (dir.join("home"), dir.join("away"));
+    let (original_dir, copy_dir) = (dir.join("original"), dir.join("copy"));
     fs::create_dir(&original_dir)?;
     fs::create_dir(&copy_dir)?;
     let original = ServerConfig::new(&original_dir).any_snapshots(&mut case.random);

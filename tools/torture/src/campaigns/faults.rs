@@ -46,7 +46,7 @@ fn run(case: &mut Case<'_>) -> Result {
     // Every run has these points.
     let fixed = match case.index {
         2 => Some(
-            stalls::stalled_history(case)
+            stalls::stalled_projection(case)
                 .map_err(|error| format!("stalled projection: {error}"))?,
         ),
         3 | 4 => {
@@ -78,16 +78,12 @@ fn run(case: &mut Case<'_>) -> Result {
         } else if point > 0 && point % 5 == 0 {
             existing = CallCounts::take(case, &config, &shim, &mut ledger)?;
         }
-        let census = if is_fresh { &fresh } else { &existing };
+        let counts = if is_fresh { &fresh } else { &existing };
         let (fault, at_start) = match (case.index, point) {
             // Every run has a sync that hangs under load, and one that hangs while the log opens.
-            (0, 0) => {
-                (Fault { call: 1, scope: 0, nth: 5, kind: FaultKind::Stall, sticky: true }, false)
-            }
-            (1, 0) => {
-                (Fault { call: 1, scope: 0, nth: 1, kind: FaultKind::Stall, sticky: true }, true)
-            }
-            _ => census.choose(&mut case.random),
+            (0, 0) => (Fault::in_journal("fdatasync", 5, FaultKind::Stall, true), false),
+            (1, 0) => (Fault::in_journal("fdatasync", 1, FaultKind::Stall, true), true),
+            _ => counts.choose(&mut case.random),
         };
         let name = format!("{fault}, from {}", if at_start { "the start" } else { "serving" });
         let what = inject(case, &config, &shim, &mut ledger, fault, at_start)

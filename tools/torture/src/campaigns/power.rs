@@ -90,9 +90,9 @@ fn cut_once(case: &mut Case<'_>, disk: Disk, ledger: &mut Ledger) -> Result<(Dis
     // A disk that fails and then loses power: a group whose sync failed is not acknowledged.
     let fails = case.random.random_bool(0.2);
     if fails {
-        shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Eio, sticky: false })?;
+        shim.arm(Fault::in_journal("fdatasync", nth, FaultKind::Eio, false))?;
     } else if case.random.random_bool(0.4) {
-        shim.arm(Fault { call: 1, scope: 0, nth, kind: FaultKind::Stall, sticky: true })?;
+        shim.arm(Fault::in_journal("fdatasync", nth, FaultKind::Stall, true))?;
         return Ok((cut_in_a_sync(case, disk, server, &shim, ledger)?, "during a sync"));
     }
     let enough = case.random.random_range(1..120);
@@ -196,7 +196,7 @@ pub fn lying_syncs_are_found(case: &mut Case<'_>) -> Result {
         let shim = Shim::new(case.tools, &dir)?;
         let server =
             ServerConfig { data: Some(&data), ..ServerConfig::new(&dir) }.with(&shim).serve()?;
-        shim.arm(Fault { call: 1, scope: 0, nth: 1, kind: FaultKind::Skip, sticky: true })?;
+        shim.arm(Fault::in_journal("fdatasync", 1, FaultKind::Skip, true))?;
         let mut ledger = Ledger::default();
         let mut random = case.random.clone();
         let disk = load::run(&mut ledger, server.client(), &mut random, |progress| {

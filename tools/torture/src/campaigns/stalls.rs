@@ -18,7 +18,7 @@ use crate::campaign::Case;
 use crate::http::Client;
 use crate::ledger::{Ledger, Request};
 use crate::server::{STOP_MAX, ServerConfig};
-use crate::shim::{CALLS, Fault, FaultKind, Shim};
+use crate::shim::{Fault, FaultKind, Shim};
 
 const LAG_MAX: u64 = 100;
 /// An append that started below the bound may exceed it by this much.
@@ -47,7 +47,7 @@ pub fn stalled_snapshot(case: &mut Case<'_>, sticky: bool) -> Result<&'static st
     let mut ledger = Ledger::default();
     let mut server = config.serve()?;
     // Appends sync with another call.
-    shim.arm(stall("fsync", sticky)?)?;
+    shim.arm(Fault::in_journal("fsync", 1, FaultKind::Stall, sticky))?;
     let deadline = Instant::now() + SNAPSHOT_MAX;
     while shim.hits()? == 0 {
         ensure!(Instant::now() < deadline, "no snapshot is written");
@@ -80,7 +80,7 @@ pub fn stalled_log(case: &mut Case<'_>) -> Result<&'static str> {
     let mut ledger = Ledger::default();
     let mut server = config.serve()?;
     let client = server.client();
-    shim.arm(stall("fdatasync", true)?)?;
+    shim.arm(Fault::in_journal("fdatasync", 1, FaultKind::Stall, true))?;
     // With an id, so that it is not appended on a thread that answers requests.
     let mut request = loop {
         let request = Request::plain(&mut case.random, "e.0");
@@ -117,13 +117,8 @@ fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result {
     Ok(())
 }
 
-fn stall(call: &str, sticky: bool) -> Result<Fault> {
-    let call = CALLS.iter().position(|name| *name == call).ok_or("not a wrapped call")?;
-    Ok(Fault { call, scope: 0, nth: 1, kind: FaultKind::Stall, sticky })
-}
-
 /// A projection that hangs. Counts as one point.
-pub fn stalled_history(case: &mut Case<'_>) -> Result<&'static str> {
+pub fn stalled_projection(case: &mut Case<'_>) -> Result<&'static str> {
     let dir = case.dir.join("projection");
     fs::create_dir(&dir)?;
     let shim = Shim::new(case.tools, &dir)?;
@@ -131,7 +126,7 @@ pub fn stalled_history(case: &mut Case<'_>) -> Result<&'static str> {
     let mut ledger = Ledger::default();
     let server = config.serve()?;
     let client = server.client();
-    shim.arm(stall("pread", false)?)?;
+    shim.arm(Fault::in_journal("pread", 1, FaultKind::Stall, false))?;
     let mut accepted = 0;
     while insert(case, client, &mut ledger)?.is_none() {
         accepted += 1;
