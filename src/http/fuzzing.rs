@@ -15,11 +15,11 @@ use crate::broker::{ReplayMode, Resume};
 use crate::config::{Authority, Config, Origin};
 use crate::http::codec::body::check_media_type;
 use crate::http::codec::etag::with_etag;
-use crate::http::codec::paths::{event_in_path, location, push_encoded};
-use crate::http::codec::query::{CURSORS, Query};
+use crate::http::codec::paths::{event_in_path, push_encoded, record_location};
+use crate::http::codec::query::{CURSOR_PARAMETERS, Query};
 use crate::http::codec::record_pages::Layout;
-use crate::http::routes::bare_socket::bare_or_record;
-use crate::http::routes::events::{accepts_event_stream, subscription};
+use crate::http::routes::bare_socket::parse_format;
+use crate::http::routes::events::{accepts_event_stream, parse_subscription};
 use crate::http::routes::history::HistoryQuery;
 use crate::http::routes::{consume, history, insert};
 use crate::http::socket::message;
@@ -55,20 +55,20 @@ pub fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // Whatever a client holds for a cursor, EventSource must not be refused for it.
     let cursor = format!("last_event_id={}", text.replace('&', ""));
-    assert!(Query::parse(&cursor, &CURSORS).is_ok());
+    assert!(Query::parse(&cursor, &CURSOR_PARAMETERS).is_ok());
     let Ok(query) = Query::parse(text, &PARAMETERS) else { return };
-    let mut plain = String::new();
+    let mut rewritten = String::new();
     for name in PARAMETERS {
         for value in query.all(name) {
-            plain.push_str(name);
-            plain.push('=');
-            push_encoded(&mut plain, value);
-            plain.push('&');
+            rewritten.push_str(name);
+            rewritten.push('=');
+            push_encoded(&mut rewritten, value);
+            rewritten.push('&');
         }
     }
-    let again = Query::parse(&plain, &PARAMETERS).expect("it was understood");
+    let again = Query::parse(&rewritten, &PARAMETERS).expect("it was understood");
     assert!(PARAMETERS.into_iter().all(|name| query.all(name).eq(again.all(name))));
-    assert_eq!(understood(&query), understood(&again));
+    assert_eq!(parsed(&query), parsed(&again));
 
     let Ok(uri) = format!("/?{text}").parse::<Uri>() else { return };
     let sent = uri.query().unwrap_or_default();
@@ -89,33 +89,34 @@ pub fn query(bytes: &[u8]) {
 }
 
 /// What the routes read from a query: all of it as text, but for what is subscribed to.
-fn understood(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, ReplayMode)>) {
+fn parsed(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, ReplayMode)>) {
     let topic = Name::parse("topic").expect("a name");
     let read = (
         HistoryQuery::parse(query).ok(),
-        history::time(query, "at", Timestamp::parse).ok(),
-        bare_or_record(query).ok(),
-        consume::from(query, &topic).ok(),
-        consume::wait(query).ok(),
+        history::parse_time(query, "at", Timestamp::parse).ok(),
+        parse_format(query).ok(),
+        consume::parse_from(query, &topic).ok(),
+        consume::parse_wait(query).ok(),
         query.parsed::<Uuid>("id", "a UUID").ok(),
     );
     let request = TestRequest::default().to_http_request();
-    let subscribe = subscription(&request, query, &Config::default()).ok();
-    let subscribe = subscribe.map(|asked| (asked.filters, asked.resume, asked.replay));
+    let subscribe = parse_subscription(&request, query, &Config::default()).ok();
+    let subscribe =
+        subscribe.map(|subscribe| (subscribe.filters, subscribe.resume, subscribe.replay));
     (format!("{read:?}"), subscribe)
 }
 
 /// A segment of a path: the event that it names is found where its records are said to be.
 pub fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Some(request) = at(&format!("/audit/{text}")) else { return };
+    let Some(request) = request_at(&format!("/audit/{text}")) else { return };
     let Ok(event) = event_in_path(&request, 0) else { return };
     let identity = Identity { event, to: None };
-    let there = at(&location("/broker", &identity, 7)).expect("it is a URL");
+    let there = request_at(&record_location("/broker", &identity, 7)).expect("it is a URL");
     assert_eq!(event_in_path(&there, 1).ok(), Some(identity.event));
 }
 
-fn at(uri: &str) -> Option<HttpRequest> {
+fn request_at(uri: &str) -> Option<HttpRequest> {
     uri.parse::<Uri>().is_ok().then(|| TestRequest::with_uri(uri).to_http_request())
 }
 
@@ -124,7 +125,7 @@ fn at(uri: &str) -> Option<HttpRequest> {
 pub fn headers(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let lower = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    if Layout::asked(&with(header::ACCEPT, &value)) == Layout::Lines {
+    if Layout::accepted(&with(header::ACCEPT, &value)) == Layout::Lines {
         assert!(lower.contains("application/x-ndjson"));
     }
     if accepts_event_stream(&with(header::ACCEPT, &value)) {
@@ -138,11 +139,11 @@ pub fn headers(bytes: &[u8]) {
     }
     let id = with(HeaderName::from_static("last-event-id"), &value);
     let nothing = Query::parse("", &[]).expect("nothing is understood");
-    assert!(subscription(&id, &nothing, &Config::default()).is_ok(), "no cursor is refused");
+    assert!(parse_subscription(&id, &nothing, &Config::default()).is_ok(), "no cursor is refused");
     let Ok(text) = value.to_str() else { return };
     let and = |more| HeaderValue::try_from(format!("{text}, {more}")).expect("text is a value");
     let lines = and("application/x-ndjson; q=0.5");
-    assert_eq!(Layout::asked(&with(header::ACCEPT, &lines)), Layout::Lines);
+    assert_eq!(Layout::accepted(&with(header::ACCEPT, &lines)), Layout::Lines);
     assert!(accepts_event_stream(&with(header::ACCEPT, &and("Text/Event-Stream"))));
     assert!(is_held(&and("W/\"7\"")));
     host(text);
@@ -187,7 +188,7 @@ fn origin(text: &str) {
 pub fn message(bytes: &[u8]) {
     let config = Config::default();
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let (wish, reference) = message::parse(text, &config);
+        let (request, reference) = message::parse(text, &config);
         if let Some(reference) = reference {
             assert!(text.contains(reference.json()), "it is sent back as it came");
             // A number of any size: whoever reads it says what it can hold.
@@ -197,7 +198,7 @@ pub fn message(bytes: &[u8]) {
                     || value.get().starts_with(|first: char| first.is_ascii_digit())
             );
         }
-        if let Ok(SocketRequest::Topics(filters)) = wish {
+        if let Ok(SocketRequest::Topics(filters)) = request {
             let again = FilterSet::parse(filters.canonical(), config.max_filters.get());
             assert_eq!(again.as_ref(), Ok(&filters), "what is canonical stays so");
         }
@@ -209,8 +210,8 @@ pub fn message(bytes: &[u8]) {
 fn as_insert(bytes: &[u8], config: &Config) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let posted = insert::parse(&bytes::Bytes::copy_from_slice(bytes), config);
-    let (wish, _) = message::parse(&format!("{{\"insert\":{text}}}"), config);
-    match (posted, wish) {
+    let (request, _) = message::parse(&format!("{{\"insert\":{text}}}"), config);
+    match (posted, request) {
         (Ok((posted, _)), Ok(SocketRequest::Insert { events, .. })) => {
             assert_eq!(format!("{posted:?}"), format!("{events:?}"));
         }

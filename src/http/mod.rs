@@ -34,7 +34,7 @@ use crate::relay::{Relay, RelayLimits};
 /// together and share the relay's registrations: clone one, do not ask anew for each worker.
 #[derive(Clone)]
 pub struct Routes {
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 }
 
 impl Broker {
@@ -45,19 +45,19 @@ impl Broker {
             registrations_max: self.config().max_registrations,
             disconnected_max: self.config().registration_expiry,
         });
-        let shared = AppState {
+        let state = AppState {
             broker: self.clone(),
             streams: StreamLimits::default(),
             relay,
             refusals: Arc::default(),
         };
-        Routes { shared: web::Data::new(shared) }
+        Routes { state: web::Data::new(state) }
     }
 }
 
 impl Routes {
     /// What [`actix_web::App::configure`] and [`actix_web::Scope::configure`] take.
     pub fn into_config(self) -> impl FnOnce(&mut web::ServiceConfig) {
-        move |service| configure(service, self.shared)
+        move |service| configure(service, self.state)
     }
 }

@@ -19,7 +19,7 @@ use tracing::{debug, info};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::http::Routes;
-use crate::http::connection::{Opener, Opening};
+use crate::http::connection::{ConnectionKind, ConnectionRouter};
 
 /// Connections that wait to be accepted: ten thousand pages may come back at once.
 const BACKLOG: i32 = 4_096;
@@ -31,7 +31,7 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A server that listens and does not serve yet.
-pub(crate) struct Bound {
+pub(crate) struct BoundServer {
     listener: TcpListener,
     /// Where it really listens: the port may have been 0.
     pub address: SocketAddr,
@@ -41,7 +41,7 @@ pub(crate) struct Bound {
 ///
 /// # Errors
 /// What the system says of the address.
-pub(crate) fn bind(config: &Config) -> io::Result<Bound> {
+pub(crate) fn bind(config: &Config) -> io::Result<BoundServer> {
     let address = SocketAddr::new(config.host, config.port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -50,10 +50,10 @@ pub(crate) fn bind(config: &Config) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound { listener, address })
+    Ok(BoundServer { listener, address })
 }
 
-impl Bound {
+impl BoundServer {
     /// Serves until the returned handle stops it.
     ///
     /// # Errors
@@ -63,12 +63,12 @@ impl Bound {
         let (routes, stall, address) = (broker.routes(), config.stall_timeout, self.address);
         let builder = Server::build()
             .max_concurrent_connections(config.max_streams.get() + SPARE_CONNECTIONS)
-            .shutdown_timeout(grace(config.shutdown).as_secs())
+            .shutdown_timeout(shutdown_grace(config.shutdown).as_secs())
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
         let factory = move || {
             let (routes, stopping) = (routes.clone(), stopping.clone());
-            fn_factory(move || connections(routes.clone(), stopping.clone(), address, stall))
+            fn_factory(move || connection_service(routes.clone(), stopping.clone(), address, stall))
         };
         let server = builder.listen("broker", self.listener, factory)?.run();
         info!(address = %self.address, "listening");
@@ -78,22 +78,22 @@ impl Bound {
 
 /// What one worker does with its connections: those of streams and inserts have loops of their own,
 /// all others are actix's.
-async fn connections(
+async fn connection_service(
     routes: Routes,
     stopping: GracefulShutdownSignal,
     address: SocketAddr,
     stall: Duration,
-) -> Result<impl Service<TcpStream, Response = (), Error = (), Future = Connected>, ()> {
+) -> Result<impl Service<TcpStream, Response = (), Error = (), Future = ConnectionFuture>, ()> {
     let app = || {
         let app = App::new().configure(routes.clone().into_config());
         map_config(app, |_| AppConfig::default())
     };
     let streams = app().into_factory().new_service(()).await.map_err(|_| ())?;
-    let told = stopping.clone();
+    let requests_stopping = stopping.clone();
     let requests = HttpService::build()
         .keep_alive(KeepAlive::Timeout(IDLE_MAX))
         .graceful_shutdown_signal(move || {
-            let stopping = told.clone();
+            let stopping = requests_stopping.clone();
             async move { stopping.notified().await }
         })
         .client_request_timeout(HEAD_TIMEOUT)
@@ -104,41 +104,41 @@ async fn connections(
         .new_service(())
         .await?;
     let (streams, requests) = (Rc::new(streams), Rc::new(requests));
-    let opener = Rc::new(Opener::new(routes.shared, IDLE_MAX));
-    Ok(fn_service(move |connection: TcpStream| -> Connected {
-        tune(&connection, stall);
-        let (streams, requests, opener) = (streams.clone(), requests.clone(), opener.clone());
+    let router = Rc::new(ConnectionRouter::new(routes.state, IDLE_MAX));
+    Ok(fn_service(move |connection: TcpStream| -> ConnectionFuture {
+        configure_socket(&connection, stall);
+        let (streams, requests, router) = (streams.clone(), requests.clone(), router.clone());
         let stopping = stopping.clone();
         // On the heap until it is known what the connection is for: a stream's task has room for
         // its position only.
         let served = Box::pin(async move {
             let peer = connection.peer_addr().map_err(|_| ())?;
-            let connection = match opener.open(connection, peer).await.map_err(|_| ())? {
-                Opening::Stream(request, answering) => {
+            let connection = match router.route(connection, peer).await.map_err(|_| ())? {
+                ConnectionKind::Stream(request, stream) => {
                     let response = Box::pin(streams.call(request)).await.map_err(|_| ())?;
                     let (_, response) = response.into_parts();
-                    return answering.respond(response).map(Some).map_err(|_| ());
+                    return stream.respond(response).map(Some).map_err(|_| ());
                 }
-                Opening::Inserts(inserting) => {
-                    let served = Box::pin(inserting.serve(stopping, IDLE_MAX)).await;
+                ConnectionKind::Inserts(inserts) => {
+                    let served = Box::pin(inserts.serve(stopping, IDLE_MAX)).await;
                     let Some(connection) = served.map_err(|_| ())? else { return Ok(None) };
                     connection
                 }
-                Opening::Other(connection) => connection,
+                ConnectionKind::Other(connection) => connection,
             };
             let connection = (connection, Protocol::Http1, Some(peer));
             Box::pin(requests.call(connection)).await.map(|()| None).map_err(|_| ())
         });
         Box::pin(async move {
             match served.await? {
-                Some(streaming) => streaming.await.map_err(|_| ()),
+                Some(response) => response.await.map_err(|_| ()),
                 None => Ok(()),
             }
         })
     }))
 }
 
-type Connected = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+type ConnectionFuture = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
 /// How long a request's head may take. The server's clock for it is half a second coarse, so a
 /// shorter limit would refuse requests that came at once.
@@ -151,7 +151,7 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for clients that take nothing: half of it, in whole seconds.
-fn grace(shutdown: Duration) -> Duration {
+fn shutdown_grace(shutdown: Duration) -> Duration {
     Duration::from_secs((shutdown / 2).as_secs().max(1))
 }
 
@@ -160,14 +160,14 @@ fn grace(shutdown: Duration) -> Duration {
 const SPARE_CONNECTIONS: usize = 1_000;
 
 /// What a socket needs so that a client that stalls or vanishes costs little and not for long.
-fn tune(connection: &TcpStream, stall: Duration) {
+fn configure_socket(connection: &TcpStream, stall: Duration) {
     let socket = SockRef::from(connection);
-    let tuned = socket
+    let configured = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER_BYTES))
         .and_then(|()| socket.set_tcp_user_timeout(Some(stall)))
         .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
-    if let Err(error) = tuned {
-        debug!(%error, "a socket cannot be tuned");
+    if let Err(error) = configured {
+        debug!(%error, "a socket cannot be configured");
     }
 }

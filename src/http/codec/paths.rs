@@ -19,7 +19,7 @@ pub fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Name, Pro
 }
 
 /// Where a record can be read, under the path that the client reaches this server by.
-pub fn location(prefix: &str, identity: &Identity, version: u64) -> String {
+pub fn record_location(prefix: &str, identity: &Identity, version: u64) -> String {
     let name = identity.event.as_str();
     // A name that needs no escapes fills it exactly, which saves the header a copy.
     let digits = version.checked_ilog10().unwrap_or_default() as usize + 1;

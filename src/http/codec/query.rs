@@ -9,7 +9,7 @@ use crate::http::problem::{Code, Problem};
 
 /// What names a cursor. One that does not decode is a cursor that is not good, never an error: an
 /// EventSource that is refused does not come back.
-pub const CURSORS: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
+pub const CURSOR_PARAMETERS: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
 
 /// The pairs of a query string.
 pub struct Query<'a> {
@@ -23,7 +23,7 @@ impl<'a> Query<'a> {
         for pair in split(query) {
             let (name, value) = name_and_value(pair);
             let name = decode(name)?;
-            let value = match CURSORS.contains(&name.as_ref()) {
+            let value = match CURSOR_PARAMETERS.contains(&name.as_ref()) {
                 true => percent_decode_str(value).decode_utf8_lossy(),
                 false => decode(value)?,
             };
@@ -54,10 +54,10 @@ impl<'a> Query<'a> {
     }
 
     /// A parameter's value, parsed.
-    pub fn parsed<T: FromStr>(&self, name: &str, meaning: &str) -> Result<Option<T>, Problem> {
+    pub fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let Some(value) = self.one(name)? else { return Ok(None) };
         let parsed = value.parse();
-        parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {meaning}")))
+        parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {expected}")))
     }
 }
 

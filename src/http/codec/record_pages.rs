@@ -17,7 +17,7 @@ const LINES: &str = "application/x-ndjson";
 
 /// Which versions, in which order.
 #[derive(Clone, Debug)]
-pub struct Range {
+pub struct VersionRange {
     pub identity: Identity,
     /// Empty when its start is after its end.
     pub versions: RangeInclusive<Version>,
@@ -33,7 +33,7 @@ pub enum Layout {
 
 impl Layout {
     /// One record a line for whoever asks for it, a JSON array otherwise.
-    pub fn asked(request: &HttpRequest) -> Self {
+    pub fn accepted(request: &HttpRequest) -> Self {
         let accept = request.headers().get_all(header::ACCEPT);
         let lines = accept.filter_map(|value| value.to_str().ok()).any(accepts_lines);
         if lines { Self::Lines } else { Self::Array }
@@ -68,27 +68,27 @@ fn is_refusal(parameter: &str) -> bool {
 pub fn respond(
     mut response: HttpResponseBuilder,
     projection: ProjectionHandle,
-    range: Range,
+    range: VersionRange,
     layout: Layout,
 ) -> HttpResponse {
     response.content_type(layout.content_type()).streaming(pages(projection, range, layout))
 }
 
 /// Where a streamed answer stands.
-enum Stage {
-    Rest { range: Range, first: bool },
+enum PageStage {
+    Rest { range: VersionRange, first: bool },
     Done,
 }
 
 fn pages(
     projection: ProjectionHandle,
-    range: Range,
+    range: VersionRange,
     layout: Layout,
 ) -> impl Stream<Item = Result<Bytes, Unavailable>> {
-    stream::try_unfold(Stage::Rest { range, first: true }, move |stage| {
+    stream::try_unfold(PageStage::Rest { range, first: true }, move |stage| {
         let projection = projection.clone();
         async move {
-            let Stage::Rest { range, first } = stage else { return Ok(None) };
+            let PageStage::Rest { range, first } = stage else { return Ok(None) };
             let (out, next) = read_page(projection, range, layout, first).await?;
             Ok(Some((Bytes::from(out), next)))
         }
@@ -97,10 +97,10 @@ fn pages(
 
 async fn read_page(
     projection: ProjectionHandle,
-    mut range: Range,
+    mut range: VersionRange,
     layout: Layout,
     first: bool,
-) -> Result<(Vec<u8>, Stage), Unavailable> {
+) -> Result<(Vec<u8>, PageStage), Unavailable> {
     let job = tokio::task::spawn_blocking(move || {
         let query = PageQuery {
             versions: range.versions.clone(),
@@ -116,15 +116,15 @@ async fn read_page(
     });
     let (mut out, range) = job.await.unwrap_or(Err(Unavailable::Invalid))?;
     if !range.versions.is_empty() {
-        return Ok((out, Stage::Rest { range, first: false }));
+        return Ok((out, PageStage::Rest { range, first: false }));
     }
     if layout == Layout::Array {
         out.push(b']');
     }
-    Ok((out, Stage::Done))
+    Ok((out, PageStage::Done))
 }
 
-impl Range {
+impl VersionRange {
     /// What is left after these records. The range was cut to versions that exist, so a page
     /// without any is a contradiction.
     fn advance(&mut self, records: &[Record]) -> Result<(), Unavailable> {
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_sent_to_whoever_names_them() {
+    fn lines_are_sent_only_when_accept_names_them() {
         let cases: [(&[&str], Layout); 11] = [
             (&[], Layout::Array),
             (&["*/*"], Layout::Array),
@@ -185,7 +185,7 @@ mod tests {
             for value in accept {
                 request = request.append_header((header::ACCEPT, *value));
             }
-            assert_eq!(Layout::asked(&request.to_http_request()), expected, "{accept:?}");
+            assert_eq!(Layout::accepted(&request.to_http_request()), expected, "{accept:?}");
         }
     }
 }

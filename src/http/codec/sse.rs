@@ -54,7 +54,7 @@ impl Encoder {
     }
 
     /// For blocks that any client of a view may get, except as its first.
-    pub fn of_view(dispatch: Dispatch) -> Self {
+    pub fn for_group(dispatch: Dispatch) -> Self {
         Self { dispatch, out: Vec::new(), first: false }
     }
 
@@ -86,8 +86,8 @@ impl Encoder {
         }
     }
 
-    pub fn mark(&mut self, cursor: Cursor, mark: ControlEvent) {
-        match mark {
+    pub fn control_event(&mut self, cursor: Cursor, control_event: ControlEvent) {
+        match control_event {
             ControlEvent::Reset => {
                 let data = format!("{{\"cursor\":\"{cursor}\"}}");
                 self.block(cursor, "broker:reset", data.as_bytes());
@@ -151,7 +151,7 @@ mod tests {
     use super::push_decimal;
 
     #[test]
-    fn numbers_are_written_as_they_are_displayed() {
+    fn decimal_numbers_match_their_display() {
         for number in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             let mut out = b"-".to_vec();
             push_decimal(&mut out, number);

@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::task::LocalSet;
 
 use crate::config::Config;
-use crate::http::connection::insert_parser::{Parsed, Requests};
+use crate::http::connection::insert_parser::{InsertParser, ParsedRequest};
 use crate::http::connection::request_for_stream;
 
 /// Small, so that requests come in parts.
@@ -39,16 +39,16 @@ fn inserts<'a>(
     service: &ServiceConfig,
 ) -> Vec<(Bytes, usize)> {
     let settings = Config::default();
-    let mut requests = Requests::new(BytesMut::new(), service.clone());
+    let mut parser = InsertParser::new(BytesMut::new(), service.clone());
     let mut inserts = Vec::new();
     for chunk in chunks {
-        requests.input.extend_from_slice(chunk);
-        while !requests.input.is_empty()
-            && let Some(parsed) = requests.parse(&settings)
+        parser.input.extend_from_slice(chunk);
+        while !parser.input.is_empty()
+            && let Some(parsed) = parser.parse(&settings)
         {
-            let Parsed::Insert(plain) = parsed else { return inserts };
-            requests.input.advance(plain.len);
-            inserts.push((plain.body, plain.len));
+            let ParsedRequest::Insert(insert) = parsed else { return inserts };
+            parser.input.advance(insert.len);
+            inserts.push((insert.body, insert.len));
         }
     }
     inserts

@@ -24,26 +24,28 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Encoder as _;
 
-use crate::http::connection::insert_parser::{PATH, Parsed, REQUEST_BYTES_MAX, Requests};
-use crate::http::connection::rewind::Resumed;
+use crate::http::connection::insert_parser::{
+    INSERT_PATH, InsertParser, ParsedRequest, REQUEST_BYTES_MAX,
+};
+use crate::http::connection::rewind::Rewind;
 use crate::http::middleware::headers;
 use crate::http::problem;
-use crate::http::routes::insert;
+use crate::http::routes;
 use crate::http::state::AppState;
 
 /// How long a request may take that came in parts, before it is left to actix and its limits.
-const WHOLE_WAIT: Duration = Duration::from_secs(1);
+const PARTIAL_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Room for what one read takes; an answer that took more gives it back.
 const READ_BYTES: usize = 4 << 10;
 
 /// The connection.
-pub struct Inserting {
+pub struct InsertConnection {
     stream: TcpStream,
-    shared: web::Data<AppState>,
-    requests: Requests,
+    state: web::Data<AppState>,
+    parser: InsertParser,
 }
 
-impl Inserting {
+impl InsertConnection {
     /// Whether a connection that began with these bytes is for inserts.
     pub fn is_opened_by(bytes: &[u8]) -> bool {
         bytes.starts_with(b"POST /insert HTTP/1.1\r\n")
@@ -53,10 +55,10 @@ impl Inserting {
     pub fn new(
         input: BytesMut,
         stream: TcpStream,
-        shared: web::Data<AppState>,
-        config: ServiceConfig,
+        state: web::Data<AppState>,
+        service: ServiceConfig,
     ) -> Self {
-        Self { stream, shared, requests: Requests::new(input, config) }
+        Self { stream, state, parser: InsertParser::new(input, service) }
     }
 
     /// Answers insert by insert, until the client leaves or the server stops; or until it asks for
@@ -68,48 +70,48 @@ impl Inserting {
         mut self,
         stopping: GracefulShutdownSignal,
         idle_max: Duration,
-    ) -> io::Result<Option<Resumed>> {
+    ) -> io::Result<Option<Rewind>> {
         let mut stopping = pin!(stopping.notified().fuse());
         // One for all requests: to put it off costs less than to make another.
-        let mut patience = pin!(sleep(idle_max));
+        let mut idle_timer = pin!(sleep(idle_max));
         let mut output = BytesMut::new();
         loop {
-            patience.as_mut().reset(Instant::now() + idle_max);
-            let plain = match self.next(stopping.as_mut(), patience.as_mut()).await? {
-                Some(Parsed::Insert(plain)) => plain,
-                Some(Parsed::Other) => {
-                    return Ok(Some(Resumed::new(self.requests.input, self.stream)));
+            idle_timer.as_mut().reset(Instant::now() + idle_max);
+            let insert = match self.next(stopping.as_mut(), idle_timer.as_mut()).await? {
+                Some(ParsedRequest::Insert(insert)) => insert,
+                Some(ParsedRequest::Other) => {
+                    return Ok(Some(Rewind::new(self.parser.input, self.stream)));
                 }
                 None => return Ok(None),
             };
-            self.requests.input.advance(plain.len);
-            let Some(mut response) = self.answer(&plain.body).await? else { return Ok(None) };
-            if self.shared.broker.is_stopping() {
+            self.parser.input.advance(insert.len);
+            let Some(mut response) = self.answer(&insert.body).await? else { return Ok(None) };
+            if self.state.broker.is_stopping() {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            encode(response, &mut self.requests.codec, &mut output)?;
+            encode(response, &mut self.parser.codec, &mut output)?;
             self.stream.write_all(&output).await?;
             output.clear();
             if output.capacity() > READ_BYTES {
                 output = BytesMut::new();
             }
-            if !self.requests.codec.keep_alive() {
+            if !self.parser.codec.keep_alive() {
                 return Ok(None);
             }
         }
     }
 
     /// Waits for the next request, as long as there is patience; one that has begun, for
-    /// [`WHOLE_WAIT`], also while the server stops. None when the connection is over.
+    /// [`PARTIAL_REQUEST_TIMEOUT`], also while the server stops. None when the connection is over.
     async fn next(
         &mut self,
         mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
-        mut patience: Pin<&mut Sleep>,
-    ) -> io::Result<Option<Parsed>> {
+        mut idle_timer: Pin<&mut Sleep>,
+    ) -> io::Result<Option<ParsedRequest>> {
         let mut has_begun = false;
         loop {
-            let is_idle = self.requests.input.is_empty();
-            if !is_idle && let Some(parsed) = self.requests.parse(self.shared.broker.config()) {
+            let is_idle = self.parser.input.is_empty();
+            if !is_idle && let Some(parsed) = self.parser.parse(self.state.broker.config()) {
                 return Ok(Some(parsed));
             }
             if is_idle && stopping.is_terminated() {
@@ -117,17 +119,17 @@ impl Inserting {
             }
             if !is_idle && !has_begun {
                 has_begun = true;
-                patience.as_mut().reset(Instant::now() + WHOLE_WAIT);
+                idle_timer.as_mut().reset(Instant::now() + PARTIAL_REQUEST_TIMEOUT);
             }
             tokio::select! {
                 biased;
-                read = read(&mut self.stream, &mut self.requests.input) => {
+                read = read(&mut self.stream, &mut self.parser.input) => {
                     if read? == 0 {
                         return Ok(None);
                     }
                 }
-                () = patience.as_mut() => {
-                    return Ok((!is_idle).then_some(Parsed::Other));
+                () = idle_timer.as_mut() => {
+                    return Ok((!is_idle).then_some(ParsedRequest::Other));
                 }
                 () = stopping.as_mut(), if is_idle => {}
             }
@@ -137,13 +139,13 @@ impl Inserting {
     /// The answer to an insert; none when the client leaves before, which ends the waiting and not
     /// the insert. What it sends meanwhile is for later.
     async fn answer(&mut self, body: &Bytes) -> io::Result<Option<HttpResponse>> {
-        let mut answer = pin!(answer(&self.shared, body));
+        let mut answer = pin!(answer(&self.state, body));
         loop {
             tokio::select! {
                 biased;
                 response = answer.as_mut() => return Ok(Some(response)),
-                read = read(&mut self.stream, &mut self.requests.input),
-                    if self.requests.input.len() < REQUEST_BYTES_MAX =>
+                read = read(&mut self.stream, &mut self.parser.input),
+                    if self.parser.input.len() < REQUEST_BYTES_MAX =>
                 {
                     if read? == 0 {
                         return Ok(None);
@@ -155,10 +157,11 @@ impl Inserting {
 }
 
 /// What the route answers, dressed as every answer is.
-async fn answer(shared: &AppState, body: &Bytes) -> HttpResponse {
-    let answer = insert::answer(&shared.broker, body, PATH).await;
-    let mut response = answer.unwrap_or_else(|problem| problem::refused(&problem, PATH, shared));
-    headers::dress(response.headers_mut());
+async fn answer(state: &AppState, body: &Bytes) -> HttpResponse {
+    let answer = routes::insert::answer(&state.broker, body, INSERT_PATH).await;
+    let mut response =
+        answer.unwrap_or_else(|problem| problem::refusal_response(&problem, INSERT_PATH, state));
+    headers::set_defaults(response.headers_mut());
     response
 }
 

@@ -16,27 +16,27 @@ use crate::http::codec::body;
 use crate::http::middleware::cors_host;
 
 /// The one route.
-pub const PATH: &str = "/insert";
+pub const INSERT_PATH: &str = "/insert";
 /// Bytes of a request, with its head; a larger one is left to actix.
 pub const REQUEST_BYTES_MAX: usize = 16 << 10;
 /// A longer head is looked at anew each time.
 const KNOWN_HEAD_BYTES_MAX: usize = 1 << 10;
 
 /// What was read, request by request.
-pub struct Requests {
-    config: ServiceConfig,
+pub struct InsertParser {
+    service: ServiceConfig,
     /// What was read and not answered yet.
     pub input: BytesMut,
     /// Knows how the last plain request is to be answered.
     pub codec: Codec,
     /// What that one began with.
-    head: Head,
+    head: KnownHead,
 }
 
 /// The head of a plain insert, byte for byte. A client sends the same one again and again, and what
 /// is said of a head follows from its bytes and from settings.
 #[derive(Default)]
-struct Head {
+struct KnownHead {
     /// Empty when there was none that is worth to be known.
     bytes: Box<[u8]>,
     /// What it says of the body's length.
@@ -51,58 +51,58 @@ pub struct ParsedInsert {
 }
 
 /// A request, by who answers it.
-pub enum Parsed {
+pub enum ParsedRequest {
     Insert(ParsedInsert),
     /// Something else, which lies in the input.
     Other,
 }
 
-impl Requests {
+impl InsertParser {
     /// `config` says how long the client may think between two requests.
-    pub fn new(input: BytesMut, config: ServiceConfig) -> Self {
-        let codec = Codec::new(config.clone());
-        Self { config, input, codec, head: Head::default() }
+    pub fn new(input: BytesMut, service: ServiceConfig) -> Self {
+        let codec = Codec::new(service.clone());
+        Self { service, input, codec, head: KnownHead::default() }
     }
 
     /// What lies in the input; nothing yet while a part is missing.
-    pub fn parse(&mut self, settings: &Config) -> Option<Parsed> {
-        if self.head.begins(&self.input) {
-            return self.head.insert(&self.input).map(Parsed::Insert);
+    pub fn parse(&mut self, settings: &Config) -> Option<ParsedRequest> {
+        if self.head.is_start_of(&self.input) {
+            return self.head.insert(&self.input).map(ParsedRequest::Insert);
         }
-        self.parse_anew(settings)
+        self.parse_unknown(settings)
     }
 
-    fn parse_anew(&mut self, settings: &Config) -> Option<Parsed> {
+    fn parse_unknown(&mut self, settings: &Config) -> Option<ParsedRequest> {
         // A copy, so that what is not plain stays as it came.
         let seen = &self.input[..self.input.len().min(REQUEST_BYTES_MAX)];
         let mut rest = BytesMut::from(seen);
-        let mut codec = Codec::new(self.config.clone());
-        let more = || (seen.len() == REQUEST_BYTES_MAX).then_some(Parsed::Other);
+        let mut codec = Codec::new(self.service.clone());
+        let incomplete = || (seen.len() == REQUEST_BYTES_MAX).then_some(ParsedRequest::Other);
         match codec.decode(&mut rest) {
             Ok(Some(Message::Item(request))) if is_plain(&request, &codec, settings) => {}
-            Ok(None) => return more(),
-            _ => return Some(Parsed::Other),
+            Ok(None) => return incomplete(),
+            _ => return Some(ParsedRequest::Other),
         }
         let head = &seen[..seen.len() - rest.len()];
         let body = match codec.decode(&mut rest) {
             Ok(Some(Message::Chunk(Some(body)))) => body,
-            Ok(None) => return more(),
-            _ => return Some(Parsed::Other),
+            Ok(None) => return incomplete(),
+            _ => return Some(ParsedRequest::Other),
         };
         match codec.decode(&mut rest) {
             Ok(Some(_)) => {
                 let len = seen.len() - rest.len();
-                self.head = Head::new(head, len - head.len());
+                self.head = KnownHead::new(head, len - head.len());
                 self.codec = codec;
-                Some(Parsed::Insert(ParsedInsert { body, len }))
+                Some(ParsedRequest::Insert(ParsedInsert { body, len }))
             }
-            Ok(None) => more(),
-            Err(_) => Some(Parsed::Other),
+            Ok(None) => incomplete(),
+            Err(_) => Some(ParsedRequest::Other),
         }
     }
 }
 
-impl Head {
+impl KnownHead {
     fn new(bytes: &[u8], body_bytes: usize) -> Self {
         if bytes.len() > KNOWN_HEAD_BYTES_MAX {
             return Self::default();
@@ -111,7 +111,7 @@ impl Head {
     }
 
     /// Whether a request begins with this head again.
-    fn begins(&self, input: &[u8]) -> bool {
+    fn is_start_of(&self, input: &[u8]) -> bool {
         !self.bytes.is_empty() && input.starts_with(&self.bytes)
     }
 
@@ -130,7 +130,7 @@ fn is_plain(request: &Request, codec: &Codec, settings: &Config) -> bool {
     let head = request.head();
     head.method == Method::POST
         && head.version == Version::HTTP_11
-        && head.uri == PATH
+        && head.uri == INSERT_PATH
         && matches!(codec.message_type(), MessageType::Payload)
         && !head.expect()
         && !head.upgrade()

@@ -24,62 +24,65 @@ use bytes::BytesMut;
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 
-pub use insert::Inserting;
-pub use rewind::Resumed;
-pub use stream::Answering;
+pub use insert::InsertConnection;
+pub use rewind::Rewind;
+pub use stream::StreamConnection;
 
 use crate::http::state::AppState;
 
 /// A request follows its connection at once; whoever waits longer is left to actix.
-const REQUEST_WAIT: Duration = Duration::from_secs(1);
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that are looked at; a longer head is left to actix.
 const FIRST_BYTES_MAX: usize = 8 << 10;
 
 /// A connection, by what it is opened for.
-pub enum Opening {
+pub enum ConnectionKind {
     /// One request for a stream, and what answers it.
-    Stream(Request, Answering),
+    Stream(Request, StreamConnection),
     /// Inserts, one after the other.
-    Inserts(Inserting),
+    Inserts(InsertConnection),
     /// Anything else.
-    Other(Resumed),
+    Other(Rewind),
 }
 
 /// What connections are opened with.
-pub struct Opener {
-    shared: web::Data<AppState>,
+pub struct ConnectionRouter {
+    state: web::Data<AppState>,
     /// For one request.
-    once: ServiceConfig,
+    single_request: ServiceConfig,
     /// For one after the other.
-    again: ServiceConfig,
+    keep_alive_requests: ServiceConfig,
 }
 
-impl Opener {
+impl ConnectionRouter {
     /// For clients that may think so long between two requests.
-    pub fn new(shared: web::Data<AppState>, idle_max: Duration) -> Self {
+    pub fn new(state: web::Data<AppState>, idle_max: Duration) -> Self {
         let config = |keep_alive| ServiceConfigBuilder::new().keep_alive(keep_alive).build();
-        let (once, again) = (config(KeepAlive::Disabled), config(KeepAlive::Timeout(idle_max)));
-        Self { shared, once, again }
+        let (single_request, keep_alive_requests) =
+            (config(KeepAlive::Disabled), config(KeepAlive::Timeout(idle_max)));
+        Self { state, single_request, keep_alive_requests }
     }
 
     /// Waits for the first bytes.
     ///
     /// # Errors
     /// What the connection ended with.
-    pub async fn open(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<Opening> {
-        let Ok(bytes) = timeout(REQUEST_WAIT, first_bytes(&stream)).await else {
-            return Ok(Opening::Other(Resumed::new(BytesMut::new(), stream)));
+    pub async fn route(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<ConnectionKind> {
+        let Ok(bytes) = timeout(FIRST_BYTES_TIMEOUT, first_bytes(&stream)).await else {
+            return Ok(ConnectionKind::Other(Rewind::new(BytesMut::new(), stream)));
         };
         let bytes = bytes?;
-        if Inserting::is_opened_by(&bytes) {
-            let (shared, config) = (self.shared.clone(), self.again.clone());
-            return Ok(Opening::Inserts(Inserting::new(bytes, stream, shared, config)));
+        if InsertConnection::is_opened_by(&bytes) {
+            let (state, config) = (self.state.clone(), self.keep_alive_requests.clone());
+            return Ok(ConnectionKind::Inserts(InsertConnection::new(
+                bytes, stream, state, config,
+            )));
         }
-        let Some((mut request, codec)) = request_for_stream(&bytes, &self.once) else {
-            return Ok(Opening::Other(Resumed::new(bytes, stream)));
+        let Some((mut request, codec)) = request_for_stream(&bytes, &self.single_request) else {
+            return Ok(ConnectionKind::Other(Rewind::new(bytes, stream)));
         };
         request.head_mut().peer_addr = Some(peer);
-        Ok(Opening::Stream(request, Answering::new(stream, codec)))
+        Ok(ConnectionKind::Stream(request, StreamConnection::new(stream, codec)))
     }
 }
 

@@ -9,37 +9,37 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Reads what is ahead, then what comes.
-pub struct Resumed {
-    ahead: BytesMut,
+pub struct Rewind {
+    unread: BytesMut,
     stream: TcpStream,
 }
 
-impl Resumed {
-    pub fn new(ahead: BytesMut, stream: TcpStream) -> Self {
-        Self { ahead, stream }
+impl Rewind {
+    pub fn new(unread: BytesMut, stream: TcpStream) -> Self {
+        Self { unread, stream }
     }
 }
 
-impl AsyncRead for Resumed {
+impl AsyncRead for Rewind {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
+        if self.unread.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
-        let taken = self.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.ahead[..taken]);
-        self.ahead.advance(taken);
-        if self.ahead.is_empty() {
-            self.ahead = BytesMut::new();
+        let taken = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread[..taken]);
+        self.unread.advance(taken);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Resumed {
+impl AsyncWrite for Rewind {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -21,32 +21,32 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::codec::Encoder as _;
 
 /// Chunks that one turn writes: a long replay leaves others their turns.
-const TURN_CHUNKS_MAX: usize = 4;
+const CHUNKS_PER_POLL_MAX: usize = 4;
 
 /// A connection whose request was taken.
-pub struct Answering {
+pub struct StreamConnection {
     stream: TcpStream,
     codec: Codec,
 }
 
-impl Answering {
+impl StreamConnection {
     pub fn new(stream: TcpStream, codec: Codec) -> Self {
         Self { stream, codec }
     }
 
     /// Writes the response until its end, or until the client leaves.
-    pub fn respond(mut self, response: HttpResponse) -> io::Result<Responding> {
+    pub fn respond(mut self, response: HttpResponse) -> io::Result<StreamResponse> {
         let (response, body) = response.into_parts();
         let mut out = BytesMut::new();
         let size = body.size();
         self.codec.encode(Message::Item((response.into(), size)), &mut out)?;
         let body = (!matches!(size, BodySize::None | BodySize::Sized(0))).then_some(body);
-        Ok(Responding { stream: self.stream, codec: self.codec, body, out })
+        Ok(StreamResponse { stream: self.stream, codec: self.codec, body, out })
     }
 }
 
 /// A response on its way to a client.
-pub struct Responding {
+pub struct StreamResponse {
     stream: TcpStream,
     codec: Codec,
     /// What is still to come of the body.
@@ -55,14 +55,14 @@ pub struct Responding {
     out: BytesMut,
 }
 
-impl Future for Responding {
+impl Future for StreamResponse {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.poll_client(cx)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        for _ in 0..TURN_CHUNKS_MAX {
+        for _ in 0..CHUNKS_PER_POLL_MAX {
             ready!(self.poll_out(cx))?;
             if self.body.is_none() {
                 return Pin::new(&mut self.stream).poll_shutdown(cx);
@@ -74,7 +74,7 @@ impl Future for Responding {
     }
 }
 
-impl Responding {
+impl StreamResponse {
     /// Ready when the client has left. What it says after its request is not listened to; that it
     /// does not go on for ever is tokio's budget.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

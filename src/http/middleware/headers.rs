@@ -29,21 +29,21 @@ const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Reques
 
 /// Makes the layer around all routes.
 pub struct Middleware {
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
     cors: Cors,
 }
 
 impl Middleware {
-    pub fn new(shared: web::Data<AppState>) -> Self {
-        let cors = cors_host::cors(&shared.broker.config().origin);
-        Self { shared, cors }
+    pub fn new(state: web::Data<AppState>) -> Self {
+        let cors = cors_host::cors(&state.broker.config().origin);
+        Self { state, cors }
     }
 }
 
-type Answer = Result<ServiceResponse, Error>;
-type Answering = LocalBoxFuture<'static, Answer>;
+type ServiceResult = Result<ServiceResponse, Error>;
+type ServiceFuture = LocalBoxFuture<'static, ServiceResult>;
 /// What CORS wraps.
-type CorsService<S> = Rc<HostChecked<S>>;
+type CorsInner<S> = Rc<HostChecked<S>>;
 
 impl<S> Transform<S, ServiceRequest> for Middleware
 where
@@ -56,10 +56,10 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let shared = self.shared.clone();
-        let plain = Rc::new(HostChecked { service, shared: shared.clone() });
-        let cors = self.cors.new_transform(plain.clone());
-        Box::pin(async move { Ok(MiddlewareService { plain, cors: cors.await?, shared }) })
+        let state = self.state.clone();
+        let without_cors = Rc::new(HostChecked { service, state: state.clone() });
+        let cors = self.cors.new_transform(without_cors.clone());
+        Box::pin(async move { Ok(MiddlewareService { without_cors, cors: cors.await?, state }) })
     }
 }
 
@@ -68,9 +68,9 @@ pub struct MiddlewareService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
 {
-    plain: CorsService<S>,
-    cors: <Cors as Transform<CorsService<S>, ServiceRequest>>::Transform,
-    shared: web::Data<AppState>,
+    without_cors: CorsInner<S>,
+    cors: <Cors as Transform<CorsInner<S>, ServiceRequest>>::Transform,
+    state: web::Data<AppState>,
 }
 
 impl<S> Service<ServiceRequest> for MiddlewareService<S>
@@ -79,25 +79,25 @@ where
 {
     type Response = ServiceResponse;
     type Error = Error;
-    type Future = Answering;
+    type Future = ServiceFuture;
 
-    forward_ready!(plain);
+    forward_ready!(without_cors);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let shared = self.shared.clone();
+        let state = self.state.clone();
         // A preflight is told by more than its Origin, and CORS knows by what.
         if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
             let answer = self.cors.call(request);
             return Box::pin(async move {
                 let answer = answer.await?.map_into_boxed_body();
-                Ok(sealed(problem::as_problem(answer, &shared)))
+                Ok(finish(problem::as_problem(answer, &state)))
             });
         }
-        let answer = self.plain.call(request);
+        let answer = self.without_cors.call(request);
         Box::pin(async move {
-            let mut answer = problem::as_problem(answer.await?, &shared);
+            let mut answer = problem::as_problem(answer.await?, &state);
             add_vary(answer.headers_mut());
-            Ok(sealed(answer))
+            Ok(finish(answer))
         })
     }
 }
@@ -105,7 +105,7 @@ where
 /// The routes behind the `Host` check.
 struct HostChecked<S> {
     service: S,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 }
 
 impl<S> Service<ServiceRequest> for HostChecked<S>
@@ -114,12 +114,12 @@ where
 {
     type Response = ServiceResponse;
     type Error = Error;
-    type Future = Either<S::Future, futures_util::future::Ready<Answer>>;
+    type Future = Either<S::Future, futures_util::future::Ready<ServiceResult>>;
 
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        match cors_host::check_host(request.head(), self.shared.broker.config()) {
+        match cors_host::check_host(request.head(), self.state.broker.config()) {
             Ok(()) => Either::Left(self.service.call(request)),
             Err(problem) => Either::Right(ok(request.into_response(problem.response()))),
         }
@@ -127,7 +127,7 @@ where
 }
 
 /// What every answer has that is none of CORS's.
-pub fn dress(headers: &mut HeaderMap) {
+pub fn set_defaults(headers: &mut HeaderMap) {
     add_vary(headers);
     add_nosniff(headers);
 }
@@ -147,7 +147,7 @@ fn add_nosniff(headers: &mut HeaderMap) {
 }
 
 /// The last that is done to an answer, whoever gave it.
-fn sealed(mut answer: ServiceResponse) -> ServiceResponse {
+fn finish(mut answer: ServiceResponse) -> ServiceResponse {
     add_nosniff(answer.headers_mut());
     if answer.request().version() == Version::HTTP_10 {
         // It knows no chunks (RFC 9112, section 6.1): a stream ends with its connection.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 /// Between two warnings of one code.
-const PAUSE: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was told of each code.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct RefusalLog(Mutex<HashMap<&'static str, LoggedRefusal>>);
 struct LoggedRefusal {
     at: Instant,
     /// Refusals since then.
-    untold: u64,
+    suppressed: u64,
 }
 
 impl RefusalLog {
@@ -34,17 +34,17 @@ impl RefusalLog {
 
     /// How many were not told of since the last warning, when one is due.
     fn due(&self, code: &'static str, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = told.get_mut(code) else {
-            told.insert(code, LoggedRefusal { at: now, untold: 0 });
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = logged.get_mut(code) else {
+            logged.insert(code, LoggedRefusal { at: now, suppressed: 0 });
             return Some(0);
         };
-        if now.duration_since(last.at) < PAUSE {
-            last.untold += 1;
+        if now.duration_since(last.at) < LOG_INTERVAL {
+            last.suppressed += 1;
             return None;
         }
         last.at = now;
-        Some(std::mem::take(&mut last.untold))
+        Some(std::mem::take(&mut last.suppressed))
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_of_refusals_is_a_line_a_second_that_counts_the_others() {
+    fn refusals_are_logged_once_a_second_with_a_count() {
         let refusals = RefusalLog::default();
         let start = Instant::now();
         let mut lines = Vec::new();

@@ -282,14 +282,14 @@ impl ResponseError for Problem {
 
 /// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
 /// the refusal.
-pub fn as_problem(response: ServiceResponse, shared: &AppState) -> ServiceResponse {
+pub fn as_problem(response: ServiceResponse, state: &AppState) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error {
         return response;
     }
     let known = response.response().extensions().get::<Code>().copied();
-    count(known.unwrap_or(Code::MalformedRequest), status, &route(response.request()), shared);
+    count(known.unwrap_or(Code::MalformedRequest), status, &route(response.request()), state);
     if is_problem(response.headers().get(header::CONTENT_TYPE)) {
         return response;
     }
@@ -302,17 +302,17 @@ pub fn as_problem(response: ServiceResponse, shared: &AppState) -> ServiceRespon
 }
 
 /// The answer of a route that was refused, counted.
-pub fn refused(problem: &Problem, route: &str, shared: &AppState) -> HttpResponse {
+pub fn refusal_response(problem: &Problem, route: &str, state: &AppState) -> HttpResponse {
     let response = problem.response();
-    count(problem.code(), response.status(), route, shared);
+    count(problem.code(), response.status(), route, state);
     response
 }
 
-fn count(code: Code, status: StatusCode, route: &str, shared: &AppState) {
+fn count(code: Code, status: StatusCode, route: &str, state: &AppState) {
     let (_, code, _) = code.entry();
-    shared.broker.metrics().refused(code);
+    state.broker.metrics().refused(code);
     if status.is_server_error() {
-        shared.refusals.warn(code, route);
+        state.refusals.warn(code, route);
     }
     debug!(code, route, "refused");
 }

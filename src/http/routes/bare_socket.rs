@@ -7,7 +7,7 @@ use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
-use crate::http::socket::{Ask, Format, Handshake, Session};
+use crate::http::socket::{Format, Handshake, SocketAction, SocketSession};
 use crate::http::state::AppState;
 use crate::record::FilterSet;
 
@@ -30,22 +30,22 @@ use crate::record::FilterSet;
 pub async fn topic(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let handshake = Handshake::check(&request, &shared)?;
+    let handshake = Handshake::check(&request, &state)?;
     let query = Query::parse(request.query_string(), &["format"])?;
-    let format = bare_or_record(&query)?;
+    let format = parse_format(&query)?;
     let name = event_in_path(&request, 0)?;
     let filters = FilterSet::parse([name.as_str()], 1).map_err(malformed)?;
     let subscribe = Subscribe { filters: Some(filters), ..Subscribe::default() };
-    let meaning = Box::new(meaning);
-    let session = Session { subscribe, format, meaning, end: None, passing: None };
-    let place = handshake.place(None)?;
-    handshake.accept(payload, session, place)
+    let on_message = Box::new(on_message);
+    let session = SocketSession { subscribe, format, on_message, end: None, on_records: None };
+    let slot = handshake.reserve(None)?;
+    handshake.accept(payload, session, slot)
 }
 
 /// How a socket that speaks bare messages was asked to tell them.
-pub fn bare_or_record(query: &Query<'_>) -> Result<Format, Problem> {
+pub fn parse_format(query: &Query<'_>) -> Result<Format, Problem> {
     match query.one("format")? {
         None => Ok(Format::Bare),
         Some("record") => Ok(Format::Record),
@@ -53,11 +53,11 @@ pub fn bare_or_record(query: &Query<'_>) -> Result<Format, Problem> {
     }
 }
 
-fn meaning(text: &str) -> Ask {
+fn on_message(text: &str) -> SocketAction {
     if text.trim_end_matches(['\r', '\n']) == "ping" {
-        return Ask::Pong;
+        return SocketAction::Pong;
     }
     let problem = Problem::new(Code::MalformedMessage)
         .detail("this socket takes the text ping only; GET /ws takes inserts and topics");
-    Ask::Refuse { problem, reference: None }
+    SocketAction::Refuse { problem, reference: None }
 }

@@ -39,19 +39,19 @@ const WAIT_SECONDS_MAX: u64 = 60;
 )]
 pub async fn consume(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
+    let broker = &state.broker;
     let topic = event_in_path(&request, 0)?;
     let query = Query::parse(request.query_string(), &["after", "consumer", "ack", "wait"])?;
-    let from = from(&query, &topic)?;
-    let wait = wait(&query)?;
+    let from = parse_from(&query, &topic)?;
+    let wait = parse_wait(&query)?;
     let consumption = broker.consume(topic, from, !wait.is_zero()).await?;
     let mut record = consumption.next().await?;
     if record.is_none() && !wait.is_zero() {
         // It holds a connection and a subscriber, as a stream does.
         let peer = request.peer_addr().map(|address| address.ip());
-        let _open = shared.streams.open(peer, broker.config())?;
+        let _slot = state.streams.open(peer, broker.config())?;
         record = consumption.wait(wait).await?;
     }
     let Some(record) = record else {
@@ -66,7 +66,7 @@ pub async fn consume(
         .body(record.json().clone()))
 }
 
-pub fn from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
+pub fn parse_from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
     let after = query.parsed("after", "a version, as a number")?;
     let ack = query.parsed("ack", "a version, as a number")?;
     let Some(consumer) = query.one("consumer")? else {
@@ -85,7 +85,7 @@ pub fn from(query: &Query<'_>, topic: &Name) -> Result<ConsumeFrom, Problem> {
     Ok(ConsumeFrom::Acknowledged { consumer, ack })
 }
 
-pub fn wait(query: &Query<'_>) -> Result<Duration, Problem> {
+pub fn parse_wait(query: &Query<'_>) -> Result<Duration, Problem> {
     let seconds: u64 = query.parsed("wait", "a number of seconds")?.unwrap_or(0);
     if seconds > WAIT_SECONDS_MAX {
         return Err(malformed(format!("wait={seconds} is more than {WAIT_SECONDS_MAX} s")));

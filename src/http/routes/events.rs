@@ -14,7 +14,7 @@ use tracing::{debug, error};
 
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
-use crate::http::codec::query::{CURSORS, Query, malformed};
+use crate::http::codec::query::{CURSOR_PARAMETERS, Query, malformed};
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::codec::sse;
 use crate::http::codec::sse::{Dispatch, Encoder};
@@ -25,7 +25,7 @@ use crate::record::{FilterSet, Seq};
 use crate::subscription::{ControlEvent, Step, Subscriber};
 
 /// How often a quiet stream may be told how far the log has come.
-pub const SYNCED_AGAIN: Duration = Duration::from_secs(60);
+pub const SYNCED_INTERVAL: Duration = Duration::from_secs(60);
 
 const PARAMETERS: [&str; 6] =
     ["event", "replay", "dispatch", "last_event_id", "lastEventId", "lastEventID"];
@@ -49,9 +49,9 @@ const PARAMETERS: [&str; 6] =
 )]
 pub async fn events(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
+    let broker = &state.broker;
     let config = broker.config();
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
     let dispatch = match query.one("dispatch")? {
@@ -59,11 +59,11 @@ pub async fn events(
         Some("message") => Dispatch::Message,
         Some(other) => return Err(malformed(format!("dispatch={other:?} is not `message`"))),
     };
-    let subscribe = subscription(&request, &query, config)?;
-    let open = if broker.is_stopping() {
+    let subscribe = parse_subscription(&request, &query, config)?;
+    let slot = if broker.is_stopping() {
         Err(Problem::new(Code::ShuttingDown).detail("come back soon"))
     } else {
-        shared.streams.open(request.peer_addr().map(|address| address.ip()), config)
+        state.streams.open(request.peer_addr().map(|address| address.ip()), config)
     };
     let mut response = HttpResponse::Ok();
     response
@@ -71,8 +71,8 @@ pub async fn events(
         .insert_header((header::CACHE_CONTROL, "no-store, no-transform"))
         .insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("identity")))
         .insert_header(("X-Accel-Buffering", "no"));
-    let open = match open {
-        Ok(open) => open,
+    let slot = match slot {
+        Ok(slot) => slot,
         // EventSource gives up for good on any other status.
         Err(problem) if accepts_event_stream(&request) => {
             let (_, code, _) = problem.code().entry();
@@ -92,12 +92,12 @@ pub async fn events(
         reason: "the client left",
         delivered: broker.metrics().delivered.clone(),
         delivered_bytes: broker.metrics().delivered_bytes.clone(),
-        _open: open,
+        _slot: slot,
     }))
 }
 
 /// What a query and the cursor beside it ask for.
-pub fn subscription(
+pub fn parse_subscription(
     request: &HttpRequest,
     query: &Query<'_>,
     config: &Config,
@@ -112,7 +112,7 @@ pub fn subscription(
         }
     };
     let mut resume = header_cursor(request);
-    let mut in_query = CURSORS.iter().flat_map(|name| query.all(name));
+    let mut in_query = CURSOR_PARAMETERS.iter().flat_map(|name| query.all(name));
     if resume == Resume::Fresh
         && let Some(cursor) = in_query.find(|cursor| !cursor.is_empty())
     {
@@ -155,7 +155,7 @@ struct EventStream {
     reason: &'static str,
     delivered: Counter,
     delivered_bytes: Counter,
-    _open: StreamSlot,
+    _slot: StreamSlot,
 }
 
 impl Drop for EventStream {
@@ -174,7 +174,7 @@ impl EventStream {
         if step.control.is_none() && !self.encoder.is_first() {
             let dispatch = self.encoder.dispatch();
             let chunk = step.records.encoded(dispatch.encoding(), |records| {
-                let mut encoder = Encoder::of_view(dispatch);
+                let mut encoder = Encoder::for_group(dispatch);
                 encoder.records(self.subscriber.cursor(0), records);
                 encoder.take().into()
             });
@@ -183,25 +183,25 @@ impl EventStream {
         self.encoder.records(self.subscriber.cursor(0), &step.records);
         match step.control {
             Some(ControlEvent::Reset) => {
-                self.encoder.mark(self.subscriber.cursor(0), ControlEvent::Reset);
+                self.encoder.control_event(self.subscriber.cursor(0), ControlEvent::Reset);
                 self.last_cursor = 0;
             }
-            Some(mark @ ControlEvent::Synced { .. }) => self.synced(mark),
+            Some(event @ ControlEvent::Synced { .. }) => self.synced(event),
             None => {}
         }
         self.chunk()
     }
 
-    fn synced(&mut self, mark: ControlEvent) {
+    fn synced(&mut self, event: ControlEvent) {
         let position = self.subscriber.position();
-        self.encoder.mark(self.subscriber.cursor(position), mark);
+        self.encoder.control_event(self.subscriber.cursor(position), event);
         self.last_cursor = position;
         self.last_synced = Some(Instant::now());
     }
 
     /// On a quiet stream the cursor moves on now and then, so that a reconnect has little to skip.
-    fn beat(&mut self) -> Bytes {
-        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
+    fn heartbeat_chunk(&mut self) -> Bytes {
+        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
         let is_quiet = self.subscriber.is_following();
         if due && is_quiet && self.subscriber.position() > self.last_cursor {
             self.synced(ControlEvent::Synced { events: 0 });
@@ -281,7 +281,7 @@ impl MessageBody for EventStream {
             Poll::Pending => {}
         }
         match self.heartbeat.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Ok(self.beat()))),
+            Poll::Ready(()) => Poll::Ready(Some(Ok(self.heartbeat_chunk()))),
             Poll::Pending => Poll::Pending,
         }
     }

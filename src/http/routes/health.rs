@@ -16,9 +16,9 @@ use crate::projection::ProjectionState;
     get, path = "/health", tag = "status",
     responses((status = 200, description = "How the server is", body = Health))
 )]
-pub async fn health(shared: web::Data<AppState>) -> HttpResponse {
-    let broker = &shared.broker;
-    let status = readiness(&shared).map_or_else(|problem| problem.code().entry().1, |()| "ok");
+pub async fn health(state: web::Data<AppState>) -> HttpResponse {
+    let broker = &state.broker;
+    let status = readiness(&state).map_or_else(|problem| problem.code().entry().1, |()| "ok");
     let projection = broker.projection();
     let (events, seq) = broker.hub().with_latest(|latest| (latest.public_count(), latest.head()));
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
@@ -27,15 +27,15 @@ pub async fn health(shared: web::Data<AppState>) -> HttpResponse {
         epoch: broker.hub().epoch().to_string(),
         seq,
         events,
-        streams: shared.streams.len(),
+        streams: state.streams.len(),
         unverified: broker.unverified(),
         projection: ProjectionHealth {
-            state: name(&projection.state()),
+            state: state_name(&projection.state()),
             seq: projection.applied(),
             lag: projection.lag(),
             ids_readable: projection.ids_complete(),
         },
-        rabbitmq: bridge(broker),
+        rabbitmq: bridge_health(broker),
     })
 }
 
@@ -59,12 +59,12 @@ pub async fn livez() -> HttpResponse {
         (status = 503, description = "They are not", body = ProblemBody),
     )
 )]
-pub async fn readyz(shared: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    readiness(&shared)?;
+pub async fn readyz(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    readiness(&state)?;
     Ok(HttpResponse::Ok()
         .content_type("text/plain")
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(format!("ok\n{}", bridge_lines(&shared.broker))))
+        .body(format!("ok\n{}", bridge_lines(&state.broker))))
 }
 
 /// Counters and gauges.
@@ -72,8 +72,8 @@ pub async fn readyz(shared: web::Data<AppState>) -> Result<HttpResponse, Problem
     get, path = "/metrics", tag = "status",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String))
 )]
-pub async fn metrics(shared: web::Data<AppState>) -> HttpResponse {
-    let broker = &shared.broker;
+pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
+    let broker = &state.broker;
     let metrics = broker.metrics();
     let (events, bytes, head) = broker
         .hub()
@@ -87,9 +87,9 @@ pub async fn metrics(shared: web::Data<AppState>) -> HttpResponse {
     metrics.latest_bytes.set(bytes as f64);
     metrics.queue_bytes.set(broker.queue_bytes() as f64);
     metrics.subscribers.set(broker.hub().subscribers() as f64);
-    metrics.streams.set(shared.streams.len() as f64);
-    metrics.registrations.set(shared.relay.len() as f64);
-    set_bridge(broker);
+    metrics.streams.set(state.streams.len() as f64);
+    metrics.registrations.set(state.relay.len() as f64);
+    set_bridge_metrics(broker);
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -99,16 +99,17 @@ pub async fn metrics(shared: web::Data<AppState>) -> HttpResponse {
 /// A bridge that is away makes nothing here unready: inserts and reads go on, and what is to go out
 /// waits in the log. So it is told, and takes no server out of service.
 fn bridge_lines(broker: &Broker) -> String {
-    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return String::new() };
-    let standing = |connected| if connected { "connected" } else { "away" };
+    let Some(BridgeHealth { out, inward }) = bridge_health(broker) else { return String::new() };
+    let connection_state = |connected| if connected { "connected" } else { "away" };
     let out = out.map(|out| {
-        format!("rabbitmq out: {}, {} records behind\n", standing(out.connected), out.lag)
+        format!("rabbitmq out: {}, {} records behind\n", connection_state(out.connected), out.lag)
     });
-    let inward = inward.map(|inward| format!("rabbitmq in: {}\n", standing(inward.connected)));
+    let inward =
+        inward.map(|inward| format!("rabbitmq in: {}\n", connection_state(inward.connected)));
     out.into_iter().chain(inward).collect()
 }
 
-fn bridge(broker: &Broker) -> Option<BridgeHealth> {
+fn bridge_health(broker: &Broker) -> Option<BridgeHealth> {
     let state = broker.bridge_state()?;
     let head = broker.head();
     let out = state.outbound.as_ref().map(|out| BridgeOutHealth {
@@ -121,8 +122,8 @@ fn bridge(broker: &Broker) -> Option<BridgeHealth> {
     Some(BridgeHealth { out, inward })
 }
 
-fn set_bridge(broker: &Broker) {
-    let Some(BridgeHealth { out, inward }) = bridge(broker) else { return };
+fn set_bridge_metrics(broker: &Broker) {
+    let Some(BridgeHealth { out, inward }) = bridge_health(broker) else { return };
     let metrics = &broker.metrics().bridge;
     if let Some(out) = out {
         metrics.out_connected.set(f64::from(out.connected));
@@ -133,14 +134,14 @@ fn set_bridge(broker: &Broker) {
     }
 }
 
-fn readiness(shared: &AppState) -> Result<(), Problem> {
-    if shared.broker.is_stopping() {
+fn readiness(state: &AppState) -> Result<(), Problem> {
+    if state.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown));
     }
-    if shared.broker.has_failed() {
+    if state.broker.has_failed() {
         return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
     }
-    match shared.broker.projection().state() {
+    match state.broker.projection().state() {
         ProjectionState::Failed(_) => {
             Err(Problem::new(Code::Behind).detail("the history cannot be rebuilt; see the log"))
         }
@@ -152,7 +153,7 @@ fn readiness(shared: &AppState) -> Result<(), Problem> {
     }
 }
 
-fn name(state: &ProjectionState) -> &'static str {
+fn state_name(state: &ProjectionState) -> &'static str {
     match state {
         ProjectionState::CatchingUp { .. } => "catching-up",
         ProjectionState::Closed => "closed",

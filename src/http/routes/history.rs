@@ -7,7 +7,7 @@ use crate::http::codec::etag::with_etag;
 use crate::http::codec::paths::{event_in_path, push_encoded};
 use crate::http::codec::query::{Query, malformed, without};
 use crate::http::codec::record_pages;
-use crate::http::codec::record_pages::{Layout, Range};
+use crate::http::codec::record_pages::{Layout, VersionRange};
 use crate::http::codec::schemas::{ProblemBody, RecordBody};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
@@ -36,22 +36,22 @@ use crate::record::{Identity, Name, Record, Timestamp, Version};
 )]
 pub async fn history(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let known = ["after_version", "limit", "order", "since", "until", "at", "to"];
     let query = Query::parse(request.query_string(), &known)?;
-    let identity = identity(event_in_path(&request, 0)?, &query)?;
-    if let Some(at) = time(&query, "at", Timestamp::parse)? {
+    let identity = public_identity(event_in_path(&request, 0)?, &query)?;
+    if let Some(at) = parse_time(&query, "at", Timestamp::parse)? {
         let others = known.iter().filter(|name| !["at", "to"].contains(name));
         if let Some(other) = others.into_iter().find(|name| query.all(name).next().is_some()) {
             return Err(malformed(format!("at asks for one record; leave out {other}")));
         }
-        return current_at(&shared, identity, at).await;
+        return current_at(&state, identity, at).await;
     }
-    let asked = HistoryQuery::parse(&query)?;
-    shared.broker.caught_up().await?;
-    let projection = shared.broker.projection().clone();
-    let (range, next) = block(move || asked.resolve(&projection, identity)).await?;
+    let history_query = HistoryQuery::parse(&query)?;
+    state.broker.caught_up().await?;
+    let projection = state.broker.projection().clone();
+    let (range, next) = read_blocking(move || history_query.resolve(&projection, identity)).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     response.insert_header((header::VARY, "Accept"));
@@ -61,8 +61,8 @@ pub async fn history(
             next_link(request.query_string(), "after_version", &after.to_string()),
         ));
     }
-    let projection = shared.broker.projection().clone();
-    Ok(record_pages::respond(response, projection, range, Layout::asked(&request)))
+    let projection = state.broker.projection().clone();
+    Ok(record_pages::respond(response, projection, range, Layout::accepted(&request)))
 }
 
 /// One version of an event.
@@ -84,22 +84,22 @@ pub async fn history(
 pub async fn version(
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["to"])?;
-    let identity = identity(event_in_path(&request, 1)?, &query)?;
+    let identity = public_identity(event_in_path(&request, 1)?, &query)?;
     let (_, version) = path.into_inner();
     let unknown = || {
         let detail = format!("{version:?} is no version of {:?}", identity.event.as_str());
         Problem::new(Code::UnknownVersion).detail(detail)
     };
     let number: Version = version.parse().map_err(|_| unknown())?;
-    shared.broker.caught_up().await?;
-    let projection = shared.broker.projection().clone();
+    state.broker.caught_up().await?;
+    let projection = state.broker.projection().clone();
     let wanted = identity.clone();
-    let record = block(move || {
-        latest(&projection, &wanted)?;
-        one(&projection, &wanted, number)
+    let record = read_blocking(move || {
+        latest_pointer(&projection, &wanted)?;
+        read_version(&projection, &wanted, number)
     });
     let record = record.await?.ok_or_else(unknown)?;
     let mut etag = String::from("\"");
@@ -127,10 +127,10 @@ impl HistoryQuery {
         };
         Ok(Self {
             after: query.parsed("after_version", "a version, as a number")?,
-            limit: limit(query)?,
+            limit: parse_limit(query)?,
             descending,
-            since: time(query, "since", Timestamp::parse_bound)?,
-            until: time(query, "until", Timestamp::parse_bound)?,
+            since: parse_time(query, "since", Timestamp::parse_bound)?,
+            until: parse_time(query, "until", Timestamp::parse_bound)?,
         })
     }
 
@@ -139,8 +139,8 @@ impl HistoryQuery {
         self,
         projection: &ProjectionHandle,
         identity: Identity,
-    ) -> Result<(Range, Option<Version>), Problem> {
-        let (mut start, mut end) = (1, latest(projection, &identity)?.version);
+    ) -> Result<(VersionRange, Option<Version>), Problem> {
+        let (mut start, mut end) = (1, latest_pointer(projection, &identity)?.version);
         if let Some(since) = self.since {
             start = projection.first_version_since(&identity, since)?.unwrap_or(end + 1);
         }
@@ -163,21 +163,21 @@ impl HistoryQuery {
                 next = Some(end);
             }
         }
-        Ok((Range { identity, versions: start..=end, descending: self.descending }, next))
+        Ok((VersionRange { identity, versions: start..=end, descending: self.descending }, next))
     }
 }
 
 async fn current_at(
-    shared: &AppState,
+    state: &AppState,
     identity: Identity,
     at: Timestamp,
 ) -> Result<HttpResponse, Problem> {
-    shared.broker.caught_up().await?;
-    let projection = shared.broker.projection().clone();
-    let record = block(move || {
-        latest(&projection, &identity)?;
+    state.broker.caught_up().await?;
+    let projection = state.broker.projection().clone();
+    let record = read_blocking(move || {
+        latest_pointer(&projection, &identity)?;
         match projection.version_at(&identity, at)? {
-            Some(version) => one(&projection, &identity, version),
+            Some(version) => read_version(&projection, &identity, version),
             None => Ok(None),
         }
     });
@@ -190,7 +190,7 @@ async fn current_at(
 }
 
 /// Nobody is a user in open mode, so private histories are nobody's.
-fn identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
+fn public_identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
     if query.one("to")?.is_some() {
         let detail = "without authentication nobody may read what is private to a user";
         return Err(Problem::new(Code::Private).detail(detail));
@@ -198,14 +198,14 @@ fn identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
     Ok(Identity { event, to: None })
 }
 
-fn latest(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
+fn latest_pointer(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
     projection.latest(identity)?.ok_or_else(|| {
         let detail = format!("nothing was ever inserted as {:?}", identity.event.as_str());
         Problem::new(Code::UnknownEvent).detail(detail)
     })
 }
 
-fn one(
+fn read_version(
     projection: &ProjectionHandle,
     identity: &Identity,
     version: Version,
@@ -214,14 +214,14 @@ fn one(
     Ok(projection.page(identity, &query)?.into_iter().next())
 }
 
-pub fn limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
+pub fn parse_limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
     match query.parsed("limit", "a number")? {
         Some(0) => Err(malformed("limit=0 asks for nothing; write at least 1")),
         limit => Ok(limit),
     }
 }
 
-pub fn time(
+pub fn parse_time(
     query: &Query<'_>,
     name: &str,
     parse: impl Fn(&str) -> Result<Timestamp, String>,
@@ -250,7 +250,7 @@ pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
 }
 
 /// Runs a read of the projection where it may block.
-pub async fn block<T: Send + 'static>(
+pub async fn read_blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
@@ -266,7 +266,7 @@ mod tests {
     /// It stood beside the one that it was to replace, and whoever followed the link was told that
     /// it stood twice.
     #[test]
-    fn a_link_replaces_a_parameter_whose_name_came_escaped() {
+    fn next_link_replaces_a_parameter_whose_name_is_escaped() {
         let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");
         assert_eq!(link, "<?limit=2&after_version=%C3%A9>; rel=\"next\"");
     }

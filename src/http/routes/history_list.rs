@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::{AuditName, ProblemBody};
 use crate::http::problem::Problem;
-use crate::http::routes::history::{block, limit, next_link};
+use crate::http::routes::history::{next_link, parse_limit, read_blocking};
 use crate::http::state::AppState;
 use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
 use crate::record::{FilterSet, Identity, Name};
@@ -34,12 +34,12 @@ const NAME_SCANS_MAX: usize = 10;
 )]
 pub async fn names(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event", "after", "limit"])?;
-    let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
+    let filters = FilterSet::parse(query.all("event"), state.broker.config().max_filters.get());
     let filters = filters.map_err(malformed)?;
-    let limit = limit(&query)?.unwrap_or(NAMES_MAX as u64).min(NAMES_MAX as u64);
+    let limit = parse_limit(&query)?.unwrap_or(NAMES_MAX as u64).min(NAMES_MAX as u64);
     let limit = usize::try_from(limit).unwrap_or(NAMES_MAX);
     let after = match query.one("after")? {
         Some(text) => {
@@ -47,9 +47,9 @@ pub async fn names(
         }
         None => None,
     };
-    shared.broker.caught_up().await?;
-    let projection = shared.broker.projection().clone();
-    let list = block(move || Ok(find_names(&projection, after, limit, &filters)?)).await?;
+    state.broker.caught_up().await?;
+    let projection = state.broker.projection().clone();
+    let list = read_blocking(move || Ok(find_names(&projection, after, limit, &filters)?)).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     if let Some(after) = &list.next {
@@ -64,7 +64,7 @@ pub async fn names(
 
 /// A page of the list.
 #[derive(Debug, Default)]
-struct List {
+struct NameList {
     names: Vec<(Identity, Pointer)>,
     /// The public name after which a next page goes on.
     next: Option<Name>,
@@ -77,7 +77,7 @@ fn find_names(
     after: Option<Name>,
     limit: usize,
     filters: &FilterSet,
-) -> Result<List, Unavailable> {
+) -> Result<NameList, Unavailable> {
     if let Some(names) = filters.exact_only() {
         let names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
         return look_up_names(names, limit, |identity| projection.latest(identity));
@@ -89,8 +89,8 @@ fn look_up_names<'a>(
     names: impl Iterator<Item = &'a Name>,
     limit: usize,
     latest: impl Fn(&Identity) -> Result<Option<Pointer>, Unavailable>,
-) -> Result<List, Unavailable> {
-    let mut list = List::default();
+) -> Result<NameList, Unavailable> {
+    let mut list = NameList::default();
     for event in names {
         let identity = Identity { event: event.clone(), to: None };
         if let Some(pointer) = latest(&identity)? {
@@ -110,8 +110,8 @@ fn scan_names(
     limit: usize,
     filters: &FilterSet,
     scan: impl Fn(Option<&Identity>, usize, &dyn Fn(&Identity) -> bool) -> Result<NamePage, Unavailable>,
-) -> Result<List, Unavailable> {
-    let mut list = List::default();
+) -> Result<NameList, Unavailable> {
+    let mut list = NameList::default();
     let mut after = after.map(|event| Identity { event, to: None });
     let passed = RefCell::new(None);
     let wanted = |identity: &Identity| {
@@ -136,7 +136,7 @@ fn scan_names(
     Ok(list)
 }
 
-impl List {
+impl NameList {
     /// Whether it holds more than was asked for; if so, it is cut there.
     fn is_cut_at(&mut self, limit: usize) -> bool {
         let is_longer = self.names.len() > limit;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_when_the_budget_of_scans_does_and_tells_where_to_go_on() {
+    fn page_that_uses_up_its_scans_ends_with_a_next_name() {
         let mut all: Vec<_> = public(0..250).collect();
         all.push(Identity { event: Name::parse("x.y").unwrap(), to: None });
         let expected = [
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_never_goes_on_after_a_private_name_and_passes_any_number_of_them() {
+    fn next_name_is_public_however_many_private_names_are_skipped() {
         let private = (0..350).map(|n| Identity {
             event: Name::parse("secret").unwrap(),
             to: Some(User::parse(&format!("u{n:04}")).unwrap()),

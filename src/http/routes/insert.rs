@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::broker::{Broker, Inserted};
 use crate::config::Config;
 use crate::http::codec::body::read_json;
-use crate::http::codec::paths::location;
+use crate::http::codec::paths::record_location;
 use crate::http::codec::schemas::{InsertBody, ProblemBody, Receipt};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
@@ -21,13 +21,13 @@ use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, User, json};
 
 /// How much of an error is shown that may quote what was sent.
-const SENTENCE_CHARS_MAX: usize = 200;
+const MESSAGE_CHARS_MAX: usize = 200;
 
 /// The members of an insert, borrowed from the checked body; each is read by itself, so that an
 /// error names it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Insert<'a> {
+struct InsertMembers<'a> {
     #[serde(borrow)]
     event: &'a RawValue,
     #[serde(borrow)]
@@ -66,10 +66,10 @@ pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a Ra
 pub async fn insert(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_json(&request, payload, shared.broker.config()).await?;
-    answer(&shared.broker, &body, request.path()).await
+    let body = read_json(&request, payload, state.broker.config()).await?;
+    answer(&state.broker, &body, request.path()).await
 }
 
 /// What the route answers to a body, where `path` leads to it.
@@ -89,7 +89,7 @@ pub fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpRespons
     response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
-        let location = location(prefix, record.identity(), record.version());
+        let location = record_location(prefix, record.identity(), record.version());
         response.insert_header((header::LOCATION, location));
     }
     response.body(inserted.receipts_json(is_batch))
@@ -120,20 +120,20 @@ pub fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Pro
         Cow::Borrowed(_) => body.clone(),
         Cow::Owned(compact) => compact.into(),
     };
-    Ok((take_apart(&compact, is_batch, config)?, is_batch))
+    Ok((parse_events(&compact, is_batch, config)?, is_batch))
 }
 
 /// The events of one insert, or of a batch, in compact JSON that was checked before.
-pub fn take_apart(
+pub fn parse_events(
     compact: &Bytes,
     is_batch: bool,
     config: &Config,
 ) -> Result<Vec<NewEvent>, Problem> {
     if !is_batch {
-        return Ok(vec![parse_one(compact, compact).map_err(invalid)?]);
+        return Ok(vec![parse_event(compact, compact).map_err(invalid)?]);
     }
     let items: Vec<&RawValue> =
-        serde_json::from_slice(compact).map_err(|e| invalid(sentence(&e)))?;
+        serde_json::from_slice(compact).map_err(|e| invalid(short_message(&e)))?;
     if items.len() > config.max_batch.get() {
         let max = config.max_batch;
         return Err(Problem::new(Code::BatchTooLong)
@@ -142,7 +142,7 @@ pub fn take_apart(
     }
     let mut events = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let event = parse_one(item.get().as_bytes(), compact);
+        let event = parse_event(item.get().as_bytes(), compact);
         events.push(event.map_err(|error| {
             invalid(format!("event {index} of the batch: {error}")).member("index", index)
         })?);
@@ -161,8 +161,8 @@ pub fn compact<'a>(
 }
 
 /// Takes one insert apart; `json` lies in `compact`.
-fn parse_one(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
-    let insert: Insert<'_> = object(json, "an object with event and data")?;
+fn parse_event(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
+    let insert: InsertMembers<'_> = object(json, "an object with event and data")?;
     let event = text("event", insert.event)?;
     let event = Name::parse(&event).map_err(|error| format!("event: {error}"))?;
     let to = insert.to.map(|to| text("to", to)).transpose()?;
@@ -191,11 +191,11 @@ pub fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> Result<
     if json.first() != Some(&b'{') {
         return Err(format!("send {expected}"));
     }
-    serde_json::from_slice(json).map_err(|error| sentence(&error))
+    serde_json::from_slice(json).map_err(|error| short_message(&error))
 }
 
 fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, String> {
-    serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", sentence(&error)))
+    serde_json::from_str(raw.get()).map_err(|error| format!("{name}: {}", short_message(&error)))
 }
 
 pub fn invalid(detail: impl std::fmt::Display) -> Problem {
@@ -203,10 +203,10 @@ pub fn invalid(detail: impl std::fmt::Display) -> Problem {
 }
 
 /// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
-fn sentence(error: &serde_json::Error) -> String {
+fn short_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
-    match text.char_indices().nth(SENTENCE_CHARS_MAX) {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

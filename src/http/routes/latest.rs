@@ -39,18 +39,18 @@ const CHUNK_BYTES: usize = 64 << 10;
 )]
 pub async fn latest(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event"])?;
-    let filters = FilterSet::parse(query.all("event"), shared.broker.config().max_filters.get());
+    let filters = FilterSet::parse(query.all("event"), state.broker.config().max_filters.get());
     let selector = Selector::new(filters.map_err(malformed)?, None);
-    if shared.broker.is_stopping() {
+    if state.broker.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
     }
     // A client that does not read holds on to what was newest then, as a stream does not.
     let peer = request.peer_addr().map(|address| address.ip());
-    let open = shared.streams.open(peer, shared.broker.config())?;
-    let hub = shared.broker.hub();
+    let slot = state.streams.open(peer, state.broker.config())?;
+    let hub = state.broker.hub();
     let mut records: Vec<Arc<Record>> = Vec::new();
     let mut position: Seq = 0;
     loop {
@@ -70,7 +70,7 @@ pub async fn latest(
     // Nothing disappears, so the newest seq among what matches tells one answer from another.
     let latest = records.last().map_or(0, |record| record.seq());
     let etag = format!("W/\"{}-{latest}-{}\"", cursor.epoch, cursor.view);
-    Ok(with_etag(&request, &etag, "application/json", || Body::new(cursor, records, open)))
+    Ok(with_etag(&request, &etag, "application/json", || LatestStream::new(cursor, records, slot)))
 }
 
 /// An event that changed between two slices stands in both: the later one is its newest.
@@ -82,28 +82,28 @@ fn keep_latest(records: &mut Vec<Arc<Record>>) {
 }
 
 /// The answer, put together as it is sent: records are shared with whoever else sends them.
-struct Body {
+struct LatestStream {
     size: u64,
     /// What comes before the next record.
     head: Vec<u8>,
     records: std::vec::IntoIter<Arc<Record>>,
     ended: bool,
-    _open: StreamSlot,
+    _slot: StreamSlot,
 }
 
-impl Body {
-    fn new(cursor: Cursor, records: Vec<Arc<Record>>, open: StreamSlot) -> Self {
+impl LatestStream {
+    fn new(cursor: Cursor, records: Vec<Arc<Record>>, slot: StreamSlot) -> Self {
         let head = format!("{{\"cursor\":\"{cursor}\",\"records\":[").into_bytes();
         let bytes: usize = records.iter().map(|record| record.json().len()).sum();
         let commas = records.len().saturating_sub(1);
         let size = (head.len() + bytes + commas + END.len()) as u64;
-        Self { size, head, records: records.into_iter(), ended: false, _open: open }
+        Self { size, head, records: records.into_iter(), ended: false, _slot: slot }
     }
 }
 
 const END: &[u8] = b"]}";
 
-impl MessageBody for Body {
+impl MessageBody for LatestStream {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {

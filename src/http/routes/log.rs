@@ -30,7 +30,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
 )]
 pub async fn log(
     request: HttpRequest,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["after", "limit"])?;
     let after: Seq = query.parsed("after", "a seq, as a number")?.unwrap_or(0);
@@ -38,9 +38,9 @@ pub async fn log(
     if limit == Some(0) {
         return Err(malformed("limit=0 asks for nothing; write at least 1"));
     }
-    let head = shared.broker.head();
+    let head = state.broker.head();
     let last = limit.map_or(head, |limit| after.saturating_add(limit).min(head));
-    let follower = shared.broker.reader().follow(after.min(head));
+    let follower = state.broker.reader().follow(after.min(head));
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-cache"));
     Ok(response.content_type("application/x-ndjson").streaming(lines(follower, last)))

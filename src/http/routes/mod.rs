@@ -24,9 +24,9 @@ use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 
 /// Adds every route, and what is around all of them.
-pub fn configure(service: &mut web::ServiceConfig, shared: web::Data<AppState>) {
+pub fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
     let scope = web::scope("")
-        .app_data(shared.clone())
+        .app_data(state.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
         .service(resource("/events", &[Method::GET], web::get().to(events::events)))
         .service(resource("/ws", &[Method::GET], web::get().to(ws::ws)))
@@ -52,7 +52,7 @@ pub fn configure(service: &mut web::ServiceConfig, shared: web::Data<AppState>) 
         .service(resource("/page.css", READ, read().to(console::style)))
         .service(resource("/icon.svg", READ, read().to(console::icon)))
         .default_service(web::to(not_found))
-        .wrap(Middleware::new(shared));
+        .wrap(Middleware::new(state));
     service.service(scope);
 }
 

@@ -37,12 +37,12 @@ use crate::http::routes::{
         (name = "status", description = "How the server is"),
     )
 )]
-struct Api;
+struct ApiDocument;
 
 /// The OpenAPI 3.1 document as JSON.
 #[must_use]
 pub fn openapi_json() -> String {
-    Api::openapi().to_pretty_json().expect("the document serialises")
+    ApiDocument::openapi().to_pretty_json().expect("the document serialises")
 }
 
 /// This document.

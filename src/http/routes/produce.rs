@@ -39,9 +39,9 @@ use crate::record::{Data, Identity, NewEvent};
 pub async fn produce(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
+    let broker = &state.broker;
     let event = event_in_path(&request, 0)?;
     let query = Query::parse(request.query_string(), &["id", "expected_version"])?;
     let id = query.parsed("id", "a UUID")?;

@@ -6,9 +6,9 @@ use crate::broker::{Resume, Subscribe};
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::Problem;
-use crate::http::routes::events::subscription;
+use crate::http::routes::events::parse_subscription;
 use crate::http::socket::message::SocketRequest;
-use crate::http::socket::{Ask, Format, Handshake, Session, message};
+use crate::http::socket::{Format, Handshake, SocketAction, SocketSession, message};
 use crate::http::state::AppState;
 
 const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId", "lastEventID"];
@@ -33,32 +33,32 @@ const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId"
 pub async fn ws(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let handshake = Handshake::check(&request, &shared)?;
+    let handshake = Handshake::check(&request, &state)?;
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
-    let subscribe = subscription(&request, &query, shared.broker.config())?;
+    let subscribe = parse_subscription(&request, &query, state.broker.config())?;
     let (user, replay) = (subscribe.user.clone(), subscribe.replay);
-    let settings = shared.clone();
-    let meaning = Box::new(move |text: &str| {
-        let (wish, reference) = message::parse(text, settings.broker.config());
-        match wish {
+    let state_for_messages = state.clone();
+    let on_message = Box::new(move |text: &str| {
+        let (request, reference) = message::parse(text, state_for_messages.broker.config());
+        match request {
             Ok(SocketRequest::Insert { events, is_batch }) => {
-                Ask::Insert { events, is_batch, reference }
+                SocketAction::Insert { events, is_batch, reference }
             }
-            Ok(SocketRequest::Ping) => Ask::Pong,
+            Ok(SocketRequest::Ping) => SocketAction::Pong,
             Ok(SocketRequest::Topics(filters)) => {
                 // The client holds what it asked for before, and is told to discard that.
                 let resume = Resume::Lost;
                 let subscribe =
                     Subscribe { filters: Some(filters), user: user.clone(), resume, replay };
-                Ask::Change { subscribe, reference }
+                SocketAction::Resubscribe { subscribe, reference }
             }
-            Err(problem) => Ask::Refuse { problem, reference },
+            Err(problem) => SocketAction::Refuse { problem, reference },
         }
     });
     let format = Format::Messages;
-    let session = Session { subscribe, format, meaning, end: None, passing: None };
-    let place = handshake.place(None)?;
-    handshake.accept(payload, session, place)
+    let session = SocketSession { subscribe, format, on_message, end: None, on_records: None };
+    let slot = handshake.reserve(None)?;
+    handshake.accept(payload, session, slot)
 }

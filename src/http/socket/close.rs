@@ -26,7 +26,7 @@ impl Closing {
 
     /// 1001: the server goes. The reason says when to come back, `retry:<milliseconds>`, each
     /// client at a time of its own.
-    pub fn away() -> Self {
+    pub fn going_away() -> Self {
         let retry = String::from_utf8_lossy(&sse::retry()).trim_end().to_owned();
         Self { code: Some(1001), reason: Cow::Owned(retry) }
     }
@@ -43,17 +43,17 @@ impl Closing {
     }
 
     /// 1008: no pong, and nothing else, came in time.
-    pub fn silent() -> Self {
+    pub fn no_pong() -> Self {
         Self::new(1008, "a ping was not answered in time")
     }
 
     /// 1008: a message was begun and not ended in time.
-    pub fn slow() -> Self {
+    pub fn message_timeout() -> Self {
         Self::new(1008, "a message came too slowly")
     }
 
     /// 1011: not the client's doing; it says nothing of the inside.
-    pub fn broken() -> Self {
+    pub fn log_unreadable() -> Self {
         Self::new(1011, "the log cannot be read")
     }
 }

@@ -48,28 +48,29 @@ pub struct Frames {
     message: Vec<u8>,
     message_bytes_max: usize,
     /// Since when a message is on its way that is not whole.
-    begun: Option<Instant>,
+    unfinished_since: Option<Instant>,
 }
 
 impl Frames {
     pub fn new(payload: Payload, message_bytes_max: usize) -> Self {
         let codec = Codec::new().max_size(message_bytes_max);
         let (buffer, message) = (BytesMut::new(), Vec::new());
-        Self { payload, codec, buffer, message, message_bytes_max, begun: None }
+        Self { payload, codec, buffer, message, message_bytes_max, unfinished_since: None }
     }
 
     /// The next frame. After an error or an end it must not be asked again.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, FrameFault>> {
         loop {
             if let Some(frame) = self.frame()? {
-                return Poll::Ready(self.take_in(frame));
+                return Poll::Ready(self.receive(frame));
             }
             match Pin::new(&mut self.payload).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => self.buffer.extend_from_slice(&chunk),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Ok(Received::Gone)),
                 Poll::Pending => {
                     let is_partial = self.has_more() || !self.message.is_empty();
-                    self.begun = is_partial.then(|| self.begun.unwrap_or_else(Instant::now));
+                    self.unfinished_since =
+                        is_partial.then(|| self.unfinished_since.unwrap_or_else(Instant::now));
                     return Poll::Pending;
                 }
             }
@@ -82,13 +83,13 @@ impl Frames {
     }
 
     /// Since when the client leaves a message unfinished.
-    pub fn begun(&self) -> Option<Instant> {
-        self.begun
+    pub fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished_since
     }
 
     /// The client is not listened to for a while, and is not to blame.
     pub fn pause(&mut self) {
-        self.begun = None;
+        self.unfinished_since = None;
     }
 
     /// The next frame, if it is whole.
@@ -106,9 +107,9 @@ impl Frames {
         frame.map_err(|_| FrameFault::Protocol("a frame breaks RFC 6455"))
     }
 
-    fn take_in(&mut self, frame: Frame) -> Result<Received, FrameFault> {
+    fn receive(&mut self, frame: Frame) -> Result<Received, FrameFault> {
         if matches!(frame, Frame::Text(_) | Frame::Continuation(Item::Last(_))) {
-            self.begun = None;
+            self.unfinished_since = None;
         }
         match frame {
             Frame::Close(reason) => {

@@ -8,7 +8,7 @@ use crate::config::{Authority, Config, Origin};
 use crate::http::middleware::cors_host::named_host;
 use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::{Code, Problem};
-use crate::http::socket::session::Session;
+use crate::http::socket::session::SocketSession;
 use crate::http::socket::stream::SocketStream;
 use crate::http::state::AppState;
 use crate::record::User;
@@ -16,40 +16,40 @@ use crate::record::User;
 /// A request that asks for a socket, and may have one.
 pub struct Handshake<'a> {
     request: &'a HttpRequest,
-    shared: &'a AppState,
+    state: &'a AppState,
 }
 
 impl<'a> Handshake<'a> {
     /// Checks that `request` asks for a socket, and that its page may: browsers open sockets across
     /// sites, with cookies and without a preflight, so that `Origin` is all that keeps a hostile
     /// page from speaking as its visitor.
-    pub fn check(request: &'a HttpRequest, shared: &'a AppState) -> Result<Self, Problem> {
+    pub fn check(request: &'a HttpRequest, state: &'a AppState) -> Result<Self, Problem> {
         verify_handshake(request.head()).map_err(refusal)?;
-        check_origin(request, shared.broker.config())?;
-        Ok(Self { request, shared })
+        check_origin(request, state.broker.config())?;
+        Ok(Self { request, state })
     }
 
     /// Takes a place for the socket, if there is one; to be asked for before the session does
     /// anything to others.
-    pub fn place(&self, user: Option<User>) -> Result<StreamSlot, Problem> {
-        let broker = &self.shared.broker;
+    pub fn reserve(&self, user: Option<User>) -> Result<StreamSlot, Problem> {
+        let broker = &self.state.broker;
         if broker.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
         }
         let address = self.request.peer_addr().map(|address| address.ip());
-        self.shared.streams.open_for(address, user, broker.config())
+        self.state.streams.open_for(address, user, broker.config())
     }
 
     /// Opens the socket in its place.
     pub fn accept(
         self,
         payload: web::Payload,
-        session: Session,
-        place: StreamSlot,
+        session: SocketSession,
+        slot: StreamSlot,
     ) -> Result<HttpResponse, Problem> {
-        let Self { request, shared } = self;
-        let broker = shared.broker.clone();
-        let stream = SocketStream::new(broker, payload.into_inner(), session, place);
+        let Self { request, state } = self;
+        let broker = state.broker.clone();
+        let stream = SocketStream::new(broker, payload.into_inner(), session, slot);
         let response = handshake_response(request.head()).message_body(stream);
         let response = response.map_err(|error| {
             tracing::error!(%error, "a handshake cannot be answered");

@@ -23,13 +23,13 @@ pub enum Due {
 /// that does not end would be held for ever, so it has the time that a request body has.
 pub struct Keepalive {
     heartbeat: Duration,
-    patience: Duration,
+    pong_timeout: Duration,
     next_ping: Instant,
     /// When the oldest ping was sent that nothing was heard after.
     unanswered: Option<Instant>,
     message_timeout: Duration,
     /// When the message began that is not whole.
-    message_begun: Option<Instant>,
+    message_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -38,11 +38,11 @@ impl Keepalive {
         let next_ping = Instant::now() + config.heartbeat;
         Self {
             heartbeat: config.heartbeat,
-            patience: config.stall_timeout,
+            pong_timeout: config.stall_timeout,
             next_ping,
             unanswered: None,
             message_timeout: config.body_timeout,
-            message_begun: None,
+            message_since: None,
             timer: Box::pin(sleep_until(next_ping)),
         }
     }
@@ -53,9 +53,9 @@ impl Keepalive {
     }
 
     /// Since when a message is not whole.
-    pub fn message_begun(&mut self, begun: Option<Instant>) {
-        if begun != self.message_begun {
-            self.message_begun = begun;
+    pub fn message_since(&mut self, begun: Option<Instant>) {
+        if begun != self.message_since {
+            self.message_since = begun;
             if begun.is_some() {
                 self.rearm();
             }
@@ -90,11 +90,11 @@ impl Keepalive {
     }
 
     fn silent_at(&self) -> Option<Instant> {
-        self.unanswered.map(|since| since + self.patience)
+        self.unanswered.map(|since| since + self.pong_timeout)
     }
 
     fn slow_at(&self) -> Option<Instant> {
-        self.message_begun.map(|since| since + self.message_timeout)
+        self.message_since.map(|since| since + self.message_timeout)
     }
 
     fn rearm(&mut self) {

@@ -41,16 +41,16 @@ pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Op
     };
     let Ok(mut members) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(&compact)
     else {
-        return (Err(unknown("that is no object")), None);
+        return (Err(malformed("that is no object")), None);
     };
     let reference = match members.remove("ref").map(reference).transpose() {
         Ok(reference) => reference,
         Err(problem) => return (Err(problem), None),
     };
-    (wish(&members, &compact, config), reference)
+    (parse_members(&members, &compact, config), reference)
 }
 
-fn wish(
+fn parse_members(
     members: &BTreeMap<Cow<'_, str>, &RawValue>,
     compact: &Bytes,
     config: &Config,
@@ -58,20 +58,21 @@ fn wish(
     let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
     match (all.next(), all.next()) {
         (Some(("insert", _)), Some(("topics", _))) => {
-            Err(unknown("insert and topics stand together, and an answer is to one of them"))
+            Err(malformed("insert and topics stand together, and an answer is to one of them"))
         }
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
-            let events = insert::take_apart(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
+            let events =
+                insert::parse_events(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
             Ok(SocketRequest::Insert { events, is_batch })
         }
         (Some(("topics", raw)), None) => topics(raw, config).map(SocketRequest::Topics),
-        (None, _) => Err(unknown("that object is empty")),
+        (None, _) => Err(malformed("that object is empty")),
         (Some((first, _)), second) => {
             let is_known = matches!(first, "insert" | "topics");
             let other = second.filter(|_| is_known).map_or(first, |(second, _)| second);
             let other: String = other.chars().take(MEMBER_CHARS_MAX).collect();
-            Err(unknown(&format!("there is no member {other:?} here")))
+            Err(malformed(&format!("there is no member {other:?} here")))
         }
     }
 }
@@ -126,7 +127,7 @@ fn reference(raw: &RawValue) -> Result<Reference, Problem> {
     Err(Problem::new(Code::MalformedMessage).detail(detail))
 }
 
-fn unknown(what: &str) -> Problem {
+fn malformed(what: &str) -> Problem {
     let detail = format!(
         "{what}; send {{\"topics\":[filters]}}, {{\"insert\":{{…}}}}, each with a \"ref\" if you \
          like, or the text ping"

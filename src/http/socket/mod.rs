@@ -4,7 +4,7 @@
 //! end. Promises that a socket costs what an event stream costs: a position and a view, no queue,
 //! everything new in one write; that what a client makes it hold is bounded by
 //! `BROKER_MAX_BODY_BYTES` and constants here; and that a page of another site gets no socket.
-//! Does not know what the routes on it mean: each hands in a [`Session`].
+//! Does not know what the routes on it mean: each hands in a [`SocketSession`].
 
 mod close;
 mod frames;
@@ -20,4 +20,4 @@ mod stream;
 
 pub use close::Closing;
 pub use handshake::Handshake;
-pub use session::{Ask, Format, Session};
+pub use session::{Format, SocketAction, SocketSession};

@@ -47,7 +47,7 @@ impl Outbox {
         std::mem::take(&mut self.out).into()
     }
 
-    pub fn has_marks(&self) -> bool {
+    pub fn sends_control_events(&self) -> bool {
         self.format == Format::Messages
     }
 
@@ -89,11 +89,16 @@ impl Outbox {
     }
 
     /// A mark, and to which of the client's messages it belongs.
-    pub fn mark(&mut self, cursor: Cursor, mark: ControlEvent, reference: Option<&Reference>) {
-        if !self.has_marks() {
+    pub fn control_event(
+        &mut self,
+        cursor: Cursor,
+        event: ControlEvent,
+        reference: Option<&Reference>,
+    ) {
+        if !self.sends_control_events() {
             return;
         }
-        let message = match mark {
+        let message = match event {
             ControlEvent::Reset => format!("{{\"reset\":{{\"cursor\":\"{cursor}\"}}"),
             ControlEvent::Synced { events } => {
                 format!("{{\"synced\":{{\"cursor\":\"{cursor}\",\"events\":{events}}}")

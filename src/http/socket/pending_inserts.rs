@@ -17,12 +17,12 @@ use crate::order::{ProposeError, Ticket};
 use crate::record::NewEvent;
 
 /// Inserts of one socket that wait for the disk at once; bytes bound them too.
-const WAITING_MAX: usize = 64;
+const PENDING_MAX: usize = 64;
 
 pub struct PendingInserts {
     broker: Broker,
-    proposing: Option<(LocalBoxFuture<'static, Result<Ticket, ProposeError>>, About)>,
-    waiting: VecDeque<(Result<Ticket, ProposeError>, About)>,
+    proposing: Option<(LocalBoxFuture<'static, Result<Ticket, ProposeError>>, InsertContext)>,
+    waiting: VecDeque<(Result<Ticket, ProposeError>, InsertContext)>,
     /// Of the messages that brought them.
     bytes: usize,
     bytes_max: usize,
@@ -30,13 +30,13 @@ pub struct PendingInserts {
 
 /// Whether more of the client is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MoreWaiting {
+pub enum InsertArrival {
     Alone,
     Followed,
 }
 
 /// What an answer needs to know.
-struct About {
+struct InsertContext {
     is_batch: bool,
     reference: Option<Reference>,
     bytes: usize,
@@ -53,7 +53,7 @@ impl PendingInserts {
 
     /// Whether one more may come.
     pub fn has_room(&self) -> bool {
-        self.proposing.is_none() && self.waiting.len() < WAITING_MAX && self.bytes < self.bytes_max
+        self.proposing.is_none() && self.waiting.len() < PENDING_MAX && self.bytes < self.bytes_max
     }
 
     /// Whether all are answered.
@@ -69,39 +69,39 @@ impl PendingInserts {
         is_batch: bool,
         reference: Option<Reference>,
         bytes: usize,
-        company: MoreWaiting,
+        arrival: InsertArrival,
     ) {
         debug_assert!(self.has_room(), "who pushes asked before");
-        let about = About { is_batch, reference, bytes, since: Instant::now() };
+        let context = InsertContext { is_batch, reference, bytes, since: Instant::now() };
         self.bytes += bytes;
         let broker = self.broker.clone();
-        let comes_alone = company == MoreWaiting::Alone && self.waiting.is_empty();
+        let comes_alone = arrival == InsertArrival::Alone && self.waiting.is_empty();
         let proposing: LocalBoxFuture<'static, _> = match comes_alone {
             true => Box::pin(async move { broker.propose_waiting(events).await }),
             false => Box::pin(async move { broker.propose(events).await }),
         };
-        self.proposing = Some((proposing, about));
+        self.proposing = Some((proposing, context));
     }
 
     /// The next answer; pending for ever when there is nothing to answer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<InsertAnswer> {
         if let Some((proposing, _)) = &mut self.proposing
             && let Poll::Ready(proposed) = proposing.as_mut().poll(cx)
-            && let Some((_, about)) = self.proposing.take()
+            && let Some((_, context)) = self.proposing.take()
         {
-            self.waiting.push_back((proposed, about));
+            self.waiting.push_back((proposed, context));
         }
         let Some((first, _)) = self.waiting.front_mut() else { return Poll::Pending };
         let answer: Result<Inserted, ProposeError> = match first {
             Ok(ticket) => ready!(Pin::new(ticket).poll(cx)).map(Inserted::from),
             Err(error) => Err(error.clone()),
         };
-        let Some((_, about)) = self.waiting.pop_front() else { return Poll::Pending };
-        self.bytes -= about.bytes;
+        let Some((_, context)) = self.waiting.pop_front() else { return Poll::Pending };
+        self.bytes -= context.bytes;
         let answer = answer.map(|inserted| {
-            self.broker.metrics().inserted(about.since.elapsed());
-            inserted.receipts_json(about.is_batch)
+            self.broker.metrics().inserted(context.since.elapsed());
+            inserted.receipts_json(context.is_batch)
         });
-        Poll::Ready((answer.map_err(Problem::from), about.reference))
+        Poll::Ready((answer.map_err(Problem::from), context.reference))
     }
 }

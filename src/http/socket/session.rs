@@ -9,22 +9,22 @@ use crate::record::{NewEvent, Seq};
 use crate::subscription::Batch;
 
 /// A socket's subscription, how it is told, and what its client may say.
-pub struct Session {
+pub struct SocketSession {
     /// What is told first.
     pub subscribe: Subscribe,
     /// How.
     pub format: Format,
     /// What the client's messages mean. Dropped when the socket has ended, with all it holds.
-    pub meaning: Meaning,
+    pub on_message: OnMessage,
     /// Ends the socket when it is ready; `None` leaves that to the client and to the shutdown.
     pub end: Option<LocalBoxFuture<'static, Closing>>,
     /// Sees what is handed out, for a route that keeps the position or leaves records out.
-    pub passing: Option<Passing>,
+    pub on_records: Option<OnRecords>,
 }
 
 /// Is given the next records, of which it may take some away, and the subscriber's position behind
 /// them; also without records, when the position may have moved.
-pub type Passing = Box<dyn FnMut(&mut Batch, Seq)>;
+pub type OnRecords = Box<dyn FnMut(&mut Batch, Seq)>;
 
 /// How records are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +38,12 @@ pub enum Format {
 }
 
 /// What the text of a client's message asks for.
-pub type Meaning = Box<dyn FnMut(&str) -> Ask>;
+pub type OnMessage = Box<dyn FnMut(&str) -> SocketAction>;
 
 /// What a client asks for.
-pub enum Ask {
+pub enum SocketAction {
     /// Another subscription, from its beginning.
-    Change { subscribe: Subscribe, reference: Option<Reference> },
+    Resubscribe { subscribe: Subscribe, reference: Option<Reference> },
     /// An insert: one event, or a batch, which is answered with an array.
     Insert { events: Vec<NewEvent>, is_batch: bool, reference: Option<Reference> },
     /// The text `pong`.

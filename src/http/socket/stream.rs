@@ -13,20 +13,20 @@ use tracing::{debug, error};
 use crate::broker::Broker;
 use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::Problem;
-use crate::http::routes::events::SYNCED_AGAIN;
+use crate::http::routes::events::SYNCED_INTERVAL;
 use crate::http::socket::close::Closing;
 use crate::http::socket::frames::{Frames, Received};
 use crate::http::socket::keepalive::{Due, Keepalive};
 use crate::http::socket::outbox::Outbox;
-use crate::http::socket::pending_inserts::{MoreWaiting, PendingInserts};
-use crate::http::socket::session::{Ask, Meaning, Passing, Reference, Session};
+use crate::http::socket::pending_inserts::{InsertArrival, PendingInserts};
+use crate::http::socket::session::{OnMessage, OnRecords, Reference, SocketAction, SocketSession};
 use crate::record::Seq;
 use crate::subscription::{Batch, ControlEvent, Step, Subscriber};
 
 /// Bytes of answers after which a client is not listened to before it took them.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Frames that are looked at before others get their turn.
-const FRAMES_A_TURN: usize = 64;
+const FRAMES_PER_POLL_MAX: usize = 64;
 
 /// A socket. actix asks for the next chunk only when the last one left its write buffer, so a slow
 /// client is only a position, and one that takes no answers is not listened to.
@@ -35,11 +35,11 @@ pub struct SocketStream {
     subscriber: Subscriber,
     frames: Frames,
     inserts: PendingInserts,
-    meaning: Meaning,
+    on_message: OnMessage,
     /// What the last message asks for, as long as it has to wait, and the bytes of that message.
-    asked: Option<(Ask, usize)>,
+    pending_action: Option<(SocketAction, usize)>,
     end: Option<LocalBoxFuture<'static, Closing>>,
-    passing: Option<Passing>,
+    on_records: Option<OnRecords>,
     outbox: Outbox,
     keepalive: Keepalive,
     /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
@@ -48,16 +48,16 @@ pub struct SocketStream {
     last_cursor: Seq,
     last_synced: Option<Instant>,
     /// How it will end, and why, when the inserts before that are answered.
-    leaving: Option<(Closing, &'static str)>,
+    closing: Option<(Closing, &'static str)>,
     /// What a user gets may be private, and counts show nothing of that.
     is_counted: bool,
     /// Why it ended, for the log.
     ended: Option<&'static str>,
-    _open: StreamSlot,
+    _slot: StreamSlot,
 }
 
 impl SocketStream {
-    pub fn new(broker: Broker, payload: Payload, session: Session, open: StreamSlot) -> Self {
+    pub fn new(broker: Broker, payload: Payload, session: SocketSession, slot: StreamSlot) -> Self {
         let config = broker.config();
         let bytes_max = config.max_body_bytes;
         Self {
@@ -65,31 +65,31 @@ impl SocketStream {
             subscriber: broker.subscriber(session.subscribe),
             frames: Frames::new(payload, bytes_max),
             inserts: PendingInserts::new(broker.clone(), bytes_max),
-            meaning: session.meaning,
-            asked: None,
+            on_message: session.on_message,
+            pending_action: None,
             end: session.end,
-            passing: session.passing,
+            on_records: session.on_records,
             outbox: Outbox::new(session.format),
             keepalive: Keepalive::new(config),
             ping: None,
             last_cursor: 0,
             last_synced: None,
-            leaving: None,
+            closing: None,
             ended: None,
             broker,
-            _open: open,
+            _slot: slot,
         }
     }
 
     /// Stops listening and telling, and closes when what was asked before is answered.
-    fn leave(&mut self, closing: Closing, why: &'static str) {
-        self.leaving.get_or_insert((closing, why));
+    fn begin_close(&mut self, closing: Closing, why: &'static str) {
+        self.closing.get_or_insert((closing, why));
     }
 
     fn close_if_answered(&mut self) {
         if self.inserts.is_idle()
-            && self.asked.is_none()
-            && let Some((closing, why)) = self.leaving.take()
+            && self.pending_action.is_none()
+            && let Some((closing, why)) = self.closing.take()
         {
             self.outbox.close(&closing);
             self.ended = Some(why);
@@ -98,10 +98,10 @@ impl SocketStream {
 
     /// Takes in what the client sent, as far as its answers are taken and its inserts stored.
     fn poll_client(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..FRAMES_A_TURN {
-            self.do_asked(cx);
-            let is_listening = self.leaving.is_none()
-                && self.asked.is_none()
+        for _ in 0..FRAMES_PER_POLL_MAX {
+            self.perform_pending_action(cx);
+            let is_listening = self.closing.is_none()
+                && self.pending_action.is_none()
                 && self.inserts.has_room()
                 && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
@@ -113,55 +113,62 @@ impl SocketStream {
                 Poll::Pending => return,
                 Poll::Ready(Ok(received)) => {
                     self.keepalive.heard();
-                    self.take_in(received);
+                    self.receive(received);
                 }
                 Poll::Ready(Err(fault)) => {
                     debug!(?fault, "a socket is closed");
-                    self.leave(fault.into(), "the client broke the protocol");
+                    self.begin_close(fault.into(), "the client broke the protocol");
                 }
             }
         }
         // Before records are told: what was asked for last may change which they are.
-        self.do_asked(cx);
+        self.perform_pending_action(cx);
         // There may be more.
         cx.waker().wake_by_ref();
     }
 
-    fn take_in(&mut self, received: Received) {
+    fn receive(&mut self, received: Received) {
         match received {
-            Received::Close(code) => self.leave(Closing::echo(code), "the client closed it"),
+            Received::Close(code) => self.begin_close(Closing::echo(code), "the client closed it"),
             Received::Gone => self.ended = Some("the client left"),
             Received::Nothing => {}
             Received::Ping(payload) => self.ping = Some(payload),
-            Received::Text(text) => self.asked = Some(((self.meaning)(&text), text.len())),
+            Received::Text(text) => {
+                self.pending_action = Some(((self.on_message)(&text), text.len()))
+            }
         }
     }
 
     /// Does what the client asked for last. All is answered in order: what is no insert waits for
     /// the inserts before it.
-    fn do_asked(&mut self, cx: &mut Context<'_>) {
-        let is_insert = matches!(self.asked, Some((Ask::Insert { .. }, _)));
+    fn perform_pending_action(&mut self, cx: &mut Context<'_>) {
+        let is_insert = matches!(self.pending_action, Some((SocketAction::Insert { .. }, _)));
         if !is_insert && !self.inserts.is_idle() {
             return;
         }
-        let Some((ask, bytes)) = self.asked.take() else { return };
-        match ask {
-            Ask::Change { subscribe, reference } => {
+        let Some((action, bytes)) = self.pending_action.take() else { return };
+        match action {
+            SocketAction::Resubscribe { subscribe, reference } => {
                 self.subscriber = self.broker.subscriber(subscribe);
                 // At once, so that each change is answered, also one that is changed again. Where
                 // nothing is answered, such a change must not cost a read of the log.
-                if self.outbox.has_marks() {
+                if self.outbox.sends_control_events() {
                     let _ = self.poll_subscriber(cx, reference.as_ref());
                 }
             }
-            Ask::Insert { events, is_batch, reference } => {
-                let company =
-                    if self.frames.has_more() { MoreWaiting::Followed } else { MoreWaiting::Alone };
-                self.inserts.push(events, is_batch, reference, bytes, company);
+            SocketAction::Insert { events, is_batch, reference } => {
+                let arrival = if self.frames.has_more() {
+                    InsertArrival::Followed
+                } else {
+                    InsertArrival::Alone
+                };
+                self.inserts.push(events, is_batch, reference, bytes, arrival);
                 self.poll_inserts(cx);
             }
-            Ask::Pong => self.outbox.pong_text(),
-            Ask::Refuse { problem, reference } => self.refuse(&problem, reference.as_ref()),
+            SocketAction::Pong => self.outbox.pong_text(),
+            SocketAction::Refuse { problem, reference } => {
+                self.refuse(&problem, reference.as_ref())
+            }
         }
     }
 
@@ -185,36 +192,39 @@ impl SocketStream {
             && let Poll::Ready(closing) = end.as_mut().poll(cx)
         {
             self.end = None;
-            self.leave(closing, "the route ended it");
+            self.begin_close(closing, "the route ended it");
         }
     }
 
     fn poll_keepalive(&mut self, cx: &mut Context<'_>) {
-        self.keepalive.message_begun(self.frames.begun());
+        self.keepalive.message_since(self.frames.unfinished_since());
         while let Poll::Ready(due) = self.keepalive.poll(cx) {
             match due {
                 Due::Ping => {
                     self.outbox.ping();
-                    self.synced_again();
+                    self.resend_synced();
                 }
-                Due::Slow => return self.leave(Closing::slow(), "a message came too slowly"),
-                Due::Silent => return self.leave(Closing::silent(), "no pong came"),
+                Due::Slow => {
+                    return self
+                        .begin_close(Closing::message_timeout(), "a message came too slowly");
+                }
+                Due::Silent => return self.begin_close(Closing::no_pong(), "no pong came"),
             }
         }
     }
 
     /// On a quiet socket the cursor moves on now and then, so that a reconnect has little to skip.
-    fn synced_again(&mut self) {
-        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_AGAIN);
+    fn resend_synced(&mut self) {
+        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
         let is_quiet = self.subscriber.is_following();
         if due && is_quiet && self.subscriber.position() > self.last_cursor {
-            self.mark(ControlEvent::Synced { events: 0 }, None);
+            self.send_control_event(ControlEvent::Synced { events: 0 }, None);
         }
     }
 
     /// Until there is something to send: a step that says nothing in this format wakes nobody.
     fn poll_records(&mut self, cx: &mut Context<'_>) {
-        while self.leaving.is_none() && self.poll_subscriber(cx, None).is_ready() {
+        while self.closing.is_none() && self.poll_subscriber(cx, None).is_ready() {
             if self.outbox.len() > 0 {
                 return;
             }
@@ -224,51 +234,51 @@ impl SocketStream {
     /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
     fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
         let Poll::Ready(step) = self.subscriber.poll_step(cx) else {
-            self.pass(&mut Batch::default());
+            self.observe_records(&mut Batch::default());
             return Poll::Pending;
         };
         match step {
             Some(Ok(mut step)) => {
-                self.pass(&mut step.records);
-                self.tell(&step, reference);
+                self.observe_records(&mut step.records);
+                self.send_step(&step, reference);
             }
             Some(Err(error)) => {
                 error!(%error, "a socket ended early");
-                self.leave(Closing::broken(), "the log cannot be read");
+                self.begin_close(Closing::log_unreadable(), "the log cannot be read");
             }
-            None => self.leave(Closing::away(), "shutdown"),
+            None => self.begin_close(Closing::going_away(), "shutdown"),
         }
         Poll::Ready(())
     }
 
-    fn pass(&mut self, records: &mut Batch) {
-        if let Some(passing) = &mut self.passing {
-            passing(records, self.subscriber.position());
+    fn observe_records(&mut self, records: &mut Batch) {
+        if let Some(on_records) = &mut self.on_records {
+            on_records(records, self.subscriber.position());
         }
     }
 
-    fn tell(&mut self, step: &Step, reference: Option<&Reference>) {
+    fn send_step(&mut self, step: &Step, reference: Option<&Reference>) {
         if let Some(last) = step.records.last() {
             self.outbox.records(&step.records, |seq| self.subscriber.cursor(seq));
             self.last_cursor = last.seq();
         }
-        if let Some(mark) = step.control {
-            self.mark(mark, reference);
+        if let Some(event) = step.mark {
+            self.send_control_event(event, reference);
         }
         if self.is_counted {
             self.broker.metrics().delivered.increment(step.records.len() as u64);
         }
     }
 
-    fn mark(&mut self, mark: ControlEvent, reference: Option<&Reference>) {
-        let seq = match mark {
+    fn send_control_event(&mut self, event: ControlEvent, reference: Option<&Reference>) {
+        let seq = match event {
             ControlEvent::Reset => 0,
             ControlEvent::Synced { .. } => {
                 self.last_synced = Some(Instant::now());
                 self.subscriber.position()
             }
         };
-        self.outbox.mark(self.subscriber.cursor(seq), mark, reference);
+        self.outbox.control_event(self.subscriber.cursor(seq), event, reference);
         self.last_cursor = seq;
     }
 
@@ -307,7 +317,7 @@ impl MessageBody for SocketStream {
         }
         // A client that is answered is told as well, however much it asks.
         for poll in [Self::poll_end, Self::poll_keepalive, Self::poll_records] {
-            if this.ended.is_none() && this.leaving.is_none() {
+            if this.ended.is_none() && this.closing.is_none() {
                 poll(this, cx);
             }
         }

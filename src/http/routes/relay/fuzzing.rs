@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::http::routes::insert;
 use crate::http::routes::insert::compact;
-use crate::http::routes::relay::socket::parse_wish;
+use crate::http::routes::relay::socket::parse_topics_message;
 use crate::http::routes::relay::{parse_message, parse_registration};
 use crate::http::socket::message;
 use crate::http::socket::message::SocketRequest;
@@ -16,10 +16,10 @@ pub fn relay(bytes: &[u8]) {
     let config = Config::default();
     if let Ok(json) = compact(bytes, 1, &config) {
         registration(&json, &config);
-        published(&json, &config);
+        published_message(&json, &config);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
-        wish(text, &config);
+        topics_message(text, &config);
     }
 }
 
@@ -27,12 +27,12 @@ pub fn relay(bytes: &[u8]) {
 fn registration(json: &[u8], config: &Config) {
     let Ok((user, filters)) = parse_registration(json, config) else { return };
     let topics: Vec<_> = filters.canonical().collect();
-    let plain = json!({ "user_id": user.as_str(), "topics": topics }).to_string();
-    assert_eq!(parse_registration(plain.as_bytes(), config), Ok((user, filters)));
+    let rewritten = json!({ "user_id": user.as_str(), "topics": topics }).to_string();
+    assert_eq!(parse_registration(rewritten.as_bytes(), config), Ok((user, filters)));
 }
 
 /// A message is an insert, which could have been sent to `/insert`.
-fn published(json: &[u8], config: &Config) {
+fn published_message(json: &[u8], config: &Config) {
     let Ok(event) = parse_message(json) else { return };
     let name = Value::from(event.identity.event.as_str());
     let data = std::str::from_utf8(event.data.as_bytes()).expect("JSON is text");
@@ -43,8 +43,8 @@ fn published(json: &[u8], config: &Config) {
 }
 
 /// Topics are what they are on `/ws`, where each message names one at least and may have a `ref`.
-fn wish(text: &str, config: &Config) {
-    let topics = parse_wish(text, config);
+fn topics_message(text: &str, config: &Config) {
+    let topics = parse_topics_message(text, config);
     match message::parse(text, config) {
         (Ok(SocketRequest::Topics(filters)), None) => assert_eq!(topics.ok(), Some(filters)),
         _ => assert!(topics.is_err() || topics.is_ok_and(|topics| topics == FilterSet::nothing())),

@@ -86,9 +86,9 @@ pub struct PublishBody<'a> {
 pub async fn register(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
+    let broker = &state.broker;
     let config = broker.config();
     let body = read_json(&request, payload, config).await?;
     if broker.is_stopping() {
@@ -98,7 +98,7 @@ pub async fn register(
     let (user, filters) = parse_registration(&compact(&body, 1, config)?, config)
         .map_err(|detail| Problem::new(Code::InvalidRegistration).detail(detail))?;
     let head = broker.head();
-    let id = shared.relay.register(user, Topics::after(head, filters), head).map_err(|full| {
+    let id = state.relay.register(user, Topics::after(head, filters), head).map_err(|full| {
         Problem::new(Code::TooManyRegistrations)
             .detail("come back soon: those that stay away expire")
             .member("limit", full.registrations_max.get())
@@ -118,11 +118,11 @@ pub async fn register(
 )]
 pub async fn forget(
     path: web::Path<String>,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     match Uuid::try_parse(&path) {
-        Ok(id) if shared.relay.forget(id) => Ok(HttpResponse::NoContent().finish()),
-        _ => Err(unknown()),
+        Ok(id) if state.relay.forget(id) => Ok(HttpResponse::NoContent().finish()),
+        _ => Err(unknown_registration()),
     }
 }
 
@@ -144,9 +144,9 @@ pub async fn forget(
 pub async fn publish(
     request: HttpRequest,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let broker = &shared.broker;
+    let broker = &state.broker;
     let config = broker.config();
     let body = read_json(&request, payload, config).await?;
     let started = Instant::now();
@@ -157,7 +157,7 @@ pub async fn publish(
 }
 
 /// A registration that is not, or is no more; without its id, which may be somebody's.
-fn unknown() -> Problem {
+fn unknown_registration() -> Problem {
     Problem::new(Code::UnknownRegistration)
         .detail("it expired, was deleted, or never was: POST /register again")
 }

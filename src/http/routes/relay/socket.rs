@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
-use crate::http::routes::bare_socket::bare_or_record;
+use crate::http::routes::bare_socket::parse_format;
 use crate::http::routes::insert::{compact, object};
-use crate::http::routes::relay::{parse_topics, unknown};
-use crate::http::socket::{Ask, Closing, Handshake, Session};
+use crate::http::routes::relay::{parse_topics, unknown_registration};
+use crate::http::socket::{Closing, Handshake, SocketAction, SocketSession};
 use crate::http::state::AppState;
 use crate::record::{FilterSet, Record, Seq};
 use crate::relay::{Connection, EndReason};
@@ -53,29 +53,29 @@ pub async fn connect(
     request: HttpRequest,
     path: web::Path<String>,
     payload: web::Payload,
-    shared: web::Data<AppState>,
+    state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let id = Uuid::try_parse(&path).map_err(|_| unknown())?;
-    let user = shared.relay.user(id).ok_or_else(unknown)?;
-    let handshake = Handshake::check(&request, &shared)?;
-    let format = bare_or_record(&Query::parse(request.query_string(), &["format"])?)?;
+    let id = Uuid::try_parse(&path).map_err(|_| unknown_registration())?;
+    let user = state.relay.user(id).ok_or_else(unknown_registration)?;
+    let handshake = Handshake::check(&request, &state)?;
+    let format = parse_format(&Query::parse(request.query_string(), &["format"])?)?;
     // One that is refused does not end the connection that there is.
-    let place = handshake.place(Some(user))?;
-    let (connection, ends) = shared.relay.connect(id).ok_or_else(unknown)?;
-    let client = ConnectedClient { broker: shared.broker.clone(), connection };
+    let slot = handshake.reserve(Some(user))?;
+    let (connection, ends) = state.relay.connect(id).ok_or_else(unknown_registration)?;
+    let client = ConnectedClient { broker: state.broker.clone(), connection };
     let subscribe = client.subscription();
     let client = Rc::new(RefCell::new(client));
-    let passing = client.clone();
-    let session = Session {
+    let on_records = client.clone();
+    let session = SocketSession {
         subscribe,
         format,
-        meaning: Box::new(move |text| client.borrow_mut().meaning(text)),
+        on_message: Box::new(move |text| client.borrow_mut().on_message(text)),
         end: Some(ends.map(closing).boxed_local()),
-        passing: Some(Box::new(move |records, position| {
-            passing.borrow().pass(records, position);
+        on_records: Some(Box::new(move |records, position| {
+            on_records.borrow().on_records(records, position);
         })),
     };
-    handshake.accept(payload, session, place)
+    handshake.accept(payload, session, slot)
 }
 
 /// A registered client that is connected.
@@ -97,42 +97,43 @@ impl ConnectedClient {
         }
     }
 
-    fn meaning(&mut self, text: &str) -> Ask {
+    fn on_message(&mut self, text: &str) -> SocketAction {
         // Some clients end their text with a line break.
         if text.trim_end_matches(['\r', '\n']) == "ping" {
-            return Ask::Pong;
+            return SocketAction::Pong;
         }
-        match parse_wish(text, self.broker.config()) {
+        match parse_topics_message(text, self.broker.config()) {
             Ok(filters) => {
                 let topics = self.connection.topics().changed(self.broker.head(), filters);
                 self.connection.change(topics);
-                Ask::Change { subscribe: self.subscription(), reference: None }
+                SocketAction::Resubscribe { subscribe: self.subscription(), reference: None }
             }
-            Err(problem) => Ask::Refuse { problem, reference: None },
+            Err(problem) => SocketAction::Refuse { problem, reference: None },
         }
     }
 
-    fn pass(&self, records: &mut Batch, position: Seq) {
+    fn on_records(&self, records: &mut Batch, position: Seq) {
         let topics = self.connection.topics();
-        let want = |record: &Arc<Record>| topics.matches(record.event(), record.seq());
+        let is_wanted = |record: &Arc<Record>| topics.want(record.event(), record.seq());
         // What is shared with others is left as it is, as long as all of it is wanted.
-        if !records.iter().all(want) {
-            let wanted: Vec<_> = records.iter().filter(|record| want(record)).cloned().collect();
+        if !records.iter().all(is_wanted) {
+            let wanted: Vec<_> =
+                records.iter().filter(|record| is_wanted(record)).cloned().collect();
             *records = wanted.into();
         }
         self.connection.set_position(position);
     }
 }
 
-pub fn parse_wish(text: &str, config: &Config) -> Result<FilterSet, Problem> {
+pub fn parse_topics_message(text: &str, config: &Config) -> Result<FilterSet, Problem> {
     let refuse = |why: String| {
         Problem::new(Code::MalformedMessage)
             .detail(format!("{why}; this socket takes {{\"topics\":[filters]}} and the text ping"))
     };
     // An array in an object is all that can be meant.
     let json = compact(text.as_bytes(), 1, config)?;
-    let wish: RelayRequest<'_> = object(&json, "an object with topics").map_err(refuse)?;
-    parse_topics(wish.topics, config).map_err(refuse)
+    let request: RelayRequest<'_> = object(&json, "an object with topics").map_err(refuse)?;
+    parse_topics(request.topics, config).map_err(refuse)
 }
 
 fn closing(ending: EndReason) -> Closing {

@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_is_the_user_of_its_digits() {
+    fn whole_number_is_the_user_named_by_its_digits() {
         for (json, text) in [
             ("1", "1"),
             ("\"1\"", "1"),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_and_told_what_to_write() {
+    fn other_values_are_refused_with_advice() {
         for json in ["1.0", "1e3", "-0", "null", "true", "[]", "{}", "\"\"", "\"a b\""] {
             let refused = user(json).expect_err(json);
             assert!(refused.starts_with("user_id: "), "{refused}");
