@@ -1,4 +1,4 @@
-//! What must hold of every text and every byte that a client sends.
+//! Properties of the parsers of everything that a client sends.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -26,7 +26,7 @@ use crate::http::socket::message;
 use crate::http::socket::message::SocketRequest;
 use crate::record::{FilterSet, Identity, Name, Timestamp};
 
-/// Every parameter that some route knows.
+/// The parameters of all routes.
 const PARAMETERS: [&str; 19] = [
     "ack",
     "after",
@@ -49,11 +49,11 @@ const PARAMETERS: [&str; 19] = [
     "wait",
 ];
 
-/// A query string means the same when what was understood is written again, and the link to a next
-/// page means the same but for where it goes on.
+/// A query string that is parsed and written again has the same meaning; a link to the next page
+/// differs only in where it continues.
 pub fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // Whatever a client holds for a cursor, EventSource must not be refused for it.
+    // An EventSource must not be refused because of its cursor.
     let cursor = format!("last_event_id={}", text.replace('&', ""));
     assert!(Query::parse(&cursor, &CURSOR_PARAMETERS).is_ok());
     let Ok(query) = Query::parse(text, &PARAMETERS) else { return };
@@ -66,7 +66,7 @@ pub fn query(bytes: &[u8]) {
             rewritten.push('&');
         }
     }
-    let again = Query::parse(&rewritten, &PARAMETERS).expect("it was understood");
+    let again = Query::parse(&rewritten, &PARAMETERS).expect("it was parsed before");
     assert!(PARAMETERS.into_iter().all(|name| query.all(name).eq(again.all(name))));
     assert_eq!(parsed(&query), parsed(&again));
 
@@ -88,7 +88,7 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// What the routes read from a query: all of it as text, but for what is subscribed to.
+/// Parses a query as each of the routes does.
 fn parsed(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, ReplayMode)>) {
     let topic = Name::parse("topic").expect("a name");
     let read = (
@@ -106,7 +106,7 @@ fn parsed(query: &Query<'_>) -> (String, Option<(Option<FilterSet>, Resume, Repl
     (format!("{read:?}"), subscribe)
 }
 
-/// A segment of a path: the event that it names is found where its records are said to be.
+/// An event that a path names is found again in the location of its records.
 pub fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Some(request) = request_at(&format!("/audit/{text}")) else { return };
@@ -120,8 +120,8 @@ fn request_at(uri: &str) -> Option<HttpRequest> {
     uri.parse::<Uri>().is_ok().then(|| TestRequest::with_uri(uri).to_http_request())
 }
 
-/// The value of a header, as each of those that are read: nothing is found in it that it does not
-/// hold, and nothing that stands before hides what is asked for.
+/// A value as each of the headers that are parsed: only values that occur in it are found, and
+/// preceding values do not hide them.
 pub fn headers(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let lower = String::from_utf8_lossy(bytes).to_ascii_lowercase();
@@ -138,10 +138,12 @@ pub fn headers(bytes: &[u8]) {
         assert!(lower.contains("\"7\"") || lower.trim() == "*");
     }
     let id = with(HeaderName::from_static("last-event-id"), &value);
-    let nothing = Query::parse("", &[]).expect("nothing is understood");
+    let nothing = Query::parse("", &[]).expect("an empty query is valid");
     assert!(parse_subscription(&id, &nothing, &Config::default()).is_ok(), "no cursor is refused");
     let Ok(text) = value.to_str() else { return };
-    let and = |more| HeaderValue::try_from(format!("{text}, {more}")).expect("text is a value");
+    let and = |more| {
+        HeaderValue::try_from(format!("{text}, {more}")).expect("visible text is a header value")
+    };
     let lines = and("application/x-ndjson; q=0.5");
     assert_eq!(Layout::accepted(&with(header::ACCEPT, &lines)), Layout::Lines);
     assert!(accepts_event_stream(&with(header::ACCEPT, &and("Text/Event-Stream"))));
@@ -154,24 +156,24 @@ fn with(name: HeaderName, value: &HeaderValue) -> HttpRequest {
     TestRequest::default().insert_header((name, value.clone())).to_http_request()
 }
 
-/// Whether a client that sends this as `If-None-Match` has what is tagged `"7"`.
+/// Whether `"7"` matches this value of `If-None-Match`.
 fn is_held(value: &HeaderValue) -> bool {
     let request = with(header::IF_NONE_MATCH, value);
     with_etag(&request, "\"7\"", "text/plain", || "").status() == StatusCode::NOT_MODIFIED
 }
 
-/// A `Host` that is understood is what others understand by it.
+/// A `Host` is parsed as another parser does.
 fn host(text: &str) {
     let Some(own) = Authority::parse(text) else { return };
     assert_eq!(Authority::parse(&own.to_string()).as_ref(), Some(&own));
-    let theirs: uri::Authority = text.parse().expect("others can read it");
+    let theirs: uri::Authority = text.parse().expect("another parser accepts it");
     assert_eq!(theirs.port_u16(), own.port);
     // An IPv6 address has several spellings.
     let is_same = theirs.host().eq_ignore_ascii_case(&own.host);
     assert!(is_same || own.host.starts_with('['), "{theirs} is {own}");
 }
 
-/// A page of this machine is one that was served from it; a setting reads back as it is shown.
+/// An origin accepted as loopback is one; a setting parses back from its display.
 fn origin(text: &str) {
     if Origin::Loopback.allows(text) {
         let host = text.split_once("://").and_then(|(_, host)| Authority::parse(host));
@@ -183,16 +185,16 @@ fn origin(text: &str) {
     }
 }
 
-/// A message of `/ws`: its `ref` is its own, its topics are filters, and its insert is what
-/// `POST /insert` would have made of the same bytes.
+/// The `ref` of a message on `/ws` is a part of it, its topics are filters, and its insert is
+/// parsed as by `POST /insert`.
 pub fn message(bytes: &[u8]) {
     let config = Config::default();
     if let Ok(text) = std::str::from_utf8(bytes) {
         let (request, reference) = message::parse(text, &config);
         if let Some(reference) = reference {
-            assert!(text.contains(reference.json()), "it is sent back as it came");
-            // A number of any size: whoever reads it says what it can hold.
-            let value: &RawValue = serde_json::from_str(reference.json()).expect("it is JSON");
+            assert!(text.contains(reference.json()), "the ref is part of the message");
+            // A number may have any size, so it is not parsed as one.
+            let value: &RawValue = serde_json::from_str(reference.json()).expect("a ref is JSON");
             assert!(
                 value.get().starts_with(['"', '-'])
                     || value.get().starts_with(|first: char| first.is_ascii_digit())
@@ -200,13 +202,13 @@ pub fn message(bytes: &[u8]) {
         }
         if let Ok(SocketRequest::Topics(filters)) = request {
             let again = FilterSet::parse(filters.canonical(), config.max_filters.get());
-            assert_eq!(again.as_ref(), Ok(&filters), "what is canonical stays so");
+            assert_eq!(again.as_ref(), Ok(&filters), "canonical filters stay canonical");
         }
     }
     as_insert(bytes, &config);
 }
 
-/// The same bytes as the insert of a message.
+/// The same bytes are accepted in a message and by `POST /insert`, with the same result.
 fn as_insert(bytes: &[u8], config: &Config) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let posted = insert::parse(&bytes::Bytes::copy_from_slice(bytes), config);
@@ -215,7 +217,7 @@ fn as_insert(bytes: &[u8], config: &Config) {
         (Ok((posted, _)), Ok(SocketRequest::Insert { events, .. })) => {
             assert_eq!(format!("{posted:?}"), format!("{events:?}"));
         }
-        (Ok(_), other) => panic!("a POST takes it: {other:?}"),
+        (Ok(_), other) => panic!("a POST accepts it: {other:?}"),
         (Err(_), Ok(SocketRequest::Insert { events, .. })) => {
             panic!("a POST refuses it: {events:?}")
         }

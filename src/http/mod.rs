@@ -1,8 +1,9 @@
-//! The wire: routes, status codes, wire types and the framing of streams.
+//! The HTTP interface of a broker.
 //!
-//! Converts between HTTP and the calls of [`Broker`]; decides nothing itself.
-//! Promises a problem document (RFC 9457) for every error, unknown routes and methods included.
-//! Knows no engine and no key layout.
+//! Owns the routes, status codes, wire types and the framing of streams: it converts between HTTP
+//! and the calls of [`Broker`].
+//! Promises a problem document (RFC 9457) for every error, including unknown routes and methods.
+//! Does not make decisions, and does not know engines or key layouts.
 
 mod codec;
 mod connection;
@@ -28,17 +29,18 @@ use crate::http::routes::configure;
 use crate::http::state::AppState;
 use crate::relay::{Relay, RelayLimits};
 
-/// The routes of a broker, for each worker of an actix application.
+/// The routes of a broker, to be configured in each worker of an actix application.
 ///
-/// The paths are relative to the scope that they are configured in. Clones count their streams
-/// together and share the relay's registrations: clone one, do not ask anew for each worker.
+/// Paths are relative to the scope in which the routes are configured. Clones share their stream
+/// limits and the relay's registrations, so clone one value for all workers instead of calling
+/// [`Broker::routes`] in each.
 #[derive(Clone)]
 pub struct Routes {
     state: web::Data<AppState>,
 }
 
 impl Broker {
-    /// The routes to mount into an actix application.
+    /// Returns the routes to mount into an actix application.
     #[must_use]
     pub fn routes(&self) -> Routes {
         let relay = Relay::new(RelayLimits {
@@ -56,7 +58,7 @@ impl Broker {
 }
 
 impl Routes {
-    /// What [`actix_web::App::configure`] and [`actix_web::Scope::configure`] take.
+    /// Returns the argument for [`actix_web::App::configure`] or [`actix_web::Scope::configure`].
     pub fn into_config(self) -> impl FnOnce(&mut web::ServiceConfig) {
         move |service| configure(service, self.state)
     }

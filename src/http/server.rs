@@ -1,4 +1,4 @@
-//! The server: listening, sockets, and an end that streams survive.
+//! The server: binds the port, serves its connections and shuts down gracefully.
 
 use std::future::Future;
 use std::io;
@@ -21,26 +21,26 @@ use crate::config::Config;
 use crate::http::Routes;
 use crate::http::connection::{ConnectionKind, ConnectionRouter};
 
-/// Connections that wait to be accepted: ten thousand pages may come back at once.
+/// Connections that may wait to be accepted: ten thousand pages may reconnect at once.
 const BACKLOG: i32 = 4_096;
 
-/// A reader that stalls makes the kernel hold this much, twice, instead of megabytes.
+/// Bounds what the kernel buffers for a stalled reader: twice this, instead of megabytes.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
-/// Streams are told by heartbeats; keepalive finds idle connections whose client is gone.
+/// Heartbeats detect dead streams; TCP keepalive detects dead idle connections.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// A server that listens and does not serve yet.
+/// A server that listens but does not serve yet.
 pub(crate) struct BoundServer {
     listener: TcpListener,
-    /// Where it really listens: the port may have been 0.
+    /// The actual address; the configured port may have been 0.
     pub address: SocketAddr,
 }
 
-/// Listens where `config` says.
+/// Listens on the configured address.
 ///
 /// # Errors
-/// What the system says of the address.
+/// The operating system's error if the address cannot be bound.
 pub(crate) fn bind(config: &Config) -> io::Result<BoundServer> {
     let address = SocketAddr::new(config.host, config.port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -57,7 +57,7 @@ impl BoundServer {
     /// Serves until the returned handle stops it.
     ///
     /// # Errors
-    /// What actix says of the listener.
+    /// actix's error if the listener cannot be used.
     pub fn serve(self, broker: Broker) -> io::Result<Server> {
         let config = broker.config().clone();
         let (routes, stall, address) = (broker.routes(), config.stall_timeout, self.address);
@@ -76,8 +76,8 @@ impl BoundServer {
     }
 }
 
-/// What one worker does with its connections: those of streams and inserts have loops of their own,
-/// all others are actix's.
+/// Makes the connection handler of one worker. Connections for streams and for inserts have loops
+/// of their own; actix serves all others.
 async fn connection_service(
     routes: Routes,
     stopping: GracefulShutdownSignal,
@@ -109,8 +109,7 @@ async fn connection_service(
         configure_socket(&connection, stall);
         let (streams, requests, router) = (streams.clone(), requests.clone(), router.clone());
         let stopping = stopping.clone();
-        // On the heap until it is known what the connection is for: a stream's task has room for
-        // its position only.
+        // Boxed, so that the task of a long-lived stream does not keep the space that this needs.
         let served = Box::pin(async move {
             let peer = connection.peer_addr().map_err(|_| ())?;
             let connection = match router.route(connection, peer).await.map_err(|_| ())? {
@@ -140,26 +139,26 @@ async fn connection_service(
 
 type ConnectionFuture = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
-/// How long a request's head may take. The server's clock for it is half a second coarse, so a
-/// shorter limit would refuse requests that came at once.
+/// Time limit for a request's head. actix checks it with a clock of half-second resolution, so a
+/// much shorter limit would refuse requests that arrive promptly.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may think between two requests.
+/// Maximum pause between two requests on a connection.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// How long a client may take to read a refusal that came before its whole body was sent.
+/// Time for a client to read a refusal that was sent before its body had arrived completely.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a shutdown waits for clients that take nothing: half of it, in whole seconds.
+/// Time that a shutdown waits for clients that do not read: half of the limit, in whole seconds.
 fn shutdown_grace(shutdown: Duration) -> Duration {
     Duration::from_secs((shutdown / 2).as_secs().max(1))
 }
 
-/// Room beside the streams, so that inserts, health and metrics are reachable when those are full.
-/// The limit is each worker's own.
+/// Connections allowed beyond the stream limit, so that inserts, health and metrics stay reachable
+/// when all streams are taken. The limit applies to each worker.
 const SPARE_CONNECTIONS: usize = 1_000;
 
-/// What a socket needs so that a client that stalls or vanishes costs little and not for long.
+/// Sets socket options that bound the cost of a stalled or vanished client.
 fn configure_socket(connection: &TcpStream, stall: Duration) {
     let socket = SockRef::from(connection);
     let configured = socket
@@ -168,6 +167,6 @@ fn configure_socket(connection: &TcpStream, stall: Duration) {
         .and_then(|()| socket.set_tcp_user_timeout(Some(stall)))
         .and_then(|()| socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
     if let Err(error) = configured {
-        debug!(%error, "a socket cannot be configured");
+        debug!(%error, "cannot set the options of a connection");
     }
 }

@@ -1,4 +1,4 @@
-//! What the handlers of one application share.
+//! The state shared by all request handlers.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::http::middleware::refusal_log::RefusalLog;
 use crate::http::middleware::stream_limits::StreamLimits;
 use crate::relay::Relay;
 
-/// What handlers share.
+/// The state of one application; clones share it.
 #[derive(Clone)]
 pub struct AppState {
     pub broker: Broker,

@@ -64,7 +64,7 @@ describe.each(Object.entries(socketClients))("%s", (_name, start) => {
   test("is told when it is deleted, and when another connection takes over", async () => {
     const { url, socket } = await connect(1, ["cats"]);
     const second = await client.open(url, server.url);
-    const takenOver = "another connection took the registration over";
+    const takenOver = "another connection took over the registration";
     await until(() => socket.end).toEqual({ code: 4001, reason: takenOver, clean: true });
     const register = new URL(url.pathname.replace("/ws/", "/register/"), server.url);
     expect((await fetch(register, { method: "DELETE" })).status).toBe(204);

@@ -1,4 +1,4 @@
-//! Request bodies: JSON only, bounded in size and in time.
+//! Reads request bodies: JSON only, limited in size and in time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::http::problem::{Code, Problem};
 
-/// Reads a JSON body.
+/// Reads a JSON body within the configured limits of size and time.
 pub async fn read_json(
     request: &HttpRequest,
     payload: web::Payload,
@@ -25,13 +25,13 @@ pub async fn read_json(
     timeout(config.body_timeout, read).await.unwrap_or_else(|_| Err(too_slow(config.body_timeout)))
 }
 
-/// How long a body is that says so.
+/// Returns the body length that the headers declare.
 pub fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Problem> {
-    // Most bodies arrive at once, and are taken as they are.
+    // Most bodies arrive in one chunk, which is used without a copy.
     let (mut only, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| Problem::new(Code::MalformedRequest).detail(error))?;
@@ -48,7 +48,7 @@ async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Prob
     Ok(if joined.is_empty() { only } else { joined.freeze() })
 }
 
-/// A browser must preflight `application/json`, so that no hostile page can post blindly.
+/// Requires `application/json`. Browsers preflight it, so a hostile page cannot post blindly.
 pub fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE);
     let essence = value.and_then(|value| value.to_str().ok()?.split(';').next());

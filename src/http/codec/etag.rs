@@ -1,10 +1,10 @@
-//! Conditional reads: an answer, or nothing when the client holds it already.
+//! Conditional reads with `ETag` and `If-None-Match`.
 
 use actix_web::body::MessageBody;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
-/// An answer, or 304 when the client has it (RFC 9110, section 13.1.2).
+/// Returns the response, or 304 when the client already has it (RFC 9110, section 13.1.2).
 pub fn with_etag<B: MessageBody + 'static>(
     request: &HttpRequest,
     etag: &str,

@@ -1,4 +1,4 @@
-//! Bytes to values and back: query strings, bodies, event streams and pages of records.
+//! Converts between bytes on the wire and values: paths, queries, bodies, streams and pages.
 
 pub mod body;
 pub mod etag;

@@ -1,5 +1,5 @@
-//! Event names in paths, from the raw path: decoded ones no longer tell `/` from `%2F`, nor two
-//! invalid names apart.
+//! Event names in paths. They are read from the raw path, because decoding loses the difference
+//! between `/` and `%2F` and between different invalid names.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use crate::http::problem::{Code, Problem};
 use crate::record::{Identity, Name};
 
-/// The event that the segment `from_end` (0 is the last) of the path names.
+/// Returns the event named by a path segment, counted from the end (0 is the last).
 pub fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Name, Problem> {
     let malformed = |detail: String| Problem::new(Code::MalformedName).detail(detail);
     let segment = request.uri().path().rsplit('/').nth(from_end).unwrap_or_default();
@@ -18,17 +18,17 @@ pub fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Name, Pro
     Name::parse(&decoded).map_err(|error| malformed(format!("{decoded:?}: {error}")))
 }
 
-/// Where a record can be read, under the path that the client reaches this server by.
+/// Returns the path at which a record can be read; `prefix` is the path of the mounted routes.
 pub fn record_location(prefix: &str, identity: &Identity, version: u64) -> String {
     let name = identity.event.as_str();
-    // A name that needs no escapes fills it exactly, which saves the header a copy.
+    // Exact for a name without escapes, which saves a copy when it becomes a header.
     let digits = version.checked_ilog10().unwrap_or_default() as usize + 1;
     let len = prefix.len() + "/audit/".len() + name.len() + "/".len() + digits;
     let mut location = String::with_capacity(len);
     location.push_str(prefix);
     location.push_str("/audit/");
     push_encoded(&mut location, name);
-    write!(location, "/{version}").expect("a string takes all text");
+    write!(location, "/{version}").expect("writing to a string cannot fail");
     if let Some(to) = &identity.to {
         location.push_str("?to=");
         push_encoded(&mut location, to.as_str());
@@ -36,7 +36,7 @@ pub fn record_location(prefix: &str, identity: &Identity, version: u64) -> Strin
     location
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters.
+/// Percent-encodes everything except the unreserved characters of RFC 3986.
 pub fn push_encoded(out: &mut String, text: &str) {
     let is_plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -47,7 +47,7 @@ pub fn push_encoded(out: &mut String, text: &str) {
         if is_plain(byte) {
             out.push(char::from(byte));
         } else {
-            write!(out, "%{byte:02X}").expect("a string takes all text");
+            write!(out, "%{byte:02X}").expect("writing to a string cannot fail");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Query strings, read strictly: a mistyped parameter is told, not ignored.
+//! Parses query strings strictly: an unknown parameter is an error, not ignored.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -7,17 +7,17 @@ use percent_encoding::percent_decode_str;
 
 use crate::http::problem::{Code, Problem};
 
-/// What names a cursor. One that does not decode is a cursor that is not good, never an error: an
-/// EventSource that is refused does not come back.
+/// Names of the cursor parameter. A value that does not decode is an invalid cursor, never an
+/// error, because an EventSource that is refused does not reconnect.
 pub const CURSOR_PARAMETERS: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
 
-/// The pairs of a query string.
+/// The decoded pairs of a query string.
 pub struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Query<'a> {
-    /// Splits and decodes `query`; only `known` parameters may stand in it.
+    /// Splits and decodes `query`, which may contain only `known` parameters.
     pub fn parse(query: &'a str, known: &[&str]) -> Result<Self, Problem> {
         let mut pairs = Vec::new();
         for pair in split(query) {
@@ -29,7 +29,7 @@ impl<'a> Query<'a> {
             };
             if !known.contains(&name.as_ref()) {
                 return Err(malformed(format!(
-                    "there is no parameter {name:?} here; known are {}",
+                    "there is no parameter {name:?} here; the parameters are: {}",
                     known.join(", ")
                 )));
             }
@@ -38,22 +38,22 @@ impl<'a> Query<'a> {
         Ok(Self { pairs })
     }
 
-    /// Every value of a repeatable parameter.
+    /// Returns every value of a repeatable parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_ref())
     }
 
-    /// The value of a parameter that may stand once; empty is absent.
+    /// Returns the value of a parameter that may occur once; empty counts as absent.
     pub fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.all(name);
         let value = values.next();
         if values.next().is_some() {
-            return Err(malformed(format!("{name} stands twice; send it once")));
+            return Err(malformed(format!("{name} occurs twice; send it once")));
         }
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// A parameter's value, parsed.
+    /// Parses the value of a parameter; `expected` describes it in the error.
     pub fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let Some(value) = self.one(name)? else { return Ok(None) };
         let parsed = value.parse();
@@ -61,7 +61,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The pairs of `query` as they were sent, but for those of one parameter, however it is escaped.
+/// Returns the pairs of `query` as they were sent, without those of one parameter, which may be
+/// escaped in any way.
 pub fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
     split(query).filter(move |pair| {
         let (name, _) = name_and_value(pair);
@@ -77,7 +78,7 @@ fn name_and_value(pair: &str) -> (&str, &str) {
     pair.split_once('=').unwrap_or((pair, ""))
 }
 
-/// A refusal that says what to change.
+/// Makes a 400 for the query; `detail` says what to change.
 pub fn malformed(detail: impl std::fmt::Display) -> Problem {
     Problem::new(Code::MalformedQuery).detail(detail)
 }

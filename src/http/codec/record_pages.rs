@@ -1,4 +1,4 @@
-//! A range of an event's versions, streamed page by page: memory does not grow with its length.
+//! Streams a range of an event's versions page by page, so memory does not grow with its length.
 
 use std::ops::RangeInclusive;
 
@@ -10,21 +10,21 @@ use futures_util::{Stream, stream};
 use crate::projection::{PageQuery, ProjectionHandle, Unavailable};
 use crate::record::{AUDIT_BYTES, Identity, Record, Version};
 
-/// Records of one page; its bytes are bounded by the projection.
+/// Maximum records of one page; the projection limits its bytes.
 const PAGE_RECORDS: usize = 256;
 
 const LINES: &str = "application/x-ndjson";
 
-/// Which versions, in which order.
+/// The versions to send, and their order.
 #[derive(Clone, Debug)]
 pub struct VersionRange {
     pub identity: Identity,
-    /// Empty when its start is after its end.
+    /// Empty when the start is after the end.
     pub versions: RangeInclusive<Version>,
     pub descending: bool,
 }
 
-/// How records are put together.
+/// How the records of an answer are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     Array,
@@ -32,7 +32,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// One record a line for whoever asks for it, a JSON array otherwise.
+    /// Chooses one record per line if the request accepts that, otherwise a JSON array.
     pub fn accepted(request: &HttpRequest) -> Self {
         let accept = request.headers().get_all(header::ACCEPT);
         let lines = accept.filter_map(|value| value.to_str().ok()).any(accepts_lines);
@@ -47,7 +47,7 @@ impl Layout {
     }
 }
 
-/// Whether a value of `Accept` names lines, without a weight of 0 (RFC 9110, section 12.5.1).
+/// Whether a value of `Accept` names NDJSON with a weight other than 0 (RFC 9110, section 12.5.1).
 fn accepts_lines(accept: &str) -> bool {
     accept.split(',').any(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -63,8 +63,8 @@ fn is_refusal(parameter: &str) -> bool {
     })
 }
 
-/// Answers with the range. What goes wrong after the first byte ends the connection without the
-/// last chunk, so that a short answer cannot be taken for a whole one.
+/// Streams the range as the response's body. An error after the first byte ends the connection
+/// without the final chunk, so that a client cannot mistake a truncated answer for a complete one.
 pub fn respond(
     mut response: HttpResponseBuilder,
     projection: ProjectionHandle,
@@ -74,7 +74,7 @@ pub fn respond(
     response.content_type(layout.content_type()).streaming(pages(projection, range, layout))
 }
 
-/// Where a streamed answer stands.
+/// The progress of a streamed answer.
 enum PageStage {
     Rest { range: VersionRange, first: bool },
     Done,
@@ -125,8 +125,8 @@ async fn read_page(
 }
 
 impl VersionRange {
-    /// What is left after these records. The range was cut to versions that exist, so a page
-    /// without any is a contradiction.
+    /// Removes the versions of these records from the range. The range was limited to versions that
+    /// exist, so a page without records means that the projection is inconsistent.
     fn advance(&mut self, records: &[Record]) -> Result<(), Unavailable> {
         if self.versions.is_empty() {
             return Ok(());

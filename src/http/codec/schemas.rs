@@ -1,5 +1,5 @@
-//! Wire types: what the OpenAPI document says of bodies. Records themselves are sent as the bytes
-//! that were stored, never re-serialised, so most of these only describe.
+//! Wire types for the OpenAPI document. Records are sent as the bytes that were stored and never
+//! serialised again, so most of these types only describe.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,45 +8,46 @@ use crate::http::codec::paths::push_encoded;
 use crate::projection::Pointer;
 use crate::record::Identity;
 
-/// What `POST /insert` takes: this, or an array of these as one atomic batch.
+/// One event to insert. `POST /insert` takes one, or an array of them as an atomic batch.
 #[derive(ToSchema)]
 #[schema(as = Insert)]
-#[allow(dead_code, reason = "it describes; the body is parsed without copying")]
+#[allow(dead_code, reason = "only describes; the body is parsed without copying")]
 pub struct InsertBody {
-    /// 1 to 255 bytes; tokens separated by `.`
+    /// The event's name: 1 to 255 bytes, tokens separated by `.`
     #[schema(example = "profile.42")]
     event: String,
-    /// Any JSON value, kept byte for byte
+    /// Any JSON value; it is kept byte for byte
     data: serde_json::Value,
-    /// Chosen by the client, so that a retry is safe
+    /// Chosen by the client; a retry with the same id does not insert twice
     id: Option<uuid::Uuid>,
-    /// The version that must be the newest now; 0 when the event must not exist yet
+    /// Insert only if this is the latest version now; 0 means that the event must not exist yet
     expected_version: Option<u64>,
-    /// Makes it private to a user
+    /// Makes the record private to this user
     to: Option<String>,
 }
 
-/// A record without its data.
+/// The acknowledgement of an insert: the record without its data.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "it describes; records are sent as stored")]
+#[allow(dead_code, reason = "only describes; records are sent as stored")]
 pub struct Receipt {
-    /// Position in the whole log
+    /// Position of the record in the whole log
     seq: u64,
     event: String,
-    /// 1, 2, 3 … within one event and audience
+    /// Counts 1, 2, 3 … within one event and audience
     version: u64,
     id: uuid::Uuid,
-    /// RFC 3339, UTC
+    /// When the record was inserted: RFC 3339, UTC, with milliseconds
     timestamp: String,
-    /// The authenticated subject
+    /// Who inserted the record; absent without authentication
     author: Option<String>,
-    /// The user that it is private to
+    /// The user to whom the record is private; absent on public records
     to: Option<String>,
 }
 
-/// One committed version of an event, as the audit shows it.
+/// One committed version of an event.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "it describes; records are sent as stored")]
+#[schema(as = Record)]
+#[allow(dead_code, reason = "only describes; records are sent as stored")]
 pub struct RecordBody {
     seq: u64,
     event: String,
@@ -55,52 +56,53 @@ pub struct RecordBody {
     timestamp: String,
     author: Option<String>,
     to: Option<String>,
-    /// Byte for byte as it was sent, less insignificant whitespace
+    /// The value as it was sent, byte for byte, without insignificant whitespace
     data: serde_json::Value,
-    /// RFC 6962 leaf hash, hexadecimal; in the audit and the log
+    /// The record's leaf hash (RFC 6962) in hexadecimal; only in `/audit` and `/log`
     hash: Option<String>,
-    /// Salts of the leaf's commitments, hexadecimal; in the audit and the log
+    /// The salts needed to check the hash, in hexadecimal; only in `/audit` and `/log`
     salts: Option<Vec<String>>,
 }
 
-/// The newest records, and where a subscription may continue.
+/// The latest records, and the cursor from which a subscription can continue.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "it describes; records are sent as stored")]
+#[schema(as = Latest)]
+#[allow(dead_code, reason = "only describes; records are sent as stored")]
 pub struct LatestBody {
-    /// Good as Last-Event-ID of `/events` with the same filters
+    /// Use it as `Last-Event-ID` on `/events` with the same filters
     cursor: String,
-    /// Ascending by seq
+    /// The latest record of each event, ascending by seq
     records: Vec<RecordBody>,
 }
 
 /// A problem document (RFC 9457).
 #[derive(ToSchema)]
 #[schema(as = Problem)]
-#[allow(dead_code, reason = "it describes; problems are serialised elsewhere")]
+#[allow(dead_code, reason = "only describes; problems are serialised elsewhere")]
 pub struct ProblemBody {
     /// `urn:broker:problem:<code>`
     r#type: String,
     title: String,
     status: u16,
-    /// What to change
+    /// What is wrong with this request, and what to change
     detail: Option<String>,
-    /// Stable, for programs
+    /// Stable identifier of the problem, for programs
     code: String,
 }
 
-/// An event that has a history.
+/// An event with its history in short.
 #[derive(Serialize, ToSchema)]
 pub struct AuditName {
     event: String,
-    /// The newest version
+    /// The latest version
     version: u64,
-    /// How many versions there are
+    /// Number of versions
     count: u64,
-    /// When the first was inserted
+    /// When the first version was inserted
     first: String,
-    /// When the newest was inserted
+    /// When the latest version was inserted
     last: String,
-    /// Where its history is, relative to this list
+    /// URL of its history, relative to this list
     href: String,
 }
 
@@ -119,68 +121,68 @@ impl AuditName {
     }
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or what is wrong
+    /// `ok`, or the code of the problem that makes the server unready
     pub status: &'static str,
     pub version: &'static str,
-    /// Identity of this open of the log
+    /// Random identity drawn each time the log is opened
     pub epoch: String,
-    /// The log's last seq
+    /// Seq of the last record in the log
     pub seq: u64,
-    /// Public events that have a newest value
+    /// Number of public events
     pub events: usize,
-    /// Open streams
+    /// Open streams and sockets
     pub streams: usize,
-    /// Records that the start passed over, for a checkpoint stands for them, and whose bytes in the
-    /// log were not verified yet
+    /// Records that the start skipped because a snapshot covers them, and whose bytes in the log
+    /// have not been verified yet
     pub unverified: u64,
-    /// The history behind `/audit`
+    /// The index behind `/audit`
     pub projection: ProjectionHealth,
-    /// The bridge to RabbitMQ; absent when none is set up
+    /// The bridge to RabbitMQ; absent if it is not configured
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbitmq: Option<BridgeHealth>,
 }
 
-/// How the bridge to RabbitMQ is; each way is absent when it is not set up.
+/// The state of the bridge to RabbitMQ; a direction that is not configured is absent.
 #[derive(Serialize, ToSchema)]
 pub struct BridgeHealth {
-    /// Records that go out
+    /// Records sent to RabbitMQ
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out: Option<BridgeOutHealth>,
-    /// Messages that come in
+    /// Messages received from RabbitMQ
     #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
     pub inward: Option<BridgeInHealth>,
 }
 
-/// How the way out is.
+/// The outgoing direction of the bridge.
 #[derive(Serialize, ToSchema)]
 pub struct BridgeOutHealth {
-    /// Whether RabbitMQ takes records now
+    /// Whether the bridge is connected and can send
     pub connected: bool,
-    /// Every record up to here was confirmed by RabbitMQ, or is not to go out
+    /// Every record up to this seq was confirmed by RabbitMQ or does not have to be sent
     pub seq: u64,
-    /// Records behind that which are not confirmed; 0 when none is to be sent
+    /// Records after `seq` that are not confirmed yet; 0 if none of them has to be sent
     pub lag: u64,
 }
 
-/// How the way in is.
+/// The incoming direction of the bridge.
 #[derive(Serialize, ToSchema)]
 pub struct BridgeInHealth {
-    /// Whether messages can come now
+    /// Whether the bridge is connected and can receive
     pub connected: bool,
 }
 
-/// How the history behind `/audit` is.
+/// The state of the index behind `/audit`.
 #[derive(Serialize, ToSchema)]
 pub struct ProjectionHealth {
     /// `ready`, `catching-up`, `opening`, `rebuilding`, `failed` or `closed`
     pub state: &'static str,
-    /// Seq of the last record in it
+    /// Seq of the last record in the index
     pub seq: u64,
-    /// Records that it is behind
+    /// Records that are in the log and not in the index yet
     pub lag: u64,
-    /// Whether older ids can be looked up; until then inserts with an id may be 503
+    /// Whether older ids can be looked up; until then an insert with an id may get 503
     pub ids_readable: bool,
 }

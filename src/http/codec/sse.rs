@@ -1,7 +1,7 @@
-//! Server-sent events (WHATWG HTML, section 9.2): blocks as bytes.
+//! Encodes records as server-sent events (WHATWG HTML, section 9.2).
 //!
-//! A block is `id`, `event`, `data` in that order, without a space after the colon; real clients
-//! force each of these. Records hold no line break, for their JSON is compact.
+//! A block is `id`, `event`, `data` in that order, without a space after the colon: existing
+//! clients need it exactly so. A record is one line, because its JSON is compact.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use crate::http::codec::wire_encoding::WireEncoding;
 use crate::record::{Cursor, Record};
 use crate::subscription::ControlEvent;
 
-/// The heartbeat is one line, not a block: a blank line would reach some pages as an empty message.
+/// The heartbeat is a line, not a block: some clients deliver a blank line as an empty message.
 pub const HEARTBEAT: &[u8] = b":\n";
 
-/// What a block has beside name and data: a cursor of at most 54 bytes, fields and line ends.
+/// Bytes of a block without name and data: a cursor of at most 54 bytes, field names, line ends.
 const BLOCK_BYTES: usize = 80;
 
-/// Reconnections are spread over this many milliseconds.
+/// Clients are told to reconnect after a random delay in this range, in milliseconds.
 const RETRY_MILLIS: std::ops::RangeInclusive<u32> = 1_000..=5_000;
 
-/// How records are named on the wire.
+/// The event type under which records are dispatched to listeners of an EventSource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dispatch {
-    /// As default `message` events.
+    /// All as the default type, `message`.
     Message,
-    /// Each by its event's name.
+    /// Each as its event's name.
     Named,
 }
 
 impl Dispatch {
-    /// The key under which a batch keeps its blocks.
-    pub fn encoding(self) -> WireEncoding {
+    /// The key under which a batch caches its blocks.
+    pub fn encoding(self) -> Encoding {
         match self {
             Self::Message => WireEncoding::Message,
             Self::Named => WireEncoding::Named,
@@ -39,12 +39,12 @@ impl Dispatch {
     }
 }
 
-/// Blocks on their way to one client, or to all of a view.
+/// Encodes blocks for one client, or for all clients of a subscriber group.
 #[derive(Debug)]
 pub struct Encoder {
     dispatch: Dispatch,
     out: Vec<u8>,
-    /// Whether the first block, which carries `retry`, is still to come.
+    /// Whether the next block is the first one, which carries `retry`.
     first: bool,
 }
 
@@ -53,12 +53,12 @@ impl Encoder {
         Self { dispatch, out: Vec::new(), first: true }
     }
 
-    /// For blocks that any client of a view may get, except as its first.
+    /// Makes an encoder of blocks that suit any client of a group, except as its first.
     pub fn for_group(dispatch: Dispatch) -> Self {
         Self { dispatch, out: Vec::new(), first: false }
     }
 
-    /// Whether the first block is still to come.
+    /// Whether the next block is the first one.
     pub fn is_first(&self) -> bool {
         self.first
     }
@@ -67,8 +67,8 @@ impl Encoder {
         self.dispatch
     }
 
-    /// Records of one view; `cursor` is any of its cursors. What they share is written once, for a
-    /// block costs little more than its bytes then.
+    /// Appends a block for each record; `cursor` is any cursor of the group. The common parts of
+    /// the cursors are formatted once, so that a block costs little more than copying its bytes.
     pub fn records(&mut self, cursor: Cursor, records: &[Arc<Record>]) {
         let before = format!("id:{}-", cursor.epoch);
         let after = format!("-{}\n", cursor.view);
@@ -99,7 +99,7 @@ impl Encoder {
         }
     }
 
-    /// What has been encoded since the last call.
+    /// Takes what was encoded since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
@@ -141,7 +141,8 @@ fn push_decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// A jittered `retry` line, alone no block: it only says when to come back.
+/// Makes a `retry` line with a random delay. Without a blank line it is no block, so it only sets
+/// when the client reconnects.
 pub fn retry() -> Vec<u8> {
     format!("retry:{}\n", rand::rng().random_range(RETRY_MILLIS)).into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What must hold of the bytes that a connection is opened with, and of every insert on it.
+//! Properties of the parsers of a connection's first bytes and of its inserts.
 
 use actix_http::ServiceConfig;
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -8,13 +8,13 @@ use crate::config::Config;
 use crate::http::connection::insert_parser::{InsertParser, ParsedRequest};
 use crate::http::connection::request_for_stream;
 
-/// Small, so that requests come in parts.
+/// Small, so that requests arrive in parts.
 const CHUNK_BYTES: usize = 16;
 
-/// A request for a stream is all that was sent. Inserts are the same however they are cut by the
-/// network, and whether or not the head was known from the one before.
+/// A request for a stream is everything that was sent. Inserts are parsed the same however the
+/// network splits them, and whether or not the head is known from the previous one.
 pub fn connection(bytes: &[u8]) {
-    // actix's codec has a task that tells the time; it is never run.
+    // actix's codec spawns a task that updates its clock; it never runs here.
     let tasks = LocalSet::new();
     let _entered = tasks.enter();
     let service = ServiceConfig::default();
@@ -33,7 +33,7 @@ pub fn connection(bytes: &[u8]) {
     }
 }
 
-/// The bodies of the plain inserts, each with the length of its request, up to whatever is none.
+/// Returns the bodies of the leading plain inserts, each with the length of its request.
 fn inserts<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
     service: &ServiceConfig,

@@ -1,11 +1,9 @@
-//! A connection that is opened for an insert, for as long as it asks for nothing else.
+//! Serves a connection that starts with an insert, as long as it carries only inserts.
 //!
-//! Owns the turns of such a connection: one request as a whole, its answer, the next one. Buffers,
-//! timers and routing for whatever may be asked are a fifth of what an insert costs, and more than
-//! its place in the log.
-//! Promises the answers of the route, by the same checks and the same handler; that what is not a
-//! plain insert is actix's, byte for byte, and so is the rest of its connection.
-//! Does not read HTTP: actix's codec does, both ways.
+//! It reads one complete request, answers it and reads the next. actix's buffers, timers and
+//! routing for arbitrary requests would take a fifth of the cost of an insert, more than its write
+//! to the log. The checks and the handler are the route's. At the first request that is not a plain
+//! insert, the connection goes to actix, byte for byte.
 
 use std::future::Future;
 use std::io;
@@ -33,12 +31,12 @@ use crate::http::problem;
 use crate::http::routes;
 use crate::http::state::AppState;
 
-/// How long a request may take that came in parts, before it is left to actix and its limits.
+/// Time for the rest of a partial request to arrive, before it is left to actix and its limits.
 const PARTIAL_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// Room for what one read takes; an answer that took more gives it back.
+/// Buffer size of a read; a larger buffer of an answer is freed afterwards.
 const READ_BYTES: usize = 4 << 10;
 
-/// The connection.
+/// A connection for inserts.
 pub struct InsertConnection {
     stream: TcpStream,
     state: web::Data<AppState>,
@@ -51,7 +49,7 @@ impl InsertConnection {
         bytes.starts_with(b"POST /insert HTTP/1.1\r\n")
     }
 
-    /// `config` says how long the client may think between two requests.
+    /// Makes the connection from what was read already; `service` configures the codec.
     pub fn new(
         input: BytesMut,
         stream: TcpStream,
@@ -61,18 +59,18 @@ impl InsertConnection {
         Self { stream, state, parser: InsertParser::new(input, service) }
     }
 
-    /// Answers insert by insert, until the client leaves or the server stops; or until it asks for
-    /// something else: then here is the connection.
+    /// Answers inserts until the client leaves or the server stops. Returns the connection if a
+    /// request is not a plain insert.
     ///
     /// # Errors
-    /// What the connection ended with.
+    /// The connection's error.
     pub async fn serve(
         mut self,
         stopping: GracefulShutdownSignal,
         idle_max: Duration,
     ) -> io::Result<Option<Rewind>> {
         let mut stopping = pin!(stopping.notified().fuse());
-        // One for all requests: to put it off costs less than to make another.
+        // One timer for all requests: resetting it costs less than making another.
         let mut idle_timer = pin!(sleep(idle_max));
         let mut output = BytesMut::new();
         loop {
@@ -101,8 +99,8 @@ impl InsertConnection {
         }
     }
 
-    /// Waits for the next request, as long as there is patience; one that has begun, for
-    /// [`PARTIAL_REQUEST_TIMEOUT`], also while the server stops. None when the connection is over.
+    /// Waits for the next request: until `idle_timer` fires, or up to [`PARTIAL_REQUEST_TIMEOUT`]
+    /// for one that has begun, even while the server stops. `None` ends the connection.
     async fn next(
         &mut self,
         mut stopping: Pin<&mut Fuse<impl Future<Output = ()>>>,
@@ -136,8 +134,8 @@ impl InsertConnection {
         }
     }
 
-    /// The answer to an insert; none when the client leaves before, which ends the waiting and not
-    /// the insert. What it sends meanwhile is for later.
+    /// Answers an insert; `None` if the client leaves first, which does not cancel the insert.
+    /// Requests that arrive meanwhile stay in the input.
     async fn answer(&mut self, body: &Bytes) -> io::Result<Option<HttpResponse>> {
         let mut answer = pin!(answer(&self.state, body));
         loop {
@@ -156,7 +154,7 @@ impl InsertConnection {
     }
 }
 
-/// What the route answers, dressed as every answer is.
+/// Returns the route's answer with the default headers.
 async fn answer(state: &AppState, body: &Bytes) -> HttpResponse {
     let answer = routes::insert::answer(&state.broker, body, INSERT_PATH).await;
     let mut response =
@@ -172,7 +170,9 @@ async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize>
 
 fn encode(response: HttpResponse, codec: &mut Codec, out: &mut BytesMut) -> io::Result<()> {
     let (head, body) = response.into_parts();
-    let body = body.try_into_bytes().map_err(|_| io::Error::other("an answer without an end"))?;
+    let body = body
+        .try_into_bytes()
+        .map_err(|_| io::Error::other("the body of an answer has no length"))?;
     let size = BodySize::Sized(body.len() as u64);
     codec.encode(Message::Item((head.into(), size)), out)?;
     codec.encode(Message::Chunk(Some(body)), out)

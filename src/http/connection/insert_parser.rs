@@ -1,8 +1,7 @@
-//! Plain inserts among the bytes of a connection.
+//! Recognises plain inserts in the bytes of a connection.
 //!
-//! Owns what is told of a request before it is whole, and what is remembered of the last one.
-//! Promises that what is taken is what actix's codec takes, body and length, and that everything
-//! else stays in the input as it came.
+//! It remembers the head of the last insert, because clients repeat it. A body and its length are
+//! always those that actix's codec would find, and all other requests stay in the input unchanged.
 
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::{Request, ServiceConfig};
@@ -15,56 +14,56 @@ use crate::config::Config;
 use crate::http::codec::body;
 use crate::http::middleware::cors_host;
 
-/// The one route.
+/// The only route served on these connections.
 pub const INSERT_PATH: &str = "/insert";
-/// Bytes of a request, with its head; a larger one is left to actix.
+/// Maximum bytes of a request with its head; a larger one is left to actix.
 pub const REQUEST_BYTES_MAX: usize = 16 << 10;
-/// A longer head is looked at anew each time.
+/// Maximum bytes of a head to remember; a longer one is parsed each time.
 const KNOWN_HEAD_BYTES_MAX: usize = 1 << 10;
 
-/// What was read, request by request.
+/// Parses the requests of a connection.
 pub struct InsertParser {
     service: ServiceConfig,
-    /// What was read and not answered yet.
+    /// Bytes that were read and not answered yet.
     pub input: BytesMut,
-    /// Knows how the last plain request is to be answered.
+    /// The codec that decoded the last plain insert; it encodes the answer.
     pub codec: Codec,
-    /// What that one began with.
+    /// The head of the last plain insert.
     head: KnownHead,
 }
 
-/// The head of a plain insert, byte for byte. A client sends the same one again and again, and what
-/// is said of a head follows from its bytes and from settings.
+/// The bytes of a plain insert's head. A client sends the same head again and again, and the checks
+/// depend only on the head's bytes and the settings.
 #[derive(Default)]
 struct KnownHead {
-    /// Empty when there was none that is worth to be known.
+    /// Empty if there is none to remember.
     bytes: Box<[u8]>,
-    /// What it says of the body's length.
+    /// The body length that the head declares.
     body_bytes: usize,
 }
 
-/// An insert that came as a whole.
+/// A complete insert request.
 pub struct ParsedInsert {
     pub body: Bytes,
-    /// How long it was, with its head.
+    /// Length of the request with its head.
     pub len: usize,
 }
 
-/// A request, by who answers it.
+/// A parsed request.
 pub enum ParsedRequest {
     Insert(ParsedInsert),
-    /// Something else, which lies in the input.
+    /// Something else, which is still in the input.
     Other,
 }
 
 impl InsertParser {
-    /// `config` says how long the client may think between two requests.
+    /// Makes a parser of a connection; `service` configures the codec.
     pub fn new(input: BytesMut, service: ServiceConfig) -> Self {
         let codec = Codec::new(service.clone());
         Self { service, input, codec, head: KnownHead::default() }
     }
 
-    /// What lies in the input; nothing yet while a part is missing.
+    /// Parses the next request of the input; `None` while it is incomplete.
     pub fn parse(&mut self, settings: &Config) -> Option<ParsedRequest> {
         if self.head.is_start_of(&self.input) {
             return self.head.insert(&self.input).map(ParsedRequest::Insert);
@@ -73,7 +72,7 @@ impl InsertParser {
     }
 
     fn parse_unknown(&mut self, settings: &Config) -> Option<ParsedRequest> {
-        // A copy, so that what is not plain stays as it came.
+        // A copy, so that the input of another request stays unchanged.
         let seen = &self.input[..self.input.len().min(REQUEST_BYTES_MAX)];
         let mut rest = BytesMut::from(seen);
         let mut codec = Codec::new(self.service.clone());
@@ -110,12 +109,12 @@ impl KnownHead {
         Self { bytes: bytes.into(), body_bytes }
     }
 
-    /// Whether a request begins with this head again.
+    /// Whether the input starts with this head.
     fn is_start_of(&self, input: &[u8]) -> bool {
         !self.bytes.is_empty() && input.starts_with(&self.bytes)
     }
 
-    /// That request, when all of it is there.
+    /// Takes the request that starts with this head, if it is complete.
     fn insert(&self, input: &[u8]) -> Option<ParsedInsert> {
         let len = self.bytes.len() + self.body_bytes;
         let body = input.get(self.bytes.len()..len)?;
@@ -123,9 +122,9 @@ impl KnownHead {
     }
 }
 
-/// Whether there is nothing to a request but an insert of JSON with a length, of no page of
-/// another origin, that every check lets through. What it says must follow from the head and
-/// from settings: it is not asked again about the same head.
+/// Whether a request is a plain insert: JSON with a declared length, without `Origin`, accepted by
+/// all checks. The result must depend only on the head and the settings, because it is not computed
+/// again for the same head.
 fn is_plain(request: &Request, codec: &Codec, settings: &Config) -> bool {
     let head = request.head();
     head.method == Method::POST

@@ -1,9 +1,9 @@
-//! What a connection is opened for: its first bytes tell.
+//! Routes new connections by their first bytes: to a stream, to the insert loop or to actix.
 //!
-//! A stream has a connection of its own, which costs little while nothing happens; and inserts have
-//! one, which costs little an insert.
-//! Promises that any other request, and whatever is unusual about one, is actix's, byte for byte.
-//! Does not read HTTP: actix's codec does.
+//! Owns the connections of streams, which take little memory while they are idle, and of inserts,
+//! which take little CPU per request.
+//! Promises that every other request, and every unusual one, reaches actix byte for byte.
+//! Does not parse HTTP itself: actix's codec does.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -30,32 +30,32 @@ pub use stream::StreamConnection;
 
 use crate::http::state::AppState;
 
-/// A request follows its connection at once; whoever waits longer is left to actix.
+/// Clients send a request right after connecting; connections that take longer are left to actix.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that are looked at; a longer head is left to actix.
+/// Maximum bytes to inspect; a request with a longer head is left to actix.
 const FIRST_BYTES_MAX: usize = 8 << 10;
 
-/// A connection, by what it is opened for.
+/// A new connection, by its first request.
 pub enum ConnectionKind {
-    /// One request for a stream, and what answers it.
+    /// A request for a stream, and the connection to answer it on.
     Stream(Request, StreamConnection),
-    /// Inserts, one after the other.
+    /// A connection for inserts.
     Inserts(InsertConnection),
-    /// Anything else.
+    /// Anything else, for actix.
     Other(Rewind),
 }
 
-/// What connections are opened with.
+/// Routes the connections of one worker.
 pub struct ConnectionRouter {
     state: web::Data<AppState>,
-    /// For one request.
+    /// For connections that end with their request.
     single_request: ServiceConfig,
-    /// For one after the other.
+    /// For connections that are kept alive.
     keep_alive_requests: ServiceConfig,
 }
 
 impl ConnectionRouter {
-    /// For clients that may think so long between two requests.
+    /// Makes a router; `idle_max` is the maximum pause between two requests.
     pub fn new(state: web::Data<AppState>, idle_max: Duration) -> Self {
         let config = |keep_alive| ServiceConfigBuilder::new().keep_alive(keep_alive).build();
         let (single_request, keep_alive_requests) =
@@ -63,10 +63,10 @@ impl ConnectionRouter {
         Self { state, single_request, keep_alive_requests }
     }
 
-    /// Waits for the first bytes.
+    /// Waits for the first bytes of a connection and routes it.
     ///
     /// # Errors
-    /// What the connection ended with.
+    /// The connection's error.
     pub async fn route(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<ConnectionKind> {
         let Ok(bytes) = timeout(FIRST_BYTES_TIMEOUT, first_bytes(&stream)).await else {
             return Ok(ConnectionKind::Other(Rewind::new(BytesMut::new(), stream)));
@@ -96,14 +96,15 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<BytesMut> {
     }
 }
 
-/// By itself, so that a connection that waits has no room for what it may read.
+/// Reads available bytes. A separate function, so that the buffer does not become part of the
+/// future of every waiting connection.
 fn read_now(stream: &TcpStream) -> io::Result<BytesMut> {
     let mut bytes = [0; FIRST_BYTES_MAX];
     let read = stream.try_read(&mut bytes)?;
     Ok(BytesMut::from(&bytes[..read]))
 }
 
-/// A whole head, nothing after it, no body to come, and the path of a stream.
+/// Parses a request for a stream: a complete head with nothing after it, and no body.
 fn request_for_stream(bytes: &[u8], config: &ServiceConfig) -> Option<(Request, Codec)> {
     if !is_for_stream(bytes) {
         return None;
@@ -118,8 +119,8 @@ fn request_for_stream(bytes: &[u8], config: &ServiceConfig) -> Option<(Request, 
     is_plain.then_some((request, codec))
 }
 
-/// `GET /events`, with a query or without. What waits before it answers is not for here: nobody
-/// looks at the client meanwhile.
+/// Whether the bytes are a request for `/events`. Routes that wait before they answer do not belong
+/// here, because meanwhile nothing would notice that the client has left.
 fn is_for_stream(bytes: &[u8]) -> bool {
     let Some(target) = bytes.strip_prefix(b"GET ") else { return false };
     let path = target.split(|byte| matches!(byte, b' ' | b'?' | b'\r')).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A connection of which something was read already, as if it had not been.
+//! A connection whose first bytes were read already and can be read again.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use actix_web::rt::net::TcpStream;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Reads what is ahead, then what comes.
+/// Reads the `unread` bytes first, then the connection.
 pub struct Rewind {
     unread: BytesMut,
     stream: TcpStream,

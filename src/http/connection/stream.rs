@@ -1,11 +1,9 @@
-//! A connection that is opened for a stream, and is nothing but the stream.
+//! Serves a connection that carries a single request for a stream.
 //!
-//! Owns what such a connection says and hears: it answers one request, writes its body, and notices
-//! when the client leaves. A page that is open costs memory only for its position: none of the
-//! 16 KiB of buffers that actix keeps for a connection whose next request may come at any time.
-//! Promises one write for what a body hands out at once, and turns that end, however much there is
-//! to write.
-//! Routes, gates and problems are those of every request.
+//! It writes the body of the answer and notices when the client leaves. An idle stream takes memory
+//! only for its position, without the 16 KiB of buffers that actix keeps for the next request of a
+//! connection. A chunk of the body is written at once, and a poll writes a limited number of
+//! chunks. Routing, checks and problems are those of every request.
 
 use std::future::Future;
 use std::io;
@@ -20,10 +18,10 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::codec::Encoder as _;
 
-/// Chunks that one turn writes: a long replay leaves others their turns.
+/// Maximum chunks written in one poll, so that a long replay lets other tasks run.
 const CHUNKS_PER_POLL_MAX: usize = 4;
 
-/// A connection whose request was taken.
+/// A connection whose request was read.
 pub struct StreamConnection {
     stream: TcpStream,
     codec: Codec,
@@ -34,7 +32,10 @@ impl StreamConnection {
         Self { stream, codec }
     }
 
-    /// Writes the response until its end, or until the client leaves.
+    /// Returns a future that writes the response until it ends or the client leaves.
+    ///
+    /// # Errors
+    /// The codec's error if the head cannot be encoded.
     pub fn respond(mut self, response: HttpResponse) -> io::Result<StreamResponse> {
         let (response, body) = response.into_parts();
         let mut out = BytesMut::new();
@@ -45,13 +46,13 @@ impl StreamConnection {
     }
 }
 
-/// A response on its way to a client.
+/// A response that is being written.
 pub struct StreamResponse {
     stream: TcpStream,
     codec: Codec,
-    /// What is still to come of the body.
+    /// The rest of the body.
     body: Option<BoxBody>,
-    /// What the kernel has not taken yet: nothing, and no memory, while the client keeps up.
+    /// Bytes not written yet; empty and without memory while the client keeps up.
     out: BytesMut,
 }
 
@@ -75,8 +76,8 @@ impl Future for StreamResponse {
 }
 
 impl StreamResponse {
-    /// Ready when the client has left. What it says after its request is not listened to; that it
-    /// does not go on for ever is tokio's budget.
+    /// Ready when the client has left. Anything that it sends after its request is discarded;
+    /// tokio's budget bounds the loop.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut bytes = [0; 512];
@@ -88,7 +89,7 @@ impl StreamResponse {
         }
     }
 
-    /// Ready when the kernel has taken everything.
+    /// Ready when everything was written.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))? {

@@ -1,4 +1,4 @@
-//! Who may call from where: cross-origin pages, and names that lead to loopback.
+//! Cross-origin access (CORS), and the check of `Host` on loopback.
 
 use actix_cors::Cors;
 use actix_web::dev::RequestHead;
@@ -7,10 +7,11 @@ use actix_web::http::header;
 use crate::config::{Authority, Config, Origin};
 use crate::http::problem::{Code, Problem};
 
-/// How long browsers may remember a preflight, in seconds.
+/// How long browsers may cache a preflight.
 const PREFLIGHT_SECONDS: usize = 600;
 
-/// CORS by the setting: `*` excludes cookies, listed origins may send them.
+/// Makes the CORS middleware for the configured origins: `*` excludes cookies, listed origins may
+/// send them.
 pub fn cors(origin: &Origin) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "DELETE"])
@@ -29,9 +30,9 @@ fn allow(cors: Cors, origin: Origin) -> Cors {
     cors.allowed_origin_fn(move |value, _| value.to_str().is_ok_and(|text| origin.allows(text)))
 }
 
-/// On loopback, refuses a request whose `Host` is some other name: a page of a hostile site whose
-/// name was made to resolve to 127.0.0.1 is of the server's own origin to its browser (DNS
-/// rebinding).
+/// On loopback, refuses a request whose `Host` is neither a loopback name nor that of the public
+/// URL. It stops DNS rebinding: if a hostile site makes its name resolve to 127.0.0.1, the browser
+/// takes the site's pages for this server's.
 pub fn check_host(head: &RequestHead, config: &Config) -> Result<(), Problem> {
     let host = named_host(head);
     if is_own_host(config, host) {
@@ -39,14 +40,15 @@ pub fn check_host(head: &RequestHead, config: &Config) -> Result<(), Problem> {
     }
     let detail = format!(
         "{} is not a name of this server: use localhost or 127.0.0.1, or set BROKER_PUBLIC_URL \
-         to the URL that a proxy serves it under",
+         to the URL under which a proxy serves it",
         host.unwrap_or("a request without one Host header")
     );
     Err(Problem::new(Code::HostRefused).detail(detail))
 }
 
-/// The authority of an absolute target, else the one `Host`. RFC 9112, section 3.2, has a server
-/// refuse several; and what a page can set itself, such as `X-Forwarded-Host`, says nothing.
+/// Returns the authority of an absolute target, otherwise the `Host` header, unless there are
+/// several (RFC 9112, section 3.2). Headers that a page can set itself, such as `X-Forwarded-Host`,
+/// are not trusted.
 pub fn named_host(head: &RequestHead) -> Option<&str> {
     let mut hosts = head.headers().get_all(header::HOST);
     let host = hosts.next();

@@ -1,12 +1,9 @@
-//! What every request passes on its way in and out: one layer, because each that stands by itself
-//! costs every request an allocation and a pass over the headers. Plain inserts on connections of
-//! their own (`connection/inserting.rs`) pass the same checks, called from there.
+//! The middleware around all routes: CORS, the `Host` check, problem documents, default headers.
 //!
-//! Owns the order of what is done: the `Host` is looked at last on the way in; on the way out come
-//! CORS, the form of what is refused, and the headers of every answer.
-//! Promises that a request without an `Origin`, which is no page's of another origin, costs nothing
-//! of CORS but the `Vary` that caches need.
-//! Does not decide which origins and hosts are allowed, nor what a refusal says.
+//! It is one layer, because each separate layer costs every request an allocation and a pass over
+//! the headers. A request without an `Origin` does not come from a page of another origin, and
+//! skips CORS except for the `Vary` that caches need. Inserts on connections of their own
+//! (`connection/insert.rs`) do not pass this layer and make the same checks themselves.
 
 use std::rc::Rc;
 
@@ -23,11 +20,11 @@ use crate::http::middleware::cors_host;
 use crate::http::problem;
 use crate::http::state::AppState;
 
-/// The names that CORS adds to every `Vary`, with or without an `Origin`: what a cache keeps of one
-/// is not for the other.
+/// The names that CORS adds to `Vary`. Answers without an `Origin` need them too, so that a cache
+/// does not use an answer to one origin for another.
 const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/// Makes the layer around all routes.
+/// The factory of the middleware.
 pub struct Middleware {
     state: web::Data<AppState>,
     cors: Cors,
@@ -42,7 +39,7 @@ impl Middleware {
 
 type ServiceResult = Result<ServiceResponse, Error>;
 type ServiceFuture = LocalBoxFuture<'static, ServiceResult>;
-/// What CORS wraps.
+/// The service that CORS wraps.
 type CorsInner<S> = Rc<HostChecked<S>>;
 
 impl<S> Transform<S, ServiceRequest> for Middleware
@@ -63,7 +60,7 @@ where
     }
 }
 
-/// The layer.
+/// The middleware of one worker.
 pub struct MiddlewareService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
@@ -85,7 +82,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let state = self.state.clone();
-        // A preflight is told by more than its Origin, and CORS knows by what.
+        // CORS itself decides which OPTIONS requests are preflights.
         if request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS {
             let answer = self.cors.call(request);
             return Box::pin(async move {
@@ -102,7 +99,7 @@ where
     }
 }
 
-/// The routes behind the `Host` check.
+/// The routes, behind the `Host` check.
 struct HostChecked<S> {
     service: S,
     state: web::Data<AppState>,
@@ -126,7 +123,7 @@ where
     }
 }
 
-/// What every answer has that is none of CORS's.
+/// Sets the headers that every answer has, for answers that do not pass the middleware.
 pub fn set_defaults(headers: &mut HeaderMap) {
     add_vary(headers);
     add_nosniff(headers);
@@ -136,21 +133,22 @@ fn add_vary(headers: &mut HeaderMap) {
     let value = match headers.get(header::VARY).and_then(|value| value.to_str().ok()) {
         None => HeaderValue::from_static(VARY),
         Some(before) => HeaderValue::from_str(&format!("{before}, {VARY}"))
-            .expect("names of headers with commas between them are a value"),
+            .expect("header names separated by commas are a header value"),
     };
     headers.insert(header::VARY, value);
 }
 
-/// No answer is to be taken for another type than it says.
+/// Keeps browsers from guessing another content type than the declared one.
 fn add_nosniff(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-/// The last that is done to an answer, whoever gave it.
+/// Completes an answer, after CORS.
 fn finish(mut answer: ServiceResponse) -> ServiceResponse {
     add_nosniff(answer.headers_mut());
     if answer.request().version() == Version::HTTP_10 {
-        // It knows no chunks (RFC 9112, section 6.1): a stream ends with its connection.
+        // HTTP/1.0 has no chunked encoding (RFC 9112, section 6.1): the connection's end is the
+        // body's.
         let head = answer.response_mut().head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);

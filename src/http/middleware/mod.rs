@@ -1,4 +1,4 @@
-//! What every request passes: headers, CORS and `Host`, and the limits on streams.
+//! The checks and headers of every request, the limits on streams, and the log of refusals.
 
 pub mod cors_host;
 pub mod headers;

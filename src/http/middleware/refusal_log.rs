@@ -1,8 +1,8 @@
-//! Warnings about what the server refuses for reasons of its own.
+//! Logs refusals that are the server's fault (5xx), at most one line per second and code.
 //!
-//! Promises one line a second of each code at most, which counts those before it: under overload
-//! every client is refused many times, and writing that down must not make it worse.
-//! The metric `broker_refused_total` counts each.
+//! Under overload every client is refused many times, and logging each refusal would add to the
+//! load. A line therefore counts the refusals since the line before; the metric
+//! `broker_refused_total` counts all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-/// Between two warnings of one code.
+/// Minimum time between two warnings of one code.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was told of each code.
+/// The last warning of each code.
 #[derive(Debug, Default)]
 pub struct RefusalLog(Mutex<HashMap<&'static str, LoggedRefusal>>);
 
 #[derive(Debug)]
 struct LoggedRefusal {
     at: Instant,
-    /// Refusals since then.
+    /// Refusals since then, which were not logged.
     suppressed: u64,
 }
 
 impl RefusalLog {
-    /// Warns, unless that was done just now.
+    /// Logs a warning, unless one of this code was logged less than a second ago.
     pub fn warn(&self, code: &'static str, route: &str) {
         if let Some(more) = self.due(code, Instant::now()) {
             warn!(code, route, more, "refused");
         }
     }
 
-    /// How many were not told of since the last warning, when one is due.
+    /// Returns the number of suppressed refusals if a warning is due.
     fn due(&self, code: &'static str, now: Instant) -> Option<u64> {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = logged.get_mut(code) else {
@@ -61,6 +61,6 @@ mod tests {
             lines.extend(refusals.due("queue-full", start + Duration::from_millis(millis)));
         }
         assert_eq!(lines, [0, 999, 999]);
-        assert_eq!(refusals.due("disk-full", start), Some(0), "another code has its own");
+        assert_eq!(refusals.due("disk-full", start), Some(0), "each code has its own interval");
     }
 }

@@ -1,4 +1,4 @@
-//! How many streams are open, in all, by address and by user.
+//! Limits the number of open streams: in total, per client address and per user.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::http::problem::{Code, Problem};
 use crate::record::User;
 
-/// Counts open streams; clones count together.
+/// Counts the open streams; clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StreamLimits(Arc<Mutex<Counts>>);
 
@@ -21,11 +21,11 @@ struct Counts {
     by_user: Tally<User>,
 }
 
-/// How many each has who has any.
+/// The count of each key; a key with a count of 0 is removed.
 #[derive(Debug)]
 struct Tally<K>(HashMap<K, usize>);
 
-/// One open stream; dropping it makes room.
+/// The slot of one open stream; dropping it frees the slot.
 #[derive(Debug)]
 pub struct StreamSlot {
     streams: StreamLimits,
@@ -34,12 +34,18 @@ pub struct StreamSlot {
 }
 
 impl StreamLimits {
-    /// Takes a place for nobody in particular, if there is one.
+    /// Takes a slot for a stream without a user.
+    ///
+    /// # Errors
+    /// The limit that is reached.
     pub fn open(&self, address: Option<IpAddr>, config: &Config) -> Result<StreamSlot, Problem> {
         self.open_for(address, None, config)
     }
 
-    /// Takes a place for a user, if there is one.
+    /// Takes a slot for a stream, counted for `user` if there is one.
+    ///
+    /// # Errors
+    /// The limit that is reached.
     pub fn open_for(
         &self,
         address: Option<IpAddr>,
@@ -48,14 +54,14 @@ impl StreamLimits {
     ) -> Result<StreamSlot, Problem> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= config.max_streams.get() {
-            return Err(Problem::new(Code::TooManyStreams).detail("come back soon"));
+            return Err(Problem::new(Code::TooManyStreams).detail("retry soon"));
         }
         if !counts.by_address.has_room(address.as_ref(), config.max_streams_per_address) {
-            let detail = "close one, share one, or raise BROKER_MAX_STREAMS_PER_ADDRESS";
+            let detail = "close or share a stream, or raise BROKER_MAX_STREAMS_PER_ADDRESS";
             return Err(Problem::new(Code::TooManyStreamsForAddress).detail(detail));
         }
         if !counts.by_user.has_room(user.as_ref(), config.max_streams_per_user) {
-            let detail = "close one, share one, or raise BROKER_MAX_STREAMS_PER_USER";
+            let detail = "close or share a stream, or raise BROKER_MAX_STREAMS_PER_USER";
             return Err(Problem::new(Code::TooManyStreamsForUser).detail(detail));
         }
         counts.by_address.add(address.as_ref());

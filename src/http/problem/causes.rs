@@ -1,4 +1,4 @@
-//! What the inner rooms say went wrong, as problems.
+//! Converts the errors of inner modules to problems.
 
 use crate::broker::ConsumeError;
 use crate::decide::Rejection;
@@ -11,9 +11,9 @@ impl From<ProposeError> for Problem {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::IdsNotReady => Self::new(Code::IdsNotReady)
-                .detail("older ids are being read in; retry soon, or insert without an id"),
+                .detail("older ids are being loaded: retry soon, or insert without an id"),
             ProposeError::NoSpace => {
-                Self::new(Code::DiskFull).detail("nothing was stored; reads go on")
+                Self::new(Code::DiskFull).detail("nothing was stored; reads still work")
             }
             ProposeError::ProjectionLag { .. } => {
                 Self::new(Code::Behind).detail("nothing was stored; retry soon")
@@ -29,7 +29,7 @@ impl From<ProposeError> for Problem {
                 Self::new(Code::StorageFailed).detail("nothing was stored")
             }
             ProposeError::Unknown => Self::new(Code::OutcomeUnknown)
-                .detail("it may have been stored; a retry with the same id is safe"),
+                .detail("the insert may have been stored: a retry with the same id is safe"),
         }
     }
 }
@@ -47,14 +47,14 @@ impl From<ConsumeError> for Problem {
     fn from(error: ConsumeError) -> Self {
         match error {
             ConsumeError::AckTooNew { latest, .. } => Self::new(Code::AckTooNew)
-                .detail(format!("{error}; acknowledge what was delivered"))
+                .detail(format!("{error}; acknowledge a version that was delivered"))
                 .member("newest_version", latest),
             ConsumeError::Busy => Self::new(Code::ConsumerBusy).detail(
-                "one worker a name at a time: let that request end, or choose another consumer",
+                "only one request of a consumer may wait: let it end, or use another consumer",
             ),
             ConsumeError::Position => Self::new(Code::Internal),
             ConsumeError::Propose(ProposeError::Unknown) => Self::new(Code::OutcomeUnknown)
-                .detail("the acknowledgement may have been stored; a retry is safe"),
+                .detail("the acknowledgement may have been stored: a retry is safe"),
             ConsumeError::Propose(error) => error.into(),
             ConsumeError::Unavailable(unavailable) => unavailable.into(),
         }
@@ -91,20 +91,19 @@ impl From<Unavailable> for Problem {
     fn from(unavailable: Unavailable) -> Self {
         match unavailable {
             Unavailable::Behind { .. } => {
-                Self::new(Code::Behind).detail("the read waited for five seconds; retry soon")
+                Self::new(Code::Behind).detail("the read waited for 5 s; retry soon")
             }
-            Unavailable::Closed => Self::new(Code::ShuttingDown).detail("come back soon"),
+            Unavailable::Closed => Self::new(Code::ShuttingDown).detail("retry soon"),
             Unavailable::Damaged => Self::new(Code::StorageFailed)
-                .detail("a record of this history cannot be read; everything else goes on"),
+                .detail("a record of this history cannot be read; everything else still works"),
             Unavailable::Opening => {
                 Self::new(Code::Behind).detail("the history is being opened; retry soon")
             }
             Unavailable::Invalid | Unavailable::Rebuilding => {
                 Self::new(Code::Behind).detail("the history is being rebuilt; retry soon")
             }
-            Unavailable::Failed => {
-                Self::new(Code::StorageFailed).detail("the history cannot be read; inserts go on")
-            }
+            Unavailable::Failed => Self::new(Code::StorageFailed)
+                .detail("the history cannot be read; inserts still work"),
         }
     }
 }

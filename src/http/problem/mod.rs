@@ -1,4 +1,4 @@
-//! Errors as problem documents (RFC 9457): one table from code to status.
+//! Errors as problem documents (RFC 9457), and the table of their codes, statuses and titles.
 
 mod causes;
 
@@ -14,12 +14,12 @@ use tracing::debug;
 
 use crate::http::state::AppState;
 
-/// How long a client should wait that was refused for load.
+/// When a client that was refused because of load should retry.
 const RETRY_AFTER_SECONDS: &str = "1";
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What went wrong, for programs; stable.
+/// The kind of a problem. The codes are part of the protocol and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     AckTooNew,
@@ -66,108 +66,110 @@ pub enum Code {
 }
 
 impl Code {
-    /// Status, name and title; exhaustive, so that no code is without.
+    /// Returns status, code and title.
     pub fn entry(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::AckTooNew => (
-                S::UNPROCESSABLE_ENTITY,
-                "ack-too-new",
-                "The version to acknowledge does not exist",
-            ),
+            Self::AckTooNew => {
+                (S::UNPROCESSABLE_ENTITY, "ack-too-new", "The acknowledged version does not exist")
+            }
             Self::BatchTooLong => {
                 (S::UNPROCESSABLE_ENTITY, "batch-too-long", "The batch has too many events")
             }
             Self::Behind => {
                 (S::SERVICE_UNAVAILABLE, "behind", "The history is catching up with the log")
             }
-            Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body-timeout", "The body came too slowly"),
+            Self::BodyTimeout => {
+                (S::REQUEST_TIMEOUT, "body-timeout", "The body arrived too slowly")
+            }
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::ConsumerBusy => {
-                (S::CONFLICT, "consumer-busy", "Another request of this consumer waits")
+                (S::CONFLICT, "consumer-busy", "Another request of this consumer is waiting")
             }
             Self::DiskFull => (S::INSUFFICIENT_STORAGE, "disk-full", "The disk is full"),
             Self::EmptyBatch => (S::UNPROCESSABLE_ENTITY, "empty-batch", "The batch has no events"),
             Self::HostRefused => {
-                (S::FORBIDDEN, "host-refused", "The Host header names no host of this server")
+                (S::FORBIDDEN, "host-refused", "The Host header does not name this server")
             }
-            Self::IdTaken => (S::CONFLICT, "id-taken", "The id was used for another insert"),
+            Self::IdTaken => (S::CONFLICT, "id-taken", "The id is already used by another insert"),
             Self::IdTwice => {
-                (S::UNPROCESSABLE_ENTITY, "id-twice", "An id stands twice in the batch")
+                (S::UNPROCESSABLE_ENTITY, "id-twice", "An id occurs twice in the batch")
             }
             Self::IdsNotReady => {
                 (S::SERVICE_UNAVAILABLE, "ids-not-ready", "Older ids cannot be looked up yet")
             }
-            Self::Internal => {
-                (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong in the server")
-            }
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::InvalidEvent => {
-                (S::UNPROCESSABLE_ENTITY, "invalid-event", "The event cannot be accepted")
+                (S::UNPROCESSABLE_ENTITY, "invalid-event", "The event is not valid")
             }
-            Self::InvalidRegistration => (
-                S::UNPROCESSABLE_ENTITY,
-                "invalid-registration",
-                "The registration cannot be accepted",
-            ),
+            Self::InvalidRegistration => {
+                (S::UNPROCESSABLE_ENTITY, "invalid-registration", "The registration is not valid")
+            }
             Self::LimitReached => {
-                (S::INSUFFICIENT_STORAGE, "limit-reached", "No new events can be taken in")
+                (S::INSUFFICIENT_STORAGE, "limit-reached", "The limit on events is reached")
             }
             Self::MalformedJson => {
                 (S::BAD_REQUEST, "malformed-json", "The body is not acceptable JSON")
             }
             Self::MalformedMessage => {
-                (S::BAD_REQUEST, "malformed-message", "The message cannot be understood")
+                (S::BAD_REQUEST, "malformed-message", "The message is malformed")
             }
             Self::MalformedName => {
-                (S::BAD_REQUEST, "malformed-name", "The path names no possible event")
+                (S::BAD_REQUEST, "malformed-name", "The path does not contain a valid event name")
             }
             Self::MalformedQuery => {
-                (S::BAD_REQUEST, "malformed-query", "A query parameter cannot be understood")
+                (S::BAD_REQUEST, "malformed-query", "A query parameter is not valid")
             }
             Self::MalformedRequest => {
-                (S::BAD_REQUEST, "malformed-request", "The request cannot be understood")
+                (S::BAD_REQUEST, "malformed-request", "The request is malformed")
             }
-            Self::MethodNotAllowed => {
-                (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
-            }
-            Self::NotFound => (S::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This route does not support the method",
+            ),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "This path does not exist"),
             Self::OriginRefused => {
-                (S::FORBIDDEN, "origin-refused", "Pages of this origin may not connect")
+                (S::FORBIDDEN, "origin-refused", "Pages from this origin may not connect")
             }
             Self::OutcomeUnknown => (
                 S::INTERNAL_SERVER_ERROR,
                 "outcome-unknown",
-                "It is not known whether the insert was stored",
+                "It is unknown whether the insert was stored",
             ),
             Self::PartlySeen => {
-                (S::CONFLICT, "partly-seen", "Some of the batch was inserted before")
+                (S::CONFLICT, "partly-seen", "Some events of the batch were inserted before")
             }
-            Self::Private => (S::FORBIDDEN, "private", "Private records are their user's"),
-            Self::QueueFull => (S::SERVICE_UNAVAILABLE, "queue-full", "Too much is waiting"),
+            Self::Private => {
+                (S::FORBIDDEN, "private", "Private records can be read by their user only")
+            }
+            Self::QueueFull => (S::SERVICE_UNAVAILABLE, "queue-full", "The insert queue is full"),
             Self::ShuttingDown => {
                 (S::SERVICE_UNAVAILABLE, "shutting-down", "The server is shutting down")
             }
             Self::StorageFailed => {
-                (S::SERVICE_UNAVAILABLE, "storage-failed", "The server's storage failed")
+                (S::SERVICE_UNAVAILABLE, "storage-failed", "The server's storage has failed")
             }
             Self::TooManyConsumers => {
-                (S::INSUFFICIENT_STORAGE, "too-many-consumers", "No new consumers can be taken in")
+                (S::INSUFFICIENT_STORAGE, "too-many-consumers", "The limit on consumers is reached")
             }
-            Self::TooManyRegistrations => {
-                (S::TOO_MANY_REQUESTS, "too-many-registrations", "All registrations are taken")
-            }
+            Self::TooManyRegistrations => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-registrations",
+                "The limit on registrations is reached",
+            ),
             Self::TooManyStreams => {
-                (S::SERVICE_UNAVAILABLE, "too-many-streams", "All streams are taken")
+                (S::SERVICE_UNAVAILABLE, "too-many-streams", "The limit on streams is reached")
             }
             Self::TooManyStreamsForAddress => (
                 S::TOO_MANY_REQUESTS,
                 "too-many-streams-for-address",
-                "All streams of this address are taken",
+                "The limit on streams from this address is reached",
             ),
             Self::TooManyStreamsForUser => (
                 S::TOO_MANY_REQUESTS,
                 "too-many-streams-for-user",
-                "All streams of this user are taken",
+                "The limit on streams of this user is reached",
             ),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown-event", "The event does not exist"),
             Self::UnknownRegistration => {
@@ -178,15 +180,15 @@ impl Code {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
             }
             Self::UpgradeRequired => {
-                (S::UPGRADE_REQUIRED, "upgrade-required", "This is a WebSocket")
+                (S::UPGRADE_REQUIRED, "upgrade-required", "This route requires a WebSocket")
             }
             Self::VersionMismatch => {
-                (S::CONFLICT, "version-mismatch", "The newest version is another one")
+                (S::CONFLICT, "version-mismatch", "The latest version is not the expected one")
             }
         }
     }
 
-    /// Whether the same request may succeed soon.
+    /// Whether the same request may succeed if it is retried soon.
     fn is_retryable(self) -> bool {
         let (status, ..) = self.entry();
         matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
@@ -198,7 +200,7 @@ impl Code {
 pub struct Problem {
     code: Code,
     detail: Option<String>,
-    /// Members beside the standard ones.
+    /// Members in addition to the standard ones.
     members: Map<String, Value>,
 }
 
@@ -219,7 +221,7 @@ impl Problem {
         Self { code, detail: None, members: Map::new() }
     }
 
-    /// What exactly to change; for 5xx nothing that reveals the inside.
+    /// Sets the detail: what to change about this request. For 5xx it must not reveal internals.
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(detail.to_string());
         self
@@ -234,7 +236,7 @@ impl Problem {
         self.code
     }
 
-    /// The document.
+    /// Returns the document as JSON.
     pub fn json(&self) -> String {
         let (status, code, title) = self.code.entry();
         let document = Document {
@@ -245,7 +247,7 @@ impl Problem {
             code,
             members: &self.members,
         };
-        serde_json::to_string(&document).expect("a document of strings serialises")
+        serde_json::to_string(&document).expect("a map with string keys serialises")
     }
 
     pub fn response(&self) -> HttpResponse {
@@ -280,8 +282,7 @@ impl ResponseError for Problem {
     }
 }
 
-/// Turns whatever error answer is left, of actix or of a middleware, into a problem, and counts
-/// the refusal.
+/// Counts an error answer, and makes it a problem document if actix or a middleware made it.
 pub fn as_problem(response: ServiceResponse, state: &AppState) -> ServiceResponse {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -301,7 +302,7 @@ pub fn as_problem(response: ServiceResponse, state: &AppState) -> ServiceRespons
     response.into_response(problem.response())
 }
 
-/// The answer of a route that was refused, counted.
+/// Returns the answer for a refused request of `route`, and counts it.
 pub fn refusal_response(problem: &Problem, route: &str, state: &AppState) -> HttpResponse {
     let response = problem.response();
     count(problem.code(), response.status(), route, state);
@@ -317,7 +318,8 @@ fn count(code: Code, status: StatusCode, route: &str, state: &AppState) {
     debug!(code, route, "refused");
 }
 
-/// Not the path: the id of a registration in it is a secret, and names may be personal.
+/// Returns the route's pattern. The path is not logged: it may contain a registration's id, which
+/// is a secret, or personal names.
 fn route(request: &HttpRequest) -> String {
     request.match_pattern().unwrap_or_else(|| "none".to_owned())
 }

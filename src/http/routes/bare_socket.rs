@@ -1,4 +1,4 @@
-//! `GET /subscribe/{topic}`: one event over a WebSocket, as bare messages.
+//! `GET /subscribe/{topic}`: the values of one event over a WebSocket.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -11,20 +11,29 @@ use crate::http::socket::{Format, Handshake, SocketAction, SocketSession};
 use crate::http::state::AppState;
 use crate::record::FilterSet;
 
-/// A WebSocket that gets the newest value of one event and then every new one, as the bare message.
+/// Subscribes to one event over a WebSocket.
+///
+/// The server sends the event's latest value and then each new value: a JSON string as its text,
+/// any other value as JSON. A client that falls behind gets the latest value. The client may send
+/// the text `ping`, which is answered with `pong`.
 #[utoipa::path(
     get, path = "/subscribe/{topic}", tag = "topics",
     params(
-        ("topic" = String, Path, description = "The event's name, percent-encoded; no filter"),
-        ("format" = Option<String>, Query, description = "`record`: whole records instead of their data"),
+        ("topic" = String, Path, description = "The event's name, percent-encoded; filters are not \
+            allowed"),
+        ("format" = Option<String>, Query, description = "`record` sends whole records instead of \
+            their data"),
     ),
     responses(
-        (status = 101, description = "A WebSocket: a JSON string as its text, anything else as JSON"),
-        (status = 400, description = "The name, a parameter or the handshake cannot be understood", body = ProblemBody),
-        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
-        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
-        (status = 429, description = "Too many streams of this address", body = ProblemBody),
-        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
+        (status = 101, description = "The WebSocket is open"),
+        (status = 400, description = "The name, a parameter or the handshake is not valid",
+            body = ProblemBody),
+        (status = 403, description = "Pages from this origin may not connect", body = ProblemBody),
+        (status = 426, description = "The request is not a WebSocket handshake of version 13",
+            body = ProblemBody),
+        (status = 429, description = "Too many streams from this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or the server is shutting down",
+            body = ProblemBody),
     )
 )]
 pub async fn topic(
@@ -44,7 +53,7 @@ pub async fn topic(
     handshake.accept(payload, session, slot)
 }
 
-/// How a socket that speaks bare messages was asked to tell them.
+/// Parses the `format` parameter of a socket that sends bare messages.
 pub fn parse_format(query: &Query<'_>) -> Result<Format, Problem> {
     match query.one("format")? {
         None => Ok(Format::Bare),
@@ -58,6 +67,6 @@ fn on_message(text: &str) -> SocketAction {
         return SocketAction::Pong;
     }
     let problem = Problem::new(Code::MalformedMessage)
-        .detail("this socket takes the text ping only; GET /ws takes inserts and topics");
+        .detail("this socket accepts only the text ping; use GET /ws for inserts and topics");
     SocketAction::Refuse { problem, reference: None }
 }

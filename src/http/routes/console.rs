@@ -1,4 +1,4 @@
-//! The page at `/`, built from `client/` and embedded.
+//! Serves the console: the page at `/`, built from `client/` and embedded in the binary.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use crate::http::codec::etag::with_etag;
 use crate::record::push_hex;
 
-/// Only this server's own files, and no inline script: a stored value that reached the page as
-/// markup could do nothing.
+/// Allows only this server's own files and no inline script, so that a stored value that reached
+/// the page as markup could not run.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";

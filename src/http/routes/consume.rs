@@ -1,4 +1,4 @@
-//! `GET /consume/{topic}`: one record after the other.
+//! `GET /consume/{topic}`: hands out the records of a topic one by one.
 
 use std::time::Duration;
 
@@ -13,17 +13,21 @@ use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::record::{Consumer, Name};
 
-/// How long a request may wait for a record: proxies give up on a silent answer after about that.
+/// Maximum time that a request may wait for a record; many proxies give up after about that.
 const WAIT_SECONDS_MAX: u64 = 60;
 
 /// The oldest record of a topic after a version, or that a consumer has not acknowledged.
 #[utoipa::path(
     get, path = "/consume/{topic}", tag = "topics",
     params(
-        ("topic" = String, Path, description = "The topic, which is the event's name, percent-encoded"),
-        ("after" = Option<u64>, Query, description = "A version: the oldest record after it; 0 is the default"),
-        ("consumer" = Option<String>, Query, description = "Instead of `after`: whose position is kept; at most 100 bytes, without `.`"),
-        ("ack" = Option<u64>, Query, description = "Of a consumer: everything through this version is acknowledged, on stable storage, before the answer"),
+        ("topic" = String, Path, description = "The topic, which is the event's name, \
+            percent-encoded"),
+        ("after" = Option<u64>, Query, description = "A version: the oldest record after it; 0 is \
+            the default"),
+        ("consumer" = Option<String>, Query, description = "Instead of `after`: whose position is \
+            kept; at most 100 bytes, without `.`"),
+        ("ack" = Option<u64>, Query, description = "Of a consumer: everything through this version \
+            is acknowledged, on stable storage, before the answer"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for a record, at most 60"),
     ),
     responses(
@@ -31,9 +35,12 @@ const WAIT_SECONDS_MAX: u64 = 60;
         (status = 204, description = "There is none"),
         (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
         (status = 409, description = "Another request of this consumer waits", body = ProblemBody),
-        (status = 422, description = "The version to acknowledge does not exist", body = ProblemBody),
-        (status = 429, description = "Too many streams of this address, with `wait`", body = ProblemBody),
-        (status = 503, description = "The history is catching up, too many wait, or shutting down", body = ProblemBody),
+        (status = 422, description = "The version to acknowledge does not exist",
+            body = ProblemBody),
+        (status = 429, description = "Too many streams of this address, with `wait`",
+            body = ProblemBody),
+        (status = 503, description = "The history is catching up, too many wait, or shutting down",
+            body = ProblemBody),
         (status = 507, description = "The disk, or too many consumers", body = ProblemBody),
     )
 )]

@@ -1,4 +1,4 @@
-//! `GET /events`: the subscription as server-sent events.
+//! `GET /events`: a subscription as server-sent events.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,27 +24,39 @@ use crate::http::state::AppState;
 use crate::record::{FilterSet, Seq};
 use crate::subscription::{ControlEvent, Step, Subscriber};
 
-/// How often a quiet stream may be told how far the log has come.
+/// Minimum time between two `synced` events that advance the cursor of a quiet stream.
 pub const SYNCED_INTERVAL: Duration = Duration::from_secs(60);
 
 const PARAMETERS: [&str; 6] =
     ["event", "replay", "dispatch", "last_event_id", "lastEventId", "lastEventID"];
 
-/// The newest record of everything that matches, `broker:synced`, then each new record.
+/// Subscribes to events as server-sent events.
+///
+/// The stream starts with the latest record of every matching event, followed by `broker:synced`;
+/// then it carries each new record. `broker:reset` tells the client to discard what it held. A
+/// client reconnects with `Last-Event-ID` and is sent what changed in between.
 #[utoipa::path(
     get, path = "/events", tag = "events",
     params(
-        ("event" = Option<Vec<String>>, Query, description = "Names or filters: `*` is one token, a final `>` one or more; repeatable"),
-        ("replay" = Option<String>, Query, description = "`latest` (default), `none` or `all`"),
-        ("dispatch" = Option<String>, Query, description = "`message`: records as default events"),
-        ("last_event_id" = Option<String>, Query, description = "A cursor; the header comes first. Also lastEventId, lastEventID"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last block that was received"),
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters, repeatable; `*` \
+            matches one token, a final `>` one or more. Without it, all events"),
+        ("replay" = Option<String>, Query, description = "How a new stream starts: with the \
+            `latest` records (default), with `none`, or with `all` versions from the log"),
+        ("dispatch" = Option<String>, Query, description = "`message` dispatches records as \
+            default `message` events instead of by their name"),
+        ("last_event_id" = Option<String>, Query, description = "A cursor, for clients that cannot \
+            set the header, which takes precedence. Also `lastEventId` and `lastEventID`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that \
+            was received"),
     ),
     responses(
-        (status = 200, description = "Blocks of id, event, data", content_type = "text/event-stream", body = String),
-        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
-        (status = 429, description = "Too many streams of this address", body = ProblemBody),
-        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
+        (status = 200, description = "The stream. A client that accepts `text/event-stream` gets \
+            200 with only a `retry` line instead of 429 or 503",
+            content_type = "text/event-stream", body = String),
+        (status = 400, description = "A parameter is not valid", body = ProblemBody),
+        (status = 429, description = "Too many streams from this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or the server is shutting down",
+            body = ProblemBody),
     )
 )]
 pub async fn events(
@@ -61,7 +73,7 @@ pub async fn events(
     };
     let subscribe = parse_subscription(&request, &query, config)?;
     let slot = if broker.is_stopping() {
-        Err(Problem::new(Code::ShuttingDown).detail("come back soon"))
+        Err(Problem::new(Code::ShuttingDown).detail("retry soon"))
     } else {
         state.streams.open(request.peer_addr().map(|address| address.ip()), config)
     };
@@ -73,7 +85,7 @@ pub async fn events(
         .insert_header(("X-Accel-Buffering", "no"));
     let slot = match slot {
         Ok(slot) => slot,
-        // EventSource gives up for good on any other status.
+        // EventSource never reconnects after any other status.
         Err(problem) if accepts_event_stream(&request) => {
             let (_, code, _) = problem.code().entry();
             broker.metrics().refused(code);
@@ -96,7 +108,7 @@ pub async fn events(
     }))
 }
 
-/// What a query and the cursor beside it ask for.
+/// Parses a subscription from the query and the `Last-Event-ID` header.
 pub fn parse_subscription(
     request: &HttpRequest,
     query: &Query<'_>,
@@ -121,7 +133,7 @@ pub fn parse_subscription(
     Ok(Subscribe { filters: Some(filters.map_err(malformed)?), user: None, resume, replay })
 }
 
-/// The header, when it says something; a value that is not text is a cursor that is not good.
+/// Reads the cursor of the header; a value that is not text is an invalid cursor.
 fn header_cursor(request: &HttpRequest) -> Resume {
     let value = request.headers().get("Last-Event-ID").filter(|value| !value.is_empty());
     value.map_or(Resume::Fresh, |value| value.to_str().map_or(Resume::Lost, resume_after))
@@ -141,17 +153,17 @@ pub fn accepts_event_stream(request: &HttpRequest) -> bool {
     })
 }
 
-/// A subscription as a response body. actix asks for the next chunk only when the last one left
-/// its write buffer, so a slow client is only a position.
+/// A subscription as a response body. The next chunk is polled only when the previous one was
+/// written, so a slow client costs a position and no queue.
 struct EventStream {
     subscriber: Subscriber,
     encoder: Encoder,
     heartbeat: Heartbeat,
-    /// The seq of the last id that was sent.
+    /// Seq of the last cursor that was sent.
     last_cursor: Seq,
     last_synced: Option<Instant>,
     ended: bool,
-    /// Why it ended, for the log.
+    /// Why the stream ended, for the log.
     reason: &'static str,
     delivered: Counter,
     delivered_bytes: Counter,
@@ -165,7 +177,8 @@ impl Drop for EventStream {
 }
 
 impl EventStream {
-    /// What one view's subscribers get together is encoded once, but for the first block of each.
+    /// Encodes a step. Records that a subscriber group receives together are encoded once for all,
+    /// except for a stream's first block.
     fn encode(&mut self, step: &Step) -> Bytes {
         self.delivered.increment(step.records.len() as u64);
         if let Some(last) = step.records.last() {
@@ -199,7 +212,8 @@ impl EventStream {
         self.last_synced = Some(Instant::now());
     }
 
-    /// On a quiet stream the cursor moves on now and then, so that a reconnect has little to skip.
+    /// Makes a heartbeat, or from time to time a `synced` event that advances the cursor of a quiet
+    /// stream, so that a reconnect has little to skip.
     fn heartbeat_chunk(&mut self) -> Bytes {
         let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
         let is_quiet = self.subscriber.is_following();
@@ -222,8 +236,8 @@ impl EventStream {
     }
 }
 
-/// When an idle stream has to say that it lives. Whatever is sent puts it off, but the timer is
-/// set anew only when it rings: setting it for each delivery costs as much as encoding one.
+/// Determines when an idle stream needs a heartbeat. Each delivery postpones it, but the timer is
+/// reset only when it fires: resetting it for each delivery would cost as much as encoding one.
 struct Heartbeat {
     period: Duration,
     last_sent: Instant,
@@ -272,7 +286,7 @@ impl MessageBody for EventStream {
             Poll::Ready(end) => {
                 self.reason = "shutdown";
                 if let Some(Err(error)) = end {
-                    error!(%error, "a stream ended early");
+                    error!(%error, "a stream ended early because the log cannot be read");
                     self.reason = "the log cannot be read";
                 }
                 self.ended = true;

@@ -1,4 +1,4 @@
-//! How the server is: for people, supervisors and Prometheus.
+//! `/health`, `/livez`, `/readyz` and `/metrics`: the state of the server.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -11,10 +11,10 @@ use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 use crate::projection::ProjectionState;
 
-/// How the server is, in some detail.
+/// Reports the state of the server in detail.
 #[utoipa::path(
     get, path = "/health", tag = "status",
-    responses((status = 200, description = "How the server is", body = Health))
+    responses((status = 200, description = "The state of the server, ready or not", body = Health))
 )]
 pub async fn health(state: web::Data<AppState>) -> HttpResponse {
     let broker = &state.broker;
@@ -39,10 +39,10 @@ pub async fn health(state: web::Data<AppState>) -> HttpResponse {
     })
 }
 
-/// Whether the process answers at all.
+/// Reports that the process is alive.
 #[utoipa::path(
     get, path = "/livez", tag = "status",
-    responses((status = 200, description = "It answers", body = String))
+    responses((status = 200, description = "The process answers", body = String))
 )]
 pub async fn livez() -> HttpResponse {
     HttpResponse::Ok()
@@ -51,12 +51,13 @@ pub async fn livez() -> HttpResponse {
         .body("ok\n")
 }
 
-/// Whether requests should be sent here.
+/// Reports whether the server can serve requests.
 #[utoipa::path(
     get, path = "/readyz", tag = "status",
     responses(
         (status = 200, description = "Inserts and reads are served", body = String),
-        (status = 503, description = "They are not", body = ProblemBody),
+        (status = 503, description = "Storage or history has failed, or the server is shutting \
+            down", body = ProblemBody),
     )
 )]
 pub async fn readyz(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
@@ -67,10 +68,11 @@ pub async fn readyz(state: web::Data<AppState>) -> Result<HttpResponse, Problem>
         .body(format!("ok\n{}", bridge_lines(&state.broker))))
 }
 
-/// Counters and gauges.
+/// Returns all metrics.
 #[utoipa::path(
     get, path = "/metrics", tag = "status",
-    responses((status = 200, description = "Prometheus text format 0.0.4", body = String))
+    responses((status = 200, description = "Metrics in the Prometheus text format 0.0.4",
+        body = String))
 )]
 pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let broker = &state.broker;
@@ -96,8 +98,8 @@ pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
         .body(metrics.render())
 }
 
-/// A bridge that is away makes nothing here unready: inserts and reads go on, and what is to go out
-/// waits in the log. So it is told, and takes no server out of service.
+/// The state of the bridge as lines for `/readyz`. A disconnected bridge does not make the server
+/// unready: inserts and reads still work, and outgoing records wait in the log.
 fn bridge_lines(broker: &Broker) -> String {
     let Some(BridgeHealth { out, inward }) = bridge_health(broker) else { return String::new() };
     let connection_state = |connected| if connected { "connected" } else { "away" };
@@ -139,7 +141,7 @@ fn readiness(state: &AppState) -> Result<(), Problem> {
         return Err(Problem::new(Code::ShuttingDown));
     }
     if state.broker.has_failed() {
-        return Err(Problem::new(Code::StorageFailed).detail("nothing more is acknowledged"));
+        return Err(Problem::new(Code::StorageFailed).detail("inserts are no longer accepted"));
     }
     match state.broker.projection().state() {
         ProjectionState::Failed(_) => {

@@ -1,4 +1,4 @@
-//! `GET /audit/{event}`: the history of an event, and one version of it.
+//! `GET /audit/{event}`: the history of an event; `GET /audit/{event}/{version}`: one version.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -14,24 +14,36 @@ use crate::http::state::AppState;
 use crate::projection::{PageQuery, Pointer, ProjectionHandle};
 use crate::record::{Identity, Name, Record, Timestamp, Version};
 
-/// The full history of an event, ascending, streamed.
+/// Returns the history of an event.
+///
+/// The answer is streamed; each record has its hash and salts. If it cannot be completed, the
+/// connection ends without the final chunk.
 #[utoipa::path(
     get, path = "/audit/{event}", tag = "audit",
     params(
         ("event" = String, Path, description = "The event's name, percent-encoded"),
-        ("after_version" = Option<u64>, Query, description = "Only what comes after this version in the order asked for"),
-        ("limit" = Option<u64>, Query, description = "At most so many; a Link with rel=next tells where to go on"),
+        ("after_version" = Option<u64>, Query, description = "Only versions after this one in the \
+            requested order: greater ones, or lower ones with `order=desc`"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of records, at least 1; if \
+            more follow, a `Link` header with `rel=next` leads to them"),
         ("order" = Option<String>, Query, description = "`asc` (default) or `desc`"),
-        ("since" = Option<String>, Query, description = "RFC 3339, inclusive"),
-        ("until" = Option<String>, Query, description = "RFC 3339, exclusive"),
-        ("at" = Option<String>, Query, description = "RFC 3339: the one record that was current then"),
-        ("to" = Option<String>, Query, description = "The private history of a user"),
+        ("since" = Option<String>, Query, description = "Only records inserted at or after this \
+            time (RFC 3339)"),
+        ("until" = Option<String>, Query, description = "Only records inserted before this time \
+            (RFC 3339)"),
+        ("at" = Option<String>, Query, description = "Instead of the history, the one record that \
+            was current at this time (RFC 3339); only `to` may accompany it"),
+        ("to" = Option<String>, Query, description = "The private history of a user; refused while \
+            there is no authentication"),
     ),
     responses(
-        (status = 200, description = "An array, or lines for Accept: application/x-ndjson", body = Vec<RecordBody>),
-        (status = 403, description = "Private records are their user's", body = ProblemBody),
-        (status = 404, description = "The event does not exist", body = ProblemBody),
-        (status = 503, description = "The history is catching up", body = ProblemBody),
+        (status = 200, description = "An array of records, or one record per line with `Accept: \
+            application/x-ndjson`; with `at`, one record", body = Vec<RecordBody>),
+        (status = 403, description = "Private records can be read by their user only",
+            body = ProblemBody),
+        (status = 404, description = "The event does not exist, or did not at that time",
+            body = ProblemBody),
+        (status = 503, description = "The history is catching up with the log", body = ProblemBody),
     )
 )]
 pub async fn history(
@@ -44,7 +56,7 @@ pub async fn history(
     if let Some(at) = parse_time(&query, "at", Timestamp::parse)? {
         let others = known.iter().filter(|name| !["at", "to"].contains(name));
         if let Some(other) = others.into_iter().find(|name| query.all(name).next().is_some()) {
-            return Err(malformed(format!("at asks for one record; leave out {other}")));
+            return Err(malformed(format!("at returns one record; leave out {other}")));
         }
         return current_at(&state, identity, at).await;
     }
@@ -65,19 +77,21 @@ pub async fn history(
     Ok(record_pages::respond(response, projection, range, Layout::accepted(&request)))
 }
 
-/// One version of an event.
+/// Returns one version of an event.
 #[utoipa::path(
     get, path = "/audit/{event}/{version}", tag = "audit",
     params(
         ("event" = String, Path, description = "The event's name, percent-encoded"),
-        ("version" = u64, Path, description = "From 1"),
-        ("to" = Option<String>, Query, description = "The private history of a user"),
+        ("version" = u64, Path, description = "The version, from 1"),
+        ("to" = Option<String>, Query, description = "The private history of a user; refused while \
+            there is no authentication"),
     ),
     responses(
         (status = 200, description = "The record", body = RecordBody,
-         headers(("ETag" = String, description = "The record's hash"))),
-        (status = 304, description = "As the client has it"),
-        (status = 403, description = "Private records are their user's", body = ProblemBody),
+         headers(("ETag" = String, description = "The record's hash; the record never changes"))),
+        (status = 304, description = "The client already has it"),
+        (status = 403, description = "Private records can be read by their user only",
+            body = ProblemBody),
         (status = 404, description = "The event or the version does not exist", body = ProblemBody),
     )
 )]
@@ -90,7 +104,7 @@ pub async fn version(
     let identity = public_identity(event_in_path(&request, 1)?, &query)?;
     let (_, version) = path.into_inner();
     let unknown = || {
-        let detail = format!("{version:?} is no version of {:?}", identity.event.as_str());
+        let detail = format!("{:?} has no version {version:?}", identity.event.as_str());
         Problem::new(Code::UnknownVersion).detail(detail)
     };
     let number: Version = version.parse().map_err(|_| unknown())?;
@@ -108,7 +122,7 @@ pub async fn version(
     Ok(with_etag(&request, &etag, "application/json", || record.audit_json()))
 }
 
-/// What a request for a history asks.
+/// The parameters of a request for a history.
 #[derive(Debug)]
 pub struct HistoryQuery {
     after: Option<Version>,
@@ -134,7 +148,8 @@ impl HistoryQuery {
         })
     }
 
-    /// The versions that are meant, and after which one a next page goes on.
+    /// Resolves the parameters to a range of versions, and the version after which the next page
+    /// continues if there is one.
     fn resolve(
         self,
         projection: &ProjectionHandle,
@@ -189,10 +204,12 @@ async fn current_at(
     Ok(response.content_type("application/json").body(record.audit_json()))
 }
 
-/// Nobody is a user in open mode, so private histories are nobody's.
+/// Returns the public identity of `event`. Without authentication a request has no user, so it may
+/// not read private histories.
 fn public_identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> {
     if query.one("to")?.is_some() {
-        let detail = "without authentication nobody may read what is private to a user";
+        let detail =
+            "private histories need authentication, which does not exist yet: leave out to";
         return Err(Problem::new(Code::Private).detail(detail));
     }
     Ok(Identity { event, to: None })
@@ -200,7 +217,8 @@ fn public_identity(event: Name, query: &Query<'_>) -> Result<Identity, Problem> 
 
 fn latest_pointer(projection: &ProjectionHandle, identity: &Identity) -> Result<Pointer, Problem> {
     projection.latest(identity)?.ok_or_else(|| {
-        let detail = format!("nothing was ever inserted as {:?}", identity.event.as_str());
+        let detail =
+            format!("nothing was ever inserted as {:?}; check the name", identity.event.as_str());
         Problem::new(Code::UnknownEvent).detail(detail)
     })
 }
@@ -216,7 +234,7 @@ fn read_version(
 
 pub fn parse_limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
     match query.parsed("limit", "a number")? {
-        Some(0) => Err(malformed("limit=0 asks for nothing; write at least 1")),
+        Some(0) => Err(malformed("limit=0 requests nothing; send at least 1")),
         limit => Ok(limit),
     }
 }
@@ -229,14 +247,14 @@ pub fn parse_time(
     let Some(text) = query.one(name)? else { return Ok(None) };
     let time = parse(text).map_err(|error| {
         malformed(format!(
-            "{name}={text:?} is no RFC 3339 time such as 2026-11-21T10:00:00Z: {error}"
+            "{name}={text:?} is not an RFC 3339 time such as 2026-11-21T10:00:00Z: {error}"
         ))
     })?;
     Ok(Some(time))
 }
 
-/// The request with this query, going on after `value` (RFC 8288); relative, so that it stays right
-/// behind a proxy that serves this under another path.
+/// Makes the `Link` (RFC 8288) to the next page: the request with this query, continuing after
+/// `value`. It is relative, so that it stays right behind a proxy that adds a path prefix.
 pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
     let mut target = String::from("?");
     for pair in without(query, parameter) {
@@ -249,7 +267,7 @@ pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
     format!("<{target}>; rel=\"next\"")
 }
 
-/// Runs a read of the projection where it may block.
+/// Runs a read of the projection on a thread that may block.
 pub async fn read_blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -263,8 +281,7 @@ pub async fn read_blocking<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    /// It stood beside the one that it was to replace, and whoever followed the link was told that
-    /// it stood twice.
+    /// Otherwise the link would contain the parameter twice, which is refused.
     #[test]
     fn next_link_replaces_a_parameter_whose_name_is_escaped() {
         let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");

@@ -1,4 +1,4 @@
-//! `GET /audit`: the list of all events.
+//! `GET /audit`: lists all events.
 
 use std::cell::RefCell;
 
@@ -13,23 +13,26 @@ use crate::http::state::AppState;
 use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
 use crate::record::{FilterSet, Identity, Name};
 
-/// Events of one page of the list, unless asked otherwise; also the most.
+/// Default and maximum number of events on one page.
 const NAMES_MAX: usize = 1_000;
 
-/// Most scans of the projection for one page, of 10,000 names each: 0.3 s of a blocking thread.
+/// Maximum scans of the projection for one page, of 10,000 names each: 0.3 s of a blocking thread.
 const NAME_SCANS_MAX: usize = 10;
 
-/// Every event with its newest version, count, first and last time.
+/// Lists all events that have a public history.
 #[utoipa::path(
     get, path = "/audit", tag = "audit",
     params(
-        ("event" = Option<Vec<String>>, Query, description = "Names or filters; repeatable"),
-        ("after" = Option<String>, Query, description = "Only names after this one, in the order of their bytes"),
-        ("limit" = Option<u64>, Query, description = "At most so many, 1 to 1,000 (default); a Link with rel=next tells where to go on"),
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters, repeatable; `*` \
+            matches one token, a final `>` one or more. Without it, all events"),
+        ("after" = Option<String>, Query, description = "Only names after this one, in byte order"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events, 1 to 1,000 \
+            (default); if more follow, a `Link` header with `rel=next` leads to them"),
     ),
     responses(
-        (status = 200, description = "By name, in the order of bytes", body = Vec<AuditName>),
-        (status = 503, description = "The history is catching up", body = ProblemBody),
+        (status = 200, description = "The events by name, in byte order. A page under a filter may \
+            be short or empty although a `Link` follows", body = Vec<AuditName>),
+        (status = 503, description = "The history is catching up with the log", body = ProblemBody),
     )
 )]
 pub async fn names(
@@ -62,16 +65,16 @@ pub async fn names(
     Ok(response.json(names.collect::<Vec<_>>()))
 }
 
-/// A page of the list.
+/// One page of the list.
 #[derive(Debug, Default)]
 struct NameList {
     names: Vec<(Identity, Pointer)>,
-    /// The public name after which a next page goes on.
+    /// The public name after which the next page continues.
     next: Option<Name>,
 }
 
-/// Public names that match. One more than asked for is looked for, so that a next page is promised
-/// only when it holds something, unless the scan ran out of its budget.
+/// Finds the public names that match. It looks for one more than requested, so that a next page is
+/// announced only if it has entries, unless the scan used up its budget.
 fn find_names(
     projection: &ProjectionHandle,
     after: Option<Name>,
@@ -103,14 +106,17 @@ fn look_up_names<'a>(
     Ok(list)
 }
 
-/// Goes past stretches where nothing matches, up to a budget. A position is always a public name,
-/// lest it tell a private one, so a stretch without any is passed whatever the budget says.
-fn scan_names(
+/// Scans until the page is full or the budget is used up. The next page must start after a public
+/// name, because a private one would be disclosed; without one, the scan continues past the budget.
+fn scan_names<F>(
     after: Option<Name>,
     limit: usize,
     filters: &FilterSet,
-    scan: impl Fn(Option<&Identity>, usize, &dyn Fn(&Identity) -> bool) -> Result<NamePage, Unavailable>,
-) -> Result<NameList, Unavailable> {
+    scan: F,
+) -> Result<NameList, Unavailable>
+where
+    F: Fn(Option<&Identity>, usize, &dyn Fn(&Identity) -> bool) -> Result<NamePage, Unavailable>,
+{
     let mut list = NameList::default();
     let mut after = after.map(|event| Identity { event, to: None });
     let passed = RefCell::new(None);
@@ -137,7 +143,7 @@ fn scan_names(
 }
 
 impl NameList {
-    /// Whether it holds more than was asked for; if so, it is cut there.
+    /// Cuts the list to `limit` names, and returns whether it was longer.
     fn is_cut_at(&mut self, limit: usize) -> bool {
         let is_longer = self.names.len() > limit;
         if is_longer {
@@ -153,7 +159,7 @@ mod tests {
     use super::*;
     use crate::record::{Timestamp, User};
 
-    /// Identities that a projection might list by tens.
+    /// Scans as a projection does, ten identities at a time.
     fn scanned(
         all: &[Identity],
         after: Option<&Identity>,
@@ -184,7 +190,7 @@ mod tests {
         range.map(|n| Identity { event: Name::parse(&format!("n{n:04}")).unwrap(), to: None })
     }
 
-    /// Names on each page, and where it goes on.
+    /// Returns the names of each page, and the name after which the next one continues.
     fn pages(all: &[Identity], filter: &str) -> Vec<(Vec<String>, Option<String>)> {
         let filters = FilterSet::parse([filter], 1).unwrap();
         let (mut after, mut pages) = (None, Vec::new());

@@ -1,4 +1,4 @@
-//! `POST /insert`.
+//! `POST /insert`: inserts an event or a batch, and the parser of inserts.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -20,11 +20,11 @@ use crate::http::state::AppState;
 use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, Name, NewEvent, User, json};
 
-/// How much of an error is shown that may quote what was sent.
+/// Maximum length of a parser's error message, which may quote what was sent.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// The members of an insert, borrowed from the checked body; each is read by itself, so that an
-/// error names it.
+/// The members of an insert, borrowed from the checked body. Each is parsed separately, so that an
+/// error can name it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InsertMembers<'a> {
@@ -40,27 +40,36 @@ struct InsertMembers<'a> {
     to: Option<&'a RawValue>,
 }
 
-/// A member that is null is refused like any other wrong type: `"to": null` would otherwise tell
-/// everybody what a client meant for a user that it did not know.
+/// Deserialises an optional member that must not be null. A client that does not know a user would
+/// otherwise publish to everybody with `"to": null`.
 pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Appends one event, or an array of them atomically; answers when they are on stable storage.
+/// Inserts an event, or an array of events as one atomic batch.
+///
+/// The answer is sent when the records are on stable storage. A retry with the same `id` does not
+/// insert twice.
 #[utoipa::path(
     post, path = "/insert", tag = "events", request_body = InsertBody,
     responses(
-        (status = 201, description = "On stable storage, whole", body = Receipt,
-         headers(("Location" = String, description = "Where the record can be read"))),
-        (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
-        (status = 400, description = "Malformed JSON, with line and column", body = ProblemBody),
-        (status = 408, description = "The body came too slowly", body = ProblemBody),
-        (status = 409, description = "Another newest version, or a used id", body = ProblemBody),
+        (status = 201, description = "The records are on stable storage: the receipt, or an array \
+            of receipts", body = Receipt,
+         headers(("Location" = String, description = "Path of the record; absent for a batch"))),
+        (status = 200, description = "The id was inserted before: the original receipt",
+            body = Receipt),
+        (status = 400, description = "The body is not acceptable JSON; the problem has line and \
+            column", body = ProblemBody),
+        (status = 408, description = "The body arrived too slowly", body = ProblemBody),
+        (status = 409, description = "The latest version is not the expected one, or the id is \
+            already used", body = ProblemBody),
         (status = 413, description = "The body is too large", body = ProblemBody),
-        (status = 415, description = "Not application/json", body = ProblemBody),
-        (status = 422, description = "Well-formed but not acceptable", body = ProblemBody),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
-        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
+        (status = 415, description = "The body is not `application/json`", body = ProblemBody),
+        (status = 422, description = "The event is not valid", body = ProblemBody),
+        (status = 503, description = "The server is overloaded or shutting down; see `Retry-After`",
+            body = ProblemBody),
+        (status = 507, description = "The disk is full, or a limit on new events is reached",
+            body = ProblemBody),
     )
 )]
 pub async fn insert(
@@ -72,7 +81,7 @@ pub async fn insert(
     answer(&state.broker, &body, request.path()).await
 }
 
-/// What the route answers to a body, where `path` leads to it.
+/// Inserts the events of a body and makes the answer; `path` is the request's.
 pub async fn answer(broker: &Broker, body: &Bytes, path: &str) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     let (events, is_batch) = parse(body, broker.config())?;
@@ -81,11 +90,11 @@ pub async fn answer(broker: &Broker, body: &Bytes, path: &str) -> Result<HttpRes
     Ok(receipt(prefix(path, broker.config(), "/insert"), &inserted, is_batch))
 }
 
-/// What an insert answers, behind the path that the routes are reached by.
+/// Makes the answer to an insert; `prefix` is the path of the mounted routes, for `Location`.
 pub fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpResponse {
     let status = if inserted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = HttpResponse::build(status);
-    // Values that are made once for all answers.
+    // Static values need no allocation.
     response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if let Some(record) = inserted.records.first().filter(|_| !is_batch) {
@@ -95,7 +104,8 @@ pub fn receipt(prefix: &str, inserted: &Inserted, is_batch: bool) -> HttpRespons
     response.body(inserted.receipts_json(is_batch))
 }
 
-/// What stands before `route`: the public URL's path, or the scope that these routes are in.
+/// Returns the path prefix of the routes: the path of the public URL, otherwise the part of the
+/// request's `path` before `route`.
 pub fn prefix<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a str {
     match &config.public_url {
         Some(url) => url.path(),
@@ -103,16 +113,16 @@ pub fn prefix<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a str {
     }
 }
 
-/// A shorter body is copied: it lies in a buffer of its connection, 16 KiB at most, which the queue
-/// that it may wait in does not weigh.
+/// Shorter bodies are copied. They share the connection's read buffer of up to 16 KiB, which would
+/// stay in memory while the insert is queued, without being counted in the queue's bytes.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// Checks the body once, as a whole, then takes it apart.
+/// Parses a body into events, and whether it is a batch. The body is checked once as a whole.
 pub fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Problem> {
     let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    // The insert around the data, and the batch around that.
+    // One level for the insert around the data, and one for the batch.
     let compact = compact(body, if is_batch { 2 } else { 1 }, config)?;
-    // Data is a part of these bytes, not a copy: it is copied into its record, where it stays.
+    // The data of the events are slices of these bytes; they are copied into the records.
     let compact = match compact {
         Cow::Borrowed(compact) if compact.len() < COPIED_BYTES_MAX => {
             Bytes::copy_from_slice(compact)
@@ -123,7 +133,7 @@ pub fn parse(body: &Bytes, config: &Config) -> Result<(Vec<NewEvent>, bool), Pro
     Ok((parse_events(&compact, is_batch, config)?, is_batch))
 }
 
-/// The events of one insert, or of a batch, in compact JSON that was checked before.
+/// Parses the events of an insert or a batch from compact JSON that was checked before.
 pub fn parse_events(
     compact: &Bytes,
     is_batch: bool,
@@ -150,7 +160,7 @@ pub fn parse_events(
     Ok(events)
 }
 
-/// Checks a body once, as a whole; the limit is on data that lies so many `levels` deep in it.
+/// Checks and compacts a body; the depth limit applies to the data, which lie `levels` deep in it.
 pub fn compact<'a>(
     body: &'a [u8],
     levels: usize,
@@ -160,7 +170,7 @@ pub fn compact<'a>(
     Ok(json::compact(body, JsonLimits { depth_max })?)
 }
 
-/// Takes one insert apart; `json` lies in `compact`.
+/// Parses one insert; `json` is a slice of `compact`.
 fn parse_event(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
     let insert: InsertMembers<'_> = object(json, "an object with event and data")?;
     let event = text("event", insert.event)?;
@@ -177,7 +187,7 @@ fn parse_event(json: &[u8], compact: &Bytes) -> Result<NewEvent, String> {
     })
 }
 
-/// A string; one without escapes is not copied.
+/// Parses a member that is a string; without escapes it is not copied.
 pub fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
     let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     match quoted.filter(|text| !text.contains('\\')) {
@@ -186,7 +196,7 @@ pub fn text<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, String> {
     }
 }
 
-/// Reads an object of compact JSON. serde would take an array of the members' values as well.
+/// Parses an object from compact JSON. serde alone would also accept an array of the values.
 pub fn object<'a, T: Deserialize<'a>>(json: &'a [u8], expected: &str) -> Result<T, String> {
     if json.first() != Some(&b'{') {
         return Err(format!("send {expected}"));
@@ -202,7 +212,8 @@ pub fn invalid(detail: impl std::fmt::Display) -> Problem {
     Problem::new(Code::InvalidEvent).detail(detail)
 }
 
-/// Without serde_json's place, which is one in the compacted text, and short whatever was sent.
+/// Returns a parser's message without its position, which refers to the compacted text, and cut to
+/// a maximum length.
 fn short_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);

@@ -1,4 +1,4 @@
-//! `GET /latest`: what `/events` starts with, as one JSON object.
+//! `GET /latest`: the latest records as one JSON object.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,23 +18,29 @@ use crate::record::{Cursor, FilterSet, Record, Seq};
 use crate::subscription::Selector;
 use crate::subscription::latest::SliceLimits;
 
-/// How many newest records are looked at before writers and other readers get their turn.
+/// How much of the latest records is read before other tasks may run.
 const SLICE: SliceLimits = SliceLimits { examined_max: 4_096, bytes_max: 1 << 20 };
 
-/// Bytes that are put together at a time.
+/// Minimum bytes of a chunk, except for the last.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The newest records with the cursor after them: for scripts and server-rendered pages.
+/// Returns the latest record of every matching event.
+///
+/// These are the records with which `/events` starts. The cursor continues from them without a gap,
+/// for scripts and pages rendered on a server.
 #[utoipa::path(
     get, path = "/latest", tag = "events",
-    params(("event" = Option<Vec<String>>, Query, description = "Names or filters; repeatable")),
+    params(("event" = Option<Vec<String>>, Query, description = "Names or filters, repeatable; `*` \
+        matches one token, a final `>` one or more. Without it, all events")),
     responses(
-        (status = 200, description = "Ascending by seq", body = LatestBody,
-         headers(("ETag" = String, description = "Changes when a record does"))),
-        (status = 304, description = "As the client has it"),
-        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
-        (status = 429, description = "The client's address has as many streams as it may", body = ProblemBody),
-        (status = 503, description = "There are as many streams as there may be, or the server ends", body = ProblemBody),
+        (status = 200, description = "The latest records, ascending by seq", body = LatestBody,
+         headers(("ETag" = String, description = "Weak; changes when a matching record changes or \
+             the server restarts"))),
+        (status = 304, description = "The client already has it"),
+        (status = 400, description = "A parameter is not valid", body = ProblemBody),
+        (status = 429, description = "Too many streams from this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or the server is shutting down",
+            body = ProblemBody),
     )
 )]
 pub async fn latest(
@@ -45,9 +51,9 @@ pub async fn latest(
     let filters = FilterSet::parse(query.all("event"), state.broker.config().max_filters.get());
     let selector = Selector::new(filters.map_err(malformed)?, None);
     if state.broker.is_stopping() {
-        return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
+        return Err(Problem::new(Code::ShuttingDown).detail("retry soon"));
     }
-    // A client that does not read holds on to what was newest then, as a stream does not.
+    // The answer keeps its records in memory until the client has read it, so it takes a slot.
     let peer = request.peer_addr().map(|address| address.ip());
     let slot = state.streams.open(peer, state.broker.config())?;
     let hub = state.broker.hub();
@@ -67,13 +73,13 @@ pub async fn latest(
     }
     keep_latest(&mut records);
     let cursor = Cursor { epoch: hub.epoch(), seq: position, view: selector.view() };
-    // Nothing disappears, so the newest seq among what matches tells one answer from another.
+    // Records never disappear, so the highest seq identifies the answer.
     let latest = records.last().map_or(0, |record| record.seq());
     let etag = format!("W/\"{}-{latest}-{}\"", cursor.epoch, cursor.view);
     Ok(with_etag(&request, &etag, "application/json", || LatestStream::new(cursor, records, slot)))
 }
 
-/// An event that changed between two slices stands in both: the later one is its newest.
+/// Removes the older of two records of one event, which changed between two slices.
 fn keep_latest(records: &mut Vec<Arc<Record>>) {
     let mut seen = std::collections::HashSet::new();
     records.reverse();
@@ -81,10 +87,11 @@ fn keep_latest(records: &mut Vec<Arc<Record>>) {
     records.reverse();
 }
 
-/// The answer, put together as it is sent: records are shared with whoever else sends them.
+/// The answer as a response body. The records are shared with all other readers and copied only
+/// when they are sent.
 struct LatestStream {
     size: u64,
-    /// What comes before the next record.
+    /// Bytes to send before the next record.
     head: Vec<u8>,
     records: std::vec::IntoIter<Arc<Record>>,
     ended: bool,

@@ -1,4 +1,4 @@
-//! `GET /log`: everything in the log's order, a record a line.
+//! `GET /log`: the whole log, one record per line.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -12,20 +12,23 @@ use crate::http::state::AppState;
 use crate::journal::Follower;
 use crate::record::{Record, Seq};
 
-/// Bytes of the log that are read at a time.
+/// Bytes of the log to read at a time.
 const READ_BYTES_MAX: usize = 256 << 10;
 
-/// The whole log, or what follows a seq, up to its head as of now.
+/// Returns the records of the log in order, one per line.
+///
+/// The answer ends at the last record as of the request. Each record has its hash and salts; of a
+/// record that the reader may not see there are only seq and hash.
 #[utoipa::path(
     get, path = "/log", tag = "audit",
     params(
-        ("after" = Option<u64>, Query, description = "Only what follows this seq"),
-        ("limit" = Option<u64>, Query, description = "At most so many records"),
+        ("after" = Option<u64>, Query, description = "Only records after this seq"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of records, at least 1"),
     ),
     responses(
-        (status = 200, description = "A record a line; of one that the reader may not see, its seq and hash",
+        (status = 200, description = "One record per line",
          content_type = "application/x-ndjson", body = RecordBody),
-        (status = 400, description = "A parameter cannot be understood", body = ProblemBody),
+        (status = 400, description = "A parameter is not valid", body = ProblemBody),
     )
 )]
 pub async fn log(
@@ -36,7 +39,7 @@ pub async fn log(
     let after: Seq = query.parsed("after", "a seq, as a number")?.unwrap_or(0);
     let limit: Option<u64> = query.parsed("limit", "a number")?;
     if limit == Some(0) {
-        return Err(malformed("limit=0 asks for nothing; write at least 1"));
+        return Err(malformed("limit=0 requests nothing; send at least 1"));
     }
     let head = state.broker.head();
     let last = limit.map_or(head, |limit| after.saturating_add(limit).min(head));
@@ -63,7 +66,7 @@ fn lines(follower: Follower, last: Seq) -> impl Stream<Item = Result<Bytes, std:
 fn encode(records: &[Record], last: Seq) -> Bytes {
     let mut out = Vec::new();
     for record in records.iter().take_while(|record| record.seq() <= last) {
-        // Nobody is a user in open mode, so nobody may see what is private.
+        // Without authentication a request has no user, so private records are hidden.
         match record.to() {
             Some(_) => out.extend_from_slice(record.hidden_json().as_bytes()),
             None => record.audit_json_into(&mut out),

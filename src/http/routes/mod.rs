@@ -1,4 +1,4 @@
-//! The table of routes, and a file for each.
+//! The table of routes; each route has a file of its own.
 
 pub mod bare_socket;
 pub mod console;
@@ -23,7 +23,7 @@ use crate::http::middleware::headers::Middleware;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 
-/// Adds every route, and what is around all of them.
+/// Adds all routes, wrapped in the middleware.
 pub fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
     let scope = web::scope("")
         .app_data(state.clone())
@@ -56,18 +56,18 @@ pub fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
     service.service(scope);
 }
 
-/// What a read takes; RFC 9110 asks for HEAD beside GET.
+/// The methods of a read; RFC 9110 requires HEAD wherever GET is supported.
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 fn read() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// A resource that names its methods when asked with another one.
+/// Makes a resource that answers other methods with 405 and the list of its own.
 fn resource(path: &'static str, methods: &'static [Method], route: Route) -> Resource {
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     web::resource(path).route(route).default_service(web::to(move || {
-        let allow = HeaderValue::from_str(&allow).expect("method names are header values");
+        let allow = HeaderValue::from_str(&allow).expect("method names are a header value");
         async move {
             let problem = Problem::new(Code::MethodNotAllowed)
                 .detail(format!("use {}", allow.to_str().unwrap_or("another method")));
@@ -79,9 +79,6 @@ fn resource(path: &'static str, methods: &'static [Method], route: Route) -> Res
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    let detail = format!(
-        "there is nothing at {}: see /openapi.json for the routes there are",
-        request.path()
-    );
+    let detail = format!("there is no route {}: see /openapi.json for all routes", request.path());
     Problem::new(Code::NotFound).detail(detail).response()
 }

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the wire, described for tools.
+//! `GET /openapi.json`: the HTTP interface described for tools.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -14,41 +14,44 @@ use crate::http::routes::{
 #[openapi(
     info(
         title = "Broker",
-        description = "An insert-only event store for front ends: live newest values over SSE, \
-                       and a history that can be trusted. PROTOCOL.md is normative."
+        description = "An insert-only event store for front ends: live latest values over SSE and \
+                       WebSockets, and a verifiable history. PROTOCOL.md is normative."
     ),
     paths(
         insert::insert, events::events, latest::latest, ws::ws, bare_socket::topic,
         history_list::names, history::history, history::version, log::log, produce::produce,
-        consume::consume, relay::register, relay::forget,
-        relay::socket::connect, relay::publish, health::health, health::livez, health::readyz, health::metrics,
-        openapi,
+        consume::consume, relay::register, relay::forget, relay::socket::connect, relay::publish,
+        health::health, health::livez, health::readyz, health::metrics, openapi,
     ),
     components(schemas(
-        schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody, schemas::ProblemBody,
-        schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
+        schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody,
+        schemas::ProblemBody, schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
         relay::RegisterBody, relay::Registered, relay::PublishBody, relay::UserId,
     )),
     tags(
-        (name = "events", description = "Insert, and see what is newest"),
-        (name = "topics", description = "Produce to a topic, and consume it record by record"),
-        (name = "audit", description = "The whole history"),
-        (name = "relay", description = "Messages to registered clients over WebSockets"),
-        (name = "status", description = "How the server is"),
+        (name = "events", description = "Insert events, read their latest values and subscribe to \
+            changes"),
+        (name = "topics", description = "Append records to a topic, and consume them one by one"),
+        (name = "audit", description = "Read the history of events and the whole log"),
+        (name = "relay", description = "Send messages to registered clients over WebSockets"),
+        (name = "status", description = "State and description of the server"),
     )
 )]
 struct ApiDocument;
 
-/// The OpenAPI 3.1 document as JSON.
+/// Returns the OpenAPI 3.1 document as JSON.
+///
+/// # Panics
+/// Never: the document always serialises.
 #[must_use]
 pub fn openapi_json() -> String {
     ApiDocument::openapi().to_pretty_json().expect("the document serialises")
 }
 
-/// This document.
+/// Returns this document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "status",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object))
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object))
 )]
 pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok()

@@ -1,4 +1,4 @@
-//! `POST /produce/{topic}`: an insert whose body is the data itself.
+//! `POST /produce/{topic}`: an insert whose body is the data.
 
 use std::time::Instant;
 
@@ -14,26 +14,36 @@ use crate::http::state::AppState;
 use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, NewEvent};
 
-/// Appends the body as the next version of a topic; answers when it is on stable storage.
+/// Appends the body to a topic, as the next version of its event.
+///
+/// The answer is sent when the record is on stable storage.
 #[utoipa::path(
     post, path = "/produce/{topic}", tag = "topics",
     params(
-        ("topic" = String, Path, description = "The topic, which is the event's name, percent-encoded"),
-        ("id" = Option<uuid::Uuid>, Query, description = "Chosen by the client, so that a retry is safe"),
-        ("expected_version" = Option<u64>, Query, description = "The version that must be the newest now; 0 when there must be none"),
+        ("topic" = String, Path, description = "The topic: an event's name, percent-encoded"),
+        ("id" = Option<uuid::Uuid>, Query, description = "Chosen by the client; a retry with the \
+            same id does not append twice"),
+        ("expected_version" = Option<u64>, Query, description = "Append only if this is the latest \
+            version now; 0 means that there must be none"),
     ),
-    request_body(content = serde_json::Value, description = "Any JSON value, kept byte for byte"),
+    request_body(content = serde_json::Value, description = "Any JSON value; it is kept byte for \
+        byte"),
     responses(
-        (status = 201, description = "On stable storage", body = Receipt,
-         headers(("Location" = String, description = "Where the record can be read"))),
-        (status = 200, description = "The id was seen before: the original receipt", body = Receipt),
-        (status = 400, description = "Malformed JSON, with line and column; or no topic", body = ProblemBody),
-        (status = 408, description = "The body came too slowly", body = ProblemBody),
-        (status = 409, description = "Another newest version, or a used id", body = ProblemBody),
+        (status = 201, description = "The record is on stable storage", body = Receipt,
+         headers(("Location" = String, description = "Path of the record"))),
+        (status = 200, description = "The id was inserted before: the original receipt",
+            body = Receipt),
+        (status = 400, description = "The body is not acceptable JSON (with line and column), or \
+            the topic or a parameter is not valid", body = ProblemBody),
+        (status = 408, description = "The body arrived too slowly", body = ProblemBody),
+        (status = 409, description = "The latest version is not the expected one, or the id is \
+            already used", body = ProblemBody),
         (status = 413, description = "The body is too large", body = ProblemBody),
-        (status = 415, description = "Not application/json", body = ProblemBody),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
-        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
+        (status = 415, description = "The body is not `application/json`", body = ProblemBody),
+        (status = 503, description = "The server is overloaded or shutting down; see `Retry-After`",
+            body = ProblemBody),
+        (status = 507, description = "The disk is full, or a limit on new events is reached",
+            body = ProblemBody),
     )
 )]
 pub async fn produce(

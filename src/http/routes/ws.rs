@@ -1,4 +1,4 @@
-//! `GET /ws`: the whole subscription over a WebSocket, and inserts the other way.
+//! `GET /ws`: a subscription and inserts over one WebSocket.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -13,21 +13,32 @@ use crate::http::state::AppState;
 
 const PARAMETERS: [&str; 5] = ["event", "replay", "last_event_id", "lastEventId", "lastEventID"];
 
-/// A WebSocket: records with cursors and marks; topics changed and events inserted on the way.
+/// Subscribes to events and inserts events over one WebSocket.
+///
+/// The server sends `{"record","cursor"}`, `{"synced"}`, `{"reset","ref"?}`, `{"receipt","ref"?}`,
+/// `{"problem","ref"?}` and `pong`. The client may send `{"topics","ref"?}` to change its filters,
+/// `{"insert","ref"?}` to insert an event or a batch, and `ping`.
 #[utoipa::path(
     get, path = "/ws", tag = "events",
     params(
-        ("event" = Option<Vec<String>>, Query, description = "Names or filters: `*` is one token, a final `>` one or more; repeatable"),
-        ("replay" = Option<String>, Query, description = "`latest` (default), `none` or `all`"),
-        ("last_event_id" = Option<String>, Query, description = "A cursor of `/ws`, `/events` or `/latest`. Also lastEventId, lastEventID, and the header Last-Event-ID"),
+        ("event" = Option<Vec<String>>, Query, description = "Names or filters, repeatable; `*` \
+            matches one token, a final `>` one or more. Without it, all events"),
+        ("replay" = Option<String>, Query, description = "How a new subscription starts: with the \
+            `latest` records (default), with `none`, or with `all` versions from the log"),
+        ("last_event_id" = Option<String>, Query, description = "A cursor of `/ws`, `/events` or \
+            `/latest`. Also `lastEventId`, `lastEventID` and the header `Last-Event-ID`, which \
+            takes precedence"),
     ),
     responses(
-        (status = 101, description = "A WebSocket. From the server: {\"record\",\"cursor\"}, {\"synced\"}, {\"reset\",\"ref\"?}, {\"receipt\",\"ref\"?}, {\"problem\",\"ref\"?}, pong. From the client: {\"topics\",\"ref\"?}, {\"insert\",\"ref\"?}, ping"),
-        (status = 400, description = "A parameter, or the handshake, cannot be understood", body = ProblemBody),
-        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
-        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
-        (status = 429, description = "Too many streams of this address", body = ProblemBody),
-        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
+        (status = 101, description = "The WebSocket is open"),
+        (status = 400, description = "A parameter or the handshake is not valid",
+            body = ProblemBody),
+        (status = 403, description = "Pages from this origin may not connect", body = ProblemBody),
+        (status = 426, description = "The request is not a WebSocket handshake of version 13",
+            body = ProblemBody),
+        (status = 429, description = "Too many streams from this address", body = ProblemBody),
+        (status = 503, description = "Too many streams, or the server is shutting down",
+            body = ProblemBody),
     )
 )]
 pub async fn ws(
@@ -48,7 +59,7 @@ pub async fn ws(
             }
             Ok(SocketRequest::Ping) => SocketAction::Pong,
             Ok(SocketRequest::Topics(filters)) => {
-                // The client holds what it asked for before, and is told to discard that.
+                // The client holds records of its previous topics, and must discard them.
                 let resume = Resume::Lost;
                 let subscribe =
                     Subscribe { filters: Some(filters), user: user.clone(), resume, replay };

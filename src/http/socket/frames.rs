@@ -1,7 +1,7 @@
-//! What a client sends: frames, put together to messages, within a size.
+//! Reads the frames of a client and assembles its messages, up to a maximum size.
 //!
-//! Headers are judged as soon as they are there, before anything is kept for what they announce;
-//! unmasking and the order of fragments are `actix-http`'s.
+//! A frame's header is checked as soon as it has arrived, before its payload is buffered.
+//! `actix-http` unmasks payloads and checks the order of fragments.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,20 +16,20 @@ use tokio_util::codec::Decoder as _;
 /// The longest control frame (RFC 6455, section 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// What came.
+/// A received frame or message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// The closing handshake, with its code if it has one.
+    /// A close frame, with its code if it has one.
     Close(Option<u16>),
-    /// The connection ended without one.
+    /// The connection ended without a close frame.
     Gone,
-    /// A piece of a message, or a pong: a sign of life.
+    /// A fragment of a message, or a pong; it shows that the client is alive.
     Nothing,
     Ping(Bytes),
     Text(String),
 }
 
-/// Why a client is not listened to any longer.
+/// Why the client's frames are no longer read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameFault {
     Binary,
@@ -42,12 +42,12 @@ pub enum FrameFault {
 pub struct Frames {
     payload: Payload,
     codec: Codec,
-    /// What came and is not a whole frame yet.
+    /// Received bytes that are not a complete frame yet.
     buffer: BytesMut,
-    /// The fragments of a message so far.
+    /// The fragments of the current message.
     message: Vec<u8>,
     message_bytes_max: usize,
-    /// Since when a message is on its way that is not whole.
+    /// Since when a message is incomplete.
     unfinished_since: Option<Instant>,
 }
 
@@ -58,7 +58,7 @@ impl Frames {
         Self { payload, codec, buffer, message, message_bytes_max, unfinished_since: None }
     }
 
-    /// The next frame. After an error or an end it must not be asked again.
+    /// Returns the next frame. It must not be polled again after an error or the end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, FrameFault>> {
         loop {
             if let Some(frame) = self.frame()? {
@@ -77,22 +77,22 @@ impl Frames {
         }
     }
 
-    /// Whether something came that was not handed out yet.
+    /// Whether bytes were received that have not been returned yet.
     pub fn has_more(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// Since when the client leaves a message unfinished.
+    /// Since when the client has left a message incomplete.
     pub fn unfinished_since(&self) -> Option<Instant> {
         self.unfinished_since
     }
 
-    /// The client is not listened to for a while, and is not to blame.
+    /// Notes that reading pauses, so an incomplete message is not the client's fault.
     pub fn pause(&mut self) {
         self.unfinished_since = None;
     }
 
-    /// The next frame, if it is whole.
+    /// Returns the next frame if it is complete.
     fn frame(&mut self) -> Result<Option<Frame>, FrameFault> {
         let room = self.message_bytes_max - self.message.len();
         let Some(frame_bytes) = frame_bytes(&self.buffer, room)? else { return Ok(None) };
@@ -135,20 +135,20 @@ fn text(bytes: Vec<u8>) -> Result<Received, FrameFault> {
     String::from_utf8(bytes).map(Received::Text).map_err(|_| FrameFault::NotUtf8)
 }
 
-/// How long the frame at the front is, header and mask included; `None` until its header is there.
+/// Returns the length of the first frame with header and mask; `None` if its header is incomplete.
 ///
-/// `message_bytes_max` is what a data frame may hold. A header that announces more, or that a
-/// client must not send (RFC 6455, sections 5.1, 5.2 and 5.5), is refused at once: otherwise the
-/// frame behind it would be waited for, and kept.
+/// A header that announces more than `message_bytes_max` bytes of data, or that a client must not
+/// send (RFC 6455, sections 5.1, 5.2 and 5.5), is refused at once, so that its payload is never
+/// waited for and buffered.
 fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>, FrameFault> {
     let [first, second, rest @ ..] = buffer else { return Ok(None) };
     let (is_last, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
     let is_control = opcode & 0x08 != 0;
     if reserved != 0 {
-        return Err(FrameFault::Protocol("a reserved bit is set, and no extension was agreed on"));
+        return Err(FrameFault::Protocol("a reserved bit is set, but no extension was negotiated"));
     }
     if !matches!(opcode, 0..=2 | 8..=10) {
-        return Err(FrameFault::Protocol("an opcode that does not exist"));
+        return Err(FrameFault::Protocol("the opcode of a frame does not exist"));
     }
     if second & 0x80 == 0 {
         return Err(FrameFault::Protocol("a client's frames must be masked"));
@@ -165,7 +165,7 @@ fn frame_bytes(buffer: &[u8], message_bytes_max: usize) -> Result<Option<usize>,
         length => (0, u64::from(length)),
     };
     if is_control && (!is_last || length > CONTROL_BYTES_MAX) {
-        return Err(FrameFault::Protocol("a control frame is whole and at most 125 bytes"));
+        return Err(FrameFault::Protocol("a control frame is fragmented or longer than 125 bytes"));
     }
     match usize::try_from(length) {
         Ok(length) if is_control || length <= message_bytes_max => {

@@ -1,4 +1,4 @@
-//! What must hold of every byte that comes over a socket.
+//! Properties of the parser of frames.
 
 use std::task::{Context, Poll};
 
@@ -9,10 +9,10 @@ use futures_util::task::noop_waker;
 
 use crate::http::socket::frames::{FrameFault, Frames, Received};
 
-/// Small, so that sizes are met.
+/// Small, so that inputs reach it.
 const MESSAGE_BYTES_MAX: usize = 256;
 
-/// Frames mean the same however they are cut by the network, and no text is longer than it may be.
+/// Frames are parsed the same however the network splits them, and no text exceeds the maximum.
 pub fn socket(bytes: &[u8]) {
     let whole = received([Bytes::copy_from_slice(bytes)].into());
     let cut = received(bytes.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect());
@@ -24,7 +24,7 @@ pub fn socket(bytes: &[u8]) {
     }
 }
 
-/// Everything up to the end, which is one.
+/// Returns everything that was received, including the end.
 fn received(chunks: Vec<Bytes>) -> Vec<Result<Received, FrameFault>> {
     let payload = futures_util::stream::iter(chunks.into_iter().map(Ok)).boxed_local();
     let mut frames = Frames::new(Payload::Stream { payload }, MESSAGE_BYTES_MAX);
@@ -32,7 +32,7 @@ fn received(chunks: Vec<Bytes>) -> Vec<Result<Received, FrameFault>> {
     let mut all = Vec::new();
     loop {
         let Poll::Ready(next) = frames.poll(&mut Context::from_waker(&waker)) else {
-            panic!("everything is there");
+            panic!("all bytes have arrived");
         };
         let is_end = matches!(next, Err(_) | Ok(Received::Close(_) | Received::Gone));
         all.push(next);

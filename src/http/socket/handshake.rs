@@ -1,4 +1,4 @@
-//! The handshake (RFC 6455, section 4.2): who may open a socket, and how it is answered.
+//! The opening handshake (RFC 6455, section 4.2), with the check of `Origin`.
 
 use actix_http::ws::{HandshakeError, handshake_response, verify_handshake};
 use actix_web::http::header;
@@ -13,34 +13,41 @@ use crate::http::socket::stream::SocketStream;
 use crate::http::state::AppState;
 use crate::record::User;
 
-/// A request that asks for a socket, and may have one.
+/// A valid handshake from an allowed origin.
 pub struct Handshake<'a> {
     request: &'a HttpRequest,
     state: &'a AppState,
 }
 
 impl<'a> Handshake<'a> {
-    /// Checks that `request` asks for a socket, and that its page may: browsers open sockets across
-    /// sites, with cookies and without a preflight, so that `Origin` is all that keeps a hostile
-    /// page from speaking as its visitor.
+    /// Checks the handshake and its `Origin`. Browsers open sockets across sites with cookies and
+    /// without a preflight, so only this check keeps a hostile page from acting as its visitor.
+    ///
+    /// # Errors
+    /// The request is not a handshake, or pages of its origin may not connect.
     pub fn check(request: &'a HttpRequest, state: &'a AppState) -> Result<Self, Problem> {
         verify_handshake(request.head()).map_err(refusal)?;
         check_origin(request, state.broker.config())?;
         Ok(Self { request, state })
     }
 
-    /// Takes a place for the socket, if there is one; to be asked for before the session does
-    /// anything to others.
+    /// Reserves a stream slot for the socket. To be called before the route has any side effect.
+    ///
+    /// # Errors
+    /// A stream limit is reached, or the server is shutting down.
     pub fn reserve(&self, user: Option<User>) -> Result<StreamSlot, Problem> {
         let broker = &self.state.broker;
         if broker.is_stopping() {
-            return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
+            return Err(Problem::new(Code::ShuttingDown).detail("retry soon"));
         }
         let address = self.request.peer_addr().map(|address| address.ip());
         self.state.streams.open_for(address, user, broker.config())
     }
 
-    /// Opens the socket in its place.
+    /// Opens the socket in the reserved slot.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if the response cannot be made.
     pub fn accept(
         self,
         payload: web::Payload,
@@ -52,7 +59,7 @@ impl<'a> Handshake<'a> {
         let stream = SocketStream::new(broker, payload.into_inner(), session, slot);
         let response = handshake_response(request.head()).message_body(stream);
         let response = response.map_err(|error| {
-            tracing::error!(%error, "a handshake cannot be answered");
+            tracing::error!(%error, "the answer to a handshake cannot be made");
             Problem::new(Code::Internal)
         })?;
         Ok(HttpResponse::from(response.map_into_boxed_body()))
@@ -71,30 +78,31 @@ fn refusal(error: HandshakeError) -> Problem {
         HandshakeError::GetMethodRequired
         | HandshakeError::NoConnectionUpgrade
         | HandshakeError::NoWebsocketUpgrade => {
-            "open it as a WebSocket, with Connection: Upgrade and Upgrade: websocket"
+            "open a WebSocket, with the headers Connection: Upgrade and Upgrade: websocket"
         }
     };
     Problem::new(Code::UpgradeRequired).detail(detail)
 }
 
-/// No `Origin` means no page. A page of this server's own may, as it may with every other route.
+/// Checks that every `Origin` is allowed, is the public URL's or is this server's own. A request
+/// without `Origin` does not come from a page.
 fn check_origin(request: &HttpRequest, config: &Config) -> Result<(), Problem> {
     let own = own_authority(request);
     for value in request.headers().get_all(header::ORIGIN) {
-        let origin = value.to_str().unwrap_or("an Origin that is no text");
+        let origin = value.to_str().unwrap_or("an Origin that is not text");
         let public =
             config.public_url.as_ref().is_some_and(|url| url.origin().to_string() == origin);
         let is_own = own.as_ref().is_some_and(|own| Origin::is_at(origin, own));
         if !(config.origin.allows(origin) || public || is_own) {
             return Err(Problem::new(Code::OriginRefused).detail(format!(
-                "pages of {origin:?} may not open sockets here; BROKER_ORIGIN says whose may"
+                "pages from {origin:?} may not open sockets here; allow them with BROKER_ORIGIN"
             )));
         }
     }
     Ok(())
 }
 
-/// Where the client says it reaches this server.
+/// Returns the host under which the client reached this server.
 fn own_authority(request: &HttpRequest) -> Option<Authority> {
     named_host(request.head()).and_then(Authority::parse)
 }

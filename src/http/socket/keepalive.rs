@@ -1,5 +1,4 @@
-//! Signs of life: pings to a client, how long it may leave them unanswered, and how long a message
-//! may take.
+//! Timers of a socket: pings, the timeout of pongs and the timeout of messages.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,26 +8,26 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Config;
 
-/// What is due.
+/// An expired timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     Ping,
-    /// A ping was not answered in time.
+    /// Nothing was received in time after a ping.
     Silent,
-    /// A message was not whole in time.
+    /// A message was not completed in time.
     Slow,
 }
 
-/// Asks a client every heartbeat whether it is there. Anything that it sends answers. A message
-/// that does not end would be held for ever, so it has the time that a request body has.
+/// Pings the client every heartbeat; anything that the client sends counts as an answer. A message
+/// has the same time limit as a request body, because its fragments stay in memory.
 pub struct Keepalive {
     heartbeat: Duration,
     pong_timeout: Duration,
     next_ping: Instant,
-    /// When the oldest ping was sent that nothing was heard after.
+    /// When the oldest unanswered ping was sent.
     unanswered: Option<Instant>,
     message_timeout: Duration,
-    /// When the message began that is not whole.
+    /// When the current, incomplete message began.
     message_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
@@ -47,12 +46,12 @@ impl Keepalive {
         }
     }
 
-    /// The client sent something.
+    /// Notes that the client sent something.
     pub fn heard(&mut self) {
         self.unanswered = None;
     }
 
-    /// Since when a message is not whole.
+    /// Sets since when a message is incomplete.
     pub fn message_since(&mut self, begun: Option<Instant>) {
         if begun != self.message_since {
             self.message_since = begun;

@@ -1,4 +1,4 @@
-//! What a client says over `/ws`: foreign text to a wish, or to a problem that says what to change.
+//! Parses the messages that clients send over `/ws`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,13 +13,13 @@ use crate::http::socket::session::Reference;
 use crate::record::json::{JsonError, JsonErrorKind, JsonLimits};
 use crate::record::{FilterSet, NewEvent, json};
 
-/// The longest `ref`, in bytes of JSON: it is sent back.
+/// Maximum length of a `ref` in bytes of JSON; it is sent back.
 const REFERENCE_BYTES_MAX: usize = 128;
 
-/// Of an unknown member's name, which is sent back.
+/// Maximum length to which an unknown member's name is cut; it is sent back.
 const MEMBER_CHARS_MAX: usize = 40;
 
-/// What a message asks for.
+/// A request of a client.
 #[derive(Debug)]
 pub enum SocketRequest {
     /// `{"insert":…}`: one event, or a batch.
@@ -30,7 +30,7 @@ pub enum SocketRequest {
     Topics(FilterSet),
 }
 
-/// Reads one message; its `ref` is found even when nothing else is right with it.
+/// Parses a message. Its `ref` is returned even if the rest of the message is not valid.
 pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Option<Reference>) {
     if text.trim_end_matches(['\r', '\n']) == "ping" {
         return (Ok(SocketRequest::Ping), None);
@@ -41,7 +41,7 @@ pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Op
     };
     let Ok(mut members) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(&compact)
     else {
-        return (Err(malformed("that is no object")), None);
+        return (Err(malformed("the message is not an object")), None);
     };
     let reference = match members.remove("ref").map(reference).transpose() {
         Ok(reference) => reference,
@@ -57,9 +57,9 @@ fn parse_members(
 ) -> Result<SocketRequest, Problem> {
     let mut all = members.iter().map(|(name, raw)| (name.as_ref(), raw.get()));
     match (all.next(), all.next()) {
-        (Some(("insert", _)), Some(("topics", _))) => {
-            Err(malformed("insert and topics stand together, and an answer is to one of them"))
-        }
+        (Some(("insert", _)), Some(("topics", _))) => Err(malformed(
+            "send insert and topics in separate messages, because an answer belongs to one of them",
+        )),
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
             let events =
@@ -67,7 +67,7 @@ fn parse_members(
             Ok(SocketRequest::Insert { events, is_batch })
         }
         (Some(("topics", raw)), None) => topics(raw, config).map(SocketRequest::Topics),
-        (None, _) => Err(malformed("that object is empty")),
+        (None, _) => Err(malformed("the object is empty")),
         (Some((first, _)), second) => {
             let is_known = matches!(first, "insert" | "topics");
             let other = second.filter(|_| is_known).map_or(first, |(second, _)| second);
@@ -77,8 +77,8 @@ fn parse_members(
     }
 }
 
-/// Checks a message once, as a whole. An insert has the depth that `POST /insert` gives it, and
-/// stands one deeper here.
+/// Checks and compacts a message. The depth limit of an insert is that of `POST /insert`, plus one
+/// level for the message around it.
 fn compact(text: &str, config: &Config) -> Result<Bytes, Problem> {
     let within = |depth_max| {
         let compact = json::compact(text.as_bytes(), JsonLimits { depth_max })?;
@@ -104,7 +104,8 @@ fn has_batch(compact: &[u8]) -> bool {
     })
 }
 
-/// Filters, at least one: no filter would be everything, and hardly what was meant.
+/// Parses filters. At least one is required: an empty list would mean everything, which is rarely
+/// intended.
 fn topics(raw: &str, config: &Config) -> Result<FilterSet, Problem> {
     let refused = |why: &dyn std::fmt::Display| {
         Problem::new(Code::MalformedMessage).detail(format!("topics: {why}"))
@@ -112,7 +113,7 @@ fn topics(raw: &str, config: &Config) -> Result<FilterSet, Problem> {
     let filters: Vec<Cow<'_, str>> = serde_json::from_str(raw)
         .map_err(|_| refused(&"send an array of strings, each a name or a filter"))?;
     if filters.is_empty() {
-        return Err(refused(&"send at least one filter; [\">\"] is everything"));
+        return Err(refused(&"send at least one filter; [\">\"] matches everything"));
     }
     FilterSet::parse(&filters, config.max_filters.get()).map_err(|error| refused(&error))
 }

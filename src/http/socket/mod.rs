@@ -1,10 +1,11 @@
-//! WebSockets (RFC 6455): one subscription a socket, and what its client says meanwhile.
+//! WebSockets (RFC 6455): one subscription per socket, and the messages of its client.
 //!
-//! Owns the handshake, the frames both ways, the inserts in flight, pings, and the reason of every
-//! end. Promises that a socket costs what an event stream costs: a position and a view, no queue,
-//! everything new in one write; that what a client makes it hold is bounded by
-//! `BROKER_MAX_BODY_BYTES` and constants here; and that a page of another site gets no socket.
-//! Does not know what the routes on it mean: each hands in a [`SocketSession`].
+//! Owns the handshake, the frames in both directions, pending inserts, pings and close codes.
+//! Promises that a socket costs no more than an event stream: a position in a subscriber group, no
+//! queue, and one write for everything that is new; that the memory a client can occupy is limited
+//! by `BROKER_MAX_BODY_BYTES` and constants in this module; and that pages of other sites are
+//! refused.
+//! Does not know the routes: each supplies a [`SocketSession`].
 
 mod close;
 mod frames;

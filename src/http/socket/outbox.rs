@@ -1,4 +1,4 @@
-//! What a client gets: messages as text frames, on their way into one write.
+//! Encodes what is sent to a client as frames, collected for one write.
 
 use std::io::Write as _;
 
@@ -17,14 +17,14 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// The longest reason beside a code in a control frame of 125 bytes.
+/// Maximum length of a reason: a control frame has 125 bytes, of which the code takes two.
 const REASON_BYTES_MAX: usize = 123;
 
-/// Frames on their way to one client.
+/// Encoded frames for one client.
 #[derive(Debug)]
 pub struct Outbox {
     format: Format,
-    /// What comes first, if anything: other clients get the same bytes.
+    /// The first frames, if they are shared with other clients.
     shared: Bytes,
     out: Vec<u8>,
 }
@@ -38,7 +38,7 @@ impl Outbox {
         self.shared.len() + self.out.len()
     }
 
-    /// What has been encoded since the last call; an idle socket holds no buffer.
+    /// Takes what was encoded since the last call. An idle socket keeps no buffer.
     pub fn take(&mut self) -> Bytes {
         if self.out.is_empty() {
             return std::mem::take(&mut self.shared);
@@ -51,7 +51,7 @@ impl Outbox {
         self.format == Format::Messages
     }
 
-    /// Records that a view's subscribers get together are encoded once for all of them.
+    /// Encodes records. A batch that a subscriber group receives together is encoded once for all.
     pub fn records(&mut self, batch: &Batch, cursor: impl Fn(Seq) -> Cursor) {
         if self.len() > 0 {
             return batch.into_iter().for_each(|record| self.record(cursor(record.seq()), record));
@@ -88,7 +88,7 @@ impl Outbox {
         }
     }
 
-    /// A mark, and to which of the client's messages it belongs.
+    /// Encodes a control event; `reference` is that of the client's message which caused it.
     pub fn control_event(
         &mut self,
         cursor: Cursor,
@@ -107,7 +107,7 @@ impl Outbox {
         self.answer(&[message.as_bytes()], reference);
     }
 
-    /// A receipt, or an array of them.
+    /// Encodes a receipt, or an array of receipts.
     pub fn receipt(&mut self, receipt: &[u8], reference: Option<&Reference>) {
         self.answer(&[b"{\"receipt\":", receipt], reference);
     }
@@ -116,7 +116,7 @@ impl Outbox {
         self.answer(&[b"{\"problem\":", problem.json().as_bytes()], reference);
     }
 
-    /// The answer to the text `ping`.
+    /// Encodes the answer to the text `ping`.
     pub fn pong_text(&mut self) {
         self.text(&[b"pong"]);
     }
@@ -132,11 +132,11 @@ impl Outbox {
     pub fn close(&mut self, closing: &Closing) {
         let Some(code) = closing.code else { return self.frame(CLOSE, &[]) };
         let reason = closing.reason.as_bytes();
-        debug_assert!(reason.len() <= REASON_BYTES_MAX, "a reason fits a control frame");
+        debug_assert!(reason.len() <= REASON_BYTES_MAX, "a reason fits into a control frame");
         self.frame(CLOSE, &[&code.to_be_bytes(), reason]);
     }
 
-    /// Closes the object that `message` began.
+    /// Encodes an answer; `message` is a JSON object without the closing brace.
     fn answer(&mut self, message: &[&[u8]], reference: Option<&Reference>) {
         let mut parts = message.to_vec();
         if let Some(reference) = reference {
@@ -157,7 +157,7 @@ impl Outbox {
         }
     }
 
-    /// One whole frame, unmasked, as a server sends it (RFC 6455, section 5.2).
+    /// Encodes one unfragmented frame without a mask (RFC 6455, section 5.2).
     fn frame(&mut self, opcode: u8, parts: &[&[u8]]) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         self.unshare();
@@ -180,7 +180,7 @@ impl Outbox {
     }
 }
 
-/// A cursor as text on the stack: two times 16 digits, 20 digits and two hyphens at most.
+/// Formats a cursor without allocating: at most 16 + 20 + 16 digits and two hyphens.
 fn cursor_text(cursor: Cursor) -> ([u8; 54], usize) {
     let mut text = [0; 54];
     let mut rest = &mut text[..];

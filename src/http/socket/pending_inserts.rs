@@ -1,7 +1,7 @@
-//! Inserts that came over a socket and are not answered yet.
+//! The inserts of a socket that are not answered yet.
 //!
-//! They are proposed one after the other, so decided in the order in which they came, wait for the
-//! disk together, and are answered in the same order.
+//! They are proposed one after the other, so they are decided in the order in which they arrived.
+//! They wait for the disk together, and are answered in the same order.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,26 +16,26 @@ use crate::http::socket::session::Reference;
 use crate::order::{ProposeError, Ticket};
 use crate::record::NewEvent;
 
-/// Inserts of one socket that wait for the disk at once; bytes bound them too.
+/// Maximum pending inserts of one socket; their bytes are limited too.
 const PENDING_MAX: usize = 64;
 
 pub struct PendingInserts {
     broker: Broker,
     proposing: Option<(LocalBoxFuture<'static, Result<Ticket, ProposeError>>, InsertContext)>,
     waiting: VecDeque<(Result<Ticket, ProposeError>, InsertContext)>,
-    /// Of the messages that brought them.
+    /// Total length of the messages of these inserts.
     bytes: usize,
     bytes_max: usize,
 }
 
-/// Whether more of the client is there already.
+/// Whether the client has already sent more after an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertArrival {
     Alone,
     Followed,
 }
 
-/// What an answer needs to know.
+/// What is needed to answer an insert.
 struct InsertContext {
     is_batch: bool,
     reference: Option<Reference>,
@@ -43,7 +43,7 @@ struct InsertContext {
     since: Instant,
 }
 
-/// An answer: a receipt's JSON, or why there is none.
+/// The answer to an insert: the receipts as JSON, or a problem.
 pub type InsertAnswer = (Result<Vec<u8>, Problem>, Option<Reference>);
 
 impl PendingInserts {
@@ -51,18 +51,18 @@ impl PendingInserts {
         Self { broker, proposing: None, waiting: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Whether one more may come.
+    /// Whether another insert may be pushed.
     pub fn has_room(&self) -> bool {
         self.proposing.is_none() && self.waiting.len() < PENDING_MAX && self.bytes < self.bytes_max
     }
 
-    /// Whether all are answered.
+    /// Whether all inserts are answered.
     pub fn is_idle(&self) -> bool {
         self.proposing.is_none() && self.waiting.is_empty()
     }
 
-    /// Proposes what a message of so many bytes asked for. One that comes alone may hold the
-    /// worker for one swift append; several are synced together.
+    /// Proposes the events of a message of `bytes` bytes. An insert that arrives alone may be
+    /// appended on this thread; several are synced together.
     pub fn push(
         &mut self,
         events: Vec<NewEvent>,
@@ -71,7 +71,7 @@ impl PendingInserts {
         bytes: usize,
         arrival: InsertArrival,
     ) {
-        debug_assert!(self.has_room(), "who pushes asked before");
+        debug_assert!(self.has_room(), "push is called only while there is room");
         let context = InsertContext { is_batch, reference, bytes, since: Instant::now() };
         self.bytes += bytes;
         let broker = self.broker.clone();
@@ -83,7 +83,7 @@ impl PendingInserts {
         self.proposing = Some((proposing, context));
     }
 
-    /// The next answer; pending for ever when there is nothing to answer.
+    /// Returns the next answer; pending as long as there is nothing to answer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<InsertAnswer> {
         if let Some((proposing, _)) = &mut self.proposing
             && let Poll::Ready(proposed) = proposing.as_mut().poll(cx)

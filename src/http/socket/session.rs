@@ -1,4 +1,4 @@
-//! What a route makes of a socket.
+//! What a route supplies to a socket.
 
 use futures_util::future::LocalBoxFuture;
 
@@ -8,57 +8,57 @@ use crate::http::socket::close::Closing;
 use crate::record::{NewEvent, Seq};
 use crate::subscription::Batch;
 
-/// A socket's subscription, how it is told, and what its client may say.
+/// A socket's subscription, its format and the handling of the client's messages.
 pub struct SocketSession {
-    /// What is told first.
+    /// The initial subscription.
     pub subscribe: Subscribe,
-    /// How.
+    /// How records are sent.
     pub format: Format,
-    /// What the client's messages mean. Dropped when the socket has ended, with all it holds.
+    /// Interprets the client's messages. Dropped when the socket ends.
     pub on_message: OnMessage,
-    /// Ends the socket when it is ready; `None` leaves that to the client and to the shutdown.
+    /// Closes the socket when it is ready; `None` if only the client or the shutdown ends it.
     pub end: Option<LocalBoxFuture<'static, Closing>>,
-    /// Sees what is handed out, for a route that keeps the position or leaves records out.
+    /// Observes the records that are sent, for a route that stores the position or removes records.
     pub on_records: Option<OnRecords>,
 }
 
-/// Is given the next records, of which it may take some away, and the subscriber's position behind
-/// them; also without records, when the position may have moved.
+/// Receives the next records, some of which it may remove, and the subscriber's position after
+/// them. It is also called without records, when the position may have advanced.
 pub type OnRecords = Box<dyn FnMut(&mut Batch, Seq)>;
 
-/// How records are told.
+/// How records are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The data alone: a JSON string as its text, anything else as JSON. Marks are left out.
+    /// The data alone: a JSON string as its text, anything else as JSON. No control events.
     Bare,
-    /// `{"record":…,"cursor":…}`, and marks.
+    /// `{"record":…,"cursor":…}`, and control events.
     Messages,
-    /// The record alone. Marks are left out.
+    /// The record alone. No control events.
     Record,
 }
 
-/// What the text of a client's message asks for.
+/// Interprets the text of a client's message.
 pub type OnMessage = Box<dyn FnMut(&str) -> SocketAction>;
 
-/// What a client asks for.
+/// What a client's message makes the socket do.
 pub enum SocketAction {
-    /// Another subscription, from its beginning.
+    /// Replace the subscription by another one.
     Resubscribe { subscribe: Subscribe, reference: Option<Reference> },
-    /// An insert: one event, or a batch, which is answered with an array.
+    /// Insert one event, or a batch, which is answered with an array.
     Insert { events: Vec<NewEvent>, is_batch: bool, reference: Option<Reference> },
-    /// The text `pong`.
+    /// Answer with the text `pong`.
     Pong,
-    /// What is wrong with the message; the socket stays open.
+    /// Answer with a problem; the socket stays open.
     Refuse { problem: Problem, reference: Option<Reference> },
 }
 
-/// What a client put on its message to know the answer by: a JSON string or number, sent back as it
-/// came.
+/// The `ref` of a client's message, by which it recognises the answer: a JSON string or number,
+/// sent back unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference(String);
 
 impl Reference {
-    /// `json` is a string or a number of JSON.
+    /// `json` must be a JSON string or number.
     pub fn new(json: &str) -> Self {
         Self(json.to_owned())
     }

@@ -1,4 +1,4 @@
-//! An open socket as a response body.
+//! An open socket as the body of a response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,35 +23,36 @@ use crate::http::socket::session::{OnMessage, OnRecords, Reference, SocketAction
 use crate::record::Seq;
 use crate::subscription::{Batch, ControlEvent, Step, Subscriber};
 
-/// Bytes of answers after which a client is not listened to before it took them.
+/// Bytes of unsent answers beyond which no more messages of the client are read.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
-/// Frames that are looked at before others get their turn.
+/// Maximum frames read in one poll, so that other tasks can run.
 const FRAMES_PER_POLL_MAX: usize = 64;
 
-/// A socket. actix asks for the next chunk only when the last one left its write buffer, so a slow
-/// client is only a position, and one that takes no answers is not listened to.
+/// An open socket. The next chunk is polled only when the previous one was written, so a slow
+/// client costs a position and no queue; while a client does not read its answers, its messages are
+/// not read either.
 pub struct SocketStream {
     broker: Broker,
     subscriber: Subscriber,
     frames: Frames,
     inserts: PendingInserts,
     on_message: OnMessage,
-    /// What the last message asks for, as long as it has to wait, and the bytes of that message.
+    /// The action of the last message while it has to wait, and the message's length in bytes.
     pending_action: Option<(SocketAction, usize)>,
     end: Option<LocalBoxFuture<'static, Closing>>,
     on_records: Option<OnRecords>,
     outbox: Outbox,
     keepalive: Keepalive,
-    /// The last ping of the client; earlier ones need no answer (RFC 6455, section 5.5.3).
+    /// The client's latest ping; earlier ones need no answer (RFC 6455, section 5.5.3).
     ping: Option<Bytes>,
-    /// The seq of the last cursor that was sent.
+    /// Seq of the last cursor that was sent.
     last_cursor: Seq,
     last_synced: Option<Instant>,
-    /// How it will end, and why, when the inserts before that are answered.
+    /// The close frame to send when the pending inserts are answered, and the reason for the log.
     closing: Option<(Closing, &'static str)>,
-    /// What a user gets may be private, and counts show nothing of that.
+    /// False for a user's socket: metrics must not disclose private records.
     is_counted: bool,
-    /// Why it ended, for the log.
+    /// Why the socket ended, for the log.
     ended: Option<&'static str>,
     _slot: StreamSlot,
 }
@@ -81,7 +82,7 @@ impl SocketStream {
         }
     }
 
-    /// Stops listening and telling, and closes when what was asked before is answered.
+    /// Stops reading and sending, and closes the socket when pending requests are answered.
     fn begin_close(&mut self, closing: Closing, why: &'static str) {
         self.closing.get_or_insert((closing, why));
     }
@@ -96,7 +97,7 @@ impl SocketStream {
         }
     }
 
-    /// Takes in what the client sent, as far as its answers are taken and its inserts stored.
+    /// Reads what the client sent, as long as it reads its answers and its inserts have room.
     fn poll_client(&mut self, cx: &mut Context<'_>) {
         for _ in 0..FRAMES_PER_POLL_MAX {
             self.perform_pending_action(cx);
@@ -106,7 +107,7 @@ impl SocketStream {
                 && self.outbox.len() < ANSWER_BYTES_MAX;
             if !is_listening || self.ended.is_some() {
                 self.frames.pause();
-                // Its pongs may be among what is not read.
+                // The client's pongs may be among the frames that are not read.
                 return self.keepalive.heard();
             }
             match self.frames.poll(cx) {
@@ -116,20 +117,22 @@ impl SocketStream {
                     self.receive(received);
                 }
                 Poll::Ready(Err(fault)) => {
-                    debug!(?fault, "a socket is closed");
+                    debug!(?fault, "closing a socket: the client broke the protocol");
                     self.begin_close(fault.into(), "the client broke the protocol");
                 }
             }
         }
-        // Before records are told: what was asked for last may change which they are.
+        // Before records are sent, because this may change the subscription.
         self.perform_pending_action(cx);
-        // There may be more.
+        // There may be more frames.
         cx.waker().wake_by_ref();
     }
 
     fn receive(&mut self, received: Received) {
         match received {
-            Received::Close(code) => self.begin_close(Closing::echo(code), "the client closed it"),
+            Received::Close(code) => {
+                self.begin_close(Closing::echo(code), "the client closed the socket")
+            }
             Received::Gone => self.ended = Some("the client left"),
             Received::Nothing => {}
             Received::Ping(payload) => self.ping = Some(payload),
@@ -139,8 +142,8 @@ impl SocketStream {
         }
     }
 
-    /// Does what the client asked for last. All is answered in order: what is no insert waits for
-    /// the inserts before it.
+    /// Performs the action of the last message. Messages are answered in order, so an action other
+    /// than an insert waits until all inserts are answered.
     fn perform_pending_action(&mut self, cx: &mut Context<'_>) {
         let is_insert = matches!(self.pending_action, Some((SocketAction::Insert { .. }, _)));
         if !is_insert && !self.inserts.is_idle() {
@@ -150,8 +153,9 @@ impl SocketStream {
         match action {
             SocketAction::Resubscribe { subscribe, reference } => {
                 self.subscriber = self.broker.subscriber(subscribe);
-                // At once, so that each change is answered, also one that is changed again. Where
-                // nothing is answered, such a change must not cost a read of the log.
+                // At once, so that each change is answered even if the next one follows
+                // immediately. Formats without answers skip this, so that a change does not cost a
+                // read of the log.
                 if self.outbox.sends_control_events() {
                     let _ = self.poll_subscriber(cx, reference.as_ref());
                 }
@@ -192,7 +196,7 @@ impl SocketStream {
             && let Poll::Ready(closing) = end.as_mut().poll(cx)
         {
             self.end = None;
-            self.begin_close(closing, "the route ended it");
+            self.begin_close(closing, "the route closed the socket");
         }
     }
 
@@ -206,14 +210,18 @@ impl SocketStream {
                 }
                 Due::Slow => {
                     return self
-                        .begin_close(Closing::message_timeout(), "a message came too slowly");
+                        .begin_close(Closing::message_timeout(), "a message arrived too slowly");
                 }
-                Due::Silent => return self.begin_close(Closing::no_pong(), "no pong came"),
+                Due::Silent => {
+                    return self
+                        .begin_close(Closing::no_pong(), "the client did not answer a ping");
+                }
             }
         }
     }
 
-    /// On a quiet socket the cursor moves on now and then, so that a reconnect has little to skip.
+    /// Sends a `synced` event from time to time that advances the cursor of a quiet socket, so that
+    /// a reconnect has little to skip.
     fn resend_synced(&mut self) {
         let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
         let is_quiet = self.subscriber.is_following();
@@ -222,7 +230,8 @@ impl SocketStream {
         }
     }
 
-    /// Until there is something to send: a step that says nothing in this format wakes nobody.
+    /// Polls the subscriber until there is something to send: a step that encodes to nothing in
+    /// this format would not wake the task again.
     fn poll_records(&mut self, cx: &mut Context<'_>) {
         while self.closing.is_none() && self.poll_subscriber(cx, None).is_ready() {
             if self.outbox.len() > 0 {
@@ -231,7 +240,7 @@ impl SocketStream {
         }
     }
 
-    /// Tells what comes next; a mark in it belongs to the client's message of `reference`.
+    /// Sends the subscriber's next step; a control event in it gets the `reference`.
     fn poll_subscriber(&mut self, cx: &mut Context<'_>, reference: Option<&Reference>) -> Poll<()> {
         let Poll::Ready(step) = self.subscriber.poll_step(cx) else {
             self.observe_records(&mut Batch::default());
@@ -243,7 +252,7 @@ impl SocketStream {
                 self.send_step(&step, reference);
             }
             Some(Err(error)) => {
-                error!(%error, "a socket ended early");
+                error!(%error, "a socket ended early because the log cannot be read");
                 self.begin_close(Closing::log_unreadable(), "the log cannot be read");
             }
             None => self.begin_close(Closing::going_away(), "shutdown"),
@@ -282,7 +291,7 @@ impl SocketStream {
         self.last_cursor = seq;
     }
 
-    /// What there is to send now, all of it.
+    /// Takes everything that is to be sent now.
     fn chunk(&mut self) -> Option<Bytes> {
         if self.outbox.len() == 0 {
             return None;
@@ -315,7 +324,7 @@ impl MessageBody for SocketStream {
         if let Some(payload) = this.ping.take() {
             this.outbox.pong(&payload);
         }
-        // A client that is answered is told as well, however much it asks.
+        // Records are sent even to a client that keeps sending messages.
         for poll in [Self::poll_end, Self::poll_keepalive, Self::poll_records] {
             if this.ended.is_none() && this.closing.is_none() {
                 poll(this, cx);

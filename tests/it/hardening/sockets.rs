@@ -227,7 +227,7 @@ fn unfinished_message_closes_with_1008() {
     let half = &masked(TEXT, b"{\"topics\":[\"a\"]}")[..9];
     let mut in_a_frame = open(&server);
     in_a_frame.connection.send(half);
-    assert_eq!(in_a_frame.close_frame(), (1008, "a message came too slowly".to_owned()));
+    assert_eq!(in_a_frame.close_frame(), (1008, "a message arrived too slowly".to_owned()));
     let mut in_pieces = open(&server);
     in_pieces.send(TEXT_FIRST, b"{");
     let began = Instant::now();

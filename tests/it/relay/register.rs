@@ -72,8 +72,8 @@ fn invalid_user_or_topics_are_refused_with_a_hint() {
     for (body, said) in [
         ("{}", "user_id"),
         ("[]", "an object with user_id"),
-        ("{\"user_id\":null}", "user_id: write a string, or a whole number"),
-        ("{\"user_id\":1.5}", "user_id: write a string, or a whole number"),
+        ("{\"user_id\":null}", "user_id: send a string, or a whole number"),
+        ("{\"user_id\":1.5}", "user_id: send a string, or a whole number"),
         ("{\"user_id\":\"\"}", "user_id: the user is empty"),
         ("{\"user_id\":\"a b\"}", "user_id: "),
         ("{\"user_id\":1,\"topics\":\"cats\"}", "topics: "),

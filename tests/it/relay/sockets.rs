@@ -246,7 +246,7 @@ fn second_connection_takes_over_where_the_first_stopped() {
     change_topics(&mut first, "[\"cats\",\"dogs\"]");
     let mut second = Socket::open(&server, &path);
     let taken_over: CloseReason =
-        Some((4001, "another connection took the registration over".to_owned()));
+        Some((4001, "another connection took over the registration".to_owned()));
     assert_eq!(first.end(), taken_over);
     say(&server, "dogs", "2");
     assert_eq!(second.text(), "2");

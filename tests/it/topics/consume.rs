@@ -89,7 +89,7 @@ fn invalid_parameter_is_400_and_explained() {
     for (query, words) in [
         ("after=x", "after=\"x\" is not a version"),
         ("after=-1", "is not a version"),
-        ("after=1&after=2", "stands twice"),
+        ("after=1&after=2", "occurs twice"),
         ("ack=1", "name it with consumer"),
         ("ack=1&after=0", "name it with consumer"),
         ("consumer=&ack=1", "name it with consumer"),

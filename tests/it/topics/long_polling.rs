@@ -76,7 +76,7 @@ fn second_worker_of_a_waiting_consumer_is_409() {
         let answer = client.get(&format!("/consume/cats?consumer=c&{query}"));
         let problem = answer.problem(409, "consumer-busy");
         let detail = problem["detail"].as_str().expect("text");
-        assert!(detail.contains("one worker a name"), "{detail}");
+        assert!(detail.contains("use another consumer"), "{detail}");
     }
     // Other consumers and topics are not affected.
     assert_eq!(consume(client, "cats?consumer=d"), Some(1));

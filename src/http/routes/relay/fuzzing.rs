@@ -1,4 +1,4 @@
-//! What must hold of what clients of the relay send.
+//! Properties of the parsers of the relay.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::http::socket::message;
 use crate::http::socket::message::SocketRequest;
 use crate::record::FilterSet;
 
-/// Bytes as the body of `/register` and of `/publish`, and as a text on the socket.
+/// Tries bytes as the body of `/register` and `/publish`, and as a message on the socket.
 pub fn relay(bytes: &[u8]) {
     let config = Config::default();
     if let Ok(json) = compact(bytes, 1, &config) {
@@ -23,7 +23,7 @@ pub fn relay(bytes: &[u8]) {
     }
 }
 
-/// What is registered is registered the same when it is written plainly.
+/// A registration written again in canonical form parses to the same registration.
 fn registration(json: &[u8], config: &Config) {
     let Ok((user, filters)) = parse_registration(json, config) else { return };
     let topics: Vec<_> = filters.canonical().collect();
@@ -31,7 +31,7 @@ fn registration(json: &[u8], config: &Config) {
     assert_eq!(parse_registration(rewritten.as_bytes(), config), Ok((user, filters)));
 }
 
-/// A message is an insert, which could have been sent to `/insert`.
+/// A message equals the insert of the same event, user and data by `/insert`.
 fn published_message(json: &[u8], config: &Config) {
     let Ok(event) = parse_message(json) else { return };
     let name = Value::from(event.identity.event.as_str());
@@ -39,10 +39,10 @@ fn published_message(json: &[u8], config: &Config) {
     let to = event.identity.to.as_ref().map(|to| format!(",\"to\":{}", Value::from(to.as_str())));
     let same = format!("{{\"event\":{name},\"data\":{data}{}}}", to.unwrap_or_default());
     let inserted = insert::parse(&same.into(), config);
-    assert_eq!(inserted.expect("it was published"), (vec![event], false));
+    assert_eq!(inserted.expect("a published message is a valid insert"), (vec![event], false));
 }
 
-/// Topics are what they are on `/ws`, where each message names one at least and may have a `ref`.
+/// Topics are parsed as on `/ws`, except that `/ws` requires at least one and allows a `ref`.
 fn topics_message(text: &str, config: &Config) {
     let topics = parse_topics_message(text, config);
     match message::parse(text, config) {

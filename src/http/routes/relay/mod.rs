@@ -1,7 +1,8 @@
-//! The message relay: clients register, connect, and get what is published to their topics.
+//! The message relay: clients register, connect, and receive what is published to their topics.
 //!
-//! Registrations are `crate::relay`'s; publishing is an insert, so a message is a record like any
-//! other: durable before it is delivered, seen by every stream that may see it, and in the audit.
+//! `crate::relay` holds the registrations. Publishing is an insert, so a message is a record like
+//! any other: durable before it is delivered, visible to every stream that may see it, and part of
+//! the history.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -30,57 +31,65 @@ use crate::http::state::AppState;
 use crate::record::{Data, FilterSet, Identity, Name, NewEvent, User};
 use crate::relay::Topics;
 
-/// A relay client that is to connect.
+/// A relay client to register.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = Registration)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterBody<'a> {
     #[serde(borrow)]
     #[schema(value_type = UserId)]
     user_id: &'a RawValue,
-    /// Names or filters; nothing is delivered until there is one
+    /// Names or filters; without any, nothing is delivered until the client sends some
     #[serde(borrow, default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>)]
     topics: Option<&'a RawValue>,
 }
 
-/// Where a registered client connects.
+/// The address of a registration.
 #[derive(Serialize, ToSchema)]
 pub struct Registered {
-    /// Whoever knows it receives as that user
+    /// Where to connect. It is a secret: whoever knows it receives the user's messages
     #[schema(example = "ws://127.0.0.1:8080/ws/5f0c9e3e-9d2b-4c58-8f4f-0d3b5a1c7e21")]
     url: String,
 }
 
-/// A message to everybody who has the topic, or to one user.
+/// A message to all clients of a topic, or to one user.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = Message)]
 #[serde(deny_unknown_fields)]
 pub struct PublishBody<'a> {
-    /// The event's name
+    /// The topic: an event's name
     #[serde(borrow)]
     #[schema(value_type = String, example = "cats")]
     topic: &'a RawValue,
-    /// The event's data: any JSON value, kept byte for byte
+    /// Any JSON value; it is kept byte for byte as the event's data
     #[serde(borrow)]
     #[schema(value_type = serde_json::Value)]
     message: &'a RawValue,
-    /// Makes it private to that user
+    /// Makes the message private to this user
     #[serde(borrow, default, deserialize_with = "present")]
     #[schema(value_type = Option<UserId>)]
     user_id: Option<&'a RawValue>,
 }
 
-/// Registers a relay client; answers where it connects.
+/// Registers a relay client.
+///
+/// The client connects to the returned URL and receives every message that is published to its
+/// topics from now on. A registration that nobody is connected to expires.
 #[utoipa::path(
     post, path = "/register", tag = "relay", request_body = RegisterBody,
     responses(
-        (status = 200, description = "Where to connect, before it expires", body = Registered),
-        (status = 400, description = "Malformed JSON, or no Host", body = ProblemBody),
-        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 200, description = "The URL to connect to", body = Registered),
+        (status = 400, description = "The body is not acceptable JSON, or the request has no valid \
+            `Host`", body = ProblemBody),
+        (status = 408, description = "The body arrived too slowly", body = ProblemBody),
         (status = 413, description = "The body is too large", body = ProblemBody),
-        (status = 415, description = "Not application/json", body = ProblemBody),
-        (status = 422, description = "No possible user or topics", body = ProblemBody),
-        (status = 429, description = "All registrations are taken; see Retry-After", body = ProblemBody),
-        (status = 503, description = "Shutting down; see Retry-After", body = ProblemBody),
+        (status = 415, description = "The body is not `application/json`", body = ProblemBody),
+        (status = 422, description = "The user or the topics are not valid", body = ProblemBody),
+        (status = 429, description = "The limit on registrations is reached; see `Retry-After`",
+            body = ProblemBody),
+        (status = 503, description = "The server is shutting down; see `Retry-After`",
+            body = ProblemBody),
     )
 )]
 pub async fn register(
@@ -92,7 +101,7 @@ pub async fn register(
     let config = broker.config();
     let body = read_json(&request, payload, config).await?;
     if broker.is_stopping() {
-        return Err(Problem::new(Code::ShuttingDown).detail("come back soon"));
+        return Err(Problem::new(Code::ShuttingDown).detail("retry soon"));
     }
     let base = socket_base(&request, config)?;
     let (user, filters) = parse_registration(&compact(&body, 1, config)?, config)
@@ -100,20 +109,20 @@ pub async fn register(
     let head = broker.head();
     let id = state.relay.register(user, Topics::after(head, filters), head).map_err(|full| {
         Problem::new(Code::TooManyRegistrations)
-            .detail("come back soon: those that stay away expire")
+            .detail("retry soon: registrations without a connection expire")
             .member("limit", full.registrations_max.get())
     })?;
     let registered = Registered { url: format!("{base}/ws/{id}") };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(registered))
 }
 
-/// Ends a relay client's connection and forgets its registration.
+/// Deletes a registration and closes its connection.
 #[utoipa::path(
     delete, path = "/register/{uuid}", tag = "relay",
     params(("uuid" = Uuid, Path, description = "The last segment of the registration's url")),
     responses(
-        (status = 204, description = "It is forgotten"),
-        (status = 404, description = "There is no such registration", body = ProblemBody),
+        (status = 204, description = "The registration was deleted"),
+        (status = 404, description = "The registration does not exist", body = ProblemBody),
     )
 )]
 pub async fn forget(
@@ -126,19 +135,25 @@ pub async fn forget(
     }
 }
 
-/// Inserts a message; answers when it is on stable storage.
+/// Publishes a message.
+///
+/// The message is inserted as a record; the answer is sent when it is on stable storage. There is
+/// no `id`: a retry may publish twice.
 #[utoipa::path(
     post, path = "/publish", tag = "relay", request_body = PublishBody,
     responses(
-        (status = 201, description = "On stable storage", body = Receipt,
-         headers(("Location" = String, description = "Where the record can be read"))),
-        (status = 400, description = "Malformed JSON, with line and column", body = ProblemBody),
-        (status = 408, description = "The body came too slowly", body = ProblemBody),
+        (status = 201, description = "The message is on stable storage", body = Receipt,
+         headers(("Location" = String, description = "Path of the record"))),
+        (status = 400, description = "The body is not acceptable JSON; the problem has line and \
+            column", body = ProblemBody),
+        (status = 408, description = "The body arrived too slowly", body = ProblemBody),
         (status = 413, description = "The body is too large", body = ProblemBody),
-        (status = 415, description = "Not application/json", body = ProblemBody),
-        (status = 422, description = "Well-formed but not acceptable", body = ProblemBody),
-        (status = 503, description = "Overloaded or shutting down; see Retry-After", body = ProblemBody),
-        (status = 507, description = "The disk, or a limit on new events", body = ProblemBody),
+        (status = 415, description = "The body is not `application/json`", body = ProblemBody),
+        (status = 422, description = "The message is not valid", body = ProblemBody),
+        (status = 503, description = "The server is overloaded or shutting down; see `Retry-After`",
+            body = ProblemBody),
+        (status = 507, description = "The disk is full, or a limit on new events is reached",
+            body = ProblemBody),
     )
 )]
 pub async fn publish(
@@ -156,13 +171,14 @@ pub async fn publish(
     Ok(receipt(prefix(request.path(), config, "/publish"), &inserted, false))
 }
 
-/// A registration that is not, or is no more; without its id, which may be somebody's.
+/// The problem of an unknown registration. It does not repeat the id, which may be a mistyped
+/// secret.
 fn unknown_registration() -> Problem {
     Problem::new(Code::UnknownRegistration)
-        .detail("it expired, was deleted, or never was: POST /register again")
+        .detail("it expired, was deleted or never existed: POST /register again")
 }
 
-/// What stands before `/ws/`: the public URL, or else the host that the caller used.
+/// Returns the URL before `/ws/`: based on the public URL, otherwise on the host of the request.
 fn socket_base(request: &HttpRequest, config: &Config) -> Result<String, Problem> {
     if let Some(url) = &config.public_url {
         let url = url.to_string();
@@ -186,7 +202,7 @@ fn parse_registration(json: &[u8], config: &Config) -> Result<(User, FilterSet),
     Ok((user, filters.unwrap_or_else(FilterSet::nothing)))
 }
 
-/// None at all are nothing, unlike on a stream: a client that names nothing has asked for nothing.
+/// Parses topics. Unlike on a stream, an empty list matches nothing rather than everything.
 fn parse_topics(topics: &RawValue, config: &Config) -> Result<FilterSet, String> {
     let topics: Vec<Cow<'_, str>> = serde_json::from_str(topics.get())
         .map_err(|_| "topics: send an array of strings, each a name or a filter".to_owned())?;

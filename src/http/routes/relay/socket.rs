@@ -1,4 +1,4 @@
-//! `GET /ws/{uuid}`: the socket of a registered client.
+//! `GET /ws/{uuid}`: the WebSocket of a registered client.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use crate::record::{FilterSet, Record, Seq};
 use crate::relay::{Connection, EndReason};
 use crate::subscription::Batch;
 
-/// What a client may send, beside the text `ping`.
+/// The message of a client that changes its topics.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RelayRequest<'a> {
@@ -32,21 +32,30 @@ struct RelayRequest<'a> {
     topics: &'a RawValue,
 }
 
-/// The WebSocket of a registered client: what is published to its topics, as the bare messages.
+/// Connects a registered client over a WebSocket.
+///
+/// The server sends every message published to the client's topics since it registered: a JSON
+/// string as its text, any other value as JSON. The client may send `{"topics":[…]}` to change its
+/// topics, and `ping`, which is answered with `pong`. A second connection replaces the first.
 #[utoipa::path(
     get, path = "/ws/{uuid}", tag = "relay",
     params(
         ("uuid" = Uuid, Path, description = "The last segment of the registration's url"),
-        ("format" = Option<String>, Query, description = "`record`: whole records instead of their data"),
+        ("format" = Option<String>, Query, description = "`record` sends whole records instead of \
+            their data"),
     ),
     responses(
-        (status = 101, description = "A WebSocket. From the server: messages, a JSON string as its text, anything else as JSON; pong. From the client: {\"topics\":[…]}, ping"),
-        (status = 400, description = "A parameter or the handshake cannot be understood", body = ProblemBody),
-        (status = 403, description = "Pages of this origin may not connect", body = ProblemBody),
-        (status = 404, description = "There is no such registration", body = ProblemBody),
-        (status = 426, description = "Not a WebSocket of version 13", body = ProblemBody),
-        (status = 429, description = "Too many streams of this address or user", body = ProblemBody),
-        (status = 503, description = "Too many streams, or shutting down", body = ProblemBody),
+        (status = 101, description = "The WebSocket is open"),
+        (status = 400, description = "A parameter or the handshake is not valid",
+            body = ProblemBody),
+        (status = 403, description = "Pages from this origin may not connect", body = ProblemBody),
+        (status = 404, description = "The registration does not exist", body = ProblemBody),
+        (status = 426, description = "The request is not a WebSocket handshake of version 13",
+            body = ProblemBody),
+        (status = 429, description = "Too many streams from this address or of this user",
+            body = ProblemBody),
+        (status = 503, description = "Too many streams, or the server is shutting down",
+            body = ProblemBody),
     )
 )]
 pub async fn connect(
@@ -59,7 +68,7 @@ pub async fn connect(
     let user = state.relay.user(id).ok_or_else(unknown_registration)?;
     let handshake = Handshake::check(&request, &state)?;
     let format = parse_format(&Query::parse(request.query_string(), &["format"])?)?;
-    // One that is refused does not end the connection that there is.
+    // Before connecting, so that a refused connection does not end the existing one.
     let slot = handshake.reserve(Some(user))?;
     let (connection, ends) = state.relay.connect(id).ok_or_else(unknown_registration)?;
     let client = ConnectedClient { broker: state.broker.clone(), connection };
@@ -78,14 +87,15 @@ pub async fn connect(
     handshake.accept(payload, session, slot)
 }
 
-/// A registered client that is connected.
+/// A connected client and its registration.
 struct ConnectedClient {
     broker: Broker,
     connection: Connection,
 }
 
 impl ConnectedClient {
-    /// Every message since the position, none superseded: what was published twice came twice.
+    /// Subscribes to every version after the client's position: a relay delivers each message, not
+    /// only the latest.
     fn subscription(&self) -> Subscribe {
         let (user, filters) = (self.connection.user(), self.connection.topics().filters());
         let cursor = self.broker.cursor_at(filters, user, self.connection.position());
@@ -98,7 +108,7 @@ impl ConnectedClient {
     }
 
     fn on_message(&mut self, text: &str) -> SocketAction {
-        // Some clients end their text with a line break.
+        // Some clients append a line break.
         if text.trim_end_matches(['\r', '\n']) == "ping" {
             return SocketAction::Pong;
         }
@@ -115,7 +125,7 @@ impl ConnectedClient {
     fn on_records(&self, records: &mut Batch, position: Seq) {
         let topics = self.connection.topics();
         let is_wanted = |record: &Arc<Record>| topics.want(record.event(), record.seq());
-        // What is shared with others is left as it is, as long as all of it is wanted.
+        // The batch is shared with other clients, and is copied only if some of it is not wanted.
         if !records.iter().all(is_wanted) {
             let wanted: Vec<_> =
                 records.iter().filter(|record| is_wanted(record)).cloned().collect();
@@ -127,10 +137,11 @@ impl ConnectedClient {
 
 pub fn parse_topics_message(text: &str, config: &Config) -> Result<FilterSet, Problem> {
     let refuse = |why: String| {
-        Problem::new(Code::MalformedMessage)
-            .detail(format!("{why}; this socket takes {{\"topics\":[filters]}} and the text ping"))
+        Problem::new(Code::MalformedMessage).detail(format!(
+            "{why}; this socket accepts {{\"topics\":[filters]}} and the text ping"
+        ))
     };
-    // An array in an object is all that can be meant.
+    // The topics are an array, one level deep.
     let json = compact(text.as_bytes(), 1, config)?;
     let request: RelayRequest<'_> = object(&json, "an object with topics").map_err(refuse)?;
     parse_topics(request.topics, config).map_err(refuse)

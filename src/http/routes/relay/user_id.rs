@@ -1,4 +1,4 @@
-//! `user_id`: a user, as a string or as a number.
+//! Parses `user_id`: a user as a string or a number.
 
 use std::borrow::Cow;
 
@@ -8,30 +8,30 @@ use utoipa::ToSchema;
 use crate::http::routes::insert::text;
 use crate::record::User;
 
-/// A user: a string, or a whole number, which is the user of its decimal digits
+/// A user: a string, or a whole number, which means the string of its decimal digits
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "it describes; the body is parsed without copying")]
+#[allow(dead_code, reason = "only describes; the body is parsed without copying")]
 pub enum UserId {
     Number(i64),
     Text(String),
 }
 
-/// Reads a user. A whole number is the same user as the string of its digits; `1.0` and `1e3` are
-/// refused, for they are numbers of several spellings, and a user has one.
+/// Parses a user. A whole number is the user named by its digits. `1.0` and `1e3` are refused: a
+/// user has one spelling, and these numbers have several.
 pub fn parse(raw: &RawValue) -> Result<User, String> {
     let user: Cow<'_, str> = match raw.get() {
         json if json.starts_with('"') => text("user_id", raw)?,
         json if is_whole_number(json) => json.into(),
-        _ => return Err("user_id: write a string, or a whole number such as 42".to_owned()),
+        _ => return Err("user_id: send a string, or a whole number such as 42".to_owned()),
     };
     User::parse(&user).map_err(|error| format!("user_id: {error}"))
 }
 
-/// Whether a JSON value is a number in its one plain spelling.
+/// Whether a JSON value is a whole number without fraction or exponent.
 fn is_whole_number(json: &str) -> bool {
     let digits = json.strip_prefix('-').unwrap_or(json);
-    // JSON has no leading zeros; zero itself has no sign.
+    // JSON allows no leading zeros, but it allows a negative zero.
     digits.bytes().all(|byte| byte.is_ascii_digit()) && json != "-0"
 }
 
