@@ -15,13 +15,14 @@ use crate::broker::{ReplayMode, Resume};
 use crate::config::{Authority, Config, Origin};
 use crate::http::codec::body::check_media_type;
 use crate::http::codec::etag::with_etag;
+use crate::http::codec::insert_body::parse_insert;
 use crate::http::codec::paths::{event_in_path, push_encoded, record_location};
-use crate::http::codec::query::{CURSOR_PARAMETERS, Query};
+use crate::http::codec::query::{CURSOR_PARAMETERS, Query, next_link};
 use crate::http::codec::record_pages::Layout;
 use crate::http::routes::bare_socket::parse_format;
 use crate::http::routes::events::{accepts_event_stream, parse_subscription};
 use crate::http::routes::history::HistoryQuery;
-use crate::http::routes::{consume, history, insert};
+use crate::http::routes::{consume, history};
 use crate::http::socket::message;
 use crate::http::socket::message::SocketRequest;
 use crate::record::{FilterSet, Identity, Name, Timestamp};
@@ -74,7 +75,7 @@ pub fn query(bytes: &[u8]) {
     let sent = uri.query().unwrap_or_default();
     let Ok(query) = Query::parse(sent, &PARAMETERS) else { return };
     for (parameter, value) in [("after_version", "7"), ("after", "a.&=+%é")] {
-        let link = history::next_link(sent, parameter, value);
+        let link = next_link(sent, parameter, value);
         assert!(HeaderValue::try_from(&link).is_ok(), "{link:?} is a header's value");
         let target = link.strip_prefix("<?").and_then(|link| link.strip_suffix(">; rel=\"next\""));
         let next = Query::parse(target.expect("a link"), &PARAMETERS).expect("the same names");
@@ -211,7 +212,7 @@ pub fn message(bytes: &[u8]) {
 /// The same bytes are accepted in a message and by `POST /insert`, with the same result.
 fn as_insert(bytes: &[u8], config: &Config) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let posted = insert::parse(&bytes::Bytes::copy_from_slice(bytes), config);
+    let posted = parse_insert(&bytes::Bytes::copy_from_slice(bytes), config);
     let (request, _) = message::parse(&format!("{{\"insert\":{text}}}"), config);
     match (posted, request) {
         (Ok((posted, _)), Ok(SocketRequest::Insert { events, .. })) => {

@@ -18,8 +18,8 @@ use tracing::{debug, info};
 
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::http::Routes;
 use crate::http::connection::{ConnectionKind, ConnectionRouter};
+use crate::http::routes::Routes;
 
 /// Connections that may wait to be accepted: ten thousand pages may reconnect at once.
 const BACKLOG: i32 = 4_096;
@@ -58,7 +58,7 @@ impl BoundServer {
     ///
     /// # Errors
     /// actix's error if the listener cannot be used.
-    pub fn serve(self, broker: Broker) -> io::Result<Server> {
+    pub fn serve(self, broker: &Broker) -> io::Result<Server> {
         let config = broker.config().clone();
         let (routes, stall, address) = (broker.routes(), config.stall_timeout, self.address);
         let builder = Server::build()
@@ -86,9 +86,9 @@ async fn connection_service(
 ) -> Result<impl Service<TcpStream, Response = (), Error = (), Future = ConnectionFuture>, ()> {
     let app = || {
         let app = App::new().configure(routes.clone().into_config());
-        map_config(app, |_| AppConfig::default())
+        map_config(app, |()| AppConfig::default())
     };
-    let streams = app().into_factory().new_service(()).await.map_err(|_| ())?;
+    let streams = app().into_factory().new_service(()).await?;
     let requests_stopping = stopping.clone();
     let requests = HttpService::build()
         .keep_alive(KeepAlive::Timeout(IDLE_MAX))

@@ -111,7 +111,7 @@ pub async fn serve(
     let grace = config.shutdown.mul_f64(0.9);
     let address = bound.address;
     let broker = open(config).await?;
-    let server = bound.serve(broker.clone()).map_err(RunError::Serve)?;
+    let server = bound.serve(&broker).map_err(RunError::Serve)?;
     let handle = server.handle();
     let mut serving = tokio::task::spawn_local(server);
     announce(address);

@@ -2,6 +2,8 @@
 
 pub mod body;
 pub mod etag;
+pub mod insert_body;
+pub mod json;
 pub mod paths;
 pub mod query;
 pub mod record_pages;

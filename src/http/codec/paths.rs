@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 
+use crate::config::Config;
 use crate::http::problem::{Code, Problem};
 use crate::record::{Identity, Name};
 
@@ -16,6 +17,15 @@ pub fn event_in_path(request: &HttpRequest, from_end: usize) -> Result<Name, Pro
     let decoded = percent_decode_str(segment).decode_utf8();
     let decoded = decoded.map_err(|_| malformed(format!("{segment:?} is not UTF-8")))?;
     Name::parse(&decoded).map_err(|error| malformed(format!("{decoded:?}: {error}")))
+}
+
+/// Returns the path prefix of the routes: the path of the public URL, otherwise the part of the
+/// request's `path` before `route`.
+pub fn mount_path<'a>(path: &'a str, config: &'a Config, route: &str) -> &'a str {
+    match &config.public_url {
+        Some(url) => url.path(),
+        None => path.rsplit_once(route).map(|(scope, _)| scope).unwrap_or_default(),
+    }
 }
 
 /// Returns the path at which a record can be read; `prefix` is the path of the mounted routes.

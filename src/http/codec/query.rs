@@ -1,11 +1,14 @@
 //! Parses query strings strictly: an unknown parameter is an error, not ignored.
 
 use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
+use crate::http::codec::paths::push_encoded;
 use crate::http::problem::{Code, Problem};
+use crate::record::FilterSet;
 
 /// Names of the cursor parameter. A value that does not decode is an invalid cursor, never an
 /// error, because an EventSource that is refused does not reconnect.
@@ -59,11 +62,38 @@ impl<'a> Query<'a> {
         let parsed = value.parse();
         parsed.map(Some).map_err(|_| malformed(format!("{name}={value:?} is not {expected}")))
     }
+
+    /// Parses `event`: names or filters, everything if there is none.
+    pub fn filters(&self, filters_max: NonZeroUsize) -> Result<FilterSet, Problem> {
+        FilterSet::parse(self.all("event"), filters_max.get()).map_err(malformed)
+    }
+
+    /// Parses `limit`: a number of at least 1.
+    pub fn limit(&self) -> Result<Option<u64>, Problem> {
+        match self.parsed("limit", "a number")? {
+            Some(0) => Err(malformed("limit=0 requests nothing; send at least 1")),
+            limit => Ok(limit),
+        }
+    }
+}
+
+/// Makes the `Link` (RFC 8288) to the next page: the request with this query, continuing after
+/// `value`. It is relative, so that it stays right behind a proxy that adds a path prefix.
+pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
+    let mut target = String::from("?");
+    for pair in without(query, parameter) {
+        target.push_str(pair);
+        target.push('&');
+    }
+    target.push_str(parameter);
+    target.push('=');
+    push_encoded(&mut target, value);
+    format!("<{target}>; rel=\"next\"")
 }
 
 /// Returns the pairs of `query` as they were sent, without those of one parameter, which may be
 /// escaped in any way.
-pub fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
+fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
     split(query).filter(move |pair| {
         let (name, _) = name_and_value(pair);
         !decode(name).is_ok_and(|name| name == parameter)
@@ -94,4 +124,16 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
 
 fn not_utf8(text: &str) -> Problem {
     malformed(format!("{text:?} does not decode to UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the link would contain the parameter twice, which is refused.
+    #[test]
+    fn next_link_replaces_a_parameter_whose_name_is_escaped() {
+        let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");
+        assert_eq!(link, "<?limit=2&after_version=%C3%A9>; rel=\"next\"");
+    }
 }

@@ -27,8 +27,8 @@ use crate::http::connection::insert_parser::{
 };
 use crate::http::connection::rewind::Rewind;
 use crate::http::middleware::headers;
-use crate::http::problem;
-use crate::http::routes;
+use crate::http::middleware::refusals::refusal_response;
+use crate::http::routes::insert::insert_body;
 use crate::http::state::AppState;
 
 /// Time for the rest of a partial request to arrive, before it is left to actix and its limits.
@@ -156,9 +156,9 @@ impl InsertConnection {
 
 /// Returns the route's answer with the default headers.
 async fn answer(state: &AppState, body: &Bytes) -> HttpResponse {
-    let answer = routes::insert::answer(&state.broker, body, INSERT_PATH).await;
+    let answer = insert_body(&state.broker, body, INSERT_PATH).await;
     let mut response =
-        answer.unwrap_or_else(|problem| problem::refusal_response(&problem, INSERT_PATH, state));
+        answer.unwrap_or_else(|problem| refusal_response(&problem, INSERT_PATH, state));
     headers::set_defaults(response.headers_mut());
     response
 }

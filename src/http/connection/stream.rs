@@ -103,13 +103,11 @@ impl StreamResponse {
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
-        let chunk = match ready!(Pin::new(body).poll_next(cx)) {
-            Some(chunk) => Some(chunk.map_err(|error| io::Error::other(error.to_string()))?),
-            None => {
-                self.body = None;
-                None
-            }
-        };
+        let chunk = ready!(Pin::new(body).poll_next(cx)).transpose();
+        let chunk = chunk.map_err(|error| io::Error::other(error.to_string()))?;
+        if chunk.is_none() {
+            self.body = None;
+        }
         Poll::Ready(self.codec.encode(Message::Chunk(chunk), &mut self.out))
     }
 }

@@ -34,19 +34,11 @@ pub struct StreamSlot {
 }
 
 impl StreamLimits {
-    /// Takes a slot for a stream without a user.
-    ///
-    /// # Errors
-    /// The limit that is reached.
-    pub fn open(&self, address: Option<IpAddr>, config: &Config) -> Result<StreamSlot, Problem> {
-        self.open_for(address, None, config)
-    }
-
     /// Takes a slot for a stream, counted for `user` if there is one.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn open_for(
+    pub fn open(
         &self,
         address: Option<IpAddr>,
         user: Option<User>,

@@ -7,6 +7,7 @@ use crate::http::codec::paths::event_in_path;
 use crate::http::codec::query::{Query, malformed};
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
+use crate::http::socket::message::is_ping;
 use crate::http::socket::{Format, Handshake, SocketAction, SocketSession};
 use crate::http::state::AppState;
 use crate::record::FilterSet;
@@ -63,7 +64,7 @@ pub fn parse_format(query: &Query<'_>) -> Result<Format, Problem> {
 }
 
 fn on_message(text: &str) -> SocketAction {
-    if text.trim_end_matches(['\r', '\n']) == "ping" {
+    if is_ping(text) {
         return SocketAction::Pong;
     }
     let problem = Problem::new(Code::MalformedMessage)

@@ -57,8 +57,7 @@ pub async fn consume(
     let mut record = consumption.next().await?;
     if record.is_none() && !wait.is_zero() {
         // It holds a connection and a subscriber, as a stream does.
-        let peer = request.peer_addr().map(|address| address.ip());
-        let _slot = state.streams.open(peer, broker.config())?;
+        let _slot = state.open_stream(&request, None)?;
         record = consumption.wait(wait).await?;
     }
     let Some(record) = record else {

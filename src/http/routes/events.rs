@@ -14,18 +14,15 @@ use tracing::{debug, error};
 
 use crate::broker::{ReplayMode, Resume, Subscribe};
 use crate::config::Config;
+use crate::http::client_cursor::ClientCursor;
 use crate::http::codec::query::{CURSOR_PARAMETERS, Query, malformed};
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::codec::sse;
 use crate::http::codec::sse::{Dispatch, Encoder};
 use crate::http::middleware::stream_limits::StreamSlot;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::record::{FilterSet, Seq};
 use crate::subscription::{ControlEvent, Step, Subscriber};
-
-/// Minimum time between two `synced` events that advance the cursor of a quiet stream.
-pub const SYNCED_INTERVAL: Duration = Duration::from_secs(60);
 
 const PARAMETERS: [&str; 6] =
     ["event", "replay", "dispatch", "last_event_id", "lastEventId", "lastEventID"];
@@ -72,11 +69,7 @@ pub async fn events(
         Some(other) => return Err(malformed(format!("dispatch={other:?} is not `message`"))),
     };
     let subscribe = parse_subscription(&request, &query, config)?;
-    let slot = if broker.is_stopping() {
-        Err(Problem::new(Code::ShuttingDown).detail("retry soon"))
-    } else {
-        state.streams.open(request.peer_addr().map(|address| address.ip()), config)
-    };
+    let slot = state.open_stream(&request, None);
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")
@@ -87,8 +80,7 @@ pub async fn events(
         Ok(slot) => slot,
         // EventSource never reconnects after any other status.
         Err(problem) if accepts_event_stream(&request) => {
-            let (_, code, _) = problem.code().entry();
-            broker.metrics().refused(code);
+            broker.metrics().refused(problem.code().name());
             return Ok(response.body(sse::retry()));
         }
         Err(problem) => return Err(problem),
@@ -98,8 +90,7 @@ pub async fn events(
         subscriber,
         encoder: Encoder::new(dispatch),
         heartbeat: Heartbeat::new(config.heartbeat),
-        last_cursor: 0,
-        last_synced: None,
+        client_cursor: ClientCursor::default(),
         ended: false,
         reason: "the client left",
         delivered: broker.metrics().delivered.clone(),
@@ -114,7 +105,7 @@ pub fn parse_subscription(
     query: &Query<'_>,
     config: &Config,
 ) -> Result<Subscribe, Problem> {
-    let filters = FilterSet::parse(query.all("event"), config.max_filters.get());
+    let filters = query.filters(config.max_filters);
     let replay = match query.one("replay")? {
         None | Some("latest") => ReplayMode::Latest,
         Some("none") => ReplayMode::None,
@@ -130,7 +121,7 @@ pub fn parse_subscription(
     {
         resume = resume_after(cursor);
     }
-    Ok(Subscribe { filters: Some(filters.map_err(malformed)?), user: None, resume, replay })
+    Ok(Subscribe { filters: Some(filters?), user: None, resume, replay })
 }
 
 /// Reads the cursor of the header; a value that is not text is an invalid cursor.
@@ -159,9 +150,7 @@ struct EventStream {
     subscriber: Subscriber,
     encoder: Encoder,
     heartbeat: Heartbeat,
-    /// Seq of the last cursor that was sent.
-    last_cursor: Seq,
-    last_synced: Option<Instant>,
+    client_cursor: ClientCursor,
     ended: bool,
     /// Why the stream ended, for the log.
     reason: &'static str,
@@ -172,7 +161,7 @@ struct EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        debug!(reason = self.reason, seq = self.last_cursor, "subscription ended");
+        debug!(reason = self.reason, seq = self.client_cursor.seq(), "subscription ended");
     }
 }
 
@@ -182,7 +171,7 @@ impl EventStream {
     fn encode(&mut self, step: &Step) -> Bytes {
         self.delivered.increment(step.records.len() as u64);
         if let Some(last) = step.records.last() {
-            self.last_cursor = last.seq();
+            self.client_cursor.sent(last.seq());
         }
         if step.control.is_none() && !self.encoder.is_first() {
             let dispatch = self.encoder.dispatch();
@@ -197,7 +186,7 @@ impl EventStream {
         match step.control {
             Some(ControlEvent::Reset) => {
                 self.encoder.control_event(self.subscriber.cursor(0), ControlEvent::Reset);
-                self.last_cursor = 0;
+                self.client_cursor.sent(0);
             }
             Some(event @ ControlEvent::Synced { .. }) => self.synced(event),
             None => {}
@@ -208,16 +197,12 @@ impl EventStream {
     fn synced(&mut self, event: ControlEvent) {
         let position = self.subscriber.position();
         self.encoder.control_event(self.subscriber.cursor(position), event);
-        self.last_cursor = position;
-        self.last_synced = Some(Instant::now());
+        self.client_cursor.synced(position);
     }
 
-    /// Makes a heartbeat, or from time to time a `synced` event that advances the cursor of a quiet
-    /// stream, so that a reconnect has little to skip.
+    /// Makes a heartbeat, or a `synced` event if one is due.
     fn heartbeat_chunk(&mut self) -> Bytes {
-        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
-        let is_quiet = self.subscriber.is_following();
-        if due && is_quiet && self.subscriber.position() > self.last_cursor {
+        if self.client_cursor.is_synced_due(&self.subscriber) {
             self.synced(ControlEvent::Synced { events: 0 });
             return self.chunk();
         }

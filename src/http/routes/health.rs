@@ -10,6 +10,7 @@ use crate::http::codec::schemas::{
 use crate::http::problem::{Code, Problem};
 use crate::http::state::AppState;
 use crate::projection::ProjectionState;
+use crate::subscription::latest::LatestRecords;
 
 /// Reports the state of the server in detail.
 #[utoipa::path(
@@ -18,7 +19,7 @@ use crate::projection::ProjectionState;
 )]
 pub async fn health(state: web::Data<AppState>) -> HttpResponse {
     let broker = &state.broker;
-    let status = readiness(&state).map_or_else(|problem| problem.code().entry().1, |()| "ok");
+    let status = readiness(&state).map_or_else(|problem| problem.code().name(), |()| "ok");
     let projection = broker.projection();
     let (events, seq) = broker.hub().with_latest(|latest| (latest.public_count(), latest.head()));
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Health {
@@ -80,7 +81,7 @@ pub async fn metrics(state: web::Data<AppState>) -> HttpResponse {
     let (events, bytes, head) = broker
         .hub()
         .with_latest(|latest| (latest.public_count(), latest.public_bytes(), latest.head()));
-    metrics.consumers.set(broker.hub().with_latest(|latest| latest.consumers()) as f64);
+    metrics.consumers.set(broker.hub().with_latest(LatestRecords::consumers) as f64);
     metrics.head.set(head as f64);
     metrics.applied.set(broker.projection().applied() as f64);
     metrics.lag.set(broker.projection().lag() as f64);

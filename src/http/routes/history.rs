@@ -4,8 +4,8 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::codec::etag::with_etag;
-use crate::http::codec::paths::{event_in_path, push_encoded};
-use crate::http::codec::query::{Query, malformed, without};
+use crate::http::codec::paths::event_in_path;
+use crate::http::codec::query::{Query, malformed, next_link};
 use crate::http::codec::record_pages;
 use crate::http::codec::record_pages::{Layout, VersionRange};
 use crate::http::codec::schemas::{ProblemBody, RecordBody};
@@ -141,7 +141,7 @@ impl HistoryQuery {
         };
         Ok(Self {
             after: query.parsed("after_version", "a version, as a number")?,
-            limit: parse_limit(query)?,
+            limit: query.limit()?,
             descending,
             since: parse_time(query, "since", Timestamp::parse_bound)?,
             until: parse_time(query, "until", Timestamp::parse_bound)?,
@@ -232,13 +232,6 @@ fn read_version(
     Ok(projection.page(identity, &query)?.into_iter().next())
 }
 
-pub fn parse_limit(query: &Query<'_>) -> Result<Option<u64>, Problem> {
-    match query.parsed("limit", "a number")? {
-        Some(0) => Err(malformed("limit=0 requests nothing; send at least 1")),
-        limit => Ok(limit),
-    }
-}
-
 pub fn parse_time(
     query: &Query<'_>,
     name: &str,
@@ -253,20 +246,6 @@ pub fn parse_time(
     Ok(Some(time))
 }
 
-/// Makes the `Link` (RFC 8288) to the next page: the request with this query, continuing after
-/// `value`. It is relative, so that it stays right behind a proxy that adds a path prefix.
-pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
-    let mut target = String::from("?");
-    for pair in without(query, parameter) {
-        target.push_str(pair);
-        target.push('&');
-    }
-    target.push_str(parameter);
-    target.push('=');
-    push_encoded(&mut target, value);
-    format!("<{target}>; rel=\"next\"")
-}
-
 /// Runs a read of the projection on a thread that may block.
 pub async fn read_blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -275,16 +254,4 @@ pub async fn read_blocking<T: Send + 'static>(
         tracing::error!(%error, "a read of the history panicked");
         Err(Problem::new(Code::Internal))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Otherwise the link would contain the parameter twice, which is refused.
-    #[test]
-    fn next_link_replaces_a_parameter_whose_name_is_escaped() {
-        let link = next_link("after%5Fversion=3&limit=2&%61fter_version=", "after_version", "é");
-        assert_eq!(link, "<?limit=2&after_version=%C3%A9>; rel=\"next\"");
-    }
 }

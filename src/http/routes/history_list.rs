@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::query::{Query, malformed, next_link};
 use crate::http::codec::schemas::{AuditName, ProblemBody};
 use crate::http::problem::Problem;
-use crate::http::routes::history::{next_link, parse_limit, read_blocking};
+use crate::http::routes::history::read_blocking;
 use crate::http::state::AppState;
 use crate::projection::{NamePage, Pointer, ProjectionHandle, Unavailable};
 use crate::record::{FilterSet, Identity, Name};
@@ -40,9 +40,8 @@ pub async fn names(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event", "after", "limit"])?;
-    let filters = FilterSet::parse(query.all("event"), state.broker.config().max_filters.get());
-    let filters = filters.map_err(malformed)?;
-    let limit = parse_limit(&query)?.unwrap_or(NAMES_MAX as u64).min(NAMES_MAX as u64);
+    let filters = query.filters(state.broker.config().max_filters)?;
+    let limit = query.limit()?.unwrap_or(NAMES_MAX as u64).min(NAMES_MAX as u64);
     let limit = usize::try_from(limit).unwrap_or(NAMES_MAX);
     let after = match query.one("after")? {
         Some(text) => {

@@ -9,12 +9,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
 use crate::http::codec::etag::with_etag;
-use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::query::Query;
 use crate::http::codec::schemas::{LatestBody, ProblemBody};
 use crate::http::middleware::stream_limits::StreamSlot;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::record::{Cursor, FilterSet, Record, Seq};
+use crate::record::{Cursor, Record, Seq};
 use crate::subscription::Selector;
 use crate::subscription::latest::SliceLimits;
 
@@ -48,14 +48,9 @@ pub async fn latest(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["event"])?;
-    let filters = FilterSet::parse(query.all("event"), state.broker.config().max_filters.get());
-    let selector = Selector::new(filters.map_err(malformed)?, None);
-    if state.broker.is_stopping() {
-        return Err(Problem::new(Code::ShuttingDown).detail("retry soon"));
-    }
+    let selector = Selector::new(query.filters(state.broker.config().max_filters)?, None);
     // The answer keeps its records in memory until the client has read it, so it takes a slot.
-    let peer = request.peer_addr().map(|address| address.ip());
-    let slot = state.streams.open(peer, state.broker.config())?;
+    let slot = state.open_stream(&request, None)?;
     let hub = state.broker.hub();
     let mut records: Vec<Arc<Record>> = Vec::new();
     let mut position: Seq = 0;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use crate::http::codec::query::{Query, malformed};
+use crate::http::codec::query::Query;
 use crate::http::codec::schemas::{ProblemBody, RecordBody};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -37,10 +37,7 @@ pub async fn log(
 ) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string(), &["after", "limit"])?;
     let after: Seq = query.parsed("after", "a seq, as a number")?.unwrap_or(0);
-    let limit: Option<u64> = query.parsed("limit", "a number")?;
-    if limit == Some(0) {
-        return Err(malformed("limit=0 requests nothing; send at least 1"));
-    }
+    let limit = query.limit()?;
     let head = state.broker.head();
     let last = limit.map_or(head, |limit| after.saturating_add(limit).min(head));
     let follower = state.broker.reader().follow(after.min(head));

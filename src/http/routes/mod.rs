@@ -15,16 +15,57 @@ pub mod produce;
 pub mod relay;
 pub mod ws;
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
-use crate::http::middleware::headers::Middleware;
+use crate::broker::Broker;
+use crate::http::middleware::Middleware;
+use crate::http::middleware::stream_limits::StreamLimits;
 use crate::http::problem::{Code, Problem};
+use crate::http::routes::relay::{publish, register, socket};
 use crate::http::state::AppState;
+use crate::relay::{Relay, RelayLimits};
+
+/// The routes of a broker, to be configured in each worker of an actix application.
+///
+/// Paths are relative to the scope in which the routes are configured. Clones share their stream
+/// limits and the relay's registrations, so clone one value for all workers instead of calling
+/// [`Broker::routes`] in each.
+#[derive(Clone)]
+pub struct Routes {
+    pub(crate) state: web::Data<AppState>,
+}
+
+impl Broker {
+    /// Returns the routes to mount into an actix application.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let relay = Relay::new(RelayLimits {
+            registrations_max: self.config().max_registrations,
+            away_max: self.config().registration_expiry,
+        });
+        let state = AppState {
+            broker: self.clone(),
+            streams: StreamLimits::default(),
+            relay,
+            refusals: Arc::default(),
+        };
+        Routes { state: web::Data::new(state) }
+    }
+}
+
+impl Routes {
+    /// Returns the argument for [`actix_web::App::configure`] or [`actix_web::Scope::configure`].
+    pub fn into_config(self) -> impl FnOnce(&mut web::ServiceConfig) {
+        move |service| configure(service, self.state)
+    }
+}
 
 /// Adds all routes, wrapped in the middleware.
-pub fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
+fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
     let scope = web::scope("")
         .app_data(state.clone())
         .service(resource("/insert", &[Method::POST], web::post().to(insert::insert)))
@@ -38,10 +79,14 @@ pub fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
         .service(resource("/log", READ, read().to(log::log)))
         .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
         .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
-        .service(resource("/register", &[Method::POST], web::post().to(relay::register)))
-        .service(resource("/register/{uuid}", &[Method::DELETE], web::delete().to(relay::forget)))
-        .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(relay::socket::connect)))
-        .service(resource("/publish", &[Method::POST], web::post().to(relay::publish)))
+        .service(resource("/register", &[Method::POST], web::post().to(register::register)))
+        .service(resource(
+            "/register/{uuid}",
+            &[Method::DELETE],
+            web::delete().to(register::forget),
+        ))
+        .service(resource("/ws/{uuid}", &[Method::GET], web::get().to(socket::connect)))
+        .service(resource("/publish", &[Method::POST], web::post().to(publish::publish)))
         .service(resource("/health", READ, read().to(health::health)))
         .service(resource("/livez", READ, read().to(health::livez)))
         .service(resource("/readyz", READ, read().to(health::readyz)))

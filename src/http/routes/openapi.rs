@@ -5,9 +5,9 @@ use actix_web::http::header;
 use utoipa::OpenApi;
 
 use crate::http::codec::schemas;
+use crate::http::routes::relay::{publish, register, socket, user_id};
 use crate::http::routes::{
-    bare_socket, consume, events, health, history, history_list, insert, latest, log, produce,
-    relay, ws,
+    bare_socket, consume, events, health, history, history_list, insert, latest, log, produce, ws,
 };
 
 #[derive(OpenApi)]
@@ -20,13 +20,13 @@ use crate::http::routes::{
     paths(
         insert::insert, events::events, latest::latest, ws::ws, bare_socket::topic,
         history_list::names, history::history, history::version, log::log, produce::produce,
-        consume::consume, relay::register, relay::forget, relay::socket::connect, relay::publish,
+        consume::consume, register::register, register::forget, socket::connect, publish::publish,
         health::health, health::livez, health::readyz, health::metrics, openapi,
     ),
     components(schemas(
         schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody,
         schemas::ProblemBody, schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
-        relay::RegisterBody, relay::Registered, relay::PublishBody, relay::UserId,
+        register::RegisterBody, register::Registered, publish::PublishBody, user_id::UserId,
     )),
     tags(
         (name = "events", description = "Insert events, read their latest values and subscribe to \

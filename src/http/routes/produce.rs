@@ -5,11 +5,11 @@ use std::time::Instant;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::codec::body::read_json;
-use crate::http::codec::paths::event_in_path;
+use crate::http::codec::paths::{event_in_path, mount_path};
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::{ProblemBody, Receipt};
 use crate::http::problem::Problem;
-use crate::http::routes::insert::{prefix, receipt};
+use crate::http::routes::insert::receipt;
 use crate::http::state::AppState;
 use crate::record::json::JsonLimits;
 use crate::record::{Data, Identity, NewEvent};
@@ -63,5 +63,5 @@ pub async fn produce(
     let event = NewEvent { identity, data, id, expected_version, author: None };
     let inserted = broker.insert_waiting(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
-    Ok(receipt(prefix(request.path(), broker.config(), "/produce/"), &inserted, false))
+    Ok(receipt(mount_path(request.path(), broker.config(), "/produce/"), &inserted, false))
 }

@@ -36,12 +36,7 @@ impl<'a> Handshake<'a> {
     /// # Errors
     /// A stream limit is reached, or the server is shutting down.
     pub fn reserve(&self, user: Option<User>) -> Result<StreamSlot, Problem> {
-        let broker = &self.state.broker;
-        if broker.is_stopping() {
-            return Err(Problem::new(Code::ShuttingDown).detail("retry soon"));
-        }
-        let address = self.request.peer_addr().map(|address| address.ip());
-        self.state.streams.open_for(address, user, broker.config())
+        self.state.open_stream(self.request, user)
     }
 
     /// Opens the socket in the reserved slot.

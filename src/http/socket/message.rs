@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::config::Config;
+use crate::http::codec::insert_body::parse_events;
 use crate::http::problem::{Code, Problem};
-use crate::http::routes::insert;
 use crate::http::socket::session::Reference;
 use crate::record::json::{JsonError, JsonErrorKind, JsonLimits};
 use crate::record::{FilterSet, NewEvent, json};
@@ -32,7 +32,7 @@ pub enum SocketRequest {
 
 /// Parses a message. Its `ref` is returned even if the rest of the message is not valid.
 pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Option<Reference>) {
-    if text.trim_end_matches(['\r', '\n']) == "ping" {
+    if is_ping(text) {
         return (Ok(SocketRequest::Ping), None);
     }
     let compact = match compact(text, config) {
@@ -50,6 +50,11 @@ pub fn parse(text: &str, config: &Config) -> (Result<SocketRequest, Problem>, Op
     (parse_members(&members, &compact, config), reference)
 }
 
+/// Whether a message is the text `ping`; some clients append a line break.
+pub fn is_ping(text: &str) -> bool {
+    text.trim_end_matches(['\r', '\n']) == "ping"
+}
+
 fn parse_members(
     members: &BTreeMap<Cow<'_, str>, &RawValue>,
     compact: &Bytes,
@@ -62,8 +67,7 @@ fn parse_members(
         )),
         (Some(("insert", raw)), None) => {
             let is_batch = raw.starts_with('[');
-            let events =
-                insert::parse_events(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
+            let events = parse_events(&compact.slice_ref(raw.as_bytes()), is_batch, config)?;
             Ok(SocketRequest::Insert { events, is_batch })
         }
         (Some(("topics", raw)), None) => topics(raw, config).map(SocketRequest::Topics),

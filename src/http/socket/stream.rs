@@ -7,20 +7,18 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::broker::Broker;
+use crate::http::client_cursor::ClientCursor;
 use crate::http::middleware::stream_limits::StreamSlot;
 use crate::http::problem::Problem;
-use crate::http::routes::events::SYNCED_INTERVAL;
 use crate::http::socket::close::Closing;
 use crate::http::socket::frames::{Frames, Received};
 use crate::http::socket::keepalive::{Due, Keepalive};
 use crate::http::socket::outbox::Outbox;
 use crate::http::socket::pending_inserts::{InsertArrival, PendingInserts};
 use crate::http::socket::session::{OnMessage, OnRecords, Reference, SocketAction, SocketSession};
-use crate::record::Seq;
 use crate::subscription::{Batch, ControlEvent, Step, Subscriber};
 
 /// Bytes of unsent answers beyond which no more messages of the client are read.
@@ -45,9 +43,7 @@ pub struct SocketStream {
     keepalive: Keepalive,
     /// The client's latest ping; earlier ones need no answer (RFC 6455, section 5.5.3).
     ping: Option<Bytes>,
-    /// Seq of the last cursor that was sent.
-    last_cursor: Seq,
-    last_synced: Option<Instant>,
+    client_cursor: ClientCursor,
     /// The close frame to send when the pending inserts are answered, and the reason for the log.
     closing: Option<(Closing, &'static str)>,
     /// False for a user's socket: metrics must not disclose private records.
@@ -73,8 +69,7 @@ impl SocketStream {
             outbox: Outbox::new(session.format),
             keepalive: Keepalive::new(config),
             ping: None,
-            last_cursor: 0,
-            last_synced: None,
+            client_cursor: ClientCursor::default(),
             closing: None,
             ended: None,
             broker,
@@ -131,13 +126,13 @@ impl SocketStream {
     fn receive(&mut self, received: Received) {
         match received {
             Received::Close(code) => {
-                self.begin_close(Closing::echo(code), "the client closed the socket")
+                self.begin_close(Closing::echo(code), "the client closed the socket");
             }
             Received::Gone => self.ended = Some("the client left"),
             Received::Nothing => {}
             Received::Ping(payload) => self.ping = Some(payload),
             Received::Text(text) => {
-                self.pending_action = Some(((self.on_message)(&text), text.len()))
+                self.pending_action = Some(((self.on_message)(&text), text.len()));
             }
         }
     }
@@ -171,14 +166,13 @@ impl SocketStream {
             }
             SocketAction::Pong => self.outbox.pong_text(),
             SocketAction::Refuse { problem, reference } => {
-                self.refuse(&problem, reference.as_ref())
+                self.refuse(&problem, reference.as_ref());
             }
         }
     }
 
     fn refuse(&mut self, problem: &Problem, reference: Option<&Reference>) {
-        let (_, code, _) = problem.code().entry();
-        self.broker.metrics().refused(code);
+        self.broker.metrics().refused(problem.code().name());
         self.outbox.problem(problem, reference);
     }
 
@@ -206,7 +200,9 @@ impl SocketStream {
             match due {
                 Due::Ping => {
                     self.outbox.ping();
-                    self.resend_synced();
+                    if self.client_cursor.is_synced_due(&self.subscriber) {
+                        self.send_control_event(ControlEvent::Synced { events: 0 }, None);
+                    }
                 }
                 Due::Slow => {
                     return self
@@ -217,16 +213,6 @@ impl SocketStream {
                         .begin_close(Closing::no_pong(), "the client did not answer a ping");
                 }
             }
-        }
-    }
-
-    /// Sends a `synced` event from time to time that advances the cursor of a quiet socket, so that
-    /// a reconnect has little to skip.
-    fn resend_synced(&mut self) {
-        let due = self.last_synced.is_some_and(|last| last.elapsed() >= SYNCED_INTERVAL);
-        let is_quiet = self.subscriber.is_following();
-        if due && is_quiet && self.subscriber.position() > self.last_cursor {
-            self.send_control_event(ControlEvent::Synced { events: 0 }, None);
         }
     }
 
@@ -269,7 +255,7 @@ impl SocketStream {
     fn send_step(&mut self, step: &Step, reference: Option<&Reference>) {
         if let Some(last) = step.records.last() {
             self.outbox.records(&step.records, |seq| self.subscriber.cursor(seq));
-            self.last_cursor = last.seq();
+            self.client_cursor.sent(last.seq());
         }
         if let Some(event) = step.mark {
             self.send_control_event(event, reference);
@@ -280,15 +266,12 @@ impl SocketStream {
     }
 
     fn send_control_event(&mut self, event: ControlEvent, reference: Option<&Reference>) {
-        let seq = match event {
-            ControlEvent::Reset => 0,
-            ControlEvent::Synced { .. } => {
-                self.last_synced = Some(Instant::now());
-                self.subscriber.position()
-            }
-        };
-        self.outbox.control_event(self.subscriber.cursor(seq), event, reference);
-        self.last_cursor = seq;
+        match event {
+            ControlEvent::Reset => self.client_cursor.sent(0),
+            ControlEvent::Synced { .. } => self.client_cursor.synced(self.subscriber.position()),
+        }
+        let cursor = self.subscriber.cursor(self.client_cursor.seq());
+        self.outbox.control_event(cursor, event, reference);
     }
 
     /// Takes everything that is to be sent now.
@@ -342,6 +325,6 @@ impl MessageBody for SocketStream {
 impl Drop for SocketStream {
     fn drop(&mut self) {
         let reason = self.ended.unwrap_or("the client left");
-        debug!(reason, seq = self.last_cursor, "socket ended");
+        debug!(reason, seq = self.client_cursor.seq(), "socket ended");
     }
 }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::http::routes::insert;
-use crate::http::routes::insert::compact;
+use crate::http::codec::insert_body::parse_insert;
+use crate::http::codec::json::compact;
+use crate::http::routes::relay::publish::parse_message;
+use crate::http::routes::relay::register::parse_registration;
 use crate::http::routes::relay::socket::parse_topics_message;
-use crate::http::routes::relay::{parse_message, parse_registration};
 use crate::http::socket::message;
 use crate::http::socket::message::SocketRequest;
 use crate::record::FilterSet;
@@ -38,7 +39,7 @@ fn published_message(json: &[u8], config: &Config) {
     let data = std::str::from_utf8(event.data.as_bytes()).expect("JSON is text");
     let to = event.identity.to.as_ref().map(|to| format!(",\"to\":{}", Value::from(to.as_str())));
     let same = format!("{{\"event\":{name},\"data\":{data}{}}}", to.unwrap_or_default());
-    let inserted = insert::parse(&same.into(), config);
+    let inserted = parse_insert(&same.into(), config);
     assert_eq!(inserted.expect("a published message is a valid insert"), (vec![event], false));
 }
 

@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use crate::broker::{Broker, ReplayMode, Resume, Subscribe};
 use crate::config::Config;
+use crate::http::codec::json::{compact, object};
 use crate::http::codec::query::Query;
 use crate::http::codec::schemas::ProblemBody;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::bare_socket::parse_format;
-use crate::http::routes::insert::{compact, object};
-use crate::http::routes::relay::{parse_topics, unknown_registration};
+use crate::http::routes::relay::register::{parse_topics, unknown_registration};
+use crate::http::socket::message::is_ping;
 use crate::http::socket::{Closing, Handshake, SocketAction, SocketSession};
 use crate::http::state::AppState;
 use crate::record::{FilterSet, Record, Seq};
@@ -108,8 +109,7 @@ impl ConnectedClient {
     }
 
     fn on_message(&mut self, text: &str) -> SocketAction {
-        // Some clients append a line break.
-        if text.trim_end_matches(['\r', '\n']) == "ping" {
+        if is_ping(text) {
             return SocketAction::Pong;
         }
         match parse_topics_message(text, self.broker.config()) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::routes::insert::text;
+use crate::http::codec::json::text;
 use crate::record::User;
 
 /// A user: a string, or a whole number, which means the string of its decimal digits
