@@ -11,15 +11,17 @@ pub use crate::http::connection::fuzzing::connection;
 pub use crate::http::routes::relay::fuzzing::relay;
 pub use crate::http::socket::fuzzing::socket;
 
-use crate::broker::{ReplayMode, Resume};
+use crate::broker::{ConsumeFrom, ReplayMode, Resume};
 use crate::config::{Authority, Config, Origin};
 use crate::http::codec::body::check_media_type;
 use crate::http::codec::etag::with_etag;
 use crate::http::codec::insert_body::parse_insert;
+use crate::http::codec::json::compact;
 use crate::http::codec::paths::{event_in_path, push_encoded, record_location};
 use crate::http::codec::query::{CURSOR_PARAMETERS, Query, next_link};
 use crate::http::codec::record_pages::Layout;
 use crate::http::routes::bare_socket::parse_format;
+use crate::http::routes::consume::parse_acknowledgement;
 use crate::http::routes::events::{accepts_event_stream, parse_subscription};
 use crate::http::routes::history::HistoryQuery;
 use crate::http::routes::{consume, history};
@@ -28,8 +30,7 @@ use crate::http::socket::message::SocketRequest;
 use crate::record::{FilterSet, Identity, Name, Timestamp};
 
 /// The parameters of all routes.
-const PARAMETERS: [&str; 19] = [
-    "ack",
+const PARAMETERS: [&str; 18] = [
     "after",
     "after_version",
     "at",
@@ -187,7 +188,7 @@ fn origin(text: &str) {
 }
 
 /// The `ref` of a message on `/ws` is a part of it, its topics are filters, and its insert is
-/// parsed as by `POST /insert`.
+/// parsed as by `POST /insert`. The same bytes are also tried as an acknowledgement.
 pub fn message(bytes: &[u8]) {
     let config = Config::default();
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -207,6 +208,21 @@ pub fn message(bytes: &[u8]) {
         }
     }
     as_insert(bytes, &config);
+    acknowledgement(bytes, &config);
+}
+
+/// An acknowledgement written again parses to the same one.
+fn acknowledgement(bytes: &[u8], config: &Config) {
+    let topic = Name::parse("topic").expect("a name");
+    let Ok(json) = compact(bytes, 1, config) else { return };
+    let Ok((from, wait)) = parse_acknowledgement(&json, &topic) else { return };
+    let ConsumeFrom::Acknowledged { consumer, ack: Some(ack) } = &from else {
+        panic!("an acknowledgement has a consumer and a version: {from:?}")
+    };
+    let (name, seconds) = (serde_json::Value::from(consumer.name().as_str()), wait.as_secs());
+    let rewritten = format!("{{\"consumer\":{name},\"ack\":{ack},\"wait\":{seconds}}}");
+    let again = parse_acknowledgement(rewritten.as_bytes(), &topic);
+    assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, String>((from, wait))));
 }
 
 /// The same bytes are accepted in a message and by `POST /insert`, with the same result.

@@ -12,7 +12,7 @@ const PAGE: [&str; 4] = ["/", "/icon.svg", "/page.css", "/page.js"];
 /// The routes that the source registers with `.service(resource("/path", …`.
 fn registered() -> BTreeSet<String> {
     let source = include_str!("../../src/http/routes/mod.rs");
-    let paths = source.split(".service(resource(").skip(1);
+    let paths = source.split("resource(").filter(|rest| rest.trim_start().starts_with('"'));
     paths.map(|rest| rest.split('"').nth(1).expect("a path").to_owned()).collect()
 }
 

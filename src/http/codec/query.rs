@@ -31,10 +31,7 @@ impl<'a> Query<'a> {
                 false => decode(value)?,
             };
             if !known.contains(&name.as_ref()) {
-                return Err(malformed(format!(
-                    "there is no parameter {name:?} here; the parameters are: {}",
-                    known.join(", ")
-                )));
+                return Err(unknown_parameter(&name, known));
             }
             pairs.push((name, value));
         }
@@ -94,10 +91,17 @@ pub fn next_link(query: &str, parameter: &str, value: &str) -> String {
 /// Returns the pairs of `query` as they were sent, without those of one parameter, which may be
 /// escaped in any way.
 fn without<'a>(query: &'a str, parameter: &str) -> impl Iterator<Item = &'a str> {
-    split(query).filter(move |pair| {
-        let (name, _) = name_and_value(pair);
-        !decode(name).is_ok_and(|name| name == parameter)
-    })
+    split(query).filter(move |pair| !is_named(pair, parameter))
+}
+
+/// Whether a parameter, which may be escaped in any way, occurs in `query`.
+pub fn contains(query: &str, parameter: &str) -> bool {
+    split(query).any(|pair| is_named(pair, parameter))
+}
+
+fn is_named(pair: &str, parameter: &str) -> bool {
+    let (name, _) = name_and_value(pair);
+    decode(name).is_ok_and(|name| name == parameter)
 }
 
 fn split(query: &str) -> impl Iterator<Item = &str> {
@@ -106,6 +110,14 @@ fn split(query: &str) -> impl Iterator<Item = &str> {
 
 fn name_and_value(pair: &str) -> (&str, &str) {
     pair.split_once('=').unwrap_or((pair, ""))
+}
+
+fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+    let known = match known {
+        [] => "there are none".to_owned(),
+        known => format!("the parameters are: {}", known.join(", ")),
+    };
+    malformed(format!("there is no parameter {name:?} here; {known}"))
 }
 
 /// Makes a 400 for the query; `detail` says what to change.

@@ -47,6 +47,8 @@ problem_codes! {
     IdTwice: UNPROCESSABLE_ENTITY, "id-twice", "An id occurs twice in the batch";
     IdsNotReady: SERVICE_UNAVAILABLE, "ids-not-ready", "Older ids cannot be looked up yet";
     Internal: INTERNAL_SERVER_ERROR, "internal", "Internal server error";
+    InvalidAcknowledgement: UNPROCESSABLE_ENTITY, "invalid-acknowledgement",
+        "The acknowledgement is not valid";
     InvalidEvent: UNPROCESSABLE_ENTITY, "invalid-event", "The event is not valid";
     InvalidRegistration: UNPROCESSABLE_ENTITY, "invalid-registration",
         "The registration is not valid";

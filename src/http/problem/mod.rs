@@ -5,8 +5,8 @@ mod code;
 
 use std::fmt;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -104,4 +104,18 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         self.response()
     }
+}
+
+/// Makes a 405 that lists the methods of the route.
+pub fn method_not_allowed(methods: &[Method], detail: impl fmt::Display) -> HttpResponse {
+    let mut response = Problem::new(Code::MethodNotAllowed).detail(detail).response();
+    let allow = HeaderValue::from_str(&method_names(methods));
+    let allow = allow.expect("method names are a header value");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+/// Returns the methods as a list for `Allow`.
+pub fn method_names(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }

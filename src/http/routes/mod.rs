@@ -18,13 +18,12 @@ pub mod ws;
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
 use crate::broker::Broker;
 use crate::http::middleware::Middleware;
 use crate::http::middleware::stream_limits::StreamLimits;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem, method_names, method_not_allowed};
 use crate::http::routes::relay::{publish, register, socket};
 use crate::http::state::AppState;
 use crate::relay::{Relay, RelayLimits};
@@ -78,7 +77,10 @@ fn configure(service: &mut web::ServiceConfig, state: web::Data<AppState>) {
         .service(resource("/audit/{event}/{version}", READ, read().to(history::version)))
         .service(resource("/log", READ, read().to(log::log)))
         .service(resource("/produce/{topic}", &[Method::POST], web::post().to(produce::produce)))
-        .service(resource("/consume/{topic}", &[Method::GET], web::get().to(consume::consume)))
+        .service(
+            resource("/consume/{topic}", consume::METHODS, web::get().to(consume::consume))
+                .route(web::post().to(consume::acknowledge)),
+        )
         .service(resource("/register", &[Method::POST], web::post().to(register::register)))
         .service(resource(
             "/register/{uuid}",
@@ -110,16 +112,8 @@ fn read() -> Route {
 
 /// Makes a resource that answers other methods with 405 and the list of its own.
 fn resource(path: &'static str, methods: &'static [Method], route: Route) -> Resource {
-    let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    web::resource(path).route(route).default_service(web::to(move || {
-        let allow = HeaderValue::from_str(&allow).expect("method names are a header value");
-        async move {
-            let problem = Problem::new(Code::MethodNotAllowed)
-                .detail(format!("use {}", allow.to_str().unwrap_or("another method")));
-            let mut response = problem.response();
-            response.headers_mut().insert(header::ALLOW, allow);
-            response
-        }
+    web::resource(path).route(route).default_service(web::to(move || async move {
+        method_not_allowed(methods, format!("use {}", method_names(methods)))
     }))
 }
 

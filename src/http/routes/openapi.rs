@@ -20,13 +20,13 @@ use crate::http::routes::{
     paths(
         insert::insert, events::events, latest::latest, ws::ws, bare_socket::topic,
         history_list::names, history::history, history::version, log::log, produce::produce,
-        consume::consume, register::register, register::forget, socket::connect, publish::publish,
+        consume::consume, consume::acknowledge, register::register, register::forget, socket::connect, publish::publish,
         health::health, health::livez, health::readyz, health::metrics, openapi,
     ),
     components(schemas(
         schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody,
         schemas::ProblemBody, schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
-        register::RegisterBody, register::Registered, publish::PublishBody, user_id::UserId,
+        consume::AcknowledgeBody, register::RegisterBody, register::Registered, publish::PublishBody, user_id::UserId,
     )),
     tags(
         (name = "events", description = "Insert events, read their latest values and subscribe to \

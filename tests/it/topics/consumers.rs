@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::json;
 
 use crate::harness::server::{Server, small};
-use crate::topics::{consume, positions, produce};
+use crate::topics::{acknowledge, acknowledgement, consume, positions, post, produce, version};
 
 #[test]
 fn unacknowledged_record_is_delivered_again() {
@@ -14,18 +14,18 @@ fn unacknowledged_record_is_delivered_again() {
     (1..=4).for_each(|n| drop(produce(client, "cats", &n.to_string())));
     assert_eq!(consume(client, "cats?consumer=c"), Some(1));
     assert_eq!(consume(client, "cats?consumer=c"), Some(1));
-    assert_eq!(consume(client, "cats?consumer=c&ack=1"), Some(2));
+    assert_eq!(acknowledge(client, "cats", 1), Some(2));
     assert_eq!(consume(client, "cats?consumer=c"), Some(2));
     // It acknowledges every version up to that one.
-    assert_eq!(consume(client, "cats?consumer=c&ack=3"), Some(4));
-    assert_eq!(consume(client, "cats?consumer=c&ack=4"), None);
+    assert_eq!(acknowledge(client, "cats", 3), Some(4));
+    assert_eq!(acknowledge(client, "cats", 4), None);
     produce(client, "cats", "5");
     assert_eq!(consume(client, "cats?consumer=c"), Some(5));
     // Other consumers, and the same name on another topic, have their own positions.
     assert_eq!(consume(client, "cats?consumer=d"), Some(1));
     produce(client, "dogs", "1");
     assert_eq!(consume(client, "dogs?consumer=c"), Some(1));
-    assert_eq!(consume(client, "dogs?consumer=c&ack=1"), None);
+    assert_eq!(acknowledge(client, "dogs", 1), None);
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn older_or_repeated_acknowledgement_changes_nothing() {
     let client = server.client();
     (1..=4).for_each(|n| drop(produce(client, "cats", &n.to_string())));
     for ack in [3, 3, 2, 0, 1, 3] {
-        assert_eq!(consume(client, &format!("cats?consumer=c&ack={ack}")), Some(4), "{ack}");
+        assert_eq!(acknowledge(client, "cats", ack), Some(4), "{ack}");
     }
     assert_eq!(positions(client).len(), 1);
     let server = server.restart();
-    assert_eq!(consume(server.client(), "cats?consumer=c&ack=2"), Some(4));
+    assert_eq!(acknowledge(server.client(), "cats", 2), Some(4));
     assert_eq!(positions(server.client()).len(), 1);
 }
 
@@ -48,7 +48,7 @@ fn future_version_cannot_be_acknowledged() {
     let client = server.client();
     produce(client, "cats", "1");
     for (topic, latest) in [("cats", 1), ("nothing", 0)] {
-        let answer = client.get(&format!("/consume/{topic}?consumer=c&ack=2"));
+        let answer = post(client, topic, &acknowledgement("c", 2));
         let problem = answer.problem(422, "ack-too-new");
         assert_eq!(problem["newest_version"], latest);
         let detail = problem["detail"].as_str().expect("text");
@@ -70,9 +70,9 @@ fn acknowledgement_is_a_system_record_and_only_in_the_log() {
     let long = "x".repeat(255);
     produce(client, &long, "1");
     let events = client.get("/health").json()["events"].clone();
-    consume(client, "cats?consumer=c&ack=1");
-    consume(client, "cats?consumer=c&ack=2");
-    consume(client, &format!("{long}?consumer=c&ack=1"));
+    acknowledge(client, "cats", 1);
+    acknowledge(client, "cats", 2);
+    acknowledge(client, &long, 1);
 
     let found = positions(client);
     let names: Vec<_> = found.iter().map(|record| record["event"].as_str()).collect();
@@ -119,17 +119,21 @@ fn new_consumer_beyond_the_limit_is_507_even_after_a_restart() {
     for name in ["a", "b", "c", "d"] {
         assert_eq!(consume(client, &format!("cats?consumer={name}")), Some(1));
     }
-    assert_eq!(consume(client, "cats?consumer=a&ack=1"), Some(2));
-    assert_eq!(consume(client, "cats?consumer=b&ack=1"), Some(2));
+    for name in ["a", "b"] {
+        assert_eq!(version(post(client, "cats", &acknowledgement(name, 1))), Some(2));
+    }
     let full = |server: &Server, ack: u64| {
         let client = server.client();
-        for target in ["cats?consumer=c&ack=1", "cats?consumer=c", "dogs?consumer=a&ack=1"] {
-            let problem =
-                client.get(&format!("/consume/{target}")).problem(507, "too-many-consumers");
+        for answer in [
+            post(client, "cats", &acknowledgement("c", 1)),
+            client.get("/consume/cats?consumer=c"),
+            post(client, "dogs", &acknowledgement("a", 1)),
+        ] {
+            let problem = answer.problem(507, "too-many-consumers");
             assert!(problem["detail"].as_str().expect("text").contains("limit of 2"), "{problem}");
         }
-        let target = format!("cats?consumer=a&ack={ack}");
-        assert_eq!(consume(client, &target), (ack < 3).then_some(ack + 1));
+        let next = version(post(client, "cats", &acknowledgement("a", ack)));
+        assert_eq!(next, (ack < 3).then_some(ack + 1));
         assert_eq!(consume(client, "cats"), Some(1), "without a name there is no limit");
     };
     full(&server, 2);
@@ -147,7 +151,7 @@ fn racing_acknowledgements_never_move_a_position_backwards() {
         for start in 1..=4 {
             scope.spawn(move || {
                 for ack in (start..=40).step_by(4) {
-                    let next = consume(client, &format!("cats?consumer=c&ack={ack}"));
+                    let next = acknowledge(client, "cats", ack);
                     assert!(next.is_none_or(|next| next > ack), "{next:?} after {ack}");
                 }
             });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::harness::program::{Program, command, run, small};
 use crate::harness::wire::{Client, Connection, request};
-use crate::topics::{consume, positions, produce};
+use crate::topics::{JSON, acknowledge, acknowledgement, consume, positions, produce};
 
 const KILLS: usize = 6;
 const VERSIONS: u64 = 600;
@@ -24,11 +24,13 @@ fn work(client: Client, consumer: &str, acked: &AtomicU64) {
     let mut connection = Connection::open(client.0);
     let mut ack = None;
     loop {
-        let mut target = format!("/consume/cats?consumer={consumer}");
-        if let Some(ack) = ack {
-            target.push_str(&format!("&ack={ack}"));
-        }
-        connection.send(request("GET", &target, &[], b""));
+        connection.send(match ack {
+            None => request("GET", &format!("/consume/cats?consumer={consumer}"), &[], b""),
+            Some(ack) => {
+                let body = acknowledgement(consumer, ack);
+                request("POST", "/consume/cats", &[JSON], body.as_bytes())
+            }
+        });
         let Some(answer) = connection.answer("GET") else { return };
         if let Some(ack) = ack {
             acked.store(ack, Ordering::SeqCst);
@@ -128,9 +130,9 @@ fn positions_survive_backup_restore_export_import_and_rebuild() {
     let long = "x".repeat(255);
     produce(program.client, &long, "1");
     for ack in 1..=7 {
-        consume(program.client, &format!("cats?consumer=c&ack={ack}"));
+        acknowledge(program.client, "cats", ack);
     }
-    consume(program.client, &format!("{long}?consumer=c&ack=1"));
+    acknowledge(program.client, &long, 1);
     run_command(dir, &["backup", "--data-dir", "data", "copy"]);
     let before = positions(program.client);
     assert_eq!(before.len(), 8);
@@ -150,7 +152,7 @@ fn positions_survive_backup_restore_export_import_and_rebuild() {
         assert_eq!(consume(client, "cats?consumer=c"), Some(8), "{data}");
         assert_eq!(consume(client, &format!("{long}?consumer=c")), None, "{data}");
         client.get("/consume/cats?consumer=new").problem(507, "too-many-consumers");
-        assert_eq!(consume(client, "cats?consumer=c&ack=8"), Some(9), "{data}");
+        assert_eq!(acknowledge(client, "cats", 8), Some(9), "{data}");
         assert_eq!(positions(client).last().expect("some")["version"], 8, "{data}");
         program.stop();
         verify(dir, data);

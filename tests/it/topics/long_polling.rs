@@ -7,12 +7,26 @@ use crate::harness::server::{Server, small};
 use crate::harness::wait::wait_until;
 use crate::harness::wire::{Connection, request};
 use crate::topics::{consume, positions, produce};
+use crate::topics::{JSON, acknowledgement, consume, positions, post, produce};
 
 /// Sends the request and does not wait for the answer.
 fn ask(server: &Server, target: &str) -> Connection {
     let mut connection = server.connect();
     connection.send(request("GET", &format!("/consume/{target}"), &[], b""));
     connection
+}
+
+/// Sends an acknowledgement of the consumer `c` that waits up to 60 s for the next record, and does
+/// not wait for the answer.
+fn ask_after(server: &Server, topic: &str, ack: u64) -> Connection {
+    let mut connection = server.connect();
+    let body = waiting_acknowledgement(ack);
+    connection.send(request("POST", &format!("/consume/{topic}"), &[JSON], body.as_bytes()));
+    connection
+}
+
+fn waiting_acknowledgement(ack: u64) -> String {
+    format!("{{\"consumer\":\"c\",\"ack\":{ack},\"wait\":60}}")
 }
 
 /// Waits until `count` requests are waiting.
@@ -25,8 +39,11 @@ fn waiting_request_is_answered_by_the_next_record_of_its_topic() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
-    let targets = ["cats?after=1&wait=60", "cats?consumer=c&ack=1&wait=60", "dogs?wait=60"];
-    let mut asked = targets.map(|target| ask(&server, target));
+    let mut asked = [
+        ask(&server, "cats?after=1&wait=60"),
+        ask_after(&server, "cats", 1),
+        ask(&server, "dogs?wait=60"),
+    ];
     wait_for(&server, 3);
     // Neither of these answers a waiting request.
     produce(client, "birds", "1");
@@ -70,10 +87,13 @@ fn second_worker_of_a_waiting_consumer_is_409() {
     let server = Server::start();
     let client = server.client();
     produce(client, "cats", "1");
-    let mut first = ask(&server, "cats?consumer=c&ack=1&wait=60");
+    let mut first = ask_after(&server, "cats", 1);
     wait_for(&server, 1);
-    for query in ["wait=60", "wait=0", "ack=1"] {
-        let answer = client.get(&format!("/consume/cats?consumer=c&{query}"));
+    for answer in [
+        client.get("/consume/cats?consumer=c&wait=60"),
+        client.get("/consume/cats?consumer=c&wait=0"),
+        post(client, "cats", &acknowledgement("c", 1)),
+    ] {
         let problem = answer.problem(409, "consumer-busy");
         let detail = problem["detail"].as_str().expect("text");
         assert!(detail.contains("use another consumer"), "{detail}");
@@ -96,7 +116,7 @@ fn refused_second_worker_acknowledges_nothing() {
     wait_for(&server, 1);
     let mut other = ask(&server, "cats?after=5&wait=60");
     wait_for(&server, 2);
-    client.get("/consume/cats?consumer=c&ack=0").problem(409, "consumer-busy");
+    post(client, "cats", &acknowledgement("c", 0)).problem(409, "consumer-busy");
     assert!(positions(client).is_empty());
     (1..=6).for_each(|n| drop(produce(client, "cats", &n.to_string())));
     assert_eq!(first.answer("GET").expect("an answer").expect(200).json()["version"], 1);
@@ -108,8 +128,11 @@ fn refused_second_worker_acknowledges_nothing() {
 #[test]
 fn disconnected_worker_frees_its_consumer_name() {
     let server = Server::start();
-    for topic in ["cats", "events"] {
-        let gone = ask(&server, &format!("{topic}?consumer=c&wait=60"));
+    for (topic, acknowledges) in [("cats", false), ("cats", true), ("events", false)] {
+        let gone = match acknowledges {
+            true => ask_after(&server, topic, 0),
+            false => ask(&server, &format!("{topic}?consumer=c&wait=60")),
+        };
         wait_for(&server, 1);
         drop(gone);
         wait_until("its name is free", || {
@@ -145,8 +168,8 @@ fn waiting_requests_count_as_streams() {
     client.get("/consume/cats?wait=60").problem(503, "too-many-streams");
     client.get("/consume/cats?consumer=c&wait=60").problem(503, "too-many-streams");
     produce(client, "birds", "1");
-    let target = "/consume/birds?consumer=c&ack=1&wait=60";
-    client.get(target).problem(503, "too-many-streams");
+    let body = waiting_acknowledgement(1);
+    post(client, "birds", &body).problem(503, "too-many-streams");
     assert_eq!(consume(client, "birds?consumer=c"), None, "the acknowledgement stands");
     // A request that need not wait takes no slot.
     produce(client, "dogs", "1");

@@ -1,5 +1,6 @@
 //! `/produce` and `/consume`.
 
+mod acknowledge;
 mod consume;
 mod consumers;
 mod durability;
@@ -25,12 +26,35 @@ fn produce(client: Client, topic: &str, data: &str) -> Value {
 /// The version that `/consume/` returns, or `None` if there is no record.
 #[track_caller]
 fn consume(client: Client, target: &str) -> Option<u64> {
-    let answer = client.get(&format!("/consume/{target}"));
+    version(client.get(&format!("/consume/{target}")))
+}
+
+/// The version of the record in an answer, `None` when there is no record.
+#[track_caller]
+fn version(answer: Answer) -> Option<u64> {
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     if answer.status == 204 {
         assert_eq!(answer.body, b"");
         return None;
     }
     answer.expect(200).json()["version"].as_u64()
+}
+
+/// Posts to `/consume/`, with a query if `target` has one.
+#[track_caller]
+fn post(client: Client, target: &str, body: &str) -> Answer {
+    client.send("POST", &format!("/consume/{target}"), &[JSON], body.as_bytes())
+}
+
+/// Acknowledges as the consumer `c`; the version of the next record, `None` when there is none.
+#[track_caller]
+fn acknowledge(client: Client, topic: &str, ack: u64) -> Option<u64> {
+    version(post(client, topic, &acknowledgement("c", ack)))
+}
+
+/// The body of an acknowledgement.
+fn acknowledgement(consumer: &str, ack: u64) -> String {
+    format!("{{\"consumer\":\"{consumer}\",\"ack\":{ack}}}")
 }
 
 /// The records of consumer positions, in the order of the log.
