@@ -56,6 +56,33 @@ fn every_described_method_is_served_with_a_described_status() {
     }
 }
 
+/// Generated clients name their types after these.
+#[test]
+fn component_schemas_keep_their_names() {
+    let document: Value = serde_json::from_str(&broker::openapi_json()).expect("JSON");
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let names: Vec<_> = schemas.keys().map(String::as_str).collect();
+    let expected = [
+        "Acknowledgement",
+        "AuditName",
+        "BridgeHealth",
+        "BridgeInHealth",
+        "BridgeOutHealth",
+        "Health",
+        "Insert",
+        "Latest",
+        "Message",
+        "Problem",
+        "ProjectionHealth",
+        "Receipt",
+        "Record",
+        "Registered",
+        "Registration",
+        "UserId",
+    ];
+    assert_eq!(names, expected);
+}
+
 #[test]
 fn every_reference_resolves() {
     let document: Value = serde_json::from_str(&broker::openapi_json()).expect("JSON");

@@ -86,8 +86,8 @@ impl Encoder {
         }
     }
 
-    pub fn control_event(&mut self, cursor: Cursor, control_event: ControlEvent) {
-        match control_event {
+    pub fn control_event(&mut self, cursor: Cursor, event: ControlEvent) {
+        match event {
             ControlEvent::Reset => {
                 let data = format!("{{\"cursor\":\"{cursor}\"}}");
                 self.block(cursor, "broker:reset", data.as_bytes());

@@ -18,7 +18,8 @@ use crate::http::problem::{Code, Problem, method_not_allowed};
 use crate::http::state::AppState;
 use crate::record::{Consumer, Name};
 
-/// The methods of the route. HEAD is not one of them: it could wait for a record, but not return it.
+/// The methods of the route. HEAD is not one of them: it could wait for a record, but not return
+/// it.
 pub const METHODS: &[Method] = &[Method::GET, Method::POST];
 
 /// Maximum time that a request may wait for a record; many proxies give up after about that.
@@ -39,7 +40,7 @@ pub struct AcknowledgeBody<'a> {
     ack: &'a RawValue,
     /// Seconds to wait for the next record, 0 to 60; 0 is the default
     #[serde(borrow, default, deserialize_with = "present")]
-    #[schema(value_type = Option<u64>, example = 60)]
+    #[schema(value_type = Option<u64>, nullable = false, example = 60)]
     wait: Option<&'a RawValue>,
 }
 

@@ -14,19 +14,21 @@ use crate::http::routes::{
 #[openapi(
     info(
         title = "Broker",
-        description = "An insert-only event store for front ends: live latest values over SSE and \
+        description = "An insert-only event store for front ends: live values over SSE and \
                        WebSockets, and a verifiable history. PROTOCOL.md is normative."
     ),
     paths(
         insert::insert, events::events, latest::latest, ws::ws, bare_socket::topic,
         history_list::names, history::history, history::version, log::log, produce::produce,
-        consume::consume, consume::acknowledge, register::register, register::forget, socket::connect, publish::publish,
+        consume::consume, consume::acknowledge, register::register, register::forget,
+        socket::connect, publish::publish,
         health::health, health::livez, health::readyz, health::metrics, openapi,
     ),
     components(schemas(
         schemas::InsertBody, schemas::Receipt, schemas::RecordBody, schemas::LatestBody,
         schemas::ProblemBody, schemas::AuditName, schemas::Health, schemas::ProjectionHealth,
-        consume::AcknowledgeBody, register::RegisterBody, register::Registered, publish::PublishBody, user_id::UserId,
+        consume::AcknowledgeBody, register::RegisterBody, register::Registered,
+        publish::PublishBody, user_id::UserId,
     )),
     tags(
         (name = "events", description = "Insert events, read their latest values and subscribe to \

@@ -50,9 +50,9 @@ pub async fn ws(
     let query = Query::parse(request.query_string(), &PARAMETERS)?;
     let subscribe = parse_subscription(&request, &query, state.broker.config())?;
     let (user, replay) = (subscribe.user.clone(), subscribe.replay);
-    let state_for_messages = state.clone();
+    let broker = state.broker.clone();
     let on_message = Box::new(move |text: &str| {
-        let (request, reference) = message::parse(text, state_for_messages.broker.config());
+        let (request, reference) = message::parse(text, broker.config());
         match request {
             Ok(SocketRequest::Insert { events, is_batch }) => {
                 SocketAction::Insert { events, is_batch, reference }
