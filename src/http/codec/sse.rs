@@ -31,7 +31,7 @@ pub enum Dispatch {
 
 impl Dispatch {
     /// The key under which a batch caches its blocks.
-    pub fn encoding(self) -> Encoding {
+    pub fn encoding(self) -> WireEncoding {
         match self {
             Self::Message => WireEncoding::Message,
             Self::Named => WireEncoding::Named,

@@ -58,7 +58,7 @@ pub async fn insert_body(
 ) -> Result<HttpResponse, Problem> {
     let started = Instant::now();
     let (events, is_batch) = parse_insert(body, broker.config())?;
-    let inserted = broker.insert_here(events).await?;
+    let inserted = broker.insert_waiting(events).await?;
     broker.metrics().inserted(started.elapsed());
     Ok(receipt(mount_path(path, broker.config(), "/insert"), &inserted, is_batch))
 }

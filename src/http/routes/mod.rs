@@ -44,7 +44,7 @@ impl Broker {
     pub fn routes(&self) -> Routes {
         let relay = Relay::new(RelayLimits {
             registrations_max: self.config().max_registrations,
-            away_max: self.config().registration_expiry,
+            disconnected_max: self.config().registration_expiry,
         });
         let state = AppState {
             broker: self.clone(),

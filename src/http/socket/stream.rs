@@ -257,7 +257,7 @@ impl SocketStream {
             self.outbox.records(&step.records, |seq| self.subscriber.cursor(seq));
             self.client_cursor.sent(last.seq());
         }
-        if let Some(event) = step.mark {
+        if let Some(event) = step.control {
             self.send_control_event(event, reference);
         }
         if self.is_counted {

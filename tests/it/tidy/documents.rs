@@ -15,14 +15,14 @@ fn the_configuration_reference_lists_every_setting() {
 
 #[test]
 fn the_protocol_lists_every_problem_with_its_title_and_no_other() {
-    let source = document("src/http/problem/mod.rs");
-    let (_, table) = source.split_once("fn entry(").expect("the table begins");
-    let (table, _) = table.split_once("fn is_retryable(").expect("the table ends");
+    let source = document("src/http/problem/code.rs");
+    let (_, table) = source.split_once("\nproblem_codes! {\n").expect("the table begins");
+    let (table, _) = table.split_once("\n}\n").expect("the table ends");
     // Every odd piece is between quotes: a code, then its title, alternating.
     let texts: Vec<_> = table.split('"').skip(1).step_by(2).collect();
     let mut codes: Vec<_> = texts.iter().step_by(2).copied().collect();
     codes.sort_unstable();
-    assert_eq!(table.matches("Self::").count(), codes.len(), "each variant has a code");
+    assert_eq!(table.matches(';').count(), codes.len(), "each row has a code and a title");
 
     let protocol = document("PROTOCOL.md");
     let (_, section) = protocol.split_once("Problems\n\n").expect("the section begins");

@@ -69,7 +69,7 @@ pub async fn publish(
     let body = read_json(&request, payload, config).await?;
     let started = Instant::now();
     let event = parse_message(&compact(&body, 1, config)?).map_err(invalid_event)?;
-    let inserted = broker.insert_here(vec![event]).await?;
+    let inserted = broker.insert_waiting(vec![event]).await?;
     broker.metrics().inserted(started.elapsed());
     Ok(receipt(mount_path(request.path(), config, "/publish"), &inserted, false))
 }

@@ -124,7 +124,7 @@ impl ConnectedClient {
 
     fn on_records(&self, records: &mut Batch, position: Seq) {
         let topics = self.connection.topics();
-        let is_wanted = |record: &Arc<Record>| topics.want(record.event(), record.seq());
+        let is_wanted = |record: &Arc<Record>| topics.matches(record.event(), record.seq());
         // The batch is shared with other clients, and is copied only if some of it is not wanted.
         if !records.iter().all(is_wanted) {
             let wanted: Vec<_> =
