@@ -243,10 +243,9 @@ impl<L: Log, O: Observer, I: RestoredIds> Appender<L, O, I> {
         let first = group.records.first().map_or(Seq::MAX, |record| record.seq());
         for (answer, verdict) in group.answers {
             let stands = match &verdict {
-                Ok(Verdict::Append(_)) => false,
                 Ok(Verdict::Known(records)) => records.iter().all(|record| record.seq() < first),
-                // It may be based on a version of this group.
-                Err(ProposeError::Rejected(_)) => false,
+                // A rejection may be based on a version of this group.
+                Ok(Verdict::Append(_)) | Err(ProposeError::Rejected(_)) => false,
                 Err(_) => true,
             };
             respond(answer, if stands { verdict } else { Err(refusal.clone()) });

@@ -306,6 +306,6 @@ fn chain_in_the_end_line_is_computed_from_the_leaves() {
         }
         after = chain(&after, &leaf_of_line(line));
     }
-    let found: String = after.iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = after.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!(found, stated);
 }

@@ -193,7 +193,7 @@ fn torn_tail_and_damaged_watermark_are_notes_and_no_damage() {
         "{output}"
     );
     let output = verify_damaged(&workdir, |data| {
-        fs::remove_file(data.join("journal/mark")).expect("a mark")
+        fs::remove_file(data.join("journal/mark")).expect("a mark");
     })
     .ok();
     assert!(output.contains("note: the watermark is missing"), "{output}");

@@ -7,7 +7,6 @@ use crate::harness::server::{Server, small};
 use crate::harness::wait::wait_until;
 use crate::harness::wire::{Connection, request};
 use crate::topics::{JSON, acknowledgement, consume, positions, post, produce};
-use crate::topics::{consume, positions, produce};
 
 /// Sends the request and does not wait for the answer.
 fn ask(server: &Server, target: &str) -> Connection {

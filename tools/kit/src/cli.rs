@@ -39,6 +39,7 @@ pub fn positive(value: &str) -> Result<u64> {
 }
 
 /// Prints the error of a program, if there is one.
+#[must_use]
 pub fn exit_code(program: &str, outcome: Result) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

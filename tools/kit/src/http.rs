@@ -27,6 +27,7 @@ pub struct Client {
 }
 
 /// Finds the response at the start of `bytes`, which must state its length.
+#[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Response> {
     let body_at = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..body_at]).ok()?;
@@ -104,11 +105,13 @@ impl Client {
 }
 
 /// A GET request with further headers, each of which ends its line.
+#[must_use]
 pub fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
 }
 
 /// A request that posts JSON.
+#[must_use]
 pub fn post(target: &str, body: &str) -> Vec<u8> {
     let len = body.len();
     format!(

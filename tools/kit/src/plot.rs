@@ -40,6 +40,7 @@ pub struct Panel {
 }
 
 /// Draws the plot of a report as SVG.
+#[must_use]
 pub fn svg(plot: &Plot, report: &Report) -> String {
     let mut body = String::new();
     let mut top = 8.0;

@@ -34,6 +34,7 @@ impl Process {
     }
 
     /// The process id.
+    #[must_use]
     pub fn id(&self) -> u32 {
         self.0.id()
     }

@@ -76,6 +76,7 @@ impl Report {
     }
 
     /// The median of a figure, if it was measured.
+    #[must_use]
     pub fn median(&self, bench: &str, what: &str) -> Option<f64> {
         let found = self.figures.iter().find(|figure| figure.bench == bench && figure.what == what);
         found.map(|figure| figure.measured.median)
@@ -91,6 +92,7 @@ impl Report {
     }
 
     /// The machine and the figures as JSON.
+    #[must_use]
     pub fn json(&self) -> String {
         let figures = self.figures.iter().map(|figure| {
             let Spread { median, low, high, runs } = figure.measured;
@@ -169,6 +171,7 @@ impl fmt::Display for Report {
 }
 
 /// Formats a value with about three digits, more than a shared machine can reproduce.
+#[must_use]
 pub fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -24,6 +24,7 @@ impl Scratch {
     }
 
     /// Its path.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -18,17 +18,20 @@ pub struct Workload {
 }
 
 /// The name of an event by number.
+#[must_use]
 pub fn name(event: usize) -> String {
     format!("bench.{event:06}")
 }
 
 impl Workload {
     /// Values of the default length.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::sized(seed, DATA_BYTES)
     }
 
     /// Values of another length.
+    #[must_use]
     pub fn sized(seed: u64, data_bytes: usize) -> Self {
         Self { state: seed | 1, data_bytes }
     }

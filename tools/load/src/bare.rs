@@ -64,7 +64,7 @@ impl BareServer {
 
     /// Reads a request. Clients send it with one write, so one read gets all of it.
     fn read(&mut self, index: usize) -> Result<()> {
-        let mut buffer = [0; REQUEST_BYTES_MAX];
+        let mut buffer = vec![0; REQUEST_BYTES_MAX];
         let Some(client) = &mut self.clients[index] else { return Ok(()) };
         let request = match client.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -142,7 +142,7 @@ impl Connection {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 64 << 10];
+        let mut chunk = vec![0; 64 << 10];
         match self.stream.read(&mut chunk)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             len => {

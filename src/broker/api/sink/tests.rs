@@ -118,16 +118,13 @@ impl SinkWorld {
     fn fill(&self, sink: &mut EventSink, from: u64) -> u64 {
         let (waker, _guard) = (noop_waker(), self.runtime.enter());
         let mut cx = Context::from_waker(&waker);
-        (from..)
-            .find(|n| match sink.poll_ready_unpin(&mut cx) {
-                Poll::Pending => true,
-                Poll::Ready(ready) => {
-                    ready.unwrap();
-                    sink.start_send_unpin(event(*n)).unwrap();
-                    false
-                }
-            })
-            .unwrap()
+        let mut next = from;
+        while let Poll::Ready(ready) = sink.poll_ready_unpin(&mut cx) {
+            ready.unwrap();
+            sink.start_send_unpin(event(next)).unwrap();
+            next += 1;
+        }
+        next
     }
 
     /// Holds the disk and fills the queue through a sink, which it returns.

@@ -36,7 +36,7 @@ const ESTIMATE_REDIS: f64 = 80_000.0;
 const ESTIMATE_REDIS_MANY: f64 = 100_000.0;
 /// A sync of a file that grows for each message: 200 µs, and 50 of Go.
 const ESTIMATE_NATS: f64 = 4_000.0;
-/// A transaction for each record: 200 µs of sync, 400 of hooks, validation, JSON and SQLite.
+/// A transaction for each record: 200 µs of sync, 400 of hooks, validation, JSON and `SQLite`.
 const ESTIMATE_POCKETBASE: f64 = 1_500.0;
 /// 64 in flight at 56,000 a second take 1.1 ms, and sometimes 3.5 times that; Redis 0.8 and 3.
 const ESTIMATE_P99: f64 = 1.33;

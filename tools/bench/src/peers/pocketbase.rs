@@ -1,4 +1,4 @@
-//! PocketBase: SQLite behind HTTP, with a collection of events.
+//! PocketBase: `SQLite` behind HTTP, with a collection of events.
 
 use std::fs;
 use std::path::Path;

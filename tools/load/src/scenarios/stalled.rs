@@ -100,7 +100,8 @@ fn measure(reader: Reader, settings: &Settings) -> Result<StalledRun> {
     if reader == Reader::Reads {
         let mut stream = stream.try_clone()?;
         // The thread ends when the server does.
-        thread::spawn(move || while matches!(stream.read(&mut [0; 64 << 10]), Ok(1..)) {});
+        let mut buffer = vec![0; 64 << 10];
+        thread::spawn(move || while matches!(stream.read(&mut buffer), Ok(1..)) {});
     }
     let large = Workload::sized(7, LARGE_BYTES).insert(0);
     let mut client = Client::connect(target.address())?;
