@@ -130,6 +130,10 @@ impl Broker {
     }
 
     /// The state of the bridge to RabbitMQ, if one is configured.
+    #[cfg_attr(
+        not(feature = "rabbitmq"),
+        expect(clippy::unused_self, reason = "only a build with the bridge has a state to show")
+    )]
     pub(crate) fn bridge_state(&self) -> Option<&bridge::BridgeState> {
         #[cfg(feature = "rabbitmq")]
         return self.inner.bridge.get().map(bridge::Bridge::state);
